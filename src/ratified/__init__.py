@@ -1,0 +1,1 @@
+"""Replicated state machines: consensus cores that run in a deterministic simulator and in production."""

@@ -1,0 +1,381 @@
+"""The contract between a consensus engine and everything that drives one.
+
+Read it beside the design's *Engine contract*; the rule numbers in this package are the ones given there. In short:
+
+- Inputs (``propose``, ``step``, ``tick``, ``persisted``, ...) change the engine; ``ready()`` drains what must leave
+  it, once per turn. Safety never depends on where turns are cut (rule 1).
+- What claims something about the sender's own durable state leaves in ``Ready.send_after``; the caller releases it
+  when that Ready's ticket is durable (rule 3).
+- ``Ready.deliver`` holds only entries that are committed and durable here (rule 5).
+- Outside an engine an era is opaque: it is compared, never computed with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+Era: TypeAlias = tuple[int, int]
+"""An ordered pair of u64: Raft (term, 0), Paxos (round, proposer), ZAB (epoch, 0)."""
+
+NO_ERA: Era = (0, 0)
+U64_MAX = 2**64 - 1
+
+
+class Kind(IntEnum):
+    """What an entry is for."""
+
+    COMMAND = 0
+    NOOP = 1
+    MEMBERSHIP = 2
+
+
+class ProposalId(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Names one proposal, once and for ever: ``incarnation`` counts the starts of the node ``origin``, from 1."""
+
+    origin: int
+    incarnation: int
+    sequence: int
+
+
+class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A command on its way into the log."""
+
+    id: ProposalId
+    data: bytes
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One position of the delivered sequence.
+
+    ``encoded`` is the entry's one encoding (``consensus.entry``), made where the entry is made and carried along,
+    so that log and peers share it. Build entries with ``entry.make_entry`` and ``entry.decode_entry`` only.
+    """
+
+    index: int
+    era: Era
+    kind: Kind
+    proposal: ProposalId | None
+    data: bytes
+    encoded: bytes
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True):
+    """A whole configuration: member ids by role, each ascending; ``outgoing`` are the old voters while joint."""
+
+    voters: tuple[int, ...]
+    outgoing: tuple[int, ...] = ()
+    learners: tuple[int, ...] = ()
+    apply_version: int = 1
+
+
+class Base(msgspec.Struct, frozen=True):
+    """Where a group's log begins: what is at or below ``index`` is gone from it."""
+
+    index: int
+    era: Era
+    membership: Membership
+    snapshot: int = 0
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Records: what an engine asks the log to remember
+
+
+class StateRecord(msgspec.Struct, frozen=True, gc=False):
+    """The engine's own small state (Raft: term and vote), in the engine's own encoding; the latest one counts."""
+
+    data: bytes
+
+
+class TruncateRecord(msgspec.Struct, frozen=True, gc=False):
+    """Entries with an index >= ``first`` are gone."""
+
+    first: int
+
+
+class BaseRecord(msgspec.Struct, frozen=True):
+    """What is at or below ``base.index`` is gone."""
+
+    base: Base
+
+
+Record: TypeAlias = StateRecord | Entry | TruncateRecord | BaseRecord
+"""An ``Entry`` as a record replaces that index alone."""
+
+
+class Run(NamedTuple):
+    """The entries ``first`` to ``last``, both included, are of ``era``."""
+
+    first: int
+    last: int
+    era: Era
+
+
+class Durable(msgspec.Struct, frozen=True):
+    """What a group's log held at start: all that an engine may know of its past.
+
+    ``state`` is b"" where none was ever written. ``runs`` cover what the log holds above the base, ascending.
+    ``tail`` is some suffix of the entries (perhaps all, perhaps none); ``memberships`` are all MEMBERSHIP entries
+    above the base. ``applied`` is the store's applied index, from which delivery goes on.
+    """
+
+    state: bytes
+    base: Base
+    runs: Sequence[Run] = ()
+    tail: Sequence[Entry] = ()
+    memberships: Sequence[Entry] = ()
+    applied: int = 0
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Options
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine's limits. Each admits at least one item, however small it is set."""
+
+    entries_per_message_max: int = 4096
+    bytes_per_message_max: int = 1 << 20
+    inflight_messages_max: int = 64
+    """Messages with entries under way to one peer before its answers are awaited."""
+    deliver_bytes_max: int = 4 << 20
+    """Bytes of entries delivered and not yet reported by ``applied``."""
+    tail_bytes_max: int = 16 << 20
+    """Bytes of durable entries kept in memory; older ones come back through ``fetch``."""
+    undurable_bytes_max: int = 64 << 20
+    """Bytes of entries not yet durable here; beyond it ``propose`` refuses."""
+    barriers_max: int = 100_000
+    """Read barriers waiting in this engine; beyond it a further one is answered with None at once."""
+
+
+ElectionDeadline: TypeAlias = Callable[[int, Era], int]
+"""``(now, era) -> deadline``, microseconds in and out; asked at start and at each reset of the election timer."""
+
+
+class Extensions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a production engine does beyond its paper's figure. All off is the textbook."""
+
+    noop_on_election: bool = True
+    pipelining: bool = True
+    """``next_index`` moves when entries are sent, not when they are answered."""
+    conflict_hints: bool = True
+    """A refusal says where the logs may meet, so that a lagging log is found in few round trips."""
+    separate_heartbeats: bool = True
+    """A heartbeat is a message of its own, whose answer does not wait for the disk."""
+    step_down_on_slow_disk: bool = True
+    """A leader whose oldest write has waited a whole election timeout stops leading (rule 11)."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How one engine runs: own id, seed of its draws, timers (microseconds), limits, extensions."""
+
+    member: int
+    seed: int
+    election_deadline: ElectionDeadline
+    election_timeout_us: int
+    """The longest election timeout that ``election_deadline`` gives, as a duration."""
+    heartbeat_us: int
+    limits: Limits = Limits()
+    extensions: Extensions = Extensions()
+
+    @classmethod
+    def textbook(
+        cls,
+        *,
+        member: int,
+        seed: int,
+        election_deadline: ElectionDeadline,
+        election_timeout_us: int,
+        heartbeat_us: int,
+    ) -> Options:
+        """The paper's algorithm and nothing beyond it, as the known answers of the lab need it."""
+        return cls(
+            member=member,
+            seed=seed,
+            election_deadline=election_deadline,
+            election_timeout_us=election_timeout_us,
+            heartbeat_us=heartbeat_us,
+            extensions=Extensions(
+                noop_on_election=False,
+                pipelining=False,
+                conflict_hints=False,
+                separate_heartbeats=False,
+                step_down_on_slow_disk=False,
+            ),
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Answers
+
+
+class RefusedReason(StrEnum):
+    """Why an engine did not take something. Nothing of what was refused has happened."""
+
+    NOT_LEADER = "not the leader"
+    OVERLOADED = "too many bytes wait for the disk"
+    UNSUPPORTED = "this protocol has no such thing"
+    NOT_YET = "not available in this version"
+
+
+class Taken(msgspec.Struct, frozen=True, gc=False):
+    """The proposals have the indexes ``first``, ``first + 1``, ... in the engine's present era."""
+
+    first: int
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """None of the proposals was taken; ``leader`` is who may take them, if known."""
+
+    reason: RefusedReason
+    leader: int | None
+
+
+class Lead(msgspec.Struct, frozen=True, gc=False):
+    """Who leads, as far as this engine knows. ``serving`` is about oneself: committed in the own era."""
+
+    member: int | None
+    era: Era
+    serving: bool
+
+
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """How far a peer is, as its leader sees it."""
+
+    match: int
+    next: int
+    state: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """For metrics and people; nothing decides by it."""
+
+    member: int
+    role: str
+    era: Era
+    raft_term: int
+    """The era as the one u64 that etcd's ``raft_term`` fields have room for."""
+    leader: int | None
+    serving: bool
+    last: int
+    durable: int
+    commit: int
+    applied: int
+    membership: Membership
+    progress: dict[int, Progress]
+    words: dict[str, str]
+    """The protocol's own words, such as ``{"term": "7"}``, for tables that people read."""
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Ready
+
+
+class Write(msgspec.Struct, frozen=True):
+    """Records for the log, as one unit; durable in ticket order (rule 2)."""
+
+    ticket: int
+    records: Sequence[Record]
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """A message to a peer; ``message`` is of the protocol's own tagged union."""
+
+    to: int
+    message: Any
+
+
+class ReadIndex(msgspec.Struct, frozen=True, gc=False):
+    """A barrier's answer: serve when applied >= ``index``; None: not confirmed, ask again or fail."""
+
+    token: int
+    index: int | None
+
+
+class Fetch(msgspec.Struct, frozen=True, gc=False):
+    """Entries ``first`` to ``last`` are needed and no longer in memory.
+
+    The caller answers with ``fetched(token, entries)``: a prefix of the range, at least one entry, perhaps fewer
+    than asked for.
+    """
+
+    token: int
+    first: int
+    last: int
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What must leave an engine after one turn's inputs.
+
+    ``after`` is the ticket that ``send_after`` waits for: this Ready's write, or without one the last ticket issued
+    (0: nothing was ever written, so it waits for nothing).
+    """
+
+    write: Write | None = None
+    send: Sequence[Send] = ()
+    send_after: Sequence[Send] = ()
+    after: int = 0
+    deliver: Sequence[Entry] = ()
+    reads: Sequence[ReadIndex] = ()
+    membership: Membership | None = None
+    leader: Lead | None = None
+    fetch: Sequence[Fetch] = ()
+
+
+class Engine(Protocol):
+    """One member's part in one group's consensus. Every method takes the turn's ``now`` in microseconds."""
+
+    def __init__(self, now: int, options: Options, durable: Durable) -> None: ...
+
+    @property
+    def deadline(self) -> int | None:
+        """When to ``tick`` next; None: there is no timer at all."""
+
+    def tick(self, now: int) -> None:
+        """The last reported deadline has passed; an early tick does nothing."""
+
+    def step(self, now: int, sender: int, message: Any) -> None:
+        """A message from ``sender``'s current session."""
+
+    def peer(self, now: int, member: int, session: int | None) -> None:
+        """A session with ``member`` was opened (its number), or lost (None)."""
+
+    def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
+        """Take all of them, in order, or none; never forwards."""
+
+    def read_barrier(self, now: int, token: int) -> None:
+        """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token."""
+
+    def persisted(self, now: int, ticket: int) -> None:
+        """This write and all earlier ones of the group are durable."""
+
+    def applied(self, now: int, index: int) -> None:
+        """The store has everything up to ``index``."""
+
+    def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
+        """The answer to a ``Fetch``."""
+
+    def campaign(self, now: int) -> None:
+        """Try to lead, now."""
+
+    def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
+        """Change the configuration to ``change``; taken, or refused with a reason."""
+
+    def transfer_leadership(self, now: int, to: int) -> Refused | None:
+        """Hand the lead to ``to``; None: it is under way."""
+
+    def ready(self) -> Ready | None:
+        """Drain what must leave, once per turn; None: nothing."""
+
+    def status(self) -> Status:
+        """What this engine knows, for metrics and people."""
+
+    def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
+        """Can a proposal addressed to ``era`` (taken at ``index``, if known) never be delivered any more?
+
+        ``delivered`` is index and era of the last entry that was delivered here; the proposal was not among them.
+        """

@@ -1,0 +1,28 @@
+"""The one table of protocol names.
+
+Everything outside consensus, the checks, the lab and the command line's help is given a row and never asks further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ratified.consensus import raft
+from ratified.consensus.contract import Durable, Engine, Options
+
+
+class EngineRow(msgspec.Struct, frozen=True):
+    """One protocol: how to make an engine, the union of its messages, how to read its ``StateRecord``s."""
+
+    name: str
+    engine: Callable[[int, Options, Durable], Engine]
+    message: Any
+    decode_state: Callable[[bytes], Any]
+
+
+ENGINES: dict[str, EngineRow] = {
+    "raft": EngineRow("raft", raft.Engine, raft.Message, raft.decode_state),
+}

@@ -1,0 +1,73 @@
+"""The one encoding of entries and memberships, for the log and for peers alike.
+
+An entry is 53 bytes, little-endian, and then its data: u64 index, u64 and u64 era, u8 kind, u64 origin,
+u64 incarnation, u64 sequence, u32 length of data. Incarnation 0 says that the entry has no proposal id.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from ratified.consensus.contract import Entry, Era, Kind, Membership, ProposalId
+
+_HEADER = struct.Struct("<QQQBQQQI")
+ENTRY_HEADER_BYTES = _HEADER.size
+_KINDS = tuple(Kind)
+_U32 = struct.Struct("<I")
+
+
+class EntryFormatError(ValueError):
+    """Bytes that are no entry or no membership; the message says what is wrong with them."""
+
+
+def make_entry(index: int, era: Era, kind: Kind, proposal: ProposalId | None, data: bytes) -> Entry:
+    """Build an entry together with its encoding."""
+    origin, incarnation, sequence = (
+        (proposal.origin, proposal.incarnation, proposal.sequence) if proposal is not None else (0, 0, 0)
+    )
+    header = _HEADER.pack(index, era[0], era[1], kind, origin, incarnation, sequence, len(data))
+    return Entry(index, era, kind, proposal, data, header + data)
+
+
+def decode_entry(encoded: bytes) -> Entry:
+    """Read one entry that fills ``encoded`` exactly.
+
+    Raises ``EntryFormatError`` where it does not.
+    """
+    if len(encoded) < ENTRY_HEADER_BYTES:
+        raise EntryFormatError(f"an entry has at least {ENTRY_HEADER_BYTES} bytes, this one has {len(encoded)}")
+    index, era_0, era_1, kind, origin, incarnation, sequence, length = _HEADER.unpack_from(encoded)
+    if len(encoded) != ENTRY_HEADER_BYTES + length:
+        raise EntryFormatError(f"entry {index} says {length} bytes of data and has {len(encoded) - ENTRY_HEADER_BYTES}")
+    if kind >= len(_KINDS):
+        raise EntryFormatError(f"entry {index} is of kind {kind}, this version knows kinds below {len(_KINDS)}")
+    proposal = ProposalId(origin, incarnation, sequence) if incarnation else None
+    return Entry(index, (era_0, era_1), _KINDS[kind], proposal, encoded[ENTRY_HEADER_BYTES:], encoded)
+
+
+def encode_membership(membership: Membership) -> bytes:
+    """u32 apply version, then voters, outgoing and learners, each a u32 count and that many u64."""
+    parts = [_U32.pack(membership.apply_version)]
+    for members in (membership.voters, membership.outgoing, membership.learners):
+        parts.append(struct.pack(f"<I{len(members)}Q", len(members), *members))
+    return b"".join(parts)
+
+
+def decode_membership(encoded: bytes) -> Membership:
+    """Read what ``encode_membership`` wrote; raises ``EntryFormatError`` where the bytes are not that."""
+    try:
+        (apply_version,) = _U32.unpack_from(encoded)
+        offset = _U32.size
+        groups: list[tuple[int, ...]] = []
+        for _ in range(3):
+            (count,) = _U32.unpack_from(encoded, offset)
+            offset += _U32.size
+            if count * 8 > len(encoded) - offset:
+                raise EntryFormatError(f"a membership says {count} members and has no room for them")
+            groups.append(struct.unpack_from(f"<{count}Q", encoded, offset))
+            offset += 8 * count
+    except struct.error as error:
+        raise EntryFormatError(f"a membership of {len(encoded)} bytes is cut short") from error
+    if offset != len(encoded):
+        raise EntryFormatError(f"a membership has {len(encoded) - offset} bytes too many")
+    return Membership(groups[0], groups[1], groups[2], apply_version)

@@ -1,0 +1,170 @@
+"""What goes into a node and what comes out of it.
+
+A node is driven like this, by the simulator and by the server alike::
+
+    node.offer(something)
+    outputs = node.turn(now, inputs_max)
+    # carry out outputs.jobs, write outputs.frames, hand over outputs.replies, close outputs.closes;
+    # call turn again when something was offered, when node.deadline has come, or when outputs.more says so
+
+All times are integer microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from ratified.storage.files import Job
+from ratified.wire.peer import Frame
+
+# ---------------------------------------------------------------------------------------------------------------
+# Inputs
+
+
+class Work(Enum):
+    """What a request asks for."""
+
+    PROPOSE = "propose"
+    """Replicate ``data`` as a command; the reply is the result of applying it."""
+    READ = "read"
+    """Linearizable read: ``Store.read`` after a barrier."""
+    READ_LOCAL = "read local"
+    """Serializable read: ``Store.read`` of what is applied here, perhaps old."""
+    ASK = "ask"
+    """``Store.ask`` on the leader, after a barrier."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One request of a client of this node. ``token`` is the caller's, unique while the request is open.
+
+    At ``deadline`` the request ends, refused or unknown, if it has not ended before; a read that answered with a
+    continuation has then begun, and ends by itself or by ``Cancel``.
+    """
+
+    token: int
+    group: int
+    work: Work
+    data: bytes
+    deadline: int
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """The caller no longer waits for this request; no reply to it follows."""
+
+    token: int
+
+
+class JobDone(msgspec.Struct, frozen=True):
+    """The disk carried out a job: one result an operation, or ``error`` with what failed."""
+
+    job: int
+    results: Sequence[bytes | None]
+    error: str | None = None
+
+
+class Connected(msgspec.Struct, frozen=True, gc=False):
+    """A connection to a peer is there. ``member`` is whom we dialled; None: somebody dialled us."""
+
+    connection: int
+    member: int | None
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """A frame arrived on a connection, decoded and valid in shape."""
+
+    connection: int
+    frame: Frame
+
+
+class Disconnected(msgspec.Struct, frozen=True, gc=False):
+    """The connection is gone."""
+
+    connection: int
+
+
+class Close(msgspec.Struct, frozen=True, gc=False):
+    """Stop: refuse what is open, write the log's mark; ``Outputs.stopped`` says when it is done."""
+
+
+Input: TypeAlias = Request | Cancel | JobDone | Connected | Received | Disconnected | Close
+
+# ---------------------------------------------------------------------------------------------------------------
+# Outputs
+
+
+class Outcome(Enum):
+    """How a request goes on, or ends."""
+
+    DONE = "done"
+    CHUNK = "chunk"
+    """Part of a continuation's answer; more follows."""
+    REFUSED = "refused"
+    """Nothing of it has happened or will happen."""
+    UNKNOWN = "unknown"
+    """It may have happened, or may happen yet."""
+
+
+class Why(StrEnum):
+    """Why a request was refused, or is unknown."""
+
+    NONE = ""
+    NO_LEADER = "no leader"
+    TIMED_OUT = "timed out"
+    OVERLOADED = "too many requests"
+    TOO_LARGE = "request is too large"
+    LEADER_LOST = "the leader was lost"
+    NO_GROUP = "no such group"
+    GROUP_STOPPED = "the group has stopped here"
+    STOPPING = "the node is stopping"
+    NO_SPACE = "no space left on the device"
+
+
+class Reply(msgspec.Struct, frozen=True, gc=False):
+    """An answer to the request with this token."""
+
+    token: int
+    outcome: Outcome
+    data: bytes = b""
+    why: Why = Why.NONE
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """A frame for a connection."""
+
+    connection: int
+    frame: Frame
+
+
+class Hangup(msgspec.Struct, frozen=True, gc=False):
+    """Close a connection, after what was sent on it before; ``reason`` is for the log."""
+
+    connection: int
+    reason: str
+
+
+class Notice(msgspec.Struct, frozen=True, gc=False):
+    """Something an operator should read. ``fatal``: the process must end now."""
+
+    text: str
+    group: int | None = None
+    fatal: bool = False
+
+
+class Outputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one turn gives."""
+
+    jobs: Sequence[Job] = ()
+    frames: Sequence[Outgoing] = ()
+    replies: Sequence[Reply] = ()
+    closes: Sequence[Hangup] = ()
+    notices: Sequence[Notice] = ()
+    deadline: int | None = None
+    """Call ``turn`` again at this time, at the latest."""
+    more: bool = False
+    """There is work left (inputs, or slices of long reads): call ``turn`` again soon."""
+    stopped: bool = False
+    """Everything is durable and closed, after ``Close``."""

@@ -1,0 +1,66 @@
+"""What a store keeps its rows in: an ordered map of bytes per table, in one environment per node.
+
+Two implementations stand behind these protocols, LMDB (``storage.lmdb``) and memory (``storage.memory``); a test
+holds them equal. Every key is shorter than ``KEY_BYTES_MAX``; who has longer ones must shorten them first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+KEY_BYTES_MAX = 507
+"""LMDB's 511, less the 4-byte space in front of every key."""
+
+
+class View(Protocol):
+    """A consistent view of one group's space: a snapshot, or the open transaction."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None."""
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with first <= key < last (None: to the end), ascending, or descending with ``reverse``."""
+
+    def close(self) -> None:
+        """Let go of the snapshot; a view that is the open transaction is closed with it."""
+
+
+class Space(Protocol):
+    """One group's rows. ``put`` and ``delete`` need the environment's transaction to be open."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None; inside the transaction what it wrote is seen."""
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """As ``View.scan``; rows must not be written while the iterator is in use."""
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        """Write one row."""
+
+    def delete(self, table: str, key: bytes) -> bool:
+        """Remove one row; False where there was none."""
+
+    def view(self) -> View:
+        """A snapshot of what is committed, to read from over several turns; the caller closes it."""
+
+
+class Environment(Protocol):
+    """All spaces of one node, written together."""
+
+    def space(self, number: int) -> Space:
+        """The rows whose keys begin with ``number`` (u32)."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One write transaction over all spaces: committed where the block ends, undone where it raises."""
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Inside a transaction: undoes what the block wrote, and only that, where it raises."""
+
+    def close(self) -> None:
+        """Close the environment."""
