@@ -1,0 +1,60 @@
+# Two targets are all that a fresh machine needs: `make up` and `make test`. Both build what they stand on.
+# Needs CPython 3.11 or later with pip and venv, and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: up test check demo sweep soak bench clean help
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+up: $(VENV)/run ## Run a three-node cluster on embedded storage, shown live (Ctrl-C stops it)
+	$(BIN)/ratified up
+
+demo: $(VENV)/run ## Kill a leader under load and show that nothing acknowledged is lost
+	$(BIN)/ratified demo
+
+test: $(VENV)/dev etcdctl ## Pass the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: $(VENV)/dev ## Static checks: formatting, lints, types, who may import whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
+	$(BIN)/python -m ratified.sim.sweep
+
+soak: $(VENV)/dev etcdctl ## Real processes, twenty leader kills, again and again (long)
+	$(BIN)/python -m pytest tests/faults --count-kills 100
+
+bench: $(VENV)/dev ## Every benchmark, one after another
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The package and what it needs to run; then also what the tests and the checks need.
+$(VENV)/run: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/dev: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(VENV)/run $@
+
+# The conformance tests run etcd's own client, Debian's package etcd-client.
+.PHONY: etcdctl
+etcdctl:
+	@command -v etcdctl >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes etcd-client; \
+	else \
+		echo "The tests need etcdctl: install Debian's package etcd-client, or run make test as root once." >&2; exit 1; \
+	fi
