@@ -1,0 +1,319 @@
+"""The server's configuration: etcd's flag names, from flags, environment variables, a TOML file, or defaults.
+
+Rules of this file:
+
+1. One table (``OPTIONS``) says every option once: name, default, how its text is read, what it means. The command
+   line, the variables (``--data-dir`` is ``RATIFIED_DATA_DIR``) and the file (``data-dir = "..."``) all come from it.
+2. Precedence is flag, then variable, then file, then default. An empty variable counts as not set.
+3. Units are etcd's: ``heartbeat-interval`` and ``election-timeout`` are milliseconds, sizes are bytes.
+4. Every wrong value ends in one ``ConfigError`` that names the option and the place where the value was found.
+5. An unknown variable ``RATIFIED_...`` is a warning, not an error, as with etcd: container systems make variables up
+   from service names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ratified.server.urls import Url, parse_cluster, parse_urls
+
+ENVIRONMENT_PREFIX = "RATIFIED_"
+VARIABLES_OF_CLIENTS = ("RATIFIED_ENDPOINTS",)
+
+HEARTBEATS_PER_ELECTION_MIN = 5
+ELECTION_TIMEOUT_MS_MAX = 50_000
+QUOTA_BYTES_DEFAULT = 2 << 30
+REQUEST_BYTES_MIN = 1024
+LOG_LEVELS = ("debug", "info", "warn", "error")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be served; one line that says what, where, and what to do."""
+
+
+class Option(NamedTuple):
+    """One option: its flag name without dashes, default text, reader of texts, and its help."""
+
+    name: str
+    default: str
+    read: Callable[[str], Any]
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return ENVIRONMENT_PREFIX + self.name.upper().replace("-", "_")
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _name(text: str) -> str:
+    if not text or "," in text or "=" in text or "/" in text:
+        raise ValueError(f"{text!r} is no member name: it must not be empty or contain ',', '=' or '/'")
+    return text
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
+    if number < 0:
+        raise ValueError(f"{text} is negative")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = _count(text)
+    if number == 0:
+        raise ValueError("it must be at least 1")
+    return number
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of: {', '.join(choices)}")
+        return text
+
+    return read
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("name", "default", _name, "Human-readable name of this member."),
+    Option("data-dir", "", _text, "Data directory. [default: NAME.ratified]"),
+    Option("listen-client-urls", "http://localhost:2379", parse_urls, "URLs to listen on for clients."),
+    Option(
+        "advertise-client-urls",
+        "",
+        parse_urls,
+        "This member's client URLs as others should use them. [default: the listening ones]",
+    ),
+    Option("listen-peer-urls", "http://localhost:2380", parse_urls, "URLs to listen on for other members."),
+    Option(
+        "initial-advertise-peer-urls",
+        "",
+        parse_urls,
+        "This member's peer URLs as others should use them. [default: as in --initial-cluster]",
+    ),
+    Option(
+        "initial-cluster",
+        "",
+        parse_cluster,
+        "All members of a new cluster: name=url,name=url,... [default: this member alone]",
+    ),
+    Option(
+        "initial-cluster-state",
+        "new",
+        _one_of("new", "existing"),
+        "'new' makes the data directory if there is none; 'existing' only goes on with one that is there.",
+    ),
+    Option(
+        "initial-cluster-token",
+        "etcd-cluster",
+        _text,
+        "Tells clusters apart: members of different tokens refuse each other.",
+    ),
+    Option(
+        "snapshot-count",
+        "100000",
+        _positive,
+        "Accepted for etcd's sake; has no effect yet: this version keeps its log whole.",
+    ),
+    Option("heartbeat-interval", "100", _positive, "Milliseconds between two heartbeats of a leader."),
+    Option("election-timeout", "1000", _positive, "Milliseconds without a leader before an election begins."),
+    Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
+    Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
+    Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
+)
+
+BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One member's configuration, complete and checked."""
+
+    name: str
+    data_dir: Path
+    listen_client_urls: tuple[Url, ...]
+    advertise_client_urls: tuple[Url, ...]
+    listen_peer_urls: tuple[Url, ...]
+    initial_advertise_peer_urls: tuple[Url, ...]
+    initial_cluster: dict[str, tuple[Url, ...]]
+    initial_cluster_state: str
+    initial_cluster_token: str
+    snapshot_count: int
+    heartbeat_interval_ms: int
+    election_timeout_ms: int
+    max_request_bytes: int
+    quota_backend_bytes: int
+    log_level: str
+    warnings: tuple[str, ...] = ()
+    """What an operator should know, though it is no error."""
+
+
+class _Found(NamedTuple):
+    """A value and the place where it was found; None: nowhere, it is the default."""
+
+    value: Any
+    place: str | None
+
+
+def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | None) -> ServerConfig:
+    """Put the configuration together; raises ``ConfigError``. ``flags`` holds only what was given."""
+    from_file = {} if file is None else _read_file(file)
+    found: dict[str, _Found] = {}
+    for option in OPTIONS:
+        if option.name in flags:
+            found[option.name] = _read(option, flags[option.name], f"flag --{option.name}")
+        elif environment.get(option.variable):
+            found[option.name] = _read(option, environment[option.variable], f"variable {option.variable}")
+        elif option.name in from_file:
+            found[option.name] = _read(option, from_file[option.name], f"{option.name} in {file}")
+        else:
+            found[option.name] = _Found(option.read(option.default) if option.default else None, None)
+    return _check(found, _unknown_variables(environment))
+
+
+def _read(option: Option, text: str, place: str) -> _Found:
+    try:
+        return _Found(option.read(text), place)
+    except ValueError as wrong:
+        raise ConfigError(f"{place}: {wrong}") from wrong
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    """The file's options as the texts that a flag would have."""
+    try:
+        with file.open("rb") as opened:
+            content = tomllib.load(opened)
+    except OSError as wrong:
+        raise ConfigError(f"flag --config-file: cannot read {file}: {wrong.strerror}") from wrong
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
+        raise ConfigError(f"{file} is not valid TOML: {wrong}") from wrong
+    texts: dict[str, str] = {}
+    for name, value in content.items():
+        if name not in BY_NAME:
+            raise ConfigError(f"{file}: unknown option {name!r}{_meant(name, list(BY_NAME))}")
+        texts[name] = _file_text(file, name, value)
+    return texts
+
+
+def _file_text(file: Path, name: str, value: object) -> str:
+    match value:
+        case str():
+            return value
+        case int() if not isinstance(value, bool):
+            return str(value)
+        case list() if value and all(isinstance(item, str) for item in value):
+            return ",".join(value)
+    raise ConfigError(f"{name} in {file} must be a string, a whole number or a list of strings")
+
+
+def _meant(wrong: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
+    known = [option.variable for option in OPTIONS]
+    return tuple(
+        f"unknown variable {variable} is ignored{_meant(variable, known)}"
+        for variable in sorted(environment)
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and variable not in VARIABLES_OF_CLIENTS
+    )
+
+
+def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
+    """What concerns more than one option, and the defaults that depend on others."""
+    value = {name: item.value for name, item in found.items()}
+    _check_times(found)
+    _check_sizes(found)
+    name = value["name"]
+    advertised = value["initial-advertise-peer-urls"]
+    cluster = value["initial-cluster"]
+    if cluster is None:
+        advertised = advertised or _advertised(found, "listen-peer-urls", "initial-advertise-peer-urls")
+        cluster = {name: advertised}
+    else:
+        advertised = advertised or cluster.get(name)
+        _check_cluster(found, cluster, advertised)
+    return ServerConfig(
+        name=name,
+        data_dir=Path(value["data-dir"] or f"{name}.ratified"),
+        listen_client_urls=value["listen-client-urls"],
+        advertise_client_urls=value["advertise-client-urls"]
+        or _advertised(found, "listen-client-urls", "advertise-client-urls"),
+        listen_peer_urls=value["listen-peer-urls"],
+        initial_advertise_peer_urls=advertised,
+        initial_cluster=cluster,
+        initial_cluster_state=value["initial-cluster-state"],
+        initial_cluster_token=value["initial-cluster-token"],
+        snapshot_count=value["snapshot-count"],
+        heartbeat_interval_ms=value["heartbeat-interval"],
+        election_timeout_ms=value["election-timeout"],
+        max_request_bytes=value["max-request-bytes"],
+        quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
+        log_level=value["log-level"],
+        warnings=warnings,
+    )
+
+
+def _place(found: dict[str, _Found], *names: str) -> str:
+    """Where the first of these that was given was found; else how one would give it."""
+    return next((place for name in names if (place := found[name].place)), f"flag --{names[0]}")
+
+
+def _check_times(found: dict[str, _Found]) -> None:
+    heartbeat, election = found["heartbeat-interval"].value, found["election-timeout"].value
+    place = _place(found, "election-timeout", "heartbeat-interval")
+    if election < HEARTBEATS_PER_ELECTION_MIN * heartbeat:
+        raise ConfigError(
+            f"{place}: election-timeout ({election} ms) must be at least {HEARTBEATS_PER_ELECTION_MIN} times"
+            f" heartbeat-interval ({heartbeat} ms)"
+        )
+    if election > ELECTION_TIMEOUT_MS_MAX:
+        raise ConfigError(f"{place}: election-timeout ({election} ms) must be at most {ELECTION_TIMEOUT_MS_MAX} ms")
+
+
+def _check_sizes(found: dict[str, _Found]) -> None:
+    if (size := found["max-request-bytes"].value) < REQUEST_BYTES_MIN:
+        raise ConfigError(
+            f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at least {REQUEST_BYTES_MIN}"
+        )
+
+
+def _advertised(found: dict[str, _Found], listen: str, advertise: str) -> tuple[Url, ...]:
+    """The listening URLs, where they can be told to others."""
+    urls: tuple[Url, ...] = found[listen].value
+    for url in urls:
+        if url.wildcard:
+            raise ConfigError(
+                f"{_place(found, listen)}: {url} stands for all interfaces, others cannot use it; say --{advertise} too"
+            )
+    return urls
+
+
+def _check_cluster(
+    found: dict[str, _Found], cluster: dict[str, tuple[Url, ...]], advertised: tuple[Url, ...] | None
+) -> None:
+    name, place = found["name"].value, _place(found, "initial-cluster")
+    if advertised is None or name not in cluster:
+        raise ConfigError(f"{place}: this member's name {name!r} is not among {', '.join(cluster)}; see --name")
+    if sorted(map(str, cluster[name])) != sorted(map(str, advertised)):
+        raise ConfigError(
+            f"{place}: it gives {name!r} the peer URLs {_listed(cluster[name])},"
+            f" but --initial-advertise-peer-urls says {_listed(advertised)}"
+        )
+
+
+def _listed(urls: tuple[Url, ...]) -> str:
+    return ",".join(map(str, urls))

@@ -1,0 +1,79 @@
+"""The URLs of flags: ``http://host:port``, nothing else yet.
+
+etcd's flags hold lists of URLs, and its ``--initial-cluster`` holds ``name=url`` pairs in which a name may occur more
+than once. A URL that cannot be served is refused here, with what to write instead.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import msgspec
+
+WILDCARD_HOSTS = ("0.0.0.0", "::")
+
+
+class UrlError(ValueError):
+    """A URL that cannot be used; the text says why."""
+
+
+class Url(msgspec.Struct, frozen=True):
+    """A listening or advertised address. IPv6 hosts are kept without brackets."""
+
+    host: str
+    port: int
+
+    @property
+    def address(self) -> str:
+        """``host:port``, with brackets around an IPv6 host."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def wildcard(self) -> bool:
+        """It stands for all interfaces: fit to listen on, not to be told to others."""
+        return self.host in WILDCARD_HOSTS
+
+    def __str__(self) -> str:
+        return f"http://{self.address}"
+
+
+def parse_url(text: str) -> Url:
+    """One URL; raises ``UrlError``."""
+    split = urlsplit(text)
+    if split.scheme in ("https", "unixs"):
+        raise UrlError(f"{text!r}: TLS comes in a later version; use http://")
+    if split.scheme != "http" or not split.netloc:
+        raise UrlError(f"{text!r} is not of the form http://host:port")
+    if split.path not in ("", "/") or split.query or split.fragment or split.username is not None:
+        raise UrlError(f"{text!r} must end after the port: http://host:port")
+    try:
+        host, port = split.hostname, split.port
+    except ValueError as wrong:
+        raise UrlError(f"{text!r}: {wrong}") from wrong
+    if not host or port is None:
+        raise UrlError(f"{text!r} needs a host and a port: http://host:port")
+    return Url(host, port)
+
+
+def parse_urls(text: str) -> tuple[Url, ...]:
+    """URLs separated by commas, at least one, none twice; raises ``UrlError``."""
+    urls = tuple(parse_url(part.strip()) for part in text.split(",") if part.strip())
+    if not urls:
+        raise UrlError("at least one URL is needed: http://host:port")
+    if len(set(urls)) != len(urls):
+        raise UrlError(f"{text!r} names a URL twice")
+    return urls
+
+
+def parse_cluster(text: str) -> dict[str, tuple[Url, ...]]:
+    """``name=url,name=url,...``: the members' names and their peer URLs; raises ``UrlError``."""
+    members: dict[str, tuple[Url, ...]] = {}
+    for part in text.split(","):
+        name, equals, url = part.strip().partition("=")
+        if not equals or not name:
+            raise UrlError(f"{part.strip()!r} is not of the form name=http://host:port")
+        members[name] = (*members.get(name, ()), parse_url(url))
+    urls = [url for urls in members.values() for url in urls]
+    if len(set(urls)) != len(urls):
+        raise UrlError(f"{text!r} names a peer URL twice")
+    return members

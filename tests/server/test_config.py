@@ -1,0 +1,137 @@
+"""Flags, variables, file and defaults, and every wrong value's one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ratified.server.config import OPTIONS, ConfigError, ServerConfig, load
+
+
+def loaded(environment: dict[str, str] | None = None, file: Path | None = None, **flags: str) -> ServerConfig:
+    return load({name.replace("_", "-"): text for name, text in flags.items()}, environment or {}, file)
+
+
+def test_no_flags_are_a_single_member_on_etcds_ports() -> None:
+    config = loaded()
+    assert config.data_dir == Path("default.ratified")
+    assert [str(url) for url in config.listen_client_urls] == ["http://localhost:2379"]
+    assert config.advertise_client_urls == config.listen_client_urls
+    assert {name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()} == {
+        "default": ["http://localhost:2380"]
+    }
+    assert (config.heartbeat_interval_ms, config.election_timeout_ms) == (100, 1000)
+    assert (config.max_request_bytes, config.quota_backend_bytes) == (1572864, 2 << 30)
+
+
+def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('name = "file"\nheartbeat-interval = 20\nelection-timeout = 300\nsnapshot-count = 7\n')
+    config = loaded({"RATIFIED_NAME": "variable", "RATIFIED_HEARTBEAT_INTERVAL": "30"}, file, name="flag")
+    assert config.name == "flag"
+    assert config.heartbeat_interval_ms == 30
+    assert config.election_timeout_ms == 300
+    assert config.snapshot_count == 7
+    assert config.max_request_bytes == 1572864
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert loaded({"RATIFIED_NAME": ""}).name == "default"
+
+
+def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -> None:
+    texts = {option.name: option.default for option in OPTIONS if option.default}
+    texts |= {
+        "data-dir": "d",
+        "advertise-client-urls": "http://a:1",
+        "initial-advertise-peer-urls": "http://a:2",
+        "initial-cluster": "default=http://a:2",
+    }
+    file = tmp_path / "r.toml"
+    file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
+    variables = {option.variable: texts[option.name] for option in OPTIONS}
+    assert load(texts, {}, None) == load({}, variables, None) == load({}, {}, file)
+
+
+def test_the_file_takes_lists_of_urls(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('listen-client-urls = ["http://127.0.0.1:1", "http://[::1]:1"]\n')
+    assert [str(url) for url in loaded(file=file).listen_client_urls] == ["http://127.0.0.1:1", "http://[::1]:1"]
+
+
+def test_a_members_own_peer_urls_come_from_the_cluster() -> None:
+    config = loaded(name="b", initial_cluster="a=http://h:1,b=http://h:2,b=http://h:3")
+    assert [str(url) for url in config.initial_advertise_peer_urls] == ["http://h:2", "http://h:3"]
+
+
+def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
+    warnings = loaded({"RATIFIED_DATA_DIRR": "x", "RATIFIED_ENDPOINTS": "y"}).warnings
+    assert warnings == ("unknown variable RATIFIED_DATA_DIRR is ignored; did you mean 'RATIFIED_DATA_DIR'?",)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"heartbeat_interval": "ten"}, "flag --heartbeat-interval: 'ten' is not a whole number"),
+        ({"heartbeat_interval": "0"}, "flag --heartbeat-interval: it must be at least 1"),
+        ({"snapshot_count": "-1"}, "flag --snapshot-count: -1 is negative"),
+        ({"election_timeout": "400"}, r"election-timeout \(400 ms\) must be at least 5 times heartbeat-interval"),
+        ({"election_timeout": "60000"}, "must be at most 50000 ms"),
+        ({"max_request_bytes": "10"}, "must be at least 1024"),
+        ({"listen_client_urls": "https://h:1"}, "TLS comes in a later version; use http://"),
+        ({"listen_client_urls": "h:1"}, "not of the form http://host:port"),
+        ({"listen_client_urls": "http://h"}, "needs a host and a port"),
+        ({"listen_client_urls": "http://h:99999"}, "Port out of range"),
+        ({"listen_client_urls": "http://h:1/path"}, "must end after the port"),
+        ({"listen_client_urls": ","}, "at least one URL"),
+        ({"listen_client_urls": "http://h:1,http://h:1"}, "names a URL twice"),
+        ({"listen_client_urls": "http://0.0.0.0:1"}, "say --advertise-client-urls too"),
+        ({"listen_peer_urls": "http://0.0.0.0:1"}, "say --initial-advertise-peer-urls too"),
+        ({"initial_cluster": "http://h:1"}, "not of the form name=http://host:port"),
+        ({"initial_cluster": "a=http://h:1,b=http://h:1"}, "names a peer URL twice"),
+        ({"initial_cluster": "a=http://h:1"}, "'default' is not among a; see --name"),
+        (
+            {"initial_cluster": "default=http://h:1", "initial_advertise_peer_urls": "http://h:2"},
+            "gives 'default' the peer URLs http://h:1, but --initial-advertise-peer-urls says http://h:2",
+        ),
+        ({"initial_cluster_state": "old"}, "'old' is not one of: new, existing"),
+        ({"name": "a=b"}, "no member name"),
+        ({"log_level": "loud"}, "not one of: debug, info, warn, error"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(flags: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        loaded({}, None, **flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_names_the_place_of_the_value(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^variable RATIFIED_SNAPSHOT_COUNT: 'x'"):
+        loaded({"RATIFIED_SNAPSHOT_COUNT": "x"})
+    file = tmp_path / "r.toml"
+    file.write_text("snapshot-count = 'x'")
+    with pytest.raises(ConfigError, match=rf"^snapshot-count in {file}: 'x'"):
+        loaded(file=file)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("data-dirr = 'x'", "unknown option 'data-dirr'; did you mean 'data-dir'"),
+        ("name = [", "is not valid TOML"),
+        ("name = true", "must be a string, a whole number or a list of strings"),
+        ("name = []", "must be a string, a whole number or a list of strings"),
+    ],
+)
+def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, content: str, words: str) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=words) as caught:
+        loaded(file=file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        loaded(file=tmp_path / "none.toml")
