@@ -87,46 +87,88 @@ class _Node:
 def linearize(
     history: Sequence[Operation[Call, Result]], model: Model[State, Call, Result], steps_max: int = STEPS_MAX
 ) -> Linearizable | NotLinearizable | Undecided:
-    """Search for an order of ``history`` that respects real time and that ``model`` allows."""
-    head = _linked(history)
-    remaining = sum(operation.returned is not None for operation in history)
-    state = model.initial
-    linearized = 0
-    seen: set[tuple[int, State]] = {(0, state)}
-    stack: list[tuple[_Node, State]] = []
-    longest: tuple[int, ...] = ()
-    stuck = -1
-    node = head.after
-    for _ in range(steps_max):
-        if remaining == 0:
-            return Linearizable(tuple(done.operation for done, _ in stack))
-        assert node is not None, "an operation that returned and is not linearized has its return ahead"
-        operation = history[node.operation]
-        if node.is_call:
-            allowed, then = model.step(state, operation.call, operation.result, operation.returned is not None)
-            key = (linearized | 1 << node.operation, then)
-            if allowed and key not in seen:
-                seen.add(key)
-                stack.append((node, state))
-                state = then
-                linearized = key[0]
-                remaining -= operation.returned is not None
-                _lift(node)
-                node = head.after
-            else:
-                node = node.after
-            continue
-        if len(stack) > len(longest) or stuck < 0:
-            longest = tuple(done.operation for done, _ in stack)
-            stuck = node.operation
-        if not stack:
-            return NotLinearizable(longest, stuck)
-        undone, state = stack.pop()
-        linearized &= ~(1 << undone.operation)
-        remaining += history[undone.operation].returned is not None
-        _unlift(undone)
-        node = undone.after
-    return Undecided(steps_max)
+    """Search for an order of ``history`` that respects real time and that ``model`` allows.
+
+    Operations of unknown outcome make the search wide, and few of them explain anything: those that returned are
+    tried first, and a search that puts more than one unknown operation between two known ones is made only where a
+    narrower one was cut off without an answer.
+    """
+    steps_left = steps_max
+    for chain_max in range(1, len(history) + 2):
+        search = _Search(history, model, chain_max)
+        found = search.run(steps_left)
+        steps_left -= search.steps
+        if isinstance(found, Linearizable) or (isinstance(found, NotLinearizable) and not search.cut_off):
+            return found
+        if steps_left <= 0:
+            return Undecided(steps_max)
+    raise AssertionError("a search whose chain is as long as the history is never cut off")
+
+
+class _Search(Generic[State, Call, Result]):
+    """One depth-first search with at most ``chain_max`` unknown operations between two known ones."""
+
+    def __init__(
+        self, history: Sequence[Operation[Call, Result]], model: Model[State, Call, Result], chain_max: int
+    ) -> None:
+        self.steps = 0
+        self.cut_off = False
+        self._history = history
+        self._model = model
+        self._chain_max = chain_max
+
+    def run(self, steps_max: int) -> Linearizable | NotLinearizable | Undecided:
+        """Search for at most this many steps."""
+        history = self._history
+        head = _linked(history)
+        remaining = sum(operation.returned is not None for operation in history)
+        state = self._model.initial
+        linearized = chain = 0
+        seen: set[tuple[int, State, int]] = {(0, state, 0)}
+        stack: list[tuple[_Node, State, int]] = []
+        longest: tuple[int, ...] = ()
+        stuck = -1
+        node, unknown_pass = head.after, False
+        while self.steps < steps_max:
+            self.steps += 1
+            if remaining == 0:
+                return Linearizable(tuple(done.operation for done, _, _ in stack))
+            assert node is not None, "an operation that returned and is not linearized has its return ahead"
+            if not node.is_call and not unknown_pass:
+                if len(stack) > len(longest) or stuck < 0:
+                    longest = tuple(done.operation for done, _, _ in stack)
+                    stuck = node.operation
+                node, unknown_pass = head.after, True
+                continue
+            if not node.is_call:
+                if not stack:
+                    return NotLinearizable(longest, stuck)
+                undone, state, chain = stack.pop()
+                linearized &= ~(1 << undone.operation)
+                unknown_pass = history[undone.operation].returned is None
+                remaining += not unknown_pass
+                _unlift(undone)
+                node = undone.after
+                continue
+            operation = history[node.operation]
+            known = operation.returned is not None
+            if known is not unknown_pass:
+                if not known and chain >= self._chain_max:
+                    self.cut_off = True
+                    node = node.after
+                    continue
+                allowed, then = self._model.step(state, operation.call, operation.result, known)
+                key = (linearized | 1 << node.operation, then, 0 if known else chain + 1)
+                if allowed and key not in seen:
+                    seen.add(key)
+                    stack.append((node, state, chain))
+                    linearized, state, chain = key
+                    remaining -= known
+                    _lift(node)
+                    node, unknown_pass = head.after, False
+                    continue
+            node = node.after
+        return Undecided(steps_max)
 
 
 def _linked(history: Sequence[Operation[Call, Result]]) -> _Node:
