@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-Era: TypeAlias = tuple[int, int]
+U64: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""An unsigned number in a message: a decoder refuses what is negative (msgpack itself ends at 2^64 - 1)."""
+
+Era: TypeAlias = tuple[U64, U64]
 """An ordered pair of u64: Raft (term, 0), Paxos (round, proposer), ZAB (epoch, 0)."""
 
 NO_ERA: Era = (0, 0)
@@ -36,9 +39,9 @@ class Kind(IntEnum):
 class ProposalId(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Names one proposal, once and for ever: ``incarnation`` counts the starts of the node ``origin``, from 1."""
 
-    origin: int
-    incarnation: int
-    sequence: int
+    origin: U64
+    incarnation: U64
+    sequence: U64
 
 
 class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -334,6 +337,10 @@ class Engine(Protocol):
     @property
     def deadline(self) -> int | None:
         """When to ``tick`` next; None: there is no timer at all."""
+
+    @property
+    def leading(self) -> Era | None:
+        """The era in which this engine leads at this moment, so that ``propose`` would take; None: it does not lead."""
 
     def tick(self, now: int) -> None:
         """The last reported deadline has passed; an early tick does nothing."""
