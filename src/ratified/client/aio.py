@@ -1,0 +1,254 @@
+"""The asyncio client: the synchronous one's calls, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from ratified.client import calls, results
+from ratified.client.calls import Call, Compare, Do, Text
+from ratified.client.endpoints import (
+    CHANNEL_OPTIONS,
+    ROUND_PAUSE_S,
+    TIMEOUT_S_DEFAULT,
+    Endpoints,
+    error,
+    may_repeat,
+    parse_endpoint,
+)
+from ratified.client.errors import Unavailable
+from ratified.client.watching import WatchPosition
+from ratified.wire.report import NodeReport
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A client of a cluster, for one event loop. ``timeout_s`` bounds a call over all the endpoints that it tries.
+
+    Every call may raise ``Refused``, ``Unavailable`` or ``OutcomeUnknown``; see this package's rules.
+    """
+
+    def __init__(self, endpoints: Sequence[str] = ("127.0.0.1:2379",), *, timeout_s: float = TIMEOUT_S_DEFAULT):
+        self._endpoints = Endpoints(endpoints)
+        self._timeout_s = timeout_s
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        channels, self._channels = list(self._channels.values()), {}
+        for channel in channels:
+            await channel.close()
+
+    async def put(self, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> results.Put:
+        """Write one pair; with ``lease`` it ends when the lease does."""
+        return await self._do(calls.put(calls.put_request(key, value, lease=lease, previous=previous)))
+
+    async def get(self, key: Text, *, revision: int = 0, serializable: bool = False) -> results.KeyValue | None:
+        """The pair, or None. Linearizable, or with ``serializable`` from one member, perhaps old."""
+        found = await self._do(calls.ranged(calls.range_request(key, revision=revision, serializable=serializable)))
+        return found.pairs[0] if found.pairs else None
+
+    async def range(
+        self,
+        key: Text,
+        *,
+        prefix: bool = False,
+        end: Text | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        serializable: bool = False,
+        keys_only: bool = False,
+    ) -> results.Range:
+        """The pairs of a prefix, or of [key, end), by key."""
+        request = calls.range_request(
+            key,
+            prefix=prefix,
+            end=end,
+            limit=limit,
+            revision=revision,
+            serializable=serializable,
+            keys_only=keys_only,
+        )
+        return await self._do(calls.ranged(request))
+
+    async def delete(
+        self, key: Text, *, prefix: bool = False, end: Text | None = None, previous: bool = False
+    ) -> results.Deleted:
+        """Delete one key, a prefix, or [key, end)."""
+        return await self._do(calls.delete(calls.delete_request(key, prefix=prefix, end=end, previous=previous)))
+
+    async def txn(
+        self, compare: Sequence[Compare] = (), success: Sequence[Do] = (), failure: Sequence[Do] = ()
+    ) -> results.Txn:
+        """Do ``success`` where every comparison holds, else ``failure``; all at one revision."""
+        return await self._do(calls.txn(compare, success, failure))
+
+    async def compact(self, revision: int, *, physical: bool = False) -> int:
+        """Forget what is older than ``revision``; gives the store's revision."""
+        return await self._do(calls.compact(revision, physical=physical))
+
+    async def lease_grant(self, ttl: int, *, id: int = 0) -> results.Lease:
+        """A new lease of ``ttl`` seconds; ``id`` 0 lets the server choose."""
+        return await self._do(calls.lease_grant(ttl, id))
+
+    async def lease_revoke(self, id: int) -> int:
+        """End a lease and delete its keys; gives the revision."""
+        return await self._do(calls.lease_revoke(id))
+
+    async def lease_keep_alive(self, id: int) -> int | None:
+        """Renew a lease once; the seconds that it lives from now on, or None where it is gone."""
+        return await self._do(
+            Call(calls.LEASE_KEEP_ALIVE, calls.keep_alive(id), calls.kept_alive, repeatable=True), streaming=True
+        )
+
+    async def lease_time_to_live(self, id: int, *, keys: bool = False) -> results.LeaseLeft | None:
+        """What is left of a lease; None: it is gone."""
+        return await self._do(calls.lease_time_to_live(id, keys=keys))
+
+    async def leases(self) -> tuple[int, ...]:
+        """The ids of all leases."""
+        return await self._do(calls.leases())
+
+    async def members(self) -> tuple[results.Member, ...]:
+        """Who belongs to the cluster."""
+        return await self._do(calls.members())
+
+    async def status(self, endpoint: str) -> results.MemberStatus:
+        """The view of the member behind ``endpoint``, and of no other."""
+        return await self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)
+
+    async def report(self, endpoint: str, *, timeout_s: float | None = None) -> NodeReport:
+        """What the Ratified node behind ``endpoint`` tells beyond its status."""
+        return await self._at(parse_endpoint(endpoint), calls.report(), timeout_s or self._timeout_s)
+
+    def watch(
+        self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
+    ) -> AsyncWatch:
+        """Events from ``revision`` on (0: from now on), in order, each once, whichever endpoint fails."""
+        position = WatchPosition(key, prefix=prefix, end=end, revision=revision, previous=previous)
+        return AsyncWatch(self, self._endpoints, position, self._timeout_s)
+
+    def channel(self, target: str) -> grpc.aio.Channel:
+        """The connection to a target, made on first use."""
+        channel = self._channels.get(target)
+        if channel is None:
+            channel = self._channels[target] = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        return channel
+
+    async def _do(self, call: Call[T], *, streaming: bool = False) -> T:
+        """Carry out a call, at one endpoint after another while that is safe and there is time."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._timeout_s
+        tried = 0
+        while True:
+            target = self._endpoints.current
+            try:
+                return call.read(await self._send(target, call, deadline - clock(), streaming))
+            except grpc.aio.AioRpcError as failed:
+                code, text = failed.code().name, failed.details() or ""
+                self._endpoints.failed(target)
+                tried += 1
+                if not may_repeat(code, text, repeatable=call.repeatable) or clock() >= deadline:
+                    raise error(code, text, repeatable=call.repeatable) from failed
+            if tried % len(self._endpoints.targets) == 0:
+                await asyncio.sleep(ROUND_PAUSE_S)
+
+    async def _at(self, target: str, call: Call[T], timeout_s: float) -> T:
+        try:
+            return call.read(await self._send(target, call, timeout_s, streaming=False))
+        except grpc.aio.AioRpcError as failed:
+            raise error(failed.code().name, failed.details() or "", repeatable=call.repeatable) from failed
+
+    async def _send(self, target: str, call: Call[T], timeout_s: float, streaming: bool) -> bytes:
+        channel = self.channel(target)
+        answer: bytes
+        if not streaming:
+            answer = await channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
+            return answer
+        stream = channel.stream_stream(call.method)(timeout=max(timeout_s, 0.001))
+        await stream.write(call.request)
+        answer = await stream.read()
+        stream.cancel()
+        return answer
+
+
+class AsyncWatch:
+    """An asynchronous iterator over events; ``next_revision`` is where it would go on."""
+
+    def __init__(self, client: AsyncClient, endpoints: Endpoints, position: WatchPosition, timeout_s: float) -> None:
+        self._client = client
+        self._endpoints = endpoints
+        self._position = position
+        self._timeout_s = timeout_s
+        self._events: deque[results.Event] = deque()
+        self._stream: Any = None
+
+    @property
+    def next_revision(self) -> int:
+        """The revision that the watch goes on with; 0: it has not begun."""
+        return self._position.next_revision
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the watch on the server."""
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> results.Event:
+        while not self._events:
+            self._events.extend(await self._receive())
+        return self._events.popleft()
+
+    async def begin(self) -> None:
+        """Return when the server watches: what is written from now on will be seen."""
+        while not self.next_revision or self._stream is None:
+            self._events.extend(await self._receive())
+
+    async def _receive(self) -> Sequence[results.Event]:
+        """The events of one answer, from the next endpoint where one fails."""
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + self._timeout_s
+        while True:
+            target = self._endpoints.current
+            try:
+                if self._stream is None:
+                    self._stream = self._client.channel(target).stream_stream(calls.WATCH)()
+                    await self._stream.write(self._position.request())
+                answer = await self._stream.read()
+                if answer is not grpc.aio.EOF:
+                    return self._position.on_response(answer)
+                code, text = "UNAVAILABLE", "the server ended the stream"
+            except grpc.aio.AioRpcError as failed:
+                code, text = failed.code().name, failed.details() or ""
+            self._stream = None
+            if not may_repeat(code, text, repeatable=True):
+                raise error(code, text, repeatable=True)
+            if clock() >= give_up:
+                raise Unavailable(code, text)
+            self._endpoints.failed(target)
+            await asyncio.sleep(ROUND_PAUSE_S)

@@ -1,0 +1,298 @@
+"""Every call of the client, made once for both its faces: method, request bytes, how to read the answer.
+
+A ``Call`` that is ``repeatable`` may be sent again although it may have happened: reads, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
+
+import msgspec
+
+from ratified.client import results
+from ratified.wire.etcd import rpc_pb2
+from ratified.wire.report import REPORT_METHOD, NodeReport
+
+T = TypeVar("T")
+Text: TypeAlias = bytes | str
+
+RANGE = "/etcdserverpb.KV/Range"
+PUT = "/etcdserverpb.KV/Put"
+DELETE_RANGE = "/etcdserverpb.KV/DeleteRange"
+TXN = "/etcdserverpb.KV/Txn"
+COMPACT = "/etcdserverpb.KV/Compact"
+WATCH = "/etcdserverpb.Watch/Watch"
+LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
+LEASE_REVOKE = "/etcdserverpb.Lease/LeaseRevoke"
+LEASE_KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
+LEASE_TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
+LEASE_LEASES = "/etcdserverpb.Lease/LeaseLeases"
+MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
+STATUS = "/etcdserverpb.Maintenance/Status"
+
+
+class Call(NamedTuple, Generic[T]):
+    """One unary call."""
+
+    method: str
+    request: bytes
+    read: Callable[[bytes], T]
+    repeatable: bool
+
+
+def encoded(text: Text) -> bytes:
+    """Bytes as they are, text as UTF-8."""
+    return text.encode() if isinstance(text, str) else text
+
+
+def range_end(key: bytes, *, prefix: bool, end: Text | None) -> bytes:
+    """etcd's ``range_end`` of one key (empty), of a prefix, or of [key, end)."""
+    if prefix and end is not None:
+        raise ValueError("a range has a prefix or an end, not both")
+    if end is not None:
+        return encoded(end)
+    if not prefix:
+        return b""
+    stem = key.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
+
+
+def range_request(
+    key: Text,
+    *,
+    prefix: bool = False,
+    end: Text | None = None,
+    limit: int = 0,
+    revision: int = 0,
+    serializable: bool = False,
+    keys_only: bool = False,
+) -> rpc_pb2.RangeRequest:
+    """The request of a range; an empty key with ``prefix`` is everything."""
+    first = encoded(key)
+    last = range_end(first, prefix=prefix, end=end)
+    return rpc_pb2.RangeRequest(
+        key=first or (b"\0" if prefix else b""),
+        range_end=last,
+        limit=limit,
+        revision=revision,
+        serializable=serializable,
+        keys_only=keys_only,
+    )
+
+
+def put_request(key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> rpc_pb2.PutRequest:
+    """The request of a put."""
+    return rpc_pb2.PutRequest(key=encoded(key), value=encoded(value), lease=lease, prev_kv=previous)
+
+
+def delete_request(
+    key: Text, *, prefix: bool = False, end: Text | None = None, previous: bool = False
+) -> rpc_pb2.DeleteRangeRequest:
+    """The request of a delete; an empty key with ``prefix`` is everything."""
+    first = encoded(key)
+    return rpc_pb2.DeleteRangeRequest(
+        key=first or (b"\0" if prefix else b""),
+        range_end=range_end(first, prefix=prefix, end=end),
+        prev_kv=previous,
+    )
+
+
+class Compare(msgspec.Struct, frozen=True):
+    """A condition of a transaction, as the message says it; made by the ``compare_...`` functions."""
+
+    message: bytes
+
+
+_RELATIONS = {
+    "==": rpc_pb2.Compare.EQUAL,
+    "!=": rpc_pb2.Compare.NOT_EQUAL,
+    "<": rpc_pb2.Compare.LESS,
+    ">": rpc_pb2.Compare.GREATER,
+}
+
+
+def compare_value(key: Text, relation: str, value: Text) -> Compare:
+    """The key's value stands in ``relation`` (==, !=, <, >) to ``value``."""
+    return _compare(rpc_pb2.Compare(target=rpc_pb2.Compare.VALUE, key=encoded(key), value=encoded(value)), relation)
+
+
+def compare_version(key: Text, relation: str, version: int) -> Compare:
+    """As ``compare_value``, of how often the key was written since it was created; 0: it is not there."""
+    return _compare(rpc_pb2.Compare(target=rpc_pb2.Compare.VERSION, key=encoded(key), version=version), relation)
+
+
+def compare_create(key: Text, relation: str, revision: int) -> Compare:
+    """As ``compare_value``, of the revision that created the key."""
+    return _compare(
+        rpc_pb2.Compare(target=rpc_pb2.Compare.CREATE, key=encoded(key), create_revision=revision), relation
+    )
+
+
+def compare_mod(key: Text, relation: str, revision: int) -> Compare:
+    """As ``compare_value``, of the revision that last changed the key."""
+    return _compare(rpc_pb2.Compare(target=rpc_pb2.Compare.MOD, key=encoded(key), mod_revision=revision), relation)
+
+
+def _compare(message: rpc_pb2.Compare, relation: str) -> Compare:
+    if relation not in _RELATIONS:
+        raise ValueError(f"{relation!r} is no relation; use one of {', '.join(_RELATIONS)}")
+    message.result = _RELATIONS[relation]
+    return Compare(message.SerializeToString())
+
+
+class Do(msgspec.Struct, frozen=True):
+    """An operation of a transaction, as the message says it; made by its class methods."""
+
+    message: bytes
+
+    @classmethod
+    def put(cls, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> Do:
+        """Put."""
+        request = put_request(key, value, lease=lease, previous=previous)
+        return cls(rpc_pb2.RequestOp(request_put=request).SerializeToString())
+
+    @classmethod
+    def get(cls, key: Text, *, prefix: bool = False, end: Text | None = None, limit: int = 0) -> Do:
+        """Read a range."""
+        request = range_request(key, prefix=prefix, end=end, limit=limit)
+        return cls(rpc_pb2.RequestOp(request_range=request).SerializeToString())
+
+    @classmethod
+    def delete(cls, key: Text, *, prefix: bool = False, end: Text | None = None) -> Do:
+        """Delete."""
+        request = delete_request(key, prefix=prefix, end=end)
+        return cls(rpc_pb2.RequestOp(request_delete_range=request).SerializeToString())
+
+
+def ranged(request: rpc_pb2.RangeRequest) -> Call[results.Range]:
+    """A read of a range."""
+    return Call(
+        RANGE,
+        request.SerializeToString(),
+        lambda answer: results.ranged(rpc_pb2.RangeResponse.FromString(answer)),
+        repeatable=True,
+    )
+
+
+def put(request: rpc_pb2.PutRequest) -> Call[results.Put]:
+    """A put."""
+    return Call(
+        PUT,
+        request.SerializeToString(),
+        lambda answer: results.put(rpc_pb2.PutResponse.FromString(answer)),
+        repeatable=False,
+    )
+
+
+def delete(request: rpc_pb2.DeleteRangeRequest) -> Call[results.Deleted]:
+    """A delete."""
+    return Call(
+        DELETE_RANGE,
+        request.SerializeToString(),
+        lambda answer: results.deleted(rpc_pb2.DeleteRangeResponse.FromString(answer)),
+        repeatable=False,
+    )
+
+
+def txn(compare: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]) -> Call[results.Txn]:
+    """A transaction."""
+    request = rpc_pb2.TxnRequest(
+        compare=[rpc_pb2.Compare.FromString(one.message) for one in compare],
+        success=[rpc_pb2.RequestOp.FromString(one.message) for one in success],
+        failure=[rpc_pb2.RequestOp.FromString(one.message) for one in failure],
+    )
+    return Call(
+        TXN,
+        request.SerializeToString(),
+        lambda answer: results.txn(rpc_pb2.TxnResponse.FromString(answer)),
+        repeatable=False,
+    )
+
+
+def compact(revision: int, *, physical: bool) -> Call[int]:
+    """Forget what is older than a revision."""
+    return Call(
+        COMPACT,
+        rpc_pb2.CompactionRequest(revision=revision, physical=physical).SerializeToString(),
+        lambda answer: rpc_pb2.CompactionResponse.FromString(answer).header.revision,
+        repeatable=False,
+    )
+
+
+def lease_grant(ttl: int, id: int) -> Call[results.Lease]:
+    """A new lease."""
+
+    def read(answer: bytes) -> results.Lease:
+        message = rpc_pb2.LeaseGrantResponse.FromString(answer)
+        return results.Lease(message.ID, message.TTL)
+
+    return Call(LEASE_GRANT, rpc_pb2.LeaseGrantRequest(TTL=ttl, ID=id).SerializeToString(), read, repeatable=False)
+
+
+def lease_revoke(id: int) -> Call[int]:
+    """End a lease and its keys."""
+    return Call(
+        LEASE_REVOKE,
+        rpc_pb2.LeaseRevokeRequest(ID=id).SerializeToString(),
+        lambda answer: rpc_pb2.LeaseRevokeResponse.FromString(answer).header.revision,
+        repeatable=False,
+    )
+
+
+def lease_time_to_live(id: int, *, keys: bool) -> Call[results.LeaseLeft | None]:
+    """What is left of a lease; None: there is no such lease."""
+
+    def read(answer: bytes) -> results.LeaseLeft | None:
+        message = rpc_pb2.LeaseTimeToLiveResponse.FromString(answer)
+        if message.TTL < 0:
+            return None
+        return results.LeaseLeft(message.ID, message.TTL, message.grantedTTL, tuple(message.keys))
+
+    request = rpc_pb2.LeaseTimeToLiveRequest(ID=id, keys=keys)
+    return Call(LEASE_TIME_TO_LIVE, request.SerializeToString(), read, repeatable=True)
+
+
+def leases() -> Call[tuple[int, ...]]:
+    """The ids of all leases."""
+    return Call(
+        LEASE_LEASES,
+        b"",
+        lambda answer: tuple(lease.ID for lease in rpc_pb2.LeaseLeasesResponse.FromString(answer).leases),
+        repeatable=True,
+    )
+
+
+def members() -> Call[tuple[results.Member, ...]]:
+    """Who belongs to the cluster."""
+    return Call(
+        MEMBER_LIST,
+        rpc_pb2.MemberListRequest(linearizable=True).SerializeToString(),
+        lambda answer: tuple(map(results.member, rpc_pb2.MemberListResponse.FromString(answer).members)),
+        repeatable=True,
+    )
+
+
+def status() -> Call[results.MemberStatus]:
+    """One member's own view."""
+    return Call(
+        STATUS,
+        b"",
+        lambda answer: results.member_status(rpc_pb2.StatusResponse.FromString(answer)),
+        repeatable=True,
+    )
+
+
+def report() -> Call[NodeReport]:
+    """What a Ratified node tells beyond etcd's status; other servers do not know this call."""
+    return Call(REPORT_METHOD, b"", lambda answer: msgspec.json.decode(answer, type=NodeReport), repeatable=True)
+
+
+def keep_alive(id: int) -> bytes:
+    """One request of the keep-alive stream."""
+    return rpc_pb2.LeaseKeepAliveRequest(ID=id).SerializeToString()
+
+
+def kept_alive(answer: bytes) -> int | None:
+    """The seconds that a lease lives from now on; None: there is no such lease."""
+    return rpc_pb2.LeaseKeepAliveResponse.FromString(answer).TTL or None

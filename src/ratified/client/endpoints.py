@@ -1,0 +1,109 @@
+"""Which endpoint a call goes to, and whether it may go to another one after a failure.
+
+Two ideas, no transport: ``Endpoints`` turns to the next one after a failure; ``judge`` says what a failed call means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from urllib.parse import urlsplit
+
+from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
+
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+)
+"""A member comes back within a second or so: gRPC's default of up to two minutes is for other networks."""
+
+TIMEOUT_S_DEFAULT = 10.0
+"""Longer than a server's own: 5 s and two election time-outs."""
+
+ROUND_PAUSE_S = 0.05
+"""How long to wait after every endpoint has failed once."""
+
+COMPACTED_TEXT = "etcdserver: mvcc: required revision has been compacted"
+
+NOTHING_HAPPENED_TEXTS = ("etcdserver: no leader", "etcdserver: too many requests", "etcdserver: not leader")
+"""etcd's refusals of something that another member, or the same one a moment later, may take."""
+
+
+class EndpointError(ValueError):
+    """An endpoint that cannot be used; the text says why."""
+
+
+def parse_endpoint(text: str) -> str:
+    """``host:port`` or ``http://host:port`` as gRPC's target; raises ``EndpointError``."""
+    if text.startswith("https://"):
+        raise EndpointError(f"endpoint {text!r}: TLS comes in a later version; use http://")
+    split = urlsplit(text if "//" in text else f"//{text}")
+    try:
+        host, port = split.hostname, split.port
+    except ValueError as wrong:
+        raise EndpointError(f"endpoint {text!r}: {wrong}") from wrong
+    if split.scheme not in ("", "http") or not host or port is None or split.path not in ("", "/"):
+        raise EndpointError(f"endpoint {text!r} is not of the form host:port or http://host:port")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class Endpoints:
+    """The targets in the order given; ``current`` is the one that last worked."""
+
+    def __init__(self, endpoints: Sequence[str]) -> None:
+        if not endpoints:
+            raise EndpointError("a client needs at least one endpoint, such as 127.0.0.1:2379")
+        self.targets = tuple(parse_endpoint(text) for text in endpoints)
+        self._index = 0
+
+    @property
+    def current(self) -> str:
+        """The target to call."""
+        return self.targets[self._index]
+
+    def failed(self, target: str) -> None:
+        """Turn to the next target, unless another call has turned already."""
+        if target == self.current:
+            self._index = (self._index + 1) % len(self.targets)
+
+
+class Fate(Enum):
+    """What a failed call means."""
+
+    NOTHING = "nothing happened: it may be sent again"
+    UNKNOWN = "it may have happened"
+    FINAL = "the server's last word"
+
+
+def judge(code: str, text: str) -> Fate:
+    """What gRPC's status ``code`` and ``text`` tell of the call."""
+    if text in NOTHING_HAPPENED_TEXTS:
+        return Fate.NOTHING
+    if code == "UNAVAILABLE":
+        # gRPC's own words for a call that never left: there was no connection to send it on.
+        return Fate.NOTHING if text.startswith("failed to connect to all addresses") else Fate.UNKNOWN
+    if code in ("DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "INTERNAL"):
+        return Fate.UNKNOWN
+    return Fate.FINAL
+
+
+def error(code: str, text: str, *, repeatable: bool) -> ClientError:
+    """The exception for a call that ends with this status."""
+    match judge(code, text):
+        case Fate.NOTHING:
+            return Unavailable(code, text)
+        case Fate.UNKNOWN:
+            return Unavailable(code, text) if repeatable else OutcomeUnknown(code, text)
+        case Fate.FINAL:
+            return Compacted(text) if text == COMPACTED_TEXT else Refused(code, text)
+
+
+def may_repeat(code: str, text: str, *, repeatable: bool) -> bool:
+    """May the call be sent again, to another endpoint?"""
+    fate = judge(code, text)
+    return fate is Fate.NOTHING or (fate is Fate.UNKNOWN and repeatable)

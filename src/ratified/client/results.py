@@ -1,0 +1,170 @@
+"""What calls give back: plain frozen structs, read from etcd's messages."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from ratified.wire.etcd import kv_pb2, rpc_pb2
+
+
+class KeyValue(msgspec.Struct, frozen=True):
+    """A key at one revision: the revisions that created and last changed it, and how often it was written since."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+    """The lease that it ends with; 0: none."""
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A put's revision, and the pair before it where ``previous`` was asked for."""
+
+    revision: int
+    previous: KeyValue | None = None
+
+
+class Range(msgspec.Struct, frozen=True):
+    """The pairs of a range at ``revision``; ``count`` is that of all keys in the range, whatever the limit."""
+
+    revision: int
+    pairs: tuple[KeyValue, ...]
+    count: int
+    more: bool = False
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """How many keys a delete removed, and which pairs where ``previous`` was asked for."""
+
+    revision: int
+    deleted: int
+    previous: tuple[KeyValue, ...] = ()
+
+
+Result: TypeAlias = "Put | Range | Deleted"
+
+
+class Txn(msgspec.Struct, frozen=True):
+    """Which branch a transaction took, and the results of its operations in order."""
+
+    revision: int
+    succeeded: bool
+    results: tuple[Result, ...]
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One change of one key. A delete's pair has only key and revision."""
+
+    kind: Literal["put", "delete"]
+    pair: KeyValue
+    previous: KeyValue | None = None
+
+    @property
+    def revision(self) -> int:
+        """The revision that made the change."""
+        return self.pair.mod_revision
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lease and its time to live in seconds."""
+
+    id: int
+    ttl: int
+
+
+class LeaseLeft(msgspec.Struct, frozen=True):
+    """What is left of a lease, in whole seconds, of how much, and which keys end with it."""
+
+    id: int
+    ttl: int
+    granted: int
+    keys: tuple[bytes, ...] = ()
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A member of the cluster and its URLs."""
+
+    id: int
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+
+
+class MemberStatus(msgspec.Struct, frozen=True):
+    """One member's own view. ``leader`` is a member id, 0: it knows of none."""
+
+    member: int
+    cluster: int
+    version: str
+    leader: int
+    raft_term: int
+    raft_index: int
+    raft_applied_index: int
+    db_size_bytes: int
+    revision: int
+
+
+def key_value(pair: kv_pb2.KeyValue) -> KeyValue:
+    """From etcd's message."""
+    return KeyValue(pair.key, pair.value, pair.create_revision, pair.mod_revision, pair.version, pair.lease)
+
+
+def event(message: kv_pb2.Event) -> Event:
+    """From etcd's message."""
+    return Event(
+        "delete" if message.type == kv_pb2.Event.DELETE else "put",
+        key_value(message.kv),
+        key_value(message.prev_kv) if message.HasField("prev_kv") else None,
+    )
+
+
+def put(answer: rpc_pb2.PutResponse) -> Put:
+    """From etcd's message."""
+    return Put(answer.header.revision, key_value(answer.prev_kv) if answer.HasField("prev_kv") else None)
+
+
+def ranged(answer: rpc_pb2.RangeResponse) -> Range:
+    """From etcd's message."""
+    return Range(answer.header.revision, tuple(map(key_value, answer.kvs)), answer.count, answer.more)
+
+
+def deleted(answer: rpc_pb2.DeleteRangeResponse) -> Deleted:
+    """From etcd's message."""
+    return Deleted(answer.header.revision, answer.deleted, tuple(map(key_value, answer.prev_kvs)))
+
+
+def txn(answer: rpc_pb2.TxnResponse) -> Txn:
+    """From etcd's message."""
+    return Txn(answer.header.revision, answer.succeeded, tuple(map(_operation, answer.responses)))
+
+
+def _operation(response: rpc_pb2.ResponseOp) -> Result:
+    if response.HasField("response_range"):
+        return ranged(response.response_range)
+    if response.HasField("response_put"):
+        return put(response.response_put)
+    return deleted(response.response_delete_range)
+
+
+def member(message: rpc_pb2.Member) -> Member:
+    """From etcd's message."""
+    return Member(message.ID, message.name, tuple(message.peerURLs), tuple(message.clientURLs))
+
+
+def member_status(answer: rpc_pb2.StatusResponse) -> MemberStatus:
+    """From etcd's message."""
+    return MemberStatus(
+        member=answer.header.member_id,
+        cluster=answer.header.cluster_id,
+        version=answer.version,
+        leader=answer.leader,
+        raft_term=answer.raftTerm,
+        raft_index=answer.raftIndex,
+        raft_applied_index=answer.raftAppliedIndex,
+        db_size_bytes=answer.dbSize,
+        revision=answer.header.revision,
+    )

@@ -1,0 +1,267 @@
+"""The synchronous client. It may be used from several threads."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from ratified.client import calls, results
+from ratified.client.calls import Call, Compare, Do, Text
+from ratified.client.endpoints import (
+    CHANNEL_OPTIONS,
+    ROUND_PAUSE_S,
+    TIMEOUT_S_DEFAULT,
+    Endpoints,
+    error,
+    may_repeat,
+    parse_endpoint,
+)
+from ratified.client.errors import Unavailable
+from ratified.client.watching import WatchPosition
+from ratified.wire.report import NodeReport
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client of a cluster. ``timeout_s`` bounds a call over all the endpoints that it tries.
+
+    Every call may raise ``Refused``, ``Unavailable`` or ``OutcomeUnknown``; see this package's rules.
+    """
+
+    def __init__(self, endpoints: Sequence[str] = ("127.0.0.1:2379",), *, timeout_s: float = TIMEOUT_S_DEFAULT):
+        self._endpoints = Endpoints(endpoints)
+        self._timeout_s = timeout_s
+        self._channels: dict[str, grpc.Channel] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            channels, self._channels = list(self._channels.values()), {}
+        for channel in channels:
+            channel.close()
+
+    def put(self, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> results.Put:
+        """Write one pair; with ``lease`` it ends when the lease does."""
+        return self._do(calls.put(calls.put_request(key, value, lease=lease, previous=previous)))
+
+    def get(self, key: Text, *, revision: int = 0, serializable: bool = False) -> results.KeyValue | None:
+        """The pair, or None. Linearizable, or with ``serializable`` from one member, perhaps old."""
+        found = self._do(calls.ranged(calls.range_request(key, revision=revision, serializable=serializable)))
+        return found.pairs[0] if found.pairs else None
+
+    def range(
+        self,
+        key: Text,
+        *,
+        prefix: bool = False,
+        end: Text | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        serializable: bool = False,
+        keys_only: bool = False,
+    ) -> results.Range:
+        """The pairs of a prefix, or of [key, end), by key."""
+        request = calls.range_request(
+            key,
+            prefix=prefix,
+            end=end,
+            limit=limit,
+            revision=revision,
+            serializable=serializable,
+            keys_only=keys_only,
+        )
+        return self._do(calls.ranged(request))
+
+    def delete(
+        self, key: Text, *, prefix: bool = False, end: Text | None = None, previous: bool = False
+    ) -> results.Deleted:
+        """Delete one key, a prefix, or [key, end)."""
+        return self._do(calls.delete(calls.delete_request(key, prefix=prefix, end=end, previous=previous)))
+
+    def txn(
+        self, compare: Sequence[Compare] = (), success: Sequence[Do] = (), failure: Sequence[Do] = ()
+    ) -> results.Txn:
+        """Do ``success`` where every comparison holds, else ``failure``; all at one revision."""
+        return self._do(calls.txn(compare, success, failure))
+
+    def compact(self, revision: int, *, physical: bool = False) -> int:
+        """Forget what is older than ``revision``; gives the store's revision."""
+        return self._do(calls.compact(revision, physical=physical))
+
+    def lease_grant(self, ttl: int, *, id: int = 0) -> results.Lease:
+        """A new lease of ``ttl`` seconds; ``id`` 0 lets the server choose."""
+        return self._do(calls.lease_grant(ttl, id))
+
+    def lease_revoke(self, id: int) -> int:
+        """End a lease and delete its keys; gives the revision."""
+        return self._do(calls.lease_revoke(id))
+
+    def lease_keep_alive(self, id: int) -> int | None:
+        """Renew a lease once; the seconds that it lives from now on, or None where it is gone."""
+        return self._do(
+            Call(calls.LEASE_KEEP_ALIVE, calls.keep_alive(id), calls.kept_alive, repeatable=True), streaming=True
+        )
+
+    def lease_time_to_live(self, id: int, *, keys: bool = False) -> results.LeaseLeft | None:
+        """What is left of a lease; None: it is gone."""
+        return self._do(calls.lease_time_to_live(id, keys=keys))
+
+    def leases(self) -> tuple[int, ...]:
+        """The ids of all leases."""
+        return self._do(calls.leases())
+
+    def members(self) -> tuple[results.Member, ...]:
+        """Who belongs to the cluster."""
+        return self._do(calls.members())
+
+    def status(self, endpoint: str) -> results.MemberStatus:
+        """The view of the member behind ``endpoint``, and of no other."""
+        return self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)
+
+    def report(self, endpoint: str) -> NodeReport:
+        """What the Ratified node behind ``endpoint`` tells beyond its status."""
+        return self._at(parse_endpoint(endpoint), calls.report(), self._timeout_s)
+
+    def watch(
+        self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
+    ) -> Watch:
+        """Events from ``revision`` on (0: from now on), in order, each once, whichever endpoint fails."""
+        position = WatchPosition(key, prefix=prefix, end=end, revision=revision, previous=previous)
+        return Watch(self, self._endpoints, position, self._timeout_s)
+
+    def channel(self, target: str) -> grpc.Channel:
+        """The connection to a target, made on first use."""
+        with self._lock:
+            channel = self._channels.get(target)
+            if channel is None:
+                channel = self._channels[target] = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+            return channel
+
+    def _do(self, call: Call[T], *, streaming: bool = False) -> T:
+        """Carry out a call, at one endpoint after another while that is safe and there is time."""
+        deadline = time.monotonic() + self._timeout_s
+        tried = 0
+        while True:
+            target = self._endpoints.current
+            try:
+                return call.read(self._send(target, call, deadline - time.monotonic(), streaming))
+            except grpc.RpcError as failed:
+                code, text = failed.code().name, failed.details() or ""
+                self._endpoints.failed(target)
+                tried += 1
+                if not may_repeat(code, text, repeatable=call.repeatable) or time.monotonic() >= deadline:
+                    raise error(code, text, repeatable=call.repeatable) from failed
+            if tried % len(self._endpoints.targets) == 0:
+                time.sleep(ROUND_PAUSE_S)
+
+    def _at(self, target: str, call: Call[T], timeout_s: float) -> T:
+        try:
+            return call.read(self._send(target, call, timeout_s, streaming=False))
+        except grpc.RpcError as failed:
+            raise error(failed.code().name, failed.details() or "", repeatable=call.repeatable) from failed
+
+    def _send(self, target: str, call: Call[T], timeout_s: float, streaming: bool) -> bytes:
+        channel = self.channel(target)
+        answer: bytes
+        if not streaming:
+            answer = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
+            return answer
+        stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=max(timeout_s, 0.001))
+        answer = next(stream)
+        stream.cancel()
+        return answer
+
+
+class Watch:
+    """An iterator over events. Close it from any thread to end it; ``next_revision`` is where it would go on."""
+
+    def __init__(self, client: Client, endpoints: Endpoints, position: WatchPosition, timeout_s: float) -> None:
+        self._client = client
+        self._endpoints = endpoints
+        self._position = position
+        self._timeout_s = timeout_s
+        self._events: deque[results.Event] = deque()
+        self._stream: Any = None
+        self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+
+    @property
+    def next_revision(self) -> int:
+        """The revision that the watch goes on with; 0: it has not begun."""
+        return self._position.next_revision
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the watch; a waiting iteration stops."""
+        self._closed.set()
+        self._requests.put(None)
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def __iter__(self) -> Iterator[results.Event]:
+        return self
+
+    def __next__(self) -> results.Event:
+        while not self._events:
+            if self._closed.is_set():
+                raise StopIteration
+            self._events.extend(self._receive())
+        return self._events.popleft()
+
+    def begin(self) -> None:
+        """Return when the server watches: what is written from now on will be seen."""
+        while not self.next_revision or self._stream is None:
+            self._events.extend(self._receive())
+
+    def _receive(self) -> Sequence[results.Event]:
+        """The events of one answer, from the next endpoint where one fails."""
+        give_up = time.monotonic() + self._timeout_s
+        while True:
+            target = self._endpoints.current
+            try:
+                if self._stream is None:
+                    self._open(target)
+                return self._position.on_response(next(self._stream))
+            except StopIteration:
+                code, text = "UNAVAILABLE", "the server ended the stream"
+            except grpc.RpcError as failed:
+                code, text = failed.code().name, failed.details() or ""
+            self._stream = None
+            if self._closed.is_set():
+                return ()
+            if not may_repeat(code, text, repeatable=True):
+                raise error(code, text, repeatable=True)
+            if time.monotonic() >= give_up:
+                raise Unavailable(code, text)
+            self._endpoints.failed(target)
+            self._closed.wait(ROUND_PAUSE_S)
+
+    def _open(self, target: str) -> None:
+        self._requests.put(None)
+        self._requests = queue.SimpleQueue()
+        self._requests.put(self._position.request())
+        self._stream = self._client.channel(target).stream_stream(calls.WATCH)(iter(self._requests.get, None))

@@ -1,0 +1,64 @@
+"""Where a watch stands, without a transport: what to ask next, and what an answer means.
+
+A watch goes on at another endpoint after a failure. It asks there for the revision behind the last one that it has
+given to its user, so each event comes once and in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.client.calls import Text, encoded, range_end
+from ratified.client.errors import Compacted, Refused
+from ratified.client.results import Event, event
+from ratified.wire.etcd import rpc_pb2
+
+
+class WatchPosition:
+    """One watch of one range. ``next_revision`` is where it goes on; 0: with what comes after its creation."""
+
+    def __init__(
+        self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
+    ) -> None:
+        self._key = encoded(key)
+        self._range_end = range_end(self._key, prefix=prefix, end=end)
+        self._previous = previous
+        self._fragments: list[Event] = []
+        self.next_revision = revision
+
+    def request(self) -> bytes:
+        """The request that creates the watch on a fresh stream."""
+        self._fragments = []
+        create = rpc_pb2.WatchCreateRequest(
+            key=self._key or b"\0",
+            range_end=self._range_end,
+            start_revision=self.next_revision,
+            progress_notify=True,
+            prev_kv=self._previous,
+            fragment=True,
+        )
+        return rpc_pb2.WatchRequest(create_request=create).SerializeToString()
+
+    def on_response(self, answer: bytes) -> Sequence[Event]:
+        """The events to give on; raises ``Compacted`` and ``Refused`` where the server ended the watch."""
+        response = rpc_pb2.WatchResponse.FromString(answer)
+        if response.canceled:
+            if response.compact_revision:
+                raise Compacted(
+                    f"revision {self.next_revision} has been compacted, the first to watch is"
+                    f" {response.compact_revision}",
+                    response.compact_revision,
+                )
+            raise Refused("CANCELLED", response.cancel_reason or "the server ended the watch")
+        if response.created:
+            self.next_revision = self.next_revision or response.header.revision + 1
+            return ()
+        self._fragments.extend(map(event, response.events))
+        if response.fragment:
+            return ()
+        events, self._fragments = self._fragments, []
+        if events:
+            self.next_revision = events[-1].revision + 1
+        else:
+            self.next_revision = max(self.next_revision, response.header.revision + 1)
+        return events

@@ -1,0 +1,33 @@
+"""What a node tells of itself beyond etcd's Maintenance.Status: method ``/ratified.v1.Node/Report``.
+
+Request: nothing. Answer: this struct as JSON, so that a script or a person can read it as well as our own table.
+Unknown fields are ignored, missing ones have defaults: a newer or older node can be asked.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+REPORT_METHOD = "/ratified.v1.Node/Report"
+
+
+class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One node's part in the cluster, for tables that people read; nothing decides by it."""
+
+    name: str
+    member: str
+    """Member id, as etcd's tools print it: hexadecimal."""
+    role: str
+    term: int
+    leader: str = ""
+    """Name of the leader, as far as this node knows; empty: none."""
+    last: int = 0
+    """Last index in the log; then what is durable here, committed, applied."""
+    durable: int = 0
+    commit: int = 0
+    applied: int = 0
+    log_bytes: int = 0
+    operations: int = 0
+    """Requests answered since the start."""
+    words: dict[str, str] = {}
+    """The protocol's own words."""
