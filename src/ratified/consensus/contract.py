@@ -171,6 +171,8 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """A heartbeat is a message of its own, whose answer does not wait for the disk."""
     step_down_on_slow_disk: bool = True
     """A leader whose oldest write has waited a whole election timeout stops leading (rule 11)."""
+    check_quorum: bool = True
+    """A leader that hears from no quorum for a whole election timeout stops leading."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,6 +210,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 conflict_hints=False,
                 separate_heartbeats=False,
                 step_down_on_slow_disk=False,
+                check_quorum=False,
             ),
         )
 

@@ -1,0 +1,52 @@
+"""Standing for election (figure 2, "Candidates"; section 5.2).
+
+Rules of this file:
+
+1. A RequestVote waits for its write: a candidate that lost term and vote in a crash could run again for the same
+   term with a shorter log and collect the votes that were given to the longer one.
+2. The own vote counts when it is durable, never before.
+"""
+
+from __future__ import annotations
+
+from ratified.consensus.quorum import is_quorum
+from ratified.consensus.raft.core import Core
+from ratified.consensus.raft.messages import RequestVote
+
+
+class Candidate:
+    """This member while it stands for election, in one term."""
+
+    __slots__ = ("_core", "_granted", "_own_vote")
+
+    leader: int | None = None
+
+    def __init__(self, core: Core) -> None:
+        """Begin a term, vote for oneself, and ask for votes."""
+        core.adopt_term(core.term + 1)
+        core.vote(core.member)
+        self._core = core
+        self._granted: dict[int, None] = {}
+        self._own_vote = core.next_ticket
+        request = RequestVote(core.term, core.log.last, core.log.last_term)
+        for peer in core.peers:
+            core.send_after(peer, request)
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Is the own vote not durable yet, and with it no RequestVote sent?"""
+        return self._core.member not in self._granted
+
+    def on_persisted(self, ticket: int) -> None:
+        """The disk has got as far as ``ticket``."""
+        if ticket >= self._own_vote:
+            self._granted[self._core.member] = None
+
+    def on_granted(self, voter: int) -> None:
+        """``voter`` voted for this candidate."""
+        self._granted[voter] = None
+
+    @property
+    def has_won(self) -> bool:
+        """Do the votes hold a quorum?"""
+        return is_quorum(self._core.membership, self._granted)
