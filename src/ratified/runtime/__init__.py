@@ -1,0 +1,34 @@
+"""The real ports around a node, and their face: ``Host``.
+
+Rules of this room:
+
+1. Nothing in here decides. Clock, disk, network and loop are carried to a ``Node`` as inputs and its outputs are
+   carried out, in order; the simulator does the same with ports of its own.
+2. All Python work runs on the loop's thread. The one other thread sits in one system call of the log at a time.
+3. The way of a request has no task and no future: ``Host.submit`` queues an input and remembers a callback. The
+   coroutines are a convenience over it.
+4. Every failure ends in one place with one clear text: a start is refused, a request is refused or unknown, a host
+   has failed. Bytes from a peer never end more than their connection.
+"""
+
+from ratified.node.ports import Outcome, Reply, Why, Work
+from ratified.runtime.config import HostConfig
+from ratified.runtime.errors import HostFailed, OutcomeUnknown, RatifiedError, RequestRefused, StartRefused
+from ratified.runtime.host import Host
+from ratified.runtime.status import HostStatus, MemberInfo
+
+__all__ = [
+    "Host",
+    "HostConfig",
+    "HostFailed",
+    "HostStatus",
+    "MemberInfo",
+    "Outcome",
+    "OutcomeUnknown",
+    "RatifiedError",
+    "Reply",
+    "RequestRefused",
+    "StartRefused",
+    "Why",
+    "Work",
+]

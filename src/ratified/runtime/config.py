@@ -1,0 +1,93 @@
+"""What a host is told, and what follows from it: who the members are and where they listen."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ratified.consensus.contract import Membership
+from ratified.consensus.engines import ENGINES, EngineRow
+from ratified.node.config import NodeLimits
+from ratified.runtime.address import Address, AddressError, parse_address
+from ratified.runtime.errors import StartRefused
+from ratified.runtime.transport import TransportLimits
+from ratified.storage.identity import cluster_and_member_ids
+from ratified.storage.log import LogLimits
+
+
+class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How one host runs. All members of a cluster must be given the same ``cluster``, ``token`` and ``groups``."""
+
+    data_dir: str | os.PathLike[str]
+    """Where everything durable is kept; created where it does not exist."""
+    name: str = "default"
+    """Which member of ``cluster`` this host is."""
+    cluster: Mapping[str, str | Sequence[str]] = {}
+    """Every member's name and its peer address, or addresses: ``host:port``. Empty: one member and no network."""
+    token: str = "ratified"
+    """Tells clusters apart that were created with the same names and addresses."""
+    listen: Sequence[str | socket.socket] | None = None
+    """Where to listen for peers: addresses, or sockets that are already bound. None: on the own peer addresses."""
+    client_urls: Sequence[str] = ()
+    """Where clients reach this member; the other members pass it on."""
+    groups: int = 1
+    """How many groups are replicated, numbered from 0."""
+    engine: EngineRow = ENGINES["raft"]
+    heartbeat_us: int = 100_000
+    election_timeout_us: int = 1_000_000
+    """The shortest election timeout; the longest is twice as long."""
+    node_limits: NodeLimits = NodeLimits()
+    log_limits: LogLimits = LogLimits()
+    transport_limits: TransportLimits = TransportLimits()
+
+
+class Roster(msgspec.Struct, frozen=True):
+    """The members that a configuration names, by id."""
+
+    cluster: int
+    member: int
+    names: Mapping[int, str]
+    urls: Mapping[int, tuple[str, ...]]
+    addresses: Mapping[int, tuple[Address, ...]]
+
+    @property
+    def membership(self) -> Membership:
+        """All of them as voters."""
+        return Membership(voters=tuple(sorted(self.names)))
+
+
+def roster(config: HostConfig) -> Roster:
+    """Read the members off a configuration. Raises ``StartRefused`` where it makes no sense."""
+    cluster = config.cluster or {config.name: ()}
+    if config.name not in cluster:
+        known = ", ".join(cluster)
+        raise StartRefused(f"member {config.name!r} is not in the cluster ({known}): give one of these names")
+    if config.groups < 1:
+        raise StartRefused(f"groups is {config.groups}: at least one group is needed")
+    if not 0 < config.heartbeat_us < config.election_timeout_us:
+        raise StartRefused(
+            f"the heartbeat ({config.heartbeat_us} us) must be above 0 and below the election timeout "
+            f"({config.election_timeout_us} us): raise the election timeout to ten heartbeats or so"
+        )
+    urls = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in cluster.items()}
+    for name, given in urls.items():
+        if not given and len(urls) > 1:
+            raise StartRefused(f"member {name!r} of the cluster has no peer address: give host:port")
+    cluster_id, members = cluster_and_member_ids(config.token, {name: list(given) for name, given in urls.items()})
+    return Roster(
+        cluster=cluster_id,
+        member=members[config.name],
+        names={members[name]: name for name in urls},
+        urls={members[name]: given for name, given in urls.items()},
+        addresses={members[name]: tuple(_address(text) for text in given) for name, given in urls.items()},
+    )
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except AddressError as error:
+        raise StartRefused(str(error)) from error

@@ -1,0 +1,71 @@
+"""The data directory of a host: locked, recognised or created, and opened.
+
+Whatever does not fit is refused before anything is written: a directory that another process uses, that belongs to
+another cluster, member or engine, or that a newer version wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from ratified.consensus.contract import Membership
+from ratified.runtime.errors import StartRefused
+from ratified.storage import identity
+from ratified.storage.files import Directory
+from ratified.storage.identity import DirectoryLocked, Identity, IdentityError
+from ratified.storage.log import LogLimits
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class OpenedDirectory(msgspec.Struct, frozen=True):
+    """A locked data directory of ours."""
+
+    path: Path
+    files: Directory
+    identity: Identity
+
+
+def boot_id() -> bytes:
+    """Names this start of the machine."""
+    return BOOT_ID.read_bytes().strip()
+
+
+def open_directory(
+    path: Path,
+    *,
+    cluster: int,
+    member: int,
+    engine: str,
+    groups: int,
+    membership: Membership,
+    limits: LogLimits,
+    resources: ExitStack,
+) -> OpenedDirectory:
+    """Lock the directory and read its identity, or create both; what was opened is closed by ``resources``.
+
+    Raises ``StartRefused``.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = identity.lock(path)
+        resources.callback(lock.release)
+        files = Directory(path)
+        resources.callback(files.close)
+        found = identity.read(files)
+        if found is None:
+            found = Identity(cluster, member, os.urandom(16), engine)
+            identity.create(files, found, dict.fromkeys(range(groups), membership), limits)
+        else:
+            identity.check_same(found, cluster, member, engine)
+    except (IdentityError, DirectoryLocked) as error:
+        raise StartRefused(f"data directory {path}: {error}") from error
+    except OSError as error:
+        raise StartRefused(
+            f"data directory {path}: {error.strerror or error}: give a directory that this user can read and write"
+        ) from error
+    return OpenedDirectory(path, files, found)

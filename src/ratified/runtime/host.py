@@ -1,0 +1,419 @@
+"""``Host``: a node with real ports, the face that users, the API and the server see."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+from ratified.machine import StateMachine, StateMachineStore, Store
+from ratified.node.boot import boot
+from ratified.node.config import NodeConfig
+from ratified.node.node import Node
+from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reply, Request, Why, Work
+from ratified.runtime.address import AddressError, bind, parse_address
+from ratified.runtime.clock import boottime_us
+from ratified.runtime.config import HostConfig, Roster, roster
+from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
+from ratified.runtime.disk import DiskThread
+from ratified.runtime.driver import Driver
+from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, StartRefused
+from ratified.runtime.requests import OnReply, OpenRequests
+from ratified.runtime.status import HostStatus, MemberInfo
+from ratified.runtime.transport import PeerTransport
+from ratified.storage.guard import open_store as open_environment
+from ratified.storage.memory import MemoryEnvironment
+from ratified.storage.space import Environment, Space
+from ratified.wire.codec import PeerCodec
+
+log = logging.getLogger("ratified.host")
+
+OpenStore: TypeAlias = Callable[[int, Space], Store]
+"""``(group, its space) -> its store``."""
+
+REQUEST_TIMEOUT_S = 7.0
+"""etcd's: 5 s and two election timeouts."""
+
+SPACE_EVERY_S = 5.0
+"""How often a host looks how much room its disk has left."""
+
+STREAM_BYTES_MAX = 16 << 20
+"""What a stream may hold for a reader that does not take it."""
+
+
+class Host:
+    """One member of a cluster, running on the present asyncio loop. Made by ``Host.start``; ended by ``close``.
+
+    Every method must be called on the loop's thread.
+    """
+
+    def __init__(
+        self,
+        config: HostConfig,
+        members: Roster,
+        directory: OpenedDirectory,
+        node: Node,
+        environment: Environment,
+        resources: ExitStack,
+    ) -> None:
+        self.name = config.name
+        self.cluster = members.cluster
+        self.member = members.member
+        self.data_dir = directory.path
+        self._loop = asyncio.get_running_loop()
+        self._roster = members
+        self._node = node
+        self._environment = environment
+        self._resources = resources
+        self._requests = OpenRequests()
+        self._running = True
+        self._failure: HostFailed | None = None
+        self._node_stopped = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
+        self._disk = DiskThread(directory.files, self._loop, self._disk_done, config.name)
+        self._peers = PeerTransport(
+            self._loop,
+            self._offer,
+            lambda: PeerCodec(config.engine.message),
+            members.addresses,
+            name=config.name,
+            seed=members.member,
+            limits=config.transport_limits,
+        )
+        self._driver = Driver(
+            node,
+            self._loop,
+            self._disk,
+            self._peers,
+            on_reply=self._requests.answer,
+            on_notice=self._on_notice,
+            on_stopped=self._node_stopped.set,
+            on_crash=self._on_crash,
+        )
+
+    @classmethod
+    async def start(cls, config: HostConfig, replicated: type[StateMachine] | OpenStore) -> Host:
+        """Open the data directory, recover, listen, and take part in the cluster.
+
+        ``replicated`` is a ``StateMachine`` subclass, of which every group gets an instance, or a function that opens
+        a group's store on its space of the LMDB environment. Returns once requests are taken; the first ones wait for
+        a leader. Raises ``StartRefused``.
+        """
+        members = roster(config)
+        with ExitStack() as resources:
+            listeners = _bind_all(config, members)
+            for listener in listeners:
+                resources.callback(listener.close)
+            directory = open_directory(
+                Path(config.data_dir),
+                cluster=members.cluster,
+                member=members.member,
+                engine=config.engine.name,
+                groups=config.groups,
+                membership=members.membership,
+                limits=config.log_limits,
+                resources=resources,
+            )
+            environment, open_store = _open_environment(directory.path, replicated)
+            resources.callback(environment.close)
+            node = _boot(config, members, directory, environment, open_store)
+            host = cls(config, members, directory, node, environment, resources.pop_all())
+        await host._begin(listeners)
+        return host
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Requests
+
+    def submit(self, work: Work, group: int, data: bytes, timeout_us: int, on_reply: OnReply) -> int:
+        """Ask for something; ``on_reply`` is called on the loop, for each chunk and once at the end.
+
+        The token returned is for ``cancel``. A host that has ended refuses.
+        """
+        token = self._requests.open(on_reply)
+        if self._running:
+            self._driver.offer(Request(token, group, work, data, boottime_us() + timeout_us))
+        else:
+            self._loop.call_soon(self._requests.answer, Reply(token, Outcome.REFUSED, b"", Why.STOPPING))
+        return token
+
+    def cancel(self, token: int) -> None:
+        """Wait no longer for this request; its callback is not called any more. It may happen all the same."""
+        if self._requests.cancel(token):
+            self._offer(Cancel(token))
+
+    async def propose(self, command: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
+        """Replicate a command; the result of applying it. Raises ``RequestRefused`` or ``OutcomeUnknown``."""
+        return await self._request(Work.PROPOSE, group, command, timeout_s)
+
+    async def query(
+        self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S, linearizable: bool = True
+    ) -> bytes:
+        """Read the state: linearizably, or else what this member has applied, which may be old.
+
+        Raises ``RequestRefused``.
+        """
+        return await self._request(Work.READ if linearizable else Work.READ_LOCAL, group, request, timeout_s)
+
+    async def ask(self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
+        """``Store.ask`` on the leader. Raises ``RequestRefused`` or ``OutcomeUnknown``."""
+        return await self._request(Work.ASK, group, request, timeout_s)
+
+    async def stream(
+        self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S, linearizable: bool = True
+    ) -> AsyncIterator[bytes]:
+        """A read's answer in chunks, such as a watch's; closing the iterator cancels it.
+
+        Raises ``RequestRefused``, also when the reader has fallen ``STREAM_BYTES_MAX`` behind.
+        """
+        arrived: asyncio.Queue[Reply] = asyncio.Queue()
+        waiting_bytes = 0
+
+        def on_reply(reply: Reply) -> None:
+            nonlocal waiting_bytes
+            waiting_bytes += len(reply.data)
+            if waiting_bytes > STREAM_BYTES_MAX and not arrived.empty():
+                self.cancel(token)
+                reply = Reply(token, Outcome.REFUSED, b"", Why.OVERLOADED)
+            arrived.put_nowait(reply)
+
+        work = Work.READ if linearizable else Work.READ_LOCAL
+        token = self.submit(work, group, request, int(timeout_s * 1e6), on_reply)
+        try:
+            while True:
+                reply = await arrived.get()
+                waiting_bytes -= len(reply.data)
+                _raise_unless_answered(reply)
+                if reply.data:
+                    yield reply.data
+                if reply.outcome is Outcome.DONE:
+                    return
+        finally:
+            self.cancel(token)
+
+    async def _request(self, work: Work, group: int, data: bytes, timeout_s: float) -> bytes:
+        chunks: list[bytes] = []
+        ended: asyncio.Future[Reply] = self._loop.create_future()
+
+        def on_reply(reply: Reply) -> None:
+            if reply.outcome is Outcome.CHUNK:
+                chunks.append(reply.data)
+            elif not ended.done():
+                ended.set_result(reply)
+
+        token = self.submit(work, group, data, int(timeout_s * 1e6), on_reply)
+        try:
+            reply = await ended
+        finally:
+            self.cancel(token)
+        _raise_unless_answered(reply)
+        return b"".join([*chunks, reply.data]) if chunks else reply.data
+
+    # ------------------------------------------------------------------------------------------------------------
+    # What people and programs want to know
+
+    def status(self) -> HostStatus:
+        """Where every group stands, and what this host has done since its start."""
+        return HostStatus(
+            name=self.name,
+            member=self.member,
+            node=self._node.status(),
+            turns=self._driver.counters,
+            peers=self._peers.counters,
+            requests=self._requests.counters,
+            open_requests=len(self._requests),
+        )
+
+    def members(self) -> tuple[MemberInfo, ...]:
+        """The members of the cluster, ascending by id."""
+        known = self._node.client_urls()
+        return tuple(
+            MemberInfo(
+                id=member,
+                name=self._roster.names[member],
+                peer_urls=self._roster.urls[member],
+                client_urls=known.get(member, ()),
+            )
+            for member in sorted(self._roster.names)
+        )
+
+    def now_us(self) -> int:
+        """The clock that this host runs by: microseconds of CLOCK_BOOTTIME."""
+        return boottime_us()
+
+    # ------------------------------------------------------------------------------------------------------------
+    # The end
+
+    async def ended(self) -> None:
+        """Wait until this host has ended. Raises ``HostFailed`` where it did not end by ``close`` or ``abort``."""
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def close(self) -> None:
+        """Stop cleanly: refuse what is open, make the log's end durable, close everything. May be called again."""
+        if self._ending is None:
+            self._ending = self._loop.create_task(self._stop())
+        await asyncio.shield(self._ending)
+
+    async def abort(self) -> None:
+        """Stop as a killed process would: connections drop, nothing more is written. For tests of what then happens."""
+        if self._ending is None:
+            self._ending = self._loop.create_task(self._drop())
+        await asyncio.shield(self._ending)
+
+    async def __aenter__(self) -> Host:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _begin(self, listeners: list[socket.socket]) -> None:
+        try:
+            await self._peers.accept_on(listeners)
+        except OSError as error:
+            await self.abort()
+            raise StartRefused(f"cannot listen for peers: {error}") from error
+        self._peers.dial(self._node.dials())
+        self._look_at_space()
+
+    def _look_at_space(self) -> None:
+        """Tell the node now and then how much room is left for its log."""
+        if not self._running:
+            return
+        try:
+            found = os.statvfs(self.data_dir)
+        except OSError as error:
+            log.warning("%s: cannot tell how much room is left in %s: %s", self.name, self.data_dir, error)
+        else:
+            self._offer(DiskSpace(found.f_bavail * found.f_frsize))
+        self._loop.call_later(SPACE_EVERY_S, self._look_at_space)
+
+    async def _stop(self) -> None:
+        self._offer(Close())
+        self._running = False
+        await self._node_stopped.wait()
+        self._driver.halt()
+        await self._peers.close()
+        await self._disk.close()
+        self._release()
+
+    async def _drop(self) -> None:
+        self._running = False
+        self._driver.halt()
+        self._peers.abort()
+        await self._disk.abandon()
+        self._environment.abandon()
+        self._release()
+
+    def _release(self) -> None:
+        self._resources.close()
+        self._requests.end_all(Why.STOPPING)
+        self._ended.set()
+
+    def _fail(self, text: str, cause: BaseException | None = None) -> None:
+        """Stop for good, from inside a turn."""
+        if self._failure is not None:
+            return
+        log.critical("%s: %s", self.name, text)
+        self._failure = HostFailed(text)
+        self._failure.__cause__ = cause
+        stopping = self._ending
+        self._ending = self._loop.create_task(self._drop())
+        if stopping is not None:
+            stopping.cancel()
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Called by the ports
+
+    def _offer(self, item: Input) -> None:
+        if self._running:
+            self._driver.offer(item)
+
+    def _disk_done(self, done: list[JobDone]) -> None:
+        self._driver.offer_all(done)
+
+    def _on_notice(self, notice: Notice) -> None:
+        where = self.name if notice.group is None else f"{self.name}: group {notice.group}"
+        if notice.fatal:
+            self._fail(notice.text)
+        else:
+            log.warning("%s: %s", where, notice.text)
+
+    def _on_crash(self, error: BaseException) -> None:
+        self._fail(f"a defect in the node: {type(error).__name__}: {error}", error)
+
+
+def _raise_unless_answered(reply: Reply) -> None:
+    if reply.outcome is Outcome.REFUSED:
+        raise RequestRefused(reply.why, reply.data.decode(errors="replace"))
+    if reply.outcome is Outcome.UNKNOWN:
+        raise OutcomeUnknown(reply.why)
+
+
+def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    try:
+        for where in members.addresses[members.member] if config.listen is None else config.listen:
+            if isinstance(where, socket.socket):
+                bound.append(where)
+                continue
+            address = parse_address(where) if isinstance(where, str) else where
+            try:
+                bound.extend(bind(address))
+            except OSError as error:
+                raise StartRefused(
+                    f"cannot listen for peers on {address}: {error.strerror or error}: "
+                    "stop what uses this address, or give another one"
+                ) from error
+    except (AddressError, StartRefused) as error:
+        for listener in bound:
+            listener.close()
+        raise StartRefused(str(error)) from error
+    return bound
+
+
+def _open_environment(
+    path: Path, replicated: type[StateMachine] | OpenStore, resources: ExitStack
+) -> tuple[Environment, OpenStore]:
+    """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
+    if isinstance(replicated, type):
+        return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
+    environment, discarded = open_environment(path, boot_id())
+    if discarded is not None:
+        log.warning("data directory %s: the store is rebuilt from the log: %s", path, discarded)
+    return environment, replicated
+
+
+def _boot(
+    config: HostConfig,
+    members: Roster,
+    directory: OpenedDirectory,
+    environment: Environment,
+    open_store: OpenStore,
+) -> Node:
+    node_config = NodeConfig(
+        cluster=members.cluster,
+        member=members.member,
+        name=config.name,
+        directory=directory.identity.directory,
+        start=secrets.randbits(63),
+        seed=secrets.randbits(63),
+        engine=config.engine,
+        peers=tuple(member for member in sorted(members.names) if member != members.member),
+        client_urls=tuple(config.client_urls),
+        heartbeat_us=config.heartbeat_us,
+        election_timeout_us=config.election_timeout_us,
+        limits=config.node_limits,
+        log_limits=config.log_limits,
+    )
+    try:
+        return boot(boottime_us(), directory.files, node_config, environment, open_store)
+    except (LogDamaged, LogTooNew) as error:
+        raise StartRefused(f"data directory {directory.path}: {error}") from error

@@ -1,0 +1,69 @@
+"""Who waits for which request: callbacks by token, and a count of how requests ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from ratified.node.ports import Outcome, Reply, Why
+
+OnReply: TypeAlias = Callable[[Reply], None]
+
+
+class RequestCounters(msgspec.Struct):
+    """How this host's requests went since its start."""
+
+    done: int = 0
+    refused: int = 0
+    unknown: int = 0
+    cancelled: int = 0
+    chunks: int = 0
+
+
+class OpenRequests:
+    """Callbacks of the requests that have not ended."""
+
+    def __init__(self) -> None:
+        self.counters = RequestCounters()
+        self._tokens = 0
+        self._waiting: dict[int, OnReply] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def open(self, on_reply: OnReply) -> int:
+        """Remember a callback; its token is never used again."""
+        self._tokens += 1
+        self._waiting[self._tokens] = on_reply
+        return self._tokens
+
+    def cancel(self, token: int) -> bool:
+        """Forget a callback; False: the request has ended already."""
+        if self._waiting.pop(token, None) is None:
+            return False
+        self.counters.cancelled += 1
+        return True
+
+    def answer(self, reply: Reply) -> None:
+        """Hand a reply to who waits for it."""
+        outcome = reply.outcome
+        if outcome is Outcome.CHUNK:
+            on_reply = self._waiting.get(reply.token)
+            self.counters.chunks += 1
+        else:
+            on_reply = self._waiting.pop(reply.token, None)
+            if outcome is Outcome.DONE:
+                self.counters.done += 1
+            elif outcome is Outcome.REFUSED:
+                self.counters.refused += 1
+            else:
+                self.counters.unknown += 1
+        if on_reply is not None:
+            on_reply(reply)
+
+    def end_all(self, why: Why) -> None:
+        """Nobody will answer any more: whatever is open may have happened."""
+        for token in list(self._waiting):
+            self.answer(Reply(token, Outcome.UNKNOWN, b"", why))

@@ -1,0 +1,32 @@
+"""What a host tells about itself, for people and metrics; nothing decides by it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ratified.node.status import NodeStatus
+from ratified.runtime.driver import TurnCounters
+from ratified.runtime.requests import RequestCounters
+from ratified.runtime.transport import TransportCounters
+
+
+class MemberInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A member of the cluster, as far as this host knows it."""
+
+    id: int
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    """Empty until the member has told them."""
+
+
+class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A host at one moment. The counters run on; copy what you want to compare with later."""
+
+    name: str
+    member: int
+    node: NodeStatus
+    turns: TurnCounters
+    peers: TransportCounters
+    requests: RequestCounters
+    open_requests: int

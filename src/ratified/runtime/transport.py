@@ -1,0 +1,337 @@
+"""The network port: connections between peers over TCP, with the frames of ``wire.codec``.
+
+1. A connection is one session of the node: it gets a number that is never used again, one ``Connected`` before and one
+   ``Disconnected`` after everything that was ``Received`` on it. Frames arrive at most once and in order.
+2. All frames of one turn for one connection are one write.
+3. What waits to be sent is bounded in bytes for each connection. Overflow ends the session and is counted: engines
+   send again in the next one. What was received and not yet taken by a turn is bounded too: beyond it reading stops.
+4. Bytes that are no frame close the connection they came on, with one line in the log, and do nothing else.
+5. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
+   did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
+
+Both asyncio and uvloop switch Nagle's algorithm off on every TCP connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
+
+import msgspec
+
+from ratified.consensus.draws import mix
+from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
+from ratified.runtime.address import Address
+from ratified.wire.codec import FrameError, PeerCodec
+
+log = logging.getLogger("ratified.peers")
+
+BACK_OFF_MIN_S = 0.02
+BACK_OFF_MAX_S = 0.5
+CONNECT_TIMEOUT_S = 2.0
+LINGER_S = 1.0
+"""How long a connection that was hung up may take to send what is left."""
+
+
+class TransportLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of the peer transport."""
+
+    outgoing_bytes_max: int = 64 << 20
+    """Bytes waiting to be sent on one connection."""
+    received_bytes_max: int = 16 << 20
+    """Bytes received on one connection since the node last took all its inputs."""
+    accepted_max: int = 64
+    """Connections accepted and open at one time; beyond it a further one is closed at once."""
+
+
+class TransportCounters(msgspec.Struct):
+    """What this transport has done since its start."""
+
+    connections: int = 0
+    frames_sent: int = 0
+    bytes_sent: int = 0
+    frames_received: int = 0
+    bytes_received: int = 0
+    overflows: int = 0
+    bad_frames: int = 0
+    refused: int = 0
+    """Connections closed at once because too many were open."""
+
+
+def back_off_s(seed: int, member: int, failures: int) -> float:
+    """Seconds to wait after this many failures in a row: doubling and capped, between half and the whole of it."""
+    longest = min(BACK_OFF_MIN_S * 2 ** min(failures, 16), BACK_OFF_MAX_S)
+    return longest * (0.5 + mix(seed, member, failures) / 2**65)
+
+
+class _Session(asyncio.Protocol):
+    """One connection, dialled (``member`` is whom) or accepted (None)."""
+
+    def __init__(self, owner: PeerTransport, member: int | None) -> None:
+        self.owner = owner
+        self.member = member
+        self.number = 0
+        self.peer_name = ""
+        self.codec = owner.make_codec()
+        self.received_bytes = 0
+        self.closed: asyncio.Future[None] = owner.loop.create_future()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self.peer_name = _peer_name(transport)
+        self.owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.owner.received(self, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.owner.lost(self)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is left, then close; not for ever."""
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+            self.owner.loop.call_later(LINGER_S, transport.abort)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class PeerTransport:
+    """All peer connections of one host. Inputs go to ``offer`` on the loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        offer: Callable[[Input], None],
+        make_codec: Callable[[], PeerCodec],
+        addresses: Mapping[int, Sequence[Address]],
+        *,
+        name: str,
+        seed: int,
+        limits: TransportLimits,
+    ) -> None:
+        self.loop = loop
+        self.make_codec = make_codec
+        self.counters = TransportCounters()
+        self._offer = offer
+        self._addresses = addresses
+        self._name = name
+        self._seed = seed
+        self._limits = limits
+        self._numbers = 0
+        self._open: dict[int, _Session] = {}
+        self._paused: list[_Session] = []
+        self._received_since_rest: list[_Session] = []
+        self._accepted = 0
+        self._servers: list[asyncio.Server] = []
+        self._diallers: dict[int, asyncio.Task[None]] = {}
+
+    async def accept_on(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept connections on these bound sockets, which belong to the transport from now on."""
+        for listener in listeners:
+            server = await self.loop.create_server(lambda: _Session(self, None), sock=listener)
+            self._servers.append(server)
+
+    def dial(self, members: Iterable[int]) -> None:
+        """Keep a connection to each of these members."""
+        for member in members:
+            if member not in self._diallers:
+                self._diallers[member] = self.loop.create_task(self._keep_dialling(member))
+
+    def send(self, frames: Sequence[Outgoing]) -> None:
+        """Write frames, those of one connection in one go. Frames for a connection that is gone are dropped."""
+        parts: dict[int, list[bytes]] = {}
+        for outgoing in frames:
+            session = self._open.get(outgoing.connection)
+            if session is not None:
+                parts.setdefault(outgoing.connection, []).append(session.codec.encode(outgoing.frame))
+        for number, encoded in parts.items():
+            self._write(self._open[number], encoded)
+
+    def hang_up(self, connection: int, reason: str) -> None:
+        """Close a connection after what was sent on it before."""
+        session = self._open.get(connection)
+        if session is not None:
+            log.info("%s: closing the connection with %s: %s", self._name, session.peer_name, reason)
+            self._forget(session)
+            session.close()
+
+    def resume_reading(self) -> None:
+        """The node has taken everything that was received."""
+        for session in self._received_since_rest:
+            session.received_bytes = 0
+        self._received_since_rest.clear()
+        for session in self._paused:
+            session.resume_reading()
+        self._paused.clear()
+
+    async def close(self) -> None:
+        """Stop dialling and accepting, send what is left, close everything."""
+        sessions = list(self._open.values())
+        self._stop()
+        for session in sessions:
+            self._forget(session)
+            session.close()
+        await asyncio.gather(*self._diallers.values(), return_exceptions=True)
+        await asyncio.gather(*(session.closed for session in sessions))
+        for server in self._servers:
+            await server.wait_closed()
+
+    def abort(self) -> None:
+        """Drop everything at once, as a process that dies would."""
+        self._stop()
+        for session in list(self._open.values()):
+            self._forget(session)
+            session.abort()
+
+    # ------------------------------------------------------------------------------------------------------------
+    # Called by sessions
+
+    def opened(self, session: _Session) -> None:
+        """A connection is there."""
+        if session.member is None:
+            if self._accepted >= self._limits.accepted_max:
+                self.counters.refused += 1
+                log.warning(
+                    "%s: refusing a connection from %s: %d accepted connections are open, the limit accepted_max",
+                    self._name,
+                    session.peer_name,
+                    self._accepted,
+                )
+                session.abort()
+                return
+            self._accepted += 1
+        self._numbers += 1
+        session.number = self._numbers
+        self._open[session.number] = session
+        self.counters.connections += 1
+        self._offer(Connected(session.number, session.member))
+
+    def received(self, session: _Session, data: bytes) -> None:
+        """Bytes arrived."""
+        if session.number not in self._open:
+            return
+        self.counters.bytes_received += len(data)
+        try:
+            frames = session.codec.feed(data)
+        except FrameError as error:
+            self.counters.bad_frames += 1
+            log.warning("%s: closing the connection with %s: %s", self._name, session.peer_name, error)
+            self._forget(session)
+            session.abort()
+            return
+        self.counters.frames_received += len(frames)
+        for frame in frames:
+            self._offer(Received(session.number, frame))
+        self._account(session, len(data))
+
+    def lost(self, session: _Session) -> None:
+        """The connection is gone."""
+        self._forget(session)
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _write(self, session: _Session, encoded: list[bytes]) -> None:
+        data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
+        waiting = session.waiting_bytes
+        # One write always fits into an empty queue, however small the limit is.
+        if waiting and waiting + len(data) > self._limits.outgoing_bytes_max:
+            self.counters.overflows += 1
+            log.warning(
+                "%s: closing the connection with %s: it takes too little, %d bytes wait and %d more do not fit into %d",
+                self._name,
+                session.peer_name,
+                waiting,
+                len(data),
+                self._limits.outgoing_bytes_max,
+            )
+            self._forget(session)
+            session.abort()
+            return
+        session.write(data)
+        self.counters.frames_sent += len(encoded)
+        self.counters.bytes_sent += len(data)
+
+    def _account(self, session: _Session, received: int) -> None:
+        if not session.received_bytes:
+            self._received_since_rest.append(session)
+        session.received_bytes += received
+        if session.received_bytes > self._limits.received_bytes_max and session not in self._paused:
+            session.pause_reading()
+            self._paused.append(session)
+
+    def _forget(self, session: _Session) -> None:
+        """Nothing more is received or sent on this connection; the node is told, once."""
+        if self._open.pop(session.number, None) is None:
+            return
+        if session.member is None:
+            self._accepted -= 1
+        if session in self._paused:
+            self._paused.remove(session)
+        self._offer(Disconnected(session.number))
+
+    def _stop(self) -> None:
+        for dialler in self._diallers.values():
+            dialler.cancel()
+        for server in self._servers:
+            server.close()
+
+    async def _keep_dialling(self, member: int) -> None:
+        failures = 0
+        attempt = 0
+        while True:
+            addresses = self._addresses[member]
+            address = addresses[attempt % len(addresses)]
+            attempt += 1
+            began = self.loop.time()
+            session = await self._connect(member, address, first=failures == 0)
+            if session is not None:
+                await asyncio.shield(session.closed)
+            if session is not None and self.loop.time() - began >= BACK_OFF_MAX_S:
+                failures = 0
+            else:
+                failures += 1
+            await asyncio.sleep(back_off_s(self._seed, member, failures))
+
+    async def _connect(self, member: int, address: Address, *, first: bool) -> _Session | None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                _, session = await self.loop.create_connection(
+                    lambda: _Session(self, member), address.host, address.port
+                )
+        except OSError as error:  # TimeoutError is one
+            if first:
+                reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S} s"
+                log.info("%s: cannot reach the peer at %s: %s; trying again", self._name, address, reason)
+            return None
+        return session
+
+
+def _peer_name(transport: asyncio.BaseTransport) -> str:
+    name = transport.get_extra_info("peername")
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "an unknown peer"
