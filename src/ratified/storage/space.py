@@ -1,7 +1,7 @@
 """What a store keeps its rows in: an ordered map of bytes per table, in one environment per node.
 
 Two implementations stand behind these protocols, LMDB (``storage.lmdb``) and memory (``storage.memory``); a test
-holds them equal. Every key is shorter than ``KEY_BYTES_MAX``; who has longer ones must shorten them first.
+holds them equal. No key is longer than ``KEY_BYTES_MAX``; who has longer ones must shorten them first.
 """
 
 from __future__ import annotations
@@ -12,6 +12,12 @@ from typing import Protocol
 
 KEY_BYTES_MAX = 507
 """LMDB's 511, less the 4-byte space in front of every key."""
+
+
+def check_key(key: bytes) -> None:
+    """Raise ``ValueError`` where a key is too long to be written."""
+    if len(key) > KEY_BYTES_MAX:
+        raise ValueError(f"a key has {len(key)} bytes and may have at most {KEY_BYTES_MAX}: shorten it before writing")
 
 
 class View(Protocol):

@@ -1,0 +1,221 @@
+"""An environment in memory: the simulator's store, behind the same protocols as LMDB.
+
+1. A transaction keeps what it overwrote, in order; undoing it (or a savepoint's part of it) puts that back from the
+   end. A commit only forgets it.
+2. A view sees what was committed when it was opened: a row that changes afterwards leaves its old value with every
+   open view of its space that has none for it yet.
+3. The environment outlives the node that used it. ``abandon`` is what a killed process leaves behind: the open
+   transaction never happened, and its views are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple, TypeAlias
+
+from sortedcontainers import SortedDict
+
+from ratified.storage.space import check_key
+
+_Rows: TypeAlias = "SortedDict[bytes, bytes]"
+
+
+class _Change(NamedTuple):
+    """A row as it was before a transaction wrote it."""
+
+    space: MemorySpace
+    table: str
+    key: bytes
+    before: bytes | None
+
+
+class MemoryEnvironment:
+    """All spaces of one node, in sorted dictionaries."""
+
+    def __init__(self) -> None:
+        self._spaces: dict[int, MemorySpace] = {}
+        self._undo: list[_Change] | None = None
+
+    def space(self, number: int) -> MemorySpace:
+        """The rows of this space (u32)."""
+        space = self._spaces.get(number)
+        if space is None:
+            space = self._spaces[number] = MemorySpace(self)
+        return space
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One write transaction over all spaces: committed where the block ends, undone where it raises."""
+        if self._undo is not None:
+            raise RuntimeError("a transaction is open already")
+        undo = self._undo = []
+        try:
+            yield
+        except BaseException:
+            self._take_back(undo, 0)
+            raise
+        finally:
+            if self._undo is undo:
+                self._undo = None
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: undoes what the block wrote, and only that, where it raises."""
+        undo = self.changes()
+        mark = len(undo)
+        try:
+            yield
+        except BaseException:
+            self._take_back(undo, mark)
+            raise
+
+    def abandon(self) -> None:
+        """The process that used the environment is gone: its open transaction is undone, its views are closed."""
+        if self._undo is not None:
+            self._take_back(self._undo, 0)
+            self._undo = None
+        for space in self._spaces.values():
+            space.views.clear()
+
+    def close(self) -> None:
+        """A process that ends well closes its environment; the rows stay for the next one."""
+        if self._undo is not None:
+            raise RuntimeError("the environment is closed while its transaction is open")
+        self.abandon()
+
+    def changes(self) -> list[_Change]:
+        """What the open transaction overwrote so far; raises ``RuntimeError`` where none is open."""
+        if self._undo is None:
+            raise RuntimeError("no transaction is open")
+        return self._undo
+
+    def uncommitted(self) -> list[_Change]:
+        """As ``changes``, and empty where no transaction is open."""
+        return self._undo or []
+
+    def _take_back(self, undo: list[_Change], mark: int) -> None:
+        if undo is not self._undo:
+            return  # Abandoned in the meantime, and taken back then.
+        while len(undo) > mark:
+            change = undo.pop()
+            change.space.put_back(change.table, change.key, change.before)
+
+
+class MemorySpace:
+    """One group's rows."""
+
+    def __init__(self, environment: MemoryEnvironment) -> None:
+        self._environment = environment
+        self._tables: dict[str, _Rows] = {}
+        self.views: list[MemoryView] = []
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None; inside the transaction what it wrote is seen."""
+        return self.rows(table).get(key)
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """As ``View.scan``; rows must not be written while the iterator is in use."""
+        rows = self.rows(table)
+        for key in rows.irange(first, last, inclusive=(True, False), reverse=reverse):
+            yield key, rows[key]
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        """Write one row; needs the environment's transaction."""
+        check_key(key)
+        self._remember(table, key, self.rows(table).get(key))
+        self.rows(table)[key] = value
+
+    def delete(self, table: str, key: bytes) -> bool:
+        """Remove one row; False where there was none."""
+        before = self.rows(table).get(key)
+        self._remember(table, key, before)
+        if before is None:
+            return False
+        del self.rows(table)[key]
+        return True
+
+    def view(self) -> MemoryView:
+        """A snapshot of what is committed, to read from over several turns; the caller closes it."""
+        view = MemoryView(self)
+        for change in self._environment.uncommitted():
+            if change.space is self:
+                view.keep(change.table, change.key, change.before)
+        self.views.append(view)
+        return view
+
+    def rows(self, table: str) -> _Rows:
+        """The table as it is now, uncommitted rows included."""
+        rows = self._tables.get(table)
+        if rows is None:
+            rows = self._tables[table] = SortedDict()
+        return rows
+
+    def put_back(self, table: str, key: bytes, before: bytes | None) -> None:
+        """Make the row what it was; views keep what they have."""
+        if before is None:
+            self.rows(table).pop(key, None)
+        else:
+            self.rows(table)[key] = before
+
+    def _remember(self, table: str, key: bytes, before: bytes | None) -> None:
+        self._environment.changes().append(_Change(self, table, key, before))
+        for view in self.views:
+            view.keep(table, key, before)
+
+
+class MemoryView:
+    """What one space held, committed, when the view was opened."""
+
+    def __init__(self, space: MemorySpace) -> None:
+        self._space = space
+        self._kept: dict[str, SortedDict[bytes, bytes | None]] = {}
+
+    def keep(self, table: str, key: bytes, value: bytes | None) -> None:
+        """The row is about to change: this view goes on seeing ``value``, unless it has an older one."""
+        self._kept.setdefault(table, SortedDict()).setdefault(key, value)
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None."""
+        kept = self._kept.get(table)
+        if kept is not None and key in kept:
+            return kept[key]
+        return self._space.rows(table).get(key)
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with first <= key < last (None: to the end), ascending, or descending with ``reverse``.
+
+        Looks up every next key anew, so that rows may be written between two steps.
+        """
+        step = self._below if reverse else self._from
+        key = step(table, last if reverse else first)
+        while key is not None and (key >= first if reverse else last is None or key < last):
+            value = self.get(table, key)
+            if value is not None:
+                yield key, value
+            key = step(table, key if reverse else key + b"\0")
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        if self in self._space.views:
+            self._space.views.remove(self)
+
+    def _from(self, table: str, bound: bytes | None) -> bytes | None:
+        """The least key >= ``bound`` of the rows and of what is kept."""
+        found = [next(keys.irange(bound), None) for keys in self._key_sets(table)]
+        return min((key for key in found if key is not None), default=None)
+
+    def _below(self, table: str, bound: bytes | None) -> bytes | None:
+        """The greatest key < ``bound`` (None: of all)."""
+        inclusive = (True, False)
+        found = [next(keys.irange(None, bound, inclusive, reverse=True), None) for keys in self._key_sets(table)]
+        return max((key for key in found if key is not None), default=None)
+
+    def _key_sets(self, table: str) -> list[SortedDict[bytes, bytes] | SortedDict[bytes, bytes | None]]:
+        rows = self._space.rows(table)
+        kept = self._kept.get(table)
+        return [rows] if kept is None else [rows, kept]
