@@ -14,7 +14,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
