@@ -1,0 +1,537 @@
+"""A small deterministic cluster that drives engines by the contract and by nothing else.
+
+It knows no protocol. Time is virtual; a disk takes ``disk_us``, a message ``latency_us``; a turn takes a drawn number
+of inputs. Whatever leaves an engine is checked here, in every test, by the number of the contract's rule:
+
+- 1, 2: tickets go up by one; ``after`` is the last ticket issued.
+- 3: what is in ``send_after`` is released when that ticket is durable, and forgotten in a crash.
+- 5: entries are delivered in order, once, durable here, equal on all members, within ``deliver_bytes_max``.
+- 7: what ``lost`` gave up is never delivered.
+- 8: a barrier is answered once, with an index at or above everything delivered anywhere before it was fed.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
+    BaseRecord,
+    Durable,
+    Engine,
+    Entry,
+    Era,
+    Extensions,
+    Fetch,
+    Kind,
+    Lead,
+    Limits,
+    Membership,
+    Options,
+    Proposal,
+    ProposalId,
+    Ready,
+    Refused,
+    Run,
+    Send,
+    StateRecord,
+    Taken,
+    TruncateRecord,
+    Write,
+)
+from ratified.consensus.draws import mix
+from ratified.consensus.engines import EngineRow
+
+ELECTION_US = 10_000
+HEARTBEAT_US = 2_000
+
+
+class Image:
+    """What one member's disk holds: state, base, entries."""
+
+    def __init__(self, membership: Membership) -> None:
+        self.state = b""
+        self.base = Base(0, NO_ERA, membership)
+        self.entries: dict[int, Entry] = {}
+
+    def apply(self, write: Write) -> None:
+        for record in write.records:
+            match record:
+                case StateRecord(data):
+                    self.state = data
+                case Entry():
+                    self.entries[record.index] = record
+                case TruncateRecord(first):
+                    for index in [index for index in self.entries if index >= first]:
+                        del self.entries[index]
+                case BaseRecord(base):
+                    self.cut(base)
+
+    def cut(self, base: Base) -> None:
+        """What is at or below the base is gone."""
+        self.base = base
+        for index in [index for index in self.entries if index <= base.index]:
+            del self.entries[index]
+
+    def durable(self, applied: int, tail_entries: int) -> Durable:
+        runs: list[Run] = []
+        indexes = sorted(self.entries)
+        for index in indexes:
+            era = self.entries[index].era
+            if runs and runs[-1].era == era and runs[-1].last == index - 1:
+                runs[-1] = Run(runs[-1].first, index, era)
+            else:
+                runs.append(Run(index, index, era))
+        tail = [self.entries[index] for index in indexes[len(indexes) - min(tail_entries, len(indexes)) :]]
+        memberships = [self.entries[index] for index in indexes if self.entries[index].kind is Kind.MEMBERSHIP]
+        return Durable(self.state, self.base, runs, tail, memberships, applied)
+
+
+class Member:
+    """One member: its engine, its disk, and what was seen leaving it."""
+
+    def __init__(self, cluster: Cluster, member: int) -> None:
+        self.id = member
+        self.cluster = cluster
+        self.image = Image(cluster.membership)
+        self.engine: Engine | None = None
+        self.starts = 0
+        self.disk_us: int | None = cluster.disk_us
+        """None: writes stay in flight until ``release_disk``."""
+        self.apply_us: int | None = 0
+        """None: what is delivered stays unapplied."""
+        self.delivered: list[Entry] = []
+        self.applied = 0
+        self.readies: list[Ready] = []
+        self.lead: Lead | None = None
+        self.reads: dict[int, int | None] = {}
+        self.fetches: list[Fetch] = []
+        self._inputs: deque[Callable[[Engine, int], None]] = deque()
+        self._writes: deque[Write] = deque()
+        self._held: list[tuple[int, Send, int]] = []
+        self._ticket_issued = 0
+        self._ticket_durable = 0
+        self._barriers: dict[int, int] = {}
+        self._out_bytes = 0
+        self._out: deque[tuple[int, int]] = deque()
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    def start(self, tail_entries: int = 0) -> None:
+        """Start from what the disk holds, with ``tail_entries`` of the latest entries in memory."""
+        self.starts += 1
+        cluster = self.cluster
+        self._ticket_issued = self._ticket_durable = 0
+        self._barriers.clear()
+        self._out.clear()
+        self._out_bytes = 0
+        del self.delivered[max(0, self.applied - self._delivered_base) :]
+        durable = self.image.durable(self.applied, tail_entries)
+        self.engine = cluster.row.engine(cluster.now, cluster.options(self.id), durable)
+        self.feed(lambda engine, now: None)
+
+    @property
+    def _delivered_base(self) -> int:
+        return self.delivered[0].index - 1 if self.delivered else self.applied
+
+    def crash(self) -> None:
+        """Everything that was not durable is gone; the store keeps what was applied."""
+        self.engine = None
+        self._inputs.clear()
+        self._writes.clear()
+        self._held.clear()
+        self.lead = None
+
+    # ---------------------------------------------------------------------------------------------- inputs
+
+    def feed(self, action: Callable[[Engine, int], None]) -> None:
+        """An input for one of the next turns."""
+        if self.engine is not None:
+            self._inputs.append(action)
+            self.cluster.at(self.cluster.now, self._turn)
+
+    def propose(self, *datas: bytes) -> Taken | Refused:
+        """Propose in a turn of its own, and say how it was answered."""
+        cluster = self.cluster
+        proposals = [Proposal(cluster.next_id(self.id), data) for data in datas]
+        engine = self.running
+        era = engine.leading
+        answer = engine.propose(cluster.now, proposals)
+        if isinstance(answer, Taken):
+            assert era is not None, "taken without leading"
+            for offset, proposal in enumerate(proposals):
+                cluster.taken[proposal.id] = (era, answer.first + offset)
+        self._drain()
+        return answer
+
+    def barrier(self, token: int) -> None:
+        """Ask for a read index."""
+        self._barriers[token] = self.cluster.highest_delivered
+        self.feed(lambda engine, now: engine.read_barrier(now, token))
+
+    @property
+    def running(self) -> Engine:
+        assert self.engine is not None, f"member {self.id} is down"
+        return self.engine
+
+    @property
+    def serving(self) -> bool:
+        return self.engine is not None and self.engine.status().serving
+
+    # ------------------------------------------------------------------------------------------------ disk
+
+    def hold_disk(self) -> None:
+        """Writes handed out from now on stay in flight."""
+        self.disk_us = None
+
+    def release_disk(self, writes: int | None = None) -> None:
+        """Let the next ``writes`` become durable; None: all, and later ones as usual."""
+        if writes is None:
+            self.disk_us = self.cluster.disk_us
+        for _ in range(len(self._writes) if writes is None else writes):
+            self._complete_write(self._writes[0].ticket)
+
+    def _complete_write(self, ticket: int) -> None:
+        while self._writes and self._writes[0].ticket <= ticket:
+            write = self._writes.popleft()
+            self.image.apply(write)
+            self._ticket_durable = write.ticket
+        self.feed(lambda engine, now: engine.persisted(now, ticket))
+        held, self._held = self._held, []
+        for after, send, session in held:
+            if after <= self._ticket_durable:
+                self.cluster.transmit(self.id, send, session)
+            else:
+                self._held.append((after, send, session))
+
+    # ----------------------------------------------------------------------------------------------- turns
+
+    def _turn(self) -> None:
+        if self.engine is None or not self._inputs:
+            return
+        count = 1 + mix(self.cluster.seed, 1, self.id, len(self.readies)) % self.cluster.turn_inputs_max
+        for _ in range(min(count, len(self._inputs))):
+            self._inputs.popleft()(self.engine, self.cluster.now)
+        self._drain()
+        if self._inputs:
+            self.cluster.at(self.cluster.now, self._turn)
+
+    def _drain(self) -> None:
+        ready = self.running.ready()
+        if ready is not None:
+            self.readies.append(ready)
+            self._act(ready)
+        self.cluster.arm(self)
+
+    def _act(self, ready: Ready) -> None:
+        cluster = self.cluster
+        if ready.leader is not None:
+            self.lead = ready.leader
+        for read in ready.reads:
+            floor = self._barriers.pop(read.token)
+            assert read.index is None or read.index >= floor, f"rule 8: read {read.token} at {read.index} < {floor}"
+            self.reads[read.token] = read.index
+        self._take_deliveries(ready.deliver)
+        if ready.write is not None:
+            assert ready.write.ticket == self._ticket_issued + 1, "rule 2: tickets go up by one"
+            self._ticket_issued = ready.write.ticket
+            self._writes.append(ready.write)
+            if self.disk_us is not None:
+                ticket, start = ready.write.ticket, self.starts
+                cluster.at(cluster.now + self.disk_us, lambda: self._complete_write_of(start, ticket))
+        assert ready.after == self._ticket_issued, "send_after waits for the last ticket issued"
+        for send in ready.send:
+            cluster.transmit(self.id, send, cluster.session(self.id, send.to))
+        for send in ready.send_after:
+            session = cluster.session(self.id, send.to)
+            if ready.after <= self._ticket_durable:
+                cluster.transmit(self.id, send, session)
+            else:
+                self._held.append((ready.after, send, session))
+        for fetch in ready.fetch:
+            self.fetches.append(fetch)
+            self._answer_fetch(fetch)
+
+    def _complete_write_of(self, start: int, ticket: int) -> None:
+        if self.engine is not None and start == self.starts and ticket > self._ticket_durable:
+            self._complete_write(ticket)
+
+    def _answer_fetch(self, fetch: Fetch) -> None:
+        assert fetch.first <= fetch.last
+        entries = [self.image.entries[index] for index in range(fetch.first, fetch.last + 1)]
+        count = 1 + mix(self.cluster.seed, 2, self.id, fetch.token) % len(entries)
+        self.feed(lambda engine, now: engine.fetched(now, fetch.token, entries[:count]))
+
+    def _take_deliveries(self, entries: Sequence[Entry]) -> None:
+        if not entries:
+            return
+        cluster = self.cluster
+        expected = self.delivered[-1].index if self.delivered else self.applied
+        size = 0
+        for entry in entries:
+            expected += 1
+            assert entry.index == expected, f"rule 5: entry {entry.index} delivered where {expected} is due"
+            held = self.image.entries.get(entry.index)
+            assert held is not None, f"rule 5: entry {entry.index} delivered and not durable here"
+            assert _content(held) == _content(entry), f"rule 5: entry {entry.index} differs from the disk's"
+            cluster.agree(entry)
+            size += len(entry.encoded)
+        self.delivered += entries
+        assert size + self._out_bytes <= cluster.limits.deliver_bytes_max or (
+            len(entries) == 1 and not self._out_bytes
+        ), "rule 5: more than deliver_bytes_max is out"
+        self._out.append((expected, size))
+        self._out_bytes += size
+        cluster.delivered_at(self, entries[-1])
+        if self.apply_us is not None:
+            start = self.starts
+            cluster.at(cluster.now + self.apply_us, lambda: self.apply(expected, start))
+
+    def apply(self, index: int, start: int | None = None) -> None:
+        """The store has everything up to ``index``."""
+        if self.engine is None or (start is not None and start != self.starts):
+            return
+        self.applied = max(self.applied, index)
+        while self._out and self._out[0][0] <= index:
+            self._out_bytes -= self._out.popleft()[1]
+        self.feed(lambda engine, now: engine.applied(now, index))
+
+    @property
+    def commands(self) -> list[bytes]:
+        """The data of all commands delivered."""
+        return [entry.data for entry in self.delivered if entry.kind is Kind.COMMAND]
+
+
+def _content(entry: Entry) -> tuple[Kind, ProposalId | None, bytes]:
+    return entry.kind, entry.proposal, entry.data
+
+
+class Cluster:
+    """Members, a network of sessions, and virtual time."""
+
+    def __init__(
+        self,
+        row: EngineRow,
+        members: int = 3,
+        *,
+        seed: int = 1,
+        limits: Limits | None = None,
+        extensions: Extensions | None = None,
+        turn_inputs_max: int = 1,
+        disk_us: int = 100,
+        latency_us: int = 200,
+    ) -> None:
+        self.row = row
+        self.seed = seed
+        self.limits = limits or Limits()
+        self.extensions = extensions or Extensions()
+        self.turn_inputs_max = turn_inputs_max
+        self.disk_us = disk_us
+        self.latency_us = latency_us
+        self.loss_percent = 0
+        """Messages dropped inside a session (the datagram model)."""
+        self.membership = Membership(tuple(range(1, members + 1)))
+        self.now = 0
+        self.taken: dict[ProposalId, tuple[Era, int]] = {}
+        self.sent: list[tuple[int, int, int, Any]] = []
+        """(time, from, to, message) of everything that left."""
+        self.highest_delivered = 0
+        self._agreed: dict[int, tuple[Kind, ProposalId | None, bytes]] = {}
+        self._agreed_ids: dict[ProposalId, int] = {}
+        self._lost: set[ProposalId] = set()
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._event_count = 0
+        self._id_count = 0
+        self._sessions: dict[tuple[int, int], int | None] = {}
+        self._session_count = 0
+        self.members = {member: Member(self, member) for member in self.membership.voters}
+        for member in self.members.values():
+            member.start()
+        for pair in self._pairs():
+            self._open(pair)
+
+    def options(self, member: int) -> Options:
+        """The options of every start of this member."""
+
+        def election_deadline(now: int, era: Era) -> int:
+            return now + ELECTION_US + mix(self.seed, 3, member, era[0], era[1]) % ELECTION_US
+
+        return Options(
+            member=member,
+            seed=self.seed,
+            election_deadline=election_deadline,
+            election_timeout_us=2 * ELECTION_US,
+            heartbeat_us=HEARTBEAT_US,
+            limits=self.limits,
+            extensions=self.extensions,
+        )
+
+    def next_id(self, origin: int) -> ProposalId:
+        self._id_count += 1
+        return ProposalId(origin, self.members[origin].starts, self._id_count)
+
+    # ------------------------------------------------------------------------------------------------ time
+
+    def at(self, time: int, action: Callable[[], None]) -> None:
+        self._event_count += 1
+        heapq.heappush(self._events, (time, self._event_count, action))
+
+    def arm(self, member: Member) -> None:
+        """Tick the member when its engine asks for it."""
+        deadline = member.running.deadline
+        if deadline is None:
+            return
+        start = member.starts
+
+        def tick() -> None:
+            engine = member.engine
+            if engine is not None and start == member.starts and engine.deadline is not None:
+                if engine.deadline <= self.now:
+                    member.feed(lambda engine, now: engine.tick(now))
+
+        self.at(max(deadline, self.now), tick)
+
+    def run_for(self, duration_us: int) -> None:
+        """Let this much time pass."""
+        end = self.now + duration_us
+        while self._events and self._events[0][0] <= end:
+            self._step()
+        self.now = end
+
+    def run_until(self, reached: Callable[[], bool], limit_us: int = 2_000_000) -> None:
+        """Let time pass until ``reached``; fails after ``limit_us``."""
+        end = self.now + limit_us
+        while not reached():
+            assert self._events and self._events[0][0] <= end, f"not reached within {limit_us} us: {self.describe()}"
+            self._step()
+
+    def _step(self) -> None:
+        time, _, action = heapq.heappop(self._events)
+        self.now = max(self.now, time)
+        action()
+
+    def describe(self) -> str:
+        return "; ".join(
+            "down" if member.engine is None else str(member.engine.status()) for member in self.members.values()
+        )
+
+    # --------------------------------------------------------------------------------------------- network
+
+    def session(self, a: int, b: int) -> int:
+        """The current session of a pair; 0: none, and what is sent is lost."""
+        return self._sessions.get((min(a, b), max(a, b))) or 0
+
+    def transmit(self, sender: int, send: Send, session: int) -> None:
+        if session == 0 or session != self.session(sender, send.to):
+            return
+        self.sent.append((self.now, sender, send.to, send.message))
+        if mix(self.seed, 4, sender, send.to, len(self.sent)) % 100 < self.loss_percent:
+            return
+        message = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=self.row.message)
+
+        def arrive() -> None:
+            if session == self.session(sender, send.to):
+                self.members[send.to].feed(lambda engine, now: engine.step(now, sender, message))
+
+        self.at(self.now + self.latency_us, arrive)
+
+    def isolate(self, *members: int) -> None:
+        """Break every session between these members and the others."""
+        for pair in self._pairs():
+            if (pair[0] in members) != (pair[1] in members):
+                self._break(pair)
+
+    def heal(self) -> None:
+        """Open every session that is not there."""
+        for pair in self._pairs():
+            if self._sessions.get(pair) is None and all(self.members[member].engine for member in pair):
+                self._open(pair)
+
+    def crash(self, *members: int) -> None:
+        for member in members:
+            self.members[member].crash()
+            for pair in self._pairs():
+                if member in pair:
+                    self._break(pair)
+
+    def restart(self, *members: int, tail_entries: int = 0) -> None:
+        for member in members:
+            self.members[member].start(tail_entries)
+        self.heal()
+
+    def _pairs(self) -> Iterable[tuple[int, int]]:
+        ids = tuple(self.membership.voters)
+        return [(a, b) for a in ids for b in ids if a < b]
+
+    def _open(self, pair: tuple[int, int]) -> None:
+        self._session_count += 1
+        self._tell(pair, self._session_count)
+
+    def _break(self, pair: tuple[int, int]) -> None:
+        if self._sessions.get(pair) is not None:
+            self._tell(pair, None)
+
+    def _tell(self, pair: tuple[int, int], session: int | None) -> None:
+        self._sessions[pair] = session
+        for one, other in (pair, pair[::-1]):
+            self.members[one].feed(lambda engine, now, other=other: engine.peer(now, other, session))  # type: ignore[misc]
+
+    # ---------------------------------------------------------------------------------------------- claims
+
+    def agree(self, entry: Entry) -> None:
+        """All members deliver the same at one index, and one proposal at one index only."""
+        content = _content(entry)
+        assert self._agreed.setdefault(entry.index, content) == content, f"rule 5: two values at index {entry.index}"
+        if entry.proposal is not None:
+            assert entry.proposal not in self._lost, f"rule 7: {entry.proposal} was called lost and is delivered"
+            first = self._agreed_ids.setdefault(entry.proposal, entry.index)
+            assert first == entry.index, f"rule 7: {entry.proposal} delivered at {first} and at {entry.index}"
+
+    def delivered_at(self, member: Member, last: Entry) -> None:
+        self.highest_delivered = max(self.highest_delivered, last.index)
+        here = {entry.proposal for entry in member.delivered}
+        for proposal, (era, index) in self.taken.items():
+            if proposal not in here and member.running.lost(era, index, (last.index, last.era)):
+                self._lost.add(proposal)
+
+    def is_lost(self, proposal: ProposalId) -> bool:
+        """Has some member said so?"""
+        return proposal in self._lost
+
+    # --------------------------------------------------------------------------------------------- leaders
+
+    def elect(self, member: int | None = None) -> Member:
+        """Run until a leader serves (``member``, after asking it to campaign, or any) that everybody follows."""
+        if member is not None:
+            self.members[member].feed(lambda engine, now: engine.campaign(now))
+        self.run_until(lambda: self.leader(member) is not None)
+        leader = self.leader(member)
+        assert leader is not None
+        return leader
+
+    def leader(self, member: int | None = None) -> Member | None:
+        """The serving leader of the latest era, if it is ``member``."""
+        serving = [each for each in self.members.values() if each.serving]
+        best = max(serving, key=lambda each: each.running.status().era, default=None)
+        return best if best is not None and member in (None, best.id) else None
+
+    def propose(self, *datas: bytes) -> Taken | Refused:
+        """Propose at the present leader."""
+        leader = self.leader()
+        assert leader is not None, "nobody serves"
+        return leader.propose(*datas)
+
+    def run_until_delivered(self, *datas: bytes, on: Sequence[int] | None = None) -> None:
+        """Run until all these commands were delivered on the members ``on`` (all that are up)."""
+
+        def done() -> bool:
+            ups = [each for each in self.members.values() if each.engine and (on is None or each.id in on)]
+            return all(set(datas) <= set(each.commands) for each in ups)
+
+        self.run_until(done)
