@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -59,6 +60,10 @@ class ApplyFailed(Exception):
         self.index = index
 
 
+class ReadFailed(Exception):
+    """A request that the store cannot answer; its text goes to whoever asked."""
+
+
 class Slice(NamedTuple):
     """What a continuation yielded in one go; after ``finished`` it is never advanced again."""
 
@@ -95,7 +100,7 @@ class Store(Protocol):
         """
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:
-        """Answer from the committed state."""
+        """Answer from the committed state. Raises ``ReadFailed`` where it cannot."""
 
     def woken(self, now: int) -> Sequence[Continuation]:
         """The continuations that have something to yield since the last call, each once, in a stable order."""
@@ -116,4 +121,70 @@ class Store(Protocol):
         """Commands that only a leader proposes (the first of an era tells the store the era), and when to ask next."""
 
     def ask(self, now: int, request: bytes) -> bytes:
-        """Answer what needs the leader but no entry; ``now`` is when the barrier before it was fed."""
+        """Answer what needs the leader but no entry; ``now`` is when the barrier before it was fed.
+
+        Raises ``ReadFailed`` where it cannot.
+        """
+
+
+class StateMachineStore:
+    """A ``Store`` of a ``StateMachine``. It keeps nothing durable: ``applied`` begins at 0, so the log is replayed."""
+
+    def __init__(self, machine: StateMachine) -> None:
+        self._machine = machine
+        self._applied = 0
+
+    @property
+    def applied(self) -> int:
+        """The index of the last entry that the machine has seen."""
+        return self._applied
+
+    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
+        """Apply in order; what the machine raises becomes ``ApplyFailed``, which stops the replica."""
+        results: list[bytes] = []
+        for command in commands:
+            try:
+                results.append(self._machine.apply(command.data))
+            except Exception as error:
+                raise ApplyFailed(command.index, error) from error
+        self._applied = last_index
+        return results
+
+    def read(self, now: int, request: bytes) -> bytes | Continuation:
+        """Ask the machine."""
+        try:
+            return self._machine.query(request)
+        except Exception as error:
+            raise ReadFailed(f"{type(error).__name__}: {error}") from error
+
+    def woken(self, now: int) -> Sequence[Continuation]:
+        """Nothing: every read is answered at once."""
+        return ()
+
+    def digest(self) -> bytes:
+        """The first 16 bytes of the SHA-256 of the machine's snapshot."""
+        return hashlib.sha256(self._machine.snapshot()).digest()[:16]
+
+    def snapshot(self) -> Sequence[bytes]:
+        """The machine's snapshot, as one row."""
+        return (self._machine.snapshot(),)
+
+    def restore(self, rows: Sequence[bytes], index: int) -> None:
+        """Restore the machine from the one row."""
+        (snapshot,) = rows
+        self._machine.restore(snapshot)
+        self._applied = index
+
+    def lead(self, now: int, era: Era | None) -> None:
+        """A state machine does nothing by itself."""
+
+    def duties(self, now: int) -> tuple[Sequence[bytes], int | None]:
+        """None, ever."""
+        return (), None
+
+    def ask(self, now: int, request: bytes) -> bytes:
+        """The machine's answer, from the leader."""
+        try:
+            return self._machine.query(request)
+        except Exception as error:
+            raise ReadFailed(f"{type(error).__name__}: {error}") from error

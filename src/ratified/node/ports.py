@@ -86,11 +86,17 @@ class Disconnected(msgspec.Struct, frozen=True, gc=False):
     connection: int
 
 
+class DiskSpace(msgspec.Struct, frozen=True, gc=False):
+    """How much room the data directory's file system has left; offered now and then."""
+
+    free_bytes: int
+
+
 class Close(msgspec.Struct, frozen=True, gc=False):
     """Stop: refuse what is open, write the log's mark; ``Outputs.stopped`` says when it is done."""
 
 
-Input: TypeAlias = Request | Cancel | JobDone | Connected | Received | Disconnected | Close
+Input: TypeAlias = Request | Cancel | JobDone | Connected | Received | Disconnected | DiskSpace | Close
 
 # ---------------------------------------------------------------------------------------------------------------
 # Outputs
@@ -121,6 +127,8 @@ class Why(StrEnum):
     GROUP_STOPPED = "the group has stopped here"
     STOPPING = "the node is stopping"
     NO_SPACE = "no space left on the device"
+    FAILED = "the state machine could not answer"
+    """``Reply.data`` says why, in UTF-8."""
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

@@ -7,35 +7,40 @@ An engine's own messages are a tagged union of the protocol's package, with inte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from ratified.consensus.contract import Era, ProposalId
+from ratified.consensus.contract import U64, Era, ProposalId
 
 REPLICA_TAG_FIRST = 64
+PROTOCOL_VERSION = 1
+"""What this version speaks, in the handshake; frames have a version of their own."""
+DIRECTORY_BYTES = 16
+
+ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """The first frame of either side of a connection: who speaks, and what it can speak."""
 
-    cluster: int
-    member: int
-    directory: bytes
-    incarnation: int
-    start: int
+    cluster: U64
+    member: U64
+    directory: Annotated[bytes, msgspec.Meta(min_length=DIRECTORY_BYTES, max_length=DIRECTORY_BYTES)]
+    incarnation: U64
+    start: U64
     """Drawn at this start: tells two processes with one identity apart."""
-    engine: str
-    version_min: int
-    version_max: int
-    name: str
-    client_urls: tuple[str, ...]
+    engine: ShortText
+    version_min: U64
+    version_max: U64
+    name: ShortText
+    client_urls: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)]
 
 
 class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The last frame before a refusing side closes; says why, so that both sides can log it."""
 
-    reason: str
+    reason: ShortText
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
@@ -60,44 +65,47 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
     sends the number again with ``data`` None: a void, which only fills the gap."""
 
     era: Era
-    number: int
+    number: U64
     id: ProposalId
     data: bytes | None
 
 
 class ForwardAnswer(msgspec.Struct, frozen=True, array_like=True, tag=65, gc=False):
-    """The proposal with this number was taken at ``index``, or (None) refused and will never be taken."""
+    """The proposal with this number was taken at ``index``, or (None) refused and will never be taken: then ``why``
+    is for the client, or empty where proposing again may help."""
 
     era: Era
-    number: int
-    index: int | None
+    number: U64
+    index: U64 | None
+    why: ShortText = ""
 
 
 class Barrier(msgspec.Struct, frozen=True, array_like=True, tag=66, gc=False):
     """A read barrier for the leader."""
 
-    token: int
+    token: U64
 
 
 class BarrierAnswer(msgspec.Struct, frozen=True, array_like=True, tag=67, gc=False):
     """Serve when applied >= ``index``; None: not confirmed."""
 
-    token: int
-    index: int | None
+    token: U64
+    index: U64 | None
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True, tag=68, gc=False):
     """``Store.ask`` for the leader's replica."""
 
-    token: int
+    token: U64
     request: bytes
 
 
 class QuestionAnswer(msgspec.Struct, frozen=True, array_like=True, tag=69, gc=False):
-    """The reply; None: not the leader, or not confirmed."""
+    """The reply; None: not the leader, or not confirmed. ``failed``: the reply says why there is no answer."""
 
-    token: int
+    token: U64
     reply: bytes | None
+    failed: bool = False
 
 
 ReplicaMessage: TypeAlias = Forward | ForwardAnswer | Barrier | BarrierAnswer | Question | QuestionAnswer

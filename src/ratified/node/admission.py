@@ -1,0 +1,128 @@
+"""The requests of this node's clients: admitted within bounds, and each ended exactly once.
+
+Rules:
+
+1. What does not fit is refused at once: too large, too many, too many bytes. One request always fits.
+2. A request is *open* from ``admit`` until ``end``; its token is unique for that time.
+3. After a cancel no reply follows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ratified.node.config import NodeLimits
+from ratified.node.ports import Outcome, Reply, Request, Why
+from ratified.node.timers import Deadlines
+
+
+class OpenRequest(Protocol):
+    """A request under way in some replica."""
+
+    token: int
+    size_bytes: int
+
+    @property
+    def deadline(self) -> int | None:
+        """When it ends at the latest; None: it may go on for ever."""
+
+    def expire(self, now: int) -> None:
+        """The deadline has come: end."""
+
+    def cancel(self) -> None:
+        """Nobody waits any longer; the request is no longer open."""
+
+
+class Requests:
+    """All open requests of a node, and the replies of the present turn."""
+
+    def __init__(self, limits: NodeLimits) -> None:
+        self._limits = limits
+        self._open: dict[int, OpenRequest] = {}
+        self._deadlines: Deadlines[OpenRequest] = Deadlines(self._open)
+        self._queued = 0
+        self._streams = 0
+        self._bytes = 0
+        self.replies: list[Reply] = []
+
+    @property
+    def open_count(self) -> int:
+        """How many are open, streams included."""
+        return len(self._open)
+
+    @property
+    def deadline(self) -> int | None:
+        """The earliest deadline of an open request."""
+        return self._deadlines.next()
+
+    def admit(self, request: Request) -> bool:
+        """May this one wait in the queue? If not, it has been refused."""
+        size = len(request.data)
+        if size > self._limits.request_bytes_max:
+            self.refuse(request.token, Why.TOO_LARGE)
+            return False
+        waiting = self._queued + len(self._open) - self._streams
+        if waiting >= self._limits.open_requests_max or (waiting and self._bytes + size > self._limits.open_bytes_max):
+            self.refuse(request.token, Why.OVERLOADED)
+            return False
+        self._queued += 1
+        self._bytes += size
+        return True
+
+    def taken(self, request: Request) -> None:
+        """The request has left the queue: it is opened, or answered at once."""
+        self._queued -= 1
+        self._bytes -= len(request.data)
+
+    def open(self, request: OpenRequest) -> None:
+        """From now on the request is open."""
+        self._open[request.token] = request
+        self._bytes += request.size_bytes
+        deadline = request.deadline
+        if deadline is not None:
+            self._deadlines.add(deadline, request.token)
+
+    def become_stream(self, token: int, stream: OpenRequest) -> None:
+        """The read has begun to answer in parts: it no longer has the request's deadline."""
+        self._bytes -= self._open[token].size_bytes
+        self._open[token] = stream
+        self._streams += 1
+
+    def stream_ended(self) -> None:
+        """One of the streams has ended or was cancelled."""
+        self._streams -= 1
+
+    @property
+    def streams_full(self) -> bool:
+        """No further stream may begin."""
+        return self._streams >= self._limits.streams_max
+
+    def end(self, token: int, outcome: Outcome, data: bytes = b"", why: Why = Why.NONE) -> None:
+        """Answer an open request, for the last time."""
+        self._bytes -= self._open.pop(token).size_bytes
+        self.replies.append(Reply(token, outcome, data, why))
+
+    def refuse(self, token: int, why: Why) -> None:
+        """Answer a request that was never opened."""
+        self.replies.append(Reply(token, Outcome.REFUSED, b"", why))
+
+    def chunk(self, token: int, data: bytes) -> None:
+        """Part of a stream's answer."""
+        self.replies.append(Reply(token, Outcome.CHUNK, data))
+
+    def cancel(self, token: int) -> None:
+        """The caller is gone; an unknown token has been answered already."""
+        request = self._open.pop(token, None)
+        if request is not None:
+            self._bytes -= request.size_bytes
+            request.cancel()
+
+    def expire(self, now: int) -> None:
+        """End everything whose deadline has come."""
+        for request in self._deadlines.due(now):
+            request.expire(now)
+
+    def drain_replies(self) -> list[Reply]:
+        """The replies since the last call."""
+        replies, self.replies = self.replies, []
+        return replies

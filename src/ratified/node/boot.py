@@ -1,0 +1,107 @@
+"""From a data directory to a node: the same steps in the simulator and in the server.
+
+1. Recover the log; it alone reads synchronously.
+2. Open each group's store. A store ahead of its log means that the log has lost what was acknowledged: refuse.
+3. This start's incarnation is one more than the last durable one; it is appended first, and no frame leaves before
+   it is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ratified.consensus.contract import Era, Options
+from ratified.consensus.draws import mix
+from ratified.machine import Store
+from ratified.node.admission import Requests
+from ratified.node.config import NodeConfig
+from ratified.node.node import Node
+from ratified.node.peers import Peers
+from ratified.node.proposals import Names
+from ratified.node.replica import Replica
+from ratified.storage.files import Files
+from ratified.storage.log import LogPlanner
+from ratified.storage.recovery import Recovered, RecoveredGroup, recover
+from ratified.storage.space import Environment, Space
+
+OpenStore = Callable[[int, Space], Store]
+"""``(group, space) -> store``."""
+
+
+class StoreAheadOfLog(Exception):
+    """A store has applied what the log does not hold."""
+
+    def __init__(self, group: int, applied: int, last: int) -> None:
+        super().__init__(
+            f"the store of group {group} has applied entry {applied} and the log ends at {last}: the log has lost "
+            "acknowledged entries, or belongs to another store. Remove this member from the cluster and add it again "
+            "with an empty data directory"
+        )
+
+
+def boot(now: int, files: Files, config: NodeConfig, environment: Environment, open_store: OpenStore) -> Node:
+    """Recover and build a node. Its first ``turn`` must follow, at any time.
+
+    Raises what ``recover`` raises, and ``StoreAheadOfLog``.
+    """
+    return build(now, recover(files, config.log_limits), config, environment, open_store)
+
+
+def build(now: int, recovered: Recovered, config: NodeConfig, environment: Environment, open_store: OpenStore) -> Node:
+    """A node on a log that was recovered already."""
+    incarnation = recovered.incarnation + 1
+    planner = LogPlanner(recovered, config.log_limits)
+    planner.append_incarnation(incarnation)
+    requests = Requests(config.limits)
+    names = Names(config.member, incarnation)
+    replicas: dict[int, Replica] = {}
+    peers = Peers(config, incarnation)
+    for group, found in sorted(recovered.groups.items()):
+        store = open_store(group, environment.space(group))
+        replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, names)
+    return Node(config, incarnation, replicas, planner, environment, peers, requests)
+
+
+def _replica(
+    now: int,
+    group: int,
+    found: RecoveredGroup,
+    store: Store,
+    config: NodeConfig,
+    planner: LogPlanner,
+    peers: Peers,
+    requests: Requests,
+    names: Names,
+) -> Replica:
+    if store.applied > found.last:
+        raise StoreAheadOfLog(group, store.applied, found.last)
+    engine = config.engine.engine(now, options(group, config), found.durable(store.applied))
+    delivered = (store.applied, _era_of(found, store.applied))
+    return Replica(group, engine, store, config, planner, peers, requests, names, delivered)
+
+
+def options(group: int, config: NodeConfig) -> Options:
+    """How the engine of a group runs on this node."""
+    timeout_us = config.election_timeout_us
+
+    def election_deadline(now: int, era: Era) -> int:
+        """Between T and 2 T from now, drawn anew in every era so that split votes do not repeat."""
+        return now + timeout_us + mix(config.seed, group, config.member, *era) % timeout_us
+
+    return Options(
+        member=config.member,
+        seed=mix(config.seed, group),
+        election_deadline=election_deadline,
+        election_timeout_us=2 * timeout_us,
+        heartbeat_us=config.heartbeat_us,
+        limits=config.engine_limits,
+        extensions=config.extensions,
+    )
+
+
+def _era_of(found: RecoveredGroup, index: int) -> Era:
+    """The era of the entry at ``index``, which is the base or above."""
+    for run in found.runs:
+        if run.first <= index <= run.last:
+            return run.era
+    return found.base.era

@@ -1,0 +1,72 @@
+"""How one node runs: who it is, its timers, and every limit of its queues, by name and unit."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ratified.consensus.contract import Extensions, Limits
+from ratified.consensus.engines import EngineRow
+from ratified.storage.format import LogLimits
+
+FORWARD_WINDOW = 4096
+"""Answers that a leader remembers per origin; the same on every node, so no origin may have more unanswered."""
+
+
+class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's limits. Each admits at least one item, however small it is set."""
+
+    request_bytes_max: int = 1536 * 1024
+    """Bytes of one request; a bigger one is refused as too large."""
+    open_requests_max: int = 20_000
+    """Requests of clients that wait, in the queue or for their answer; streams are counted by themselves."""
+    open_bytes_max: int = 256 << 20
+    """Bytes of those requests together."""
+    streams_max: int = 100_000
+    """Reads under way that answer in parts, watches above all."""
+    peer_frames_max: int = 4096
+    """Frames of one peer waiting for a turn; beyond it the session is ended."""
+    forwards_max: int = 1024
+    """Proposals forwarded to a leader and not yet answered by it, per group; at most ``FORWARD_WINDOW``."""
+    forwards_held_max: int = 1024
+    """Forwarded proposals per origin that a leader keeps until a missing number arrives."""
+    forward_bytes_max: int = 1 << 20
+    """Bytes of unanswered forwarded proposals that are sent again in one turn."""
+    slice_rows_max: int = 1000
+    """Rows that a stream may yield in one slice."""
+    slice_bytes_max: int = 1 << 20
+    """Bytes that a stream may yield in one slice."""
+    slices_max: int = 64
+    """Slices in one turn, of all streams of a group together."""
+    free_bytes_min: int = 192 << 20
+    """Room on the disk below which proposals are refused; the log allocates whole segments."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) < (0 if name == "free_bytes_min" else 1):
+                raise ValueError(f"the limit {name} is {getattr(self, name)}; it must admit at least one item")
+        if self.forwards_max > FORWARD_WINDOW:
+            raise ValueError(f"the limit forwards_max is {self.forwards_max}; it ends at {FORWARD_WINDOW}")
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Who a node is and how it runs. Durations are microseconds."""
+
+    cluster: int
+    member: int
+    name: str
+    directory: bytes
+    """The 16 bytes that name this data directory."""
+    start: int
+    """Drawn by the port at this start: tells two processes with one identity apart."""
+    seed: int
+    engine: EngineRow
+    peers: tuple[int, ...]
+    """Every member that may open a session with this one, itself left out or not."""
+    client_urls: tuple[str, ...] = ()
+    heartbeat_us: int = 100_000
+    election_timeout_us: int = 1_000_000
+    """The shortest election timeout T; a follower's is drawn between T and 2 T."""
+    limits: NodeLimits = NodeLimits()
+    log_limits: LogLimits = LogLimits()
+    engine_limits: Limits = Limits()
+    extensions: Extensions = Extensions()

@@ -1,0 +1,79 @@
+"""What only a leader's store does: its duties, such as expiring leases.
+
+- They begin when the engine serves in an era of its own, with nothing remembered of earlier ones, and end with it.
+- They are proposed on the own engine and never forwarded.
+- The first of an era tells the store the era; further ones, and questions, start when that one is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Era, Lead, Proposal
+from ratified.machine import Store
+from ratified.node.proposals import Names
+
+
+class Duties:
+    """The duties of one replica's store."""
+
+    def __init__(self, member: int, store: Store, names: Names) -> None:
+        self._member = member
+        self._store = store
+        self._names = names
+        self._era: Era | None = None
+        self._first: int | None = None
+        """The sequence of the era's first duty until it is applied."""
+        self._pending: list[Proposal] = []
+        self.deadline: int | None = None
+
+    def leader_changed(self, now: int, lead: Lead) -> None:
+        """Begin, or end."""
+        era = lead.era if lead.member == self._member and lead.serving else None
+        if era == self._era:
+            return
+        self._era = era
+        self._first = None
+        self._pending = []
+        self.deadline = None
+        self._store.lead(now, era)
+        if era is not None:
+            self._collect(now)
+            if self._pending:
+                self._first = self._pending[0].id.sequence
+
+    def questions_open_in(self) -> Era | None:
+        """The era in which questions may be answered: the present one, once its first duty was applied."""
+        return self._era if self._first is None else None
+
+    def on_applied(self, now: int, sequences: Sequence[int]) -> None:
+        """Entries were applied, those of our own with these sequences among them: there may be something to do."""
+        if self._era is None:
+            return
+        if self._first is not None:
+            if self._first not in sequences:
+                return
+            self._first = None
+        self._collect(now)
+
+    def on_time(self, now: int) -> None:
+        """The store's deadline may have come."""
+        if self._era is not None and self._first is None and self.deadline is not None and self.deadline <= now:
+            self._collect(now)
+
+    @property
+    def waiting(self) -> bool:
+        """Is there a duty to propose?"""
+        return bool(self._pending)
+
+    def pending_in(self, leading: Era) -> Sequence[Proposal]:
+        """What to propose, if the engine still leads in the era of these duties."""
+        return tuple(self._pending) if leading == self._era else ()
+
+    def proposed(self, count: int) -> None:
+        """The engine took the oldest so many."""
+        del self._pending[:count]
+
+    def _collect(self, now: int) -> None:
+        commands, self.deadline = self._store.duties(now)
+        self._pending.extend(Proposal(self._names.next(), command) for command in commands)

@@ -1,0 +1,347 @@
+"""The turn: some inputs in, everything that must leave out.
+
+A turn, in this order:
+
+1. what the node owes its engines from the turn before (``applied``), then disk completions and peers, then timers,
+   then clients: at most ``inputs_max`` inputs in all;
+2. each replica that was touched hands over what waits, and its engine is drained once;
+3. all deliveries are applied in one transaction, a replica that fails is undone alone and stops;
+4. after the commit: results, writes, messages, reads, slices of streams;
+5. the log plans its jobs, each session gets one batch.
+
+``persisted`` and ``applied`` are inputs of a further turn like any other: whatever depends on a write waits for the
+disk's completion, whatever depends on applying for the commit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from ratified.consensus.contract import Entry
+from ratified.machine import ApplyFailed
+from ratified.node.admission import Requests
+from ratified.node.config import NodeConfig
+from ratified.node.peers import Peers, Session
+from ratified.node.ports import (
+    Cancel,
+    Close,
+    Connected,
+    Disconnected,
+    DiskSpace,
+    Input,
+    JobDone,
+    Notice,
+    Outputs,
+    Received,
+    Request,
+    Why,
+)
+from ratified.node.replica import Replica
+from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
+from ratified.storage.format import LogDamaged
+from ratified.storage.log import LogPlanner
+from ratified.storage.space import Environment
+from ratified.wire.peer import Batch, Goodbye, Hello, Ping
+
+
+class Node:
+    """One process of the cluster. Build it with ``boot``."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        incarnation: int,
+        replicas: Mapping[int, Replica],
+        planner: LogPlanner,
+        environment: Environment,
+        peers: Peers,
+        requests: Requests,
+    ) -> None:
+        self.config = config
+        self.incarnation = incarnation
+        self.deadline: int | None = None
+        """When ``turn`` must be called again, at the latest."""
+        self._replicas = replicas
+        self._planner = planner
+        self._environment = environment
+        self._peers = peers
+        self._requests = requests
+        self._urgent: deque[Input] = deque()
+        self._clients: deque[Input] = deque()
+        self._applied: deque[tuple[Replica, int]] = deque()
+        self._queued: dict[int, int] = {}
+        """Frames that wait, by connection."""
+        self._overflowed: dict[int, None] = {}
+        self._touched: dict[int, Replica] = {}
+        self._notices: list[Notice] = []
+        self._failed: str | None = None
+        self._closing = False
+
+    # ---- in
+
+    def offer(self, entered: Input) -> None:
+        """Queue an input for a further turn. A request that does not fit is refused in that turn."""
+        match entered:
+            case Request():
+                if self._closing:
+                    self._requests.refuse(entered.token, Why.STOPPING)
+                elif self._requests.admit(entered):
+                    self._clients.append(entered)
+            case Cancel():
+                self._clients.append(entered)
+            case Received():
+                waiting = self._queued.get(entered.connection, 0)
+                if waiting >= self.config.limits.peer_frames_max:
+                    self._overflowed[entered.connection] = None
+                else:
+                    self._queued[entered.connection] = waiting + 1
+                    self._urgent.append(entered)
+            case _:
+                self._urgent.append(entered)
+
+    # ---- out
+
+    def turn(self, now: int, inputs_max: int) -> Outputs:
+        """Take at most ``inputs_max`` inputs at time ``now`` and give what must leave."""
+        self._take_inputs(now, inputs_max)
+        if self._failed is not None:
+            return Outputs(notices=[*self._drain_notices(), Notice(self._failed, fatal=True)])
+        self._run_replicas(now)
+        return self._leave(now)
+
+    # ---- 1: inputs
+
+    def _take_inputs(self, now: int, inputs_max: int) -> None:
+        room = inputs_max
+        while room and self._applied:
+            replica, index = self._applied.popleft()
+            if self._touch(replica):
+                replica.on_applied(now, index)
+            room -= 1
+        while room and self._urgent:
+            self._take_urgent(now, self._urgent.popleft())
+            self._tell_sessions(now)
+            room -= 1
+        self._run_timers(now)
+        while room and self._clients:
+            self._take_client(now, self._clients.popleft())
+            room -= 1
+
+    def _take_urgent(self, now: int, entered: Input) -> None:
+        match entered:
+            case JobDone():
+                self._on_job_done(now, entered)
+            case Received(connection, Batch(messages)):
+                self._dequeued(connection)
+                session = self._peers.session_on(now, connection)
+                if session is not None:
+                    self._on_messages(now, session, messages)
+            case Received(connection, (Hello() | Goodbye() | Ping()) as frame):
+                self._dequeued(connection)
+                self._peers.received(now, connection, frame)
+            case Connected(connection, member):
+                self._peers.connected(now, connection, member)
+            case Disconnected(connection):
+                self._peers.disconnected(now, connection)
+            case DiskSpace(free_bytes):
+                self._on_space(free_bytes)
+            case Close():
+                self._begin_close(now)
+            case Request() | Cancel():
+                raise AssertionError("clients have a queue of their own")
+
+    def _take_client(self, now: int, entered: Input) -> None:
+        if isinstance(entered, Cancel):
+            self._requests.cancel(entered.token)
+        elif isinstance(entered, Request):
+            self._requests.taken(entered)
+            replica = self._replicas.get(entered.group)
+            if replica is None:
+                self._requests.refuse(entered.token, Why.NO_GROUP)
+            elif self._closing:
+                self._requests.refuse(entered.token, Why.STOPPING)
+            elif entered.deadline <= now:
+                self._requests.refuse(entered.token, Why.TIMED_OUT)
+            else:
+                self._touch(replica)
+                replica.on_request(now, entered)
+
+    def _touch(self, replica: Replica) -> bool:
+        """This replica gets an input in this turn; False: it runs no longer."""
+        if replica.stopped is not None or self._closing:
+            return False
+        self._touched[replica.group] = replica
+        return True
+
+    def _on_messages(self, now: int, session: Session, messages: Sequence[tuple[int, object]]) -> None:
+        for group, message in messages:
+            replica = self._replicas.get(group)
+            if replica is not None and self._touch(replica):
+                replica.on_message(now, session, message)
+
+    def _on_job_done(self, now: int, done: JobDone) -> None:
+        if done.error is not None:
+            self._failed = f"the data directory failed, so this process must end: {done.error}"
+            return
+        try:
+            completed = self._planner.done(now, done.job, done.results)
+        except LogDamaged as error:
+            self._failed = str(error)
+            return
+        if completed.incarnation is not None and not self._closing:
+            self._peers.announce(now)
+        for group, ticket in completed.persisted:
+            replica = self._replicas[group]
+            if self._touch(replica):
+                replica.on_persisted(now, ticket)
+        for fetched in completed.fetched:
+            replica = self._replicas[fetched.group]
+            if self._touch(replica):
+                replica.on_fetched(now, fetched.token, fetched.entries)
+
+    def _on_space(self, free_bytes: int) -> None:
+        no_space = free_bytes < self.config.limits.free_bytes_min
+        for replica in self._replicas.values():
+            if replica.no_space != no_space and self._touch(replica):
+                replica.on_space(no_space)
+
+    def _tell_sessions(self, now: int) -> None:
+        """Sessions were opened or lost: every replica is told."""
+        for member, session in self._peers.drain_changes():
+            for replica in self._replicas.values():
+                if self._touch(replica):
+                    replica.on_session(now, member, session)
+
+    def _dequeued(self, connection: int) -> None:
+        left = self._queued[connection] - 1
+        if left:
+            self._queued[connection] = left
+        else:
+            del self._queued[connection]
+
+    def _run_timers(self, now: int) -> None:
+        for connection in self._overflowed:
+            self._peers.hang_up(now, connection, "more frames wait than peer_frames_max admits")
+        self._overflowed.clear()
+        self._peers.give_up_silent(now, self._queued)
+        self._tell_sessions(now)
+        for replica in self._replicas.values():
+            if replica.stopped is None and (replica.on_time(now) or replica.again):
+                self._touch(replica)
+        self._requests.expire(now)
+
+    # ---- 2, 3, 4: replicas
+
+    def _run_replicas(self, now: int) -> None:
+        touched, self._touched = self._touched, {}
+        if self._closing:
+            return
+        drained = [(replica, replica.prepare(now)) for replica in touched.values()]
+        deliveries = [(replica, ready.deliver) for replica, ready in drained if ready is not None and ready.deliver]
+        if deliveries:
+            self._deliver(now, deliveries)
+        for replica, ready in drained:
+            if replica.stopped is None:
+                if ready is not None:
+                    replica.act(now, ready)
+                replica.serve(now)
+
+    def _deliver(self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]]) -> None:
+        """Apply everything in one transaction; who fails is undone alone. After the commit come the results."""
+        done: list[tuple[Replica, Sequence[Entry], Sequence[bytes]]] = []
+        failed: list[tuple[Replica, ApplyFailed]] = []
+        with self._environment.transaction():
+            for replica, entries in deliveries:
+                try:
+                    with self._environment.savepoint():
+                        done.append((replica, entries, replica.apply(entries)))
+                except ApplyFailed as error:
+                    failed.append((replica, error))
+        for replica, failure in failed:
+            self._notices.append(replica.stop(failure))
+        for replica, entries, results in done:
+            replica.applied(now, entries, results)
+            self._applied.append((replica, entries[-1].index))
+
+    # ---- 5: out
+
+    def _leave(self, now: int) -> Outputs:
+        jobs = self._planner.plan(now)
+        frames, closes = self._peers.drain(now)
+        self.deadline = self._next_deadline()
+        return Outputs(
+            jobs=jobs,
+            frames=frames,
+            replies=self._requests.drain_replies(),
+            closes=closes,
+            notices=self._drain_notices(),
+            deadline=self.deadline,
+            more=bool(self._applied or self._urgent or self._clients)
+            or any(replica.again for replica in self._replicas.values()),
+            stopped=self._closing and self._planner.idle,
+        )
+
+    def _next_deadline(self) -> int | None:
+        times = [self._planner.deadline, self._peers.deadline, self._requests.deadline]
+        if not self._closing:
+            times += [replica.deadline for replica in self._replicas.values() if replica.stopped is None]
+        return min((time for time in times if time is not None), default=None)
+
+    def _drain_notices(self) -> list[Notice]:
+        notices = [*self._notices, *self._peers.notices]
+        self._notices = []
+        self._peers.notices = []
+        return notices
+
+    def _begin_close(self, now: int) -> None:
+        """End all requests, part from all peers; what is written already becomes durable."""
+        if self._closing:
+            return
+        for replica in self._replicas.values():
+            replica.again = False
+            if replica.stopped is None:
+                replica.close(Why.STOPPING)
+        self._closing = True
+        self._applied.clear()
+        self._touched.clear()
+        self._peers.close(now)
+        self._planner.close(now)
+
+    # ---- for ports and people
+
+    def dials(self) -> tuple[int, ...]:
+        """The members that this node dials; all others dial it."""
+        return self._peers.dials()
+
+    def digest(self, group: int) -> bytes:
+        """The digest of a group's state, as far as it is applied here."""
+        return self._replicas[group].store.digest()
+
+    def status(self) -> NodeStatus:
+        """What this node knows; nothing decides by it."""
+        return NodeStatus(
+            member=self.config.member,
+            name=self.config.name,
+            incarnation=self.incarnation,
+            log_bytes=self._planner.size_bytes,
+            open_requests=self._requests.open_count,
+            groups={
+                group: GroupStatus(
+                    engine=replica.engine.status(),
+                    applied=replica.store.applied,
+                    open_proposals=replica.open_proposals,
+                    stopped=replica.stopped,
+                )
+                for group, replica in self._replicas.items()
+            },
+            peers={
+                member: PeerStatus(
+                    name=hello.name,
+                    client_urls=hello.client_urls,
+                    incarnation=hello.incarnation,
+                    connected=self._peers.session(member) is not None,
+                )
+                for member, hello in self._peers.known().items()
+            },
+        )

@@ -1,0 +1,381 @@
+"""One group on one node: its engine, its store, and everything that waits on them.
+
+Rules:
+
+1. A turn feeds the replica some inputs and calls ``prepare`` once: what wants to be proposed or asked goes to the
+   engine, then one ``ready()`` is drained.
+2. Of a Ready, ``deliver`` is applied first, inside the node's transaction; ``act`` on the rest follows the commit.
+3. What depends on a write (``send_after``) is held until its ticket is durable, and dropped with its session.
+4. Where applying fails the replica stops, as if it had crashed: the engine is fed no more, nothing more of it leaves,
+   and its requests end refused or unknown. Other groups serve on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Engine, Entry, Era, Kind, Lead, Proposal, ReadIndex, Ready, Refused, Send, Taken
+from ratified.machine import ApplyFailed, Command, Store
+from ratified.node.admission import Requests
+from ratified.node.config import NodeConfig
+from ratified.node.duties import Duties
+from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of, up_to_first_command
+from ratified.node.peers import Peers, Session
+from ratified.node.ports import Notice, Request, Why, Work
+from ratified.node.proposals import Names, Proposals, as_proposals
+from ratified.node.reads import Reads
+from ratified.node.streams import Streams
+from ratified.storage.log import LogPlanner
+from ratified.wire.peer import Barrier, BarrierAnswer, Forward, ForwardAnswer, Question, QuestionAnswer
+
+
+class Held:
+    """Messages of one Ready that wait for a ticket; each belongs to the session that was current then."""
+
+    __slots__ = ("messages", "ticket")
+
+    def __init__(self, ticket: int, messages: list[tuple[Session, object]]) -> None:
+        self.ticket = ticket
+        self.messages = messages
+
+
+class Replica:
+    """One group's part of a node."""
+
+    def __init__(
+        self,
+        group: int,
+        engine: Engine,
+        store: Store,
+        config: NodeConfig,
+        planner: LogPlanner,
+        peers: Peers,
+        requests: Requests,
+        names: Names,
+        delivered: tuple[int, Era],
+    ) -> None:
+        limits = config.limits
+        self.group = group
+        self.engine = engine
+        self.store = store
+        self.stopped: str | None = None
+        """Why this replica has stopped; None: it runs."""
+        self.lead: Lead | None = None
+        self._planner = planner
+        self._peers = peers
+        self._requests = requests
+        self._config = config
+        self._member = names.member
+        self._incarnation = names.incarnation
+        self._delivered = delivered
+        """Index and era of the last entry that was delivered here."""
+        self._durable_ticket = 0
+        self._held: deque[Held] = deque()
+        self.no_space = False
+        self.again = False
+        """A further turn could do something at once, without another input."""
+        self._bytes_max = config.engine_limits.undurable_bytes_max
+        self._entries_max = config.limits.open_requests_max
+        retry_us = config.election_timeout_us
+        self._proposals = Proposals(names, requests)
+        self._outbound = OriginForwards(self._proposals, limits, retry_us, self._send)
+        self._inbound = LeaderForwards(limits, self._send)
+        self._streams = Streams(store, requests, limits)
+        self._duties = Duties(config.member, store, names)
+        self._reads = Reads(
+            engine,
+            store,
+            requests,
+            self._streams,
+            self._send,
+            self._answer,
+            retry_us,
+            self._duties.questions_open_in,
+        )
+
+    # ---- inputs
+
+    def on_request(self, now: int, request: Request) -> None:
+        """A client's request, admitted."""
+        if self.stopped is not None:
+            self._requests.refuse(request.token, Why.GROUP_STOPPED)
+            return
+        match request.work:
+            case Work.PROPOSE if self.no_space:
+                self._requests.refuse(request.token, Why.NO_SPACE)
+            case Work.PROPOSE:
+                self._proposals.submit(request)
+            case Work.READ:
+                self._reads.read(request)
+            case Work.READ_LOCAL:
+                self._reads.read_local(now, request)
+            case Work.ASK:
+                self._reads.ask(request)
+
+    def on_message(self, now: int, session: Session, message: object) -> None:
+        """A message of a peer: for this replica, or for its engine."""
+        match message:
+            case Forward():
+                self._inbound.on_forward(session, message, self.engine.leading)
+            case ForwardAnswer():
+                taken = self._outbound.on_answer(now, session.member, message)
+                if taken is not None:
+                    self._proposals.check_lost(taken, self.engine.lost, self._delivered)
+            case Barrier():
+                self._reads.on_barrier(now, session, message)
+            case BarrierAnswer():
+                self._reads.on_barrier_answer(now, message)
+            case Question():
+                self._reads.on_question(session, message)
+            case QuestionAnswer():
+                self._reads.on_question_answer(now, message)
+            case _:
+                self.engine.step(now, session.member, message)
+
+    def on_session(self, now: int, member: int, session: Session | None) -> None:
+        """A session with ``member`` was opened, or lost."""
+        self.engine.peer(now, member, session.number if session is not None else None)
+        if session is not None:
+            self._inbound.on_session(session)
+            if self.lead is not None and self.lead.member == member:
+                self._outbound.send_again(now)
+                self._reads.leader_changed(now, member)
+
+    def on_persisted(self, now: int, ticket: int) -> None:
+        """The log holds everything up to ``ticket``: what waited for it may leave."""
+        self._durable_ticket = ticket
+        self.engine.persisted(now, ticket)
+        while self._held and self._may_leave(self._held[0].ticket):
+            for session, message in self._held.popleft().messages:
+                self._answer(session, message)
+
+    def on_applied(self, now: int, index: int) -> None:
+        """The engine learns what the store has."""
+        self.engine.applied(now, index)
+
+    def on_fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
+        """The log's answer to the engine."""
+        self.engine.fetched(now, token, entries)
+
+    def on_time(self, now: int) -> bool:
+        """Do what is due; False: nothing was."""
+        deadline = self.deadline
+        if deadline is None or deadline > now:
+            return False
+        if self.engine.deadline is not None and self.engine.deadline <= now:
+            self.engine.tick(now)
+        if self._outbound.deadline is not None and self._outbound.deadline <= now:
+            self._outbound.send_again(now)
+        self._duties.on_time(now)
+        return True
+
+    def on_space(self, no_space: bool) -> None:
+        """The disk is full, or no longer."""
+        self.no_space = no_space
+        if no_space:
+            self._proposals.refuse_waiting(Why.NO_SPACE)
+
+    @property
+    def deadline(self) -> int | None:
+        """When something is due."""
+        times = (
+            self.engine.deadline,
+            self._outbound.deadline,
+            self._duties.deadline,
+            self._reads.deadline,
+            self._streams.deadline,
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def open_proposals(self) -> int:
+        """Proposals of this node's clients under way."""
+        return len(self._proposals)
+
+    # ---- once a turn
+
+    def prepare(self, now: int) -> Ready | None:
+        """Hand over what waits, and drain the engine."""
+        self.again = False
+        leading = self.engine.leading
+        self._inbound.era_is(leading)
+        if leading is not None:
+            self._propose(now, leading)
+        elif self._proposals.waiting and self._may_forward():
+            self._outbound.forward_waiting(now)
+        if self._reads.busy:
+            self._reads.flush(now)
+        return self.engine.ready()
+
+    def apply(self, entries: Sequence[Entry]) -> Sequence[bytes]:
+        """Apply a Ready's deliveries, inside the transaction of the turn. Raises ``ApplyFailed``."""
+        commands = [Command(entry.index, entry.data) for entry in entries if entry.kind is Kind.COMMAND]
+        results = self.store.apply(commands, entries[-1].index)
+        assert len(results) == len(commands), "a store returns one result a command"
+        return results
+
+    def applied(self, now: int, entries: Sequence[Entry], results: Sequence[bytes]) -> None:
+        """The deliveries are committed: their proposers get the results, and what is lost is found."""
+        ours = self._settle(entries, results)
+        last = entries[-1]
+        self._delivered = (last.index, last.era)
+        if self._proposals.find_lost(self.engine.lost, self._delivered):
+            self.again = True
+        self._duties.on_applied(now, ours)
+        if self._duties.waiting:
+            self.again = True
+
+    def act(self, now: int, ready: Ready) -> None:
+        """Everything of a Ready but its deliveries."""
+        if ready.write is not None:
+            self._planner.append(self.group, ready.write.ticket, ready.write.records)
+        for send in ready.send:
+            self._send(send.to, send.message)
+        if ready.send_after:
+            self._hold(ready.after, ready.send_after)
+        for fetch in ready.fetch:
+            self._planner.fetch(
+                fetch.token, self.group, fetch.first, fetch.last, self._config.engine_limits.bytes_per_message_max
+            )
+        if ready.leader is not None:
+            self._leader_changed(now, ready.leader)
+        self._read_indexes(now, ready.reads)
+
+    def serve(self, now: int) -> None:
+        """Answer the reads that are confirmed and applied, and run slices of streams."""
+        self._reads.serve(now)
+        self._streams.run(now)
+        if self._streams.runnable:
+            self.again = True
+
+    # ---- the end
+
+    def stop(self, error: ApplyFailed) -> Notice:
+        """Applying failed: stop as if crashed."""
+        cause = error.__cause__ or error
+        self.stopped = (
+            f"group {self.group} has stopped on this node: applying the entry with index {error.index} raised "
+            f"{type(cause).__name__}: {cause}"
+        )
+        self._held.clear()
+        self.close(Why.GROUP_STOPPED)
+        return Notice(self.stopped, self.group)
+
+    def close(self, why: Why) -> None:
+        """End everything that is open."""
+        self._proposals.give_up_all(why)
+        self._reads.refuse_all(why)
+        self._streams.refuse_all(why)
+
+    # ---- proposals
+
+    def _propose(self, now: int, leading: Era) -> None:
+        """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
+        if self.no_space:
+            self._inbound.settle(self._inbound.takeable(self._bytes_max), None, Why.NO_SPACE)
+            return
+        if self._duties.waiting:
+            taken, count = self._offer(now, self._duties.pending_in(leading))
+            if taken is not None:
+                self._duties.proposed(count)
+        if self._inbound.waiting:
+            self._take_forwards(now)
+        if self._proposals.waiting:
+            batch = self._proposals.waiting_up_to(self._entries_max, self._bytes_max)
+            taken, count = self._offer(now, as_proposals(batch))
+            if taken is not None:
+                self._proposals.proposed(batch[:count], leading, taken.first)
+
+    def _take_forwards(self, now: int) -> None:
+        items: Sequence[Item] = self._inbound.takeable(self._bytes_max)
+        commands = commands_of(items)
+        if not commands:
+            self._inbound.settle(items, None)
+            return
+        taken, count = self._offer(now, commands)
+        if taken is None:
+            return
+        if count < len(commands):
+            items = up_to_first_command(items)
+        self._inbound.settle(items, taken.first)
+
+    def _offer(self, now: int, batch: Sequence[Proposal]) -> tuple[Taken | None, int]:
+        """Propose all; where that is refused as too much, the first alone. Returns what was taken, and how many."""
+        if not batch:
+            return None, 0
+        answer = self.engine.propose(now, batch)
+        if isinstance(answer, Refused) and len(batch) > 1:
+            batch = batch[:1]
+            answer = self.engine.propose(now, batch)
+        return (answer, len(batch)) if isinstance(answer, Taken) else (None, len(batch))
+
+    def _may_forward(self) -> bool:
+        """Is the leader's era still one in which something can be taken?"""
+        lead = self.lead
+        return (
+            lead is not None
+            and lead.member is not None
+            and lead.member != self._member
+            and not self.engine.lost(lead.era, None, self._delivered)
+        )
+
+    # ---- what a Ready asks for
+
+    def _settle(self, entries: Sequence[Entry], results: Sequence[bytes]) -> list[int]:
+        """Match results to proposals; returns the sequences of this start's own."""
+        ours: list[int] = []
+        remaining = iter(results)
+        for entry in entries:
+            if entry.kind is not Kind.COMMAND:
+                continue
+            result = next(remaining)
+            name = entry.proposal
+            if name is not None and name.origin == self._member and name.incarnation == self._incarnation:
+                ours.append(name.sequence)
+                self._proposals.applied(name.sequence, result)
+        return ours
+
+    def _hold(self, ticket: int, sends: Sequence[Send]) -> None:
+        """Keep messages, with the sessions they belong to, until the ticket is durable."""
+        messages: list[tuple[Session, object]] = []
+        for send in sends:
+            session = self._peers.session(send.to)
+            if session is not None:
+                messages.append((session, send.message))
+        if self._may_leave(ticket):
+            for session, message in messages:
+                self._answer(session, message)
+        elif messages:
+            self._held.append(Held(ticket, messages))
+
+    def _may_leave(self, ticket: int) -> bool:
+        """Is the write durable that this waits for?"""
+        return ticket <= self._durable_ticket
+
+    def _leader_changed(self, now: int, lead: Lead) -> None:
+        self.lead = lead
+        other = lead.member if lead.member != self._member else None
+        self._outbound.leader_changed(other, lead.era)
+        self._reads.leader_changed(now, other)
+        self._duties.leader_changed(now, lead)
+        self.again = True
+
+    def _read_indexes(self, now: int, reads: Sequence[ReadIndex]) -> None:
+        for read in reads:
+            self._reads.on_read_index(now, read.token, read.index)
+
+    # ---- messages
+
+    def _send(self, member: int, message: object) -> bool:
+        """Put it on the member's session; False: there is none."""
+        session = self._peers.session(member)
+        if session is None:
+            return False
+        session.outbox.append((self.group, message))
+        return True
+
+    def _answer(self, session: Session, message: object) -> None:
+        """Put it on this very session, if it is still open."""
+        if session.open:
+            session.outbox.append((self.group, message))

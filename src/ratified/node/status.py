@@ -1,0 +1,38 @@
+"""What a node tells people about itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ratified.consensus.contract import Status
+
+
+class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One group on this node."""
+
+    engine: Status
+    applied: int
+    open_proposals: int
+    stopped: str | None
+    """Why the replica has stopped; None: it runs."""
+
+
+class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A member that this node has met since its start."""
+
+    name: str
+    client_urls: tuple[str, ...]
+    incarnation: int
+    connected: bool
+
+
+class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One node."""
+
+    member: int
+    name: str
+    incarnation: int
+    log_bytes: int
+    open_requests: int
+    groups: dict[int, GroupStatus]
+    peers: dict[int, PeerStatus]

@@ -1,0 +1,126 @@
+"""Reads that answer in parts (``machine.Continuation``): long ranges in slices, watches.
+
+A stream is advanced when the store lists it as woken or its deadline has come, in the order in which that happened,
+so many slices a turn; what finds no room waits for the next turn. It ends by itself or by a cancel.
+"""
+
+from __future__ import annotations
+
+from ratified.machine import Continuation, Store
+from ratified.node.admission import Requests
+from ratified.node.config import NodeLimits
+from ratified.node.ports import Outcome, Why
+from ratified.node.timers import Deadlines
+
+
+class Stream:
+    """An open request that its continuation answers."""
+
+    __slots__ = ("_owner", "continuation", "size_bytes", "token")
+
+    def __init__(self, owner: Streams, token: int, continuation: Continuation) -> None:
+        self._owner = owner
+        self.token = token
+        self.continuation = continuation
+        self.size_bytes = 0
+
+    @property
+    def deadline(self) -> int | None:
+        """A stream may go on for ever."""
+        return None
+
+    def expire(self, now: int) -> None:
+        """Never called: there is no deadline."""
+
+    def cancel(self) -> None:
+        """The reader is gone."""
+        self._owner.cancelled(self)
+
+
+class Streams:
+    """All streams of one replica."""
+
+    def __init__(self, store: Store, requests: Requests, limits: NodeLimits) -> None:
+        self._store = store
+        self._requests = requests
+        self._limits = limits
+        self._streams: dict[int, Stream] = {}
+        self._continuations: dict[int, Continuation] = {}
+        self._tokens: dict[int, int] = {}
+        """From a continuation's identity to its token."""
+        self._deadlines: Deadlines[Continuation] = Deadlines(self._continuations)
+        self._runnable: dict[int, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    @property
+    def deadline(self) -> int | None:
+        """When a continuation wants to be advanced."""
+        return self._deadlines.next() if self._streams else None
+
+    @property
+    def runnable(self) -> bool:
+        """Is there a slice to run now?"""
+        return bool(self._runnable)
+
+    def begin(self, token: int, continuation: Continuation) -> None:
+        """The read under this token goes on as a stream."""
+        stream = Stream(self, token, continuation)
+        self._streams[token] = stream
+        self._continuations[token] = continuation
+        self._tokens[id(continuation)] = token
+        self._requests.become_stream(token, stream)
+        self._watch_deadline(token, continuation)
+
+    def run(self, now: int) -> None:
+        """Advance what is woken or due, within the turn's bounds."""
+        if not self._streams:
+            return
+        for continuation in self._deadlines.due(now):
+            self._runnable[self._tokens[id(continuation)]] = None
+        self._collect_woken(now)
+        for token in list(self._runnable)[: self._limits.slices_max]:
+            del self._runnable[token]
+            self._advance(now, token)
+        self._collect_woken(now)
+
+    def cancelled(self, stream: Stream) -> None:
+        """The reader of this one is gone."""
+        self._forget(stream.token)
+        stream.continuation.cancel()
+
+    def refuse_all(self, why: Why) -> None:
+        """The replica stops."""
+        for token, stream in list(self._streams.items()):
+            self._forget(token)
+            stream.continuation.cancel()
+            self._requests.end(token, Outcome.REFUSED, b"", why)
+
+    def _collect_woken(self, now: int) -> None:
+        for continuation in self._store.woken(now):
+            token = self._tokens.get(id(continuation))
+            if token is not None:
+                self._runnable[token] = None
+
+    def _advance(self, now: int, token: int) -> None:
+        continuation = self._continuations[token]
+        chunks, finished = continuation.advance(now, self._limits.slice_rows_max, self._limits.slice_bytes_max)
+        for chunk in chunks:
+            self._requests.chunk(token, chunk)
+        if finished:
+            self._forget(token)
+            self._requests.end(token, Outcome.DONE)
+        else:
+            self._watch_deadline(token, continuation)
+
+    def _watch_deadline(self, token: int, continuation: Continuation) -> None:
+        if continuation.deadline is not None:
+            self._deadlines.add(continuation.deadline, token)
+
+    def _forget(self, token: int) -> None:
+        stream = self._streams.pop(token)
+        del self._continuations[token]
+        del self._tokens[id(stream.continuation)]
+        self._runnable.pop(token, None)
+        self._requests.stream_ended()
