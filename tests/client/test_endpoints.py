@@ -1,0 +1,78 @@
+"""Which endpoint a call goes to, and what a failed call means."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratified.client.endpoints import EndpointError, Endpoints, error, may_repeat, parse_endpoint
+from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("h:1", "h:1"),
+        ("http://h:1", "h:1"),
+        ("http://h:1/", "h:1"),
+        ("[::1]:1", "[::1]:1"),
+        ("http://[::1]:1", "[::1]:1"),
+    ],
+)
+def test_an_endpoint_is_host_and_port_with_or_without_http(text: str, target: str) -> None:
+    assert parse_endpoint(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("https://h:1", "TLS comes in a later version"),
+        ("h", "not of the form"),
+        ("ftp://h:1", "not of the form"),
+        ("h:1/x", "not of the form"),
+        ("h:99999", "Port out of range"),
+    ],
+)
+def test_a_wrong_endpoint_is_named(text: str, words: str) -> None:
+    with pytest.raises(EndpointError, match=words):
+        parse_endpoint(text)
+
+
+def test_a_client_without_endpoints_is_refused() -> None:
+    with pytest.raises(EndpointError, match="at least one"):
+        Endpoints([])
+
+
+def test_a_failure_turns_to_the_next_endpoint_once_however_many_calls_fail() -> None:
+    endpoints = Endpoints(["a:1", "b:1", "c:1"])
+    endpoints.failed("a:1")
+    endpoints.failed("a:1")
+    assert endpoints.current == "b:1"
+    endpoints.failed("b:1")
+    endpoints.failed("c:1")
+    assert endpoints.current == "a:1"
+
+
+UNREACHED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "read_again", "write_again", "write_error"),
+    [
+        ("UNAVAILABLE", UNREACHED, True, True, Unavailable),
+        ("UNAVAILABLE", "etcdserver: no leader", True, True, Unavailable),
+        ("RESOURCE_EXHAUSTED", "etcdserver: too many requests", True, True, Unavailable),
+        ("UNAVAILABLE", "Socket closed", True, False, OutcomeUnknown),
+        ("UNAVAILABLE", "etcdserver: request timed out", True, False, OutcomeUnknown),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", True, False, OutcomeUnknown),
+        ("INVALID_ARGUMENT", "etcdserver: key is not provided", False, False, Refused),
+        ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", False, False, Refused),
+        ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted", False, False, Compacted),
+    ],
+)
+def test_a_write_is_sent_again_only_where_nothing_happened(
+    code: str, text: str, read_again: bool, write_again: bool, write_error: type[ClientError]
+) -> None:
+    assert may_repeat(code, text, repeatable=True) is read_again
+    assert may_repeat(code, text, repeatable=False) is write_again
+    assert type(error(code, text, repeatable=False)) is write_error
+    assert not isinstance(error(code, text, repeatable=True), OutcomeUnknown)
