@@ -280,7 +280,9 @@ class Cluster:
             if other == member or process.node is None or self.processes[member].node is None:
                 continue
             low, high = min(member, other), max(member, other)
-            if frozenset((low, high)) in self.cuts or any(set(link.ends) == {low, high} for link in self._links.values()):
+            if frozenset((low, high)) in self.cuts or any(
+                set(link.ends) == {low, high} for link in self._links.values()
+            ):
                 continue
             assert high in self.node(low).dials()
             link = Link(next(self._link_numbers), low, high)

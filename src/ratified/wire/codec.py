@@ -1,0 +1,121 @@
+"""Peer frames as bytes: a header of 16 bytes, then the frame in MessagePack.
+
+Header, little-endian: magic ``RfPr``, u16 version, u16 zero, u32 length of what follows it, u32 CRC32C of the first
+12 bytes of the header and of what follows it.
+
+Rules:
+
+1. A length is checked before anything is allocated for it, the first frame's (a Hello) against a small limit.
+2. Magic, version and length are judged as soon as they are there; the checksum before the bytes are decoded; every
+   field is bounded where it is decoded. Whatever is wrong is a ``FrameError``, and the connection cannot go on.
+3. A batch that is too large for one frame goes out as several, in order.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Union
+
+import google_crc32c
+import msgspec
+
+from ratified.consensus.contract import U64
+from ratified.wire.peer import Batch, Frame, Goodbye, Hello, Ping, ReplicaMessage
+
+MAGIC = b"RfPr"
+VERSION = 1
+_HEADER = struct.Struct("<4sHHII")
+_COVERED_BYTES = 12
+HEADER_BYTES = _HEADER.size
+FRAME_BYTES_MAX = 64 << 20
+"""Default limit of one frame, header left out; both ends of a connection need the same."""
+FIRST_FRAME_BYTES_MAX = 128 << 10
+"""Limit of a connection's first frame: who has not said hello gets no more memory than this."""
+
+
+class FrameError(Exception):
+    """Bytes that are no frame of ours; the text says what is wrong with them."""
+
+
+class PeerCodec:
+    """Frames of one connection: encodes those that leave, and finds those that arrive in any pieces of bytes."""
+
+    def __init__(self, engine_message: Any, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
+        """``engine_message`` is the union of the engine's messages, from its row of the table."""
+        message = Union[engine_message, ReplicaMessage]  # noqa: UP007 - built from values, not annotations
+        batch = msgspec.defstruct(
+            "Batch", [("messages", list[tuple[U64, message]])], tag=4, array_like=True, frozen=True
+        )
+        self._batch = batch
+        self._decoder = msgspec.msgpack.Decoder(Union[Hello, Goodbye, Ping, batch])  # noqa: UP007 - as above
+        self._encoder = msgspec.msgpack.Encoder()
+        self._frame_bytes_max = frame_bytes_max
+        self._length_max = min(FIRST_FRAME_BYTES_MAX, frame_bytes_max)
+        self._buffer = bytearray()
+
+    def encode(self, frame: Frame) -> bytes:
+        """The frame's bytes; of a large batch, several frames.
+
+        Raises ``FrameError`` where a single message is larger than a frame may be.
+        """
+        payload = self._encoder.encode(frame)
+        if len(payload) > self._frame_bytes_max:
+            if not isinstance(frame, Batch) or len(frame.messages) < 2:
+                raise FrameError(f"a message of {len(payload)} bytes is over the limit of {self._frame_bytes_max}")
+            middle = len(frame.messages) // 2
+            return self.encode(Batch(frame.messages[:middle])) + self.encode(Batch(frame.messages[middle:]))
+        header = _HEADER.pack(MAGIC, VERSION, 0, len(payload), 0)[:_COVERED_BYTES]
+        return header + _checksum(header, payload).to_bytes(4, "little") + payload
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes as they arrive; returns the frames that are complete.
+
+        Raises ``FrameError``; nothing more may be fed then.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames: list[Frame] = []
+        start = 0
+        while True:
+            length = self._length_at(start)
+            if length is None or len(buffer) - start < HEADER_BYTES + length:
+                break
+            end = start + HEADER_BYTES + length
+            frames.append(self._decode(bytes(buffer[start:end])))
+            self._length_max = self._frame_bytes_max
+            start = end
+        del buffer[:start]
+        return frames
+
+    def _length_at(self, start: int) -> int | None:
+        """How long the frame at ``start`` is, its header judged; None: its header is not complete."""
+        head = self._buffer[start : start + HEADER_BYTES]
+        if not MAGIC.startswith(head[: len(MAGIC)]):
+            raise FrameError(f"a frame begins with {MAGIC!r}, this begins with {bytes(head[: len(MAGIC)])!r}")
+        if len(head) < HEADER_BYTES:
+            return None
+        _, version, zero, length, _ = _HEADER.unpack(head)
+        if version > VERSION:
+            raise FrameError(
+                f"frame version {version} is newer than version {VERSION} that this node knows; upgrade this node"
+            )
+        if version == 0 or zero != 0:
+            raise FrameError(f"a frame says version {version} and {zero} where a zero must be")
+        if length > self._length_max:
+            raise FrameError(f"a frame says {length} bytes, the limit is {self._length_max}")
+        return int(length)
+
+    def _decode(self, encoded: bytes) -> Frame:
+        header, payload = encoded[:_COVERED_BYTES], encoded[HEADER_BYTES:]
+        if _checksum(header, payload) != int.from_bytes(encoded[_COVERED_BYTES:HEADER_BYTES], "little"):
+            raise FrameError(f"a frame of {len(payload)} bytes fails its checksum")
+        try:
+            frame: Any = self._decoder.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameError(f"a frame of {len(payload)} bytes is malformed: {error}") from error
+        decoded: Frame = Batch(frame.messages) if type(frame) is self._batch else frame
+        return decoded
+
+
+def _checksum(header: bytes, payload: bytes) -> int:
+    return int(google_crc32c.extend(google_crc32c.value(header), payload))
