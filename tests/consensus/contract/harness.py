@@ -180,9 +180,13 @@ class Member:
         assert self.engine is not None, f"member {self.id} is down"
         return self.engine
 
-    @property
-    def serving(self) -> bool:
+    def serves(self) -> bool:
+        """Does it lead, with a commit of its own era?"""
         return self.engine is not None and self.engine.status().serving
+
+    def leads(self) -> bool:
+        """Would it take a proposal?"""
+        return self.engine is not None and self.engine.leading is not None
 
     # ------------------------------------------------------------------------------------------------ disk
 
@@ -390,10 +394,11 @@ class Cluster:
         start = member.starts
 
         def tick() -> None:
-            engine = member.engine
-            if engine is not None and start == member.starts and engine.deadline is not None:
-                if engine.deadline <= self.now:
-                    member.feed(lambda engine, now: engine.tick(now))
+            if start != member.starts or member.engine is None:
+                return
+            due = member.engine.deadline
+            if due is not None and due <= self.now:
+                member.feed(lambda engine, now: engine.tick(now))
 
         self.at(max(deadline, self.now), tick)
 
@@ -408,7 +413,8 @@ class Cluster:
         """Let time pass until ``reached``; fails after ``limit_us``."""
         end = self.now + limit_us
         while not reached():
-            assert self._events and self._events[0][0] <= end, f"not reached within {limit_us} us: {self.describe()}"
+            in_time = bool(self._events) and self._events[0][0] <= end
+            assert in_time, f"not reached within {limit_us} us: {self.describe()}"
             self._step()
 
     def _step(self) -> None:
@@ -479,8 +485,11 @@ class Cluster:
 
     def _tell(self, pair: tuple[int, int], session: int | None) -> None:
         self._sessions[pair] = session
-        for one, other in (pair, pair[::-1]):
-            self.members[one].feed(lambda engine, now, other=other: engine.peer(now, other, session))  # type: ignore[misc]
+        self._tell_one(pair[0], pair[1], session)
+        self._tell_one(pair[1], pair[0], session)
+
+    def _tell_one(self, member: int, peer: int, session: int | None) -> None:
+        self.members[member].feed(lambda engine, now: engine.peer(now, peer, session))
 
     # ---------------------------------------------------------------------------------------------- claims
 
@@ -517,7 +526,7 @@ class Cluster:
 
     def leader(self, member: int | None = None) -> Member | None:
         """The serving leader of the latest era, if it is ``member``."""
-        serving = [each for each in self.members.values() if each.serving]
+        serving = [each for each in self.members.values() if each.serves()]
         best = max(serving, key=lambda each: each.running.status().era, default=None)
         return best if best is not None and member in (None, best.id) else None
 

@@ -41,7 +41,7 @@ def test_the_leader_is_reported_with_its_era_and_whether_it_serves(cluster: Buil
         assert member.lead is not None
         assert (member.lead.member, member.lead.era) == (leader.id, era)
         assert member.lead.serving == (member is leader)
-        assert (member.running.leading is not None) == (member is leader)
+        assert member.leads() == (member is leader)
 
 
 def test_who_campaigns_leads(cluster: Build) -> None:
