@@ -1,0 +1,23 @@
+"""The store's limits; every one admits at least one item."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Named limits with their defaults. They change when something happens, never what an answer says."""
+
+    range_rows_at_once: int = 500
+    """Pairs that a range reads before it goes on in later turns."""
+    range_bytes_at_once: int = 256 * 1024
+    watch_pending_events_max: int = 4096
+    """Events that wait for one watcher before it goes back to catching up."""
+    watch_progress_us: int = 600_000_000
+    """Quiet time after which a watcher that asked for it is told how far it has come (etcd: 10 minutes)."""
+    removal_events_per_apply: int = 128
+    """Compacted events looked at, to remove their rows, with every batch of commands."""
+    duty_retry_us: int = 1_000_000
+    """After this a leader's command that was not applied is proposed again."""
+    expiries_at_once: int = 64
+    """Leases whose expiry is proposed in one go."""

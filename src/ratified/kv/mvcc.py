@@ -1,0 +1,328 @@
+"""Rows and revisions: etcd's multi-version store on an ordered map.
+
+Tables
+- ``live``: name -> KeyValue, the newest pair of each key that exists, in the very bytes in which it is sent.
+- ``history``: (name, revision, sub) -> kind. Every change that is still held; says where in ``events`` its pair is.
+- ``events``: (revision, sub) -> running digest (16 bytes), kind (1), KeyValue. What watches read, and old revisions.
+- ``attached``: (lease, name) -> key, the keys of each lease.
+- ``meta``: ``state`` (below) and ``removal``, which is this replica's own and enters no digest.
+
+Rules
+1. The revision starts at 1 and is raised by one where a command ends that changed something. Inside the command reads
+   see what it wrote so far, at revision + 1.
+2. A deletion is an event whose pair has nothing but the key and the revision of the deletion.
+3. Compaction at C moves a number and drops events from the digest, at once. Below C only a key's newest change at C is
+   held, and only if it is no deletion; what happened *at* C is all held, so that a watch can begin there.
+4. Rows are physically removed later, in pieces, while other commands are applied. Nobody may see a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from struct import Struct
+from typing import Protocol
+
+from ratified.kv import errors, names
+from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
+from ratified.kv.encoding import field
+from ratified.storage.space import Space
+from ratified.wire.etcd.kv_pb2 import KeyValue
+
+LIVE = "live"
+HISTORY = "history"
+EVENTS = "events"
+ATTACHED = "attached"
+META = "meta"
+
+PUT = b"\x00"
+DELETE = b"\x01"
+_SUM_BYTES = 16
+PAIR_AT = _SUM_BYTES + 1
+"""Where the pair begins in a row of ``events``."""
+
+_STATE = Struct(">qqQQ")
+_REMOVAL = Struct(">QIQ")
+_LEASE = Struct(">Q")
+FIRST_REVISION = 1
+NEVER_COMPACTED = -1
+
+
+class Rows(Protocol):
+    """What can be read from: a space, or a view of it."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None."""
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with first <= key < last."""
+
+
+class Change:
+    """One event, as all watchers share it: the pair, and the one before it."""
+
+    __slots__ = ("_event", "_event_with_previous", "before", "deleted", "key", "pair", "revision")
+
+    def __init__(self, revision: int, key: bytes, deleted: bool, pair: bytes, before: bytes | None) -> None:
+        self.revision = revision
+        self.key = key
+        self.deleted = deleted
+        self.pair = pair
+        self.before = before
+        self._event: bytes | None = None
+        self._event_with_previous: bytes | None = None
+
+    def event(self, with_previous: bool) -> bytes:
+        """The serialized ``mvccpb.Event``."""
+        if with_previous and self.before is not None:
+            if self._event_with_previous is None:
+                self._event_with_previous = self.event(False) + field(b"\x1a", self.before)
+            return self._event_with_previous
+        if self._event is None:
+            self._event = (b"\x08\x01" if self.deleted else b"") + field(b"\x12", self.pair)
+        return self._event
+
+
+class Mvcc:
+    """The key-value pairs of one space, at all revisions since the last compaction."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+        self.revision = FIRST_REVISION
+        self.compact_revision = NEVER_COMPACTED
+        self.era = (0, 0)
+        self.sums = Sums()
+        self.size_bytes = 0
+        """Bytes of keys and values in all rows of keys, those not yet removed included."""
+        self.listening = False
+        """Whether anybody wants ``changes``."""
+        self.changes: list[Change] = []
+        self._sub = 0
+        self._removed = (0, 0)
+        """Removal has dealt with every event below this position."""
+        state = space.get(META, b"state")
+        if state is not None:
+            self.load_state(state)
+        removal = space.get(META, b"removal")
+        if removal is not None:
+            *removed, self.size_bytes = _REMOVAL.unpack(removal)
+            self._removed = (removed[0], removed[1])
+
+    # -- the replicated state -------------------------------------------------------------------------------------
+
+    def load_state(self, state: bytes) -> None:
+        """Take over what ``state`` of another replica, or of an earlier life, gave."""
+        self.revision, self.compact_revision, high, low = _STATE.unpack(state[: _STATE.size])
+        self.era = (high, low)
+        self.sums = Sums.decode(state[_STATE.size :])
+
+    def reset(self) -> None:
+        """Be as empty as the space that a snapshot is loaded into."""
+        self.size_bytes = 0
+        self._removed = (0, 0)
+
+    def state(self) -> bytes:
+        """Revision, compact revision, era and sums."""
+        return _STATE.pack(self.revision, self.compact_revision, *self.era) + self.sums.encode()
+
+    def save(self) -> None:
+        """Write what is kept up in memory, in the transaction of the rows that it describes."""
+        self.space.put(META, b"state", self.state())
+        self.space.put(META, b"removal", _REMOVAL.pack(*self._removed, self.size_bytes))
+
+    def digest(self) -> bytes:
+        """16 bytes over the whole logical state."""
+        return self.sums.digest(self.revision, self.compact_revision, *self.era)
+
+    # -- reads inside a command -----------------------------------------------------------------------------------
+
+    @property
+    def reading_revision(self) -> int:
+        """The revision that a read of this command sees."""
+        return self.revision + 1 if self._sub else self.revision
+
+    def get(self, key: bytes) -> KeyValue | None:
+        """The key's newest pair."""
+        pair = self.space.get(LIVE, names.name(key))
+        return None if pair is None else KeyValue.FromString(pair)
+
+    # -- changes --------------------------------------------------------------------------------------------------
+
+    def put(self, key: bytes, value: bytes, lease: int) -> bytes | None:
+        """Write one key; gives the pair before."""
+        name = names.name(key)
+        before = self.space.get(LIVE, name)
+        revision = self.revision + 1
+        if not self._sub:
+            self.sums.begin_revision()
+        if before is None:
+            create, version, old_lease = revision, 1, 0
+        else:
+            old = KeyValue.FromString(before)
+            create, version, old_lease = old.create_revision, old.version + 1, old.lease
+            self.sums.replace(before, old.mod_revision == revision)
+            self.size_bytes -= len(name) + len(before)
+        pair = KeyValue(
+            key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
+        ).SerializeToString()
+        self.sums.add_put(pair)
+        self.space.put(LIVE, name, pair)
+        self.size_bytes += len(name) + len(pair)
+        if old_lease != lease:
+            self._attach(name, key, old_lease, lease)
+        self._record(name, key, PUT, pair, before)
+        return before
+
+    def delete(self, key: bytes, before: bytes) -> None:
+        """Delete one key, whose present pair is ``before``."""
+        name = names.name(key)
+        revision = self.revision + 1
+        if not self._sub:
+            self.sums.begin_revision()
+        old = KeyValue.FromString(before)
+        self.sums.replace(before, old.mod_revision == revision)
+        pair = KeyValue(key=key, mod_revision=revision).SerializeToString()
+        self.sums.add_deletion(pair)
+        self.space.delete(LIVE, name)
+        self.size_bytes -= len(name) + len(before)
+        if old.lease:
+            self._attach(name, key, old.lease, 0)
+        self._record(name, key, DELETE, pair, before)
+
+    def _record(self, name: bytes, key: bytes, kind: bytes, pair: bytes, before: bytes | None) -> None:
+        revision, sub = self.revision + 1, self._sub
+        row = self.sums.dead.to_bytes(_SUM_BYTES, "little") + kind + pair
+        self.space.put(EVENTS, names.position(revision, sub), row)
+        self.space.put(HISTORY, names.history_key(name, revision, sub), kind)
+        self.size_bytes += _rows_bytes(name, row)
+        self._sub = sub + 1
+        if self.listening:
+            self.changes.append(Change(revision, key, kind == DELETE, pair, before))
+
+    def load_event(self, at: bytes, row: bytes) -> None:
+        """Take over an event from another replica's snapshot, after all events before it."""
+        pair = row[PAIR_AT:]
+        parsed = KeyValue.FromString(pair)
+        name = names.name(parsed.key)
+        kind = row[_SUM_BYTES:PAIR_AT]
+        self.space.put(EVENTS, at, row)
+        self.space.put(HISTORY, name + names.TERMINATOR + at, kind)
+        self.size_bytes += _rows_bytes(name, row)
+        before = self.space.get(LIVE, name)
+        old_lease = 0
+        if before is not None:
+            old_lease = KeyValue.FromString(before).lease
+            self.size_bytes -= len(name) + len(before)
+        if kind == DELETE:
+            self.space.delete(LIVE, name)
+        else:
+            self.space.put(LIVE, name, pair)
+            self.size_bytes += len(name) + len(pair)
+        if old_lease != parsed.lease:
+            self._attach(name, parsed.key, old_lease, parsed.lease)
+
+    def _attach(self, name: bytes, key: bytes, old_lease: int, lease: int) -> None:
+        if old_lease:
+            self.space.delete(ATTACHED, _lease_prefix(old_lease) + name)
+        if lease:
+            self.space.put(ATTACHED, _lease_prefix(lease) + name, key)
+
+    def attached(self, lease: int) -> list[bytes]:
+        """The keys of a lease, sorted."""
+        first = _lease_prefix(lease)
+        last = _lease_prefix(lease + 1) if lease != -1 else None
+        return sorted(key for _, key in self.space.scan(ATTACHED, first, last))
+
+    def hash_until(self, revision: int) -> int:
+        """The sum of the hashes of all retained events up to ``revision``."""
+        total = self.sums.retained
+        for _, row in self.space.scan(EVENTS, names.position(revision + 1, 0), None):
+            total -= row_hash(row[PAIR_AT:])
+        return total & MODULUS_MASK
+
+    def end_command(self) -> Sequence[Change]:
+        """The command is done: its changes become a revision."""
+        if self._sub:
+            self.revision += 1
+            self._sub = 0
+        if not self.changes:
+            return ()
+        changes, self.changes = self.changes, []
+        return changes
+
+    # -- compaction -----------------------------------------------------------------------------------------------
+
+    def check_revision(self, revision: int, newest: int) -> None:
+        """Raise etcd's error where a read at ``revision`` is impossible."""
+        if revision > newest:
+            raise errors.FUTURE_REVISION.failure()
+        if revision < self.compact_revision:
+            raise errors.COMPACTED.failure()
+
+    def compact(self, revision: int) -> None:
+        """Forget what was before ``revision``."""
+        if revision <= self.compact_revision:
+            raise errors.COMPACTED.failure()
+        if revision > self.revision:
+            raise errors.FUTURE_REVISION.failure()
+        for _, row in self.space.scan(EVENTS, b"", names.position(revision + 1, 0), reverse=True):
+            self.sums.dropped = int.from_bytes(row[:_SUM_BYTES], "little")
+            break
+        self.compact_revision = revision
+
+    def remove_dead_rows(self, events_max: int) -> None:
+        """One piece of the physical removal: look at up to ``events_max`` events."""
+        if self._removed >= (self.compact_revision, 0):
+            return
+        last = names.position(self.compact_revision + 1, 0)
+        piece = list(islice(self.space.scan(EVENTS, names.position(*self._removed), last), events_max))
+        for at, row in piece:
+            self._remove_what_died(at, row)
+        if len(piece) < events_max:
+            self._removed = (self.compact_revision, 0)
+        else:
+            revision, sub = names.read_position(piece[-1][0])
+            self._removed = (revision, sub + 1)
+
+    def _remove_what_died(self, at: bytes, row: bytes) -> None:
+        """Remove what the event at ``at`` replaced, and itself if it is a deletion, where that is below compaction."""
+        name = names.name(KeyValue.FromString(row[PAIR_AT:]).key)
+        here = name + names.TERMINATOR + at
+        before = next(iter(self.space.scan(HISTORY, name + names.TERMINATOR, here, reverse=True)), None)
+        if before is not None:
+            self._remove_below(name, before[0][-len(at) :])
+        if row[_SUM_BYTES:PAIR_AT] == DELETE:
+            self._remove_below(name, at)
+
+    def _remove_below(self, name: bytes, at: bytes) -> None:
+        if at >= names.position(max(self.compact_revision, 0), 0):
+            return
+        row = self.space.get(EVENTS, at)
+        if row is None:
+            return
+        self.space.delete(EVENTS, at)
+        self.space.delete(HISTORY, name + names.TERMINATOR + at)
+        self.size_bytes -= _rows_bytes(name, row)
+
+    def is_retained(self, rows: Rows, at: bytes, row: bytes) -> bool:
+        """Whether an event still belongs to the logical state."""
+        revision, sub = names.read_position(at)
+        if revision >= self.compact_revision:
+            return True
+        if row[_SUM_BYTES:PAIR_AT] == DELETE:
+            return False
+        name = names.name(KeyValue.FromString(row[PAIR_AT:]).key)
+        next_change = names.history_key(name, revision, sub + 1)
+        compacted = names.history_key(name, self.compact_revision + 1, 0)
+        return next(iter(rows.scan(HISTORY, next_change, compacted)), None) is None
+
+
+def _lease_prefix(lease: int) -> bytes:
+    return _LEASE.pack(lease & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def _rows_bytes(name: bytes, event: bytes) -> int:
+    """The bytes of one change's rows in ``events`` and ``history``."""
+    return 12 + len(event) + len(name) + names.HISTORY_SUFFIX_BYTES + 1

@@ -1,0 +1,272 @@
+"""RangeRequest: which pairs, in which order, how many; in one go, or in slices over a view.
+
+Rules
+1. A range is half open; ``Interval`` has etcd's three conventions behind it (no end: one key; ``00``: no bound).
+2. Pairs come in the order of keys. Where nothing else is asked for they pass through in the bytes in which they are
+   stored; a filter or another order collects them first.
+3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5).
+4. Old revisions cost one seek for the key and one for its newest change, so a slice is bounded however long a key's
+   history is.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ratified.kv import errors, names
+from ratified.kv.encoding import OK, field, header, varint
+from ratified.kv.mvcc import DELETE, EVENTS, HISTORY, LIVE, PAIR_AT, Rows
+from ratified.machine import Slice
+from ratified.storage.space import View
+from ratified.wire.etcd.kv_pb2 import KeyValue
+from ratified.wire.etcd.rpc_pb2 import RangeRequest
+
+Pairs = Iterator[tuple[bytes, bytes]]
+"""(key, serialized KeyValue), by key."""
+
+_PAST_A_KEY = b"\xff" * 12
+"""As a position: after every change of a key."""
+
+
+class Interval(NamedTuple):
+    """first <= key < end; end None is no bound."""
+
+    first: bytes
+    end: bytes | None
+
+    def holds(self, key: bytes) -> bool:
+        """Whether the key is in it."""
+        return self.first <= key and (self.end is None or key < self.end)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no key can be in it."""
+        return self.end is not None and self.end <= self.first
+
+
+def interval(key: bytes, range_end: bytes) -> Interval:
+    """What a request's ``key`` and ``range_end`` mean."""
+    if not range_end:
+        return Interval(key, key + b"\x00")
+    return Interval(key, None if range_end == b"\x00" else range_end)
+
+
+def live_pairs(rows: Rows, wanted: Interval) -> Pairs:
+    """The newest pairs."""
+    if wanted.empty:
+        return
+    group: list[tuple[bytes, bytes]] = []
+    shared = b""
+    last = None if wanted.end is None else names.last_name(wanted.end)
+    for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
+        if group and name[: names.NAME_BYTES_MAX] != shared:
+            yield from _in_order(group, wanted)
+            group = []
+        if names.is_whole(name):
+            yield names.key_of(name), pair
+        else:
+            shared = name[: names.NAME_BYTES_MAX]
+            group.append((KeyValue.FromString(pair).key, pair))
+    yield from _in_order(group, wanted)
+
+
+def present(rows: Rows, key: bytes, range_end: bytes) -> Sequence[tuple[bytes, bytes]]:
+    """The newest pairs of a request's range; one key is one look-up."""
+    if range_end:
+        return list(live_pairs(rows, interval(key, range_end)))
+    pair = rows.get(LIVE, names.name(key))
+    return () if pair is None else ((key, pair),)
+
+
+def _in_order(group: list[tuple[bytes, bytes]], wanted: Interval) -> Pairs:
+    return (row for row in sorted(group) if wanted.holds(row[0]))
+
+
+def newest_at(rows: Rows, name: bytes, revision: int) -> bytes | None:
+    """A key's pair at ``revision``, by its name; None where it did not exist."""
+    first, last = name + names.TERMINATOR, names.history_key(name, revision + 1, 0)
+    for key, kind in rows.scan(HISTORY, first, last, reverse=True):
+        if kind == DELETE:
+            return None
+        event = rows.get(EVENTS, key[-12:])
+        assert event is not None, "every row of history has its event"
+        return event[PAIR_AT:]
+    return None
+
+
+def pairs_at(rows: Rows, wanted: Interval, revision: int) -> Pairs:
+    """The pairs as they were at ``revision``."""
+    if wanted.empty:
+        return
+    cursor = names.first_name(wanted.first)
+    last = None if wanted.end is None else names.last_name(wanted.end)
+    while True:
+        row = next(iter(rows.scan(HISTORY, cursor, last)), None)
+        if row is None:
+            return
+        name = names.split_history_key(row[0])[0]
+        if names.is_whole(name):
+            pair = newest_at(rows, name, revision)
+            if pair is not None:
+                yield names.key_of(name), pair
+            cursor = name + names.TERMINATOR + _PAST_A_KEY
+        else:
+            first, cursor = names.group_of(name)
+            yield from _in_order(list(_group_at(rows, first, cursor, revision)), wanted)
+
+
+def _group_at(rows: Rows, first: bytes, last: bytes, revision: int) -> Pairs:
+    cursor = first
+    while (row := next(iter(rows.scan(HISTORY, cursor, last)), None)) is not None:
+        name = names.split_history_key(row[0])[0]
+        pair = newest_at(rows, name, revision)
+        if pair is not None:
+            yield KeyValue.FromString(pair).key, pair
+        cursor = name + names.TERMINATOR + _PAST_A_KEY
+
+
+_SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
+    RangeRequest.KEY: lambda pair: pair.key,
+    RangeRequest.VERSION: lambda pair: pair.version,
+    RangeRequest.CREATE: lambda pair: pair.create_revision,
+    RangeRequest.MOD: lambda pair: pair.mod_revision,
+    RangeRequest.VALUE: lambda pair: pair.value,
+}
+
+
+def whole_range(rows: Rows, request: RangeRequest, newest: int) -> bytes:
+    """The RangeResponse at once: for reads inside a command, which is never sliced."""
+    read = RangeRead(request, newest)
+    return read.advance(rows, sys.maxsize, sys.maxsize)
+
+
+class RangeRead:
+    """One range being read: hand it room, get bytes of the RangeResponse, until ``finished``."""
+
+    def __init__(self, request: RangeRequest, newest: int) -> None:
+        """``newest`` is the reader's present revision; that the requested one can be read has been checked."""
+        self.finished = False
+        self._request = request
+        self._newest = newest
+        self._rest = interval(request.key, request.range_end)
+        self._count = 0
+        self._sent = 0
+        self._begun = False
+        plain_order = request.sort_target == RangeRequest.KEY and request.sort_order != RangeRequest.DESCEND
+        self._collected: list[KeyValue] | None = None if plain_order and not _filters(request) else []
+
+    def advance(self, rows: Rows, rows_max: int, bytes_max: int) -> bytes:
+        """The next piece of the response, from about that much of ``rows``, always the same state."""
+        out = [] if self._begun else [header(self._newest)]
+        self._begun = True
+        room = bytes_max
+        for key, pair in self._pairs(rows):
+            self._count += 1
+            rows_max -= 1
+            room -= len(pair)
+            piece = self._take(pair)
+            if piece:
+                out.append(piece)
+            if rows_max <= 0 or room <= 0:
+                self._rest = Interval(key + b"\x00", self._rest.end)
+                return b"".join(out)
+        self.finished = True
+        out.append(self._end())
+        return b"".join(out)
+
+    def _pairs(self, rows: Rows) -> Pairs:
+        request = self._request
+        if 0 < request.revision < self._newest:
+            return pairs_at(rows, self._rest, request.revision)
+        if not request.range_end:
+            return iter(present(rows, request.key, b""))
+        return live_pairs(rows, self._rest)
+
+    def _take(self, pair: bytes) -> bytes:
+        request = self._request
+        if request.count_only:
+            return b""
+        if self._collected is not None:
+            parsed = KeyValue.FromString(pair)
+            if _passes(request, parsed):
+                self._collected.append(parsed)
+            return b""
+        if request.limit > 0 and self._sent >= request.limit:
+            return b""
+        self._sent += 1
+        return field(b"\x12", _without_value(KeyValue.FromString(pair)) if request.keys_only else pair)
+
+    def _end(self) -> bytes:
+        request = self._request
+        limit = request.limit
+        out = []
+        if self._collected is not None and not request.count_only:
+            target = _SORT_KEYS[request.sort_target]
+            self._collected.sort(key=target, reverse=request.sort_order == RangeRequest.DESCEND)
+            more = 0 < limit < len(self._collected)
+            for pair in self._collected[:limit] if limit > 0 else self._collected:
+                out.append(field(b"\x12", _without_value(pair) if request.keys_only else pair.SerializeToString()))
+        else:
+            more = not request.count_only and 0 < limit < self._count
+        if more:
+            out.append(b"\x18\x01")
+        if self._count:
+            out.append(b"\x20" + varint(self._count))
+        return b"".join(out)
+
+
+def _filters(request: RangeRequest) -> bool:
+    return bool(
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
+
+
+def _passes(request: RangeRequest, pair: KeyValue) -> bool:
+    return not (
+        (request.max_mod_revision and pair.mod_revision > request.max_mod_revision)
+        or (request.min_mod_revision and pair.mod_revision < request.min_mod_revision)
+        or (request.max_create_revision and pair.create_revision > request.max_create_revision)
+        or (request.min_create_revision and pair.create_revision < request.min_create_revision)
+    )
+
+
+def _without_value(pair: KeyValue) -> bytes:
+    pair.ClearField("value")
+    return pair.SerializeToString()
+
+
+class SlicedRange:
+    """A long range as a continuation; its chunks, joined, are one answer."""
+
+    def __init__(self, view: View, read: RangeRead, begun: bytes) -> None:
+        self._view = view
+        self._read = read
+        self._begun = OK + begun
+
+    @property
+    def deadline(self) -> int | None:
+        """At once: it waits for nothing but its turn."""
+        return 0
+
+    def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
+        """The next piece."""
+        piece = self._begun + self._read.advance(self._view, rows_max, bytes_max)
+        self._begun = b""
+        if self._read.finished:
+            self._view.close()
+        return Slice([piece] if piece else [], self._read.finished)
+
+    def cancel(self) -> None:
+        """Close the view."""
+        self._view.close()
+
+
+def check_sort(request: RangeRequest) -> None:
+    """Refuse an order or a target that etcd does not know (proto3 lets any number through)."""
+    if request.sort_order not in (0, 1, 2) or request.sort_target not in _SORT_KEYS:
+        raise errors.INVALID_SORT.refusal()

@@ -1,0 +1,71 @@
+"""The logical state as rows, independent of what store holds it and of what it has already removed.
+
+The first row is the state (revision, compact revision, era, sums), then come the leases, then the retained events in
+order. What is live, the history and the keys of the leases follow from the events. Each row begins with its kind;
+the last row is the digest, and a state that does not have it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ratified.kv import leases
+from ratified.kv.digest import MODULUS_MASK, row_hash
+from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE, PAIR_AT, Mvcc
+from ratified.storage.space import Space
+
+_STATE = b"s"
+_LEASE = b"l"
+_EVENT = b"e"
+_DIGEST = b"z"
+_LEASE_KEY_BYTES = 8
+_POSITION_BYTES = 12
+
+
+class SnapshotDamaged(Exception):
+    """The rows are not a state, or not the one whose digest they carry."""
+
+
+def write(mvcc: Mvcc) -> Sequence[bytes]:
+    """The rows of the committed state."""
+    return list(_rows(mvcc))
+
+
+def _rows(mvcc: Mvcc) -> Iterator[bytes]:
+    space = mvcc.space
+    yield _STATE + mvcc.state()
+    for key, row in space.scan(leases.TABLE, b"", None):
+        yield _LEASE + key + row
+    for at, row in space.scan(EVENTS, b"", None):
+        if mvcc.is_retained(space, at, row):
+            yield _EVENT + at + row
+    yield _DIGEST + mvcc.digest()
+
+
+def clear(space: Space) -> None:
+    """Remove every row of the store's tables."""
+    for table in (LIVE, HISTORY, EVENTS, ATTACHED, leases.TABLE):
+        for key in [key for key, _ in space.scan(table, b"", None)]:
+            space.delete(table, key)
+
+
+def load(mvcc: Mvcc, rows: Sequence[bytes]) -> None:
+    """Fill an empty space, in the open transaction; raises ``SnapshotDamaged``."""
+    if len(rows) < 2 or rows[0][:1] != _STATE or rows[-1][:1] != _DIGEST:
+        raise SnapshotDamaged("a snapshot begins with its state and ends with its digest; this one does not")
+    mvcc.load_state(rows[0][1:])
+    events = lease_rows = 0
+    for row in rows[1:-1]:
+        kind, body = row[:1], row[1:]
+        if kind == _LEASE:
+            mvcc.space.put(leases.TABLE, body[:_LEASE_KEY_BYTES], body[_LEASE_KEY_BYTES:])
+            lease_rows += row_hash(body)
+        elif kind == _EVENT:
+            mvcc.load_event(body[:_POSITION_BYTES], body[_POSITION_BYTES:])
+            events += row_hash(body[_POSITION_BYTES + PAIR_AT :])
+        else:
+            raise SnapshotDamaged(f"a snapshot has a row of the unknown kind {kind!r}")
+    sums = mvcc.sums
+    found = (events & MODULUS_MASK, lease_rows & MODULUS_MASK, mvcc.digest())
+    if found != (sums.retained, sums.leases, rows[-1][1:]):
+        raise SnapshotDamaged("a snapshot's rows do not have the digest that it ends with: it was damaged on its way")

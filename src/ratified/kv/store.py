@@ -1,0 +1,267 @@
+"""``KvStore``: the key-value store as a replica calls it.
+
+Rules
+1. Everything that a command does, the applied index included, is written inside the transaction that the replica holds
+   open; what is kept in memory beside it is rebuilt from the rows when the store is opened.
+2. A command that cannot be done gives one of etcd's errors as its result and changes nothing. An exception is a local
+   failure: ``ApplyFailed`` stops the replica.
+3. ``duties`` is to be called after ``lead``, after every apply, and at the time it gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ratified.kv import commands, errors, snapshot
+from ratified.kv.commands import Kind
+from ratified.kv.encoding import OK, Failure, field, header, header_only, varint
+from ratified.kv.leases import Leases
+from ratified.kv.lessor import SECOND, Lessor
+from ratified.kv.limits import KvLimits
+from ratified.kv.mvcc import META, Mvcc
+from ratified.kv.queries import STREAM, Query, Question
+from ratified.kv.ranges import RangeRead, SlicedRange
+from ratified.kv.watch import Progress, WatchHub
+from ratified.kv.writes import check_put, delete_range, put, revoke, transact
+from ratified.machine import ApplyFailed, Command, Continuation, Era
+from ratified.storage.space import Space
+from ratified.wire.etcd import rpc_pb2
+
+_APPLIED = b"applied"
+
+
+class KvStore:
+    """etcd's store; implements ``machine.Store``."""
+
+    def __init__(self, space: Space, limits: KvLimits | None = None) -> None:
+        self._space = space
+        self._limits = limits or KvLimits()
+        self._applied = int.from_bytes(space.get(META, _APPLIED) or b"")
+        self._mvcc = Mvcc(space)
+        self._leases = Leases(space)
+        self._hub = WatchHub(self._mvcc, self._limits.watch_pending_events_max, self._limits.watch_progress_us)
+        self._lessor = Lessor(self._leases, self._limits.duty_retry_us, self._limits.expiries_at_once)
+        self._handlers: dict[int, Callable[[bytes], bytes]] = {
+            Kind.PUT: self._put,
+            Kind.DELETE_RANGE: self._delete_range,
+            Kind.TXN: self._txn,
+            Kind.COMPACT: self._compact,
+            Kind.LEASE_REVOKE: self._lease_revoke,
+            Kind.LEAD: self._lead,
+            Kind.LEASE_EXPIRE: self._lease_expire,
+            Kind.LEASE_GRANT: self._lease_grant,
+        }
+        self._index = 0
+
+    # -- what a replica calls -------------------------------------------------------------------------------------
+
+    @property
+    def applied(self) -> int:
+        """The index up to which the store has applied the log."""
+        return self._applied
+
+    @property
+    def revision(self) -> int:
+        """The store's revision."""
+        return self._mvcc.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """The revision of the last compaction; -1: there was none."""
+        return self._mvcc.compact_revision
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of keys and values in the rows of keys, compacted ones that are not yet removed included."""
+        return self._mvcc.size_bytes
+
+    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
+        """Apply, in order, inside the caller's transaction; one result a command."""
+        results = [self._apply(command) for command in commands]
+        self._mvcc.remove_dead_rows(self._limits.removal_events_per_apply)
+        self._mvcc.save()
+        self._write_applied(last_index)
+        return results
+
+    def read(self, now: int, request: bytes) -> bytes | Continuation:
+        """Answer one of ``queries.Query`` from the committed state."""
+        try:
+            return self._read(request[0], request[1:])
+        except Failure as failure:
+            return failure.encode()
+
+    def woken(self, now: int) -> Sequence[Continuation]:
+        """The watches that have something to send since the last call."""
+        return self._hub.woken()
+
+    def digest(self) -> bytes:
+        """16 bytes over the logical state."""
+        return self._mvcc.digest()
+
+    def snapshot(self) -> Sequence[bytes]:
+        """The committed state as rows."""
+        return snapshot.write(self._mvcc)
+
+    def restore(self, rows: Sequence[bytes], index: int) -> None:
+        """Replace the state, inside the caller's transaction; raises ``SnapshotDamaged``."""
+        self._hub.catch_up_all()
+        snapshot.clear(self._space)
+        self._mvcc.reset()
+        snapshot.load(self._mvcc, rows)
+        self._leases.reload()
+        self._mvcc.save()
+        self._write_applied(index)
+
+    def lead(self, now: int, era: Era | None) -> None:
+        """Begin to lead in ``era``: every lease has its full time again. None: no longer lead."""
+        self._lessor.lead(now, era)
+
+    def duties(self, now: int) -> tuple[Sequence[bytes], int | None]:
+        """What the leader is to propose: first its era, then the expiry of leases that have run out."""
+        stored = self._mvcc.era
+        era = self._lessor.era
+        proposals: list[bytes] = []
+        if era is not None:
+            if self._lessor.must_announce(now, stored):
+                proposals.append(commands.lead(era))
+            elif stored == era:
+                proposals += [self._expiry(era, lease) for lease in self._lessor.expired(now)]
+        return proposals, self._lessor.deadline(stored)
+
+    def ask(self, now: int, request: bytes) -> bytes:
+        """Answer one of ``queries.Question``; ``now`` is when the barrier before it was fed."""
+        if self._lessor.era is None or self._lessor.era != self._mvcc.era:
+            return errors.LEADER_CHANGED.failure().encode()
+        match request[0]:
+            case Question.KEEP_ALIVE:
+                return self._keep_alive(now, rpc_pb2.LeaseKeepAliveRequest.FromString(request[1:]).ID)
+            case Question.TIME_TO_LIVE:
+                return self._time_to_live(now, rpc_pb2.LeaseTimeToLiveRequest.FromString(request[1:]))
+        raise ValueError(f"a question of the unknown kind {request[0]} reached the store")
+
+    # -- commands -------------------------------------------------------------------------------------------------
+
+    def _apply(self, command: Command) -> bytes:
+        self._index = command.index
+        try:
+            kind, body = commands.split(command.data)
+            result = self._handlers[kind](body)
+        except Failure as failure:
+            return failure.encode()
+        except Exception as error:
+            raise ApplyFailed(command.index, error) from error
+        changes = self._mvcc.end_command()
+        if changes:
+            self._hub.publish(changes)
+        return result
+
+    def _write_applied(self, index: int) -> None:
+        """The applied index goes into the transaction of the data, and nowhere else."""
+        self._space.put(META, _APPLIED, index.to_bytes(8))
+        self._applied = index
+
+    def _put(self, body: bytes) -> bytes:
+        request = rpc_pb2.PutRequest.FromString(body)
+        check_put(self._mvcc, self._leases, request)
+        return OK + put(self._mvcc, request)
+
+    def _delete_range(self, body: bytes) -> bytes:
+        return OK + delete_range(self._mvcc, rpc_pb2.DeleteRangeRequest.FromString(body))
+
+    def _txn(self, body: bytes) -> bytes:
+        return OK + transact(self._mvcc, self._leases, rpc_pb2.TxnRequest.FromString(body))
+
+    def _compact(self, body: bytes) -> bytes:
+        self._mvcc.compact(rpc_pb2.CompactionRequest.FromString(body).revision)
+        return header_only(self._mvcc.revision)
+
+    def _lease_grant(self, body: bytes) -> bytes:
+        request = rpc_pb2.LeaseGrantRequest.FromString(body)
+        self._leases.grant(request.ID, request.TTL, self._index, self._mvcc.sums)
+        self._lessor.on_granted(request.ID)
+        return header_only(self._mvcc.revision) + b"\x10" + varint(request.ID) + b"\x18" + varint(request.TTL)
+
+    def _lease_revoke(self, body: bytes) -> bytes:
+        return self._end_lease(rpc_pb2.LeaseRevokeRequest.FromString(body).ID)
+
+    def _lease_expire(self, body: bytes) -> bytes:
+        *era, lease, granted = commands.EXPIRE.unpack(body)
+        row = self._leases.get(lease)
+        if tuple(era) != self._mvcc.era or row is None or row.granted != granted:
+            return header_only(self._mvcc.revision)
+        return self._end_lease(lease)
+
+    def _end_lease(self, lease: int) -> bytes:
+        revoke(self._mvcc, self._leases, lease)
+        self._lessor.on_ended(lease)
+        return header_only(self._mvcc.reading_revision)
+
+    def _lead(self, body: bytes) -> bytes:
+        first, second = commands.LEAD.unpack(body)
+        self._mvcc.era = max(self._mvcc.era, (first, second))
+        return header_only(self._mvcc.revision)
+
+    def _expiry(self, era: Era, lease: int) -> bytes:
+        row = self._leases.get(lease)
+        assert row is not None, "the lessor forgets a lease where it ends"
+        return commands.lease_expire(era, lease, row.granted)
+
+    # -- reads ----------------------------------------------------------------------------------------------------
+
+    def _read(self, kind: int, body: bytes) -> bytes | Continuation:
+        match kind:
+            case Query.RANGE:
+                return self._range(rpc_pb2.RangeRequest.FromString(body))
+            case Query.TXN:
+                return OK + transact(self._mvcc, None, rpc_pb2.TxnRequest.FromString(body))
+            case Query.WATCH:
+                request = rpc_pb2.WatchCreateRequest.FromString(body[STREAM.size :])
+                return self._hub.open(STREAM.unpack_from(body)[0], request)
+            case Query.PROGRESS:
+                return Progress(self._hub, STREAM.unpack(body)[0])
+            case Query.LEASES:
+                return self._all_leases()
+            case Query.HASH_KV:
+                return self._hash_kv(rpc_pb2.HashKVRequest.FromString(body).revision)
+            case Query.STATUS:
+                size = varint(self._mvcc.size_bytes)
+                return header_only(self._mvcc.revision) + b"\x18" + size + b"\x48" + size
+        raise ValueError(f"a query of the unknown kind {kind} reached the store")
+
+    def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
+        newest = self._mvcc.revision
+        if request.revision > 0:
+            self._mvcc.check_revision(request.revision, newest)
+        read = RangeRead(request, newest)
+        begun = read.advance(self._space, self._limits.range_rows_at_once, self._limits.range_bytes_at_once)
+        if read.finished:
+            return OK + begun
+        return SlicedRange(self._space.view(), read, begun)
+
+    def _all_leases(self) -> bytes:
+        leases = [field(b"\x12", b"\x08" + varint(lease)) for lease in self._leases.ids()]
+        return b"".join([header_only(self._mvcc.revision), *leases])
+
+    def _hash_kv(self, revision: int) -> bytes:
+        if revision > 0:
+            self._mvcc.check_revision(revision, self._mvcc.revision)
+        total = self._mvcc.hash_until(revision if revision > 0 else self._mvcc.revision)
+        response = rpc_pb2.HashKVResponse(hash=total & 0xFFFF_FFFF, compact_revision=self._mvcc.compact_revision)
+        return OK + header(self._mvcc.revision) + response.SerializeToString()
+
+    # -- questions ------------------------------------------------------------------------------------------------
+
+    def _keep_alive(self, now: int, lease: int) -> bytes:
+        ttl = self._lessor.keep_alive(now, lease)
+        response = rpc_pb2.LeaseKeepAliveResponse(ID=lease, TTL=ttl)
+        return OK + header(self._mvcc.revision) + response.SerializeToString()
+
+    def _time_to_live(self, now: int, request: rpc_pb2.LeaseTimeToLiveRequest) -> bytes:
+        remaining, row = self._lessor.remaining_us(now, request.ID), self._leases.get(request.ID)
+        response = rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
+        if remaining is not None and row is not None:
+            response.TTL = remaining // SECOND
+            response.grantedTTL = row.ttl
+            if request.keys:
+                response.keys.extend(self._mvcc.attached(request.ID))
+        return OK + header(self._mvcc.revision) + response.SerializeToString()

@@ -1,0 +1,275 @@
+"""Watches: every revision once, in order, and a word on how far one has come.
+
+Rules
+1. A watcher is *synced*, when the hub hands it each change as it is applied, or it *catches up*, in slices, from the
+   events table, and joins the hub where that ends. Nothing is applied between the two, so nothing is missed.
+2. All events of one revision go out in one response; a response holds as many whole revisions as there is room for,
+   at least one. Its header's revision is one up to which everything has been sent.
+3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
+4. A change is matched by one look-up among the watched keys and one walk through the tree of watched ranges, and wakes
+   exactly the watchers that it concerns.
+5. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from ratified.kv import errors, names
+from ratified.kv.encoding import OK, field, header, varint
+from ratified.kv.intervals import IntervalMap
+from ratified.kv.mvcc import DELETE, EVENTS, PAIR_AT, Change, Mvcc
+from ratified.kv.ranges import Interval, interval, newest_at
+from ratified.machine import Continuation, Slice
+from ratified.wire.etcd.kv_pb2 import KeyValue
+from ratified.wire.etcd.rpc_pb2 import WatchCreateRequest
+
+CREATED = b"\x18\x01"
+CANCELED = b"\x20\x01"
+NO_WATCH_ID = b"\x10" + varint(-1)
+
+
+class WatchHub:
+    """All watchers of one store."""
+
+    def __init__(self, mvcc: Mvcc, pending_events_max: int, progress_us: int) -> None:
+        self.mvcc = mvcc
+        self.pending_events_max = pending_events_max
+        self.progress_us = progress_us
+        self._keys: dict[bytes, dict[Watcher, None]] = {}
+        self._ranges: IntervalMap[Watcher] = IntervalMap()
+        self._synced: dict[Watcher, None] = {}
+        self._woken: dict[Continuation, None] = {}
+        self._streams: dict[int, dict[Watcher, None]] = {}
+
+    def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
+        """Begin a watch from now, or from the revision that the request says."""
+        watcher = Watcher(self, stream, request)
+        self._streams.setdefault(stream, {})[watcher] = None
+        return watcher
+
+    def forget(self, watcher: Watcher) -> None:
+        """The watch is over."""
+        self.leave(watcher)
+        self._woken.pop(watcher, None)
+        watchers = self._streams.get(watcher.stream)
+        if watchers is not None:
+            watchers.pop(watcher, None)
+            if not watchers:
+                del self._streams[watcher.stream]
+
+    def join(self, watcher: Watcher) -> None:
+        """The watcher has seen everything up to the present revision; hand it what comes."""
+        self._synced[watcher] = None
+        self.mvcc.listening = True
+        if watcher.single:
+            self._keys.setdefault(watcher.wanted.first, {})[watcher] = None
+        else:
+            self._ranges.add(watcher.wanted, watcher)
+
+    def leave(self, watcher: Watcher) -> None:
+        """Hand it nothing any more."""
+        if watcher not in self._synced:
+            return
+        del self._synced[watcher]
+        if watcher.single:
+            watchers = self._keys[watcher.wanted.first]
+            del watchers[watcher]
+            if not watchers:
+                del self._keys[watcher.wanted.first]
+        else:
+            self._ranges.remove(watcher.wanted, watcher)
+        self.mvcc.listening = bool(self._synced)
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Hand the changes of one revision to those that watch their keys."""
+        for change in changes:
+            concerned = list(self._keys.get(change.key, ()))
+            if self._ranges:
+                concerned += self._ranges.holding(change.key)
+            for watcher in concerned:
+                if watcher.accept(change):
+                    self._woken[watcher] = None
+
+    def woken(self) -> Sequence[Continuation]:
+        """Who has something to send, in the order in which they were woken; each once."""
+        if not self._woken:
+            return ()
+        woken, self._woken = list(self._woken), {}
+        return woken
+
+    def catch_up_all(self) -> None:
+        """The state is about to be replaced as a whole: everybody goes on from the events table."""
+        for watcher in list(self._synced):
+            watcher.fall_behind()
+            self._woken[watcher] = None
+
+    def stream_is_current(self, stream: int) -> bool:
+        """Whether all watchers of a stream have sent everything up to the present revision."""
+        return all(watcher.current for watcher in self._streams.get(stream, ()))
+
+
+class Watcher:
+    """One watch, as a continuation."""
+
+    def __init__(self, hub: WatchHub, stream: int, request: WatchCreateRequest) -> None:
+        self.stream = stream
+        self.wanted: Interval = interval(request.key or b"\x00", request.range_end)
+        self.single = not request.range_end
+        self._hub = hub
+        self._puts = WatchCreateRequest.NOPUT not in request.filters
+        self._deletes = WatchCreateRequest.NODELETE not in request.filters
+        self._with_previous = request.prev_kv
+        self._progress = request.progress_notify
+        self._waiting: deque[Change] = deque()
+        self._created = False
+        self._over = False
+        self._quiet_since = 0
+        present = hub.mvcc.revision
+        self._refusal: str | None = None
+        if request.start_revision < 0:
+            self._refusal = errors.COMPACTED.text
+        elif self.wanted.empty:
+            self._refusal = errors.EMPTY_WATCH_RANGE_TEXT
+        self._next = request.start_revision or present + 1
+        self._synced = self._refusal is None and self._next > present
+        if self._synced:
+            hub.join(self)
+
+    @property
+    def deadline(self) -> int | None:
+        """At once while there is something to say or to catch up with; then when a progress notification is due."""
+        if self._over:
+            return None
+        if not self._created or not self._synced or self._waiting:
+            return 0
+        return self._quiet_since + self._hub.progress_us if self._progress else None
+
+    @property
+    def current(self) -> bool:
+        """Whether everything up to the present revision has been sent."""
+        return self._created and self._synced and not self._waiting
+
+    def accept(self, change: Change) -> bool:
+        """Take a change from the hub; False where it does not concern this watch after all."""
+        if change.revision < self._next or not (self._deletes if change.deleted else self._puts):
+            return False
+        self._waiting.append(change)
+        if len(self._waiting) > self._hub.pending_events_max and self._waiting[0].revision != change.revision:
+            self.fall_behind()
+        return True
+
+    def fall_behind(self) -> None:
+        """Drop what waits, and go on from the events table."""
+        seen = self._waiting[0].revision - 1 if self._waiting else self._hub.mvcc.revision
+        self._next = max(self._next, seen + 1)
+        self._waiting.clear()
+        self._synced = False
+        self._hub.leave(self)
+
+    def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
+        """Send what there is."""
+        if self._over:
+            return Slice((), True)
+        chunks: list[bytes] = []
+        if not self._created:
+            self._created = True
+            self._quiet_since = now
+            if self._refusal is not None:
+                return self._end(CREATED + CANCELED, self._refusal)
+            chunks.append(OK + header(self._hub.mvcc.revision) + CREATED)
+        elif not self._synced and self._next < self._hub.mvcc.compact_revision:
+            compacted = b"\x28" + varint(self._hub.mvcc.compact_revision)
+            return self._end(CANCELED + compacted, errors.COMPACTED.text)
+        elif not self._synced:
+            chunks += self._catch_up(rows_max, bytes_max)
+        elif self._waiting:
+            chunks += self._send_waiting(rows_max, bytes_max)
+        elif self._progress and now >= self._quiet_since + self._hub.progress_us:
+            chunks.append(OK + header(self._hub.mvcc.revision))
+        if chunks:
+            self._quiet_since = now
+        return Slice(chunks, False)
+
+    def cancel(self) -> None:
+        """Nobody watches any more."""
+        self._over = True
+        self._waiting.clear()
+        self._hub.forget(self)
+
+    def _end(self, fields: bytes, reason: str) -> Slice:
+        chunk = OK + header(self._hub.mvcc.revision) + fields + field(b"\x32", reason.encode())
+        self.cancel()
+        return Slice([chunk], True)
+
+    def _send_waiting(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
+        """One response of whole revisions from those that the hub handed over."""
+        events: list[bytes] = []
+        room, last = bytes_max, self._waiting[0].revision
+        while self._waiting and (self._waiting[0].revision == last or (room > 0 and len(events) < rows_max)):
+            change = self._waiting.popleft()
+            last = change.revision
+            events.append(change.event(self._with_previous))
+            room -= len(events[-1])
+        self._next = last + 1
+        return [self._response(events, last if self._waiting else self._hub.mvcc.revision)]
+
+    def _catch_up(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
+        """One response of whole revisions from the events table; join the hub where the table ends."""
+        events: list[bytes] = []
+        room, last = bytes_max, 0
+        table = self._hub.mvcc.space.scan(EVENTS, names.position(self._next, 0), None)
+        for read, (at, row) in enumerate(table):
+            revision, _ = names.read_position(at)
+            if read and revision != last and (room <= 0 or read >= rows_max):
+                break
+            last = revision
+            event = self._event(revision, row)
+            if event is not None:
+                events.append(event)
+                room -= len(event)
+        else:
+            last = self._hub.mvcc.revision
+            self._synced = True
+            self._hub.join(self)
+        self._next = max(self._next, last + 1)
+        return [self._response(events, last)] if events else ()
+
+    def _event(self, revision: int, row: bytes) -> bytes | None:
+        deleted = row[PAIR_AT - 1 : PAIR_AT] == DELETE
+        if not (self._deletes if deleted else self._puts):
+            return None
+        pair = row[PAIR_AT:]
+        key = KeyValue.FromString(pair).key
+        if not self.wanted.holds(key):
+            return None
+        before = None
+        if self._with_previous and revision > self._hub.mvcc.compact_revision:
+            before = newest_at(self._hub.mvcc.space, names.name(key), revision - 1)
+        return Change(revision, key, deleted, pair, before).event(self._with_previous)
+
+    def _response(self, events: Sequence[bytes], revision: int) -> bytes:
+        return b"".join([OK, header(revision), *(field(b"\x5a", event) for event in events)])
+
+
+class Progress:
+    """A client's question how far its stream has come: answered when all its watchers have sent everything."""
+
+    def __init__(self, hub: WatchHub, stream: int) -> None:
+        self._hub = hub
+        self._stream = stream
+
+    @property
+    def deadline(self) -> int | None:
+        """At once: what it waits for is under way."""
+        return 0
+
+    def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
+        """The answer, if it can be given."""
+        if not self._hub.stream_is_current(self._stream):
+            return Slice((), False)
+        return Slice([OK + header(self._hub.mvcc.revision) + NO_WATCH_ID], True)
+
+    def cancel(self) -> None:
+        """Nobody asks any more."""
