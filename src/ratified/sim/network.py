@@ -2,13 +2,13 @@
 
 Rules:
 
-1. *Session*: what TCP gives. Frames of a connection arrive in order; where a link is cut they wait, as TCP sends again,
-   until it heals, or until the connection breaks, and then whatever has not arrived never will.
-2. *Datagram*: every message of a ``Batch`` goes its own way and may be lost, doubled, delayed, overtaken. Hello, Goodbye
-   and Ping keep the session model, so that a handshake means what it says.
+1. *Session*: what TCP gives. Frames of a connection arrive in order; where a link is cut they wait,
+   as TCP sends again, until it heals, or until the connection breaks; then what has not arrived never will.
+2. *Datagram*: every message of a ``Batch`` goes its own way and may be lost, doubled, delayed, overtaken. Hello,
+   Goodbye and Ping keep the session model, so that a handshake means what it says.
 3. A cut is directed, from one member to another, and counted: two partitions that overlap heal one by one.
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
-5. Who dials whom is drawn: the lower id, the higher, or both at once.
+5. Of two members the one with the lower id dials, and dials again until somebody answers.
 """
 
 from __future__ import annotations
@@ -32,17 +32,11 @@ class Model(StrEnum):
     DATAGRAM = "datagram"
 
 
-class Dialing(StrEnum):
-    """Which side of a pair dials."""
-
-    LOWER = "lower"
-    HIGHER = "higher"
-    BOTH = "both"
-
-
 class Weather(msgspec.Struct, frozen=True, kw_only=True):
     """How the network behaves; times in microseconds, chances in millionths."""
 
+    grain_us: int = 1
+    """Latencies are multiples of it: the coarser, the more happens at one instant, in a drawn order."""
     latency_least_us: int = 200
     latency_most_us: int = 2_000
     slow_chance: int = 0
@@ -106,7 +100,6 @@ class Network:
         world: World,
         members: tuple[int, ...],
         model: Model,
-        dialing: Dialing,
         weather: Weather,
         through_wire: Callable[[Frame], Frame] | None,
         counters: Counter[str],
@@ -124,9 +117,7 @@ class Network:
         self._dialing: dict[tuple[int, int], int] = {}
         pairs = [(a, b) for a in members for b in members if a != b]
         self._cuts = dict.fromkeys(pairs, 0)
-        self._dialers = [
-            (a, b) for a, b in pairs if dialing is Dialing.BOTH or (a < b if dialing is Dialing.LOWER else a > b)
-        ]
+        self._dialers = [pair for pair in pairs if pair[0] < pair[1]]
         seed = world.seed
         self._latency = {pair: Stream(seed, Concern.LATENCY, *pair) for pair in pairs}
         self._loss = {pair: Stream(seed, Concern.LOSS, *pair) for pair in pairs}
@@ -245,7 +236,8 @@ class Network:
             return
         peer = connection.other(member)
         way = connection.ways[member]
-        arrival = max(way.arrival, self._world.now + self._delay(member, peer))
+        delay = self._stall(member, peer) if self._cuts[member, peer] else self._delay(member, peer)
+        arrival = max(way.arrival, self._world.now + delay)
         self._world.at(arrival, member, peer, self._end, connection, peer)
         self._close_end(connection, member, tell=False)
 
@@ -312,7 +304,8 @@ class Network:
         most = weather.latency_most_us
         if weather.slow_chance and (draw >> 40) % 1_000_000 < weather.slow_chance:
             most = weather.slow_most_us
-        return weather.latency_least_us + (draw & 0xFFFFFFFF) % (most - weather.latency_least_us + 1)
+        delay = weather.latency_least_us + (draw & 0xFFFFFFFF) % (most - weather.latency_least_us + 1)
+        return delay - delay % weather.grain_us
 
     def _stall(self, source: int, target: int) -> int:
         return self._latency[source, target].between(self.weather.stall_least_us, self.weather.stall_most_us)

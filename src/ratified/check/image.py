@@ -1,0 +1,96 @@
+"""A group's log as a sequence of records makes it, reduced to what comparing needs: a chain of hashes.
+
+``h(i) = H(h(i-1), entry i)`` over the entry's one encoding, which holds index, era, kind, proposal id and data: two
+logs with one ``h(i)`` are equal up to i. Two images are kept per member and group: of what its engine has asked to be
+written, and of what its disk has durably.
+"""
+
+from __future__ import annotations
+
+from ratified.check.violation import Violation
+from ratified.consensus.contract import BaseRecord, Entry, Era, Record, StateRecord, TruncateRecord
+
+
+class LogImage:
+    """One log. ``chain[k]`` is h(base + k)."""
+
+    __slots__ = ("_owns", "base", "chain", "eras", "held", "records", "state")
+
+    def __init__(self) -> None:
+        self.state = b""
+        self.base = 0
+        self.chain: list[int] = [0]
+        self.eras: list[Era] = [(0, 0)]
+        self.records = 0
+        """Records taken so far."""
+        self.held: set[tuple[int, Era]] = set()
+        """Every (index, era) that this log has ever held; only asked for membership."""
+        self._owns: list[int] = [0]
+
+    @property
+    def last(self) -> int:
+        """The index of the last entry, or the base."""
+        return self.base + len(self.chain) - 1
+
+    def at(self, index: int) -> int | None:
+        """h(index), where the log reaches so far."""
+        place = index - self.base
+        return self.chain[place] if 0 <= place < len(self.chain) else None
+
+    def own(self, index: int) -> int | None:
+        """The hash of the entry alone."""
+        place = index - self.base
+        return self._owns[place] if 0 <= place < len(self._owns) else None
+
+    def take(self, record: Record) -> None:
+        """One more record."""
+        self.records += 1
+        match record:
+            case Entry():
+                self._put(record)
+            case StateRecord(data):
+                self.state = data
+            case TruncateRecord(first):
+                self._keep(max(first - self.base, 1))
+            case BaseRecord(base):
+                gone = min(base.index - self.base, len(self.chain) - 1)
+                for column in (self.chain, self._owns, self.eras):
+                    del column[:gone]
+                self.base, self.eras[0] = base.index, base.era
+
+    def _put(self, entry: Entry) -> None:
+        place = entry.index - self.base
+        if not 0 < place <= len(self.chain):
+            raise Violation("log", f"entry {entry.index} leaves a gap behind {self.last}")
+        own = hash(entry.encoded)
+        self.held.add((entry.index, entry.era))
+        if place == len(self.chain):
+            self.chain.append(hash((self.chain[-1], own)))
+            self._owns.append(own)
+            self.eras.append(entry.era)
+            return
+        # A record replaces its index alone: what lies behind it keeps its entries, under new sums.
+        self._owns[place], self.eras[place] = own, entry.era
+        for behind in range(place, len(self.chain)):
+            self.chain[behind] = hash((self.chain[behind - 1], self._owns[behind]))
+
+    def _keep(self, count: int) -> None:
+        for column in (self.chain, self._owns, self.eras):
+            del column[count:]
+
+    def same_log(self, other: LogImage) -> bool:
+        """Equal state, base and entries."""
+        return (self.state, self.base, self.last, self.chain[-1]) == (
+            other.state,
+            other.base,
+            other.last,
+            other.chain[-1],
+        )
+
+    def copy(self) -> LogImage:
+        """An image of its own with the same log."""
+        twin = LogImage()
+        twin.state, twin.base, twin.records = self.state, self.base, self.records
+        twin.chain, twin.eras, twin._owns = list(self.chain), list(self.eras), list(self._owns)
+        twin.held = set(self.held)
+        return twin

@@ -1,0 +1,182 @@
+"""What makes a scenario happen: for each kind of fault a schedule of its own, until the world heals.
+
+A fault has a drawn moment, a drawn victim and a drawn end. Half of the victims are whoever leads, as far as the checks
+have seen: that is where faults hurt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from ratified.sim.network import Network
+from ratified.sim.process import CommitKill, Machine
+from ratified.sim.scenario import Scenario
+from ratified.sim.trace import Trace
+from ratified.sim.world import Concern, Stream, World
+
+Links = Sequence[tuple[int, int]]
+
+
+class Faults:
+    """All faults of one world."""
+
+    def __init__(
+        self,
+        world: World,
+        scenario: Scenario,
+        machines: dict[int, Machine],
+        network: Network,
+        election_timeout_us: int,
+        leader: Callable[[], int | None],
+        counters: Counter[str],
+        trace: Trace,
+    ) -> None:
+        self._world = world
+        self._machines = machines
+        self._members = tuple(machines)
+        self._network = network
+        self._timeout = election_timeout_us
+        self._leader = leader
+        self._counters = counters
+        self._trace = trace
+        self._over = False
+        self._cuts: dict[int, Links] = {}
+        self._cut_last = 0
+        self._kinds: list[tuple[int, Callable[[Stream], None], Stream]] = [
+            (mean, fault, Stream(world.seed, Concern.FAULT, number))
+            for number, (mean, fault) in enumerate(
+                (
+                    (scenario.kill, self._kill),
+                    (scenario.lose, self._lose),
+                    (scenario.lose_all, self._lose_all),
+                    (scenario.cut, self._cut),
+                    (scenario.pause, self._pause),
+                    (scenario.hang_up, self._hang_up),
+                )
+            )
+            if mean
+        ]
+
+    def start(self) -> None:
+        """From now on things go wrong."""
+        for kind in range(len(self._kinds)):
+            self._schedule(kind)
+
+    def heal(self) -> None:
+        """No more faults; what is broken is mended, and every machine runs."""
+        self._over = True
+        for number in list(self._cuts):
+            self._mend(number)
+        for machine in self._machines.values():
+            machine.resume()
+            machine.start()
+
+    def _schedule(self, kind: int) -> None:
+        mean, _, draws = self._kinds[kind]
+        delay = 1 + draws.below(2 * mean * self._timeout)
+        self._world.at(self._world.now + delay, 0, 0, self._strike, kind)
+
+    def _strike(self, kind: int) -> None:
+        if self._over:
+            return
+        _, fault, draws = self._kinds[kind]
+        fault(draws)
+        self._schedule(kind)
+
+    def _victim(self, draws: Stream) -> Machine:
+        leader = self._leader()
+        if leader is not None and draws.chance(500_000):
+            return self._machines[leader]
+        return self._machines[draws.pick(self._members)]
+
+    def _later(self, draws: Stream, most_us: int, action: Callable[..., None], *arguments: object) -> None:
+        self._world.at(self._world.now + 1 + draws.below(most_us), 0, 0, action, *arguments)
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Kinds
+
+    def _kill(self, draws: Stream) -> None:
+        machine = self._victim(draws)
+        way = draws.below(4)
+        if way == 0:
+            machine.kill_at_commit(CommitKill.BEFORE)
+        elif way == 1:
+            machine.kill_at_commit(CommitKill.AFTER)
+        else:
+            machine.kill()
+        self._later(draws, self._down_most(draws), self._restart, machine)
+
+    def _lose(self, draws: Stream) -> None:
+        machine = self._victim(draws)
+        machine.lose()
+        self._later(draws, self._down_most(draws), self._restart, machine)
+
+    def _lose_all(self, draws: Stream) -> None:
+        self._counters["power cuts"] += 1
+        for machine in self._machines.values():
+            machine.lose()
+            self._later(draws, self._timeout, self._restart, machine)
+
+    def _down_most(self, draws: Stream) -> int:
+        """Some are back before anybody notices, some are away for long."""
+        return draws.pick((self._timeout // 10, self._timeout, 6 * self._timeout))
+
+    def _restart(self, machine: Machine) -> None:
+        if not machine.up:
+            machine.start()
+
+    def _pause(self, draws: Stream) -> None:
+        machine = self._victim(draws)
+        if machine.up:
+            machine.pause()
+            self._later(draws, draws.pick((self._timeout // 4, 2 * self._timeout, 5 * self._timeout)), machine.resume)
+
+    def _hang_up(self, draws: Stream) -> None:
+        self._network.break_all(self._victim(draws).member)
+
+    def _cut(self, draws: Stream) -> None:
+        shape = draws.below(5)
+        one = self._victim(draws).member
+        others = [member for member in self._members if member != one]
+        if shape == 0:
+            name, links = "isolated", [(one, other) for other in others] + [(other, one) for other in others]
+        elif shape == 1:
+            name, links = "cannot be heard", [(one, other) for other in others]
+        elif shape == 2:
+            name, links = "cannot hear", [(other, one) for other in others]
+        elif shape == 3:
+            side = [member for member in self._members if draws.chance(500_000)]
+            rest = [member for member in self._members if member not in side]
+            name, links = "split", [(a, b) for a in side for b in rest] + [(b, a) for a in side for b in rest]
+        else:
+            # All but the bridge are divided: each half reaches the other through it only.
+            half = others[: len(others) // 2]
+            rest = [member for member in others if member not in half]
+            name, links = "bridge", [(a, b) for a in half for b in rest] + [(b, a) for a in half for b in rest]
+        flaps = 1 + draws.below(4) * draws.below(2)
+        at = self._world.now
+        for _ in range(flaps):
+            last = draws.pick((self._timeout // 3, 3 * self._timeout, 8 * self._timeout)) // flaps
+            self._cut_last += 1
+            self._world.at(at, 0, 0, self._begin_cut, self._cut_last, name, one, links)
+            at += 1 + draws.below(last + 1)
+            self._world.at(at, 0, 0, self._mend, self._cut_last)
+            at += 1 + draws.below(last + 1)
+
+    def _begin_cut(self, number: int, name: str, member: int, links: Links) -> None:
+        if self._over:
+            return
+        self._counters["partitions"] += 1
+        self._cuts[number] = links
+        for source, target in links:
+            self._network.cut(source, target)
+        self._trace.event(self._world.now, member, "cut", shape=name, links=links)
+
+    def _mend(self, number: int) -> None:
+        links = self._cuts.pop(number, None)
+        if links is None:
+            return
+        for source, target in links:
+            self._network.heal(source, target)
+        self._trace.event(self._world.now, 0, "healed", links=links)

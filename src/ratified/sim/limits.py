@@ -1,0 +1,72 @@
+"""Drawn limits: every named limit of the system, per seed, often as 1 or 2, for bugs live where limits bite.
+
+Each limit is drawn on a key of its own, so that adding one moves no other. About half of them keep their default: if all
+were tiny at once, nothing would get far enough to go wrong.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ratified.consensus.contract import Limits
+from ratified.node.config import NodeLimits
+from ratified.sim.world import Concern, Stream
+from ratified.storage.format import LogLimits
+
+
+class DrawnLimits(msgspec.Struct, frozen=True):
+    """One world's limits."""
+
+    engine: Limits
+    node: NodeLimits
+    log: LogLimits
+
+
+_ENGINE: dict[str, tuple[int, ...]] = {
+    "entries_per_message_max": (1, 1, 2, 5),
+    "bytes_per_message_max": (1, 200, 2_000),
+    "inflight_messages_max": (1, 2, 4),
+    "deliver_bytes_max": (1, 1, 200, 2_000),
+    "tail_bytes_max": (1, 200, 2_000),
+    "undurable_bytes_max": (1, 400, 4_000),
+    "barriers_max": (1, 2, 8),
+}
+_NODE: dict[str, tuple[int, ...]] = {
+    "open_requests_max": (2, 8, 32),
+    "open_bytes_max": (300, 3_000),
+    "streams_max": (2, 16),
+    "peer_frames_max": (2, 8, 64),
+    "forwards_max": (1, 1, 2, 4),
+    "forwards_held_max": (1, 2, 4),
+    "forward_bytes_max": (1, 200),
+    "slice_rows_max": (1, 2, 5),
+    "slice_bytes_max": (1, 200),
+    "slices_max": (1, 2),
+}
+_LOG: dict[str, tuple[int, ...]] = {
+    "batch_bytes_max": (1, 200, 2_000),
+    "rest_before_mark_us": (1, 1_000, 10_000),
+    "tail_bytes_max": (1, 200, 2_000),
+    "read_gap_bytes_max": (1, 100),
+}
+_SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
+"""Never the default of 64 MiB: recovery reads segments whole."""
+
+
+def draw_limits(seed: int) -> DrawnLimits:
+    """All limits of the world with this seed."""
+    return DrawnLimits(
+        engine=Limits(**_draw(seed, 1, _ENGINE)),
+        node=NodeLimits(**_draw(seed, 2, _NODE)),
+        log=LogLimits(segment_bytes=Stream(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG)),
+    )
+
+
+def _draw(seed: int, kind: int, choices: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """Half of the limits, each as one of its choices; the others keep their default."""
+    drawn: dict[str, int] = {}
+    for number, name in enumerate(choices):
+        stream = Stream(seed, Concern.LIMIT, kind * 1000 + number)
+        if stream.chance(500_000):
+            drawn[name] = stream.pick(choices[name])
+    return drawn

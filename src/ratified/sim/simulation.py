@@ -1,0 +1,256 @@
+"""One run: a world is put together from its arguments, lives through its scenario, heals, and is judged.
+
+``simulate`` is a function of its arguments. Faults strike for ``duration``; then they stop, everything that is broken is
+mended, the clients begin nothing new, and every node of every group is asked for one more write. That these writes get
+through, that every open request ends and that all replicas meet at one applied index, within ``patience``, is the liveness
+that is promised; who waits for whom is said where it is broken. Then the histories are judged.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import IO
+
+import msgspec
+
+from ratified.check.linearizability import Linearizable, NotLinearizable, linearize
+from ratified.check.register import Register
+from ratified.check.violation import Violation
+from ratified.consensus.contract import Membership
+from ratified.consensus.draws import mix
+from ratified.consensus.engines import ENGINES
+from ratified.machine import StateMachineStore, Store
+from ratified.node.boot import boot
+from ratified.node.config import NodeConfig
+from ratified.node.node import Node
+from ratified.sim.clients import Clients, Words
+from ratified.sim.dump import write_dump
+from ratified.sim.faults import Faults
+from ratified.sim.limits import draw_limits
+from ratified.sim.network import Model, Network
+from ratified.sim.observer import Observer
+from ratified.sim.process import KillableEnvironment, Machine, OpenStore
+from ratified.sim.profile import draw_profile
+from ratified.sim.registers import Registers, RegisterWords
+from ratified.sim.report import Report
+from ratified.sim.scenario import SCENARIOS
+from ratified.sim.trace import Trace
+from ratified.sim.world import Concern, World
+from ratified.storage import identity
+from ratified.storage.space import Space
+
+CLUSTER = 7
+ENTRY_PATIENCE_US = 40_000
+"""What a lagging replica may need for one entry, where every limit admits one item at a time."""
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a run depends on."""
+
+    seed: int
+    nodes: int | None = None
+    """None: drawn from the seed, 3 to 7."""
+    duration_us: int = 30_000_000
+    scenario: str = "everything"
+    network: str = "session"
+    engine: str = "raft"
+
+
+class Simulation:
+    """One world, put together."""
+
+    def __init__(self, arguments: Arguments, trace: Trace) -> None:
+        seed = arguments.seed
+        scenario = SCENARIOS[arguments.scenario]
+        self.arguments = arguments
+        self.profile = draw_profile(seed, scenario, arguments.nodes)
+        self.limits = draw_limits(seed)
+        self.counters: Counter[str] = Counter()
+        self.world = World(seed)
+        self.members = tuple(range(1, self.profile.nodes + 1))
+        membership = Membership(self.members)
+        self.memberships = dict.fromkeys(range(self.profile.groups), membership)
+        self._engine = ENGINES[arguments.engine]
+        self.observer = Observer(self._engine, self.memberships, self.counters)
+        self.network = Network(
+            self.world,
+            self.members,
+            Model(arguments.network),
+            self.profile.weather,
+            None,
+            self.counters,
+        )
+        self.machines = {member: self._machine(member, trace) for member in self.members}
+        self.clients = Clients(
+            self.world,
+            self.machines,
+            self.observer.groups,
+            self._words(),
+            self.profile.habits,
+            self.counters,
+            trace,
+        )
+        for member, machine in self.machines.items():
+            self.network.attach(member, machine)
+            machine.clients = self.clients
+        self.faults = Faults(
+            self.world,
+            scenario,
+            self.machines,
+            self.network,
+            self.profile.election_timeout_us,
+            self._leader,
+            self.counters,
+            trace,
+        )
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Putting it together
+
+    def _machine(self, member: int, trace: Trace) -> Machine:
+        return Machine(
+            member,
+            self.world,
+            self.network,
+            self.observer,
+            self.profile.pace,
+            self._boot,
+            self._open_store,
+            self.counters,
+            trace,
+        )
+
+    def _words(self) -> Words:
+        return RegisterWords()
+
+    def _open_store(self, group: int, space: Space) -> Store:
+        return StateMachineStore(Registers())
+
+    def _leader(self) -> int | None:
+        """Who was elected last in the first group, if it runs."""
+        member = self.observer.groups[0].leader
+        return member if member is not None and self.machines[member].up else None
+
+    def _boot(self, machine: Machine, environment: KillableEnvironment, open_store: OpenStore) -> Node:
+        member = machine.member
+        directory = member.to_bytes(16, "big")
+        if identity.read(machine.disk) is None:
+            owner = identity.Identity(CLUSTER, member, directory, self._engine.name)
+            identity.create(machine.disk, owner, self.memberships, self.limits.log)
+        config = NodeConfig(
+            cluster=CLUSTER,
+            member=member,
+            name=f"n{member}",
+            directory=directory,
+            start=mix(self.world.seed, Concern.START, member, machine.starts),
+            seed=mix(self.world.seed, Concern.NODE),
+            engine=self.observer.row(member, machine.disk, killed=machine.killed),
+            peers=self.members,
+            heartbeat_us=self.profile.heartbeat_us,
+            election_timeout_us=self.profile.election_timeout_us,
+            limits=self.limits.node,
+            log_limits=self.limits.log,
+            engine_limits=self.limits.engine,
+        )
+        node = boot(self.world.now, machine.disk, config, environment, open_store)
+        self.observer.booted(member, node.incarnation)
+        return node
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Living
+
+    def run(self) -> None:
+        """Everything, from the first start to the verdict; raises ``Violation``."""
+        for machine in self.machines.values():
+            machine.start()
+        self.clients.start()
+        self.faults.start()
+        self.world.run(self.arguments.duration_us)
+        self._heal()
+        self._settle()
+        self._judge()
+
+    def _heal(self) -> None:
+        self.clients.stop()
+        self.network.weather = self.profile.calm
+        for machine in self.machines.values():
+            machine.pace = self.profile.calm_pace
+        self.faults.heal()
+        for member in self.members:
+            for group in self.memberships:
+                self.clients.probe(member, group)
+
+    def _settle(self) -> None:
+        timeout = self.profile.election_timeout_us
+        entries = sum(checks.delivered_max for checks in self.observer.groups.values())
+        patience = 40 * timeout + 3 * self.profile.habits.timeout_most_us + entries * ENTRY_PATIENCE_US
+        limit = self.world.now + patience
+        while not self._settled():
+            if self.world.now > limit:
+                raise Violation(
+                    "liveness", f"{patience / 1e6:.1f} s after the world has healed {'; '.join(self._waiting())}"
+                )
+            self.world.run(self.world.now + timeout)
+
+    def _settled(self) -> bool:
+        if self.clients.open or len(self.clients.probed) < len(self.members) * len(self.memberships):
+            return False
+        return all(
+            machine.stores[group].applied == checks.delivered_max
+            for machine in self.machines.values()
+            for group, checks in self.observer.groups.items()
+        )
+
+    def _waiting(self) -> list[str]:
+        """Who waits for whom."""
+        waiting = [
+            f"request {asked.token} of client {asked.client} waits for member {asked.member} in group {asked.group}"
+            for asked in self.clients.open.values()
+        ]
+        for member, machine in self.machines.items():
+            if machine.node is None:
+                waiting.append(f"member {member} is down")
+                continue
+            for group, status in machine.node.status().groups.items():
+                engine = status.engine
+                waiting.append(
+                    f"member {member} in group {group} is {engine.role} of era {engine.era} under {engine.leader}, log "
+                    f"to {engine.last}, durable to {engine.durable}, committed to {engine.commit}, applied to "
+                    f"{status.applied}" + (f", stopped: {status.stopped}" if status.stopped else "")
+                )
+        return waiting
+
+    def _judge(self) -> None:
+        for (group, key), history in sorted(self.clients.history.items()):
+            verdict = linearize(history, Register())
+            if isinstance(verdict, Linearizable):
+                continue
+            where = f"the history of key {key.decode()} in group {group}, {len(history)} operations,"
+            if isinstance(verdict, NotLinearizable):
+                raise Violation(
+                    "linearizability",
+                    f"{where} has no order that explains it; nothing explains {history[verdict.stuck]} after "
+                    f"{[history[position] for position in verdict.explained[-5:]]}",
+                )
+            raise Violation("linearizability", f"{where} was not decided within {verdict.steps} steps")
+
+
+def simulate(arguments: Arguments, *, trace: IO[bytes] | None = None, dump: IO[bytes] | None = None) -> Report:
+    """Run one world to its verdict. Errors of the code itself (assertions and the like) go through to the caller."""
+    simulation = Simulation(arguments, Trace(trace))
+    broken: Violation | None = None
+    try:
+        simulation.run()
+    except Violation as violation:
+        broken = violation
+    digest = write_dump(simulation, broken, dump)
+    return Report(
+        arguments=arguments,
+        nodes=len(simulation.members),
+        groups=len(simulation.memberships),
+        broken=None if broken is None else (broken.rule, broken.seen),
+        virtual_us=simulation.world.now,
+        events=simulation.world.executed,
+        counters=dict(sorted(simulation.counters.items())),
+        digest=digest,
+    )
