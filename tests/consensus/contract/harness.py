@@ -242,6 +242,8 @@ class Member:
             assert read.index is None or read.index >= floor, f"rule 8: read {read.token} at {read.index} < {floor}"
             self.reads[read.token] = read.index
         self._take_deliveries(ready.deliver)
+        if ready.deliver or ready.leader is not None:
+            cluster.ask_what_is_lost(self)
         if ready.write is not None:
             assert ready.write.ticket == self._ticket_issued + 1, "rule 2: tickets go up by one"
             self._ticket_issued = ready.write.ticket
@@ -292,7 +294,7 @@ class Member:
         ), "rule 5: more than deliver_bytes_max is out"
         self._out.append((expected, size))
         self._out_bytes += size
-        cluster.delivered_at(self, entries[-1])
+        cluster.highest_delivered = max(cluster.highest_delivered, expected)
         if self.apply_us is not None:
             start = self.starts
             cluster.at(cluster.now + self.apply_us, lambda: self.apply(expected, start))
@@ -305,6 +307,13 @@ class Member:
         while self._out and self._out[0][0] <= index:
             self._out_bytes -= self._out.popleft()[1]
         self.feed(lambda engine, now: engine.applied(now, index))
+
+    @property
+    def last_delivered(self) -> tuple[int, Era]:
+        """Index and era of the last entry delivered, before this start perhaps."""
+        index = self.delivered[-1].index if self.delivered else self.applied
+        held = self.image.entries.get(index)
+        return index, self.image.base.era if held is None else held.era
 
     @property
     def commands(self) -> list[bytes]:
@@ -502,11 +511,13 @@ class Cluster:
             first = self._agreed_ids.setdefault(entry.proposal, entry.index)
             assert first == entry.index, f"rule 7: {entry.proposal} delivered at {first} and at {entry.index}"
 
-    def delivered_at(self, member: Member, last: Entry) -> None:
-        self.highest_delivered = max(self.highest_delivered, last.index)
+    def ask_what_is_lost(self, member: Member) -> None:
+        """Of every proposal that was taken and not delivered here."""
+        delivered = member.last_delivered
         here = {entry.proposal for entry in member.delivered}
         for proposal, (era, index) in self.taken.items():
-            if proposal not in here and member.running.lost(era, index, (last.index, last.era)):
+            if proposal not in here and proposal not in self._lost and member.running.lost(era, index, delivered):
+                assert proposal not in self._agreed_ids, f"rule 7: {proposal} was delivered and is called lost"
                 self._lost.add(proposal)
 
     def is_lost(self, proposal: ProposalId) -> bool:

@@ -30,8 +30,8 @@ class PeerProgress:
         self.match = 0
         self.next = next_index
         self.mode = mode
-        self.due = True
-        """PROBE: an AppendEntries is to be sent now."""
+        self.due = mode is Mode.PROBE
+        """An AppendEntries is to be sent now, even one without entries."""
         self.in_flight: deque[int] = deque()
         """REPLICATE: the last index of each message with entries that was not answered yet."""
         self.answered = True
@@ -61,6 +61,7 @@ class PeerProgress:
         """The logs are known to meet at ``match``: send ahead from there."""
         self.mode = Mode.REPLICATE
         self.next = self.match + 1
+        self.due = False
         self.in_flight.clear()
 
     def probe(self, next_index: int) -> None:
