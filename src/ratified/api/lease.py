@@ -1,0 +1,52 @@
+"""Lease: Grant, Revoke, KeepAlive, TimeToLive, Leases.
+
+A lease's id is chosen here where the client leaves it open: what is applied must be the same everywhere, so nothing is
+drawn while applying. Keep-alive and time-to-live are questions to the leader, who alone knows when a lease ends.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ratified.api.errors import ApiError
+from ratified.api.service import Service
+from ratified.api.stream import Stream
+from ratified.kv import commands, errors, queries
+from ratified.wire.etcd import rpc_pb2
+
+
+async def grant(service: Service, request: bytes) -> bytes:
+    """A new lease."""
+    chosen = commands.parse(rpc_pb2.LeaseGrantRequest, request).ID != 0
+    while True:
+        try:
+            return await service.propose(commands.lease_grant(request, _draw_id(), service.lease_ttl_min_s))
+        except ApiError as error:
+            if chosen or error.text != errors.LEASE_EXISTS.text:
+                raise
+
+
+def _draw_id() -> int:
+    """A positive int64. Two members may draw at the same time, so there is nothing to count from."""
+    return int.from_bytes(os.urandom(8)) >> 1 or 1
+
+
+async def revoke(service: Service, request: bytes) -> bytes:
+    """End a lease and delete its keys."""
+    return await service.propose(commands.lease_revoke(request))
+
+
+async def keep_alive(service: Service, stream: Stream) -> None:
+    """Renew leases, one after another, as the client asks; a TTL of 0 answers that a lease is gone."""
+    while (request := await stream.receive()) is not None:
+        await stream.send(await service.ask(queries.keep_alive(request)))
+
+
+async def time_to_live(service: Service, request: bytes) -> bytes:
+    """What is left of a lease."""
+    return await service.ask(queries.time_to_live(request))
+
+
+async def leases(service: Service, request: bytes) -> bytes:
+    """All leases."""
+    return await service.query(queries.leases())

@@ -1,0 +1,65 @@
+"""Maintenance: Status, Alarm, HashKV; and our own ``ratified.v1.Node/Report``, which tells people more."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ratified.api.errors import UNIMPLEMENTED, ApiError
+from ratified.api.service import Service
+from ratified.kv import queries
+from ratified.kv.commands import parse
+from ratified.wire.etcd import rpc_pb2
+from ratified.wire.report import NodeReport
+
+ETCD_VERSION = "3.5.0"
+"""The version of etcd whose API this is: what clients that look for one want to see."""
+
+
+async def status(service: Service, request: bytes) -> bytes:
+    """This member's own view; answered without a leader too."""
+    engine = service.host.status().node.groups[0].engine
+    answer = rpc_pb2.StatusResponse(
+        version=ETCD_VERSION,
+        leader=engine.leader or 0,
+        raftIndex=engine.commit,
+        raftTerm=engine.raft_term,
+        raftAppliedIndex=engine.applied,
+    )
+    if not engine.leader:
+        answer.errors.append("etcdserver: no leader")
+    return await service.query(queries.status(), linearizable=False) + answer.SerializeToString()
+
+
+async def alarm(service: Service, request: bytes) -> bytes:
+    """No alarms are kept in this version: there is none to list, and none to raise or clear."""
+    if parse(rpc_pb2.AlarmRequest, request).action != rpc_pb2.AlarmRequest.GET:
+        raise ApiError(UNIMPLEMENTED, "etcdserver: alarms cannot be changed in this version")
+    return rpc_pb2.AlarmResponse().SerializeToString() + service.header()
+
+
+async def hash_kv(service: Service, request: bytes) -> bytes:
+    """A hash of this member's state, to be compared with another member's at the same revision."""
+    return await service.query(queries.hash_kv(request), linearizable=False)
+
+
+async def report(service: Service, request: bytes) -> bytes:
+    """What ``ratified up`` and ``ratified status`` show."""
+    host, status = service.host, service.host.status()
+    group = status.node.groups[0]
+    names = {member.id: member.name for member in host.members()}
+    return msgspec.json.encode(
+        NodeReport(
+            name=host.name,
+            member=f"{host.member:x}",
+            role=group.engine.role,
+            term=group.engine.raft_term,
+            leader=names.get(group.engine.leader or 0, ""),
+            last=group.engine.last,
+            durable=group.engine.durable,
+            commit=group.engine.commit,
+            applied=group.engine.applied,
+            log_bytes=status.node.log_bytes,
+            operations=status.requests.done,
+            words=group.engine.words,
+        )
+    )

@@ -1,0 +1,122 @@
+"""What every handler works with: the host, the request limits, and the header of answers.
+
+An answer of the store is bytes whose header says the revision. Cluster, member and term are added as a second header
+field: protobuf merges the two into one, and nothing needs decoding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from ratified.api.errors import UNAVAILABLE, ApiError, refused, unknown
+from ratified.kv import commands, errors, queries
+from ratified.runtime import Host, OutcomeUnknown, RequestRefused
+from ratified.wire.etcd import rpc_pb2
+
+TERM_AGE_S_MAX = 0.01
+"""How old the term in a header may be; it is for people, and the host's whole status is dear."""
+
+SIZE_AGE_S_MAX = 0.25
+"""How old the store's size may be that a write is measured by: the quota may be overshot by what this lets in."""
+
+
+class Service:
+    """One member's API. ``timeout_s`` is etcd's for a request: 5 s and two election time-outs."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        timeout_s: float,
+        request_bytes_max: int,
+        quota_bytes: int,
+        lease_ttl_min_s: int,
+    ) -> None:
+        self.host = host
+        self.timeout_s = timeout_s
+        self.request_bytes_max = request_bytes_max
+        self.quota_bytes = quota_bytes
+        self.lease_ttl_min_s = lease_ttl_min_s
+        self._clock = asyncio.get_running_loop().time
+        self._size_bytes = 0
+        self._size_until = -1.0
+        self._header = b""
+        self._header_until = -1.0
+
+    async def propose(self, command: bytes) -> bytes:
+        """Replicate a command, if the quota allows; the answer, with its header."""
+        if commands.grows_store(command) and await self._full():
+            raise errors.NO_SPACE.refusal()
+        try:
+            answer = await self.host.propose(command, timeout_s=self.timeout_s)
+        except RequestRefused as error:
+            raise refused(error) from error
+        except OutcomeUnknown as error:
+            raise unknown(error) from error
+        return self.answer(answer)
+
+    async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+        """Read; the answer, with its header."""
+        try:
+            answer = await self.host.query(request, timeout_s=self.timeout_s, linearizable=linearizable)
+        except RequestRefused as error:
+            raise refused(error) from error
+        return self.answer(answer)
+
+    async def ask(self, request: bytes) -> bytes:
+        """Ask the leader; the answer, with its header."""
+        try:
+            answer = await self.host.ask(request, timeout_s=self.timeout_s)
+        except RequestRefused as error:
+            raise refused(error) from error
+        except OutcomeUnknown as error:
+            raise unknown(error) from error
+        return self.answer(answer)
+
+    async def stream(self, request: bytes) -> AsyncGenerator[bytes, None]:
+        """A long answer's messages, each with its header."""
+        chunks = self.host.stream(request, timeout_s=self.timeout_s, linearizable=False)
+        try:
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield self.answer(chunk)
+        except RequestRefused as error:
+            # To a client of etcd this code alone says: open the stream again, and go on from where you were.
+            raise ApiError(UNAVAILABLE, refused(error).text) from error
+
+    def limited(self, request: bytes) -> bytes:
+        """The request, unless it is too large."""
+        if len(request) > self.request_bytes_max:
+            raise errors.REQUEST_TOO_LARGE.refusal()
+        return request
+
+    def answer(self, answer: bytes) -> bytes:
+        """The etcd response in a store's answer, with our header; raises the store's error."""
+        if answer[0]:
+            raise ApiError(answer[1], answer[2:].decode())
+        return answer[1:] + self.header()
+
+    def header(self) -> bytes:
+        """Cluster, member and term as the encoded field 1 of every response."""
+        now = self._clock()
+        if now >= self._header_until:
+            self._header = self._encode_header()
+            self._header_until = now + TERM_AGE_S_MAX
+        return self._header
+
+    async def _full(self) -> bool:
+        now = self._clock()
+        if now >= self._size_until:
+            self._size_until = now + SIZE_AGE_S_MAX
+            answer = await self.query(queries.status(), linearizable=False)
+            self._size_bytes = commands.parse(rpc_pb2.StatusResponse, answer).dbSize
+        return self._size_bytes > self.quota_bytes
+
+    def _encode_header(self) -> bytes:
+        engine = self.host.status().node.groups[0].engine
+        header = rpc_pb2.ResponseHeader(
+            cluster_id=self.host.cluster, member_id=self.host.member, raft_term=engine.raft_term
+        )
+        return rpc_pb2.PutResponse(header=header).SerializeToString()

@@ -1,0 +1,15 @@
+"""A stream of messages both ways, as a handler sees it; each transport brings its own."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Stream(Protocol):
+    """One call's messages, as bytes. ``send`` waits while the client does not take them."""
+
+    async def receive(self) -> bytes | None:
+        """The next message; None: the client sends no more."""
+
+    async def send(self, message: bytes) -> None:
+        """Send a message."""

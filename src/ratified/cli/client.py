@@ -1,0 +1,238 @@
+"""``ratified put``, ``get``, ``del``, ``watch`` and ``status``: the client on the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ratified.cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from ratified.client import Client, Event, KeyValue
+
+ENDPOINTS = typer.Option(
+    "127.0.0.1:2379", "--endpoints", envvar="RATIFIED_ENDPOINTS", help="Members to ask, host:port,host:port,..."
+)
+TIMEOUT_S = typer.Option(10.0, "--timeout", help="Seconds to wait for an answer.", min=0.001)
+AS_JSON = typer.Option(False, "--json", help="Answer in JSON.")
+PREFIX = typer.Option(False, "--prefix", help="All keys that begin with KEY.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(put)
+    app.command()(get)
+    app.command("del")(delete)
+    app.command()(watch)
+    app.command()(status)
+
+
+def put(
+    key: str,
+    value: str,
+    lease: int = typer.Option(0, "--lease", help="Id of the lease that the key ends with."),
+    endpoints: str = ENDPOINTS,
+    timeout: float = TIMEOUT_S,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Write a key.
+
+    \b
+    Example:
+      ratified put greeting hello
+    """
+    with _client(endpoints, timeout) as client:
+        result = client.put(key, value, lease=lease)
+    if as_json:
+        _print_json({"revision": result.revision})
+    else:
+        typer.echo("OK")
+
+
+def get(
+    key: str,
+    prefix: bool = PREFIX,
+    revision: int = typer.Option(0, "--rev", help="Read at this revision. [default: the newest]", show_default=False),
+    limit: int = typer.Option(0, "--limit", help="At most so many keys. 0: all."),
+    serializable: bool = typer.Option(False, "--serializable", help="From one member's own state, perhaps old."),
+    endpoints: str = ENDPOINTS,
+    timeout: float = TIMEOUT_S,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Read a key, or with --prefix many. Exits with 1 where there is none.
+
+    \b
+    Examples:
+      ratified get greeting
+      ratified get --prefix greet --json
+    """
+    with _client(endpoints, timeout) as client:
+        found = client.range(key, prefix=prefix, revision=revision, limit=limit, serializable=serializable)
+    if as_json:
+        _print_json({"revision": found.revision, "count": found.count, "pairs": [_pair(pair) for pair in found.pairs]})
+    else:
+        for pair in found.pairs:
+            typer.echo(f"{_text(pair.key)}\n{_text(pair.value)}")
+    if not found.pairs:
+        raise typer.Exit(1)
+
+
+def delete(
+    key: str,
+    prefix: bool = PREFIX,
+    endpoints: str = ENDPOINTS,
+    timeout: float = TIMEOUT_S,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Delete a key, or with --prefix many; says how many there were.
+
+    \b
+    Example:
+      ratified del greeting
+    """
+    with _client(endpoints, timeout) as client:
+        result = client.delete(key, prefix=prefix)
+    if as_json:
+        _print_json({"revision": result.revision, "deleted": result.deleted})
+    else:
+        typer.echo(result.deleted)
+
+
+def watch(
+    key: str,
+    prefix: bool = PREFIX,
+    revision: int = typer.Option(0, "--rev", help="Begin with this revision. [default: now]", show_default=False),
+    count: int = typer.Option(0, "--count", help="End after so many events. 0: never."),
+    endpoints: str = ENDPOINTS,
+    timeout: float = TIMEOUT_S,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Print every change of a key as it happens, until Ctrl-C; goes on at another member where one fails.
+
+    \b
+    Example:
+      ratified watch --prefix greet --rev 1
+    """
+    with _client(endpoints, timeout) as client, client.watch(key, prefix=prefix, revision=revision) as events:
+        for number, event in enumerate(events, start=1):
+            _print_event(event, as_json=as_json)
+            if number == count:
+                return
+
+
+def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON) -> None:
+    """Show each of the endpoints: member, role, term, leader, indexes. Exits with 1 where one does not answer.
+
+    \b
+    Example:
+      ratified status --endpoints 127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379
+    """
+    from ratified.client import ClientError
+
+    rows: list[dict[str, Any]] = []
+    failed = False
+    with _client(endpoints, timeout) as client:
+        for endpoint in _split(endpoints):
+            try:
+                rows.append({"endpoint": endpoint, **_status(client, endpoint)})
+            except ClientError as error:
+                failed = True
+                rows.append({"endpoint": endpoint, "error": error.text})
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_status(rows)
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _client(endpoints: str, timeout_s: float) -> Iterator[Client]:
+    """A client whose failures are one line."""
+    from ratified.client import Client, ClientError
+    from ratified.client.endpoints import EndpointError
+
+    try:
+        with Client(_split(endpoints), timeout_s=timeout_s) as client:
+            yield client
+    except EndpointError as wrong:
+        raise CommandFailed(f"--endpoints: {wrong}") from wrong
+    except ClientError as failed:
+        raise CommandFailed(f"{failed.text} ({failed.code}, endpoints {endpoints})") from failed
+
+
+def _split(endpoints: str) -> list[str]:
+    return [part.strip() for part in endpoints.split(",") if part.strip()]
+
+
+def _status(client: Client, endpoint: str) -> dict[str, Any]:
+    report, status = client.report(endpoint), client.status(endpoint)
+    return {
+        "name": report.name,
+        "member": report.member,
+        "role": report.role,
+        "term": report.term,
+        "leader": report.leader,
+        "commit": report.commit,
+        "applied": report.applied,
+        "revision": status.revision,
+        "log_bytes": report.log_bytes,
+        "db_bytes": status.db_size_bytes,
+        "version": status.version,
+    }
+
+
+def _print_status(rows: Sequence[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    headings = ("endpoint", "name", "member", "role", "term", "leader", "commit", "applied", "revision", "log_bytes")
+    table = Table()
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["endpoint"], f"[red]{row['error']}[/red]")
+        else:
+            table.add_row(*(str(row[heading]) for heading in headings))
+    Console(width=None if Console().is_terminal else 160).print(table)
+
+
+def _print_event(event: Event, *, as_json: bool) -> None:
+    if as_json:
+        _print_json({"type": event.kind, "revision": event.revision, **_pair(event.pair)})
+    else:
+        value = f"\n{_text(event.pair.value)}" if event.kind == "put" else ""
+        typer.echo(f"{event.kind.upper()}\n{_text(event.pair.key)}{value}")
+
+
+def _pair(pair: KeyValue) -> dict[str, Any]:
+    return {
+        **_json_text("key", pair.key),
+        **_json_text("value", pair.value),
+        "create_revision": pair.create_revision,
+        "mod_revision": pair.mod_revision,
+        "version": pair.version,
+        "lease": pair.lease,
+    }
+
+
+def _json_text(name: str, data: bytes) -> dict[str, str]:
+    """Text as text; other bytes in base64, under another name."""
+    try:
+        return {name: data.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(data).decode()}
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")
+
+
+def _print_json(content: object) -> None:
+    typer.echo(json.dumps(content))

@@ -1,0 +1,279 @@
+"""Leader kills under load: real processes, concurrent clients, SIGKILL, and what must hold afterwards.
+
+For ``ratified demo`` and the fault tests. While clients write and read, the leader is killed and started again; then
+
+- every acknowledged write is in the history of revisions, as each node tells it;
+- the clients' history is linearizable, key by key (``check.linearizability``);
+- it is measured how long no write went through after each kill.
+
+Clients and killer draw from one seed. The moments at which things happen are the machine's, so a run cannot be
+repeated; its verdict can be trusted all the same, since it is taken from what clients saw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from ratified.check.linearizability import Linearizable, NotLinearizable, Operation, linearize
+from ratified.check.register import Call, Delete, Get, Held, Put, Register, Result, Swap
+from ratified.cli.local import LocalCluster, LocalNode
+from ratified.client import AsyncClient, ClientError, Do, KeyValue, OutcomeUnknown, compare_version
+
+KEYS = 48
+PREFIX = "kills/"
+CALM_S = (0.2, 1.0)
+"""How long to let the clients run between a restart and the next kill: at least, at most."""
+DOWN_S = (0.0, 0.5)
+"""How long a killed node stays down."""
+LEADER_TIMEOUT_S = 30.0
+READ_BACK_TIMEOUT_S = 60.0
+REPORT_TIMEOUT_S = 1.0
+
+Say: TypeAlias = Callable[[str], None]
+
+
+class LostWrites(Exception):
+    """Acknowledged writes are missing: says which."""
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """One kill: whom, when after the start, and how long no write was acknowledged around it (seconds)."""
+
+    node: str
+    at_s: float
+    without_write_s: float
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run showed. ``verdict`` is of the history check."""
+
+    seed: int
+    seconds: float
+    kills: tuple[Kill, ...]
+    acknowledged_writes: int
+    reads: int
+    unknown: int
+    keys: int
+    lost: tuple[str, ...]
+    verdict: str
+
+    @property
+    def correct(self) -> bool:
+        """Nothing lost, and linearizable."""
+        return not self.lost and self.verdict == "linearizable"
+
+
+class Written(msgspec.Struct, frozen=True):
+    """An acknowledged write: what it left under its key (None: a deletion)."""
+
+    revision: int
+    key: str
+    value: bytes | None
+
+
+class History:
+    """What the clients saw."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, list[Operation[Call, Result]]] = {}
+        self.written: list[Written] = []
+        self.acknowledged_at_s: list[float] = []
+        self.reads = 0
+        self.unknown = 0
+        self._position = 0
+
+    def position(self) -> int:
+        """The next position in the one order of what happened."""
+        self._position += 1
+        return self._position
+
+    def returned(self, client: int, key: str, call: Call, invoked: int, result: Result) -> None:
+        """An operation was answered."""
+        operation = Operation[Call, Result](client, call, invoked, self.position(), result)
+        self.by_key.setdefault(key, []).append(operation)
+
+    def open(self, client: int, key: str, call: Call, invoked: int) -> None:
+        """Nobody knows whether this happened."""
+        self.unknown += 1
+        self.by_key.setdefault(key, []).append(Operation[Call, Result](client, call, invoked, None, None))
+
+    def acknowledged(self, written: Written) -> None:
+        """A write that changed something was acknowledged, now."""
+        self.written.append(written)
+        self.acknowledged_at_s.append(asyncio.get_running_loop().time())
+
+    def verdict(self) -> str:
+        """``linearizable``, or the first key that is not."""
+        for key in sorted(self.by_key):
+            found = linearize(self.by_key[key], Register())
+            if isinstance(found, NotLinearizable):
+                return f"NOT linearizable: {key}: {self.by_key[key][found.stuck]} fits nowhere"
+            if not isinstance(found, Linearizable):
+                return f"undecided: {key}: gave up after {found.steps} steps"
+        return "linearizable"
+
+    def longest_gap_s(self, first_s: float, last_s: float) -> float:
+        """The longest time without an acknowledged write that touches this interval."""
+        moments = [first_s, *(at for at in self.acknowledged_at_s if first_s <= at <= last_s), last_s]
+        return max(then - before for before, then in itertools.pairwise(moments))
+
+
+async def kill_leaders(
+    cluster: LocalCluster, *, seed: int, kills: int, clients: int, say: Say = lambda line: None
+) -> Outcome:
+    """Run the load, kill ``kills`` leaders, and check. The cluster runs before and afterwards."""
+    loop = asyncio.get_running_loop()
+    history, stop, began_s = History(), asyncio.Event(), loop.time()
+    load = [asyncio.ensure_future(_client(cluster.endpoints, seed, number, history, stop)) for number in range(clients)]
+    say(f"{clients} clients write and read {KEYS} keys on {len(cluster.nodes)} nodes (seed {seed})")
+    try:
+        moments = await _kill_again_and_again(cluster, random.Random(f"killer {seed}"), kills, history, say)
+    finally:
+        stop.set()
+        await asyncio.gather(*load)
+    moments.append(("", loop.time()))
+    done = tuple(
+        Kill(name, at_s - began_s, history.longest_gap_s(at_s, next_s))
+        for (name, at_s), (_, next_s) in itertools.pairwise(moments)
+    )
+    say(f"{len(history.written)} writes were acknowledged; reading the history of revisions from every node")
+    lost = await _missing(cluster, history)
+    say("checking the clients' history")
+    return Outcome(
+        seed=seed,
+        seconds=loop.time() - began_s,
+        kills=done,
+        acknowledged_writes=len(history.written),
+        reads=history.reads,
+        unknown=history.unknown,
+        keys=len(history.by_key),
+        lost=lost,
+        verdict=history.verdict(),
+    )
+
+
+async def _kill_again_and_again(
+    cluster: LocalCluster, draw: random.Random, kills: int, history: History, say: Say
+) -> list[tuple[str, float]]:
+    """Whom, and when by the loop's clock."""
+    loop = asyncio.get_running_loop()
+    moments: list[tuple[str, float]] = []
+    for number in range(1, kills + 1):
+        await asyncio.sleep(draw.uniform(*CALM_S))
+        leader = await find_leader(cluster)
+        moments.append((leader.name, loop.time()))
+        leader.kill()
+        say(f"kill {number} of {kills}: SIGKILL to the leader, {leader.name}")
+        await asyncio.sleep(draw.uniform(*DOWN_S))
+        leader.start()
+        await asyncio.to_thread(leader.wait_ready)
+        gap_s = history.longest_gap_s(moments[-1][1], loop.time())
+        say(f"  {leader.name} is back; no write went through for {gap_s:.2f} s")
+    return moments
+
+
+async def find_leader(cluster: LocalCluster, timeout_s: float = LEADER_TIMEOUT_S) -> LocalNode:
+    """The node that a majority holds for the leader. Raises ``TimeoutError``."""
+    async with asyncio.timeout(timeout_s), AsyncClient(cluster.endpoints, timeout_s=REPORT_TIMEOUT_S) as client:
+        while True:
+            votes: dict[tuple[int, str], int] = {}
+            for node in cluster.nodes:
+                try:
+                    report = await client.report(node.endpoint)
+                except ClientError:
+                    continue
+                if report.leader:
+                    votes[report.term, report.leader] = votes.get((report.term, report.leader), 0) + 1
+            for (_, name), count in votes.items():
+                if 2 * count > len(cluster.nodes):
+                    return next(node for node in cluster.nodes if node.name == name)
+            await asyncio.sleep(0.02)
+
+
+async def _client(endpoints: list[str], seed: int, number: int, history: History, stop: asyncio.Event) -> None:
+    """One client: an operation at a time, until ``stop``."""
+    draw = random.Random(f"client {seed} {number}")
+    first = number % len(endpoints)
+    async with AsyncClient([*endpoints[first:], *endpoints[:first]]) as client:
+        count = 0
+        while not stop.is_set():
+            count += 1
+            key = f"{PREFIX}{draw.randrange(KEYS):03}"
+            call = _draw_call(draw, f"{number}.{count}".encode())
+            invoked = history.position()
+            try:
+                await _carry_out(client, number, key, call, invoked, history)
+            except OutcomeUnknown:
+                history.open(number, key, call, invoked)
+            except ClientError:
+                # Refused or not reached: it has not happened, and does not belong into the history.
+                await asyncio.sleep(0.01)
+
+
+def _draw_call(draw: random.Random, value: bytes) -> Call:
+    kind = draw.random()
+    if kind < 0.6:
+        return Put(value)
+    if kind < 0.9:
+        return Get()
+    if kind < 0.95:
+        return Swap(draw.randrange(4), value)
+    return Delete()
+
+
+async def _carry_out(client: AsyncClient, number: int, key: str, call: Call, invoked: int, history: History) -> None:
+    match call:
+        case Put(value):
+            put = await client.put(key, value, previous=True)
+            history.returned(number, key, call, invoked, _held(put.previous))
+            history.acknowledged(Written(put.revision, key, value))
+        case Get():
+            history.returned(number, key, call, invoked, _held(await client.get(key)))
+            history.reads += 1
+        case Swap(version, value):
+            txn = await client.txn([compare_version(key, "==", version)], [Do.put(key, value)])
+            history.returned(number, key, call, invoked, txn.succeeded)
+            if txn.succeeded:
+                history.acknowledged(Written(txn.revision, key, value))
+        case Delete():
+            gone = await client.delete(key, previous=True)
+            history.returned(number, key, call, invoked, _held(gone.previous[0] if gone.previous else None))
+            if gone.deleted:
+                history.acknowledged(Written(gone.revision, key, None))
+
+
+def _held(pair: KeyValue | None) -> Held:
+    return None if pair is None else (pair.value, pair.version)
+
+
+async def _missing(cluster: LocalCluster, history: History) -> tuple[str, ...]:
+    """The acknowledged writes that some node's history of revisions does not hold."""
+    missing: list[str] = []
+    for node in cluster.nodes:
+        told = await _read_back(node)
+        missing.extend(
+            f"{node.name}: revision {written.revision} should have set {written.key} to {written.value!r},"
+            f" but there is {told.get(written.revision)}"
+            for written in history.written
+            if told.get(written.revision) != (written.key, written.value)
+        )
+    return tuple(missing)
+
+
+async def _read_back(node: LocalNode) -> dict[int, tuple[str, bytes | None]]:
+    """Every change of our keys by its revision, as this node's watch tells it from the beginning."""
+    told: dict[int, tuple[str, bytes | None]] = {}
+    async with asyncio.timeout(READ_BACK_TIMEOUT_S), AsyncClient([node.endpoint]) as client:
+        everything = await client.range(PREFIX, prefix=True)
+        last = max((pair.mod_revision for pair in everything.pairs), default=0)
+        async with client.watch(PREFIX, prefix=True, revision=1) as events:
+            while last and last not in told:
+                event = await anext(events)
+                told[event.revision] = (event.pair.key.decode(), None if event.kind == "delete" else event.pair.value)
+    return told

@@ -1,0 +1,76 @@
+"""The command's entry: all subcommands, and one line for whatever goes wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from ratified.cli import client, demo, serve, up
+from ratified.cli.failure import CommandFailed
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def make_app() -> typer.Typer:
+    """The command with its subcommands."""
+    app = typer.Typer(
+        name="ratified",
+        help="A replicated, strongly consistent key-value store that speaks etcd's API; and its simulator.",
+        epilog="Try: ratified up",
+        rich_markup_mode=None,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback(invoke_without_command=True)
+    def start(
+        context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version and exit.")
+    ) -> None:
+        if version:
+            from importlib.metadata import version as installed
+
+            typer.echo(f"ratified {installed('ratified')}")
+        elif context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    for command in (up, serve, demo, client):
+        command.register(app)
+    for name in ("sim", "lab"):
+        if importlib.util.find_spec(f"ratified.cli.{name}"):
+            importlib.import_module(f"ratified.cli.{name}").register(app)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command and exit."""
+    # gRPC's own log writes to standard error what the commands say better in one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command; the exit status."""
+    try:
+        status = typer.main.get_command(make_app()).main(arguments, prog_name="ratified", standalone_mode=False)
+    except CommandFailed as failed:
+        return _failed(str(failed), EXIT_FAILED)
+    except typer.TyperException as wrong:
+        return _failed(wrong.format_message(), EXIT_USAGE)
+    except (typer.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has gone, as `ratified get ... | head -1` does; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return status if isinstance(status, int) else 0
+
+
+def _failed(text: str, status: int) -> int:
+    print(f"ratified: error: {' '.join(text.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,88 @@
+"""``ratified serve``: one member, in the foreground."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ratified.cli.failure import CommandFailed
+from ratified.server.config import BY_NAME, ConfigError, load
+
+
+def _flag(name: str) -> Any:
+    option = BY_NAME[name]
+    default = f" [default: {option.default}]" if option.default else ""
+    return typer.Option(None, f"--{name}", help=option.help + default, show_default=False)
+
+
+CONFIG_FILE = typer.Option(
+    None, "--config-file", help="TOML file with options by their flag names.", envvar="RATIFIED_CONFIG_FILE"
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(serve)
+
+
+def serve(
+    name: str | None = _flag("name"),
+    data_dir: str | None = _flag("data-dir"),
+    listen_client_urls: str | None = _flag("listen-client-urls"),
+    advertise_client_urls: str | None = _flag("advertise-client-urls"),
+    listen_peer_urls: str | None = _flag("listen-peer-urls"),
+    initial_advertise_peer_urls: str | None = _flag("initial-advertise-peer-urls"),
+    initial_cluster: str | None = _flag("initial-cluster"),
+    initial_cluster_state: str | None = _flag("initial-cluster-state"),
+    initial_cluster_token: str | None = _flag("initial-cluster-token"),
+    snapshot_count: str | None = _flag("snapshot-count"),
+    heartbeat_interval: str | None = _flag("heartbeat-interval"),
+    election_timeout: str | None = _flag("election-timeout"),
+    max_request_bytes: str | None = _flag("max-request-bytes"),
+    quota_backend_bytes: str | None = _flag("quota-backend-bytes"),
+    log_level: str | None = _flag("log-level"),
+    config_file: Path | None = CONFIG_FILE,
+) -> None:
+    """Run one member of a cluster in the foreground, with etcd's flags.
+
+    Without flags it is a cluster of one, on ports 2379 and 2380, in ./default.ratified. Every option is also a
+    variable (--data-dir is RATIFIED_DATA_DIR) and a line of the TOML file (data-dir = "..."); a flag counts before
+    a variable, a variable before the file. SIGTERM and Ctrl-C stop it cleanly.
+
+    \b
+    Examples:
+      ratified serve
+      ratified serve --name a --data-dir /var/lib/ratified \\
+          --listen-client-urls http://10.0.0.1:2379 --listen-peer-urls http://10.0.0.1:2380 \\
+          --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380
+    """
+    given = {
+        "name": name,
+        "data-dir": data_dir,
+        "listen-client-urls": listen_client_urls,
+        "advertise-client-urls": advertise_client_urls,
+        "listen-peer-urls": listen_peer_urls,
+        "initial-advertise-peer-urls": initial_advertise_peer_urls,
+        "initial-cluster": initial_cluster,
+        "initial-cluster-state": initial_cluster_state,
+        "initial-cluster-token": initial_cluster_token,
+        "snapshot-count": snapshot_count,
+        "heartbeat-interval": heartbeat_interval,
+        "election-timeout": election_timeout,
+        "max-request-bytes": max_request_bytes,
+        "quota-backend-bytes": quota_backend_bytes,
+        "log-level": log_level,
+    }
+    try:
+        config = load({flag: text for flag, text in given.items() if text is not None}, os.environ, config_file)
+    except ConfigError as wrong:
+        raise CommandFailed(str(wrong)) from wrong
+    from ratified.server.process import ServeFailed, run
+
+    try:
+        run(config)
+    except ServeFailed as failed:
+        raise CommandFailed(str(failed)) from failed

@@ -1,0 +1,153 @@
+"""The life of a server process: start, one line when it serves, a clean stop on SIGTERM or SIGINT.
+
+Order of a start: the data directory and the peers' listener (``Host.start``), the clients' listener, then a first
+linearizable read. When that is answered there is a leader and this member follows it, and the line
+``ready to serve client requests`` is logged; requests that came before it have waited for the same.
+Order of a stop: the clients' listener takes no more calls and answers those that are open, then the host ends its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+from ratified.api.errors import ApiError
+from ratified.api.methods import METHODS
+from ratified.api.service import Service
+from ratified.kv import queries
+from ratified.kv.commands import lease_ttl_min_s
+from ratified.kv.store import KvStore
+from ratified.runtime import Host, HostConfig, HostFailed, StartRefused
+from ratified.server.config import ServerConfig
+from ratified.server.grpc import GrpcListener, ListenError
+
+log = logging.getLogger("ratified.server")
+
+READY = "ready to serve client requests"
+REQUEST_TIMEOUT_S = 5.0
+"""etcd's, to which two election time-outs are added."""
+STOP_GRACE_S = 0.5
+
+
+class ServeFailed(Exception):
+    """The process could not start, or had to stop; one line that says what, where, and what to do."""
+
+
+def run(config: ServerConfig) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ``ServeFailed``."""
+    _log_to_stderr(config.log_level)
+    for warning in config.warnings:
+        log.warning("%s", warning)
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        runner.run(_serve(config))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where there is uvloop: on Linux the package requires it."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level={"warn": logging.WARNING}.get(level) or logging.getLevelNamesMapping()[level.upper()],
+        format="%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+        force=True,
+    )
+
+
+async def _serve(config: ServerConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    host = await _start_host(config)
+    try:
+        await _serve_on(host, config, stop)
+    except ListenError as error:
+        raise ServeFailed(str(error)) from error
+    except HostFailed as error:
+        raise ServeFailed(f"the server had to stop: {error}") from error
+    finally:
+        await host.close()
+    log.info("stopped cleanly")
+
+
+async def _start_host(config: ServerConfig) -> Host:
+    _check_cluster_state(config)
+    try:
+        return await Host.start(
+            HostConfig(
+                data_dir=config.data_dir,
+                name=config.name,
+                cluster={name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()},
+                token=config.initial_cluster_token,
+                listen=[str(url) for url in config.listen_peer_urls],
+                client_urls=[str(url) for url in config.advertise_client_urls],
+                heartbeat_us=config.heartbeat_interval_ms * 1000,
+                election_timeout_us=config.election_timeout_ms * 1000,
+            ),
+            lambda group, space: KvStore(space),
+        )
+    except StartRefused as error:
+        raise ServeFailed(str(error)) from error
+
+
+def _check_cluster_state(config: ServerConfig) -> None:
+    """A member of an existing cluster has a data directory; a fresh one would forget what the member has promised."""
+    if config.initial_cluster_state == "existing" and not (config.data_dir.is_dir() and any(config.data_dir.iterdir())):
+        raise ServeFailed(
+            f"--initial-cluster-state is 'existing', but {config.data_dir} holds no member's data: check --data-dir"
+            " (adding a member to a running cluster is not available in this version)"
+        )
+
+
+async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> None:
+    service = Service(
+        host,
+        timeout_s=REQUEST_TIMEOUT_S + 2 * config.election_timeout_ms / 1000,
+        request_bytes_max=config.max_request_bytes,
+        quota_bytes=config.quota_backend_bytes,
+        lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
+    )
+    listener = GrpcListener(METHODS, service)
+    for url in config.listen_client_urls:
+        listener.listen(url)
+    await listener.start()
+    announcing = asyncio.ensure_future(_announce(service, config))
+    stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(host.ended())
+    try:
+        await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            ended.result()
+        log.info("stopping")
+    finally:
+        for task in (announcing, stopped, ended):
+            task.cancel()
+        await listener.stop(STOP_GRACE_S)
+
+
+async def _announce(service: Service, config: ServerConfig) -> None:
+    """Log the line once a linearizable read is answered."""
+    while True:
+        try:
+            await service.query(queries.status())
+            break
+        except ApiError as error:
+            log.warning("%s; waiting for a leader and a majority", error)
+    log.info(
+        "%s on %s as member %x (%s) of cluster %x",
+        READY,
+        ",".join(map(str, config.listen_client_urls)),
+        service.host.member,
+        config.name,
+        service.host.cluster,
+    )
