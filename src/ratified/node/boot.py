@@ -17,6 +17,7 @@ from ratified.node.admission import Requests
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.peers import Peers
+from ratified.node.ports import Notice
 from ratified.node.proposals import Names
 from ratified.node.replica import Replica
 from ratified.storage.files import Files
@@ -59,7 +60,18 @@ def build(now: int, recovered: Recovered, config: NodeConfig, environment: Envir
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
         replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, names)
-    return Node(config, incarnation, replicas, planner, environment, peers, requests)
+    return Node(config, incarnation, replicas, planner, environment, peers, requests, _notices(recovered))
+
+
+def _notices(recovered: Recovered) -> list[Notice]:
+    cut = recovered.cut
+    if cut is None:
+        return []
+    return [
+        Notice(
+            f"a torn batch at byte {cut.offset} of log file {cut.file} was cut: nobody was told that it is durable"
+        )
+    ]
 
 
 def _replica(

@@ -25,7 +25,7 @@ class Duties:
         self._first: int | None = None
         """The sequence of the era's first duty until it is applied."""
         self._pending: list[Proposal] = []
-        self.deadline: int | None = None
+        self._next_at: int | None = None
 
     def leader_changed(self, now: int, lead: Lead) -> None:
         """Begin, or end."""
@@ -35,7 +35,7 @@ class Duties:
         self._era = era
         self._first = None
         self._pending = []
-        self.deadline = None
+        self._next_at = None
         self._store.lead(now, era)
         if era is not None:
             self._collect(now)
@@ -58,8 +58,14 @@ class Duties:
 
     def on_time(self, now: int) -> None:
         """The store's deadline may have come."""
-        if self._era is not None and self._first is None and self.deadline is not None and self.deadline <= now:
+        deadline = self.deadline
+        if deadline is not None and deadline <= now:
             self._collect(now)
+
+    @property
+    def deadline(self) -> int | None:
+        """When the store wants to be asked for duties; never while the era's first one is not applied."""
+        return self._next_at if self._first is None else None
 
     @property
     def waiting(self) -> bool:
@@ -75,5 +81,5 @@ class Duties:
         del self._pending[:count]
 
     def _collect(self, now: int) -> None:
-        commands, self.deadline = self._store.duties(now)
+        commands, self._next_at = self._store.duties(now)
         self._pending.extend(Proposal(self._names.next(), command) for command in commands)

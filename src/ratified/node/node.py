@@ -57,6 +57,7 @@ class Node:
         environment: Environment,
         peers: Peers,
         requests: Requests,
+        notices: Sequence[Notice],
     ) -> None:
         self.config = config
         self.incarnation = incarnation
@@ -74,7 +75,7 @@ class Node:
         """Frames that wait, by connection."""
         self._overflowed: dict[int, None] = {}
         self._touched: dict[int, Replica] = {}
-        self._notices: list[Notice] = []
+        self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
         self._closing = False
 

@@ -140,9 +140,7 @@ class Reads:
         """Barriers of our own, by their first token."""
         self._confirmed: list[tuple[int, ReadBarrier]] = []
         self._asked: dict[int, OpenRead] = {}
-        """Questions carried to the leader, by token."""
-        self._stranded: list[OpenRead] = []
-        """Questions for which there is no leader at present."""
+        """Questions of our own that were carried to the leader, or wait to be asked again; by token."""
         self._askings: list[Asking] = []
 
     # ---- inputs
@@ -210,7 +208,7 @@ class Reads:
             case RemoteBarrier():
                 self._answer(waiting.session, BarrierAnswer(waiting.token, index))
             case Asking() if index is None:
-                self._give_back(waiting)
+                self._give_back(now, waiting)
             case Asking():
                 waiting.index = index
                 self._askings.append(waiting)
@@ -237,15 +235,16 @@ class Reads:
     @property
     def busy(self) -> bool:
         """Is there anything that ``flush`` would look at?"""
-        return bool(self._new_reads or self._new_questions or self._unanswered or self._asked or self._stranded)
+        return bool(self._new_reads or self._new_questions or self._unanswered or self._asked)
 
     def flush(self, now: int) -> None:
         """Ask for everything that arrived in this turn, and again for what is due."""
         if self._new_reads:
             barrier, self._new_reads = ReadBarrier(self._new_reads), []
             self._ask_barrier(now, barrier)
-        if self._new_questions or self._stranded:
-            self._ask_questions(now)
+        if self._new_questions:
+            questions, self._new_questions = self._new_questions, []
+            self._ask_questions(now, questions)
         if self._unanswered:
             self._retry_barriers(now)
         if self._asked:
@@ -261,18 +260,15 @@ class Reads:
     def refuse_all(self, why: Why) -> None:
         """The replica stops."""
         barriers = [*self._unanswered.values(), *(barrier for _, barrier in self._confirmed)]
-        questions = [question for asking in self._all_askings() for question in asking.questions]
+        askings = [*self._askings, *(waiting for waiting in self._fed.values() if isinstance(waiting, Asking))]
         for waiting in chain(
             self._new_reads,
             self._new_questions,
             (read for barrier in barriers for read in barrier.reads),
-            questions,
+            (question for asking in askings for question in asking.questions),
             self._asked.values(),
-            self._stranded,
         ):
-            if isinstance(waiting, RemoteQuestion):
-                self._answer(waiting.session, QuestionAnswer(waiting.token, None))
-            elif not waiting.ended:
+            if isinstance(waiting, OpenRead) and not waiting.ended:
                 waiting.refuse(why)
 
     # ---- barriers
@@ -354,21 +350,16 @@ class Reads:
 
     # ---- questions
 
-    def _ask_questions(self, now: int) -> None:
+    def _ask_questions(self, now: int, questions: list[OpenRead | RemoteQuestion]) -> None:
         """Under one barrier where this node leads; else one by one to the leader."""
-        questions = [*self._stranded, *self._new_questions]
-        self._stranded = []
-        self._new_questions = []
-        questions = [question for question in questions if isinstance(question, RemoteQuestion) or not question.ended]
         era = self._engine.leading
         if era is not None:
-            if questions:
-                self._feed(now, Asking(era, now, questions))
+            self._feed(now, Asking(era, now, questions))
             return
         for question in questions:
             if isinstance(question, RemoteQuestion):
                 self._answer(question.session, QuestionAnswer(question.token, None))
-            else:
+            elif not question.ended:
                 self._carry(now, question)
 
     def _carry(self, now: int, question: OpenRead) -> None:
@@ -380,16 +371,11 @@ class Reads:
 
     def _retry_questions(self, now: int) -> None:
         due = [token for token, question in self._asked.items() if _is_due(question, now)]
-        for token in due:
-            question = self._asked.pop(token)
-            if question.ended:
-                continue
-            if self._engine.leading is not None:
-                self._stranded.append(question)
-            else:
-                self._carry(now, question)
-        if self._stranded:
-            self._ask_questions(now)
+        questions: list[OpenRead | RemoteQuestion] = [
+            question for question in map(self._asked.pop, due) if not question.ended
+        ]
+        if questions:
+            self._ask_questions(now, questions)
 
     def _serve_questions(self, now: int) -> None:
         applied = self._store.applied
@@ -398,7 +384,7 @@ class Reads:
         waiting: list[Asking] = []
         for asking in self._askings:
             if asking.era != leading:
-                self._give_back(asking)
+                self._give_back(now, asking)
             elif asking.era == open_in and asking.index is not None and asking.index <= applied:
                 for question in asking.questions:
                     self._answer_question(asking.fed_at, question)
@@ -420,16 +406,15 @@ class Reads:
         else:
             question.answer(reply)
 
-    def _give_back(self, asking: Asking) -> None:
-        """This node does not lead any more: others ask the next leader themselves, our own wait for it."""
+    def _give_back(self, now: int, asking: Asking) -> None:
+        """Not confirmed: others ask again themselves; our own wait, not at all if this node leads no longer."""
+        retry_at = now if self._engine.leading != asking.era else now + self._retry_us
         for question in asking.questions:
             if isinstance(question, RemoteQuestion):
                 self._answer(question.session, QuestionAnswer(question.token, None))
-            else:
-                self._stranded.append(question)
-
-    def _all_askings(self) -> list[Asking]:
-        return [*self._askings, *(waiting for waiting in self._fed.values() if isinstance(waiting, Asking))]
+            elif not question.ended:
+                question.retry_at = retry_at
+                self._asked[self._next_token()] = question
 
     def _next_token(self) -> int:
         self._last_token += 1

@@ -259,6 +259,7 @@ class Replica:
             f"{type(cause).__name__}: {cause}"
         )
         self._held.clear()
+        self.again = False
         self.close(Why.GROUP_STOPPED)
         return Notice(self.stopped, self.group)
 

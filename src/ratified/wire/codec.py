@@ -43,7 +43,7 @@ class PeerCodec:
     def __init__(self, engine_message: Any, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         """``engine_message`` is the union of the engine's messages, from its row of the table."""
         message = Union[engine_message, ReplicaMessage]  # noqa: UP007 - built from values, not annotations
-        batch = msgspec.defstruct(
+        batch: Any = msgspec.defstruct(
             "Batch", [("messages", list[tuple[U64, message]])], tag=4, array_like=True, frozen=True
         )
         self._batch = batch
