@@ -1,0 +1,59 @@
+"""``ratified lab raft``: the digest, the dump, the end state, and one clear error for what makes no case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from ratified.cli.main import run
+
+A = "a2299ff06a2ed5ced5842d100bb7867b3ae50f6e7d7da93f835385565f1ed9e9"
+F = "fcc70ecabe37509133bb27155f5bd7d74981c3f98e79719e2b47077acca6a31f"
+
+
+def test_a_case_prints_its_digest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "raft", "--case", "a"]) == 0
+    assert capsys.readouterr().out == f"{A}\n"
+
+
+def test_parameters_make_a_case(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1"
+    assert run(["lab", "raft", *words.split(" ")]) == 0
+    assert capsys.readouterr().out == f"{F}\n"
+
+
+def test_the_dump_has_the_printed_digest_and_json_the_end_state(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "dump"
+    assert run(["lab", "raft", "--case", "A", "--json", "--dump", str(file)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == said["sha256"] == A
+    assert said["leader"] == 1
+    assert [node["commit"] for node in said["nodes"]] == [5, 5, 5]
+
+
+def test_without_a_protocol_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab"]) == 0
+    assert "raft" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--case Z", "there is no case 'Z'; the cases are A, B, C, D, E, F"),
+        ("--nodes 3 --partition 0,7", "there is no node 7"),
+        ("--case E --nodes 2", "give --partition too"),
+        ("--nodes 0", "--nodes"),
+        ("--seed -1", "--seed"),
+        ("--dump /nowhere/at/all", "cannot write the dump to /nowhere/at/all"),
+    ],
+)
+def test_what_makes_no_case_is_one_clear_error(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "raft", *words.split()]) != 0
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
