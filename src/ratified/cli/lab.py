@@ -23,13 +23,8 @@ DUMP = typer.Option(None, "--dump", help="Write the canonical dump to this file.
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    lab = typer.Typer(
-        name="lab",
-        help="Run the textbook cases whose end states are known.",
-        rich_markup_mode=None,
-        no_args_is_help=True,
-    )
-    lab.callback()(_protocols)
+    lab = typer.Typer(name="lab", rich_markup_mode=None)
+    lab.callback(invoke_without_command=True)(_start)
     lab.command()(raft)
     app.add_typer(lab)
 
