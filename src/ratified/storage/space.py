@@ -70,3 +70,6 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Close the environment."""
+
+    def abandon(self) -> None:
+        """Leave it as a process that dies would."""

@@ -1,0 +1,305 @@
+"""The LMDB environment of one node and its spaces.
+
+1. A commit does not sync: the log is the truth. What a dead machine may have torn is not used (``storage.guard``), and
+   a clean close syncs.
+2. Every key begins with its space, u32 big-endian. All spaces are written in one transaction. Everything happens on
+   one thread.
+3. Readers share one snapshot of the last commit; a view keeps its snapshot until it is closed, and nothing that it
+   can see is overwritten meanwhile.
+4. A table is made by the first write to it. Its handle is lost with the transaction, or the savepoint, that made it.
+5. No writemap: a stray write of the process must never reach the store, and savepoints need it off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import lmdb
+
+from ratified.storage.space import KEY_BYTES_MAX, check_key
+
+MAP_BYTES = 1 << 40
+READERS_MAX = 4096
+TABLES_MAX = 64
+DATA_FILE = "data.mdb"
+_SPACE_BYTES = 4
+_BOUND_BYTES_MAX = KEY_BYTES_MAX + _SPACE_BYTES
+
+_Transaction: TypeAlias = "lmdb.Transaction[bytes]"
+_Cursor: TypeAlias = "lmdb.Cursor[bytes]"
+_Tables: TypeAlias = "dict[str, lmdb._Database]"
+
+
+def _nothing() -> None:
+    """What follows a clean close where nobody wants to know of it."""
+
+
+class _Level(NamedTuple):
+    """An open transaction or savepoint, and the tables that it made."""
+
+    transaction: _Transaction
+    made: list[str]
+
+
+class _Snapshot:
+    """A read transaction that several readers share, and the tables that it can see."""
+
+    def __init__(self, transaction: _Transaction, tables: _Tables) -> None:
+        self.transaction = transaction
+        self.tables = tables
+        self._readers = 1
+
+    def share(self) -> _Snapshot:
+        """One reader more, who will ``release`` it."""
+        self._readers += 1
+        return self
+
+    def release(self) -> None:
+        """One reader less; the last one ends it."""
+        self._readers -= 1
+        if not self._readers:
+            self.transaction.abort()
+
+
+class LmdbEnvironment:
+    """All spaces of one node, in one LMDB file in the directory ``path``, which must exist.
+
+    ``map_bytes`` is address space, not disk: the file grows as it is used. ``closed`` is called when a clean close
+    has synced and closed everything.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        map_bytes: int = MAP_BYTES,
+        readers_max: int = READERS_MAX,
+        closed: Callable[[], None] = _nothing,
+    ) -> None:
+        self._closed = closed
+        self._environment = lmdb.open(
+            str(path),
+            map_size=map_bytes,
+            max_dbs=TABLES_MAX,
+            max_readers=readers_max,
+            sync=False,
+            metasync=False,
+            writemap=False,
+            mode=0o600,
+        )
+        with self._environment.begin() as transaction:
+            names = list(transaction.cursor().iternext(keys=True, values=False))
+        self._tables: _Tables = {name.decode(): self._environment.open_db(name, create=False) for name in names}
+        self._levels: list[_Level] = []
+        """The open transaction and the savepoints in it, innermost last."""
+        self._committed: _Snapshot | None = None
+
+    def space(self, number: int) -> LmdbSpace:
+        """The rows of this space (u32)."""
+        return LmdbSpace(self, number)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One write transaction over all spaces: committed where the block ends, undone where it raises."""
+        if self._levels:
+            raise RuntimeError("a transaction is open already")
+        with self._level(None):
+            yield
+        if self._committed is not None:
+            self._committed.release()
+            self._committed = None
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: undoes what the block wrote, and only that, where it raises."""
+        parent = self.writing()
+        made = self._levels[-1].made
+        with self._level(parent) as made_inside:
+            yield
+        made += made_inside
+
+    def close(self) -> None:
+        """Sync and close; raises ``RuntimeError`` while a transaction is open."""
+        if self._levels:
+            raise RuntimeError("the environment is closed while its transaction is open")
+        self._environment.sync(True)
+        self._environment.close()
+        self._closed()
+
+    def abandon(self) -> None:
+        """Close as a process that dies would: nothing is synced, and ``closed`` is not called."""
+        self._environment.close()
+
+    @contextmanager
+    def _level(self, parent: _Transaction | None) -> Iterator[list[str]]:
+        level = _Level(self._environment.begin(write=True, parent=parent), [])
+        self._levels.append(level)
+        try:
+            yield level.made
+            level.transaction.commit()
+        except BaseException:
+            level.transaction.abort()
+            for name in level.made:
+                del self._tables[name]
+            raise
+        finally:
+            self._levels.pop()
+
+    # -----------------------------------------------------------------------------------------------------------
+    # For spaces and views
+
+    def writing(self) -> _Transaction:
+        """The innermost open transaction; raises ``RuntimeError`` where none is open."""
+        if not self._levels:
+            raise RuntimeError("no transaction is open")
+        return self._levels[-1].transaction
+
+    def reading(self) -> tuple[_Transaction, _Tables]:
+        """What a plain read sees: the open transaction, or else the last commit."""
+        if self._levels:
+            return self._levels[-1].transaction, self._tables
+        snapshot = self.committed()
+        return snapshot.transaction, snapshot.tables
+
+    def committed(self) -> _Snapshot:
+        """The snapshot of the last commit; who keeps it shares it."""
+        if self._committed is None:
+            made = {name for level in self._levels for name in level.made}
+            tables = {name: table for name, table in self._tables.items() if name not in made}
+            self._committed = _Snapshot(self._environment.begin(), tables)
+        return self._committed
+
+    def table(self, name: str) -> lmdb._Database:
+        """The table, made where it is new; needs an open transaction."""
+        transaction = self.writing()
+        table = self._tables.get(name)
+        if table is None:
+            table = self._tables[name] = self._environment.open_db(name.encode(), txn=transaction)
+            self._levels[-1].made.append(name)
+        return table
+
+
+class LmdbSpace:
+    """One group's rows."""
+
+    def __init__(self, environment: LmdbEnvironment, number: int) -> None:
+        self._environment = environment
+        self._prefix = number.to_bytes(_SPACE_BYTES, "big")
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None; inside the transaction what it wrote is seen."""
+        transaction, tables = self._environment.reading()
+        return _get(transaction, tables, table, self._prefix, key)
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """As ``View.scan``; rows must not be written while the iterator is in use."""
+        transaction, tables = self._environment.reading()
+        return _scan(transaction, tables, table, self._prefix, first, last, reverse)
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        """Write one row; needs the environment's transaction."""
+        check_key(key)
+        database = self._environment.table(table)
+        self._environment.writing().put(self._prefix + key, value, db=database)
+
+    def delete(self, table: str, key: bytes) -> bool:
+        """Remove one row; False where there was none."""
+        database = self._environment.table(table)
+        return len(key) <= KEY_BYTES_MAX and self._environment.writing().delete(self._prefix + key, db=database)
+
+    def view(self) -> LmdbView:
+        """A snapshot of what is committed, to read from over several turns; the caller closes it."""
+        return LmdbView(self._environment.committed().share(), self._prefix)
+
+
+class LmdbView:
+    """What one space held, committed, when the view was opened."""
+
+    def __init__(self, snapshot: _Snapshot, prefix: bytes) -> None:
+        self._snapshot: _Snapshot | None = snapshot
+        self._prefix = prefix
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None."""
+        snapshot = self._open()
+        return _get(snapshot.transaction, snapshot.tables, table, self._prefix, key)
+
+    def scan(
+        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Rows with first <= key < last (None: to the end), ascending, or descending with ``reverse``."""
+        snapshot = self._open()
+        return _scan(snapshot.transaction, snapshot.tables, table, self._prefix, first, last, reverse)
+
+    def close(self) -> None:
+        """Let go of the snapshot."""
+        if self._snapshot is not None:
+            self._snapshot.release()
+            self._snapshot = None
+
+    def _open(self) -> _Snapshot:
+        if self._snapshot is None:
+            raise RuntimeError("the view is closed")
+        return self._snapshot
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Reading. LMDB takes no key above its limit, not even to look for: such a bound is shortened, and the rows that the
+# shortening lets in are compared with the whole bound.
+
+
+def _get(transaction: _Transaction, tables: _Tables, table: str, prefix: bytes, key: bytes) -> bytes | None:
+    database = tables.get(table)
+    if database is None or len(key) > KEY_BYTES_MAX:
+        return None
+    return transaction.get(prefix + key, db=database)
+
+
+def _scan(
+    transaction: _Transaction,
+    tables: _Tables,
+    table: str,
+    prefix: bytes,
+    first: bytes,
+    last: bytes | None,
+    reverse: bool,
+) -> Iterator[tuple[bytes, bytes]]:
+    database = tables.get(table)
+    if database is None:
+        return iter(())
+    low = prefix + first
+    high = prefix + last if last is not None else _after(prefix)
+    cursor = transaction.cursor(database)
+    return _descending(cursor, low, high) if reverse else _ascending(cursor, low, high)
+
+
+def _after(prefix: bytes) -> bytes | None:
+    """The first key of the next space; None: there is none."""
+    number = int.from_bytes(prefix, "big") + 1
+    return number.to_bytes(_SPACE_BYTES, "big") if number >> 8 * _SPACE_BYTES == 0 else None
+
+
+def _ascending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    if not cursor.set_range(low[:_BOUND_BYTES_MAX]):
+        return
+    for key, value in cursor.iternext():
+        if high is not None and key >= high:
+            return
+        if key >= low:
+            yield key[_SPACE_BYTES:], value
+
+
+def _descending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    found = cursor.set_range(high[:_BOUND_BYTES_MAX]) if high is not None else False
+    if not found and not cursor.last():
+        return
+    for key, value in cursor.iterprev():
+        if key < low:
+            return
+        if high is None or key < high:
+            yield key[_SPACE_BYTES:], value
