@@ -1,0 +1,204 @@
+"""Forwarded proposals (rule 7): numbered, taken once and in order, answered again, forgotten with their era."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratified.consensus.contract import Era, ProposalId
+from ratified.node.config import NodeLimits
+from ratified.node.forwarding import Item, LeaderForwards, commands_of
+from ratified.node.peers import Session
+from ratified.node.ports import Outcome, Why
+from ratified.wire.peer import Forward, ForwardAnswer, Hello
+from tests.node.cluster import MS, SECOND, Cluster
+
+ERA: Era = (3, 0)
+
+
+def session(member: int = 2, incarnation: int = 1) -> Session:
+    return Session(1, 1, Hello(7, member, bytes(16), incarnation, 5, "raft", 1, 1, "n", ()))
+
+
+def forward(number: int, void: bool = False, era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:
+    return Forward(era, number, ProposalId(member, incarnation, 100 + number), None if void else b"%d" % number)
+
+
+class Leader:
+    """The leader's side alone; takes at indexes from 1."""
+
+    def __init__(self, limits: NodeLimits | None = None) -> None:
+        self.answers: list[ForwardAnswer] = []
+        self.forwards = LeaderForwards(limits or NodeLimits(), self._send)
+        self.taken: list[bytes] = []
+
+    def _send(self, member: int, message: object) -> bool:
+        assert isinstance(message, ForwardAnswer)
+        self.answers.append(message)
+        return True
+
+    def receive(self, *forwards: Forward, of: Session | None = None, leading: Era | None = ERA) -> None:
+        for one in forwards:
+            self.forwards.on_forward(of or session(), one, leading)
+
+    def take(self) -> list[Item]:
+        items = self.forwards.takeable(1 << 20)
+        commands = commands_of(items)
+        first = len(self.taken) + 1
+        self.taken += [command.data for command in commands]
+        self.forwards.settle(items, first if commands else None)
+        return items
+
+    def drain(self) -> list[tuple[int, int | None]]:
+        answers, self.answers = self.answers, []
+        return [(answer.number, answer.index) for answer in answers]
+
+
+def test_a_number_is_taken_once_and_answered_again() -> None:
+    leader = Leader()
+    leader.receive(forward(1), forward(1))
+    leader.take()
+    leader.receive(forward(1))
+    assert leader.take() == []
+    assert leader.taken == [b"1"]
+    assert leader.drain() == [(1, 1), (1, 1)]
+
+
+def test_what_comes_too_early_waits_for_what_is_missing() -> None:
+    leader = Leader()
+    leader.receive(forward(3), forward(2))
+    assert leader.take() == []
+    leader.receive(forward(1))
+    leader.take()
+    assert leader.taken == [b"1", b"2", b"3"]
+
+
+def test_a_void_fills_its_gap_and_its_number_is_never_taken_later() -> None:
+    leader = Leader()
+    leader.receive(forward(2), forward(1, void=True))
+    leader.take()
+    leader.receive(forward(1))
+    leader.take()
+    assert leader.taken == [b"2"]
+    assert leader.drain() == [(1, None), (2, 1), (1, None)]
+
+
+def test_a_void_for_what_was_taken_is_answered_with_its_index() -> None:
+    leader = Leader()
+    leader.receive(forward(1))
+    leader.take()
+    leader.receive(forward(1, void=True))
+    assert leader.drain() == [(1, 1), (1, 1)]
+
+
+def test_only_the_leader_of_exactly_that_era_takes() -> None:
+    leader = Leader()
+    leader.receive(forward(1), leading=None)
+    leader.receive(forward(1), leading=(4, 0))
+    assert leader.take() == []
+    assert leader.drain() == [], "it may have been taken earlier: no answer is the only honest one"
+
+
+def test_everything_is_forgotten_when_the_era_ends() -> None:
+    leader = Leader()
+    leader.receive(forward(1), forward(3))
+    leader.take()
+    leader.forwards.era_is(None)
+    leader.receive(forward(1, era=(9, 0)), leading=(9, 0))
+    leader.take()
+    assert leader.taken == [b"1", b"1"]
+
+
+def test_numbers_of_a_later_start_begin_at_one_and_the_earlier_starts_are_dropped() -> None:
+    leader = Leader()
+    leader.receive(forward(1), forward(3))
+    leader.take()
+    leader.drain()
+    later = session(incarnation=2)
+    leader.forwards.on_session(later)
+    leader.receive(forward(1, incarnation=2), of=later)
+    leader.take()
+    assert leader.drain() == [(1, 2)], "the held number 3 of the dead start is neither taken nor answered"
+
+
+def test_a_forward_in_anothers_name_is_dropped() -> None:
+    leader = Leader()
+    leader.receive(forward(1, member=3), of=session(member=2))
+    leader.receive(forward(1, incarnation=4), of=session(incarnation=5))
+    assert leader.take() == []
+
+
+def test_what_is_held_is_bounded_and_the_next_number_always_fits() -> None:
+    leader = Leader(NodeLimits(forwards_held_max=1))
+    leader.receive(forward(3), forward(2), forward(1))
+    leader.take()
+    assert leader.taken == [b"1"]
+    leader.receive(forward(2))
+    leader.take()
+    assert leader.taken == [b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize("lost", [Forward, ForwardAnswer])
+def test_lost_messages_are_sent_again_and_nothing_is_taken_twice(lost: type) -> None:
+    cluster = Cluster()
+    leader = cluster.elect()
+    origin = cluster.follower()
+    seen: set[tuple[type, int]] = set()
+
+    def drop_first(sender: int, to: int, group: int, message: object) -> bool:
+        if not isinstance(message, (Forward, ForwardAnswer)) or type(message) is not lost:
+            return False
+        key = (type(message), message.number)
+        fresh = key not in seen
+        seen.add(key)
+        return fresh
+
+    cluster.drop = drop_first
+    tokens = [cluster.submit(origin, b"%d" % number, timeout_us=5 * SECOND) for number in range(5)]
+    assert {cluster.outcome(token).outcome for token in tokens} == {Outcome.DONE}
+    cluster.run(SECOND)
+    assert cluster.machine(leader).commands == [b"0", b"1", b"2", b"3", b"4"]
+    resent = [message for _, _, _, message in cluster.sent if isinstance(message, Forward)]
+    assert len(resent) > 5
+
+
+def test_a_new_session_sends_again_what_is_unanswered() -> None:
+    cluster = Cluster()
+    leader = cluster.elect()
+    origin = cluster.follower()
+    cluster.drop = lambda sender, to, group, message: isinstance(message, Forward)
+    token = cluster.submit(origin, b"a")
+    cluster.run(5 * MS)
+    cluster.drop = lambda sender, to, group, message: False
+    started = cluster.now
+    cluster.reconnect(origin, leader)
+    assert cluster.outcome(token).outcome is Outcome.DONE
+    assert cluster.now - started < 20 * MS, "the new session resends at once, not the timer"
+
+
+def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on() -> None:
+    cluster = Cluster()
+    leader = cluster.elect()
+    origin = cluster.follower()
+    cluster.drop = lambda sender, to, group, message: (
+        isinstance(message, Forward) and message.number == 1 and message.data is not None
+    )
+    first = cluster.submit(origin, b"first", timeout_us=50 * MS)
+    second = cluster.submit(origin, b"second", timeout_us=5 * SECOND)
+    reply = cluster.outcome(first)
+    assert (reply.outcome, reply.why) == (Outcome.UNKNOWN, Why.TIMED_OUT)
+    assert cluster.outcome(second).outcome is Outcome.DONE
+    assert cluster.machine(leader).commands == [b"second"]
+
+
+def test_a_leader_without_room_on_its_disk_refuses_for_its_followers_too() -> None:
+    from ratified.node.ports import DiskSpace
+
+    cluster = Cluster()
+    leader = cluster.elect()
+    origin = cluster.follower()
+    cluster.offer(leader, DiskSpace(1))
+    reply = cluster.propose(origin, b"a")
+    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.NO_SPACE)
+    cluster.offer(leader, DiskSpace(1 << 40))
+    assert cluster.propose(origin, b"b").outcome is Outcome.DONE
+    assert cluster.machine(leader).commands == [b"b"]
