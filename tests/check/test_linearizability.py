@@ -96,7 +96,7 @@ def histories(draw: st.DrawFn) -> list[Op]:
         call = draw(CALLS)
         invoked = draw(st.integers(0, 8))
         returned = draw(st.one_of(st.none(), st.integers(invoked, 10)))
-        result: Result = draw(st.booleans()) if isinstance(call, Swap) else draw(HELD)
+        result: Result = True if isinstance(call, Swap) and draw(st.booleans()) else draw(HELD)
         history.append(op(call, result, invoked, returned))
     return history
 

@@ -140,8 +140,8 @@ class GroupChecks:
                 if known != h:
                     raise self._broken(
                         "log matching",
-                        f"up to entry {record.index} of era {record.era} member {member} has another log than the first "
-                        "that had this entry",
+                        f"up to entry {record.index} of era {record.era} member {member} has another log than the "
+                        "first that had this entry",
                     )
             elif log.last < before:
                 self._counters["truncations"] += 1

@@ -9,7 +9,7 @@ Rules:
    before another was invoked comes before it.
 2. An operation with ``returned`` None has an unknown outcome: it stays open for ever, takes effect at any point after
    its invocation, or never.
-3. What was refused has not happened, and does not belong into a history.
+3. What was refused has not happened, and does not belong in a history.
 4. Histories of independent objects (keys) are checked one by one: linearizability is local (Herlihy, Wing 1990,
    theorem 1), which is what makes the search affordable.
 """
@@ -24,7 +24,7 @@ import msgspec
 STEPS_MAX = 2_000_000
 """Steps of the search after which a history counts as undecided."""
 
-Call = TypeVar("Call")
+Call = TypeVar("Call", bound=Hashable)
 Result = TypeVar("Result")
 CallIn = TypeVar("CallIn", contravariant=True)
 ResultIn = TypeVar("ResultIn", contravariant=True)
@@ -32,13 +32,18 @@ State = TypeVar("State", bound=Hashable)
 
 
 class Operation(msgspec.Struct, Generic[Call, Result], frozen=True):
-    """One operation of a history; ``result`` counts only where ``returned`` is not None."""
+    """One operation of a history; ``result`` counts only where ``returned`` is not None.
+
+    ``hint`` is where the operation probably comes in the order that explains the history, such as by the revision that
+    its answer had. It decides what is tried first, never what is accepted.
+    """
 
     client: int
     call: Call
     invoked: int
     returned: int | None
     result: Result | None
+    hint: int = 0
 
 
 class Model(Protocol[State, CallIn, ResultIn]):
@@ -105,6 +110,19 @@ def linearize(
     raise AssertionError("a search whose chain is as long as the history is never cut off")
 
 
+class _Frame(Generic[State]):
+    """A place in the search: the state reached, and what may come next, not tried yet, the most likely last."""
+
+    __slots__ = ("candidates", "chain", "linearized", "node", "state")
+
+    def __init__(self, node: _Node | None, state: State, linearized: int, chain: int) -> None:
+        self.node = node
+        self.state = state
+        self.linearized = linearized
+        self.chain = chain
+        self.candidates: list[_Node] = []
+
+
 class _Search(Generic[State, Call, Result]):
     """One depth-first search with at most ``chain_max`` unknown operations between two known ones."""
 
@@ -116,59 +134,78 @@ class _Search(Generic[State, Call, Result]):
         self._history = history
         self._model = model
         self._chain_max = chain_max
+        self._head = _linked(history)
+        self._stuck = -1
 
     def run(self, steps_max: int) -> Linearizable | NotLinearizable | Undecided:
         """Search for at most this many steps."""
-        history = self._history
-        head = _linked(history)
-        remaining = sum(operation.returned is not None for operation in history)
-        state = self._model.initial
-        linearized = chain = 0
-        seen: set[tuple[int, State, int]] = {(0, state, 0)}
-        stack: list[tuple[_Node, State, int]] = []
+        remaining = sum(operation.returned is not None for operation in self._history)
+        frame = _Frame(None, self._model.initial, 0, 0)
+        seen: set[tuple[int, State, int]] = {(0, frame.state, 0)}
+        stack = [frame]
         longest: tuple[int, ...] = ()
-        stuck = -1
-        node, unknown_pass = head.after, False
-        while self.steps < steps_max:
+        frame.candidates = self._candidates(frame)
+        while remaining:
+            if not frame.candidates:
+                if self._stuck < 0 or len(stack) > len(longest) + 1:
+                    longest, self._stuck = _order(stack), self._first_to_return()
+                stack.pop()
+                if frame.node is None:
+                    return NotLinearizable(longest, self._stuck)
+                remaining += self._history[frame.node.operation].returned is not None
+                _unlift(frame.node)
+                frame = stack[-1]
+                continue
             self.steps += 1
-            if remaining == 0:
-                return Linearizable(tuple(done.operation for done, _, _ in stack))
-            assert node is not None, "an operation that returned and is not linearized has its return ahead"
-            if not node.is_call and not unknown_pass:
-                if len(stack) > len(longest) or stuck < 0:
-                    longest = tuple(done.operation for done, _, _ in stack)
-                    stuck = node.operation
-                node, unknown_pass = head.after, True
-                continue
-            if not node.is_call:
-                if not stack:
-                    return NotLinearizable(longest, stuck)
-                undone, state, chain = stack.pop()
-                linearized &= ~(1 << undone.operation)
-                unknown_pass = history[undone.operation].returned is None
-                remaining += not unknown_pass
-                _unlift(undone)
-                node = undone.after
-                continue
-            operation = history[node.operation]
+            if self.steps > steps_max:
+                return Undecided(steps_max)
+            node = frame.candidates.pop()
+            operation = self._history[node.operation]
             known = operation.returned is not None
-            if known is not unknown_pass:
-                if not known and chain >= self._chain_max:
-                    self.cut_off = True
-                    node = node.after
-                    continue
-                allowed, then = self._model.step(state, operation.call, operation.result, known)
-                key = (linearized | 1 << node.operation, then, 0 if known else chain + 1)
-                if allowed and key not in seen:
-                    seen.add(key)
-                    stack.append((node, state, chain))
-                    linearized, state, chain = key
-                    remaining -= known
-                    _lift(node)
-                    node, unknown_pass = head.after, False
-                    continue
+            allowed, state = self._model.step(frame.state, operation.call, operation.result, known)
+            key = (frame.linearized | 1 << node.operation, state, 0 if known else frame.chain + 1)
+            # An unknown operation that changes nothing is better left open: it may be of use later.
+            if allowed and key not in seen and (known or state != frame.state):
+                seen.add(key)
+                remaining -= known
+                _lift(node)
+                frame = _Frame(node, state, key[0], key[2])
+                stack.append(frame)
+                if remaining:
+                    frame.candidates = self._candidates(frame)
+        return Linearizable(_order(stack))
+
+    def _candidates(self, frame: _Frame[State]) -> list[_Node]:
+        """Every call before the first return: what may be linearized next. Known ones are tried first, by hint.
+
+        Of unknown operations with equal calls the one invoked first stands for all.
+        """
+        known: list[_Node] = []
+        unknown: dict[Call, _Node] = {}
+        node = self._head.after
+        while node is not None and node.is_call:
+            operation = self._history[node.operation]
+            if operation.returned is None:
+                unknown.setdefault(operation.call, node)
+            else:
+                known.append(node)
             node = node.after
-        return Undecided(steps_max)
+        known.sort(key=lambda call: self._history[call.operation].hint, reverse=True)
+        if frame.chain >= self._chain_max:
+            self.cut_off = self.cut_off or bool(unknown)
+            return known
+        return [*unknown.values(), *known]
+
+    def _first_to_return(self) -> int:
+        node = self._head.after
+        while node is not None and node.is_call:
+            node = node.after
+        assert node is not None, "what returned and is not linearized has its return ahead"
+        return node.operation
+
+
+def _order(stack: Sequence[_Frame[State]]) -> tuple[int, ...]:
+    return tuple(frame.node.operation for frame in stack if frame.node is not None)
 
 
 def _linked(history: Sequence[Operation[Call, Result]]) -> _Node:

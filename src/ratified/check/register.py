@@ -5,7 +5,7 @@ A key holds nothing, or a value and its version (1 after its creation, one more 
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Held: TypeAlias = tuple[bytes, int] | None
 """Value and version, or nothing."""
@@ -26,14 +26,14 @@ class Delete(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """Set the value if the version is ``version`` (0: nothing is held); answers whether it was."""
+    """Set the value if the version is ``version`` (0: nothing is held); answers True, or else what is held."""
 
     version: int
     value: bytes
 
 
 Call: TypeAlias = Put | Get | Delete | Swap
-Result: TypeAlias = Held | bool
+Result: TypeAlias = Held | Literal[True]
 
 
 class Register:
@@ -56,4 +56,5 @@ class Register:
                 return not known or result == state, None
             case Swap(expected, value):
                 swapped = version == expected
-                return not known or result == swapped, (value, version + 1) if swapped else state
+                answer = True if swapped else state
+                return not known or result == answer, (value, version + 1) if swapped else state

@@ -213,16 +213,17 @@ class Clients:
         if asked.command is not None:
             self._groups[asked.group].done(asked.command)
         self.revisions[asked.group].answered(asked.floor, revision, changed, f"request {asked.token}")
-        self._record(asked, self._world.executed, result)
+        # By revision, and what reads a revision behind what made it.
+        self._record(asked, self._world.executed, result, 2 * revision + (not changed))
 
     def _unknown(self, asked: Asked) -> None:
         if not isinstance(asked.call, Get):
             self._counters["requests of unknown outcome"] += 1
-            self._record(asked, None, None)
+            self._record(asked, None, None, 0)
 
-    def _record(self, asked: Asked, returned: int | None, result: Result) -> None:
+    def _record(self, asked: Asked, returned: int | None, result: Result, hint: int) -> None:
         self.history.setdefault((asked.group, asked.key), []).append(
-            Operation(asked.client, asked.call, asked.invoked, returned, result)
+            Operation(asked.client, asked.call, asked.invoked, returned, result, hint)
         )
 
     def _abandon(self, token: int) -> None:
@@ -248,16 +249,22 @@ class Clients:
         elif done:
             self.probed.add(probe)
         else:
-            delay = 1 + self._habits.think_most_us
-            self._world.at(self._world.now + delay, CLIENT_FIRST, probe[0], self.probe, *probe)
+            self._probe_later(*probe)
 
     # -----------------------------------------------------------------------------------------------------------
     # After the world has healed
 
     def probe(self, member: int, group: int) -> None:
-        """A write on this node that must get through; one that is refused is asked again."""
+        """A write on this node that must get through; one that does not is asked again, as another write."""
+        if not self._machines[member].up:
+            self._probe_later(member, group)
+            return
         self._token_last += 1
         token = self._token_last
         self._probes[token] = (member, group)
         machine = self._machines[member]
         self._ask(CLIENT_FIRST, token, machine, group, b"probe", Put(b"v%d" % token), self._habits.timeout_most_us)
+
+    def _probe_later(self, member: int, group: int) -> None:
+        delay = 1 + self._habits.think_most_us
+        self._world.at(self._world.now + delay, CLIENT_FIRST, member, self.probe, member, group)

@@ -1,4 +1,4 @@
-"""The canonical dump of a run: everything that it came to, in one order of bytes. ``docs/formats/dump.md`` is the format.
+"""The canonical dump of a run: everything that it came to, byte by byte. ``docs/formats/dump.md`` is the format.
 
 Two runs with the same dump have had the same events at the same times and ended in the same state.
 """

@@ -69,6 +69,7 @@ class Faults:
         for number in list(self._cuts):
             self._mend(number)
         for machine in self._machines.values():
+            machine.spare()
             machine.resume()
             machine.start()
 
@@ -99,32 +100,28 @@ class Faults:
     def _kill(self, draws: Stream) -> None:
         machine = self._victim(draws)
         way = draws.below(4)
-        if way == 0:
-            machine.kill_at_commit(CommitKill.BEFORE)
-        elif way == 1:
-            machine.kill_at_commit(CommitKill.AFTER)
+        down_most = self._down_most(draws)
+        if way < 2:
+            where = CommitKill.BEFORE if way == 0 else CommitKill.AFTER
+            machine.kill_at_commit(where, 1 + draws.below(down_most))
         else:
             machine.kill()
-        self._later(draws, self._down_most(draws), self._restart, machine)
+            self._later(draws, down_most, machine.start)
 
     def _lose(self, draws: Stream) -> None:
         machine = self._victim(draws)
         machine.lose()
-        self._later(draws, self._down_most(draws), self._restart, machine)
+        self._later(draws, self._down_most(draws), machine.start)
 
     def _lose_all(self, draws: Stream) -> None:
         self._counters["power cuts"] += 1
         for machine in self._machines.values():
             machine.lose()
-            self._later(draws, self._timeout, self._restart, machine)
+            self._later(draws, self._timeout, machine.start)
 
     def _down_most(self, draws: Stream) -> int:
         """Some are back before anybody notices, some are away for long."""
         return draws.pick((self._timeout // 10, self._timeout, 6 * self._timeout))
-
-    def _restart(self, machine: Machine) -> None:
-        if not machine.up:
-            machine.start()
 
     def _pause(self, draws: Stream) -> None:
         machine = self._victim(draws)

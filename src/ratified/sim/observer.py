@@ -42,7 +42,7 @@ from ratified.storage.format import (
     records_of,
     segment_number,
 )
-from ratified.wire.peer import Batch, ForwardAnswer, Frame
+from ratified.wire.peer import Batch, Forward, ForwardAnswer, Frame
 
 
 class ObservedEngine:
@@ -193,6 +193,15 @@ class Observer:
                     "durable that it waits for",
                 )
             self._protocol[group].leaves(member, target, message, disk)
+
+    def arrives(self, member: int, frame: Frame) -> None:
+        """The network hands this frame to the node."""
+        if not isinstance(frame, Batch):
+            return
+        for group, message in frame.messages:
+            if isinstance(message, Forward):
+                name = message.id
+                self._forwards[group].arrived(member, message.era, name.origin, name.incarnation, message.number)
 
     # -----------------------------------------------------------------------------------------------------------
     # Disks

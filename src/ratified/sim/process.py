@@ -2,12 +2,12 @@
 
 Rules:
 
-1. The process is the production node, booted from the disk as the server boots it, driven by turns whose size and moment
-   are drawn.
-2. Disk operations complete one at a time, in the order given out, each as an event: a kill may fall between any two, and
-   into a write, of which then a first part has got there.
-3. A *kill* keeps all that was written, on the disk and in the store. The *loss of the machine* keeps, drops or tears what
-   was not synced, scrambles the store, and starts under another boot id. A *pause* stops turns and nothing else.
+1. The process is the production node, booted from the disk as the server boots it, driven by turns whose size and
+   moment are drawn.
+2. Disk operations complete one at a time, in the order given out, each as an event: a kill may fall between any two,
+   and into a write, of which then a first part has got there.
+3. A *kill* keeps all that was written, on the disk and in the store. The *loss of the machine* keeps, drops or tears
+   what was not synced, scrambles the store, and starts under another boot id. A *pause* stops turns and nothing else.
 4. The commit of a turn's transaction is a point where the process may be killed, just before it or just behind it.
 5. A process that stops for ever (damage, a fatal notice) ends the run, unless the run expects it.
 """
@@ -25,7 +25,7 @@ import msgspec
 from ratified.check.violation import Violation
 from ratified.machine import Store
 from ratified.node.node import Node
-from ratified.node.ports import Input, JobDone, Notice, Outputs, Reply
+from ratified.node.ports import Input, JobDone, Notice, Outputs, Received, Reply
 from ratified.sim.disk import Disk
 from ratified.sim.network import Network
 from ratified.sim.observer import Observer
@@ -74,6 +74,10 @@ class KillableEnvironment:
         """The environment's."""
         with self._environment.savepoint():
             yield
+
+    def abandon(self) -> None:
+        """The environment's."""
+        self._environment.abandon()
 
     def close(self) -> None:
         """The environment's."""
@@ -146,6 +150,7 @@ class Machine:
         self._process: KillableEnvironment | None = None
         self._jobs: deque[tuple[Job, list[bytes | None]]] = deque()
         self._turn_wanted = False
+        self._down_us = 0
         self._armed: int | None = None
         self._deadline: int | None = None
         self._checked: dict[int, int] = {}
@@ -186,10 +191,16 @@ class Machine:
         self._process_ends(silent=False)
         self.environment.abandon()
 
-    def kill_at_commit(self, where: CommitKill) -> None:
-        """Kill the process at the next commit of its store."""
+    def kill_at_commit(self, where: CommitKill, down_us: int) -> None:
+        """Kill the process at the next commit of its store, and start it again so much later."""
         if self._process is not None:
             self._process.kill = where
+            self._down_us = down_us
+
+    def spare(self) -> None:
+        """Do not kill the process at its next commit after all."""
+        if self._process is not None:
+            self._process.kill = None
 
     def lose(self) -> None:
         """The power is gone: of what was not synced anything may be lost, and the store cannot be trusted."""
@@ -258,6 +269,8 @@ class Machine:
     def offer(self, given: Input) -> None:
         """An input for the node, if one runs."""
         if self.node is not None:
+            if isinstance(given, Received):
+                self._observer.arrives(self.member, given.frame)
             self.node.offer(given)
             self._want_turn()
 
@@ -278,6 +291,7 @@ class Machine:
         except Killed:
             self._counters["kills at a commit"] += 1
             self.kill()
+            self._world.at(self._world.now + self._down_us, 0, self.member, self.start)
             return
         self._check_digests()
         self._carry_out(outputs)

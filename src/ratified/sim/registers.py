@@ -89,5 +89,5 @@ class RegisterWords:
     def answer(self, call: Call, reply: bytes) -> tuple[Result, int, bool]:
         """Result, revision, and whether the revision is this call's own."""
         answer = _answer_of(reply)
-        result: Result = answer.swapped if isinstance(call, Swap) else answer.held
+        result: Result = True if isinstance(call, Swap) and answer.swapped else answer.held
         return result, answer.revision, answer.changed
