@@ -180,10 +180,10 @@ def test_votes_of_an_earlier_term_do_not_count() -> None:
     one.campaign(0)
     drain(one)
     one.tick(1000)
-    drain(one)
-    one.step(0, 2, RequestVoteResponse(1, True))
+    drain(one, 1000)
+    one.step(1000, 2, RequestVoteResponse(1, True))
     assert one.leading is None
-    one.step(0, 2, RequestVoteResponse(2, True))
+    one.step(1000, 2, RequestVoteResponse(2, True))
     assert one.leading == (2, 0)
 
 

@@ -77,6 +77,11 @@ class Core:
         self._written = state
         self._fetches_issued = 0
 
+    def at(self, now: int) -> None:
+        """An input arrives at ``now`` (rule 1: time never decreases)."""
+        assert now >= self.now, f"time went from {self.now} back to {now}"
+        self.now = now
+
     # ----------------------------------------------------------------------------------------------- term and vote
 
     def adopt_term(self, term: int) -> None:

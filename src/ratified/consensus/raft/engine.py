@@ -71,7 +71,7 @@ class Engine:
 
     def tick(self, now: int) -> None:
         """The last reported deadline has passed; an early tick does nothing."""
-        self._core.now = now
+        self._core.at(now)
         deadline = self.deadline
         if deadline is None or now < deadline:
             return
@@ -84,7 +84,7 @@ class Engine:
 
     def campaign(self, now: int) -> None:
         """Try to lead, now."""
-        self._core.now = now
+        self._core.at(now)
         if self._core.is_voter and not isinstance(self._role, Leader):
             self._become_candidate()
 
@@ -123,7 +123,7 @@ class Engine:
 
     def step(self, now: int, sender: int, message: Message) -> None:
         """A message from ``sender``'s current session."""
-        self._core.now = now
+        self._core.at(now)
         if message.term > self._core.term:
             self._become_follower(message.term, None)
         match message:
@@ -195,7 +195,7 @@ class Engine:
 
     def peer(self, now: int, member: int, session: int | None) -> None:
         """A session with ``member`` was opened (its number), or lost (None)."""
-        self._core.now = now
+        self._core.at(now)
         if isinstance(self._role, Leader):
             self._role.on_session_change(member)
 
@@ -204,14 +204,14 @@ class Engine:
     def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
         """Take all of them, in order, or none; never forwards."""
         assert proposals, "nothing was proposed"
-        self._core.now = now
+        self._core.at(now)
         if isinstance(self._role, Leader):
             return self._role.propose(proposals)
         return Refused(RefusedReason.NOT_LEADER, self._role.leader)
 
     def read_barrier(self, now: int, token: int) -> None:
         """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token."""
-        self._core.now = now
+        self._core.at(now)
         if isinstance(self._role, Leader):
             self._role.read_barrier(token)
         else:
@@ -219,12 +219,12 @@ class Engine:
 
     def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
         """Change the configuration to ``change``; taken, or refused with a reason."""
-        self._core.now = now
+        self._core.at(now)
         return Refused(RefusedReason.NOT_YET, self._role.leader)
 
     def transfer_leadership(self, now: int, to: int) -> Refused | None:
         """Hand the lead to ``to``; None: it is under way."""
-        self._core.now = now
+        self._core.at(now)
         return Refused(RefusedReason.NOT_YET, self._role.leader)
 
     # ------------------------------------------------------------------------------------------------ log and store
@@ -232,7 +232,7 @@ class Engine:
     def persisted(self, now: int, ticket: int) -> None:
         """This write and all earlier ones of the group are durable."""
         core = self._core
-        core.now = now
+        core.at(now)
         core.durability.persisted(ticket)
         core.log.evict(core.durability.index, core.options.limits.tail_bytes_max)
         if isinstance(self._role, Candidate):
@@ -243,12 +243,12 @@ class Engine:
 
     def applied(self, now: int, index: int) -> None:
         """The store has everything up to ``index``."""
-        self._core.now = now
+        self._core.at(now)
         self._delivery.on_applied(index)
 
     def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
         """The answer to a ``Fetch``."""
-        self._core.now = now
+        self._core.at(now)
         if token == self._delivery.fetching:
             self._delivery.on_fetched(entries)
         elif isinstance(self._role, Leader):

@@ -4,7 +4,7 @@ The sender's id travels with the session, so ``candidateId`` and ``leaderId`` ar
 sender's term; every message of a leader but ``CommitAdvanced`` carries the number of its latest read round, and every
 answer gives that number back, so that any answer can confirm a read (Ongaro's dissertation, section 6.4).
 
-Numbers are bounded where frames are decoded: no message can carry a term that a later election could overflow.
+Numbers are bounded where frames are decoded, so that whatever arrives fits the fixed-width records.
 """
 
 from __future__ import annotations
