@@ -15,6 +15,7 @@ from ratified.cli.failure import CommandFailed
 if TYPE_CHECKING:
     from ratified.client import Client, Event, KeyValue
 
+KEY = typer.Argument(metavar="KEY")
 ENDPOINTS = typer.Option(
     "127.0.0.1:2379", "--endpoints", envvar="RATIFIED_ENDPOINTS", help="Members to ask, host:port,host:port,..."
 )
@@ -33,8 +34,8 @@ def register(app: typer.Typer) -> None:
 
 
 def put(
-    key: str,
-    value: str,
+    key: str = KEY,
+    value: str = typer.Argument(metavar="VALUE"),
     lease: int = typer.Option(0, "--lease", help="Id of the lease that the key ends with."),
     endpoints: str = ENDPOINTS,
     timeout: float = TIMEOUT_S,
@@ -55,7 +56,7 @@ def put(
 
 
 def get(
-    key: str,
+    key: str = KEY,
     prefix: bool = PREFIX,
     revision: int = typer.Option(0, "--rev", help="Read at this revision. [default: the newest]", show_default=False),
     limit: int = typer.Option(0, "--limit", help="At most so many keys. 0: all."),
@@ -83,7 +84,7 @@ def get(
 
 
 def delete(
-    key: str,
+    key: str = KEY,
     prefix: bool = PREFIX,
     endpoints: str = ENDPOINTS,
     timeout: float = TIMEOUT_S,
@@ -104,7 +105,7 @@ def delete(
 
 
 def watch(
-    key: str,
+    key: str = KEY,
     prefix: bool = PREFIX,
     revision: int = typer.Option(0, "--rev", help="Begin with this revision. [default: now]", show_default=False),
     count: int = typer.Option(0, "--count", help="End after so many events. 0: never."),

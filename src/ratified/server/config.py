@@ -24,7 +24,8 @@ import msgspec
 from ratified.server.urls import Url, parse_cluster, parse_urls
 
 ENVIRONMENT_PREFIX = "RATIFIED_"
-VARIABLES_OF_CLIENTS = ("RATIFIED_ENDPOINTS",)
+VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CONFIG_FILE")
+"""Variables of the command line that are no options of a server."""
 
 HEARTBEATS_PER_ELECTION_MIN = 5
 ELECTION_TIMEOUT_MS_MAX = 50_000
@@ -228,7 +229,7 @@ def _unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(
         f"unknown variable {variable} is ignored{_meant(variable, known)}"
         for variable in sorted(environment)
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and variable not in VARIABLES_OF_CLIENTS
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and variable not in VARIABLES_ELSEWHERE
     )
 
 

@@ -1,0 +1,114 @@
+"""Help, usage errors and failures of the command: one clear line each, and the right exit status."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ratified.cli.main import run
+
+COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "sim", "lab")
+
+
+def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    caught = capsys.readouterr()
+    assert caught.out == ""
+    lines = caught.err.splitlines()
+    assert len(lines) == 1, caught.err
+    assert lines[0].startswith("ratified: error: ")
+    return lines[0].removeprefix("ratified: error: ")
+
+
+def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    told = capsys.readouterr().out
+    for command in COMMANDS:
+        assert f"\n  {command} " in told
+
+
+@pytest.mark.parametrize("command", [*COMMANDS[:-1], "lab raft"])
+def test_every_commands_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command.split(), "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "Example" in told
+    assert f"ratified {command}" in told.partition("Example")[2]
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("ratified ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["sevre"], "No such command 'sevre'"),
+        (["serve", "--data-dirr", "x"], "No such option: --data-dirr"),
+        (["put", "key"], "Missing argument"),
+        (["up", "--nodes", "0"], "--nodes is 0; give 1 to 9"),
+        (["up", "--nodes", "many"], "--nodes"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert words in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--heartbeat-interval", "x"], "flag --heartbeat-interval: 'x' is not a whole number"),
+        (
+            ["get", "k", "--endpoints", "https://h:1"],
+            "--endpoints: endpoint 'https://h:1': TLS comes in a later version",
+        ),
+        (["get", "k", "--endpoints", ","], "at least one endpoint"),
+    ],
+)
+def test_a_wrong_value_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 1
+    assert words in one_error_line(capsys)
+
+
+def test_nobody_at_the_endpoint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{unused.getsockname()[1]}"
+        assert run(["get", "k", "--endpoints", endpoint, "--timeout", "0.2"]) == 1
+    assert f"endpoints {endpoint}" in one_error_line(capsys)
+
+
+def test_up_refuses_a_port_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as used:
+        used.bind(("127.0.0.1", 0))
+        used.listen()
+        port = used.getsockname()[1]
+        (tmp_path / "cluster.toml").write_text(f"client-ports = [{port}]\npeer-ports = [1]\n")
+        assert run(["up", "--nodes", "1", "--data-dir", str(tmp_path)]) == 1
+    assert f"port {port}, which {tmp_path}/cluster.toml names, is in use" in one_error_line(capsys)
+
+
+def test_up_refuses_another_number_of_nodes_than_the_directory_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cluster.toml").write_text("client-ports = [1]\npeer-ports = [2]\n")
+    assert run(["up", "--data-dir", str(tmp_path)]) == 1
+    assert "is of a cluster of 1 nodes: say --nodes 1" in one_error_line(capsys)
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ratified", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("ratified ")
+
+
+def test_help_waits_for_nothing_heavy() -> None:
+    heavy = ("grpc", "rich", "ratified.sim", "ratified.kv")
+    script = f"import sys; from ratified.cli.main import run; run([]); print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
