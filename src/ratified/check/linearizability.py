@@ -21,8 +21,10 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-STEPS_MAX = 2_000_000
-"""Steps of the search after which a history counts as undecided."""
+STEPS_MAX = 1_000_000
+"""Steps of each search after which a history counts as undecided."""
+_FIRST_STEPS = 20_000
+_NO_HINT = 2**63
 
 Call = TypeVar("Call", bound=Hashable)
 Result = TypeVar("Result")
@@ -34,8 +36,8 @@ State = TypeVar("State", bound=Hashable)
 class Operation(msgspec.Struct, Generic[Call, Result], frozen=True):
     """One operation of a history; ``result`` counts only where ``returned`` is not None.
 
-    ``hint`` is where the operation probably comes in the order that explains the history, such as by the revision that
-    its answer had. It decides what is tried first, never what is accepted.
+    ``hint`` is where the operation probably comes in the order that explains the history, if anything is known of that,
+    such as its place in the system's log. It decides what is tried first, never what is accepted.
     """
 
     client: int
@@ -43,7 +45,7 @@ class Operation(msgspec.Struct, Generic[Call, Result], frozen=True):
     invoked: int
     returned: int | None
     result: Result | None
-    hint: int = 0
+    hint: int | None = None
 
 
 class Model(Protocol[State, CallIn, ResultIn]):
@@ -94,20 +96,21 @@ def linearize(
 ) -> Linearizable | NotLinearizable | Undecided:
     """Search for an order of ``history`` that respects real time and that ``model`` allows.
 
-    Operations of unknown outcome make the search wide, and few of them explain anything: those that returned are
-    tried first, and a search that puts more than one unknown operation between two known ones is made only where a
-    narrower one was cut off without an answer.
+    Operations of unknown outcome make the search wide, and few of them explain anything. So narrow searches are made
+    first, that put few unknown operations without a hint between two others, and every width gets its turn with a small
+    budget of steps before any gets a large one.
     """
-    steps_left = steps_max
-    for chain_max in range(1, len(history) + 2):
-        search = _Search(history, model, chain_max)
-        found = search.run(steps_left)
-        steps_left -= search.steps
-        if isinstance(found, Linearizable) or (isinstance(found, NotLinearizable) and not search.cut_off):
-            return found
-        if steps_left <= 0:
+    budget = _FIRST_STEPS
+    while True:
+        budget = min(budget, steps_max)
+        for chain_max in (1, 2, 4, len(history)):
+            search = _Search(history, model, chain_max)
+            found = search.run(budget)
+            if isinstance(found, Linearizable) or (isinstance(found, NotLinearizable) and not search.cut_off):
+                return found
+        if budget == steps_max:
             return Undecided(steps_max)
-    raise AssertionError("a search whose chain is as long as the history is never cut off")
+        budget *= 8
 
 
 class _Frame(Generic[State]):
@@ -124,7 +127,7 @@ class _Frame(Generic[State]):
 
 
 class _Search(Generic[State, Call, Result]):
-    """One depth-first search with at most ``chain_max`` unknown operations between two known ones."""
+    """One depth-first search with at most ``chain_max`` unknown operations without a hint between two others."""
 
     def __init__(
         self, history: Sequence[Operation[Call, Result]], model: Model[State, Call, Result], chain_max: int
@@ -163,7 +166,8 @@ class _Search(Generic[State, Call, Result]):
             operation = self._history[node.operation]
             known = operation.returned is not None
             allowed, state = self._model.step(frame.state, operation.call, operation.result, known)
-            key = (frame.linearized | 1 << node.operation, state, 0 if known else frame.chain + 1)
+            guessed = not known and operation.hint is None
+            key = (frame.linearized | 1 << node.operation, state, frame.chain + 1 if guessed else 0)
             # An unknown operation that changes nothing is better left open: it may be of use later.
             if allowed and key not in seen and (known or state != frame.state):
                 seen.add(key)
@@ -176,25 +180,30 @@ class _Search(Generic[State, Call, Result]):
         return Linearizable(_order(stack))
 
     def _candidates(self, frame: _Frame[State]) -> list[_Node]:
-        """Every call before the first return: what may be linearized next. Known ones are tried first, by hint.
+        """Every call before the first return: what may be linearized next, the most likely last.
 
-        Of unknown operations with equal calls the one invoked first stands for all.
+        Of unknown operations with equal calls one stands for all: the one invoked first.
         """
-        known: list[_Node] = []
-        unknown: dict[Call, _Node] = {}
+        likely: list[tuple[int, int, _Node]] = []
+        guesses: dict[Call, _Node] = {}
+        place = 0
         node = self._head.after
         while node is not None and node.is_call:
             operation = self._history[node.operation]
-            if operation.returned is None:
-                unknown.setdefault(operation.call, node)
+            if operation.hint is not None:
+                likely.append((operation.hint, place, node))
+            elif operation.returned is not None:
+                likely.append((_NO_HINT, place, node))
             else:
-                known.append(node)
+                guesses.setdefault(operation.call, node)
+            place += 1
             node = node.after
-        known.sort(key=lambda call: self._history[call.operation].hint, reverse=True)
+        likely.sort(reverse=True)
+        ordered = [call for _, _, call in likely]
         if frame.chain >= self._chain_max:
-            self.cut_off = self.cut_off or bool(unknown)
-            return known
-        return [*unknown.values(), *known]
+            self.cut_off = self.cut_off or bool(guesses)
+            return ordered
+        return [*guesses.values(), *ordered]
 
     def _first_to_return(self) -> int:
         node = self._head.after

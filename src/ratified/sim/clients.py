@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+from bisect import bisect_right, insort
 from collections import Counter
 from typing import Protocol
 
@@ -82,7 +83,6 @@ class Clients:
         counters: Counter[str],
         trace: Trace,
     ) -> None:
-        self.history: dict[tuple[int, bytes], list[Operation[Call, Result]]] = {}
         self.open: dict[int, Asked] = {}
         self.revisions = {group: Revisions(group) for group in groups}
         self._world = world
@@ -94,6 +94,9 @@ class Clients:
         self._habits = habits
         self._counters = counters
         self._trace = trace
+        self._ended_requests: dict[tuple[int, bytes], list[tuple[Asked, int | None, Result, int]]] = {}
+        self._made: dict[int, list[tuple[int, bytes]]] = {group: [] for group in groups}
+        """Which command made which revision, ascending, as far as answers said so."""
         self._token_last = 0
         self._stopping = False
         self._probes: dict[int, tuple[int, int]] = {}
@@ -213,18 +216,38 @@ class Clients:
         if asked.command is not None:
             self._groups[asked.group].done(asked.command)
         self.revisions[asked.group].answered(asked.floor, revision, changed, f"request {asked.token}")
-        # By revision, and what reads a revision behind what made it.
-        self._record(asked, self._world.executed, result, 2 * revision + (not changed))
+        self._record(asked, self._world.executed, result, revision, changed)
 
     def _unknown(self, asked: Asked) -> None:
         if not isinstance(asked.call, Get):
             self._counters["requests of unknown outcome"] += 1
-            self._record(asked, None, None, 0)
+            self._record(asked, None, None, 0, changed=False)
 
-    def _record(self, asked: Asked, returned: int | None, result: Result, hint: int) -> None:
-        self.history.setdefault((asked.group, asked.key), []).append(
-            Operation(asked.client, asked.call, asked.invoked, returned, result, hint)
-        )
+    def _record(self, asked: Asked, returned: int | None, result: Result, revision: int, changed: bool) -> None:
+        self._ended_requests.setdefault((asked.group, asked.key), []).append((asked, returned, result, revision))
+        if changed:
+            assert asked.command is not None, "only a write changes something"
+            insort(self._made[asked.group], (revision, asked.command))
+
+    def histories(self) -> dict[tuple[int, bytes], list[Operation[Call, Result]]]:
+        """What the clients saw of each group's keys. The place of a write in the log is its hint, and that of the write
+        which made what a read saw, the read's: a hint decides what the checker tries first and nothing else."""
+        return {
+            key: [
+                Operation(asked.client, asked.call, asked.invoked, returned, result, self._hint(asked, revision))
+                for asked, returned, result, revision in ended
+            ]
+            for key, ended in sorted(self._ended_requests.items())
+        }
+
+    def _hint(self, asked: Asked, revision: int) -> int | None:
+        delivered = self._groups[asked.group].requests_delivered
+        if asked.command is not None:
+            index = delivered.get(asked.command)
+            return None if index is None else 2 * index
+        made = self._made[asked.group]
+        place = bisect_right(made, revision, key=lambda row: row[0])
+        return 2 * delivered[made[place - 1][1]] + 1 if place else None
 
     def _abandon(self, token: int) -> None:
         asked = self.open.pop(token, None)

@@ -145,9 +145,9 @@ class Disk:
         self._replace(file, _Inode(cache, max(inode.size, end), inode.synced, inode.synced_size, unsynced))
 
     def sync_data(self, file: str) -> None:
-        """fdatasync."""
+        """fdatasync: the disk has what was written since the last sync, and the length."""
         inode = self._inode(file)
-        self._replace(file, _Inode(inode.cache, inode.size, inode.cache, inode.size, {}))
+        self._replace(file, _Inode(inode.cache, inode.size, _kept(inode), inode.size, {}))
 
     def create(self, file: str, length: int) -> None:
         """Create a new file of ``length`` zero bytes."""
@@ -191,6 +191,14 @@ class Disk:
             end = (under_way.offset // SECTOR + sectors) * SECTOR
             self.write(under_way.file, under_way.offset, under_way.data[: max(end - under_way.offset, 0)])
 
+    def fail_sync(self, file: str) -> None:
+        """What a failed fdatasync leaves: the page cache shows what was written and takes it for clean.
+
+        The disk has none of it, and no later sync will write it.
+        """
+        inode = self._inode(file)
+        self._replace(file, _Inode(inode.cache, inode.size, inode.synced, inode.synced_size, {}))
+
     def lose_machine(self, draw: Draw) -> None:
         """The machine is gone: of what was not synced, ``draw`` says what the disk has.
 
@@ -233,16 +241,21 @@ class Disk:
 
 
 def _after_loss(inode: _Inode, draw: Draw) -> _Inode:
-    if not inode.unsynced and inode.size == inode.synced_size:
-        return inode
-    fate = draw(3)
+    fate = draw(3) if inode.unsynced or inode.size != inode.synced_size else 0
     if fate == 0:
         sectors, size = inode.synced, inode.synced_size
     elif fate == 1:
-        sectors, size = inode.cache, inode.size
+        sectors, size = _kept(inode), inode.size
     else:
         sectors, size = _torn(inode, draw)
     return _Inode(sectors, size, sectors, size, {})
+
+
+def _kept(inode: _Inode) -> Sectors:
+    sectors = inode.synced
+    for number, versions in inode.unsynced.items():
+        sectors = sectors.put(number, versions[-1])
+    return sectors
 
 
 def _torn(inode: _Inode, draw: Draw) -> tuple[Sectors, int]:

@@ -54,8 +54,9 @@ def _parts(simulation: Simulation, broken: Violation | None) -> Iterator[bytes]:
             yield _block(disk.state) + _U64.pack(disk.last)
             yield _U64.pack(store.applied if store is not None else 0)
             yield store.digest() if store is not None else bytes(16)
-    yield _U32.pack(len(simulation.clients.history))
-    for (group, key), history in sorted(simulation.clients.history.items()):
+    histories = simulation.clients.histories()
+    yield _U32.pack(len(histories))
+    for (group, key), history in histories.items():
         yield _U32.pack(group) + _block(key) + _U32.pack(len(history))
         for operation in history:
             yield _block(_encode((type(operation.call).__name__, operation)))

@@ -221,7 +221,7 @@ class Simulation:
         return waiting
 
     def _judge(self) -> None:
-        for (group, key), history in sorted(self.clients.history.items()):
+        for (group, key), history in self.clients.histories().items():
             verdict = linearize(history, Register())
             if isinstance(verdict, Linearizable):
                 continue
