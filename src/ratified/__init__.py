@@ -1,1 +1,23 @@
 """Replicated state machines: consensus cores that run in a deterministic simulator and in production."""
+
+from ratified.machine import StateMachine
+from ratified.runtime import (
+    Host,
+    HostConfig,
+    HostFailed,
+    OutcomeUnknown,
+    RatifiedError,
+    RequestRefused,
+    StartRefused,
+)
+
+__all__ = [
+    "Host",
+    "HostConfig",
+    "HostFailed",
+    "OutcomeUnknown",
+    "RatifiedError",
+    "RequestRefused",
+    "StartRefused",
+    "StateMachine",
+]

@@ -14,8 +14,8 @@ from ratified.node.config import NodeLimits
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.errors import StartRefused
 from ratified.runtime.transport import TransportLimits
+from ratified.storage.format import LogLimits
 from ratified.storage.identity import cluster_and_member_ids
-from ratified.storage.log import LogLimits
 
 
 class HostConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,8 +16,8 @@ from ratified.consensus.contract import Membership
 from ratified.runtime.errors import StartRefused
 from ratified.storage import identity
 from ratified.storage.files import Directory
+from ratified.storage.format import LogLimits
 from ratified.storage.identity import DirectoryLocked, Identity, IdentityError
-from ratified.storage.log import LogLimits
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 

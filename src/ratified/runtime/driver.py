@@ -42,6 +42,8 @@ class TurnBudget:
 
     def spent(self, inputs: int, us: float) -> None:
         """A turn took this many inputs and this long."""
+        if not inputs:
+            return
         self._us = self._us * 7 / 8 + us
         self._inputs = self._inputs * 7 / 8 + inputs
         affordable = int(TURN_US * self._inputs / max(self._us, 1.0))

@@ -7,13 +7,13 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeAlias
 
-from ratified.machine import StateMachine, StateMachineStore, Store
-from ratified.node.boot import boot
+from ratified.consensus.contract import Status
+from ratified.machine import StateMachine, StateMachineStore
+from ratified.node.boot import OpenStore, StoreAheadOfLog, build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reply, Request, Why, Work
@@ -27,15 +27,15 @@ from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, 
 from ratified.runtime.requests import OnReply, OpenRequests
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
+from ratified.storage.format import LogDamaged, LogTooNew
 from ratified.storage.guard import open_store as open_environment
+from ratified.storage.identity import IdentityError
 from ratified.storage.memory import MemoryEnvironment
-from ratified.storage.space import Environment, Space
+from ratified.storage.recovery import recover
+from ratified.storage.space import Environment
 from ratified.wire.codec import PeerCodec
 
 log = logging.getLogger("ratified.host")
-
-OpenStore: TypeAlias = Callable[[int, Space], Store]
-"""``(group, its space) -> its store``."""
 
 REQUEST_TIMEOUT_S = 7.0
 """etcd's: 5 s and two election timeouts."""
@@ -72,6 +72,9 @@ class Host:
         self._environment = environment
         self._resources = resources
         self._requests = OpenRequests()
+        self._client_urls = tuple(config.client_urls)
+        self._statuses: dict[int, Status] = {}
+        self._status_turn = -1
         self._running = True
         self._failure: HostFailed | None = None
         self._node_stopped = asyncio.Event()
@@ -122,8 +125,10 @@ class Host:
                 resources=resources,
             )
             environment, open_store = _open_environment(directory.path, replicated)
-            resources.callback(environment.close)
-            node = _boot(config, members, directory, environment, open_store)
+            with ExitStack() as unused:
+                unused.callback(environment.abandon)
+                node = _boot(config, members, directory, environment, open_store)
+                unused.pop_all()
             host = cls(config, members, directory, node, environment, resources.pop_all())
         await host._begin(listeners)
         return host
@@ -167,7 +172,7 @@ class Host:
 
     async def stream(
         self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S, linearizable: bool = True
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """A read's answer in chunks, such as a watch's; closing the iterator cancels it.
 
         Raises ``RequestRefused``, also when the reader has fallen ``STREAM_BYTES_MAX`` behind.
@@ -232,7 +237,8 @@ class Host:
 
     def members(self) -> tuple[MemberInfo, ...]:
         """The members of the cluster, ascending by id."""
-        known = self._node.client_urls()
+        known = {member: peer.client_urls for member, peer in self._node.status().peers.items()}
+        known[self.member] = self._client_urls
         return tuple(
             MemberInfo(
                 id=member,
@@ -242,6 +248,22 @@ class Host:
             )
             for member in sorted(self._roster.names)
         )
+
+    def leader(self, group: int = 0) -> int | None:
+        """The member that leads this group, as far as this host knows."""
+        return self._engine_status(group).leader
+
+    def raft_term(self, group: int = 0) -> int:
+        """The era of this group as etcd's ``raft_term`` fields have it."""
+        return self._engine_status(group).raft_term
+
+    def _engine_status(self, group: int) -> Status:
+        """Made once a turn at most, however many answers quote it."""
+        turns = self._driver.counters.turns
+        if self._status_turn != turns:
+            self._status_turn = turns
+            self._statuses = {number: each.engine for number, each in self._node.status().groups.items()}
+        return self._statuses[group]
 
     def now_us(self) -> int:
         """The clock that this host runs by: microseconds of CLOCK_BOOTTIME."""
@@ -302,6 +324,7 @@ class Host:
         self._driver.halt()
         await self._peers.close()
         await self._disk.close()
+        self._environment.close()
         self._release()
 
     async def _drop(self) -> None:
@@ -336,15 +359,14 @@ class Host:
         if self._running:
             self._driver.offer(item)
 
-    def _disk_done(self, done: list[JobDone]) -> None:
+    def _disk_done(self, done: Sequence[JobDone]) -> None:
         self._driver.offer_all(done)
 
     def _on_notice(self, notice: Notice) -> None:
-        where = self.name if notice.group is None else f"{self.name}: group {notice.group}"
         if notice.fatal:
             self._fail(notice.text)
         else:
-            log.warning("%s: %s", where, notice.text)
+            log.warning("%s: %s", self.name, notice.text)
 
     def _on_crash(self, error: BaseException) -> None:
         self._fail(f"a defect in the node: {type(error).__name__}: {error}", error)
@@ -379,15 +401,13 @@ def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
     return bound
 
 
-def _open_environment(
-    path: Path, replicated: type[StateMachine] | OpenStore, resources: ExitStack
-) -> tuple[Environment, OpenStore]:
+def _open_environment(path: Path, replicated: type[StateMachine] | OpenStore) -> tuple[Environment, OpenStore]:
     """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
     if isinstance(replicated, type):
         return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
-    environment, discarded = open_environment(path, boot_id())
-    if discarded is not None:
-        log.warning("data directory %s: the store is rebuilt from the log: %s", path, discarded)
+    environment, why_empty = open_environment(path, boot_id())
+    if why_empty is not None:
+        log.info("data directory %s: the store is built from the log: %s", path, why_empty)
     return environment, replicated
 
 
@@ -414,6 +434,11 @@ def _boot(
         log_limits=config.log_limits,
     )
     try:
-        return boot(boottime_us(), directory.files, node_config, environment, open_store)
-    except (LogDamaged, LogTooNew) as error:
+        recovered = recover(directory.files, config.log_limits)
+        if recovered.cut is not None:
+            log.info(
+                "data directory %s: cut a torn write that was never acknowledged: %s", directory.path, recovered.cut
+            )
+        return build(boottime_us(), recovered, node_config, environment, open_store)
+    except (LogDamaged, LogTooNew, IdentityError, StoreAheadOfLog, OSError) as error:
         raise StartRefused(f"data directory {directory.path}: {error}") from error

@@ -63,7 +63,7 @@ class TransportCounters(msgspec.Struct):
 
 def back_off_s(seed: int, member: int, failures: int) -> float:
     """Seconds to wait after this many failures in a row: doubling and capped, between half and the whole of it."""
-    longest = min(BACK_OFF_MIN_S * 2 ** min(failures, 16), BACK_OFF_MAX_S)
+    longest = min(BACK_OFF_MIN_S * float(1 << min(failures, 16)), BACK_OFF_MAX_S)
     return longest * (0.5 + mix(seed, member, failures) / 2**65)
 
 

@@ -1,0 +1,269 @@
+"""The peer transport over real sockets, on both loops: sessions, one write a turn, bounds, garbage, redialling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from ratified.consensus.engines import ENGINES
+from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
+from ratified.runtime.address import Address
+from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
+from ratified.wire.codec import PeerCodec
+from ratified.wire.peer import Goodbye, Ping
+from tests.runtime.loops import LOOPS, run, until
+
+LOCAL = "127.0.0.1"
+
+
+class Peer:
+    """A transport and the inputs that it has given."""
+
+    def __init__(
+        self,
+        addresses: dict[int, Sequence[Address]] | None = None,
+        limits: TransportLimits = TransportLimits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.inputs: list[Input] = []
+        self.listener = socket.create_server((LOCAL, 0))
+        self.address = Address(*self.listener.getsockname())
+        self.transport = PeerTransport(
+            asyncio.get_running_loop(),
+            self.inputs.append,
+            lambda: PeerCodec(ENGINES["raft"].message),
+            addresses or {},
+            name="peer",
+            seed=1,
+            limits=limits,
+        )
+
+    def of(self, kind: type) -> list[Input]:
+        return [each for each in self.inputs if isinstance(each, kind)]
+
+    @property
+    def connection(self) -> int:
+        found = self.of(Connected)[-1]
+        assert isinstance(found, Connected)
+        return found.connection
+
+
+@asynccontextmanager
+async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIterator[tuple[Peer, Peer]]:  # noqa: B008
+    """``b`` has dialled ``a``."""
+    a = Peer(limits=limits)
+    await a.transport.accept_on([a.listener])
+    b = Peer({7: [a.address]}, limits)
+    b.listener.close()
+    b.transport.dial([7])
+    await until(lambda: bool(a.inputs and b.inputs))
+    yield a, b
+    await b.transport.close()
+    await a.transport.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_session_begins_with_connected_and_ends_with_one_disconnected(loop: str) -> None:
+    async def main() -> None:
+        async with two_connected() as (a, b):
+            assert a.inputs == [Connected(1, None)]
+            assert b.inputs == [Connected(1, 7)]
+            b.transport.send([Outgoing(1, Ping()), Outgoing(1, Goodbye("done"))])
+            b.transport.hang_up(1, "done")
+            b.transport.hang_up(1, "done twice")
+            await until(lambda: bool(a.of(Disconnected)))
+            assert a.inputs[1:4] == [Received(1, Ping()), Received(1, Goodbye("done")), Disconnected(1)]
+            assert b.inputs[1] == Disconnected(1)
+        assert len([each for each in a.of(Disconnected) if each == Disconnected(1)]) == 1
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nagle_is_off_on_both_sides(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    opened = PeerTransport.opened
+
+    def look(self: PeerTransport, session: object) -> None:
+        transport = session._transport  # type: ignore[attr-defined]  # the one place where the socket can be seen
+        seen.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        opened(self, session)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PeerTransport, "opened", look)
+
+    async def main() -> None:
+        async with two_connected():
+            pass
+
+    run(main(), loop)
+    assert len(seen) == 2
+    assert all(seen)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",
+        struct.pack("<I", 2 << 30),
+        struct.pack(">I", 2 << 30) * 8,
+        b"\xff" * 64,
+        b"\0" * 64,
+    ],
+    ids=["http", "2 GiB", "2 GiB big-endian", "ones", "zeros"],
+)
+def test_garbage_closes_its_connection_with_one_line_and_no_other(
+    loop: str, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with two_connected() as (a, b):
+            good = a.connection
+            reader, writer = await asyncio.open_connection(a.address.host, a.address.port)
+            writer.write(garbage + bytes(64))
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+            assert a.of(Disconnected) == [Disconnected(good + 1)]
+            assert a.transport.counters.bad_frames == 1
+            b.transport.send([Outgoing(b.connection, Ping())])
+            await until(lambda: bool(a.of(Received)))
+            assert a.of(Received) == [Received(good, Ping())]
+
+    with caplog.at_level(logging.WARNING):
+        run(main(), loop)
+    assert len(caplog.records) == 1
+    assert "closing the connection with 127.0.0.1" in caplog.text
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_frame_altered_on_the_way_is_never_received(loop: str) -> None:
+    async def main() -> None:
+        a = Peer()
+        await a.transport.accept_on([a.listener])
+        frame = bytearray(PeerCodec(ENGINES["raft"].message).encode(Goodbye("a reason")))
+        frame[-1] ^= 1
+        reader, writer = await asyncio.open_connection(a.address.host, a.address.port)
+        writer.write(bytes(frame))
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+        assert a.inputs == [Connected(1, None), Disconnected(1)]
+        await a.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_peer_that_takes_nothing_ends_its_session_when_the_queue_is_full(loop: str) -> None:
+    async def main() -> None:
+        a = Peer(limits=TransportLimits(outgoing_bytes_max=1 << 20))
+        await a.transport.accept_on([a.listener])
+        deaf = socket.create_connection(a.address)
+        await until(lambda: bool(a.inputs))
+        big = Goodbye("x" * 100_000)
+        sent = 0
+        while not a.of(Disconnected):
+            a.transport.send([Outgoing(1, big)])
+            sent += 1
+            await asyncio.sleep(0)
+            assert sent < 1000
+        assert a.transport.counters.overflows == 1
+        assert sent > 10
+        a.transport.send([Outgoing(1, big)])  # dropped: the connection is gone
+        assert len(a.of(Disconnected)) == 1
+        deaf.close()
+        await a.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_however_small_the_limit_one_write_fits_into_an_empty_queue(loop: str) -> None:
+    async def main() -> None:
+        async with two_connected(TransportLimits(outgoing_bytes_max=1, received_bytes_max=1)) as (a, b):
+            for _ in range(3):
+                b.transport.send([Outgoing(b.connection, Goodbye("x" * 10_000))])
+                count = len(a.of(Received)) + 1
+                while len(a.of(Received)) < count:
+                    a.transport.resume_reading()
+                    await asyncio.sleep(0.001)
+            assert b.transport.counters.overflows == 0
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_reading_stops_until_the_node_has_taken_what_was_received(loop: str) -> None:
+    async def main() -> None:
+        async with two_connected(TransportLimits(received_bytes_max=200_000)) as (a, b):
+            for _ in range(100):
+                b.transport.send([Outgoing(b.connection, Goodbye("x" * 100_000))])
+            await until(lambda: a.transport.counters.bytes_received > 200_000)
+            for _ in range(20):
+                await asyncio.sleep(0.001)
+            assert len(a.of(Received)) < 50
+            while len(a.of(Received)) < 100:
+                a.transport.resume_reading()
+                await asyncio.sleep(0.001)
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_too_many_accepted_connections_are_closed_at_once(loop: str) -> None:
+    async def main() -> None:
+        a = Peer(limits=TransportLimits(accepted_max=2))
+        await a.transport.accept_on([a.listener])
+        first = [await asyncio.open_connection(a.address.host, a.address.port) for _ in range(2)]
+        await until(lambda: len(a.inputs) == 2)
+        third, writer = await asyncio.open_connection(a.address.host, a.address.port)
+        with contextlib.suppress(ConnectionResetError):
+            assert await third.read() == b""
+        assert a.transport.counters.refused == 1
+        first[0][1].close()
+        await until(lambda: bool(a.of(Disconnected)))
+        fourth = await asyncio.open_connection(a.address.host, a.address.port)
+        await until(lambda: len(a.of(Connected)) == 3)
+        for each in (first[1][1], fourth[1], writer):
+            each.close()
+        await a.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
+    async def main() -> None:
+        a = Peer()
+        address = a.address
+        await a.transport.accept_on([a.listener])
+        b = Peer({7: [address]})
+        b.listener.close()
+        b.transport.dial([7])
+        await until(lambda: bool(b.inputs))
+        a.transport.abort()
+        await until(lambda: bool(b.of(Disconnected)))
+        back = Peer()
+        back.listener.close()
+        await back.transport.accept_on([socket.create_server(address)])
+        await until(lambda: len(b.of(Connected)) == 2)
+        assert b.inputs == [Connected(1, 7), Disconnected(1), Connected(2, 7)]
+        await b.transport.close()
+        await back.transport.close()
+
+    run(main(), loop)
+
+
+def test_back_off_doubles_up_to_its_cap_and_differs_between_members() -> None:
+    delays = [back_off_s(1, 7, failures) for failures in range(40)]
+    assert all(delay <= BACK_OFF_MAX_S for delay in delays)
+    assert delays[0] < 0.021
+    assert all(delay >= BACK_OFF_MAX_S / 2 for delay in delays[6:])
+    assert delays == [back_off_s(1, 7, failures) for failures in range(40)]
+    assert delays != [back_off_s(1, 8, failures) for failures in range(40)]
