@@ -168,8 +168,8 @@ class _Search(Generic[State, Call, Result]):
             allowed, state = self._model.step(frame.state, operation.call, operation.result, known)
             guessed = not known and operation.hint is None
             key = (frame.linearized | 1 << node.operation, state, frame.chain + 1 if guessed else 0)
-            # An unknown operation that changes nothing is better left open: it may be of use later.
-            if allowed and key not in seen and (known or state != frame.state):
+            # A guess that changes nothing is better left open: it may be of use later.
+            if allowed and key not in seen and not (guessed and state == frame.state):
                 seen.add(key)
                 remaining -= known
                 _lift(node)
