@@ -15,7 +15,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
 }
 
-DEADLINE_S = 30.0
+DEADLINE_S = 20.0
 
 
 def run(main: Coroutine[Any, Any, T], loop: str = "uvloop") -> T:

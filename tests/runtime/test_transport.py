@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from ratified.consensus.contract import ProposalId
 from ratified.consensus.engines import ENGINES
 from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
 from ratified.runtime.address import Address
 from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
 from ratified.wire.codec import PeerCodec
-from ratified.wire.peer import Goodbye, Ping
+from ratified.wire.peer import Batch, Forward, Goodbye, Ping
 from tests.runtime.loops import LOOPS, run, until
 
 LOCAL = "127.0.0.1"
@@ -54,6 +55,11 @@ class Peer:
         return found.connection
 
 
+def frame_of(size: int) -> Batch:
+    """A frame of a little more than so many bytes."""
+    return Batch([(0, Forward((1, 0), 1, ProposalId(1, 1, 1), bytes(size)))])
+
+
 @asynccontextmanager
 async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIterator[tuple[Peer, Peer]]:  # noqa: B008
     """``b`` has dialled ``a``."""
@@ -63,9 +69,11 @@ async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIte
     b.listener.close()
     b.transport.dial([7])
     await until(lambda: bool(a.inputs and b.inputs))
-    yield a, b
-    await b.transport.close()
-    await a.transport.close()
+    try:
+        yield a, b
+    finally:
+        await b.transport.close()
+        await a.transport.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -166,7 +174,7 @@ def test_a_peer_that_takes_nothing_ends_its_session_when_the_queue_is_full(loop:
         await a.transport.accept_on([a.listener])
         deaf = socket.create_connection(a.address)
         await until(lambda: bool(a.inputs))
-        big = Goodbye("x" * 100_000)
+        big = frame_of(100_000)
         sent = 0
         while not a.of(Disconnected):
             a.transport.send([Outgoing(1, big)])
@@ -188,7 +196,7 @@ def test_however_small_the_limit_one_write_fits_into_an_empty_queue(loop: str) -
     async def main() -> None:
         async with two_connected(TransportLimits(outgoing_bytes_max=1, received_bytes_max=1)) as (a, b):
             for _ in range(3):
-                b.transport.send([Outgoing(b.connection, Goodbye("x" * 10_000))])
+                b.transport.send([Outgoing(b.connection, frame_of(10_000))])
                 count = len(a.of(Received)) + 1
                 while len(a.of(Received)) < count:
                     a.transport.resume_reading()
@@ -203,7 +211,7 @@ def test_reading_stops_until_the_node_has_taken_what_was_received(loop: str) -> 
     async def main() -> None:
         async with two_connected(TransportLimits(received_bytes_max=200_000)) as (a, b):
             for _ in range(100):
-                b.transport.send([Outgoing(b.connection, Goodbye("x" * 100_000))])
+                b.transport.send([Outgoing(b.connection, frame_of(100_000))])
             await until(lambda: a.transport.counters.bytes_received > 200_000)
             for _ in range(20):
                 await asyncio.sleep(0.001)

@@ -8,8 +8,6 @@
 4. Bytes that are no frame close the connection they came on, with one line in the log, and do nothing else.
 5. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
    did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
-
-Both asyncio and uvloop switch Nagle's algorithm off on every TCP connection.
 """
 
 from __future__ import annotations
@@ -82,6 +80,7 @@ class _Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer_name = _peer_name(transport)
         self.owner.opened(self)
 
