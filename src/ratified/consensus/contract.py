@@ -145,6 +145,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     bytes_per_message_max: int = 1 << 20
     inflight_messages_max: int = 64
     """Messages with entries under way to one peer before its answers are awaited."""
+    inflight_bytes_max: int = 8 << 20
+    """Bytes of entries in those messages; well below what a peer's queue holds, or catching up would overflow it."""
     deliver_bytes_max: int = 4 << 20
     """Bytes of entries delivered and not yet reported by ``applied``."""
     tail_bytes_max: int = 16 << 20

@@ -14,6 +14,7 @@ from ratified.consensus.contract import (
     Entry,
     Extensions,
     Kind,
+    Limits,
     Membership,
     Options,
     Proposal,
@@ -45,7 +46,12 @@ def entry(index: int, term: int, data: bytes = b"") -> Entry:
 
 
 def engine(
-    *, terms: Sequence[int] = (), term: int = 0, voted_for: int | None = None, extensions: Extensions | None = None
+    *,
+    terms: Sequence[int] = (),
+    term: int = 0,
+    voted_for: int | None = None,
+    extensions: Extensions | None = None,
+    limits: Limits | None = None,
 ) -> Engine:
     """Member 1 of three, at time 0, whose log has entries of these terms."""
     entries = [entry(index, each) for index, each in enumerate(terms, 1)]
@@ -58,6 +64,7 @@ def engine(
         election_timeout_us=1000,
         heartbeat_us=100,
         extensions=extensions or Extensions(),
+        limits=limits or Limits(),
     )
     one = Engine(0, options, Durable(state, Base(0, NO_ERA, MEMBERS), runs, entries))
     one.ready()
@@ -82,9 +89,9 @@ def answer(one: Engine, sender: int, message: Message) -> Any:
     return send.message
 
 
-def leader(terms: Sequence[int] = (), **extensions: bool) -> Engine:
+def leader(terms: Sequence[int] = (), limits: Limits | None = None, **extensions: bool) -> Engine:
     """Member 1, elected by member 2, its no-op and first messages drained."""
-    one = engine(terms=terms, extensions=Extensions(**extensions))
+    one = engine(terms=terms, extensions=Extensions(**extensions), limits=limits)
     one.campaign(0)
     drain(one)
     one.step(0, 2, RequestVoteResponse(one.status().era[0], True))
@@ -344,6 +351,22 @@ def test_entries_are_sent_ahead_of_the_answers_within_the_window() -> None:
     one.step(0, 2, AppendEntriesResponse(1, True, 64, 0))
     (rest,) = sent(one.ready(), AppendEntries)
     assert (rest.message.prev_index, len(rest.message.entries)) == (64, 37)
+
+
+def test_the_window_is_bounded_in_bytes_too() -> None:
+    one = leader(limits=Limits(bytes_per_message_max=1000, inflight_bytes_max=2000))
+    one.step(0, 2, AppendEntriesResponse(1, True, 1, 0))
+    propose(one, *[bytes(447)] * 20)
+    assert [len(send.message.entries) for send in sent(one.ready(), AppendEntries) if send.to == 2] == [2, 2]
+    one.step(0, 2, AppendEntriesResponse(1, True, 3, 0))
+    assert [len(send.message.entries) for send in sent(one.ready(), AppendEntries) if send.to == 2] == [2]
+
+
+def test_one_message_is_sent_however_large_its_entry_is() -> None:
+    one = leader(limits=Limits(bytes_per_message_max=1, inflight_bytes_max=1))
+    one.step(0, 2, AppendEntriesResponse(1, True, 1, 0))
+    propose(one, bytes(5000), bytes(5000))
+    assert [len(send.message.entries) for send in sent(one.ready(), AppendEntries) if send.to == 2] == [1]
 
 
 def test_a_lost_message_is_noticed_at_a_heartbeat() -> None:

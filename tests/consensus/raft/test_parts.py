@@ -78,7 +78,7 @@ def test_the_log_is_a_list_with_less_in_memory(steps: list[tuple[str, int, int]]
         if in_memory:
             assert log.entries(log.first_in_memory, log.last) == in_memory
         sizes = [len(each.encoded) for each in in_memory]
-        assert log.bytes_after(log.first_in_memory - 1) == sum(sizes)
+        assert log.bytes_between(log.first_in_memory, log.last) == sum(sizes)
         for room in (0, 60, 130, 1000):
             fitting = 0
             while fitting < len(sizes) and sum(sizes[: fitting + 1]) <= room:
@@ -99,7 +99,7 @@ def test_eviction_leaves_at_most_the_limit() -> None:
     log = Log(Durable(b"", BASE))
     log.append([entry(11 + i, 2, size=47) for i in range(100)])
     log.evict(110, 2000)
-    assert 1500 < log.bytes_after(log.first_in_memory - 1) <= 2000
+    assert 1500 < log.bytes_between(log.first_in_memory, log.last) <= 2000
 
 
 def test_a_restarted_log_knows_terms_of_what_is_not_in_memory() -> None:

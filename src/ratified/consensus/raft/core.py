@@ -137,7 +137,7 @@ class Core:
     @property
     def undurable_bytes(self) -> int:
         """Encoded bytes of entries that the disk does not have yet."""
-        return self.log.bytes_after(self.durability.index)
+        return self.log.bytes_between(self.durability.index + 1, self.log.last)
 
     # ------------------------------------------------------------------------------------------------------ outbox
 

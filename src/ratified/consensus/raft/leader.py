@@ -271,17 +271,17 @@ class Leader:
 
     def _replicate(self, member: int, peer: PeerProgress) -> None:
         """Send ahead of the answers, as far as window and memory reach."""
-        log = self._core.log
+        log, limits = self._core.log, self._core.options.limits
         if peer.due:
             peer.due = False
             self._send_append(member, peer, self._append_entries(peer.next, peer.next - 1))
-        while peer.next <= log.last and len(peer.in_flight) < self._core.options.limits.inflight_messages_max:
+        while peer.next <= log.last and peer.has_room(limits):
             if peer.next < log.first_in_memory:
                 self._fetch_for(peer)
                 return
             last = self._last_of_message(peer.next)
             self._send_append(member, peer, self._append_entries(peer.next, last))
-            peer.sent(last)
+            peer.sent(last, log.bytes_between(peer.next, last))
 
     def _probe(self, member: int, peer: PeerProgress) -> None:
         """Ask once. Where entries are sent ahead later, the question carries none."""
@@ -304,23 +304,20 @@ class Leader:
         """Send what was fetched, if the peer still needs it there; what does not fit is fetched again."""
         limits = self._core.options.limits
         start = 0
-        while (
-            start < len(entries)
-            and peer.next == entries[start].index
-            and len(peer.in_flight) < (limits.inflight_messages_max)
-        ):
-            room = limits.bytes_per_message_max - len(entries[start].encoded)
+        while start < len(entries) and peer.next == entries[start].index and peer.has_room(limits):
+            size = len(entries[start].encoded)
             end = start + 1
-            while end < len(entries) and end - start < limits.entries_per_message_max:
-                room -= len(entries[end].encoded)
-                if room < 0:
+            while end < min(len(entries), start + limits.entries_per_message_max):
+                size += len(entries[end].encoded)
+                if size > limits.bytes_per_message_max:
+                    size -= len(entries[end].encoded)
                     break
                 end += 1
             message = self._message(peer.next, [entry.encoded for entry in entries[start:end]])
             self._send_append(member, peer, message)
             if peer.mode is Mode.PROBE:
                 return
-            peer.sent(entries[end - 1].index)
+            peer.sent(entries[end - 1].index, size)
             start = end
 
     def _last_of_message(self, first: int) -> int:

@@ -104,9 +104,9 @@ class Log:
         assert first >= self.first_in_memory, f"entry {first} is no longer in memory"
         return self._entries[first - self.first_in_memory : last - self.first_in_memory + 1]
 
-    def bytes_after(self, index: int) -> int:
-        """Encoded bytes of the entries behind ``index``, all of them in memory."""
-        return (self._ends[-1] if self._ends else self._evicted_end) - self._end(index)
+    def bytes_between(self, first: int, last: int) -> int:
+        """Encoded bytes of the entries from ``first`` to ``last``, all of them in memory."""
+        return self._end(last) - self._end(first - 1)
 
     def fit(self, first: int, last: int, bytes_max: int) -> int:
         """The last index up to which the entries from ``first`` fit into ``bytes_max``; ``first - 1`` for none."""
