@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ratified import Host, HostConfig, StateMachine
 from ratified.node.boot import OpenStore
+from ratified.storage.format import LogLimits
 from tests.runtime.loops import until
 
 HEARTBEAT_US = 20_000
 ELECTION_TIMEOUT_US = 200_000
+LOG_LIMITS = LogLimits(segment_bytes=1 << 20)
 
 
 class Journal(StateMachine):
@@ -59,6 +61,7 @@ class Cluster:
             groups=self.groups,
             heartbeat_us=HEARTBEAT_US,
             election_timeout_us=ELECTION_TIMEOUT_US,
+            log_limits=LOG_LIMITS,
         )
 
     async def start(self, name: str) -> Host:

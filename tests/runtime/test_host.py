@@ -16,8 +16,20 @@ from ratified.machine import StateMachineStore, Store
 from ratified.runtime import Outcome, Reply, Why, Work
 from ratified.storage.files import Directory
 from ratified.storage.space import Space
-from tests.runtime.cluster import Journal, running
+from tests.runtime.cluster import ELECTION_TIMEOUT_US, HEARTBEAT_US, LOG_LIMITS, Journal, running
 from tests.runtime.loops import LOOPS, run, until
+
+
+def alone(directory: Path, *, name: str = "default", token: str = "ratified") -> HostConfig:
+    """One member, no network."""
+    return HostConfig(
+        data_dir=directory,
+        name=name,
+        token=token,
+        heartbeat_us=HEARTBEAT_US,
+        election_timeout_us=ELECTION_TIMEOUT_US,
+        log_limits=LOG_LIMITS,
+    )
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -143,7 +155,7 @@ def test_many_requests_at_once_are_each_answered_once(tmp_path: Path) -> None:
 
 def test_after_a_cancel_no_reply_comes(tmp_path: Path) -> None:
     async def main() -> None:
-        async with await Host.start(HostConfig(data_dir=tmp_path), Journal) as host:
+        async with await Host.start(alone(tmp_path), Journal) as host:
             replies: list[Reply] = []
             token = host.submit(Work.PROPOSE, 0, b"one", 7_000_000, replies.append)
             host.cancel(token)
@@ -156,7 +168,7 @@ def test_after_a_cancel_no_reply_comes(tmp_path: Path) -> None:
 
 def test_a_callback_that_raises_disturbs_neither_the_host_nor_another_caller(tmp_path: Path) -> None:
     async def main() -> None:
-        async with await Host.start(HostConfig(data_dir=tmp_path), Journal) as host:
+        async with await Host.start(alone(tmp_path), Journal) as host:
             await host.propose(b"zero")
             reported: list[object] = []
             asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
@@ -226,7 +238,7 @@ def test_an_exception_in_apply_stops_that_group_where_it_is_met_and_no_other(
 
 def test_an_exception_in_a_query_is_told_to_who_asked_and_stops_nothing(tmp_path: Path) -> None:
     async def main() -> None:
-        async with await Host.start(HostConfig(data_dir=tmp_path), Picky) as host:
+        async with await Host.start(alone(tmp_path), Picky) as host:
             await host.propose(b"fine")
             with pytest.raises(RequestRefused, match="nothing like it"):
                 await host.query(b"poison")
@@ -241,7 +253,7 @@ def test_an_exception_in_a_query_is_told_to_who_asked_and_stops_nothing(tmp_path
 
 def test_a_failing_sync_ends_the_host_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        host = await Host.start(HostConfig(data_dir=tmp_path), Journal)
+        host = await Host.start(alone(tmp_path), Journal)
         await host.propose(b"durable")
 
         def fail(self: Directory, file: str) -> None:
@@ -254,7 +266,7 @@ def test_a_failing_sync_ends_the_host_for_good(tmp_path: Path, monkeypatch: pyte
             with pytest.raises(HostFailed, match="Input/output error"):
                 await host.ended()
             await host.close()
-        async with await Host.start(HostConfig(data_dir=tmp_path), Journal) as again:
+        async with await Host.start(alone(tmp_path), Journal) as again:
             assert (await again.query(b"")).startswith(b"durable")
 
     run(main())
@@ -289,9 +301,9 @@ def test_a_used_port_is_refused_by_address(tmp_path: Path) -> None:
 
 def test_a_locked_directory_is_refused_by_path_and_its_owner_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
-        async with await Host.start(HostConfig(data_dir=tmp_path), Journal) as host:
+        async with await Host.start(alone(tmp_path), Journal) as host:
             await host.propose(b"one")
-            text = await refusal(HostConfig(data_dir=tmp_path))
+            text = await refusal(alone(tmp_path))
             assert str(tmp_path) in text
             assert "in use" in text
             assert await host.propose(b"two") == b"2"
@@ -302,9 +314,9 @@ def test_a_locked_directory_is_refused_by_path_and_its_owner_goes_on(tmp_path: P
 def test_the_lock_ends_with_the_host(tmp_path: Path) -> None:
     async def main() -> None:
         for _ in range(2):
-            host = await Host.start(HostConfig(data_dir=tmp_path), Journal)
+            host = await Host.start(alone(tmp_path), Journal)
             await host.close()
-            host = await Host.start(HostConfig(data_dir=tmp_path), Journal)
+            host = await Host.start(alone(tmp_path), Journal)
             await host.abort()
 
     run(main())
@@ -312,12 +324,12 @@ def test_the_lock_ends_with_the_host(tmp_path: Path) -> None:
 
 def test_a_directory_of_another_cluster_or_member_is_refused_unchanged(tmp_path: Path) -> None:
     async def main() -> None:
-        host = await Host.start(HostConfig(data_dir=tmp_path), Journal)
+        host = await Host.start(alone(tmp_path), Journal)
         await host.propose(b"one")
         await host.close()
         before = contents(tmp_path)
-        other_cluster = await refusal(HostConfig(data_dir=tmp_path, token="another"))
-        other_member = await refusal(HostConfig(data_dir=tmp_path, name="another"))
+        other_cluster = await refusal(alone(tmp_path, token="another"))
+        other_member = await refusal(alone(tmp_path, name="another"))
         for text in (other_cluster, other_member):
             assert str(tmp_path) in text
             assert "belongs to cluster" in text
@@ -342,7 +354,7 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0)
 
     async def main() -> None:
-        assert "Permission denied" in await refusal(HostConfig(data_dir=tmp_path))
+        assert "Permission denied" in await refusal(alone(tmp_path))
 
     try:
         run(main())
@@ -352,15 +364,17 @@ def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_log_is_refused_by_file_and_offset_and_kept(tmp_path: Path) -> None:
     async def main() -> None:
-        host = await Host.start(HostConfig(data_dir=tmp_path), Journal)
+        host = await Host.start(alone(tmp_path), Journal)
         for number in range(20):
             await host.propose(b"%d" % number)
         await host.close()
-        (log,) = (path for path in tmp_path.iterdir() if path.stat().st_size > 1 << 20)
+        (log,) = (
+            path for path in tmp_path.iterdir() if path.is_file() and path.stat().st_size == LOG_LIMITS.segment_bytes
+        )
         with log.open("r+b") as file:
             file.seek(600)
             file.write(b"\xff" * 8)
-        text = await refusal(HostConfig(data_dir=tmp_path))
+        text = await refusal(alone(tmp_path))
         assert log.name in text
         assert any(word.strip(".,:;").isdigit() for word in text.split())
         with (tmp_path / "lock").open() as lock:

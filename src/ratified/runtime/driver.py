@@ -183,8 +183,9 @@ class Driver:
         self._timer_deadline = deadline
         # The loop's clock counts from another moment and stands still in a suspended machine; after a resume the
         # timer is late at most by what was left of it, which the node takes like any late turn.
-        delay_s = max(deadline - boottime_us(), 0) / 1e6
-        self._timer = self._loop.call_later(delay_s, self._timer_fired)
+        # Whole milliseconds, as uvloop counts them: rounded up, so that it does not fire again and again just before.
+        delay_ms = max(deadline - boottime_us() + 999, 0) // 1000
+        self._timer = self._loop.call_later(delay_ms / 1000, self._timer_fired)
 
     def _timer_fired(self) -> None:
         self._timer = None

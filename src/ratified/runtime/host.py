@@ -162,7 +162,7 @@ class Host:
     ) -> bytes:
         """Read the state: linearizably, or else what this member has applied, which may be old.
 
-        Raises ``RequestRefused``.
+        Raises ``RequestRefused``, or ``OutcomeUnknown`` where this host was killed or failed meanwhile.
         """
         return await self._request(Work.READ if linearizable else Work.READ_LOCAL, group, request, timeout_s)
 
@@ -175,7 +175,7 @@ class Host:
     ) -> AsyncGenerator[bytes, None]:
         """A read's answer in chunks, such as a watch's; closing the iterator cancels it.
 
-        Raises ``RequestRefused``, also when the reader has fallen ``STREAM_BYTES_MAX`` behind.
+        Raises as ``query`` does, and ``RequestRefused`` where the reader has fallen ``STREAM_BYTES_MAX`` behind.
         """
         arrived: asyncio.Queue[Reply] = asyncio.Queue()
         waiting_bytes = 0
@@ -303,6 +303,7 @@ class Host:
             await self.abort()
             raise StartRefused(f"cannot listen for peers: {error}") from error
         self._peers.dial(self._node.dials())
+        self._driver.wake()
         self._look_at_space()
 
     def _look_at_space(self) -> None:
@@ -321,6 +322,9 @@ class Host:
         self._offer(Close())
         self._running = False
         await self._node_stopped.wait()
+        if self._failure is not None:
+            await self._drop()
+            return
         self._driver.halt()
         await self._peers.close()
         await self._disk.close()
@@ -347,10 +351,10 @@ class Host:
         log.critical("%s: %s", self.name, text)
         self._failure = HostFailed(text)
         self._failure.__cause__ = cause
-        stopping = self._ending
-        self._ending = self._loop.create_task(self._drop())
-        if stopping is not None:
-            stopping.cancel()
+        self._driver.halt()
+        self._node_stopped.set()
+        if self._ending is None:
+            self._ending = self._loop.create_task(self._drop())
 
     # ------------------------------------------------------------------------------------------------------------
     # Called by the ports
