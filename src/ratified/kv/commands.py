@@ -249,7 +249,7 @@ class _Changed:
             self._add_delete(deleted)
 
     def _add_put(self, key: bytes) -> None:
-        if key in self.puts or self._deleted.covers(key):
+        if key in self.puts or self._deleted.holding(key):
             raise errors.DUPLICATE_KEY.refusal()
         self.puts[key] = None
 

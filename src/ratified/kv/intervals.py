@@ -6,7 +6,6 @@ found cost O(log n); the order in which ranges are found is that of the tree, no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from ratified.kv.ranges import Interval
@@ -44,27 +43,29 @@ class IntervalMap(Generic[V]):
         """Take it away; it must be there."""
         self._root = _remove(self._root, _order(interval), value)
 
-    def holding(self, key: bytes) -> Iterator[V]:
+    def holding(self, key: bytes) -> list[V]:
         """The values of all ranges that hold ``key``."""
-        return _holding(self._root, key)
-
-    def covers(self, key: bytes) -> bool:
-        """Whether any range holds ``key``."""
-        return next((True for _ in self.holding(key)), False)
+        found: list[V] = []
+        path: list[_Node[V]] = []
+        node = self._root
+        while node is not None or path:
+            while node is not None and (node.farthest is None or node.farthest > key):
+                path.append(node)
+                node = node.left
+            if not path:
+                break
+            node = path.pop()
+            if node.interval.first > key:
+                node = None
+                continue
+            if node.interval.end is None or key < node.interval.end:
+                found += node.values
+            node = node.right
+        return found
 
 
 def _order(interval: Interval) -> tuple[bytes, bool, bytes]:
     return interval.first, interval.end is None, interval.end or b""
-
-
-def _holding(node: _Node[V] | None, key: bytes) -> Iterator[V]:
-    if node is None or (node.farthest is not None and node.farthest <= key):
-        return
-    yield from _holding(node.left, key)
-    if node.interval.first <= key:
-        if node.interval.holds(key):
-            yield from node.values
-        yield from _holding(node.right, key)
 
 
 def _add(node: _Node[V] | None, interval: Interval, order: tuple[bytes, bool, bytes], value: V) -> _Node[V]:

@@ -1,0 +1,248 @@
+"""A store with everything around it that a replica would be, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from ratified.kv import commands, queries
+from ratified.kv.encoding import Failure
+from ratified.kv.limits import KvLimits
+from ratified.kv.store import KvStore
+from ratified.machine import Command, Continuation
+from ratified.storage.memory import MemoryEnvironment
+from ratified.storage.space import Environment
+from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd.rpc_pb2 import (
+    CompactionRequest,
+    CompactionResponse,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    HashKVRequest,
+    HashKVResponse,
+    LeaseGrantRequest,
+    LeaseGrantResponse,
+    LeaseKeepAliveRequest,
+    LeaseKeepAliveResponse,
+    LeaseRevokeRequest,
+    LeaseRevokeResponse,
+    LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse,
+    PutRequest,
+    PutResponse,
+    RangeRequest,
+    RangeResponse,
+    TxnRequest,
+    TxnResponse,
+    WatchCreateRequest,
+    WatchResponse,
+)
+
+M = TypeVar("M", bound=Message)
+PLENTY = 1 << 30
+FRESH_LEASE = 7001
+TTL_MIN_S = 2
+
+RESPONSES: dict[type[Message], type[Message]] = {
+    PutRequest: PutResponse,
+    DeleteRangeRequest: DeleteRangeResponse,
+    TxnRequest: TxnResponse,
+    CompactionRequest: CompactionResponse,
+    LeaseGrantRequest: LeaseGrantResponse,
+    LeaseRevokeRequest: LeaseRevokeResponse,
+    RangeRequest: RangeResponse,
+    HashKVRequest: HashKVResponse,
+}
+
+
+class Failed(Exception):
+    """The answer was an error: its code and its text."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code = code
+        self.text = text
+
+
+def decode(response: type[M], answer: bytes) -> M:
+    if answer[:1] == b"\x01":
+        raise Failed(answer[1], answer[2:].decode())
+    assert answer[:1] == b"\x00"
+    return response.FromString(answer[1:])
+
+
+def build(request: Message) -> bytes:
+    """The command of a request."""
+    data = request.SerializeToString()
+    match request:
+        case rpc_pb2.PutRequest():
+            return commands.put(data)
+        case rpc_pb2.DeleteRangeRequest():
+            return commands.delete_range(data)
+        case rpc_pb2.TxnRequest():
+            return commands.txn(data)
+        case rpc_pb2.CompactionRequest():
+            return commands.compact(data)
+        case rpc_pb2.LeaseGrantRequest():
+            return commands.lease_grant(data, FRESH_LEASE, TTL_MIN_S)
+        case rpc_pb2.LeaseRevokeRequest():
+            return commands.lease_revoke(data)
+    raise AssertionError(request)
+
+
+class Watch:
+    """A watch that is being read."""
+
+    def __init__(self, continuation: Continuation) -> None:
+        self.continuation = continuation
+        self.responses: list[WatchResponse] = []
+        self.finished = False
+
+    def advance(self, now: int, rows_max: int, bytes_max: int) -> None:
+        piece = self.continuation.advance(now, rows_max, bytes_max)
+        self.responses += [decode(WatchResponse, chunk) for chunk in piece.chunks]
+        self.finished = self.finished or piece.finished
+
+    @property
+    def events(self) -> list[tuple[int, bytes, bytes | None]]:
+        """(revision, key, value or None for a deletion) of all events so far."""
+        return [
+            (event.kv.mod_revision, event.kv.key, None if event.type else event.kv.value)
+            for response in self.responses
+            for event in response.events
+        ]
+
+
+class Driver:
+    """One store on one space."""
+
+    def __init__(self, environment: Environment | None = None, limits: KvLimits | None = None) -> None:
+        self.environment = environment or MemoryEnvironment()
+        self.limits = limits or KvLimits()
+        self.store = KvStore(self.environment.space(3), self.limits)
+        self.index = self.store.applied
+        self.watches: list[Watch] = []
+
+    def reopen(self) -> None:
+        """As after a restart of the process: only the rows are left."""
+        self.store = KvStore(self.environment.space(3), self.limits)
+        self.watches = []
+
+    def apply(self, datas: Sequence[bytes]) -> Sequence[bytes]:
+        """One turn's commands, in one transaction."""
+        batch = [Command(self.index + at, data) for at, data in enumerate(datas, 1)]
+        with self.environment.transaction():
+            self.index += len(batch)
+            return self.store.apply(batch, self.index)
+
+    def do(self, request: Message) -> Message:
+        """Propose, apply, decode."""
+        return decode(RESPONSES[type(request)], self.apply([build(request)])[0])
+
+    def put(self, key: bytes, value: bytes = b"", lease: int = 0) -> int:
+        """Write; gives the revision."""
+        response = self.do(PutRequest(key=key, value=value, lease=lease))
+        assert isinstance(response, PutResponse)
+        return response.header.revision
+
+    def delete(self, key: bytes, range_end: bytes = b"") -> int:
+        """Delete; gives how many."""
+        response = self.do(DeleteRangeRequest(key=key, range_end=range_end))
+        assert isinstance(response, DeleteRangeResponse)
+        return response.deleted
+
+    def compact(self, revision: int) -> None:
+        self.do(CompactionRequest(revision=revision))
+
+    def txn(self, request: TxnRequest) -> TxnResponse:
+        response = self.do(request)
+        assert isinstance(response, TxnResponse)
+        return response
+
+    def grant(self, lease: int, ttl: int) -> LeaseGrantResponse:
+        response = self.do(LeaseGrantRequest(ID=lease, TTL=ttl))
+        assert isinstance(response, LeaseGrantResponse)
+        return response
+
+    def revoke(self, lease: int) -> None:
+        self.do(LeaseRevokeRequest(ID=lease))
+
+    def answer(self, query: bytes, rows_max: int = PLENTY, bytes_max: int = PLENTY) -> bytes:
+        """A read that ends, its pieces joined."""
+        answer = self.store.read(0, query)
+        if isinstance(answer, bytes):
+            return answer
+        chunks: list[bytes] = []
+        finished = False
+        while not finished:
+            assert answer.deadline == 0
+            piece = answer.advance(0, rows_max, bytes_max)
+            chunks += piece.chunks
+            finished = piece.finished
+        return b"".join(chunks)
+
+    def range(self, request: RangeRequest, rows_max: int = PLENTY, bytes_max: int = PLENTY) -> RangeResponse:
+        query = queries.range_(request.SerializeToString())
+        return decode(RangeResponse, self.answer(query, rows_max, bytes_max))
+
+    def get(self, key: bytes, revision: int = 0) -> bytes | None:
+        pairs = self.range(RangeRequest(key=key, revision=revision)).kvs
+        return pairs[0].value if pairs else None
+
+    def keys(self, key: bytes = b"\x00", range_end: bytes = b"\x00", revision: int = 0) -> list[bytes]:
+        return [pair.key for pair in self.range(RangeRequest(key=key, range_end=range_end, revision=revision)).kvs]
+
+    def watch(self, request: WatchCreateRequest, stream: int = 1) -> Watch:
+        continuation = self.store.read(0, queries.watch(stream, request.SerializeToString()))
+        assert not isinstance(continuation, bytes)
+        self.watches.append(Watch(continuation))
+        return self.watches[-1]
+
+    def turn(self, now: int = 0, rows_max: int = PLENTY, bytes_max: int = PLENTY) -> None:
+        """Advance whoever was woken or whose deadline has passed, until nobody has anything to say."""
+        while True:
+            woken = self.store.woken(now)
+            due = [watch for watch in self.watches if not watch.finished and _is_due(watch, woken, now)]
+            if not due:
+                return
+            for watch in due:
+                watch.advance(now, rows_max, bytes_max)
+
+    def keep_alive(self, now: int, lease: int) -> int:
+        question = queries.keep_alive(LeaseKeepAliveRequest(ID=lease).SerializeToString())
+        response = decode(LeaseKeepAliveResponse, self.store.ask(now, question))
+        assert lease == response.ID
+        return response.TTL
+
+    def time_to_live(self, now: int, lease: int, keys: bool = False) -> LeaseTimeToLiveResponse:
+        question = queries.time_to_live(LeaseTimeToLiveRequest(ID=lease, keys=keys).SerializeToString())
+        return decode(LeaseTimeToLiveResponse, self.store.ask(now, question))
+
+    def lead(self, now: int, era: tuple[int, int]) -> None:
+        """Become leader, with the first duty applied."""
+        self.store.lead(now, era)
+        duties, _ = self.store.duties(now)
+        self.apply(duties)
+
+    def do_duties(self, now: int) -> int:
+        """Propose and apply what is due; gives how many commands that were."""
+        duties, _ = self.store.duties(now)
+        if duties:
+            self.apply(duties)
+        return len(duties)
+
+
+def _is_due(watch: Watch, woken: Sequence[Continuation], now: int) -> bool:
+    deadline = watch.continuation.deadline
+    return any(watch.continuation is one for one in woken) or (deadline is not None and deadline <= now)
+
+
+def refused(request: Message) -> Failure | None:
+    """Why a request is not even proposed."""
+    try:
+        build(request)
+    except Failure as failure:
+        return failure
+    return None
