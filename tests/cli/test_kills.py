@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 import pytest
 
 from ratified.check.register import Get, Put
-from ratified.cli.kills import History, Written
-
-
-def in_a_loop(act: Callable[[History], None]) -> History:
-    async def run() -> History:
-        history = History()
-        act(history)
-        return history
-
-    return asyncio.run(run())
+from ratified.cli.kills import History
 
 
 def test_a_history_that_an_order_explains_is_linearizable() -> None:
@@ -38,7 +26,7 @@ def test_a_lost_write_is_not_linearizable() -> None:
 
 
 def test_the_time_without_a_write_is_the_longest_gap_between_acknowledgements() -> None:
-    history = in_a_loop(lambda history: [history.acknowledged(Written(1, "k", b"v")) for _ in range(3)] and None)
+    history = History()
     history.acknowledged_at_s = [1.0, 1.5, 4.0]
     assert history.longest_gap_s(0.9, 5.0) == pytest.approx(2.5)
     assert history.longest_gap_s(1.2, 1.4) == pytest.approx(0.2)

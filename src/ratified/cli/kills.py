@@ -23,7 +23,7 @@ import msgspec
 from ratified.check.linearizability import Linearizable, NotLinearizable, Operation, linearize
 from ratified.check.register import Call, Delete, Get, Held, Put, Register, Result, Swap
 from ratified.cli.local import LocalCluster, LocalNode
-from ratified.client import AsyncClient, ClientError, Do, KeyValue, OutcomeUnknown, compare_version
+from ratified.client import AsyncClient, ClientError, Do, KeyValue, OutcomeUnknown, Range, compare_version
 
 KEYS = 48
 PREFIX = "kills/"
@@ -237,8 +237,8 @@ async def _carry_out(client: AsyncClient, number: int, key: str, call: Call, inv
             history.returned(number, key, call, invoked, _held(await client.get(key)))
             history.reads += 1
         case Swap(version, value):
-            txn = await client.txn([compare_version(key, "==", version)], [Do.put(key, value)])
-            history.returned(number, key, call, invoked, txn.succeeded)
+            txn = await client.txn([compare_version(key, "==", version)], [Do.put(key, value)], [Do.get(key)])
+            history.returned(number, key, call, invoked, True if txn.succeeded else _read(txn.results[0]))
             if txn.succeeded:
                 history.acknowledged(Written(txn.revision, key, value))
         case Delete():
@@ -246,6 +246,12 @@ async def _carry_out(client: AsyncClient, number: int, key: str, call: Call, inv
             history.returned(number, key, call, invoked, _held(gone.previous[0] if gone.previous else None))
             if gone.deleted:
                 history.acknowledged(Written(gone.revision, key, None))
+
+
+def _read(found: object) -> Held:
+    """What the read in a transaction's branch found."""
+    assert isinstance(found, Range)
+    return _held(found.pairs[0] if found.pairs else None)
 
 
 def _held(pair: KeyValue | None) -> Held:

@@ -1,0 +1,101 @@
+"""The asyncio client against a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from ratified.cli.local import LocalCluster, free_ports
+from ratified.client import AsyncClient, Compacted, Do, Refused, Unavailable, compare_version
+
+
+def with_client(cluster: LocalCluster, act: Callable[[AsyncClient], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(30), AsyncClient(cluster.endpoints) as client:
+            await act(client)
+
+    asyncio.run(run())
+
+
+def test_put_get_range_delete_and_transactions(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        await client.put(key, "one")
+        pair = await client.get(key)
+        assert pair is not None
+        assert pair.value == b"one"
+        assert (await client.range(key, prefix=True)).count == 1
+        taken = await client.txn([compare_version(key, "==", 1)], [Do.put(key, "two")])
+        assert taken.succeeded
+        assert (await client.delete(key)).deleted == 1
+        with pytest.raises(Refused, match="etcdserver: key is not provided"):
+            await client.put("", "v")
+
+    with_client(cluster, act)
+
+
+def test_leases_members_and_status(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        lease = await client.lease_grant(50)
+        assert lease.id in await client.leases()
+        assert await client.lease_keep_alive(lease.id) == 50
+        assert await client.lease_time_to_live(lease.id) is not None
+        await client.lease_revoke(lease.id)
+        assert len(await client.members()) == 3
+        status = await client.status(cluster.endpoints[1])
+        report = await client.report(cluster.endpoints[1])
+        assert report.name == "node2"
+        assert report.member == f"{status.member:x}"
+
+    with_client(cluster, act)
+
+
+def test_many_calls_at_once(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        puts = await asyncio.gather(*(client.put(f"{key}/{number:03}", str(number)) for number in range(100)))
+        assert len({put.revision for put in puts}) == 100
+        found = await client.range(key, prefix=True)
+        assert [pair.value for pair in found.pairs] == [str(number).encode() for number in range(100)]
+
+    with_client(cluster, act)
+
+
+def test_a_watch_goes_on_at_another_member_when_its_own_is_killed(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        async with client.watch(key, prefix=True) as watch, AsyncClient(cluster.endpoints[1:]) as writer:
+            await watch.begin()
+            before = await writer.put(f"{key}/0", "v")
+            assert (await anext(watch)).revision == before.revision
+            cluster.nodes[0].kill()
+            try:
+                revisions = [(await writer.put(f"{key}/{number}", "v")).revision for number in range(3)]
+                assert [(await anext(watch)).revision for _ in range(3)] == revisions
+            finally:
+                cluster.nodes[0].start()
+                await asyncio.to_thread(cluster.nodes[0].wait_ready)
+
+    with_client(cluster, act)
+
+
+def test_a_watch_of_what_is_compacted_says_where_to_begin(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        await client.put(key, "one")
+        newest = await client.put(key, "two")
+        await client.compact(newest.revision)
+        async with client.watch(key, revision=1) as watch:
+            with pytest.raises(Compacted) as caught:
+                await anext(watch)
+        assert caught.value.revision == newest.revision
+
+    with_client(cluster, act)
+
+
+def test_when_nobody_can_be_reached_nothing_has_happened() -> None:
+    async def run() -> None:
+        async with AsyncClient([f"127.0.0.1:{port}" for port in free_ports(2)], timeout_s=0.3) as client:
+            with pytest.raises(Unavailable):
+                await client.put("k", "v")
+
+    asyncio.run(run())
