@@ -206,6 +206,9 @@ class RecordKind(IntEnum):
     DROP = 6
 
 
+_KINDS = tuple(RecordKind)
+
+
 class NodeRecord(msgspec.Struct, frozen=True, gc=False):
     """A start of the node; the directory id says whose log this is. Of no group: its group field is 0."""
 
@@ -261,16 +264,17 @@ class RawRecord(NamedTuple):
 def records_of(payload: bytes) -> Iterator[RawRecord]:
     """The records of a payload, in order; raises ``RecordFormatError`` where they do not fill it exactly."""
     offset = 0
-    while offset < len(payload):
-        if len(payload) - offset < RECORD.size:
+    end = len(payload)
+    while offset < end:
+        if end - offset < RECORD.size:
             raise RecordFormatError("a record's header is cut short")
         kind, group, length = RECORD.unpack_from(payload, offset)
         offset += RECORD.size
-        if length > len(payload) - offset:
-            raise RecordFormatError(f"a record says {length} bytes and {len(payload) - offset} are left")
-        if not RecordKind.NODE <= kind <= RecordKind.DROP:
+        if length > end - offset:
+            raise RecordFormatError(f"a record says {length} bytes and {end - offset} are left")
+        if not 0 <= kind - RecordKind.NODE < len(_KINDS):
             raise RecordFormatError(f"a record is of kind {kind}, which this version does not know")
-        yield RawRecord(RecordKind(kind), group, offset, payload[offset : offset + length])
+        yield RawRecord(_KINDS[kind - RecordKind.NODE], group, offset, payload[offset : offset + length])
         offset += length
 
 

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from sortedcontainers import SortedDict
 from ratified.storage.space import check_key
 
 _Rows: TypeAlias = "SortedDict[bytes, bytes]"
+_SCRAMBLED_ROWS_MAX = 8
 
 
 class _Change(NamedTuple):
@@ -77,6 +78,14 @@ class MemoryEnvironment:
             self._undo = None
         for space in self._spaces.values():
             space.views.clear()
+
+    def scramble(self, draw: Callable[[int], int]) -> None:
+        """What the loss of a machine may leave of a store that was in use: in every table some rows are missing.
+
+        ``draw(n)`` gives a number from 0 to n - 1.
+        """
+        for number in sorted(self._spaces):
+            self._spaces[number].scramble(draw)
 
     def close(self) -> None:
         """A process that ends well closes its environment; the rows stay for the next one."""
@@ -152,6 +161,13 @@ class MemorySpace:
         if rows is None:
             rows = self._tables[table] = SortedDict()
         return rows
+
+    def scramble(self, draw: Callable[[int], int]) -> None:
+        """Lose some rows of every table."""
+        for name in sorted(self._tables):
+            rows = self._tables[name]
+            for _ in range(draw(1 + min(len(rows), _SCRAMBLED_ROWS_MAX))):
+                rows.popitem(draw(len(rows)))
 
     def put_back(self, table: str, key: bytes, before: bytes | None) -> None:
         """Make the row what it was; views keep what they have."""

@@ -272,6 +272,8 @@ class _Replay:
 
     def _take_record(self, batch: _Batch, record: RawRecord) -> None:
         match record.kind:
+            case RecordKind.ENTRY:
+                self._group(record).put(decode_entry(record.body), batch.segment, batch.offset + place(record.offset))
             case RecordKind.NODE:
                 node = decode_node(record.body)
                 if self.directory not in (b"", node.directory):
@@ -289,8 +291,6 @@ class _Replay:
                 self._group(record).state = record.body
             case RecordKind.TRUNCATE:
                 self._group(record).truncate(decode_truncate(record.body).first)
-            case RecordKind.ENTRY:
-                self._group(record).put(decode_entry(record.body), batch.segment, batch.offset + place(record.offset))
 
     def _group(self, record: RawRecord) -> _Group:
         group = self.groups.get(record.group)
@@ -315,11 +315,15 @@ class _Group:
         self._index.put(index, segment, offset, len(entry.encoded), crc)
         at = index - self._index.first
         for column, part in zip(self._eras, entry.era, strict=True):
-            column.extend([0] * (at + 1 - len(column)))
-            column[at] = part
-        self._memberships.pop(index, None)
+            if at == len(column):
+                column.append(part)
+            else:
+                column.extend([0] * (at + 1 - len(column)))
+                column[at] = part
         if entry.kind == Kind.MEMBERSHIP:
             self._memberships[index] = entry
+        elif self._memberships:
+            self._memberships.pop(index, None)
 
     def truncate(self, first: int) -> None:
         self._index.truncate(first)
