@@ -10,6 +10,7 @@ from ratified.runtime import OutcomeUnknown, RequestRefused, Why
 
 RESOURCE_EXHAUSTED = 8
 UNIMPLEMENTED = 12
+INTERNAL = 13
 UNAVAILABLE = 14
 
 
@@ -31,6 +32,7 @@ _REFUSALS: dict[Why, tuple[int, str]] = {
     Why.NO_GROUP: (UNAVAILABLE, "etcdserver: server stopped"),
     Why.GROUP_STOPPED: (UNAVAILABLE, "etcdserver: server stopped"),
     Why.STOPPING: (UNAVAILABLE, "etcdserver: server stopped"),
+    Why.FAILED: (INTERNAL, "etcdserver: the store could not answer; see the member's log"),
     Why.NO_SPACE: errors.NO_SPACE,
 }
 

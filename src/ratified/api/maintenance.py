@@ -60,6 +60,8 @@ async def report(service: Service, request: bytes) -> bytes:
             applied=group.engine.applied,
             log_bytes=status.node.log_bytes,
             operations=status.requests.done,
+            turns=status.turns.turns,
+            turns_us=status.turns.busy_us,
             words=group.engine.words,
         )
     )

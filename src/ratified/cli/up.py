@@ -141,7 +141,7 @@ def _welcome(endpoints: list[str], directory: Path, kept: bool) -> list[str]:
     joined = ",".join(endpoints)
     first = "" if endpoints[0] == "127.0.0.1:2379" else f" --endpoints {joined}"
     return [
-        f"{len(endpoints)} nodes serve on {joined}",
+        f"{len(endpoints)} nodes serve on {joined}" if len(endpoints) > 1 else f"one node serves on {joined}",
         f"data and logs in {directory}" + ("" if kept else " (temporary: removed at the end; keep it with --data-dir)"),
         "try:",
         f"  ETCDCTL_API=3 etcdctl --endpoints {joined} put greeting hello",

@@ -29,5 +29,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int = 0
     operations: int = 0
     """Requests answered since the start."""
+    turns: int = 0
+    """Turns of the node since the start, and the microseconds that they took: all that is not gRPC."""
+    turns_us: int = 0
     words: dict[str, str] = {}
     """The protocol's own words."""

@@ -1,0 +1,69 @@
+"""The handlers on a real single-member host, without a transport: streams are queues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratified.api.methods import METHODS, Kind
+from ratified.api.service import Service
+from ratified.kv import queries
+from ratified.kv.store import KvStore
+from ratified.runtime import Host, HostConfig
+
+TIMEOUT_S = 30
+
+
+class QueueStream:
+    """A client's side and the server's side of one stream."""
+
+    def __init__(self) -> None:
+        self.requests: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive(self) -> bytes | None:
+        return await self.requests.get()
+
+    async def send(self, message: bytes) -> None:
+        await self.answers.put(message)
+
+
+class Api:
+    """Calls by method path, as a transport makes them."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def call(self, path: str, request: bytes = b"") -> bytes:
+        method = METHODS[path]
+        assert method.kind is Kind.UNARY
+        answer: bytes = await method.handler(self.service, request)
+        return answer
+
+    def open(self, path: str) -> tuple[QueueStream, asyncio.Task[None]]:
+        method = METHODS[path]
+        assert method.kind is Kind.STREAM
+        stream = QueueStream()
+        return stream, asyncio.ensure_future(method.handler(self.service, stream))
+
+
+Act = Callable[[Api], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def with_api(tmp_path: Path) -> Callable[[Act], None]:
+    """Run a coroutine with the API of a fresh host."""
+
+    async def run(act: Act) -> None:
+        config = HostConfig(data_dir=tmp_path, heartbeat_us=10_000, election_timeout_us=50_000)
+        async with asyncio.timeout(TIMEOUT_S):
+            async with await Host.start(config, lambda group, space: KvStore(space)) as host:
+                service = Service(host, timeout_s=5, request_bytes_max=10_000, quota_bytes=1_000_000, lease_ttl_min_s=2)
+                await service.query(queries.status())
+                await act(Api(service))
+
+    return lambda act: asyncio.run(run(act))

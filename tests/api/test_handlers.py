@@ -1,0 +1,130 @@
+"""Unary methods and keep-alive on a real host: headers, limits, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from ratified.api.errors import ApiError
+from ratified.kv.encoding import RequestError
+from ratified.wire.etcd import rpc_pb2
+from tests.api.conftest import Act, Api
+
+WithApi = Callable[[Act], None]
+
+RANGE, PUT, TXN = "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Txn"
+GRANT, KEEP_ALIVE = "/etcdserverpb.Lease/LeaseGrant", "/etcdserverpb.Lease/LeaseKeepAlive"
+
+
+async def put(api: Api, key: bytes, value: bytes) -> rpc_pb2.PutResponse:
+    return rpc_pb2.PutResponse.FromString(
+        await api.call(PUT, rpc_pb2.PutRequest(key=key, value=value).SerializeToString())
+    )
+
+
+def test_every_header_names_cluster_member_revision_and_term(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        host = api.service.host
+        header = (await put(api, b"k", b"v")).header
+        assert (header.cluster_id, header.member_id) == (host.cluster, host.member)
+        assert header.revision == 2
+        assert header.raft_term >= 1
+        answer = await api.call(RANGE, rpc_pb2.RangeRequest(key=b"k").SerializeToString())
+        assert rpc_pb2.RangeResponse.FromString(answer).header == header
+
+    with_api(act)
+
+
+def test_a_transaction_that_only_reads_does_not_enter_the_log(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        await put(api, b"k", b"v")
+        last = api.service.host.status().node.groups[0].engine.last
+        request = rpc_pb2.TxnRequest()
+        request.success.add().request_range.key = b"k"
+        answer = rpc_pb2.TxnResponse.FromString(await api.call(TXN, request.SerializeToString()))
+        assert answer.responses[0].response_range.kvs[0].value == b"v"
+        assert api.service.host.status().node.groups[0].engine.last == last
+
+    with_api(act)
+
+
+def test_garbage_gets_an_error_and_nothing_else(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        for path in (RANGE, PUT, TXN, GRANT, "/etcdserverpb.Cluster/MemberList", "/etcdserverpb.Maintenance/HashKV"):
+            with pytest.raises(RequestError, match="grpc: error unmarshalling request"):
+                await api.call(path, b"\xff\xff\xff")
+        _, keeping = await send(api, KEEP_ALIVE, b"\xff\xff\xff")
+        with pytest.raises(RequestError, match="grpc: error unmarshalling request"):
+            await keeping
+        await put(api, b"k", b"v")
+
+    with_api(act)
+
+
+async def send(api: Api, path: str, *requests: bytes) -> tuple[asyncio.Queue[bytes], asyncio.Task[None]]:
+    stream, task = api.open(path)
+    for request in requests:
+        await stream.requests.put(request)
+    await stream.requests.put(None)
+    return stream.answers, task
+
+
+def test_limits_are_refused_in_etcds_words(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        with pytest.raises(RequestError, match="etcdserver: request is too large"):
+            await put(api, b"k", b"v" * 10_000)
+        with pytest.raises(RequestError, match="etcdserver: key is not provided"):
+            await put(api, b"", b"v")
+        api.service.quota_bytes = 0
+        await put(api, b"first", b"is measured before it is there")
+        await asyncio.sleep(0.3)
+        with pytest.raises(RequestError, match="etcdserver: mvcc: database space exceeded"):
+            await put(api, b"k", b"v")
+
+    with_api(act)
+
+
+def test_lease_ids_are_drawn_here_and_kept_alive_by_the_leader(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        granted = [
+            rpc_pb2.LeaseGrantResponse.FromString(
+                await api.call(GRANT, rpc_pb2.LeaseGrantRequest(TTL=1).SerializeToString())
+            )
+            for _ in range(3)
+        ]
+        assert len({lease.ID for lease in granted}) == 3
+        assert all(lease.ID > 0 and lease.TTL == 2 for lease in granted)
+        ask = rpc_pb2.LeaseKeepAliveRequest(ID=granted[0].ID).SerializeToString()
+        gone = rpc_pb2.LeaseKeepAliveRequest(ID=1).SerializeToString()
+        answers, task = await send(api, KEEP_ALIVE, ask, gone)
+        await task
+        kept = [rpc_pb2.LeaseKeepAliveResponse.FromString(answers.get_nowait()) for _ in range(2)]
+        assert [(answer.ID, answer.TTL) for answer in kept] == [(granted[0].ID, 2), (1, 0)]
+        assert all(answer.header.member_id for answer in kept)
+
+    with_api(act)
+
+
+def test_an_id_that_the_client_chose_twice_exists(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        request = rpc_pb2.LeaseGrantRequest(TTL=60, ID=7).SerializeToString()
+        await api.call(GRANT, request)
+        with pytest.raises(ApiError, match="etcdserver: lease already exists") as caught:
+            await api.call(GRANT, request)
+        assert caught.value.code == 9
+
+    with_api(act)
+
+
+def test_no_alarm_is_raised_and_none_can_be_changed(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        path = "/etcdserverpb.Maintenance/Alarm"
+        answer = rpc_pb2.AlarmResponse.FromString(await api.call(path, rpc_pb2.AlarmRequest().SerializeToString()))
+        assert list(answer.alarms) == []
+        raise_one = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.ACTIVATE, alarm=rpc_pb2.NOSPACE)
+        with pytest.raises(ApiError, match="cannot be changed"):
+            await api.call(path, raise_one.SerializeToString())
+
+    with_api(act)

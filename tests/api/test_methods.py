@@ -1,0 +1,42 @@
+"""The table, against the services of etcd's protocol."""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from ratified.api.methods import METHODS, Kind
+from ratified.wire.etcd import rpc_pb2
+from ratified.wire.report import REPORT_METHOD
+
+NOT_YET = {
+    "Cluster/MemberAdd",
+    "Cluster/MemberRemove",
+    "Cluster/MemberUpdate",
+    "Cluster/MemberPromote",
+    "Maintenance/Defragment",
+    "Maintenance/Hash",
+    "Maintenance/Snapshot",
+    "Maintenance/MoveLeader",
+    "Maintenance/Downgrade",
+}
+
+
+def services() -> list[ServiceDescriptor]:
+    return list(rpc_pb2.DESCRIPTOR.services_by_name.values())
+
+
+def test_every_method_of_etcds_services_is_served_or_known_to_be_missing() -> None:
+    etcds = {f"{service.name}/{method.name}" for service in services() for method in service.methods}
+    served = {path.removeprefix("/etcdserverpb.") for path in METHODS if path != REPORT_METHOD}
+    assert served | NOT_YET == etcds
+    assert not served & NOT_YET
+
+
+def test_requests_and_kinds_are_etcds() -> None:
+    for service in services():
+        for method in service.methods:
+            row = METHODS.get(f"/{service.full_name}/{method.name}")
+            if row is not None:
+                assert row.request is not None
+                assert row.request.DESCRIPTOR is method.input_type
+                assert (row.kind is Kind.STREAM) == method.client_streaming == method.server_streaming

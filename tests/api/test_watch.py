@@ -1,0 +1,196 @@
+"""Many watches on one stream, as etcd's protocol wants them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from ratified.api.errors import UNAVAILABLE, ApiError
+from ratified.kv.encoding import RequestError
+from ratified.wire.etcd import rpc_pb2
+from tests.api.conftest import Act, Api, QueueStream
+
+WithApi = Callable[[Act], None]
+WATCH = "/etcdserverpb.Watch/Watch"
+
+
+class Client:
+    """One watch stream."""
+
+    def __init__(self, api: Api) -> None:
+        self.stream: QueueStream
+        self.stream, self.task = api.open(WATCH)
+        self._api = api
+
+    async def create(self, key: bytes, watch_id: int = 0, start: int = 0, range_end: bytes = b"") -> None:
+        request = rpc_pb2.WatchCreateRequest(key=key, watch_id=watch_id, start_revision=start, range_end=range_end)
+        await self.send(rpc_pb2.WatchRequest(create_request=request))
+
+    async def cancel(self, watch_id: int) -> None:
+        await self.send(rpc_pb2.WatchRequest(cancel_request=rpc_pb2.WatchCancelRequest(watch_id=watch_id)))
+
+    async def progress(self) -> None:
+        await self.send(rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest()))
+
+    async def send(self, request: rpc_pb2.WatchRequest) -> None:
+        await self.stream.requests.put(request.SerializeToString())
+
+    async def answer(self) -> rpc_pb2.WatchResponse:
+        response = rpc_pb2.WatchResponse.FromString(await self.stream.answers.get())
+        assert response.header.member_id == self._api.service.host.member
+        return response
+
+    async def put(self, key: bytes, value: bytes = b"v") -> int:
+        request = rpc_pb2.PutRequest(key=key, value=value).SerializeToString()
+        return rpc_pb2.PutResponse.FromString(await self._api.call("/etcdserverpb.KV/Put", request)).header.revision
+
+
+def test_ids_are_the_lowest_free_ones_or_the_clients_own(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.create(b"a")
+        await client.create(b"b", watch_id=1)
+        await client.create(b"c")
+        created = [await client.answer() for _ in range(3)]
+        assert sorted(answer.watch_id for answer in created) == [0, 1, 2]
+        assert all(answer.created and not answer.canceled and answer.header.revision == 1 for answer in created)
+        revision = await client.put(b"b")
+        told = await client.answer()
+        assert (told.watch_id, told.events[0].kv.mod_revision) == (1, revision)
+
+    with_api(act)
+
+
+def test_an_id_in_use_is_refused_and_the_stream_goes_on(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.create(b"a", watch_id=5)
+        assert (await client.answer()).created
+        await client.create(b"b", watch_id=5)
+        refused = await client.answer()
+        assert (refused.watch_id, refused.created, refused.canceled) == (-1, True, True)
+        assert refused.cancel_reason == "mvcc: duplicate watch ID provided on the WatchStream"
+        await client.put(b"a")
+        assert (await client.answer()).watch_id == 5
+
+    with_api(act)
+
+
+def test_a_cancelled_watch_says_so_and_is_told_nothing_more(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.create(b"a")
+        await client.create(b"b")
+        first, second = [await client.answer() for _ in range(2)]
+        await client.cancel(first.watch_id)
+        canceled = await client.answer()
+        assert (canceled.watch_id, canceled.canceled, canceled.created) == (first.watch_id, True, False)
+        assert canceled.header.revision == 1
+        await client.cancel(77)
+        await client.put(b"a")
+        await client.put(b"b")
+        assert (await client.answer()).watch_id == second.watch_id
+
+    with_api(act)
+
+
+def test_progress_stands_behind_every_event(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        for _ in range(50):
+            last = await client.put(b"a")
+        await client.create(b"a", start=2)
+        await client.progress()
+        assert (await client.answer()).created
+        seen = 0
+        while (answer := await client.answer()).watch_id == 0:
+            seen += len(answer.events)
+        assert answer.watch_id == -1
+        assert answer.header.revision == last
+        assert seen == 50
+
+    with_api(act)
+
+
+def test_what_is_compacted_ends_the_watch_with_the_revision_to_begin_at(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.put(b"a")
+        last = await client.put(b"a")
+        await api.call("/etcdserverpb.KV/Compact", rpc_pb2.CompactionRequest(revision=last).SerializeToString())
+        await client.create(b"a", start=1, watch_id=9)
+        assert (await client.answer()).created
+        ended = await client.answer()
+        assert (ended.watch_id, ended.canceled, ended.compact_revision) == (9, True, last)
+        await client.create(b"a", watch_id=9)
+        assert (await client.answer()).created
+
+    with_api(act)
+
+
+def test_an_empty_range_is_refused_in_etcds_words(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.create(b"b", range_end=b"a")
+        refused = await client.answer()
+        assert refused.created
+        assert refused.canceled
+        assert refused.cancel_reason == "mvcc: watcher range is empty"
+
+    with_api(act)
+
+
+def test_a_client_that_sends_no_more_still_gets_its_events(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.create(b"a")
+        assert (await client.answer()).created
+        await client.stream.requests.put(None)
+        await client.put(b"a")
+        assert (await client.answer()).events[0].kv.key == b"a"
+
+    with_api(act)
+
+
+def test_garbage_ends_its_stream_and_no_other(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client, other = Client(api), Client(api)
+        await other.create(b"a")
+        await client.stream.requests.put(b"\xff\xff")
+        with pytest.raises(RequestError, match="grpc: error unmarshalling request"):
+            await client.task
+        assert (await other.answer()).created
+
+    with_api(act)
+
+
+def test_a_stopping_host_ends_the_stream_as_unavailable(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        await client.create(b"a")
+        assert (await client.answer()).created
+        await api.service.host.close()
+        with pytest.raises(ApiError) as caught:
+            await client.task
+        assert caught.value.code == UNAVAILABLE
+
+    with_api(act)
+
+
+def test_a_stream_that_ends_leaves_no_watch_behind(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        for _ in range(10):
+            await client.create(b"a")
+        for _ in range(10):
+            assert (await client.answer()).created
+        assert api.service.host.status().open_requests == 10
+        client.task.cancel()
+        await asyncio.wait((client.task,))
+        async with asyncio.timeout(5):
+            while api.service.host.status().open_requests:
+                await asyncio.sleep(0)
+
+    with_api(act)

@@ -1,0 +1,208 @@
+"""The commands against real processes: the client's, ``up`` and ``demo``."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratified.cli.local import LocalCluster
+from ratified.cli.main import run
+from ratified.client import Client
+
+TIMEOUT_S = 60
+FAST = ("--heartbeat-interval=40", "--election-timeout=400")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    with LocalCluster(tmp_path_factory.mktemp("cluster"), arguments=FAST) as running:
+        yield running
+
+
+class Ratified:
+    """The command, with the cluster's endpoints."""
+
+    def __init__(self, endpoints: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        self._endpoints = ",".join(endpoints)
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        assert run([*arguments, "--endpoints", self._endpoints]) == status
+        return self._capsys.readouterr().out
+
+    def json(self, *arguments: str, status: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", status=status))
+
+
+@pytest.fixture
+def ratified(cluster: LocalCluster, capsys: pytest.CaptureFixture[str]) -> Ratified:
+    return Ratified(cluster.endpoints, capsys)
+
+
+def test_put_get_and_del(ratified: Ratified) -> None:
+    assert ratified("put", "cli/a", "one") == "OK\n"
+    assert ratified("get", "cli/a") == "cli/a\none\n"
+    assert ratified("put", "cli/b", "two") == "OK\n"
+    assert ratified("get", "--prefix", "cli/") == "cli/a\none\ncli/b\ntwo\n"
+    assert ratified("get", "--prefix", "cli/", "--limit", "1") == "cli/a\none\n"
+    assert ratified("del", "--prefix", "cli/") == "2\n"
+    assert ratified("get", "cli/a", status=1) == ""
+
+
+def test_json_says_everything(ratified: Ratified) -> None:
+    revision = ratified.json("put", "json/a", "one")["revision"]
+    assert ratified.json("get", "json/a") == {
+        "revision": revision,
+        "count": 1,
+        "pairs": [
+            {
+                "key": "json/a",
+                "value": "one",
+                "create_revision": revision,
+                "mod_revision": revision,
+                "version": 1,
+                "lease": 0,
+            }
+        ],
+    }
+    assert ratified.json("del", "json/a") == {"revision": revision + 1, "deleted": 1}
+    assert ratified.json("get", "json/a", "--rev", str(revision))["pairs"][0]["value"] == "one"
+
+
+def test_bytes_that_are_no_text_are_shown_all_the_same(cluster: LocalCluster, ratified: Ratified) -> None:
+    with Client(cluster.endpoints) as client:
+        client.put("bytes", b"\xff\x00")
+    assert ratified("get", "bytes") == "bytes\n\\xff\x00\n"
+    assert ratified.json("get", "bytes")["pairs"][0]["value_base64"] == "/wA="
+
+
+def test_watch_prints_each_change(ratified: Ratified) -> None:
+    first = ratified.json("put", "watch/a", "one")["revision"]
+    ratified("put", "watch/a", "two")
+    ratified("del", "watch/a")
+    arguments = ("watch", "--prefix", "watch/", "--rev", str(first), "--count", "3")
+    assert ratified(*arguments) == "PUT\nwatch/a\none\nPUT\nwatch/a\ntwo\nDELETE\nwatch/a\n"
+    told = [json.loads(line) for line in ratified(*arguments, "--json").splitlines()]
+    assert [(event["type"], event["revision"]) for event in told] == [
+        ("put", first),
+        ("put", first + 1),
+        ("delete", first + 2),
+    ]
+
+
+def test_status_shows_each_endpoint(cluster: LocalCluster, ratified: Ratified) -> None:
+    rows = ratified.json("status")
+    assert [row["endpoint"] for row in rows] == cluster.endpoints
+    assert [row["name"] for row in rows] == ["node1", "node2", "node3"]
+    assert sorted(row["role"] for row in rows).count("leader") == 1
+    shown = ratified("status")
+    assert all(row["name"] in shown for row in rows)
+
+
+def test_status_of_nobody_fails_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    told = Ratified(["127.0.0.1:1"], capsys).json("status", "--timeout", "0.5", status=1)
+    assert told[0]["error"]
+
+
+class Up:
+    """``ratified up`` in a pipe."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ratified", "up", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._watchdog = threading.Timer(TIMEOUT_S, self.process.kill)
+        self._watchdog.start()
+        self.said: list[str] = []
+
+    def until(self, words: str) -> str:
+        """Read lines until one has these words."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"never said {words!r}: {self.said}")
+
+    def end(self, number: int) -> int:
+        self.process.send_signal(number)
+        rest, error = self.process.communicate()
+        self._watchdog.cancel()
+        self.said.append(rest)
+        assert "Traceback" not in error, error
+        return self.process.returncode
+
+
+def nodes_of(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def wait_for_ends(pidfds: list[int]) -> None:
+    for pidfd in pidfds:
+        ready, _, _ = select.select([pidfd], [], [], TIMEOUT_S)
+        os.close(pidfd)
+        assert ready, "a node outlived `ratified up`"
+
+
+def test_up_serves_restarts_what_is_killed_and_stops_everything(tmp_path: Path) -> None:
+    up = Up("--nodes", "3", "--data-dir", str(tmp_path))
+    endpoints = up.until("nodes serve on").split()[-1].split(",")
+    assert f"etcdctl --endpoints {','.join(endpoints)} put" in up.until("etcdctl")
+    assert "ratified get greeting" in up.until("ratified get")
+    leader = up.until(": leader, term ").partition(":")[0]
+    nodes = nodes_of(up.process.pid)
+    assert len(nodes) == 3
+    with Client(endpoints) as client:
+        client.put("k", "v")
+        victim = nodes[int(leader.removeprefix("node")) - 1]
+        os.kill(victim, signal.SIGKILL)
+        up.until(f"{leader}: down")
+        up.until(f"{leader}: follower, term ")
+        pair = client.get("k")
+        assert pair is not None
+        assert pair.value == b"v"
+    ends = [os.pidfd_open(pid) for pid in nodes_of(up.process.pid)]
+    assert len(ends) == 3
+    assert up.end(signal.SIGINT) == 0
+    assert "stopped all nodes" in up.said[-1]
+    wait_for_ends(ends)
+
+    again = Up("--data-dir", str(tmp_path))
+    again.until("ratified get")
+    with Client(endpoints) as client:
+        pair = client.get("k")
+        assert pair is not None
+        assert pair.value == b"v"
+    assert again.end(signal.SIGTERM) == 0
+
+
+def test_the_nodes_end_with_up_however_it_ends(tmp_path: Path) -> None:
+    up = Up("--nodes", "1", "--data-dir", str(tmp_path))
+    up.until("one node serves on")
+    ends = [os.pidfd_open(pid) for pid in nodes_of(up.process.pid)]
+    assert len(ends) == 1
+    up.end(signal.SIGKILL)
+    wait_for_ends(ends)
+
+
+def test_demo_kills_a_leader_and_gives_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--kills", "1", "--clients", "3", "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["verdict"] == "linearizable"
+    assert outcome["lost"] == []
+    assert len(outcome["kills"]) == 1
+    assert outcome["acknowledged_writes"] > 0
