@@ -62,7 +62,9 @@ def with_api(tmp_path: Path) -> Callable[[Act], None]:
         config = HostConfig(data_dir=tmp_path, heartbeat_us=10_000, election_timeout_us=50_000)
         async with asyncio.timeout(TIMEOUT_S):
             async with await Host.start(config, lambda group, space: KvStore(space)) as host:
-                service = Service(host, timeout_s=5, request_bytes_max=10_000, quota_bytes=1_000_000, lease_ttl_min_s=2)
+                service = Service(
+                    host, election_timeout_s=0.05, request_bytes_max=10_000, quota_bytes=1_000_000, lease_ttl_min_s=2
+                )
                 await service.query(queries.status())
                 await act(Api(service))
 

@@ -11,9 +11,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from ratified.api.errors import UNAVAILABLE, ApiError, refused, unknown
+from ratified.api.leader import LeaderWatch
 from ratified.kv import commands, errors, queries
 from ratified.runtime import Host, OutcomeUnknown, RequestRefused
 from ratified.wire.etcd import rpc_pb2
+
+REQUEST_TIMEOUT_S = 5.0
 
 TERM_AGE_S_MAX = 0.01
 """How old the term in a header may be; it is for people, and the host's whole status is dear."""
@@ -23,19 +26,20 @@ SIZE_AGE_S_MAX = 0.25
 
 
 class Service:
-    """One member's API. ``timeout_s`` is etcd's for a request: 5 s and two election time-outs."""
+    """One member's API. A request's time-out is etcd's: 5 s and two election time-outs."""
 
     def __init__(
         self,
         host: Host,
         *,
-        timeout_s: float,
+        election_timeout_s: float,
         request_bytes_max: int,
         quota_bytes: int,
         lease_ttl_min_s: int,
     ) -> None:
         self.host = host
-        self.timeout_s = timeout_s
+        self.timeout_s = REQUEST_TIMEOUT_S + 2 * election_timeout_s
+        self.leader = LeaderWatch(host, election_timeout_s)
         self.request_bytes_max = request_bytes_max
         self.quota_bytes = quota_bytes
         self.lease_ttl_min_s = lease_ttl_min_s

@@ -6,6 +6,7 @@ knows it, so a faster transport can stand in its place.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +16,7 @@ import grpc
 import grpc.aio
 
 from ratified.api.errors import ApiError
+from ratified.api.leader import METADATA
 from ratified.api.methods import Kind, Method
 from ratified.api.service import Service
 from ratified.kv.encoding import RequestError
@@ -89,10 +91,27 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no typ
 
     def __init__(self, methods: Mapping[str, Method], service: Service) -> None:
         self._handlers = {path: _handler(method, service) for path, method in methods.items()}
+        self._with_leader = {path: _handler(_led(method), service) for path, method in methods.items()}
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a path, or None."""
-        return self._handlers.get(handler_call_details.method)
+        wants_leader = METADATA in (handler_call_details.invocation_metadata or ())
+        return (self._with_leader if wants_leader else self._handlers).get(handler_call_details.method)
+
+
+def _led(method: Method) -> Method:
+    """The same method, for calls that want a leader."""
+
+    async def unary(service: Service, request: bytes) -> bytes:
+        service.leader.check()
+        answer: bytes = await method.handler(service, request)
+        return answer
+
+    async def stream(service: Service, messages: GrpcStream) -> None:
+        service.leader.check()
+        await service.leader.run(method.handler(service, messages))
+
+    return method._replace(handler=unary if method.kind is Kind.UNARY else stream)
 
 
 def _handler(method: Method, service: Service) -> Any:
@@ -127,10 +146,11 @@ def _streaming(
 
 
 class GrpcStream:
-    """A streaming call's messages."""
+    """A streaming call's messages. Many tasks may send; grpcio takes one message at a time."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self._sending = asyncio.Lock()
 
     async def receive(self) -> bytes | None:
         """The next message; None: the client sends no more."""
@@ -139,4 +159,5 @@ class GrpcStream:
 
     async def send(self, message: bytes) -> None:
         """Send a message."""
-        await self._context.write(message)
+        async with self._sending:
+            await self._context.write(message)

@@ -26,8 +26,6 @@ from ratified.server.grpc import GrpcListener, ListenError
 log = logging.getLogger("ratified.server")
 
 READY = "ready to serve client requests"
-REQUEST_TIMEOUT_S = 5.0
-"""etcd's, to which two election time-outs are added."""
 STOP_GRACE_S = 0.5
 
 
@@ -113,7 +111,7 @@ def _check_cluster_state(config: ServerConfig) -> None:
 async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> None:
     service = Service(
         host,
-        timeout_s=REQUEST_TIMEOUT_S + 2 * config.election_timeout_ms / 1000,
+        election_timeout_s=config.election_timeout_ms / 1000,
         request_bytes_max=config.max_request_bytes,
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),

@@ -1,0 +1,84 @@
+"""``hasleader``: refused without a leader, and a stream is ended once there has been none for long."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from ratified.api.errors import UNAVAILABLE, ApiError
+from ratified.api.leader import LeaderWatch
+from ratified.cli.local import free_ports
+from ratified.kv.store import KvStore
+from ratified.runtime import Host, HostConfig
+
+
+async def host_of(tmp_path: Path, members: int) -> Host:
+    """The first member of a cluster whose others do not run."""
+    ports = free_ports(members)
+    return await Host.start(
+        HostConfig(
+            data_dir=tmp_path,
+            name="0",
+            cluster={str(number): f"127.0.0.1:{port}" for number, port in enumerate(ports)},
+            heartbeat_us=5_000,
+            election_timeout_us=25_000,
+        ),
+        lambda group, space: KvStore(space),
+    )
+
+
+async def until_led(leader: LeaderWatch) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                leader.check()
+                return
+            except ApiError:
+                await asyncio.sleep(0.005)
+
+
+async def serve_forever() -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_member_that_is_cut_off_refuses_and_ends_streams(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20), await host_of(tmp_path, members=3) as host:
+            leader = LeaderWatch(host, election_timeout_s=0.01)
+            with pytest.raises(ApiError, match=r"^etcdserver: no leader$"):
+                leader.check()
+            with pytest.raises(ApiError, match=r"^etcdserver: no leader$") as caught:
+                await leader.run(serve_forever())
+            assert caught.value.code == UNAVAILABLE
+
+    asyncio.run(run())
+
+
+def test_with_a_leader_a_stream_lives_until_it_ends_by_itself(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20), await host_of(tmp_path, members=1) as host:
+            leader = LeaderWatch(host, election_timeout_s=0.002)
+            await until_led(leader)
+            await leader.run(asyncio.sleep(0.05))
+            serving = asyncio.ensure_future(leader.run(serve_forever()))
+            await asyncio.sleep(0.02)
+            serving.cancel()
+            await asyncio.wait((serving,))
+            assert serving.cancelled()
+
+    asyncio.run(run())
+
+
+def test_a_handlers_error_is_the_streams(tmp_path: Path) -> None:
+    async def failing() -> None:
+        raise ApiError(5, "etcdserver: requested lease not found")
+
+    async def run() -> None:
+        async with asyncio.timeout(20), await host_of(tmp_path, members=1) as host:
+            leader = LeaderWatch(host, election_timeout_s=0.01)
+            with pytest.raises(ApiError, match="lease not found"):
+                await leader.run(failing())
+
+    asyncio.run(run())
