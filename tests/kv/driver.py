@@ -105,6 +105,10 @@ class Watch:
         self.responses += [decode(WatchResponse, chunk) for chunk in piece.chunks]
         self.finished = self.finished or piece.finished
 
+    def wants_to_advance(self) -> int | None:
+        """Its deadline, asked anew."""
+        return self.continuation.deadline
+
     @property
     def events(self) -> list[tuple[int, bytes, bytes | None]]:
         """(revision, key, value or None for a deletion) of all events so far."""

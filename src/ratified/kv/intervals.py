@@ -35,6 +35,11 @@ class IntervalMap(Generic[V]):
     def __bool__(self) -> bool:
         return self._root is not None
 
+    @property
+    def height(self) -> int:
+        """The longest path, in nodes: at most 1.45 log2 of their number."""
+        return _height(self._root)
+
     def add(self, interval: Interval, value: V) -> None:
         """Add a value to a range."""
         self._root = _add(self._root, interval, _order(interval), value)

@@ -1,0 +1,215 @@
+"""Compaction forgets at once and removes later, and nobody can see the difference."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ratified.kv import queries
+from ratified.kv.limits import KvLimits
+from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE
+from ratified.kv.snapshot import SnapshotDamaged
+from ratified.storage.memory import MemoryEnvironment
+from ratified.wire.etcd.rpc_pb2 import (
+    HashKVRequest,
+    HashKVResponse,
+    PutRequest,
+    RequestOp,
+    TxnRequest,
+    WatchCreateRequest,
+)
+from tests.kv.driver import Driver, Failed, decode
+
+SLOW = KvLimits(removal_events_per_apply=1)
+FAST = KvLimits(removal_events_per_apply=1000)
+
+
+def rows(driver: Driver, table: str) -> list[tuple[bytes, bytes]]:
+    return list(driver.environment.space(3).scan(table, b"", None))
+
+
+def measured(driver: Driver) -> int:
+    return sum(len(key) + len(row) for table in (LIVE, HISTORY, EVENTS) for key, row in rows(driver, table))
+
+
+def busy(driver: Driver) -> None:
+    for number in range(6):
+        driver.put(b"a", b"%d" % number)
+        driver.put(b"gone%d" % number)
+        driver.delete(b"gone%d" % number)
+    driver.put(b"once")
+
+
+def test_only_the_newest_change_of_each_key_that_exists_is_left() -> None:
+    driver = Driver(limits=FAST)
+    busy(driver)
+    driver.put(b"late")
+    newest = driver.store.revision
+    driver.compact(newest)
+    driver.apply([])
+    assert len(rows(driver, EVENTS)) == len(rows(driver, HISTORY)) == 3
+    assert driver.keys() == [b"a", b"late", b"once"]
+    assert driver.get(b"a", revision=newest) == b"5"
+
+
+def test_removal_comes_in_pieces_while_commands_are_applied() -> None:
+    driver = Driver(limits=SLOW)
+    busy(driver)
+    before = len(rows(driver, EVENTS))
+    driver.compact(driver.store.revision)
+    assert len(rows(driver, EVENTS)) >= before - 2
+    with pytest.raises(Failed, match="compacted"):
+        driver.get(b"a", revision=3)
+    for _ in range(before):
+        driver.apply([])
+    assert len(rows(driver, EVENTS)) == 2
+
+
+def test_removal_goes_on_after_a_restart() -> None:
+    driver = Driver(limits=SLOW)
+    busy(driver)
+    driver.compact(driver.store.revision)
+    for _ in range(30):
+        driver.reopen()
+        driver.apply([])
+    assert len(rows(driver, EVENTS)) == 2
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "delete", "compact", "rest"]), st.integers(0, 3)), max_size=40))
+def test_digest_snapshot_hash_and_history_do_not_depend_on_what_is_removed(steps: list[tuple[str, int]]) -> None:
+    slow, fast = Driver(limits=SLOW), Driver(limits=FAST)
+    for driver in (slow, fast):
+        for what, number in steps:
+            match what:
+                case "put":
+                    driver.put(b"k%d" % number)
+                case "delete":
+                    driver.delete(b"k%d" % number, b"z" if number == 3 else b"")
+                case "compact" if driver.store.revision - number > driver.store.compact_revision:
+                    driver.compact(driver.store.revision - number)
+                case "rest" if driver is fast:
+                    with driver.environment.transaction():
+                        driver.store.apply([], driver.index)
+    assert slow.store.digest() == fast.store.digest()
+    assert slow.store.snapshot() == fast.store.snapshot()
+    for revision in range(max(slow.store.compact_revision, 1), slow.store.revision + 1):
+        request = queries.hash_kv(HashKVRequest(revision=revision).SerializeToString())
+        assert slow.answer(request) == fast.answer(request)
+        assert slow.keys(revision=revision) == fast.keys(revision=revision)
+    for driver in (slow, fast):
+        assert driver.store.size_bytes == measured(driver)
+
+
+def test_the_digest_sees_every_difference() -> None:
+    def after(*puts: tuple[bytes, bytes], compact: int = 0) -> bytes:
+        driver = Driver()
+        for key, value in puts:
+            driver.put(key, value)
+        if compact:
+            driver.compact(compact)
+        return driver.store.digest()
+
+    plain = after((b"a", b"1"), (b"b", b"2"))
+    others = [
+        after((b"a", b"1"), (b"b", b"3")),
+        after((b"a", b"1"), (b"c", b"2")),
+        after((b"b", b"2"), (b"a", b"1")),
+        after((b"a", b"1")),
+        after((b"a", b"1"), (b"b", b"2"), compact=2),
+        after(),
+    ]
+    assert len({plain, *others}) == len(others) + 1
+    assert after((b"a", b"1"), (b"b", b"2")) == plain
+
+
+def test_the_order_of_changes_inside_a_revision_is_in_the_digest() -> None:
+    digests = []
+    for order in ((b"a", b"b"), (b"b", b"a")):
+        driver = Driver()
+        driver.txn(TxnRequest(success=[RequestOp(request_put=PutRequest(key=key)) for key in order]))
+        digests.append(driver.store.digest())
+    assert digests[0] != digests[1]
+
+
+def test_a_hash_at_a_revision_is_the_one_that_was_newest_then() -> None:
+    driver = Driver()
+    hashes = []
+    for number in range(5):
+        driver.put(b"k", b"%d" % number)
+        hashes.append(decode(HashKVResponse, driver.answer(queries.hash_kv(b""))).hash)
+    for revision, expected in enumerate(hashes, 2):
+        request = queries.hash_kv(HashKVRequest(revision=revision).SerializeToString())
+        assert decode(HashKVResponse, driver.answer(request)).hash == expected
+    assert len(set(hashes)) == 5
+
+
+def restored(source: Driver) -> Driver:
+    driver = Driver(MemoryEnvironment())
+    driver.put(b"something else")
+    with driver.environment.transaction():
+        driver.store.restore(source.store.snapshot(), source.index)
+    driver.index = source.index
+    return driver
+
+
+def test_a_restored_store_is_the_same_in_everything_and_goes_on_the_same() -> None:
+    source = Driver(limits=SLOW)
+    source.grant(5, 10)
+    busy(source)
+    source.put(b"leased", lease=5)
+    source.put(b"l" * 1000, b"long")
+    source.compact(9)
+    copy = restored(source)
+    for _ in range(2):
+        assert copy.store.digest() == source.store.digest()
+        assert copy.store.applied == source.store.applied
+        assert copy.store.snapshot() == source.store.snapshot()
+        assert copy.keys(revision=12) == source.keys(revision=12)
+        assert copy.keys() == source.keys()
+        assert rows(copy, ATTACHED) == rows(source, ATTACHED)
+        assert copy.store.size_bytes == measured(copy)
+        copy.reopen()
+    for driver in (source, copy):
+        driver.compact(15)
+        driver.revoke(5)
+        driver.delete(b"a")
+        driver.compact(driver.store.revision)
+    assert copy.store.digest() == source.store.digest()
+
+
+def test_damaged_snapshots_are_refused() -> None:
+    source = Driver()
+    source.grant(5, 10)
+    busy(source)
+    whole = list(source.store.snapshot())
+    damaged = [whole[:-1], whole[1:], [], [*whole[:-2], whole[-1]], [*whole[:3], b"?", *whole[3:]]]
+    for number, row in enumerate(whole[1:], 1):
+        damaged.append([*whole[:number], row[:-1] + bytes([row[-1] ^ 1]), *whole[number + 1 :]])
+    for broken in damaged:
+        driver = Driver()
+        with pytest.raises(SnapshotDamaged, match="snapshot"), driver.environment.transaction():
+            driver.store.restore(broken, 99)
+        driver.reopen()
+        assert (driver.store.applied, driver.keys()) == (0, [])
+
+
+def test_a_watch_survives_the_replacement_of_the_state() -> None:
+    source = Driver()
+    copy = Driver()
+    watch = copy.watch(everything())
+    copy.turn()
+    for driver in (source, copy):
+        driver.put(b"k", b"1")
+    for number in range(2, 5):
+        source.put(b"k", b"%d" % number)
+    with copy.environment.transaction():
+        copy.store.restore(source.store.snapshot(), source.index)
+    copy.index = source.index
+    copy.put(b"k", b"after")
+    copy.turn()
+    assert [value for _, _, value in watch.events] == [b"1", b"2", b"3", b"4", b"after"]
+
+
+def everything() -> WatchCreateRequest:
+    return WatchCreateRequest(key=b"\x00", range_end=b"\x00")

@@ -1,0 +1,203 @@
+"""What cannot be done is answered with etcd's code and etcd's text, and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.message import Message
+
+from ratified.kv import commands, errors, queries
+from ratified.kv.encoding import RequestError
+from ratified.machine import ApplyFailed
+from ratified.wire.etcd.rpc_pb2 import (
+    CompactionRequest,
+    Compare,
+    DeleteRangeRequest,
+    LeaseGrantRequest,
+    LeaseRevokeRequest,
+    PutRequest,
+    RangeRequest,
+    RequestOp,
+    TxnRequest,
+)
+from tests.kv.driver import Driver, Failed, build, refused
+
+EMPTY_KEY = (3, "etcdserver: key is not provided")
+DUPLICATE = (3, "etcdserver: duplicate key given in txn request")
+TOO_MANY = (3, "etcdserver: too many operations in txn request")
+
+
+def put(key: bytes, **options: bool) -> RequestOp:
+    return RequestOp(request_put=PutRequest(key=key, **options))  # type: ignore[arg-type]  # flags only
+
+
+def delete(key: bytes, range_end: bytes = b"") -> RequestOp:
+    return RequestOp(request_delete_range=DeleteRangeRequest(key=key, range_end=range_end))
+
+
+def get(key: bytes, revision: int = 0) -> RequestOp:
+    return RequestOp(request_range=RangeRequest(key=key, revision=revision))
+
+
+def nested(*success: RequestOp, failure: list[RequestOp] | None = None) -> RequestOp:
+    return RequestOp(request_txn=TxnRequest(success=success, failure=failure))
+
+
+REFUSED: list[tuple[str, Message, tuple[int, str]]] = [
+    ("put without a key", PutRequest(), EMPTY_KEY),
+    ("delete without a key", DeleteRangeRequest(), EMPTY_KEY),
+    (
+        "a value that is to be ignored",
+        PutRequest(key=b"k", value=b"v", ignore_value=True),
+        (3, "etcdserver: value is provided"),
+    ),
+    (
+        "a lease that is to be ignored",
+        PutRequest(key=b"k", lease=1, ignore_lease=True),
+        (3, "etcdserver: lease is provided"),
+    ),
+    ("a lease too long", LeaseGrantRequest(TTL=9_000_000_001), (11, "etcdserver: too large lease TTL")),
+    ("put without a key in a transaction", TxnRequest(success=[put(b"")]), EMPTY_KEY),
+    ("get without a key in a transaction", TxnRequest(failure=[get(b"")]), EMPTY_KEY),
+    ("compare without a key", TxnRequest(compare=[Compare()]), EMPTY_KEY),
+    ("an operation that is none", TxnRequest(success=[RequestOp()]), (3, "etcdserver: key not found")),
+    ("129 operations", TxnRequest(success=[get(b"k")] * 129), TOO_MANY),
+    ("129 compares", TxnRequest(compare=[Compare(key=b"k")] * 129), TOO_MANY),
+    ("more below than above leaves", TxnRequest(success=[get(b"k")] * 127 + [nested(get(b"k"))]), TOO_MANY),
+    ("two puts of one key", TxnRequest(success=[put(b"k"), put(b"k")]), DUPLICATE),
+    ("two puts on the other branch", TxnRequest(failure=[put(b"k"), put(b"k")]), DUPLICATE),
+    ("put and delete", TxnRequest(success=[put(b"k"), delete(b"k")]), DUPLICATE),
+    ("put in a deleted range", TxnRequest(success=[delete(b"a", b"z"), put(b"k")]), DUPLICATE),
+    ("put here and below", TxnRequest(success=[put(b"k"), nested(put(b"k"))]), DUPLICATE),
+    ("delete here, put below", TxnRequest(success=[delete(b"k"), nested(put(b"k"))]), DUPLICATE),
+    ("delete below, put here", TxnRequest(success=[nested(delete(b"k")), put(b"k")]), DUPLICATE),
+    ("puts in two nested", TxnRequest(success=[nested(put(b"k")), nested(failure=[put(b"k")])]), DUPLICATE),
+]
+ALLOWED: list[tuple[str, Message]] = [
+    ("128 operations", TxnRequest(success=[get(b"k")] * 128)),
+    ("as many below as above leaves", TxnRequest(success=[get(b"k")] * 126 + [nested(get(b"k"))])),
+    ("one key on two branches", TxnRequest(success=[put(b"k")], failure=[put(b"k")])),
+    ("one key on two nested branches", TxnRequest(success=[nested(put(b"k"), failure=[put(b"k")])])),
+    ("two deletes of one key", TxnRequest(success=[delete(b"k"), delete(b"a", b"z")])),
+    ("a put beside a deleted range", TxnRequest(success=[delete(b"a", b"k"), put(b"k")])),
+    ("etcd does not look into deletes without an end", TxnRequest(success=[delete(b"a", b"\x00"), put(b"k")])),
+    ("a nested put, then a nested delete", TxnRequest(success=[nested(put(b"k")), nested(delete(b"k"))])),
+    ("the longest lease", LeaseGrantRequest(TTL=9_000_000_000)),
+]
+
+
+@pytest.mark.parametrize(("request_", "error"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+def test_refused_before_it_is_proposed(request_: Message, error: tuple[int, str]) -> None:
+    failure = refused(request_)
+    assert failure is not None
+    assert (failure.code, failure.text) == error
+    assert failure.encode() == b"\x01" + bytes([error[0]]) + error[1].encode()
+
+
+@pytest.mark.parametrize("request_", [case[1] for case in ALLOWED], ids=[case[0] for case in ALLOWED])
+def test_allowed(request_: Message) -> None:
+    assert refused(request_) is None
+    Driver().do(request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (RangeRequest(), EMPTY_KEY),
+        (RangeRequest(key=b"k", sort_order=7), (3, "etcdserver: invalid sort option")),  # type: ignore[arg-type]
+        (RangeRequest(key=b"k", sort_target=7), (3, "etcdserver: invalid sort option")),  # type: ignore[arg-type]
+    ],
+)
+def test_reads_refused_before_they_are_asked(request_: RangeRequest, error: tuple[int, str]) -> None:
+    with pytest.raises(RequestError) as caught:
+        queries.range_(request_.SerializeToString())
+    assert (caught.value.code, caught.value.text) == error
+
+
+@pytest.mark.parametrize("builder", [commands.put, commands.txn, commands.compact, queries.range_, queries.keep_alive])
+def test_bytes_that_are_no_request_are_refused(builder: object) -> None:
+    assert callable(builder)
+    with pytest.raises(RequestError, match=r"error unmarshalling request: etcdserverpb\.") as caught:
+        builder(b"\xff\xff\xff")
+    assert caught.value.code == errors.INTERNAL
+
+
+def test_nesting_without_end_is_refused_and_recurses_nowhere() -> None:
+    operation = get(b"k")
+    for _ in range(40):
+        operation = nested(operation)
+    failure = refused(TxnRequest(success=[operation]))
+    assert failure is not None
+    assert failure.text == TOO_MANY[1]
+
+
+def failing(driver: Driver, request: Message) -> tuple[int, str]:
+    """What a request fails with when it is applied; nothing may have changed."""
+    before = driver.store.digest(), driver.store.revision
+    with pytest.raises(Failed) as caught:
+        driver.do(request)
+    assert (driver.store.digest(), driver.store.revision) == before
+    return caught.value.code, caught.value.text
+
+
+def test_errors_that_depend_on_the_state() -> None:
+    driver = Driver()
+    for number in range(5):
+        driver.put(b"k", b"%d" % number)
+    compacted = (11, "etcdserver: mvcc: required revision has been compacted")
+    future = (11, "etcdserver: mvcc: required revision is a future revision")
+    no_lease = (5, "etcdserver: requested lease not found")
+    not_found = (3, "etcdserver: key not found")
+    driver.compact(4)
+    assert failing(driver, CompactionRequest(revision=4)) == compacted
+    assert failing(driver, CompactionRequest(revision=7)) == future
+    assert failing(driver, PutRequest(key=b"k", lease=5)) == no_lease
+    assert failing(driver, LeaseRevokeRequest(ID=5)) == no_lease
+    assert failing(driver, PutRequest(key=b"new", ignore_value=True)) == not_found
+    assert failing(driver, PutRequest(key=b"new", ignore_lease=True)) == not_found
+    assert failing(driver, TxnRequest(success=[put(b"a"), put(b"new", ignore_value=True)])) == not_found
+    assert failing(driver, TxnRequest(success=[put(b"a"), get(b"k", revision=3)])) == compacted
+    assert failing(driver, TxnRequest(success=[put(b"a"), get(b"k", revision=7)])) == future
+    driver.grant(9, 10)
+    assert failing(driver, LeaseGrantRequest(ID=9, TTL=1)) == (9, "etcdserver: lease already exists")
+    for revision, error in ((3, compacted), (7, future)):
+        with pytest.raises(Failed) as caught:
+            driver.range(RangeRequest(key=b"k", revision=revision))
+        assert (caught.value.code, caught.value.text) == error
+    assert driver.get(b"k", revision=4) == b"2"
+
+
+def test_a_check_on_a_branch_that_is_not_taken_fails_nothing() -> None:
+    driver = Driver()
+    request = TxnRequest(compare=[Compare(key=b"k", version=0)], success=[put(b"k")], failure=[get(b"k", revision=99)])
+    assert driver.txn(request).succeeded
+
+
+def test_a_command_that_cannot_be_understood_stops_the_replica() -> None:
+    """It was not built here, so it is no client's mistake: to go on would be to differ from whoever understands it."""
+    driver = Driver()
+    for data in (b"\x63\x00", b"\x01\x00\xff\xff", b""):
+        with pytest.raises(ApplyFailed, match="applying the entry with index"):
+            driver.apply([data])
+    assert driver.store.revision == 1
+
+
+def test_the_quota_counts_what_makes_the_store_grow() -> None:
+    grows = [PutRequest(key=b"k"), LeaseGrantRequest(TTL=5), TxnRequest(failure=[nested(put(b"k"))])]
+    shrinks = [
+        DeleteRangeRequest(key=b"k"),
+        CompactionRequest(revision=1),
+        TxnRequest(success=[get(b"k"), delete(b"k")]),
+    ]
+    assert [commands.grows_store(build(request)) for request in grows] == [True] * 3
+    assert [commands.grows_store(build(request)) for request in shrinks] == [False] * 3
+    assert errors.NO_SPACE.refusal().encode()[1:] == b"\x08etcdserver: mvcc: database space exceeded"
+
+
+def test_a_transaction_of_reads_can_be_asked() -> None:
+    reads = TxnRequest(success=[get(b"k")], failure=[get(b"k")])
+    assert commands.txn_is_read_only(reads)
+    assert not commands.txn_is_read_only(TxnRequest(success=[get(b"k")], failure=[put(b"k")]))
+    assert not commands.txn_is_serializable(reads)
+    assert commands.txn_is_serializable(
+        TxnRequest(success=[RequestOp(request_range=RangeRequest(key=b"k", serializable=True))])
+    )

@@ -1,0 +1,179 @@
+"""Ranges: what comes back, how it is cut, and at which revision."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratified.kv import queries
+from ratified.kv.limits import KvLimits
+from ratified.wire.etcd.rpc_pb2 import (
+    Compare,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    RangeResponse,
+    RequestOp,
+    TxnRequest,
+    TxnResponse,
+)
+from tests.kv.driver import Driver, decode
+
+
+def filled(limits: KvLimits | None = None) -> Driver:
+    driver = Driver(limits=limits)
+    for number in range(20):
+        driver.put(b"k%02d" % number, b"v%d" % (number * 7 % 20))
+    return driver
+
+
+@pytest.mark.parametrize("limit", [0, 1, 19, 20, 21])
+def test_more_and_count_speak_of_the_whole_range(limit: int) -> None:
+    response = filled().range(RangeRequest(key=b"k", range_end=b"l", limit=limit))
+    assert response.count == 20
+    assert response.more == (0 < limit < 20)
+    assert len(response.kvs) == (min(limit, 20) or 20)
+
+
+def test_counting_returns_no_pairs_and_there_is_never_more() -> None:
+    response = filled().range(RangeRequest(key=b"k", range_end=b"l", count_only=True, limit=3))
+    assert (response.count, len(response.kvs), response.more) == (20, 0, False)
+
+
+def test_an_order_other_than_by_key_ascends_unless_told_otherwise() -> None:
+    driver = filled()
+    by_value = driver.range(RangeRequest(key=b"k", range_end=b"l", sort_target=RangeRequest.VALUE, limit=3))
+    assert [pair.value for pair in by_value.kvs] == [b"v0", b"v1", b"v10"]
+    assert by_value.more
+    descending = driver.range(RangeRequest(key=b"k", range_end=b"l", sort_order=RangeRequest.DESCEND, limit=1))
+    assert [pair.key for pair in descending.kvs] == [b"k19"]
+
+
+def test_a_filter_changes_more_but_not_count() -> None:
+    request = RangeRequest(key=b"k", range_end=b"l", min_mod_revision=20, limit=2)
+    response = filled().range(request)
+    assert (len(response.kvs), response.more, response.count) == (2, False, 20)
+
+
+def test_a_read_at_an_old_revision_says_the_present_one_in_its_header() -> None:
+    response = filled().range(RangeRequest(key=b"k", range_end=b"l", revision=5))
+    assert (response.header.revision, response.count) == (21, 4)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        RangeRequest(key=b"k", range_end=b"l"),
+        RangeRequest(key=b"k", range_end=b"l", limit=5),
+        RangeRequest(key=b"k", range_end=b"l", revision=11, keys_only=True),
+        RangeRequest(key=b"k", range_end=b"l", sort_target=RangeRequest.VALUE),
+    ],
+)
+def test_a_long_range_in_slices_is_the_state_at_which_it_began(request_: RangeRequest) -> None:
+    whole = filled().range(request_)
+    driver = filled(KvLimits(range_rows_at_once=3))
+    answer = driver.store.read(0, queries.range_(request_.SerializeToString()))
+    assert not isinstance(answer, bytes)
+    chunks: list[bytes] = []
+    finished = False
+    while not finished:
+        driver.delete(b"k", b"l")
+        driver.put(b"k%02d" % len(chunks), b"later")
+        piece = answer.advance(0, 2, 1 << 20)
+        chunks += piece.chunks
+        finished = piece.finished
+    assert decode(RangeResponse, b"".join(chunks)) == whole
+    assert len(chunks) > 1 or request_.sort_target
+
+
+def test_a_slice_is_bounded_in_bytes() -> None:
+    driver = Driver(limits=KvLimits(range_rows_at_once=1))
+    for number in range(8):
+        driver.put(b"k%d" % number, b"x" * 1000)
+    answer = driver.store.read(0, queries.range_(RangeRequest(key=b"k", range_end=b"l").SerializeToString()))
+    assert not isinstance(answer, bytes)
+    sizes = [len(answer.advance(0, 100, 2000).chunks[0]) for _ in range(3)]
+    assert all(size < 4000 for size in sizes)
+    answer.cancel()
+
+
+def test_a_transaction_reads_what_it_wrote_and_compares_what_was_before() -> None:
+    driver = Driver()
+    driver.put(b"k", b"old")
+    response = driver.txn(
+        TxnRequest(
+            compare=[Compare(key=b"k", target=Compare.VALUE, value=b"old")],
+            success=[
+                RequestOp(request_range=RangeRequest(key=b"k")),
+                RequestOp(request_put=PutRequest(key=b"k", value=b"new", prev_kv=True)),
+                RequestOp(request_range=RangeRequest(key=b"k")),
+                RequestOp(request_range=RangeRequest(key=b"k", revision=2)),
+                RequestOp(
+                    request_txn=TxnRequest(
+                        compare=[Compare(key=b"k", target=Compare.VALUE, value=b"old")],
+                        success=[RequestOp(request_put=PutRequest(key=b"other"))],
+                    )
+                ),
+                RequestOp(request_delete_range=DeleteRangeRequest(key=b"nothing")),
+            ],
+        )
+    )
+    before, put, after, history, nested, deleted = response.responses
+    assert before.response_range.header.revision == 2
+    assert before.response_range.kvs[0].value == b"old"
+    assert put.response_put.header.revision == 3
+    assert put.response_put.prev_kv.value == b"old"
+    assert after.response_range.header.revision == 3
+    assert after.response_range.kvs[0].value == b"new"
+    assert history.response_range.kvs[0].value == b"old"
+    assert nested.response_txn.succeeded
+    assert nested.response_txn.HasField("header")
+    assert nested.response_txn.header.revision == 0
+    assert deleted.response_delete_range.header.revision == 3
+    assert (response.header.revision, driver.store.revision) == (3, 3)
+    other = driver.range(RangeRequest(key=b"other")).kvs[0]
+    assert (other.create_revision, other.mod_revision, other.version) == (3, 3, 1)
+
+
+def test_a_transaction_without_effect_makes_no_revision() -> None:
+    driver = Driver()
+    driver.put(b"k")
+    nothing = TxnRequest(success=[RequestOp(request_delete_range=DeleteRangeRequest(key=b"none"))])
+    assert driver.txn(nothing).header.revision == 2
+    assert driver.txn(TxnRequest()).header.revision == 2
+    assert driver.delete(b"none") == 0
+    assert driver.store.revision == 2
+
+
+def test_a_comparison_over_a_range_holds_for_every_key_in_it() -> None:
+    driver = filled()
+    every = Compare(key=b"k", range_end=b"l", target=Compare.VERSION, result=Compare.EQUAL, version=1)
+    assert driver.txn(TxnRequest(compare=[every])).succeeded
+    driver.put(b"k05")
+    assert not driver.txn(TxnRequest(compare=[every])).succeeded
+    nobody = Compare(key=b"x", range_end=b"y", target=Compare.VERSION, result=Compare.EQUAL, version=0)
+    assert driver.txn(TxnRequest(compare=[nobody])).succeeded
+    no_value = Compare(key=b"x", target=Compare.VALUE, result=Compare.NOT_EQUAL, value=b"v")
+    assert not driver.txn(TxnRequest(compare=[no_value])).succeeded
+
+
+def test_a_transaction_of_reads_is_a_read() -> None:
+    driver = filled()
+    request = TxnRequest(
+        compare=[Compare(key=b"k01", target=Compare.CREATE, result=Compare.GREATER, create_revision=0)],
+        success=[RequestOp(request_range=RangeRequest(key=b"k01"))],
+    )
+    answer = decode(TxnResponse, driver.answer(queries.txn(request.SerializeToString())))
+    assert (answer.succeeded, answer.header.revision, answer.responses[0].response_range.count) == (True, 21, 1)
+
+
+def test_keeping_the_value_or_the_lease_keeps_them() -> None:
+    driver = Driver()
+    driver.grant(5, 60)
+    driver.put(b"k", b"v", lease=5)
+    driver.do(PutRequest(key=b"k", ignore_value=True))
+    pair = driver.range(RangeRequest(key=b"k")).kvs[0]
+    assert (pair.value, pair.lease, pair.version) == (b"v", 0, 2)
+    driver.put(b"k", b"v", lease=5)
+    driver.do(PutRequest(key=b"k", value=b"w", ignore_lease=True))
+    pair = driver.range(RangeRequest(key=b"k")).kvs[0]
+    assert (pair.value, pair.lease) == (b"w", 5)
