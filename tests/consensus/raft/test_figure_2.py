@@ -30,6 +30,7 @@ from ratified.consensus.raft import Engine, decode_state
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
+    CommitAdvanced,
     Heartbeat,
     HeartbeatResponse,
     Message,
@@ -138,6 +139,14 @@ def test_an_old_term_gets_no_vote() -> None:
 def test_a_vote_goes_to_a_log_that_is_at_least_as_up_to_date(last_index: int, last_term: int, granted: bool) -> None:
     one = engine(terms=[1, 3])
     assert answer(one, 2, RequestVote(9, last_index, last_term)) == RequestVoteResponse(9, granted)
+
+
+def test_a_vote_that_is_given_restarts_the_election_timer_and_one_that_is_not_does_not() -> None:
+    one = engine(terms=[1, 1])
+    one.step(500, 2, RequestVote(1, 9, 1))
+    assert one.deadline == 1500
+    one.step(700, 3, RequestVote(1, 9, 1))
+    assert one.deadline == 1500
 
 
 def test_a_request_for_votes_waits_for_its_write() -> None:
@@ -446,6 +455,28 @@ def test_a_heartbeats_answer_waits_while_its_term_is_not_durable() -> None:
     assert ready is not None
     assert not ready.send
     assert [send.message for send in ready.send_after] == [HeartbeatResponse(3, 5)]
+
+
+def test_a_peer_is_told_the_commit_index_once_when_nothing_else_carries_it() -> None:
+    one = leader()
+    one.step(0, 2, AppendEntriesResponse(1, True, 1, 0))
+    (told,) = sent(one.ready(), CommitAdvanced)
+    assert (told.to, told.message) == (2, CommitAdvanced(1, 1))
+    assert one.ready() is None
+    one.step(0, 3, AppendEntriesResponse(1, True, 1, 0))
+    assert [send.to for send in sent(one.ready(), CommitAdvanced)] == [3]
+    propose(one, b"a")
+    assert sent(one.ready(), CommitAdvanced) == [], "the entries carry it"
+
+
+def test_a_follower_delivers_what_it_is_told_was_committed() -> None:
+    one = engine(terms=[1, 1])
+    one.step(0, 2, CommitAdvanced(1, 2))
+    ready = one.ready()
+    assert ready is not None
+    assert [each.index for each in ready.deliver] == [1, 2]
+    assert not ready.send
+    assert not ready.send_after
 
 
 def test_a_heartbeat_never_commits_beyond_the_log() -> None:
