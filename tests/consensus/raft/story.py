@@ -39,7 +39,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.entry import decode_entry
 from ratified.consensus.raft import Engine, decode_state
 from ratified.consensus.raft.messages import AppendEntries
-from tests.consensus.contract.harness import Image
+from tests.consensus.contract.image import Image
 
 
 class StoryMember:
