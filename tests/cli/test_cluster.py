@@ -204,5 +204,5 @@ def test_demo_kills_a_leader_and_gives_its_verdict(capsys: pytest.CaptureFixture
     outcome = json.loads(capsys.readouterr().out)
     assert outcome["verdict"] == "linearizable"
     assert outcome["lost"] == []
-    assert len(outcome["kills"]) == 1
+    assert len(outcome["blows"]) == 1
     assert outcome["acknowledged_writes"] > 0

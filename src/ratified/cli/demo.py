@@ -36,7 +36,7 @@ def demo(
     """
     import msgspec
 
-    from ratified.cli.kills import kill_leaders
+    from ratified.cli.faults import KILL, trouble_leaders
     from ratified.cli.local import LocalCluster, NodeFailed
 
     began_s = time.monotonic()
@@ -48,14 +48,14 @@ def demo(
         with tempfile.TemporaryDirectory(prefix="ratified-demo-") as directory:
             with LocalCluster(Path(directory)) as cluster:
                 say("three nodes serve on " + ", ".join(cluster.endpoints))
-                outcome = asyncio.run(kill_leaders(cluster, seed=seed, kills=kills, clients=clients, say=say))
+                outcome = asyncio.run(trouble_leaders(cluster, KILL, seed=seed, times=kills, clients=clients, say=say))
             say("stopped all nodes")
     except NodeFailed as failed:
         raise CommandFailed(str(failed)) from failed
     if as_json:
         typer.echo(msgspec.json.encode(outcome).decode())
     else:
-        gaps = ", ".join(f"{kill.without_write_s:.2f} s" for kill in outcome.kills)
+        gaps = ", ".join(f"{blow.without_write_s:.2f} s" for blow in outcome.blows)
         typer.echo(
             f"\nacknowledged writes  {outcome.acknowledged_writes}, of which {len(outcome.lost)} are missing\n"
             f"without a write      {gaps} (after each kill)\n"

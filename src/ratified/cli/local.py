@@ -111,6 +111,16 @@ class LocalNode:
             self._process.wait()
             self._ended.wait()
 
+    def pause(self) -> None:
+        """SIGSTOP: it runs no more, keeps its connections, and does not know it."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT, after ``pause``."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def terminate(self) -> None:
         """SIGTERM; ``wait_stopped`` waits for the end."""
         if self._process is not None and self.running:

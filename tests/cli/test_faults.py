@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratified.check.register import Get, Put
-from ratified.cli.kills import History
+from ratified.cli.faults import History
 
 
 def test_a_history_that_an_order_explains_is_linearizable() -> None:

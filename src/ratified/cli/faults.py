@@ -1,12 +1,13 @@
-"""Leader kills under load: real processes, concurrent clients, SIGKILL, and what must hold afterwards.
+"""Faults of leaders under load: real processes, concurrent clients, signals, and what must hold afterwards.
 
-For ``ratified demo`` and the fault tests. While clients write and read, the leader is killed and started again; then
+For ``ratified demo`` and the fault tests. While clients write and read, the leader is killed and started again, or
+paused for so long that another one is elected; then
 
 - every acknowledged write is in the history of revisions, as each node tells it;
 - the clients' history is linearizable, key by key (``check.linearizability``);
-- it is measured how long no write went through after each kill.
+- it is measured how long no write went through after each fault.
 
-Clients and killer draw from one seed. The moments at which things happen are the machine's, so a run cannot be
+Clients and faults draw from one seed. The moments at which things happen are the machine's, so a run cannot be
 repeated; its verdict can be trusted all the same, since it is taken from what clients saw.
 """
 
@@ -15,8 +16,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -28,9 +29,11 @@ from ratified.client import AsyncClient, ClientError, Do, KeyValue, OutcomeUnkno
 KEYS = 48
 PREFIX = "kills/"
 CALM_S = (0.2, 1.0)
-"""How long to let the clients run between a restart and the next kill: at least, at most."""
+"""How long to let the clients run between the end of a fault and the next one: at least, at most."""
 DOWN_S = (0.0, 0.5)
 """How long a killed node stays down."""
+PAUSED_S = (2.2, 4.0)
+"""How long a paused node stands still: with the default time-outs longer than an election takes."""
 LEADER_TIMEOUT_S = 30.0
 READ_BACK_TIMEOUT_S = 60.0
 REPORT_TIMEOUT_S = 1.0
@@ -42,8 +45,34 @@ class LostWrites(Exception):
     """Acknowledged writes are missing: says which."""
 
 
-class Kill(msgspec.Struct, frozen=True):
-    """One kill: whom, when after the start, and how long no write was acknowledged around it (seconds)."""
+class Fault(NamedTuple):
+    """What is done to a leader: a name for people, and the whole of it, until the node serves again."""
+
+    name: str
+    inflict: Callable[[LocalNode, random.Random], Awaitable[None]]
+
+
+async def _kill(leader: LocalNode, draw: random.Random) -> None:
+    leader.kill()
+    await asyncio.sleep(draw.uniform(*DOWN_S))
+    leader.start()
+    await asyncio.to_thread(leader.wait_ready)
+
+
+async def _pause(leader: LocalNode, draw: random.Random) -> None:
+    leader.pause()
+    try:
+        await asyncio.sleep(draw.uniform(*PAUSED_S))
+    finally:
+        leader.go_on()
+
+
+KILL = Fault("SIGKILL", _kill)
+PAUSE = Fault("SIGSTOP", _pause)
+
+
+class Blow(msgspec.Struct, frozen=True):
+    """One fault: on whom, when after the start, and how long no write was acknowledged afterwards (seconds)."""
 
     node: str
     at_s: float
@@ -55,7 +84,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     seconds: float
-    kills: tuple[Kill, ...]
+    fault: str
+    blows: tuple[Blow, ...]
     acknowledged_writes: int
     reads: int
     unknown: int
@@ -124,22 +154,22 @@ class History:
         return max(then - before for before, then in itertools.pairwise(moments))
 
 
-async def kill_leaders(
-    cluster: LocalCluster, *, seed: int, kills: int, clients: int, say: Say = lambda line: None
+async def trouble_leaders(
+    cluster: LocalCluster, fault: Fault, *, seed: int, times: int, clients: int, say: Say = lambda line: None
 ) -> Outcome:
-    """Run the load, kill ``kills`` leaders, and check. The cluster runs before and afterwards."""
+    """Run the load, inflict the fault on the leader so many times, and check. All nodes run before and afterwards."""
     loop = asyncio.get_running_loop()
     history, stop, began_s = History(), asyncio.Event(), loop.time()
     load = [asyncio.ensure_future(_client(cluster.endpoints, seed, number, history, stop)) for number in range(clients)]
     say(f"{clients} clients write and read {KEYS} keys on {len(cluster.nodes)} nodes (seed {seed})")
     try:
-        moments = await _kill_again_and_again(cluster, random.Random(f"killer {seed}"), kills, history, say)
+        moments = await _again_and_again(cluster, fault, random.Random(f"faults {seed}"), times, history, say)
     finally:
         stop.set()
         await asyncio.gather(*load)
     moments.append(("", loop.time()))
     done = tuple(
-        Kill(name, at_s - began_s, history.longest_gap_s(at_s, next_s))
+        Blow(name, at_s - began_s, history.longest_gap_s(at_s, next_s))
         for (name, at_s), (_, next_s) in itertools.pairwise(moments)
     )
     say(f"{len(history.written)} writes were acknowledged; reading the history of revisions from every node")
@@ -148,7 +178,8 @@ async def kill_leaders(
     return Outcome(
         seed=seed,
         seconds=loop.time() - began_s,
-        kills=done,
+        fault=fault.name,
+        blows=done,
         acknowledged_writes=len(history.written),
         reads=history.reads,
         unknown=history.unknown,
@@ -158,21 +189,18 @@ async def kill_leaders(
     )
 
 
-async def _kill_again_and_again(
-    cluster: LocalCluster, draw: random.Random, kills: int, history: History, say: Say
+async def _again_and_again(
+    cluster: LocalCluster, fault: Fault, draw: random.Random, times: int, history: History, say: Say
 ) -> list[tuple[str, float]]:
     """Whom, and when by the loop's clock."""
     loop = asyncio.get_running_loop()
     moments: list[tuple[str, float]] = []
-    for number in range(1, kills + 1):
+    for number in range(1, times + 1):
         await asyncio.sleep(draw.uniform(*CALM_S))
         leader = await find_leader(cluster)
         moments.append((leader.name, loop.time()))
-        leader.kill()
-        say(f"kill {number} of {kills}: SIGKILL to the leader, {leader.name}")
-        await asyncio.sleep(draw.uniform(*DOWN_S))
-        leader.start()
-        await asyncio.to_thread(leader.wait_ready)
+        say(f"{number} of {times}: {fault.name} to the leader, {leader.name}")
+        await fault.inflict(leader, draw)
         gap_s = history.longest_gap_s(moments[-1][1], loop.time())
         say(f"  {leader.name} is back; no write went through for {gap_s:.2f} s")
     return moments
