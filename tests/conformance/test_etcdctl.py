@@ -154,6 +154,10 @@ def test_a_lock_is_taken_and_left(etcdctl: Etcdctl, key: str) -> None:
     assert held[0].startswith(f"{key}/")
 
 
+def test_an_election_is_won(etcdctl: Etcdctl, key: str) -> None:
+    assert etcdctl.lines(2, "elect", key, "proposal")[1] == "proposal"
+
+
 def test_endpoint_status(etcdctl: Etcdctl, cluster: LocalCluster) -> None:
     (told,) = as_json(etcdctl("endpoint", "status", "-w", "json"))
     status = told["Status"]

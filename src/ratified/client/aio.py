@@ -22,7 +22,7 @@ from ratified.client.endpoints import (
     may_repeat,
     parse_endpoint,
 )
-from ratified.client.errors import Unavailable
+from ratified.client.errors import ClientError, Unavailable
 from ratified.client.watching import WatchPosition
 from ratified.wire.report import NodeReport
 
@@ -184,6 +184,8 @@ class AsyncClient:
         await stream.write(call.request)
         answer = await stream.read()
         stream.cancel()
+        if answer is grpc.aio.EOF:
+            raise ClientError("INTERNAL", "the server ended the stream without an answer")
         return answer
 
 

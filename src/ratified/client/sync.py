@@ -23,7 +23,7 @@ from ratified.client.endpoints import (
     may_repeat,
     parse_endpoint,
 )
-from ratified.client.errors import Unavailable
+from ratified.client.errors import ClientError, Unavailable
 from ratified.client.watching import WatchPosition
 from ratified.wire.report import NodeReport
 
@@ -179,13 +179,15 @@ class Client:
 
     def _send(self, target: str, call: Call[T], timeout_s: float, streaming: bool) -> bytes:
         channel = self.channel(target)
-        answer: bytes
+        answer: bytes | None
         if not streaming:
-            answer = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
-            return answer
+            unary: bytes = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
+            return unary
         stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=max(timeout_s, 0.001))
-        answer = next(stream)
+        answer = next(stream, None)
         stream.cancel()
+        if answer is None:
+            raise ClientError("INTERNAL", "the server ended the stream without an answer")
         return answer
 
 
