@@ -179,14 +179,14 @@ class Client:
 
     def _send(self, target: str, call: Call[T], timeout_s: float, streaming: bool) -> bytes:
         channel = self.channel(target)
-        answer: bytes | None
+        answer: bytes
         if not streaming:
-            unary: bytes = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
-            return unary
+            answer = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
+            return answer
         stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=max(timeout_s, 0.001))
-        answer = next(stream, None)
+        answer = next(stream, b"")
         stream.cancel()
-        if answer is None:
+        if not answer:
             raise ClientError("INTERNAL", "the server ended the stream without an answer")
         return answer
 
