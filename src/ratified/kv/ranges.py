@@ -181,7 +181,8 @@ class RangeRead:
         if 0 < request.revision < self._newest:
             return pairs_at(rows, self._rest, request.revision)
         if not request.range_end:
-            return iter(present(rows, request.key, b""))
+            # One key is read in one piece, however large it is: behind it there is nothing.
+            return iter(present(rows, request.key, b"") if self._rest.first == request.key else ())
         return live_pairs(rows, self._rest)
 
     def _take(self, pair: bytes) -> bytes:

@@ -21,6 +21,7 @@ from ratified.check.group import GroupChecks
 from ratified.check.linearizability import Operation
 from ratified.check.register import Call, Delete, Get, Put, Result, Swap
 from ratified.check.revisions import Revisions
+from ratified.check.watches import Event, Watches
 from ratified.node.ports import Cancel, Outcome, Reply, Request, Work
 from ratified.sim.process import Machine
 from ratified.sim.trace import Trace
@@ -33,8 +34,8 @@ CLIENT_FIRST = 1_000
 class Words(Protocol):
     """How the clients speak to one kind of store."""
 
-    def command(self, key: bytes, call: Call, tag: bytes) -> tuple[bytes, bool]:
-        """The command for a write, and whether no other one has these bytes."""
+    def command(self, key: bytes, call: Call, tag: bytes) -> bytes:
+        """The command for a write; no other one has these bytes."""
 
     def read(self, key: bytes) -> bytes:
         """The request for a read."""
@@ -65,9 +66,11 @@ class Asked(msgspec.Struct):
     key: bytes
     call: Call
     command: bytes | None
-    """Of a write that is told apart from all others."""
+    """None: a read."""
     invoked: int
     floor: int
+    chunks: list[bytes] = []
+    """What came so far of an answer in pieces."""
 
 
 class Clients:
@@ -84,6 +87,7 @@ class Clients:
         trace: Trace,
     ) -> None:
         self.open: dict[int, Asked] = {}
+        self.watches = {group: Watches(group) for group in groups}
         self.revisions = {group: Revisions(group) for group in groups}
         self._world = world
         self._machines = machines
@@ -158,19 +162,15 @@ class Clients:
 
     def _ask(self, client: int, token: int, machine: Machine, group: int, key: bytes, call: Call, timeout: int) -> None:
         checks = self._groups[group]
-        told_apart: bytes | None = None
+        command: bytes | None = None
         if isinstance(call, Get):
             work, data = Work.READ, self._words.read(key)
         else:
             work = Work.PROPOSE
-            data, unique = self._words.command(key, call, b"%d" % token)
-            if unique:
-                told_apart = data
-                checks.requested(data)
+            data = command = self._words.command(key, call, b"%d" % token)
+            checks.requested(data)
         floor = self.revisions[group].highest
-        self.open[token] = Asked(
-            token, client, machine.member, group, key, call, told_apart, self._world.executed, floor
-        )
+        self.open[token] = Asked(token, client, machine.member, group, key, call, command, self._world.executed, floor)
         self._counters["requests"] += 1
         if self._trace.on:
             self._trace.event(
@@ -189,15 +189,19 @@ class Clients:
 
     def replied(self, member: int, reply: Reply) -> None:
         """A node replied."""
-        asked = self.open.pop(reply.token, None)
+        asked = self.open.get(reply.token)
         if asked is None:
             return
+        if reply.outcome is Outcome.CHUNK:
+            asked.chunks.append(reply.data)
+            return
+        del self.open[reply.token]
         assert asked.member == member, "a reply comes from the node that was asked"
         if self._trace.on:
             self._trace.event(self._world.now, member, "reply", token=reply.token, outcome=reply.outcome.value)
         match reply.outcome:
             case Outcome.DONE:
-                self._done(asked, reply.data)
+                self._done(asked, b"".join(asked.chunks) + reply.data)
             case Outcome.REFUSED:
                 self._counters[f"refused: {reply.why}"] += 1
                 if isinstance(asked.call, Get):
@@ -206,8 +210,6 @@ class Clients:
                     self._groups[asked.group].refused(asked.command)
             case Outcome.UNKNOWN:
                 self._unknown(asked)
-            case Outcome.CHUNK:
-                raise AssertionError("these requests are answered at once")
         self._ended(asked, reply.outcome is Outcome.DONE)
 
     def _done(self, asked: Asked, data: bytes) -> None:
@@ -216,6 +218,9 @@ class Clients:
         if asked.command is not None:
             self._groups[asked.group].done(asked.command)
         self.revisions[asked.group].answered(asked.floor, revision, changed, f"request {asked.token}")
+        if changed:
+            value = asked.call.value if isinstance(asked.call, Put | Swap) else None
+            self.watches[asked.group].written(Event(revision, asked.key, value))
         self._record(asked, self._world.executed, result, revision, changed)
 
     def _unknown(self, asked: Asked) -> None:

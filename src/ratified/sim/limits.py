@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from ratified.consensus.contract import Limits
+from ratified.kv.limits import KvLimits
 from ratified.node.config import NodeLimits
 from ratified.sim.world import Concern, Stream
 from ratified.storage.format import LogLimits
@@ -20,6 +21,7 @@ class DrawnLimits(msgspec.Struct, frozen=True):
     engine: Limits
     node: NodeLimits
     log: LogLimits
+    kv: KvLimits
 
 
 _ENGINE: dict[str, tuple[int, ...]] = {
@@ -49,6 +51,14 @@ _LOG: dict[str, tuple[int, ...]] = {
     "tail_bytes_max": (1, 200, 2_000),
     "read_gap_bytes_max": (1, 100),
 }
+_KV: dict[str, tuple[int, ...]] = {
+    "range_rows_at_once": (1, 2),
+    "range_bytes_at_once": (1, 200),
+    "watch_pending_events_max": (1, 2, 5),
+    "removal_events_per_apply": (1, 3),
+    "duty_retry_us": (50_000, 200_000),
+    "expiries_at_once": (1, 2),
+}
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""
 
@@ -58,6 +68,7 @@ def draw_limits(seed: int) -> DrawnLimits:
     return DrawnLimits(
         engine=Limits(**_draw(seed, 1, _ENGINE)),
         node=NodeLimits(**_draw(seed, 2, _NODE)),
+        kv=KvLimits(**_draw(seed, 5, _KV)),
         log=LogLimits(segment_bytes=Stream(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG)),
     )
 

@@ -31,8 +31,10 @@ from ratified.sim.network import Network
 from ratified.sim.observer import Observer
 from ratified.sim.trace import Trace
 from ratified.sim.world import Concern, Stream, World
+from ratified.storage import guard
 from ratified.storage.files import Job, Op, SyncData, WriteAt, perform
 from ratified.storage.format import SECTOR, segment_number
+from ratified.storage.guard import StoreMark
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.space import Space
 
@@ -139,6 +141,7 @@ class Machine:
         """How the last process ended: killed, and not with its machine; nor in the middle of a write."""
         self.paused = False
         self.clients: Clients
+        self.store_mark: StoreMark | None = None
         self._world = world
         self._network = network
         self._observer = observer
@@ -151,6 +154,7 @@ class Machine:
         self._jobs: deque[tuple[Job, list[bytes | None]]] = deque()
         self._turn_wanted = False
         self._down_us = 0
+        self._inode = 1
         self._armed: int | None = None
         self._deadline: int | None = None
         self._checked: dict[int, int] = {}
@@ -172,6 +176,7 @@ class Machine:
             return
         self.starts += 1
         self._counters["process starts"] += 1
+        self._guard_store()
         self._process = KillableEnvironment(self.environment)
         self.stores = {}
         self.node = self._boot(self, self._process, self._open)
@@ -180,6 +185,15 @@ class Machine:
         self._check_digests()
         self._network.machine_up(self.member)
         self._want_turn()
+
+    def _guard_store(self) -> None:
+        """As the server does: use the store only if it is the marked one of this boot, else begin an empty one."""
+        present = StoreMark(b"%d" % self.boot_id, self.member, self._inode, clean=False)
+        if guard.store_usable(self.store_mark, present) is not None:
+            self._counters["stores begun anew"] += 1
+            self._inode += 1
+            self.environment = MemoryEnvironment()
+        self.store_mark = StoreMark(present.boot_id, self.member, self._inode, clean=False)
 
     def kill(self) -> None:
         """SIGKILL: what was written stays, on the disk and in the store."""
@@ -212,6 +226,7 @@ class Machine:
             self._process_ends(silent=True)
         self.environment.abandon()
         self.disk.lose_machine(self._loss_draws.below)
+        self.environment.scramble(self._loss_draws.below)
         self.boot_id += 1
 
     def pause(self) -> None:

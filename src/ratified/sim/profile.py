@@ -29,6 +29,10 @@ class Profile(msgspec.Struct, frozen=True):
     habits: Habits
     through_wire: bool
     """Frames are encoded and decoded on their way."""
+    watchers: int
+    """Per group; only the key-value store can be watched."""
+    lessees: int
+    """Per group."""
     state_machine: bool
     """The groups replicate a user's ``StateMachine``, and not the key-value store."""
 
@@ -93,5 +97,7 @@ def draw_profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
             abandon_most_us=timeout,
         ),
         through_wire=draws.pick(21, 0, 0, 0, 1) == 1,
-        state_machine=draws.pick(22, 0, 0, 1) == 1,
+        watchers=draws.pick(23, 0, 1, 3),
+        lessees=draws.pick(24, 0, 0, 1, 2),
+        state_machine=draws.pick(22, 0, 0, 0, 1) == 1,
     )

@@ -70,15 +70,15 @@ class Registers(StateMachine):
 class RegisterWords:
     """How clients speak to ``Registers``."""
 
-    def command(self, key: bytes, call: Call, tag: bytes) -> tuple[bytes, bool]:
+    def command(self, key: bytes, call: Call, tag: bytes) -> bytes:
         """The command for a write; no other one has these bytes."""
         match call:
             case Put(value):
-                return _encode(_Command(key, tag, "put", value)), True
+                return _encode(_Command(key, tag, "put", value))
             case Delete():
-                return _encode(_Command(key, tag, "delete")), True
+                return _encode(_Command(key, tag, "delete"))
             case Swap(version, value):
-                return _encode(_Command(key, tag, "swap", value, version)), True
+                return _encode(_Command(key, tag, "swap", value, version))
             case Get():
                 raise AssertionError("a read is no command")
 

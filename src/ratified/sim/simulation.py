@@ -9,6 +9,7 @@ liveness that is promised; who waits for whom is said where it is broken. Then t
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import IO
 
 import msgspec
@@ -19,13 +20,18 @@ from ratified.check.violation import Violation
 from ratified.consensus.contract import Membership
 from ratified.consensus.draws import mix
 from ratified.consensus.engines import ENGINES
+from ratified.kv import queries
+from ratified.kv.store import KvStore
 from ratified.machine import StateMachineStore, Store
 from ratified.node.boot import boot
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.sim.clients import Clients, Words
+from ratified.sim.crowd import NUMBER_SHIFT, Crowd, Guest
 from ratified.sim.dump import write_dump
 from ratified.sim.faults import Faults
+from ratified.sim.kv_words import KvWords, body_of
+from ratified.sim.lessees import Lessee
 from ratified.sim.limits import draw_limits
 from ratified.sim.network import Model, Network
 from ratified.sim.observer import Observer
@@ -35,11 +41,19 @@ from ratified.sim.registers import Registers, RegisterWords
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
 from ratified.sim.trace import Trace
+from ratified.sim.watchers import Watcher
 from ratified.sim.world import Concern, World
 from ratified.storage import identity
 from ratified.storage.space import Space
+from ratified.wire.codec import PeerCodec
+from ratified.wire.etcd.rpc_pb2 import LeaseLeasesResponse
+from ratified.wire.peer import Frame
 
 CLUSTER = 7
+GUEST_FIRST = 2_000
+"""Watchers' and lessees' numbers begin here."""
+LEASES_PATIENCE_US = 5_000_000
+"""What the last leases may live."""
 ENTRY_PATIENCE_US = 40_000
 """What a lagging replica may need for one entry, where every limit admits one item at a time."""
 
@@ -77,7 +91,7 @@ class Simulation:
             self.members,
             Model(arguments.network),
             self.profile.weather,
-            None,
+            self._through_wire() if self.profile.through_wire else None,
             self.counters,
         )
         self.machines = {member: self._machine(member, trace) for member in self.members}
@@ -90,9 +104,16 @@ class Simulation:
             self.counters,
             trace,
         )
+        self.watchers: list[Watcher] = []
+        self.lessees: list[Lessee] = []
+        if not self.profile.state_machine:
+            self._invite()
+        guests: dict[int, Guest] = {watcher.number: watcher for watcher in self.watchers}
+        guests.update((lessee.number, lessee) for lessee in self.lessees)
+        crowd = Crowd(self.clients, guests)
         for member, machine in self.machines.items():
             self.network.attach(member, machine)
-            machine.clients = self.clients
+            machine.clients = crowd
         self.faults = Faults(
             self.world,
             scenario,
@@ -120,11 +141,44 @@ class Simulation:
             trace,
         )
 
+    def _through_wire(self) -> Callable[[Frame], Frame]:
+        def through_wire(frame: Frame) -> Frame:
+            codec = PeerCodec(self._engine.message)
+            (arrived,) = codec.feed(codec.encode(frame))
+            return arrived
+
+        return through_wire
+
     def _words(self) -> Words:
-        return RegisterWords()
+        return RegisterWords() if self.profile.state_machine else KvWords()
 
     def _open_store(self, group: int, space: Space) -> Store:
-        return StateMachineStore(Registers())
+        return StateMachineStore(Registers()) if self.profile.state_machine else KvStore(space, self.limits.kv)
+
+    def _invite(self) -> None:
+        """Watchers and lessees of every group; their numbers begin behind those of all register clients."""
+        timeout = self.profile.election_timeout_us
+        number = GUEST_FIRST
+        for group in self.memberships:
+            for _ in range(self.profile.watchers):
+                self.watchers.append(
+                    Watcher(
+                        number,
+                        number << NUMBER_SHIFT,
+                        self.world,
+                        self.machines,
+                        group,
+                        self.clients.watches[group],
+                        5 * timeout,
+                        self.counters,
+                    )
+                )
+                number += 1
+            for _ in range(self.profile.lessees):
+                self.lessees.append(
+                    Lessee(number, number << NUMBER_SHIFT, self.world, self.machines, group, timeout, self.counters)
+                )
+                number += 1
 
     def _leader(self) -> int | None:
         """Who was elected last in the first group, if it runs."""
@@ -164,6 +218,10 @@ class Simulation:
         for machine in self.machines.values():
             machine.start()
         self.clients.start()
+        for watcher in self.watchers:
+            watcher.begin()
+        for lessee in self.lessees:
+            lessee.act()
         self.faults.start()
         self.world.run(self.arguments.duration_us)
         self._heal()
@@ -172,6 +230,10 @@ class Simulation:
 
     def _heal(self) -> None:
         self.clients.stop()
+        for watcher in self.watchers:
+            watcher.staying = True
+        for lessee in self.lessees:
+            lessee.stopping = True
         self.network.weather = self.profile.calm
         for machine in self.machines.values():
             machine.pace = self.profile.calm_pace
@@ -183,7 +245,9 @@ class Simulation:
     def _settle(self) -> None:
         timeout = self.profile.election_timeout_us
         entries = sum(checks.delivered_max for checks in self.observer.groups.values())
-        patience = 40 * timeout + 3 * self.profile.habits.timeout_most_us + entries * ENTRY_PATIENCE_US
+        patience = (
+            LEASES_PATIENCE_US + 40 * timeout + 3 * self.profile.habits.timeout_most_us + entries * ENTRY_PATIENCE_US
+        )
         limit = self.world.now + patience
         while not self._settled():
             if self.world.now > limit:
@@ -195,17 +259,37 @@ class Simulation:
     def _settled(self) -> bool:
         if self.clients.open or len(self.clients.probed) < len(self.members) * len(self.memberships):
             return False
-        return all(
-            machine.stores[group].applied == checks.delivered_max
+        replicas_agree = all(
+            group in machine.stores and machine.stores[group].applied == checks.delivered_max
             for machine in self.machines.values()
             for group, checks in self.observer.groups.items()
         )
+        return replicas_agree and self._leases_left() == 0 and all(self._has_seen_all(w) for w in self.watchers)
+
+    def _leases_left(self) -> int:
+        """Leases that nobody keeps alive any more, and that have not expired yet."""
+        if not self.lessees:
+            return 0
+        left = 0
+        for store in self.machines[self.members[0]].stores.values():
+            answer = store.read(self.world.now, queries.leases())
+            assert isinstance(answer, bytes), "all leases are answered at once"
+            left += len(LeaseLeasesResponse.FromString(body_of(answer)).leases)
+        return left
+
+    def _has_seen_all(self, watcher: Watcher) -> bool:
+        return watcher.seen is not None and watcher.seen >= self.clients.revisions[watcher.group].highest
 
     def _waiting(self) -> list[str]:
         """Who waits for whom."""
         waiting = [
             f"request {asked.token} of client {asked.client} waits for member {asked.member} in group {asked.group}"
             for asked in self.clients.open.values()
+        ]
+        waiting += [
+            f"watch {watcher.number} stands at revision {watcher.seen}"
+            for watcher in self.watchers
+            if not self._has_seen_all(watcher)
         ]
         for member, machine in self.machines.items():
             if machine.node is None:
