@@ -14,10 +14,12 @@ Rules:
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -179,7 +181,8 @@ class Machine:
         self._guard_store()
         self._process = KillableEnvironment(self.environment)
         self.stores = {}
-        self.node = self._boot(self, self._process, self._open)
+        with self._crashes_are_findings():
+            self.node = self._boot(self, self._process, self._open)
         self._checked = {}
         self._trace.event(self._world.now, self.member, "started", start=self.starts)
         self._check_digests()
@@ -273,6 +276,21 @@ class Machine:
         self._network.machine_down(self.member, silent=silent)
         self.clients.process_gone(self.member)
 
+    @contextmanager
+    def _crashes_are_findings(self) -> Iterator[None]:
+        """What is raised in a node's code is what this run has found."""
+        try:
+            yield
+        except Violation:
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            raise Violation(
+                "no node crashes",
+                f"member {self.member}: {type(error).__name__}: {error} (in {where.name}, {Path(where.filename).name}, "
+                f"line {where.lineno})",
+            ) from error
+
     def _open(self, group: int, space: Space) -> Store:
         store = self._open_store(group, space)
         self.stores[group] = store
@@ -302,7 +320,8 @@ class Machine:
         self._turn_wanted = False
         self._counters["turns"] += 1
         try:
-            outputs = node.turn(self._world.now, self._turns.pick(self.pace.turn_inputs))
+            with self._crashes_are_findings():
+                outputs = node.turn(self._world.now, self._turns.pick(self.pace.turn_inputs))
         except Killed:
             self._counters["kills at a commit"] += 1
             self.kill()

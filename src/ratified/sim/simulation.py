@@ -142,8 +142,9 @@ class Simulation:
         )
 
     def _through_wire(self) -> Callable[[Frame], Frame]:
+        codec = PeerCodec(self._engine.message)
+
         def through_wire(frame: Frame) -> Frame:
-            codec = PeerCodec(self._engine.message)
             (arrived,) = codec.feed(codec.encode(frame))
             return arrived
 
