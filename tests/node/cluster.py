@@ -26,7 +26,6 @@ from ratified.node.ports import (
     Received,
     Reply,
     Request,
-    Why,
     Work,
 )
 from ratified.sim.disk import Disk
@@ -394,7 +393,3 @@ class Cluster:
                 self.offer(process.member, JobDone(job.id, results))
 
         self.at(self.now + DISK_US, finish)
-
-
-def refused(why: Why) -> Callable[[Reply], bool]:
-    return lambda reply: reply.outcome is Outcome.REFUSED and reply.why is why

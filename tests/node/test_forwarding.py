@@ -8,7 +8,7 @@ from ratified.consensus.contract import Era, ProposalId
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
 from ratified.node.peers import Session
-from ratified.node.ports import Outcome, Why
+from ratified.node.ports import DiskSpace, Outcome, Why
 from ratified.wire.peer import Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -191,8 +191,6 @@ def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on()
 
 
 def test_a_leader_without_room_on_its_disk_refuses_for_its_followers_too() -> None:
-    from ratified.node.ports import DiskSpace
-
     cluster = Cluster()
     leader = cluster.elect()
     origin = cluster.follower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ratified.node.config import NodeLimits
 from ratified.node.ports import Cancel, Outcome, Why
 from ratified.wire.peer import Forward, ForwardAnswer
 from tests.node.cluster import MS, SECOND, Cluster
@@ -102,8 +103,6 @@ def test_ids_of_an_earlier_start_are_nobodys_now() -> None:
 
 
 def test_at_most_forwards_max_are_unanswered_and_all_are_done_in_order() -> None:
-    from ratified.node.config import NodeLimits
-
     cluster = Cluster(limits=NodeLimits(forwards_max=2))
     cluster.elect()
     origin = cluster.follower()

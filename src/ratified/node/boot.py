@@ -68,9 +68,7 @@ def _notices(recovered: Recovered) -> list[Notice]:
     if cut is None:
         return []
     return [
-        Notice(
-            f"a torn batch at byte {cut.offset} of log file {cut.file} was cut: nobody was told that it is durable"
-        )
+        Notice(f"a torn batch at byte {cut.offset} of log file {cut.file} was cut: nobody was told that it is durable")
     ]
 
 

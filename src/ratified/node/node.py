@@ -39,6 +39,7 @@ from ratified.node.ports import (
 )
 from ratified.node.replica import Replica
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
+from ratified.node.timers import earliest
 from ratified.storage.format import LogDamaged
 from ratified.storage.log import LogPlanner
 from ratified.storage.space import Environment
@@ -284,10 +285,12 @@ class Node:
         )
 
     def _next_deadline(self) -> int | None:
-        times = [self._planner.deadline, self._peers.deadline, self._requests.deadline]
+        due = earliest(earliest(self._planner.deadline, self._peers.deadline), self._requests.deadline)
         if not self._closing:
-            times += [replica.deadline for replica in self._replicas.values() if replica.stopped is None]
-        return min((time for time in times if time is not None), default=None)
+            for replica in self._replicas.values():
+                if replica.stopped is None:
+                    due = earliest(due, replica.due_at)
+        return due
 
     def _drain_notices(self) -> list[Notice]:
         notices = [*self._notices, *self._peers.notices]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from ratified.node.config import NodeConfig
 from ratified.node.ports import Hangup, Notice, Outgoing
+from ratified.node.timers import earliest
 from ratified.wire.peer import PROTOCOL_VERSION, Batch, Frame, Goodbye, Hello, Ping
 
 
@@ -169,13 +170,12 @@ class Peers:
     @property
     def deadline(self) -> int | None:
         """When to ping, or to give a connection up."""
-        times = [connection.received_at + self._config.election_timeout_us for connection in self._connections.values()]
-        times += [
-            connection.sent_at + self._config.heartbeat_us
-            for connection in self._connections.values()
-            if connection.session is not None
-        ]
-        return min(times, default=None)
+        due: int | None = None
+        for connection in self._connections.values():
+            due = earliest(due, connection.received_at + self._config.election_timeout_us)
+            if connection.session is not None:
+                due = earliest(due, connection.sent_at + self._config.heartbeat_us)
+        return due
 
     def give_up_silent(self, now: int, queued: dict[int, int]) -> None:
         """Hang up where nothing came for an election timeout; ``queued`` counts frames that wait, by connection."""

@@ -228,6 +228,8 @@ class Reads:
     @property
     def deadline(self) -> int | None:
         """When something must be asked again."""
+        if not self._unanswered and not self._asked:
+            return None
         times = [barrier.retry_at for barrier in self._unanswered.values()]
         times += [question.retry_at for question in self._asked.values()]
         return min((time for time in times if time is not None), default=None)

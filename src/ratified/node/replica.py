@@ -26,8 +26,17 @@ from ratified.node.ports import Notice, Request, Why, Work
 from ratified.node.proposals import Names, Proposals, as_proposals
 from ratified.node.reads import Reads
 from ratified.node.streams import Streams
+from ratified.node.timers import earliest
 from ratified.storage.log import LogPlanner
-from ratified.wire.peer import Barrier, BarrierAnswer, Forward, ForwardAnswer, Question, QuestionAnswer
+from ratified.wire.peer import (
+    Barrier,
+    BarrierAnswer,
+    Forward,
+    ForwardAnswer,
+    Question,
+    QuestionAnswer,
+    ReplicaMessage,
+)
 
 
 class Held:
@@ -75,6 +84,8 @@ class Replica:
         self.no_space = False
         self.again = False
         """A further turn could do something at once, without another input."""
+        self.due_at = engine.deadline
+        """When ``on_time`` has something to do."""
         self._bytes_max = config.engine_limits.undurable_bytes_max
         self._entries_max = config.limits.open_requests_max
         retry_us = config.election_timeout_us
@@ -115,6 +126,9 @@ class Replica:
 
     def on_message(self, now: int, session: Session, message: object) -> None:
         """A message of a peer: for this replica, or for its engine."""
+        if not isinstance(message, ReplicaMessage):
+            self.engine.step(now, session.member, message)
+            return
         match message:
             case Forward():
                 self._inbound.on_forward(session, message, self.engine.leading)
@@ -130,8 +144,6 @@ class Replica:
                 self._reads.on_question(session, message)
             case QuestionAnswer():
                 self._reads.on_question_answer(now, message)
-            case _:
-                self.engine.step(now, session.member, message)
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
         """A session with ``member`` was opened, or lost."""
@@ -160,8 +172,7 @@ class Replica:
 
     def on_time(self, now: int) -> bool:
         """Do what is due; False: nothing was."""
-        deadline = self.deadline
-        if deadline is None or deadline > now:
+        if self.due_at is None or self.due_at > now:
             return False
         if self.engine.deadline is not None and self.engine.deadline <= now:
             self.engine.tick(now)
@@ -175,18 +186,6 @@ class Replica:
         self.no_space = no_space
         if no_space:
             self._proposals.refuse_waiting(Why.NO_SPACE)
-
-    @property
-    def deadline(self) -> int | None:
-        """When something is due."""
-        times = (
-            self.engine.deadline,
-            self._outbound.deadline,
-            self._duties.deadline,
-            self._reads.deadline,
-            self._streams.deadline,
-        )
-        return min((time for time in times if time is not None), default=None)
 
     @property
     def open_proposals(self) -> int:
@@ -248,6 +247,14 @@ class Replica:
         self._streams.run(now)
         if self._streams.runnable:
             self.again = True
+        self._reschedule()
+
+    def _reschedule(self) -> None:
+        """After a turn's inputs: only they move what ``due_at`` is taken from (a cancel may make it too early)."""
+        due_at = earliest(self.engine.deadline, self._outbound.deadline)
+        due_at = earliest(due_at, self._duties.deadline)
+        due_at = earliest(due_at, self._reads.deadline)
+        self.due_at = earliest(due_at, self._streams.deadline)
 
     # ---- the end
 

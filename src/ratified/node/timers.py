@@ -7,6 +7,13 @@ from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
 
 
+def earliest(one: int | None, other: int | None) -> int | None:
+    """The earlier of two deadlines; None: never."""
+    if one is None or (other is not None and other < one):
+        return other
+    return one
+
+
 class Timed(Protocol):
     """Something with a deadline of its own, which may move."""
 
