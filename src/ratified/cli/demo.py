@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from pathlib import Path
 
 import typer
 
@@ -37,7 +35,7 @@ def demo(
     import msgspec
 
     from ratified.cli.faults import KILL, trouble_leaders
-    from ratified.cli.local import LocalCluster, NodeFailed
+    from ratified.cli.local import LocalCluster, NodeFailed, scratch_directory
 
     began_s = time.monotonic()
 
@@ -45,8 +43,8 @@ def demo(
         typer.echo(f"{time.monotonic() - began_s:6.2f} s  {line}", err=as_json)
 
     try:
-        with tempfile.TemporaryDirectory(prefix="ratified-demo-") as directory:
-            with LocalCluster(Path(directory)) as cluster:
+        with scratch_directory("ratified-demo-") as directory:
+            with LocalCluster(directory) as cluster:
                 say("three nodes serve on " + ", ".join(cluster.endpoints))
                 outcome = asyncio.run(trouble_leaders(cluster, KILL, seed=seed, times=kills, clients=clients, say=say))
             say("stopped all nodes")

@@ -8,13 +8,16 @@ Start nodes on the main thread: the kernel ties a child to the thread that made 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -26,6 +29,21 @@ STOP_TIMEOUT_S = 15.0
 
 class NodeFailed(Exception):
     """A node ended, or did not become ready in time; says what it said last."""
+
+
+@contextmanager
+def scratch_directory(prefix: str) -> Iterator[Path]:
+    """A directory that is removed afterwards, unless a node failed in it: then its log is wanted."""
+    directory = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield directory
+    except NodeFailed:
+        raise
+    except BaseException:
+        shutil.rmtree(directory)
+        raise
+    else:
+        shutil.rmtree(directory)
 
 
 def free_ports(count: int) -> list[int]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import tempfile
 import time
 import tomllib
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,9 +52,13 @@ def up(
     """
     if not 1 <= nodes <= NODES_MAX:
         raise typer.BadParameter(f"--nodes is {nodes}; give 1 to {NODES_MAX}")
-    with ExitStack() as stack:
-        directory = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ratified-up-")))
-        asyncio.run(_up(directory, nodes, kept=data_dir is not None))
+    from ratified.cli.local import NodeFailed, scratch_directory
+
+    try:
+        with nullcontext(data_dir) if data_dir else scratch_directory("ratified-up-") as directory:
+            asyncio.run(_up(directory, nodes, kept=data_dir is not None))
+    except NodeFailed as failed:
+        raise CommandFailed(str(failed)) from failed
 
 
 class Ports(NamedTuple):
@@ -110,7 +113,7 @@ def _read_ports(file: Path, nodes: int) -> Ports:
 
 
 async def _up(directory: Path, nodes: int, *, kept: bool) -> None:
-    from ratified.cli.local import LocalCluster, NodeFailed
+    from ratified.cli.local import LocalCluster
     from ratified.cli.table import LiveTable, PlainLines
     from ratified.client import AsyncClient
 
@@ -130,8 +133,6 @@ async def _up(directory: Path, nodes: int, *, kept: bool) -> None:
         async with AsyncClient(cluster.endpoints) as client:
             with show as shown:
                 await _watch(cluster, client, shown, stop)
-    except NodeFailed as failed:
-        raise CommandFailed(str(failed)) from failed
     finally:
         await asyncio.to_thread(cluster.stop)
     print("stopped all nodes" + ("" if kept else f" and removed {directory}"), flush=True)
