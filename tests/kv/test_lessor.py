@@ -105,6 +105,16 @@ def test_a_lease_that_has_run_out_is_over_even_before_its_expiry_is_applied() ->
     assert len(driver.store.duties(11 * SECOND)[0]) == 1
 
 
+def test_a_keep_alive_that_is_confirmed_after_the_expiry_was_proposed_comes_too_late() -> None:
+    """Seed 201 of the simulator: it was asked before the lease ran out, so its own time said that the lease lives."""
+    driver = leading()
+    driver.grant(5, 10)
+    driver.store.duties(0)
+    commands_due, _ = driver.store.duties(10 * SECOND)
+    assert len(commands_due) == 1
+    assert driver.keep_alive(9 * SECOND, 5) == 0
+
+
 def test_unknown_leases() -> None:
     driver = leading()
     assert driver.keep_alive(0, 5) == 0

@@ -7,7 +7,8 @@ Rules
 2. The first command of an era tells the store the era; until it is applied nothing else is proposed and nobody is
    answered. An expiry carries its era and is ignored under any other, so a deposed leader ends no lease of its
    successor's.
-3. A lease that has run out is over, even while its expiry is on its way: keeping it alive answers that it is gone.
+3. A lease that has run out is over, even while its expiry is on its way: keeping it alive answers that it is gone,
+   also if that was asked before the lease ran out and is only now confirmed.
 4. What was proposed and is not applied after ``retry_us`` is proposed again; doing it twice is harmless.
 """
 
@@ -31,6 +32,8 @@ class Lessor:
         self._era: Era | None = None
         self._announced_at: int | None = None
         self._expiry: dict[int, int] = {}
+        self._ending: set[int] = set()
+        """Leases whose expiry was proposed in this era."""
         self._queue: list[tuple[int, int]] = []
         """(when to look, id): one entry a lease, at or before its expiry."""
         self._fresh: list[int] = []
@@ -45,6 +48,7 @@ class Lessor:
         self._era = era
         self._announced_at = None
         self._expiry = {}
+        self._ending = set()
         self._queue = []
         self._fresh = []
         if era is not None:
@@ -59,6 +63,7 @@ class Lessor:
     def on_ended(self, lease: int) -> None:
         """A lease was revoked, or has expired, by a command."""
         self._expiry.pop(lease, None)
+        self._ending.discard(lease)
 
     def must_announce(self, now: int, stored: Era) -> bool:
         """Whether the command that tells the store our era is due."""
@@ -80,6 +85,7 @@ class Lessor:
                 continue
             if expiry <= now:
                 due.append(lease)
+                self._ending.add(lease)
             heapq.heappush(self._queue, (expiry if expiry > now else now + self._retry_us, lease))
         return due
 
@@ -95,7 +101,7 @@ class Lessor:
         """Begin the lease's time anew, from ``now``; gives it in seconds, 0 where the lease is over or unknown."""
         self._start_fresh(now)
         expiry, row = self._expiry.get(lease), self._leases.get(lease)
-        if expiry is None or row is None or expiry <= now:
+        if expiry is None or row is None or expiry <= now or lease in self._ending:
             return 0
         self._expiry[lease] = max(expiry, now + row.ttl * SECOND)
         return row.ttl
