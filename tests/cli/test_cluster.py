@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ratified.cli.faults import read_back
 from ratified.cli.local import LocalCluster
 from ratified.cli.main import run
 from ratified.client import Client
@@ -112,6 +114,17 @@ def test_status_shows_each_endpoint(cluster: LocalCluster, ratified: Ratified) -
 def test_status_of_nobody_fails_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     told = Ratified(["127.0.0.1:1"], capsys).json("status", "--timeout", "0.5", status=1)
     assert told[0]["error"]
+
+
+def test_a_nodes_history_ends_with_the_newest_revision_even_if_that_is_a_deletion(
+    cluster: LocalCluster, ratified: Ratified
+) -> None:
+    put = ratified.json("put", "history/a", "one")["revision"]
+    ratified("del", "history/a")
+    for node in cluster.nodes:
+        told = asyncio.run(read_back(node))
+        assert told[put] == ("history/a", b"one")
+        assert told[put + 1] == ("history/a", None)
 
 
 class Up:

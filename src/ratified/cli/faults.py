@@ -37,6 +37,8 @@ PAUSED_S = (2.2, 4.0)
 LEADER_TIMEOUT_S = 30.0
 READ_BACK_TIMEOUT_S = 60.0
 REPORT_TIMEOUT_S = 1.0
+REVISION_OF_NOTHING = 1
+"""The revision of a store that nobody has written to."""
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -290,7 +292,7 @@ async def _missing(cluster: LocalCluster, history: History) -> tuple[str, ...]:
     """The acknowledged writes that some node's history of revisions does not hold."""
     missing: list[str] = []
     for node in cluster.nodes:
-        told = await _read_back(node)
+        told = await read_back(node)
         missing.extend(
             f"{node.name}: revision {written.revision} should have set {written.key} to {written.value!r},"
             f" but there is {told.get(written.revision)}"
@@ -300,14 +302,13 @@ async def _missing(cluster: LocalCluster, history: History) -> tuple[str, ...]:
     return tuple(missing)
 
 
-async def _read_back(node: LocalNode) -> dict[int, tuple[str, bytes | None]]:
-    """Every change of our keys by its revision, as this node's watch tells it from the beginning."""
+async def read_back(node: LocalNode) -> dict[int, tuple[str, bytes | None]]:
+    """Every change by its revision, as this node's watch of all keys tells it from the beginning to the newest one."""
     told: dict[int, tuple[str, bytes | None]] = {}
     async with asyncio.timeout(READ_BACK_TIMEOUT_S), AsyncClient([node.endpoint]) as client:
-        everything = await client.range(PREFIX, prefix=True)
-        last = max((pair.mod_revision for pair in everything.pairs), default=0)
-        async with client.watch(PREFIX, prefix=True, revision=1) as events:
-            while last and last not in told:
+        newest = (await client.range(PREFIX, prefix=True, limit=1)).revision
+        async with client.watch("", prefix=True, revision=1) as events:
+            while newest > REVISION_OF_NOTHING and newest not in told:
                 event = await anext(events)
                 told[event.revision] = (event.pair.key.decode(), None if event.kind == "delete" else event.pair.value)
     return told

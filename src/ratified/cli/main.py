@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from typing import NoReturn
 
 import typer
 
-from ratified.cli import client, demo, serve, up
+from ratified.cli import client, demo, lab, serve, sim, up
 from ratified.cli.failure import CommandFailed
 
 EXIT_FAILED = 1
@@ -39,11 +38,8 @@ def make_app() -> typer.Typer:
         elif context.invoked_subcommand is None:
             typer.echo(context.get_help())
 
-    for command in (up, serve, demo, client):
+    for command in (up, serve, demo, client, sim, lab):
         command.register(app)
-    for name in ("sim", "lab"):
-        if importlib.util.find_spec(f"ratified.cli.{name}"):
-            importlib.import_module(f"ratified.cli.{name}").register(app)
     return app
 
 
