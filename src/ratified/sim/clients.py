@@ -52,6 +52,8 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
     think_most_us: int = 50_000
     timeout_least_us: int = 100_000
     timeout_most_us: int = 5_000_000
+    value_bytes: int = 0
+    """What every value is longer than it must be: several sectors make a write that can tear."""
     abandon_chance: int = 30_000
     abandon_most_us: int = 20_000
 
@@ -151,7 +153,7 @@ class Clients:
 
     def _draw_call(self, draws: Stream, token: int) -> Call:
         kind = draws.below(100)
-        value = b"v%d" % token
+        value = b"v%d" % token + b"." * self._habits.value_bytes
         if kind < 40:
             return Put(value)
         if kind < 75:

@@ -94,6 +94,7 @@ def draw_profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
             think_most_us=draws.pick(18, timeout // 10, timeout // 2),
             timeout_least_us=draws.pick(19, 1_000, timeout),
             timeout_most_us=draws.pick(20, timeout, 3 * timeout, 10 * timeout),
+            value_bytes=draws.pick(25, 0, 0, 600, 1_500),
             abandon_most_us=timeout,
         ),
         through_wire=draws.pick(21, 0, 0, 0, 1) == 1,

@@ -1,0 +1,180 @@
+"""Deliberate breakages of one rule each, and the worlds that reveal them.
+
+A mutant patches one small place of the production code for the length of a ``with`` block. ``seeds`` is the number of
+seeds, from 1 on, in which it must be caught; ``caught_by`` is a seed that is known to catch it, so that the ordinary
+test run stays cheap: the whole search is ``python -m tests.mutants.search``, which ``make sweep`` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import msgspec
+
+from ratified.consensus.contract import Entry, Era
+from ratified.consensus.raft.core import Core
+from ratified.consensus.raft.durability import Durability
+from ratified.consensus.raft.engine import Engine
+from ratified.consensus.raft.leader import Leader
+from ratified.consensus.raft.log import Log
+from ratified.consensus.raft.messages import AppendEntriesResponse, Message, RequestVote
+from ratified.kv.mvcc import META
+from ratified.kv.store import KvStore
+from ratified.node import forwarding
+from ratified.sim.simulation import Arguments
+from ratified.storage import guard, recovery
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """One broken rule, and where that shows."""
+
+    name: str
+    breaks: Callable[[], AbstractContextManager[Any]]
+    scenario: str
+    network: str
+    caught_by: int
+    seeds: int = 200
+    duration_us: int = 3_000_000
+
+    def arguments(self, seed: int) -> Arguments:
+        """The world with this seed in which the mutant is looked for."""
+        return Arguments(seed=seed, scenario=self.scenario, network=self.network, duration_us=self.duration_us)
+
+
+def votes_twice() -> AbstractContextManager[Any]:
+    """Figure 2, RequestVote 2: the vote of this term may have been given to somebody else."""
+    return patch.object(Core, "may_vote_for", lambda core, candidate: True)
+
+
+@contextmanager
+def _leaves_at_once(kind: type[Message]) -> Iterator[None]:
+    waits = Core.send_after
+
+    def send_after(core: Core, to: int, message: Message) -> None:
+        (core.send if isinstance(message, kind) else lambda *sent: waits(core, *sent))(to, message)
+
+    with patch.object(Core, "send_after", send_after):
+        yield
+
+
+def asks_for_votes_early() -> AbstractContextManager[Any]:
+    """Rule 3: a RequestVote leaves before its write is durable."""
+    return _leaves_at_once(RequestVote)
+
+
+def answers_appends_early() -> AbstractContextManager[Any]:
+    """Rule 3: an append response leaves before its write is durable."""
+    return _leaves_at_once(AppendEntriesResponse)
+
+
+def commits_older_terms_by_counting() -> AbstractContextManager[Any]:
+    """Section 5.4.2 and figure 8."""
+    return patch.object(Leader, "may_commit", lambda leader, index: True)
+
+
+def delivers_what_is_not_durable() -> AbstractContextManager[Any]:
+    """Rule 5: committed is not enough."""
+    return patch.object(Engine, "deliverable", lambda engine: engine._core.commit)
+
+
+def does_not_truncate() -> AbstractContextManager[Any]:
+    """Figure 2, AppendEntries 3: entries that conflict stay, and what is behind them is appended."""
+
+    def first_new(log: Log, entries: Sequence[Entry]) -> int:
+        return sum(entry.index <= log.last for entry in entries)
+
+    return patch.object(Log, "first_new", first_new)
+
+
+def does_not_clip() -> AbstractContextManager[Any]:
+    """Rule 4: a write in flight still stands for what was truncated meanwhile."""
+    return patch.object(Durability, "clip", lambda durability, last: None)
+
+
+def reads_before_first_commit() -> AbstractContextManager[Any]:
+    """Section 8: a new leader does not know yet what is committed."""
+    return patch.object(Leader, "may_serve_reads", lambda leader: True)
+
+
+def reads_without_a_round() -> AbstractContextManager[Any]:
+    """Rule 8: somebody else may lead by now."""
+    return patch.object(Leader, "round_is_confirmed", lambda leader: True)
+
+
+@contextmanager
+def takes_forwards_twice() -> Iterator[None]:
+    """Rule 7: a number that was seen is taken again."""
+    with (
+        patch.object(forwarding._Origin, "seen", lambda origin, number: False),
+        patch.object(forwarding, "follows", lambda expected, number: number <= expected),
+    ):
+        yield
+
+
+def says_lost_too_early() -> AbstractContextManager[Any]:
+    """Rule 7: that a later term has begun does not mean that an entry of an older one cannot be delivered."""
+
+    def lost(engine: Engine, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
+        return engine._core.term > era[0]
+
+    return patch.object(Engine, "lost", lost)
+
+
+def skips_gaps() -> AbstractContextManager[Any]:
+    """Rule 7: a number is taken although one below it is missing."""
+    return patch.object(forwarding, "follows", lambda expected, number: True)
+
+
+def writes_applied_in_the_next_transaction() -> AbstractContextManager[Any]:
+    """The applied index belongs to the transaction of the data."""
+
+    def write_applied(store: KvStore, index: int) -> None:
+        store._space.put(META, b"applied", store._applied.to_bytes(8))
+        store._applied = index
+
+    return patch.object(KvStore, "_write_applied", write_applied)
+
+
+def accepts_torn_tails() -> AbstractContextManager[Any]:
+    """A batch whose checksum is wrong is no batch."""
+    return patch.object(recovery, "body_matches", lambda header, batch: True)
+
+
+def uses_any_store() -> AbstractContextManager[Any]:
+    """A store of another boot may be torn."""
+    return patch.object(guard, "store_usable", lambda recorded, present: None)
+
+
+MUTANTS = [
+    Mutant("votes twice in a term", votes_twice, "everything", "datagram", 1),
+    Mutant("asks for votes before its write is durable", asks_for_votes_early, "crashes", "session", 1),
+    Mutant("answers appends before their write is durable", answers_appends_early, "crashes", "session", 1),
+    Mutant(
+        "commits entries of older terms by counting",
+        commits_older_terms_by_counting,
+        "everything",
+        "datagram",
+        1,
+        2_000,
+    ),
+    Mutant("delivers what is not durable here", delivers_what_is_not_durable, "crashes", "session", 1),
+    Mutant("does not truncate on conflict", does_not_truncate, "partitions", "session", 1),
+    Mutant("does not clip the durable index by truncation", does_not_clip, "pauses", "session", 1),
+    Mutant("serves reads before the first commit of its term", reads_before_first_commit, "everything", "session", 1),
+    Mutant("serves reads without a quorum's round", reads_without_a_round, "partitions", "session", 1),
+    Mutant("takes a forwarded proposal twice", takes_forwards_twice, "weather", "datagram", 1),
+    Mutant("says lost too early", says_lost_too_early, "everything", "session", 1),
+    Mutant("skips a gap in forwarded numbers", skips_gaps, "weather", "datagram", 1),
+    Mutant(
+        "writes the applied index outside the data's transaction",
+        writes_applied_in_the_next_transaction,
+        "crashes",
+        "session",
+        1,
+    ),
+    Mutant("accepts a torn tail", accepts_torn_tails, "machine-losses", "session", 1),
+    Mutant("uses a store of another boot", uses_any_store, "machine-losses", "session", 1),
+]
