@@ -56,7 +56,6 @@ _KV: dict[str, tuple[int, ...]] = {
     "range_bytes_at_once": (1, 200),
     "watch_pending_events_max": (1, 2, 5),
     "removal_events_per_apply": (1, 3),
-    "duty_retry_us": (50_000, 200_000),
     "expiries_at_once": (1, 2),
 }
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)

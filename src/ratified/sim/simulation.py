@@ -232,7 +232,7 @@ class Simulation:
     def _heal(self) -> None:
         self.clients.stop()
         for watcher in self.watchers:
-            watcher.staying = True
+            watcher.compacting = False
         for lessee in self.lessees:
             lessee.stopping = True
         self.network.weather = self.profile.calm

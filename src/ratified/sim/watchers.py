@@ -43,8 +43,8 @@ class Watcher:
         self.seen: int | None = None
         """The last revision seen, or at which the first watch began; None: none has begun yet."""
         self.open = False
-        self.staying = False
-        """It does not want to be anywhere else any more."""
+        self.compacting = True
+        """Do compactions belong to what it does?"""
         self._token_first = token_first
         self._world = world
         self._machines = machines
@@ -111,11 +111,11 @@ class Watcher:
 
     def _move(self, token: int) -> None:
         """Somewhere else, perhaps right back; sometimes with a compaction, so that others must look where they are."""
-        if not self.open or token != self.token or self.staying:
+        if not self.open or token != self.token:
             return
         self._machine.offer(Cancel(token))
-        if self.seen is not None and self.seen > COMPACTION_KEEPS and self._draws.chance(200_000):
-            request = CompactionRequest(revision=self.seen - self._draws.below(COMPACTION_KEEPS))
+        if self.compacting and (self.seen or 0) > COMPACTION_KEEPS and self._draws.chance(200_000):
+            request = CompactionRequest(revision=(self.seen or 0) - self._draws.below(COMPACTION_KEEPS))
             command = commands.compact(request.SerializeToString())
             deadline = self._world.now + self._move_most_us
             self._machine.offer(Request(self.token + COMPACTIONS, self.group, Work.PROPOSE, command, deadline))
