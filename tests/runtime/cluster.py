@@ -51,11 +51,12 @@ class Cluster:
         self._holders = {name: _shared_port(0) for name in names}
         self.cluster = {name: "{}:{}".format(*holder.getsockname()) for name, holder in self._holders.items()}
 
-    def config(self, name: str) -> HostConfig:
+    def config(self, name: str, token: str = "ratified") -> HostConfig:
         return HostConfig(
             name=name,
             data_dir=self.directory / name,
             cluster=self.cluster,
+            token=token,
             listen=[_shared_port(self._holders[name].getsockname()[1])],
             client_urls=[f"http://{name}.example:2379"],
             groups=self.groups,
@@ -110,3 +111,15 @@ def _shared_port(port: int) -> socket.socket:
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     holder.bind(("127.0.0.1", port))
     return holder
+
+
+def alone(directory: Path, *, name: str = "default", token: str = "ratified") -> HostConfig:
+    """One member, no network."""
+    return HostConfig(
+        data_dir=directory,
+        name=name,
+        token=token,
+        heartbeat_us=HEARTBEAT_US,
+        election_timeout_us=ELECTION_TIMEOUT_US,
+        log_limits=LOG_LIMITS,
+    )

@@ -24,6 +24,7 @@ from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
 from ratified.runtime.disk import DiskThread
 from ratified.runtime.driver import Driver
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, StartRefused
+from ratified.runtime.notices import NoticeLog
 from ratified.runtime.requests import OnReply, OpenRequests
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
@@ -72,6 +73,7 @@ class Host:
         self._environment = environment
         self._resources = resources
         self._requests = OpenRequests()
+        self._notices = NoticeLog(log, config.name)
         self._client_urls = tuple(config.client_urls)
         self._statuses: dict[int, Status] = {}
         self._status_turn = -1
@@ -257,6 +259,10 @@ class Host:
         """The era of this group as etcd's ``raft_term`` fields have it."""
         return self._engine_status(group).raft_term
 
+    def digest(self, group: int = 0) -> bytes:
+        """16 bytes of this group's state, the same on every member that has applied as much."""
+        return self._node.digest(group)
+
     def _engine_status(self, group: int) -> Status:
         """Made once a turn at most, however many answers quote it."""
         turns = self._driver.counters.turns
@@ -370,7 +376,7 @@ class Host:
         if notice.fatal:
             self._fail(notice.text)
         else:
-            log.warning("%s: %s", self.name, notice.text)
+            self._notices.write(boottime_us(), notice.text)
 
     def _on_crash(self, error: BaseException) -> None:
         self._fail(f"a defect in the node: {type(error).__name__}: {error}", error)

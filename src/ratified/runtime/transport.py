@@ -176,7 +176,7 @@ class PeerTransport:
         """Close a connection after what was sent on it before."""
         session = self._open.get(connection)
         if session is not None:
-            log.info("%s: closing the connection with %s: %s", self._name, session.peer_name, reason)
+            log.debug("%s: closing the connection with %s: %s", self._name, session.peer_name, reason)
             self._forget(session)
             session.close()
 

@@ -1,0 +1,70 @@
+"""The key-value store under a host: its LMDB file is used again, or built from the log, and never wrong."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ratified import Host
+from ratified.kv import commands
+from ratified.kv.store import KvStore
+from ratified.machine import Store
+from ratified.storage.space import Space
+from ratified.wire.etcd import rpc_pb2
+from tests.runtime.cluster import alone, running
+from tests.runtime.loops import run, until
+
+
+def open_store(group: int, space: Space) -> Store:
+    return KvStore(space)
+
+
+def put(key: bytes) -> bytes:
+    return commands.put(rpc_pb2.PutRequest(key=key, value=b"value of " + key).SerializeToString())
+
+
+def test_replicas_of_the_store_have_one_digest(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, open_store) as cluster:
+            for number in range(30):
+                await cluster.hosts["abc"[number % 3]].propose(put(b"%d" % number))
+            await until(lambda: len({host.status().node.groups[0].applied for host in cluster.hosts.values()}) == 1)
+            assert len({host.digest() for host in cluster.hosts.values()}) == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_store_is_used_again_after_a_clean_end_and_after_a_kill(
+    tmp_path: Path, clean: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        host = await Host.start(alone(tmp_path), open_store)
+        await host.propose(put(b"one"))
+        await (host.close() if clean else host.abort())
+        caplog.clear()
+        async with await Host.start(alone(tmp_path), open_store) as again:
+            assert again.status().node.groups[0].applied > 0
+            await again.propose(put(b"two"))
+
+    with caplog.at_level(logging.INFO, "ratified"):
+        run(main())
+    assert "built from the log" not in caplog.text
+
+
+def test_a_copied_directory_builds_its_store_from_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        host = await Host.start(alone(tmp_path / "original"), open_store)
+        result = await host.propose(put(b"one"))
+        await host.close()
+        shutil.copytree(tmp_path / "original", tmp_path / "copy")
+        caplog.clear()
+        async with await Host.start(alone(tmp_path / "copy"), open_store) as copy:
+            assert await copy.propose(put(b"two")) > result
+
+    with caplog.at_level(logging.INFO, "ratified"):
+        run(main())
+    assert "built from the log: its file is a copy" in caplog.text
