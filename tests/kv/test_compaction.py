@@ -76,6 +76,19 @@ def test_removal_goes_on_after_a_restart() -> None:
     assert len(rows(driver, EVENTS)) == 2
 
 
+def test_a_deletion_at_the_compacted_revision_goes_with_the_next_compaction() -> None:
+    driver = Driver(limits=FAST)
+    driver.put(b"k")
+    driver.delete(b"k")
+    driver.compact(3)
+    driver.apply([])
+    assert len(rows(driver, EVENTS)) == 1
+    driver.put(b"other")
+    driver.compact(4)
+    driver.apply([])
+    assert len(rows(driver, EVENTS)) == len(rows(driver, HISTORY)) == 1
+
+
 @given(st.lists(st.tuples(st.sampled_from(["put", "delete", "compact", "rest"]), st.integers(0, 3)), max_size=40))
 def test_digest_snapshot_hash_and_history_do_not_depend_on_what_is_removed(steps: list[tuple[str, int]]) -> None:
     slow, fast = Driver(limits=SLOW), Driver(limits=FAST)

@@ -27,22 +27,12 @@ def test_the_first_duty_of_an_era_tells_it_and_nothing_else_happens_before_it_is
     driver = Driver()
     driver.grant(5, 2)
     driver.store.lead(0, ERA)
-    (announcement,), deadline = driver.store.duties(0)
-    assert announcement == commands.lead(ERA)
-    assert deadline == SECOND
-    assert driver.store.duties(10 * SECOND)[0] == [announcement]
+    assert driver.store.duties(0) == ([commands.lead(ERA)], None)
+    assert driver.store.duties(10 * SECOND) == ([], None)
     with pytest.raises(Failed, match="leader changed"):
         driver.keep_alive(0, 5)
-    driver.apply([announcement])
+    driver.apply([commands.lead(ERA)])
     assert driver.keep_alive(1 * SECOND, 5) == 2
-
-
-def test_an_announcement_that_got_lost_is_made_again() -> None:
-    driver = Driver(limits=KvLimits(duty_retry_us=100))
-    driver.store.lead(0, ERA)
-    assert len(driver.store.duties(0)[0]) == 1
-    assert driver.store.duties(99) == ([], 100)
-    assert len(driver.store.duties(100)[0]) == 1
 
 
 def test_who_does_not_lead_has_no_duties_and_answers_no_questions() -> None:
@@ -101,8 +91,8 @@ def test_a_lease_that_has_run_out_is_over_even_before_its_expiry_is_applied() ->
     assert driver.keep_alive(10 * SECOND, 5) == 0
     assert len(driver.store.duties(10 * SECOND)[0]) == 1
     assert driver.keep_alive(10 * SECOND, 5) == 0
-    assert driver.store.duties(10 * SECOND)[0] == []
-    assert len(driver.store.duties(11 * SECOND)[0]) == 1
+    assert driver.time_to_live(10 * SECOND, 5).TTL == 0
+    assert driver.store.duties(11 * SECOND) == ([], None)
 
 
 def test_a_keep_alive_that_is_confirmed_after_the_expiry_was_proposed_comes_too_late() -> None:
@@ -156,15 +146,29 @@ def test_a_command_of_an_earlier_era_ends_nothing() -> None:
 
 
 def test_an_expiry_does_not_end_a_later_lease_of_the_same_id() -> None:
-    driver = leading(limits=KvLimits(duty_retry_us=SECOND))
+    driver = leading()
     driver.grant(5, 2)
     driver.store.duties(0)
-    (first,), _ = driver.store.duties(2 * SECOND)
-    (second,), _ = driver.store.duties(3 * SECOND)
-    driver.apply([first])
+    (expiry,), _ = driver.store.duties(2 * SECOND)
+    driver.revoke(5)
     driver.grant(5, 2)
-    driver.apply([second])
+    driver.apply([expiry])
     assert driver.keep_alive(3 * SECOND, 5) == 2
+    assert driver.do_duties(5 * SECOND) == 1
+
+
+def test_granting_an_id_again_and_again_leaves_one_expiry() -> None:
+    driver = leading()
+    for second in range(10):
+        driver.grant(5, 100)
+        driver.store.duties(second * SECOND)
+        driver.revoke(5)
+    driver.grant(5, 100)
+    driver.store.duties(10 * SECOND)
+    assert driver.do_duties(109 * SECOND) == 0
+    assert driver.store.duties(109 * SECOND) == ([], 110 * SECOND)
+    assert driver.do_duties(110 * SECOND) == 1
+    assert driver.store.duties(110 * SECOND) == ([], None)
 
 
 def test_a_key_that_moved_to_another_lease_or_to_none_stays() -> None:

@@ -96,6 +96,15 @@ def test_a_slice_is_bounded_in_bytes() -> None:
     answer.cancel()
 
 
+def test_one_key_is_read_in_one_piece_however_large() -> None:
+    driver = Driver(limits=KvLimits(range_rows_at_once=1, range_bytes_at_once=1))
+    driver.put(b"k", b"x" * 10_000)
+    driver.put(b"k", b"y" * 10_000)
+    for revision, expected in ((0, b"y"), (2, b"x")):
+        response = driver.range(RangeRequest(key=b"k", revision=revision))
+        assert (response.count, response.kvs[0].value) == (1, expected * 10_000)
+
+
 def test_a_transaction_reads_what_it_wrote_and_compares_what_was_before() -> None:
     driver = Driver()
     driver.put(b"k", b"old")

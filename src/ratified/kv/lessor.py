@@ -9,7 +9,7 @@ Rules
    successor's.
 3. A lease that has run out is over, even while its expiry is on its way: keeping it alive answers that it is gone,
    also if that was asked before the lease ran out and is only now confirmed.
-4. What was proposed and is not applied after ``retry_us`` is proposed again; doing it twice is harmless.
+4. Nothing is proposed twice in an era: whoever drives us proposes what it was handed until the era ends.
 """
 
 from __future__ import annotations
@@ -25,17 +25,15 @@ SECOND = 1_000_000
 class Lessor:
     """The clock of the leases, all times in microseconds and handed in."""
 
-    def __init__(self, leases: Leases, retry_us: int, expiries_max: int) -> None:
+    def __init__(self, leases: Leases, expiries_max: int) -> None:
         self._leases = leases
-        self._retry_us = retry_us
         self._expiries_max = expiries_max
         self._era: Era | None = None
-        self._announced_at: int | None = None
+        self._announced = False
         self._expiry: dict[int, int] = {}
-        self._ending: set[int] = set()
-        """Leases whose expiry was proposed in this era."""
-        self._queue: list[tuple[int, int]] = []
-        """(when to look, id): one entry a lease, at or before its expiry."""
+        """When each lease runs out; one whose expiry was proposed has none any more."""
+        self._queue: list[tuple[int, int, int]] = []
+        """(when to look, id, index that granted it): one entry a lease, at or before its expiry."""
         self._fresh: list[int] = []
 
     @property
@@ -46,9 +44,8 @@ class Lessor:
     def lead(self, now: int, era: Era | None) -> None:
         """Begin to lead, remembering nothing of before; None: end it."""
         self._era = era
-        self._announced_at = None
+        self._announced = False
         self._expiry = {}
-        self._ending = set()
         self._queue = []
         self._fresh = []
         if era is not None:
@@ -63,15 +60,12 @@ class Lessor:
     def on_ended(self, lease: int) -> None:
         """A lease was revoked, or has expired, by a command."""
         self._expiry.pop(lease, None)
-        self._ending.discard(lease)
 
-    def must_announce(self, now: int, stored: Era) -> bool:
-        """Whether the command that tells the store our era is due."""
-        if self._era is None or stored == self._era:
+    def must_announce(self, stored: Era) -> bool:
+        """Whether the command that tells the store our era is still to be proposed."""
+        if self._era is None or self._announced or stored == self._era:
             return False
-        if self._announced_at is not None and now < self._announced_at + self._retry_us:
-            return False
-        self._announced_at = now
+        self._announced = True
         return True
 
     def expired(self, now: int) -> list[int]:
@@ -79,43 +73,44 @@ class Lessor:
         self._start_fresh(now)
         due: list[int] = []
         while self._queue and self._queue[0][0] <= now and len(due) < self._expiries_max:
-            _, lease = heapq.heappop(self._queue)
-            expiry = self._expiry.get(lease)
-            if expiry is None:
+            _, lease, granted = heapq.heappop(self._queue)
+            expiry, row = self._expiry.get(lease), self._leases.get(lease)
+            if expiry is None or row is None or row.granted != granted:
                 continue
-            if expiry <= now:
+            if expiry > now:
+                heapq.heappush(self._queue, (expiry, lease, granted))
+            else:
                 due.append(lease)
-                self._ending.add(lease)
-            heapq.heappush(self._queue, (expiry if expiry > now else now + self._retry_us, lease))
+                del self._expiry[lease]
         return due
 
     def deadline(self, stored: Era) -> int | None:
-        """When to ask next."""
-        if self._era is None:
+        """When to ask next; None: when something was applied."""
+        if self._era is None or stored != self._era or not self._queue:
             return None
-        if stored != self._era:
-            return None if self._announced_at is None else self._announced_at + self._retry_us
-        return self._queue[0][0] if self._queue else None
+        return self._queue[0][0]
 
     def keep_alive(self, now: int, lease: int) -> int:
         """Begin the lease's time anew, from ``now``; gives it in seconds, 0 where the lease is over or unknown."""
         self._start_fresh(now)
         expiry, row = self._expiry.get(lease), self._leases.get(lease)
-        if expiry is None or row is None or expiry <= now or lease in self._ending:
+        if expiry is None or row is None or expiry <= now:
             return 0
         self._expiry[lease] = max(expiry, now + row.ttl * SECOND)
         return row.ttl
 
     def remaining_us(self, now: int, lease: int) -> int | None:
-        """How long the lease lives on unless it is kept alive; None: unknown."""
+        """How long the lease lives on unless it is kept alive; None: there is none."""
         self._start_fresh(now)
-        expiry = self._expiry.get(lease)
-        return None if expiry is None else max(expiry - now, 0)
+        if lease not in self._leases:
+            return None
+        return max(self._expiry.get(lease, now) - now, 0)
 
     def _start_fresh(self, now: int) -> None:
+        """Begin the time of what was granted since we were last told the time."""
         for lease in self._fresh:
             row = self._leases.get(lease)
             if row is not None and lease not in self._expiry:
                 self._expiry[lease] = now + row.ttl * SECOND
-                heapq.heappush(self._queue, (self._expiry[lease], lease))
+                heapq.heappush(self._queue, (self._expiry[lease], lease, row.granted))
         self._fresh.clear()

@@ -17,7 +17,5 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Quiet time after which a watcher that asked for it is told how far it has come (etcd: 10 minutes)."""
     removal_events_per_apply: int = 128
     """Compacted events looked at, to remove their rows, with every batch of commands."""
-    duty_retry_us: int = 1_000_000
-    """After this a leader's command that was not applied is proposed again."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""

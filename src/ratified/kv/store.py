@@ -40,7 +40,7 @@ class KvStore:
         self._mvcc = Mvcc(space)
         self._leases = Leases(space)
         self._hub = WatchHub(self._mvcc, self._limits.watch_pending_events_max, self._limits.watch_progress_us)
-        self._lessor = Lessor(self._leases, self._limits.duty_retry_us, self._limits.expiries_at_once)
+        self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             Kind.PUT: self._put,
             Kind.DELETE_RANGE: self._delete_range,
@@ -122,7 +122,7 @@ class KvStore:
         era = self._lessor.era
         proposals: list[bytes] = []
         if era is not None:
-            if self._lessor.must_announce(now, stored):
+            if self._lessor.must_announce(stored):
                 proposals.append(commands.lead(era))
             elif stored == era:
                 proposals += [self._expiry(era, lease) for lease in self._lessor.expired(now)]
