@@ -9,9 +9,12 @@ import pytest
 
 from ratified.api.errors import UNAVAILABLE, ApiError
 from ratified.api.leader import LeaderWatch
+from ratified.api.methods import METHODS
+from ratified.api.service import Service
 from ratified.cli.local import free_ports
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
+from ratified.wire.etcd import rpc_pb2
 
 
 async def host_of(tmp_path: Path, members: int) -> Host:
@@ -80,5 +83,35 @@ def test_a_handlers_error_is_the_streams(tmp_path: Path) -> None:
             leader = LeaderWatch(host, election_timeout_s=0.01)
             with pytest.raises(ApiError, match="lease not found"):
                 await leader.run(failing())
+
+    asyncio.run(run())
+
+
+def test_without_a_majority_every_request_ends_at_its_time_out_in_etcds_words(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with asyncio.timeout(20), await host_of(tmp_path, members=3) as host:
+            service = Service(
+                host, election_timeout_s=0.025, request_bytes_max=1000, quota_bytes=1000, lease_ttl_min_s=1
+            )
+            assert service.timeout_s == pytest.approx(5.05)
+            service.timeout_s = 0.1
+            put = rpc_pb2.PutRequest(key=b"k", value=b"v").SerializeToString()
+            for path, request in (
+                ("/etcdserverpb.KV/Put", put),
+                ("/etcdserverpb.KV/Range", rpc_pb2.RangeRequest(key=b"k").SerializeToString()),
+                ("/etcdserverpb.Lease/LeaseTimeToLive", rpc_pb2.LeaseTimeToLiveRequest(ID=1).SerializeToString()),
+            ):
+                with pytest.raises(ApiError) as caught:
+                    await METHODS[path].handler(service, request)
+                assert (caught.value.code, caught.value.text) == (UNAVAILABLE, "etcdserver: no leader")
+            serializable = rpc_pb2.RangeRequest(key=b"k", serializable=True).SerializeToString()
+            answer = rpc_pb2.RangeResponse.FromString(
+                await METHODS["/etcdserverpb.KV/Range"].handler(service, serializable)
+            )
+            assert answer.header.revision == 1
+            status = rpc_pb2.StatusResponse.FromString(
+                await METHODS["/etcdserverpb.Maintenance/Status"].handler(service, b"")
+            )
+            assert list(status.errors) == ["etcdserver: no leader"]
 
     asyncio.run(run())
