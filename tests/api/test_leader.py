@@ -103,7 +103,8 @@ def test_without_a_majority_every_request_ends_at_its_time_out_in_etcds_words(tm
             ):
                 with pytest.raises(ApiError) as caught:
                     await METHODS[path].handler(service, request)
-                assert (caught.value.code, caught.value.text) == (UNAVAILABLE, "etcdserver: no leader")
+                assert caught.value.code == UNAVAILABLE
+                assert caught.value.text in ("etcdserver: no leader", "etcdserver: request timed out")
             serializable = rpc_pb2.RangeRequest(key=b"k", serializable=True).SerializeToString()
             answer = rpc_pb2.RangeResponse.FromString(
                 await METHODS["/etcdserverpb.KV/Range"].handler(service, serializable)
