@@ -40,6 +40,16 @@ def test_a_start_that_died_before_its_incarnation_was_durable_may_be_counted_aga
     assert cluster.start(1).incarnation == 2
 
 
+def test_a_lone_voter_leads_without_an_election_timeout() -> None:
+    cluster = Cluster(size=1)
+    for _ in range(2):
+        began = cluster.now
+        cluster.elect()
+        assert cluster.now - began < 10 * MS
+        cluster.kill(1)
+        cluster.start(1)
+
+
 class Ahead(StateMachineStore):
     @property
     def applied(self) -> int:

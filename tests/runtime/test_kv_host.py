@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ratified import Host
+from ratified import Host, StartRefused
 from ratified.kv import commands
 from ratified.kv.store import KvStore
 from ratified.machine import Store
@@ -68,3 +68,17 @@ def test_a_copied_directory_builds_its_store_from_the_log(tmp_path: Path, caplog
     with caplog.at_level(logging.INFO, "ratified"):
         run(main())
     assert "built from the log: its file is a copy" in caplog.text
+
+
+def test_a_store_that_cannot_be_opened_refuses_the_start(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("no directory")
+
+    async def main() -> None:
+        with pytest.raises(StartRefused, match="its store does not open") as refusal:
+            await Host.start(alone(tmp_path), open_store)
+        assert str(tmp_path) in str(refusal.value)
+        (tmp_path / "store").unlink()
+        async with await Host.start(alone(tmp_path), open_store) as host:
+            await host.propose(put(b"one"))
+
+    run(main())

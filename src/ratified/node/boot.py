@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ratified.consensus.contract import Era, Options
+from ratified.consensus.contract import Era, Membership, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.admission import Requests
@@ -87,7 +87,15 @@ def _replica(
         raise StoreAheadOfLog(group, store.applied, found.last)
     engine = config.engine.engine(now, options(group, config), found.durable(store.applied))
     delivered = (store.applied, _era_of(found, store.applied))
-    return Replica(group, engine, store, config, planner, peers, requests, names, delivered)
+    replica = Replica(group, engine, store, config, planner, peers, requests, names, delivered)
+    if _is_alone(engine.status().membership, config.member):
+        engine.campaign(now)  # there is nobody whose heartbeat an election timeout would wait for
+        replica.again = True
+    return replica
+
+
+def _is_alone(membership: Membership, member: int) -> bool:
+    return membership.voters == (member,) and not membership.outgoing
 
 
 def options(group: int, config: NodeConfig) -> Options:

@@ -11,9 +11,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import lmdb
+
 from ratified.consensus.contract import Status
 from ratified.machine import StateMachine, StateMachineStore
-from ratified.node.boot import OpenStore, StoreAheadOfLog, build
+from ratified.node.boot import OpenStore, StoreAheadOfLog, boot
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reply, Request, Why, Work
@@ -32,7 +34,6 @@ from ratified.storage.format import LogDamaged, LogTooNew
 from ratified.storage.guard import open_store as open_environment
 from ratified.storage.identity import IdentityError
 from ratified.storage.memory import MemoryEnvironment
-from ratified.storage.recovery import recover
 from ratified.storage.space import Environment
 from ratified.wire.codec import PeerCodec
 
@@ -415,7 +416,13 @@ def _open_environment(path: Path, replicated: type[StateMachine] | OpenStore) ->
     """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
     if isinstance(replicated, type):
         return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
-    environment, why_empty = open_environment(path, boot_id())
+    try:
+        environment, why_empty = open_environment(path, boot_id())
+    except (OSError, lmdb.Error) as error:
+        raise StartRefused(
+            f"data directory {path}: its store does not open: {error}: free what it lacks, or remove the directory "
+            "'store' in it and start again; it is then rebuilt from the log"
+        ) from error
     if why_empty is not None:
         log.info("data directory %s: the store is built from the log: %s", path, why_empty)
     return environment, replicated
@@ -444,11 +451,6 @@ def _boot(
         log_limits=config.log_limits,
     )
     try:
-        recovered = recover(directory.files, config.log_limits)
-        if recovered.cut is not None:
-            log.info(
-                "data directory %s: cut a torn write that was never acknowledged: %s", directory.path, recovered.cut
-            )
-        return build(boottime_us(), recovered, node_config, environment, open_store)
+        return boot(boottime_us(), directory.files, node_config, environment, open_store)
     except (LogDamaged, LogTooNew, IdentityError, StoreAheadOfLog, OSError) as error:
         raise StartRefused(f"data directory {directory.path}: {error}") from error
