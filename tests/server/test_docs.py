@@ -1,0 +1,42 @@
+"""``docs/serving.md`` says every option as it is."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from ratified.api.errors import refused
+from ratified.runtime import RequestRefused, Why
+from ratified.server.config import OPTIONS, load
+
+DOCS = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+
+
+def test_every_option_has_its_line_with_variable_and_default() -> None:
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*)$", DOCS, flags=re.MULTILINE))
+    assert set(rows) == {option.name for option in OPTIONS}
+    for option in OPTIONS:
+        assert f"`{option.variable}`" in rows[option.name]
+        assert not option.default or f"`{option.default}`" in rows[option.name]
+
+
+def test_the_file_in_the_docs_is_valid(tmp_path: Path) -> None:
+    text = re.search(r"^A file:\n\n((?:    .*\n)+)", DOCS, flags=re.MULTILINE)
+    assert text is not None
+    file = tmp_path / "ratified.toml"
+    file.write_text(re.sub(r"^    ", "", text.group(1), flags=re.MULTILINE))
+    assert load({}, {}, file).name == tomllib.loads(file.read_text())["name"]
+
+
+def test_every_refusal_is_explained() -> None:
+    for why in (
+        Why.NO_LEADER,
+        Why.TIMED_OUT,
+        Why.OVERLOADED,
+        Why.TOO_LARGE,
+        Why.LEADER_LOST,
+        Why.STOPPING,
+        Why.NO_SPACE,
+    ):
+        assert f"`{refused(RequestRefused(why)).text}`" in DOCS
