@@ -20,6 +20,7 @@ from ratified.storage.identity import (
     read,
 )
 from ratified.storage.recovery import recover
+from tests.storage.crashes import Observed, losses
 from tests.storage.scribe import GROUPS, IDENTITY, TINY, agrees, belief, command, new_log, reopened, settle
 
 ADDRESSES = {"a": ["http://10.0.0.1:2380"], "b": ["http://10.0.0.2:2380", "http://10.0.0.3:2380"]}
@@ -32,6 +33,13 @@ def test_a_created_directory_says_whose_it_is() -> None:
     assert read(disk) == IDENTITY
     with pytest.raises(IdentityError, match="already has"):
         create(disk, IDENTITY, GROUPS, TINY)
+
+
+def test_the_identity_gets_its_name_only_after_the_first_segment_is_durable() -> None:
+    names: list[list[str]] = []
+    create(Observed(Disk(), lambda disk: names.append(list(next(losses(disk, 1)).names()))), IDENTITY, GROUPS, TINY)
+    durable = [step for number, step in enumerate(names) if not number or step != names[number - 1]]
+    assert durable == [[], ["0000000001.log"], ["0000000001.log", "identity"]]
 
 
 def test_a_directory_id_has_sixteen_bytes() -> None:

@@ -7,7 +7,7 @@ import pytest
 from ratified.consensus.contract import Base, BaseRecord, Record, StateRecord, TruncateRecord
 from ratified.sim.disk import Disk
 from ratified.storage.files import Create, Rename, SyncData, SyncDirectory, WriteAt, perform
-from ratified.storage.format import SECTOR, LogLimits
+from ratified.storage.format import SECTOR, LogLimits, read_header
 from ratified.storage.log import LogPlanner
 from ratified.storage.recovery import recover
 from tests.storage.scribe import (
@@ -118,6 +118,46 @@ def test_a_dropped_group_is_gone_and_may_begin_anew() -> None:
     planner.append(1, 1, [BaseRecord(Base(5, (1, 0), MEMBERS)), command(6, 2)])
     settle(files, planner)
     assert recover(files, TINY).groups[1].last == 6
+
+
+def test_memberships_are_those_above_the_base_that_nothing_replaced() -> None:
+    files = new_log(limits=ROOMY)
+    planner = reopened(files, ROOMY)
+    planner.append(0, 1, [membership_entry(index, 1) for index in (1, 2, 3, 4)])
+    planner.append(0, 2, [command(3, 2), BaseRecord(Base(1, (1, 0), MEMBERS))])
+    settle(files, planner)
+    assert list(recover(files, ROOMY).groups[0].memberships) == [membership_entry(2, 1), membership_entry(4, 1)]
+
+
+def test_a_header_says_up_to_where_the_log_was_durable_when_it_was_written() -> None:
+    files = new_log()
+    planner = reopened(files)
+    for ticket in range(1, 5):
+        planner.append(0, ticket, [command(ticket, 1)])
+        (job,) = planner.plan(0)
+        (write,) = [op for op in job.ops if isinstance(op, WriteAt)]
+        header = read_header(write.data, 0)
+        assert header is not None
+        assert (header.number, header.durable_to) == (ticket + 1, ticket)
+        carry_out(files, [job], planner)
+
+
+def test_a_segment_that_a_crash_left_empty_may_stay_empty() -> None:
+    files = new_log()
+    planner = reopened(files)
+    planner.append(0, 1, [command(1, 1, b"x" * 1800)])
+    (job,) = planner.plan(0)
+    for op in job.ops[:3]:
+        perform(files, op)
+    planner = reopened(files)
+    believed = belief()
+    for ticket, length in enumerate((100, 3000, 50), start=1):
+        planner.append(0, ticket, [command(ticket, 1, b"x" * length)])
+        believed[0].take(command(ticket, 1, b"x" * length))
+        settle(files, planner)
+        assert agrees(files, recover(files, TINY), believed)
+    planner = reopened(files)
+    assert planner.size_bytes == sum(files.size(name) for name in files.names() if name.endswith(".log"))
 
 
 def test_slots_may_be_written_out_of_order_and_over() -> None:

@@ -172,8 +172,6 @@ def create(files: Files, identity: Identity, groups: Mapping[int, Membership], l
     for name in files.names():
         if name in leftovers:
             files.remove(name)
-    files.sync_directory()
-
     batch = _first_batch(identity, groups)
     _put_in_place(files, segment, batch, max(limits.segment_bytes, len(batch)))
     encoded = _encode(identity)

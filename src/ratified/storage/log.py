@@ -286,7 +286,7 @@ class LogPlanner:
     def _next_place(self, length: int) -> _Place:
         """Where a batch with this much payload goes: behind the last one, or in a new segment."""
         size = extent(length)
-        if not self._offset or self._offset + size <= self._capacity:
+        if self._offset + size <= self._capacity:
             return _Place(self._segment, self._offset, size, self._capacity)
         return _Place(self._segment + 1, 0, size, max(size, self._limits.segment_bytes))
 

@@ -190,8 +190,7 @@ def _good_batch(segment: int, data: bytes, offset: int, last: _Batch | None) -> 
 def follows(header: BatchHeader, segment: int, last: BatchHeader | None) -> bool:
     """Is this the header, in this segment, of the batch that comes after ``last``?"""
     number, crc = (last.number, last.crc) if last is not None else (identity.FIRST_BATCH - 1, 0)
-    in_place = header.segment == segment and header.number == number + 1
-    return in_place and header.durable_to <= number and header.chain == crc
+    return (header.segment, header.number, header.chain) == (segment, number + 1, crc)
 
 
 def why_not_torn(
