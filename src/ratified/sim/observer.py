@@ -116,6 +116,8 @@ class Observer:
         self._forwards = {group: Forwards(group) for group in memberships}
         self._leaving: dict[tuple[int, int], _Leaving] = {}
         self._incarnations: dict[int, int] = {}
+        self._ends: dict[tuple[int, int], int] = {}
+        """By connection and member, the incarnation of the process at that end."""
         self._written_file: dict[int, str] = {}
         self._counters = counters
 
@@ -171,14 +173,18 @@ class Observer:
     # -----------------------------------------------------------------------------------------------------------
     # Frames
 
-    def leaves(self, member: int, target: int, frame: Frame) -> None:
+    def connected(self, member: int, connection: int) -> None:
+        """A connection has this member's present process at one of its ends."""
+        self._ends[connection, member] = self._incarnations[member]
+
+    def leaves(self, member: int, connection: int, target: int, frame: Frame) -> None:
         """The node hands this frame to the network."""
         if not isinstance(frame, Batch):
             return
         for group, message in frame.messages:
             if isinstance(message, ForwardAnswer):
                 self._forwards[group].answered(
-                    member, message.era, target, self._incarnations.get(target, 0), message.number, message.index
+                    member, message.era, target, self._ends[connection, target], message.number, message.index
                 )
                 continue
             if not isinstance(message, self._row.message):

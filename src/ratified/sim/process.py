@@ -27,7 +27,7 @@ import msgspec
 from ratified.check.violation import Violation
 from ratified.machine import Store
 from ratified.node.node import Node
-from ratified.node.ports import Input, JobDone, Notice, Outputs, Received, Reply
+from ratified.node.ports import Connected, Input, JobDone, Notice, Outputs, Received, Reply
 from ratified.sim.disk import Disk
 from ratified.sim.network import Network
 from ratified.sim.observer import Observer
@@ -304,6 +304,8 @@ class Machine:
         if self.node is not None:
             if isinstance(given, Received):
                 self._observer.arrives(self.member, given.frame)
+            elif isinstance(given, Connected):
+                self._observer.connected(self.member, given.connection)
             self.node.offer(given)
             self._want_turn()
 
@@ -337,7 +339,7 @@ class Machine:
         for outgoing in outputs.frames:
             target = self._network.peer_of(member, outgoing.connection)
             if target is not None:
-                self._observer.leaves(member, target, outgoing.frame)
+                self._observer.leaves(member, outgoing.connection, target, outgoing.frame)
                 self._network.send(member, outgoing.connection, outgoing.frame)
         for hangup in outputs.closes:
             self._network.hang_up(member, hangup.connection)
