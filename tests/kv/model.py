@@ -171,8 +171,8 @@ class Model:
 
     def txn(self, request: TxnRequest) -> TxnResponse:
         taken = self.taken(request)
-        self.check_all(taken, puts=True)
-        self.check_all(taken, puts=False)
+        self.check_puts(taken, [])
+        self.check_ranges(taken)
         response = self.run(taken)
         response.header.revision = self.seen
         return response
@@ -183,13 +183,24 @@ class Model:
         nested = [self.taken(one.request_txn) if one.HasField("request_txn") else None for one in operations]
         return Taken(succeeded, operations, nested)
 
-    def check_all(self, taken: Taken, puts: bool) -> None:
+    def check_puts(self, taken: Taken, gone: list[DeleteRangeRequest]) -> None:
         for operation, nested in zip(taken.operations, taken.nested, strict=True):
             if nested is not None:
-                self.check_all(nested, puts)
-            elif puts and operation.HasField("request_put"):
-                self.check_put(operation.request_put)
-            elif not puts and operation.HasField("request_range"):
+                self.check_puts(nested, gone)
+            elif operation.HasField("request_delete_range"):
+                gone.append(operation.request_delete_range)
+            elif operation.HasField("request_put"):
+                request = operation.request_put
+                keeps = request.ignore_value or request.ignore_lease
+                if keeps and any(in_range(request.key, one.key, one.range_end) for one in gone):
+                    raise NO_KEY
+                self.check_put(request)
+
+    def check_ranges(self, taken: Taken) -> None:
+        for operation, nested in zip(taken.operations, taken.nested, strict=True):
+            if nested is not None:
+                self.check_ranges(nested)
+            elif operation.HasField("request_range"):
                 self.range(operation.request_range)
 
     def run(self, taken: Taken) -> TxnResponse:

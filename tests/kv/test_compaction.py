@@ -108,7 +108,7 @@ def test_digest_snapshot_hash_and_history_do_not_depend_on_what_is_removed(steps
     assert slow.store.snapshot() == fast.store.snapshot()
     for revision in range(max(slow.store.compact_revision, 1), slow.store.revision + 1):
         request = queries.hash_kv(HashKVRequest(revision=revision).SerializeToString())
-        assert slow.answer(request) == fast.answer(request)
+        assert slow.answer(request, rows_max=1) == fast.answer(request)
         assert slow.keys(revision=revision) == fast.keys(revision=revision)
     for driver in (slow, fast):
         assert driver.store.size_bytes == measured(driver)

@@ -166,6 +166,18 @@ def test_errors_that_depend_on_the_state() -> None:
     assert driver.get(b"k", revision=4) == b"2"
 
 
+def test_keeping_the_value_of_a_key_that_the_transaction_deletes_fails_as_a_whole() -> None:
+    """etcd's check of keys that are changed twice lets both through; etcd 3.5 itself crashes while it applies them."""
+    driver = Driver()
+    driver.put(b"k", b"v")
+    keep = put(b"k", ignore_value=True)
+    not_found = (3, "etcdserver: key not found")
+    assert failing(driver, TxnRequest(success=[delete(b"a", b"\x00"), keep])) == not_found
+    assert failing(driver, TxnRequest(success=[delete(b"a", b"\x00"), nested(keep)])) == not_found
+    driver.txn(TxnRequest(success=[nested(keep), nested(delete(b"k"))]))
+    assert driver.keys() == []
+
+
 def test_a_check_on_a_branch_that_is_not_taken_fails_nothing() -> None:
     driver = Driver()
     request = TxnRequest(compare=[Compare(key=b"k", version=0)], success=[put(b"k")], failure=[get(b"k", revision=99)])

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratified.kv import names
+from ratified.kv.limits import KvLimits
 from ratified.kv.names import NAME_BYTES_MAX
 from ratified.kv.ranges import Interval, interval, live_pairs
 from ratified.storage.space import KEY_BYTES_MAX
@@ -53,7 +54,7 @@ def test_names_fit_and_whole_ones_can_be_read_back(key: bytes) -> None:
 
 @given(st.lists(keys.filter(bool), unique=True, max_size=12), keys.filter(bool), keys)
 def test_long_keys_sort_among_all_others_in_every_range(present: list[bytes], key: bytes, range_end: bytes) -> None:
-    driver = Driver()
+    driver = Driver(limits=KvLimits(range_rows_at_once=1))
     for one in present:
         driver.put(one, b"v" + one)
     wanted = interval(key, range_end)

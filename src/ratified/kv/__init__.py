@@ -12,6 +12,6 @@ Rules of this room:
 
 The files, from the bottom: ``encoding`` (answers as bytes), ``names`` (row keys), ``digest`` (the sums), ``mvcc`` (rows
 and revisions), ``ranges`` (RangeRequest), ``writes`` (Put, DeleteRange, Txn), ``intervals`` and ``watch``, ``lessor``,
-``commands`` and ``queries`` (what is proposed, and what is asked), ``snapshot``, ``store`` (all of it behind
-``machine.Store``).
+``commands`` and ``queries`` (what is proposed, and what is asked), ``hashes``, ``snapshot``, ``store`` (all of it,
+behind ``machine.Store``).
 """

@@ -24,7 +24,7 @@ from struct import Struct
 from typing import Protocol
 
 from ratified.kv import errors, names
-from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
+from ratified.kv.digest import Sums
 from ratified.kv.encoding import field
 from ratified.storage.space import Space
 from ratified.wire.etcd.kv_pb2 import KeyValue
@@ -234,13 +234,6 @@ class Mvcc:
         first = _lease_prefix(lease)
         last = _lease_prefix(lease + 1) if lease != -1 else None
         return sorted(key for _, key in self.space.scan(ATTACHED, first, last))
-
-    def hash_until(self, revision: int) -> int:
-        """The sum of the hashes of all retained events up to ``revision``."""
-        total = self.sums.retained
-        for _, row in self.space.scan(EVENTS, names.position(revision + 1, 0), None):
-            total -= row_hash(row[PAIR_AT:])
-        return total & MODULUS_MASK
 
     def end_command(self) -> Sequence[Change]:
         """The command is done: its changes become a revision."""

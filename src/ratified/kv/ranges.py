@@ -139,7 +139,10 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
 def whole_range(rows: Rows, request: RangeRequest, newest: int) -> bytes:
     """The RangeResponse at once: for reads inside a command, which is never sliced."""
     read = RangeRead(request, newest)
-    return read.advance(rows, sys.maxsize, sys.maxsize)
+    out = []
+    while not read.finished:
+        out.append(read.advance(rows, sys.maxsize, sys.maxsize))
+    return b"".join(out)
 
 
 class RangeRead:
@@ -152,29 +155,42 @@ class RangeRead:
         self._newest = newest
         self._rest = interval(request.key, request.range_end)
         self._count = 0
-        self._sent = 0
         self._begun = False
+        self._exhausted = False
         plain_order = request.sort_target == RangeRequest.KEY and request.sort_order != RangeRequest.DESCEND
-        self._collected: list[KeyValue] | None = None if plain_order and not _filters(request) else []
+        self._passes_through = (plain_order and not _filters(request)) or request.count_only
+        self._collected: list[KeyValue] = []
+        self._sent = 0
+        self._more = False
 
     def advance(self, rows: Rows, rows_max: int, bytes_max: int) -> bytes:
         """The next piece of the response, from about that much of ``rows``, always the same state."""
         out = [] if self._begun else [header(self._newest)]
         self._begun = True
-        room = bytes_max
+        if not self._exhausted:
+            out += self._read(rows, rows_max, bytes_max)
+        elif self._sent < len(self._collected):
+            out += self._send(rows_max, bytes_max)
+        if self._exhausted and self._sent == len(self._collected):
+            self.finished = True
+            out.append(self._end())
+        return b"".join(out)
+
+    def _read(self, rows: Rows, rows_max: int, bytes_max: int) -> list[bytes]:
+        """Read on; what passes through is sent as it is met."""
+        out: list[bytes] = []
         for key, pair in self._pairs(rows):
             self._count += 1
             rows_max -= 1
-            room -= len(pair)
-            piece = self._take(pair)
-            if piece:
-                out.append(piece)
-            if rows_max <= 0 or room <= 0:
+            bytes_max -= len(pair)
+            self._take(pair, out)
+            if rows_max <= 0 or bytes_max <= 0:
                 self._rest = Interval(key + b"\x00", self._rest.end)
-                return b"".join(out)
-        self.finished = True
-        out.append(self._end())
-        return b"".join(out)
+                return out
+        self._exhausted = True
+        if not self._passes_through:
+            self._sort()
+        return out
 
     def _pairs(self, rows: Rows) -> Pairs:
         request = self._request
@@ -185,37 +201,42 @@ class RangeRead:
             return iter(present(rows, request.key, b"") if self._rest.first == request.key else ())
         return live_pairs(rows, self._rest)
 
-    def _take(self, pair: bytes) -> bytes:
+    def _take(self, pair: bytes, out: list[bytes]) -> None:
         request = self._request
-        if request.count_only:
-            return b""
-        if self._collected is not None:
+        if not self._passes_through:
             parsed = KeyValue.FromString(pair)
             if _passes(request, parsed):
                 self._collected.append(parsed)
-            return b""
-        if request.limit > 0 and self._sent >= request.limit:
-            return b""
-        self._sent += 1
-        return field(b"\x12", _without_value(KeyValue.FromString(pair)) if request.keys_only else pair)
+        elif not request.count_only and not 0 < request.limit < self._count:
+            out.append(field(b"\x12", _without_value(KeyValue.FromString(pair)) if request.keys_only else pair))
+
+    def _sort(self) -> None:
+        """Put what was collected in its order, and leave out what is beyond the limit."""
+        request = self._request
+        descending = request.sort_order == RangeRequest.DESCEND
+        self._collected.sort(key=_SORT_KEYS[request.sort_target], reverse=descending)
+        self._more = 0 < request.limit < len(self._collected)
+        if self._more:
+            del self._collected[request.limit :]
+
+    def _send(self, rows_max: int, bytes_max: int) -> list[bytes]:
+        """Send on from what was collected."""
+        out: list[bytes] = []
+        while self._sent < len(self._collected) and rows_max > 0 and bytes_max > 0:
+            pair = self._collected[self._sent]
+            out.append(field(b"\x12", _without_value(pair) if self._request.keys_only else pair.SerializeToString()))
+            self._sent += 1
+            rows_max -= 1
+            bytes_max -= len(out[-1])
+        return out
 
     def _end(self) -> bytes:
         request = self._request
-        limit = request.limit
-        out = []
-        if self._collected is not None and not request.count_only:
-            target = _SORT_KEYS[request.sort_target]
-            self._collected.sort(key=target, reverse=request.sort_order == RangeRequest.DESCEND)
-            more = 0 < limit < len(self._collected)
-            for pair in self._collected[:limit] if limit > 0 else self._collected:
-                out.append(field(b"\x12", _without_value(pair) if request.keys_only else pair.SerializeToString()))
+        if self._passes_through:
+            more = not request.count_only and 0 < request.limit < self._count
         else:
-            more = not request.count_only and 0 < limit < self._count
-        if more:
-            out.append(b"\x18\x01")
-        if self._count:
-            out.append(b"\x20" + varint(self._count))
-        return b"".join(out)
+            more = self._more
+        return (b"\x18\x01" if more else b"") + (b"\x20" + varint(self._count) if self._count else b"")
 
 
 def _filters(request: RangeRequest) -> bool:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ratified.kv import commands, errors, snapshot
+from ratified.kv import commands, errors, hashes, snapshot
 from ratified.kv.commands import Kind
 from ratified.kv.encoding import OK, Failure, field, header, header_only, varint
+from ratified.kv.hashes import SlicedHash
 from ratified.kv.leases import Leases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
@@ -242,12 +243,14 @@ class KvStore:
         leases = [field(b"\x12", b"\x08" + varint(lease)) for lease in self._leases.ids()]
         return b"".join([header_only(self._mvcc.revision), *leases])
 
-    def _hash_kv(self, revision: int) -> bytes:
-        if revision > 0:
-            self._mvcc.check_revision(revision, self._mvcc.revision)
-        total = self._mvcc.hash_until(revision if revision > 0 else self._mvcc.revision)
-        response = rpc_pb2.HashKVResponse(hash=total & 0xFFFF_FFFF, compact_revision=self._mvcc.compact_revision)
-        return OK + header(self._mvcc.revision) + response.SerializeToString()
+    def _hash_kv(self, revision: int) -> bytes | Continuation:
+        newest = self._mvcc.revision
+        if not 0 < revision < newest:
+            if revision > newest:
+                raise errors.FUTURE_REVISION.failure()
+            return hashes.answer(newest, self._mvcc.compact_revision, self._mvcc.sums.retained)
+        self._mvcc.check_revision(revision, newest)
+        return SlicedHash(self._mvcc, revision)
 
     # -- questions ------------------------------------------------------------------------------------------------
 

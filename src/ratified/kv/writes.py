@@ -2,7 +2,8 @@
 
 Rules
 1. A command is checked as a whole before it writes: which branch each nested transaction takes is decided by the state
-   before the command, and every put and every range of the branches taken is checked first.
+   before the command, and every put and every range of the branches taken is checked first. A put that keeps the value
+   or the lease of a key that an earlier operation deletes finds no key (etcd 3.5 crashes there).
 2. Inside a transaction every operation sees what those before it wrote.
 3. Headers: a put says the revision that it makes; a range, the one that it sees; a delete, the one made so far; the
    transaction, the one that holds when it is done. A nested transaction's header is empty.
@@ -17,7 +18,7 @@ from ratified.kv import errors
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.leases import Leases
 from ratified.kv.mvcc import Mvcc
-from ratified.kv.ranges import present, whole_range
+from ratified.kv.ranges import Interval, interval, present, whole_range
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
@@ -33,15 +34,19 @@ _Value = TypeVar("_Value", int, bytes)
 
 def check_put(mvcc: Mvcc, leases: Leases, request: PutRequest) -> None:
     """Raise etcd's error where the put is impossible."""
-    if (request.ignore_value or request.ignore_lease) and mvcc.get(request.key) is None:
+    if _keeps(request) and mvcc.get(request.key) is None:
         raise errors.KEY_NOT_FOUND.failure()
     leases.check(request.lease)
+
+
+def _keeps(request: PutRequest) -> bool:
+    return request.ignore_value or request.ignore_lease
 
 
 def put(mvcc: Mvcc, request: PutRequest) -> bytes:
     """Write; gives the PutResponse."""
     value, lease = request.value, request.lease
-    if request.ignore_value or request.ignore_lease:
+    if _keeps(request):
         old = mvcc.get(request.key)
         assert old is not None, "check_put has seen it"
         value = old.value if request.ignore_value else value
@@ -82,15 +87,24 @@ class Branches:
     def check(self, mvcc: Mvcc, leases: Leases | None) -> None:
         """Raise where an operation of the branches taken is impossible; ``leases`` None: it is all reads."""
         if leases is not None:
-            self._check_puts(mvcc, leases)
+            self._check_puts(mvcc, leases, [])
         self._check_ranges(mvcc)
 
-    def _check_puts(self, mvcc: Mvcc, leases: Leases) -> None:
+    def _check_puts(self, mvcc: Mvcc, leases: Leases, deleted: list[Interval]) -> None:
+        """``deleted`` is what the operations before delete, in the order in which they will run."""
         for operation, nested in zip(self.operations, self.nested, strict=True):
             if nested is not None:
-                nested._check_puts(mvcc, leases)
-            elif operation.WhichOneof("request") == "request_put":
-                check_put(mvcc, leases, operation.request_put)
+                nested._check_puts(mvcc, leases, deleted)
+                continue
+            match operation.WhichOneof("request"):
+                case "request_delete_range":
+                    request = operation.request_delete_range
+                    deleted.append(interval(request.key, request.range_end))
+                case "request_put":
+                    put = operation.request_put
+                    if _keeps(put) and any(gone.holds(put.key) for gone in deleted):
+                        raise errors.KEY_NOT_FOUND.failure()
+                    check_put(mvcc, leases, put)
 
     def _check_ranges(self, mvcc: Mvcc) -> None:
         for operation, nested in zip(self.operations, self.nested, strict=True):
