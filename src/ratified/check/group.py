@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from ratified.check.image import LogImage
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Entry, Era, Kind, Lead, Membership, ProposalId, ReadIndex, Record
+from ratified.consensus.contract import Entry, Era, Kind, Lead, Membership, Proposal, ProposalId, ReadIndex, Record
 from ratified.consensus.quorum import is_quorum
 
 
@@ -59,6 +59,8 @@ class GroupChecks:
         self._logs: dict[tuple[int, Era], int] = {}
         self._leaders: dict[Era, int] = {}
         self._ids: dict[ProposalId, int] = {}
+        self._names: dict[bytes, ProposalId] = {}
+        """Under which id a client's request was taken first."""
         self._refused: set[bytes] = set()
         self._watched: set[bytes] = set()
         self._digests: dict[int, tuple[bytes, int]] = {}
@@ -238,6 +240,12 @@ class GroupChecks:
         """A client asks for this command, which no other request equals."""
         assert command not in self._watched, "a client's commands are told apart by their bytes"
         self._watched.add(command)
+
+    def taken(self, proposals: Sequence[Proposal]) -> None:
+        """An engine took these."""
+        for proposal in proposals:
+            if proposal.data in self._watched and self._names.setdefault(proposal.data, proposal.id) != proposal.id:
+                self._counters["requests proposed again"] += 1
 
     def refused(self, command: bytes) -> None:
         """The request ended as refused: nothing of it has happened or will."""

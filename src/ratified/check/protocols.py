@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,5 +17,5 @@ class ProtocolChecks(Protocol):
         """``message`` leaves ``sender``, whose disk holds ``disk`` durably; raises ``Violation``."""
 
 
-PROTOCOLS: dict[str, Callable[[], ProtocolChecks]] = {"raft": RaftChecks}
-"""By the engine's name, the checks of one group."""
+PROTOCOLS: dict[str, Callable[[Counter[str]], ProtocolChecks]] = {"raft": RaftChecks}
+"""By the engine's name, the checks of one group; they count what they see happen."""

@@ -6,6 +6,7 @@ such a claim too: one that crashed and ran again in the same term could collect 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from ratified.check.image import LogImage
@@ -21,7 +22,8 @@ from ratified.consensus.raft.messages import (
 class RaftChecks:
     """Checks of one group's messages as they leave."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counter[str]) -> None:
+        self._counters = counters
         self._votes: dict[tuple[int, int], int] = {}
 
     def leaves(self, sender: int, target: int, message: Any, disk: LogImage) -> None:
@@ -40,6 +42,8 @@ class RaftChecks:
                 self._one_vote(term, sender, target)
                 if durable.term == term and durable.voted_for != target:
                     raise self._early(sender, message, f"its disk has a vote for {durable.voted_for}")
+            case RequestVoteResponse(granted=False):
+                self._counters["votes refused"] += 1
             case AppendEntriesResponse(term, success=True, index=index):
                 if durable.term == term and disk.last < index:
                     raise self._early(sender, message, f"its disk has entries up to {disk.last}")

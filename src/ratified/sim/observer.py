@@ -81,8 +81,11 @@ class ObservedEngine:
         return self._engine.status()
 
     def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
-        """The engine's answer."""
-        return self._engine.propose(now, proposals)
+        """The engine's answer; what it takes is noted."""
+        answer = self._engine.propose(now, proposals)
+        if isinstance(answer, Taken):
+            self._checks.taken(proposals)
+        return answer
 
     def read_barrier(self, now: int, token: int) -> None:
         """Note what was delivered anywhere by now: the answer may not be lower."""
@@ -112,7 +115,7 @@ class Observer:
     def __init__(self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str]) -> None:
         self.groups = {group: GroupChecks(group, membership, counters) for group, membership in memberships.items()}
         self._row = engine
-        self._protocol = {group: PROTOCOLS[engine.name]() for group in memberships}
+        self._protocol = {group: PROTOCOLS[engine.name](counters) for group in memberships}
         self._forwards = {group: Forwards(group) for group in memberships}
         self._leaving: dict[tuple[int, int], _Leaving] = {}
         self._incarnations: dict[int, int] = {}
@@ -182,7 +185,11 @@ class Observer:
         if not isinstance(frame, Batch):
             return
         for group, message in frame.messages:
+            if isinstance(message, Forward):
+                self._counters["forwards sent" if message.data is not None else "voids sent"] += 1
+                continue
             if isinstance(message, ForwardAnswer):
+                self._counters["forwards refused" if message.index is None else "forwards taken"] += 1
                 self._forwards[group].answered(
                     member, message.era, target, self._ends[connection, target], message.number, message.index
                 )

@@ -23,7 +23,7 @@ from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
 from ratified.kv.store import KvStore
 from ratified.machine import StateMachineStore, Store
-from ratified.node.boot import boot
+from ratified.node.boot import build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.sim.clients import Clients, Words
@@ -44,6 +44,7 @@ from ratified.sim.trace import Trace
 from ratified.sim.watchers import Watcher
 from ratified.sim.world import Concern, World
 from ratified.storage import identity
+from ratified.storage.recovery import recover
 from ratified.storage.space import Space
 from ratified.wire.codec import PeerCodec
 from ratified.wire.etcd.rpc_pb2 import LeaseLeasesResponse
@@ -207,7 +208,10 @@ class Simulation:
             log_limits=self.limits.log,
             engine_limits=self.limits.engine,
         )
-        node = boot(self.world.now, machine.disk, config, environment, open_store)
+        recovered = recover(machine.disk, config.log_limits)
+        if recovered.cut is not None:
+            self.counters["tails cut"] += 1
+        node = build(self.world.now, recovered, config, environment, open_store)
         self.observer.booted(member, node.incarnation)
         return node
 

@@ -1,0 +1,138 @@
+"""Many worlds: ``python -m ratified.sim.sweep [--seeds N] [--first N] [--duration S] [--processes N]``.
+
+Every seed is one short, nasty run: scenario and network follow from it in turn, so that all of them get their share;
+many short runs find more than few long ones, because what a seed draws once (limits, timers, sizes) is what differs
+most. Which process runs a seed changes nothing: results are reported in the order of the seeds, and the same sweep ends
+with the same digest on one core and on many.
+
+A sweep fails where a check fails, and where something that must happen has not: a quiet world proves nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ratified.sim.network import Model
+from ratified.sim.report import Report
+from ratified.sim.scenario import SCENARIOS
+from ratified.sim.simulation import Arguments, simulate
+
+SEEDS = 2_000
+DURATION_S = 3.0
+SCENARIO_WEIGHTS = {"calm": 1, "weather": 2, "partitions": 3, "crashes": 3, "machine-losses": 3, "pauses": 2}
+"""Of 20 seeds in a row; the rest meet everything at once."""
+_TURN = [name for name, weight in SCENARIO_WEIGHTS.items() for _ in range(weight)]
+_TURN += ["everything"] * (20 - len(_TURN))
+assert set(_TURN) == set(SCENARIOS), "every scenario gets its share"
+
+MUST_HAPPEN = (
+    "connections broken",
+    "connections stalled",
+    "elections",
+    "fetches",
+    "forwards refused",
+    "forwards taken",
+    "kills",
+    "kills at a commit",
+    "leases expired",
+    "leases kept alive",
+    "machine losses",
+    "messages doubled",
+    "messages lost",
+    "messages overtaken",
+    "partitions",
+    "pauses",
+    "power cuts",
+    "reads not confirmed",
+    "reads refused",
+    "requests abandoned",
+    "requests of unknown outcome",
+    "requests proposed again",
+    "slow syncs",
+    "stores begun anew",
+    "tails cut",
+    "truncations",
+    "voids sent",
+    "votes refused",
+    "watch events",
+    "watches compacted",
+    "writes lost with a machine",
+    "unsynced states lost",
+    "writes torn",
+)
+"""Counters that a sweep of ``SEEDS`` seeds must not leave at zero."""
+
+
+def arguments_of(seed: int, duration_us: int) -> Arguments:
+    """The world with this seed in a sweep."""
+    return Arguments(
+        seed=seed,
+        duration_us=duration_us,
+        scenario=_TURN[seed % len(_TURN)],
+        network=(Model.SESSION, Model.DATAGRAM)[seed // len(_TURN) % 2].value,
+    )
+
+
+def sweep(seeds: Sequence[int], duration_us: int, processes: int) -> Iterator[Report]:
+    """All reports, in the order of the seeds."""
+    worlds = [arguments_of(seed, duration_us) for seed in seeds]
+    if processes == 1:
+        yield from map(simulate, worlds)
+        return
+    with ProcessPoolExecutor(processes) as workers:
+        yield from workers.map(simulate, worlds, chunksize=4)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sweep and say what it found; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ratified.sim.sweep", description="Run many simulated worlds.")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=1, help="the first seed (default: %(default)s)")
+    parser.add_argument(
+        "--duration", type=float, default=DURATION_S, help="virtual seconds under faults (default: %(default)s)"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="how many at a time (default: %(default)s)")
+    wanted = parser.parse_args(arguments)
+    console = Console()
+    seeds = range(wanted.first, wanted.first + wanted.seeds)
+    counters: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    broken: list[Report] = []
+    events = 0
+    began = time.monotonic()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[broken]} broken"), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("seeds", total=len(seeds), broken=0)
+        for report in sweep(seeds, int(wanted.duration * 1e6), wanted.processes):
+            counters.update(report.counters)
+            digest.update(bytes.fromhex(report.digest))
+            events += report.events
+            if report.broken is not None:
+                broken.append(report)
+                progress.console.print(f"seed {report.arguments.seed}: {report.broken[0]}: {report.broken[1]}")
+                progress.console.print(f"  {report.replay}", soft_wrap=True)
+            progress.update(task, advance=1, broken=len(broken))
+    seconds = time.monotonic() - began
+    for name, count in sorted(counters.items()):
+        console.print(f"  {name:36} {count}")
+    quiet = [name for name in MUST_HAPPEN if not counters[name]] if wanted.seeds >= SEEDS else []
+    if quiet:
+        console.print(f"never happened: {', '.join(quiet)}")
+    console.print(
+        f"{len(seeds)} seeds, {len(broken)} broken, {len(seeds) / seconds / wanted.processes:.1f} seeds/s and core, "
+        f"{events / seconds / wanted.processes:.0f} events/s and core, digest {digest.hexdigest()[:16]}"
+    )
+    return 1 if broken or quiet else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
