@@ -214,6 +214,38 @@ def test_a_key_that_is_too_long_is_refused(environment: Environment) -> None:
     assert environment.space(1).get("live", b"k" * KEY_BYTES_MAX) == b""
 
 
+def test_bounds_may_be_longer_than_keys(environment: Environment) -> None:
+    longest = b"k" * KEY_BYTES_MAX
+    rows = [(longest, b"1"), (b"l", b"2")]
+    space = environment.space(1)
+    with environment.transaction():
+        for key, value in rows:
+            space.put("live", key, value)
+    for reverse in (False, True):
+        assert list(space.scan("live", longest + b"k", None, reverse=reverse)) == rows[1:]
+        assert list(space.scan("live", b"", longest + b"k", reverse=reverse)) == rows[:1]
+        assert list(space.scan("live", b"", longest, reverse=reverse)) == []
+    assert space.get("live", longest + b"k") is None
+
+
+def test_a_table_made_in_a_savepoint_is_gone_with_its_transaction(environment: Environment) -> None:
+    space = environment.space(1)
+
+    def undone() -> None:
+        with environment.transaction():
+            with environment.savepoint():
+                space.put("new", b"key", b"lost")
+            raise Undo
+
+    with pytest.raises(Undo):
+        undone()
+    assert space.get("new", b"key") is None
+    with environment.transaction():
+        space.put("other", b"key", b"other")
+        space.put("new", b"key", b"kept")
+    assert (space.get("new", b"key"), space.get("other", b"key")) == (b"kept", b"other")
+
+
 def test_what_a_killed_process_had_open_never_happened() -> None:
     environment = MemoryEnvironment()
     space = environment.space(1)
