@@ -145,6 +145,17 @@ def whole_range(rows: Rows, request: RangeRequest, newest: int) -> bytes:
     return b"".join(out)
 
 
+def is_plain_get(request: RangeRequest) -> bool:
+    """Whether it asks for one key's newest pair and nothing else (for one key neither limit nor order matter)."""
+    return not (request.range_end or request.revision or request.keys_only or request.count_only or _filters(request))
+
+
+def plain_get(rows: Rows, key: bytes, newest: int) -> bytes:
+    """The RangeResponse of one key's newest pair, the commonest read of all."""
+    pair = rows.get(LIVE, names.name(key))
+    return header(newest) if pair is None else header(newest) + field(b"\x12", pair) + b"\x20\x01"
+
+
 class RangeRead:
     """One range being read: hand it room, get bytes of the RangeResponse, until ``finished``."""
 

@@ -21,7 +21,7 @@ from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import META, Mvcc
 from ratified.kv.queries import STREAM, Query, Question
-from ratified.kv.ranges import RangeRead, SlicedRange
+from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
 from ratified.kv.watch import Progress, WatchHub
 from ratified.kv.writes import check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era
@@ -231,6 +231,8 @@ class KvStore:
 
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
         newest = self._mvcc.revision
+        if is_plain_get(request):
+            return OK + plain_get(self._space, request.key, newest)
         if request.revision > 0:
             self._mvcc.check_revision(request.revision, newest)
         read = RangeRead(request, newest)
