@@ -62,11 +62,18 @@ _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""
 
 
-def draw_limits(seed: int) -> DrawnLimits:
-    """All limits of the world with this seed."""
+def draw_limits(seed: int, *, frames_are_messages: bool) -> DrawnLimits:
+    """All limits of the world with this seed.
+
+    Where every message of a batch travels in a frame of its own, the limit of waiting frames keeps its default: a small
+    one would end the session at each full batch, again and again.
+    """
+    node = _draw(seed, 2, _NODE)
+    if frames_are_messages:
+        node.pop("peer_frames_max", None)
     return DrawnLimits(
         engine=Limits(**_draw(seed, 1, _ENGINE)),
-        node=NodeLimits(**_draw(seed, 2, _NODE)),
+        node=NodeLimits(**node),
         kv=KvLimits(**_draw(seed, 5, _KV)),
         log=LogLimits(segment_bytes=Stream(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG)),
     )

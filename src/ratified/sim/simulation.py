@@ -79,7 +79,7 @@ class Simulation:
         scenario = SCENARIOS[arguments.scenario]
         self.arguments = arguments
         self.profile = draw_profile(seed, scenario, arguments.nodes)
-        self.limits = draw_limits(seed)
+        self.limits = draw_limits(seed, frames_are_messages=arguments.network == Model.DATAGRAM)
         self.counters: Counter[str] = Counter()
         self.world = World(seed)
         self.members = tuple(range(1, self.profile.nodes + 1))
