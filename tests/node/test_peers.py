@@ -78,7 +78,6 @@ def test_no_frame_leaves_before_the_incarnation_is_durable() -> None:
         ({"cluster": 8}, "cluster 8 is not cluster 7"),
         ({"member": 2}, "this node's own id"),
         ({"member": 9}, "not a member of this cluster"),
-        ({"member": 3}, "the lower id dials"),
         ({"engine": "zab"}, "engine zab is not engine raft"),
         ({"version_min": 2, "version_max": 3}, "have none in common; upgrade the older node"),
     ],
@@ -165,8 +164,13 @@ def test_a_silent_connection_is_hung_up_unless_its_frames_wait_in_the_queue() ->
     assert made.session(1) is None
 
 
-def test_only_the_lower_id_dials() -> None:
-    assert peers().dials() == (3,)
+def test_a_connection_on_which_nobody_says_hello_is_hung_up_whatever_else_comes() -> None:
+    made = peers()
+    made.connected(0, 9, None)
+    made.received(99 * MS, 9, Ping())
+    made.give_up_silent(100 * MS, {})
+    _, closes = made.drain(100 * MS)
+    assert [close.connection for close in closes] == [9]
 
 
 def test_a_frozen_peer_is_noticed_by_silence_alone() -> None:

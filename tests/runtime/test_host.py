@@ -163,5 +163,11 @@ def test_a_callback_that_raises_disturbs_neither_the_host_nor_another_caller(tmp
             await until(lambda: bool(replies))
             assert await host.propose(b"one") == b"2"
             assert [type(each) for each in reported] == [ZeroDivisionError]
+            host.submit(Work.PROPOSE, 0, b"two", 7_000_000, bad)
+            host.submit(Work.PROPOSE, 0, b"three", 7_000_000, replies.append)
+            await host.abort()
+            await until(lambda: len(replies) == 2)
+            assert replies[1].outcome is Outcome.UNKNOWN
+            assert len(reported) == 2
 
     run(main())

@@ -268,6 +268,24 @@ def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
     run(main(), loop)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_closing_in_the_very_moment_of_connecting_ends_too(loop: str) -> None:
+    async def main() -> None:
+        for _ in range(20):
+            a = Peer()
+            await a.transport.accept_on([a.listener])
+            b = Peer({7: [a.address]})
+            b.listener.close()
+            b.transport.dial([7])
+            while not b.inputs:
+                await asyncio.sleep(0)
+            await b.transport.close()
+            await a.transport.close()
+            assert b.inputs == [Connected(1, 7), Disconnected(1)]
+
+    run(main(), loop)
+
+
 def test_back_off_doubles_up_to_its_cap_and_differs_between_members() -> None:
     delays = [back_off_s(1, 7, failures) for failures in range(40)]
     assert all(delay <= BACK_OFF_MAX_S for delay in delays)

@@ -314,10 +314,6 @@ class Node:
 
     # ---- for ports and people
 
-    def dials(self) -> tuple[int, ...]:
-        """The members that this node dials; all others dial it."""
-        return self._peers.dials()
-
     def digest(self, group: int) -> bytes:
         """The digest of a group's state, as far as it is applied here."""
         return self._replicas[group].store.digest()

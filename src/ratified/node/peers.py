@@ -2,14 +2,14 @@
 
 Rules:
 
-1. Of two members the one with the lower id dials. Both send Hello first, and nothing else before the other's Hello;
-   no frame leaves before this start's incarnation is durable.
+1. Who dials is the port's matter; one side of each pair is enough. Both send Hello first, and nothing else before the
+   other's Hello; no frame leaves before this start's incarnation is durable.
 2. Where the two do not fit (cluster, identity, engine, versions, an incarnation that has been overtaken, a second
    start of the same incarnation) they part with a Goodbye that says why.
 3. A session is one connection after both Hellos. A further connection of the same start replaces the older one.
    Session numbers are this node's own count; a message belongs to one session and is dropped with it.
 4. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout is
-   hung up, unless frames of it wait in the queue.
+   hung up, unless frames of it wait in the queue. Before the handshake only the Hello counts.
 """
 
 from __future__ import annotations
@@ -102,9 +102,10 @@ class Peers:
         connection = self._connections.get(number)
         if connection is None:
             return None
-        connection.received_at = now
         if connection.session is None:
             self._part(now, connection, "messages before the handshake")
+        else:
+            connection.received_at = now
         return connection.session
 
     def received(self, now: int, number: int, frame: Hello | Goodbye | Ping) -> None:
@@ -112,7 +113,8 @@ class Peers:
         connection = self._connections.get(number)
         if connection is None:
             return
-        connection.received_at = now
+        if connection.session is not None:
+            connection.received_at = now
         match frame:
             case Hello():
                 if self._announced:
@@ -160,10 +162,6 @@ class Peers:
     def known(self) -> dict[int, Hello]:
         """The last good Hello of every member that was ever met."""
         return self._known
-
-    def dials(self) -> tuple[int, ...]:
-        """The members that this node dials; the others dial it."""
-        return tuple(sorted(peer for peer in set(self._config.peers) if peer > self._config.member))
 
     # ---- once a turn
 
@@ -218,6 +216,7 @@ class Peers:
         self._known[hello.member] = hello
         self._last_number += 1
         connection.session = Session(connection.id, self._last_number, hello)
+        connection.received_at = now
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
@@ -232,8 +231,6 @@ class Peers:
             return f"member {hello.member:x} is not a member of this cluster"
         if connection.dialled is not None and hello.member != connection.dialled:
             return f"member {hello.member:x} answers at the address of member {connection.dialled:x}"
-        if connection.dialled is None and hello.member > ours.member:
-            return f"member {hello.member:x} must not dial member {ours.member:x}: the lower id dials"
         if hello.engine != ours.engine:
             return f"engine {hello.engine} is not engine {ours.engine}; all members must run the same"
         if hello.version_min > ours.version_max or hello.version_max < ours.version_min:

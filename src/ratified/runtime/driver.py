@@ -156,7 +156,7 @@ class Driver:
             self._replies.extend(outputs.replies)
         for notice in outputs.notices:
             self._on_notice(notice)
-        if not outputs.more:
+        if not self._offered:
             self._peers.resume_reading()
         self._arm(outputs.deadline)
         if outputs.stopped:

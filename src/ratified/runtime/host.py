@@ -309,7 +309,7 @@ class Host:
         except OSError as error:
             await self.abort()
             raise StartRefused(f"cannot listen for peers: {error}") from error
-        self._peers.dial(self._node.dials())
+        self._peers.dial(self._roster.dials)
         self._driver.wake()
         self._look_at_space()
 
@@ -335,8 +335,10 @@ class Host:
         self._driver.halt()
         await self._peers.close()
         await self._disk.close()
-        self._environment.close()
-        self._release()
+        try:
+            self._environment.close()
+        finally:
+            self._release()
 
     async def _drop(self) -> None:
         self._running = False
@@ -348,7 +350,8 @@ class Host:
 
     def _release(self) -> None:
         self._resources.close()
-        self._requests.end_all(Why.STOPPING)
+        for reply in self._requests.unanswered(Why.STOPPING):
+            self._loop.call_soon(self._requests.answer, reply)
         self._ended.set()
 
     def _fail(self, text: str, cause: BaseException | None = None) -> None:

@@ -63,7 +63,6 @@ class OpenRequests:
         if on_reply is not None:
             on_reply(reply)
 
-    def end_all(self, why: Why) -> None:
-        """Nobody will answer any more: whatever is open may have happened."""
-        for token in list(self._waiting):
-            self.answer(Reply(token, Outcome.UNKNOWN, b"", why))
+    def unanswered(self, why: Why) -> list[Reply]:
+        """What to answer where nobody else will any more: each of them may have happened."""
+        return [Reply(token, Outcome.UNKNOWN, b"", why) for token in self._waiting]

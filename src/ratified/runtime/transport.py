@@ -88,6 +88,10 @@ class _Session(asyncio.Protocol):
         self.owner.received(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.gone()
+
+    def gone(self) -> None:
+        """Nothing comes or goes on this connection any more."""
         self.owner.lost(self)
         if not self.closed.done():
             self.closed.set_result(None)
@@ -318,16 +322,19 @@ class PeerTransport:
             await asyncio.sleep(back_off_s(self._seed, member, failures))
 
     async def _connect(self, member: int, address: Address, *, first: bool) -> _Session | None:
+        session = _Session(self, member)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                _, session = await self.loop.create_connection(
-                    lambda: _Session(self, member), address.host, address.port
-                )
+                await self.loop.create_connection(lambda: session, address.host, address.port)
         except OSError as error:  # TimeoutError is one
+            session.gone()
             if first:
                 reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S} s"
                 log.info("%s: cannot reach the peer at %s: %s; trying again", self._name, address, reason)
             return None
+        except asyncio.CancelledError:
+            session.gone()  # uvloop does not say so where it was cancelled after connection_made
+            raise
         return session
 
 
