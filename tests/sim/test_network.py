@@ -1,0 +1,179 @@
+"""The two network models, cuts, and connections that end."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from ratified.node.ports import Connected, Disconnected, Input, Received
+from ratified.sim.network import Model, Network, Weather
+from ratified.sim.world import World
+from ratified.wire.peer import Batch, Frame, Ping
+
+
+class Phone:
+    """A machine that writes down what it gets."""
+
+    def __init__(self, world: World) -> None:
+        self.up = True
+        self.heard: list[tuple[int, Input]] = []
+        self._world = world
+
+    def offer(self, given: Input) -> None:
+        self.heard.append((self._world.now, given))
+
+    @property
+    def connection(self) -> int:
+        return [given.connection for _, given in self.heard if isinstance(given, Connected)][-1]
+
+    @property
+    def messages(self) -> list[object]:
+        return [
+            message
+            for _, given in self.heard
+            if isinstance(given, Received) and isinstance(given.frame, Batch)
+            for _, message in given.frame.messages
+        ]
+
+    def count(self, kind: type[Input]) -> int:
+        return sum(isinstance(given, kind) for _, given in self.heard)
+
+
+class Pair:
+    """Two machines with a connection between them."""
+
+    def __init__(self, model: Model, seed: int = 1, **weather: int) -> None:
+        self.world = World(seed)
+        self.counters: Counter[str] = Counter()
+        self.network = Network(self.world, (1, 2), model, Weather(**weather), None, self.counters)
+        self.one, self.two = Phone(self.world), Phone(self.world)
+        self.network.attach(1, self.one)
+        self.network.attach(2, self.two)
+        self.network.machine_up(1)
+        self.network.machine_up(2)
+        self.run(1_000_000)
+
+    def run(self, microseconds: int) -> None:
+        self.world.run(self.world.now + microseconds)
+
+    def send(self, *numbers: int) -> None:
+        for number in numbers:
+            self.network.send(1, self.one.connection, Batch([(0, number)]))
+
+
+def test_the_lower_id_dials_and_both_learn_of_the_connection() -> None:
+    pair = Pair(Model.SESSION)
+    assert [given for _, given in pair.one.heard] == [Connected(1, 2)]
+    assert [given for _, given in pair.two.heard] == [Connected(1, None)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_session_delivers_in_order(seed: int) -> None:
+    pair = Pair(Model.SESSION, seed, latency_most_us=50_000, slow_chance=300_000)
+    pair.send(*range(30))
+    pair.run(10_000_000)
+    assert pair.two.messages == list(range(30))
+
+
+def test_datagrams_overtake_get_lost_and_double() -> None:
+    pair = Pair(Model.DATAGRAM, latency_most_us=50_000, loss_chance=200_000, duplicate_chance=200_000)
+    pair.send(*range(100))
+    pair.run(10_000_000)
+    got = pair.two.messages
+    assert got != sorted(got, key=str)
+    assert 0 < len(set(range(100)) - set(got)) < 50
+    assert len(got) > len(set(got))
+    assert pair.counters["messages overtaken"]
+
+
+def test_a_session_s_frames_wait_at_a_cut_and_go_on_where_it_heals_in_time() -> None:
+    pair = Pair(Model.SESSION, stall_least_us=900_000)
+    pair.network.cut(1, 2)
+    pair.send(1, 2)
+    pair.run(500_000)
+    assert pair.two.messages == []
+    pair.network.heal(1, 2)
+    pair.send(3)
+    pair.run(500_000)
+    assert pair.two.messages == [1, 2, 3]
+
+
+def test_a_session_breaks_where_its_frames_wait_too_long_and_nothing_of_it_arrives_later() -> None:
+    pair = Pair(Model.SESSION)
+    pair.network.cut(1, 2)
+    pair.send(1)
+    pair.run(3_000_000)
+    pair.network.heal(1, 2)
+    pair.run(3_000_000)
+    assert pair.two.messages == []
+    assert (pair.one.count(Disconnected), pair.two.count(Disconnected)) == (1, 1)
+    assert (pair.one.count(Connected), pair.two.count(Connected)) == (2, 2)
+
+
+def test_a_cut_is_directed_and_overlapping_cuts_heal_one_by_one() -> None:
+    pair = Pair(Model.DATAGRAM)
+    pair.network.cut(1, 2)
+    pair.network.cut(1, 2)
+    pair.network.heal(1, 2)
+    pair.send(1)
+    pair.network.send(2, pair.two.connection, Batch([(0, 5)]))
+    pair.run(1_000_000)
+    assert (pair.one.messages, pair.two.messages) == ([5], [])
+    pair.network.heal(1, 2)
+    pair.send(2)
+    pair.run(1_000_000)
+    assert pair.two.messages == [2]
+
+
+def test_handshakes_and_pings_keep_their_order_between_datagrams() -> None:
+    pair = Pair(Model.DATAGRAM, latency_most_us=50_000, loss_chance=1_000_000)
+    for _ in range(5):
+        pair.network.send(1, pair.one.connection, Ping())
+    pair.run(1_000_000)
+    assert pair.two.count(Received) == 5
+
+
+@pytest.mark.parametrize(("silent", "least_us"), [(False, 0), (True, 200_000)])
+def test_peers_notice_a_killed_process_at_once_and_a_lost_machine_late(silent: bool, least_us: int) -> None:
+    pair = Pair(Model.SESSION)
+    died_at = pair.world.now
+    pair.two.up = False
+    pair.network.machine_down(2, silent=silent)
+    pair.run(5_000_000)
+    noticed_at = next(at for at, given in pair.one.heard if isinstance(given, Disconnected))
+    assert least_us <= noticed_at - died_at
+    assert silent or noticed_at - died_at < 10_000
+    assert pair.two.count(Disconnected) == 0
+
+
+def test_hanging_up_comes_behind_what_was_sent() -> None:
+    pair = Pair(Model.SESSION, latency_most_us=50_000)
+    number = pair.one.connection
+    pair.send(1, 2, 3)
+    pair.network.hang_up(1, number)
+    pair.send(4)
+    pair.run(60_000)
+    assert pair.two.messages == [1, 2, 3]
+    assert pair.two.count(Disconnected) == 1
+    assert pair.network.peer_of(2, number) is None
+
+
+def test_frames_may_go_through_the_wire() -> None:
+    seen: list[Frame] = []
+
+    def through_wire(frame: Frame) -> Frame:
+        seen.append(frame)
+        return frame
+
+    pair = Pair(Model.SESSION)
+    wire: Callable[[Frame], Frame] = through_wire
+    world = World(1)
+    network = Network(world, (1, 2), Model.SESSION, Weather(), wire, Counter())
+    one, two = Phone(world), Phone(world)
+    network.attach(1, one)
+    network.attach(2, two)
+    network.machine_up(1)
+    world.run(1_000_000)
+    network.send(1, one.connection, Ping())
+    assert seen == [Ping()]
+    assert pair.counters["connections"] == 1

@@ -1,0 +1,28 @@
+"""Worlds that once found something. Each keeps its seed and its story, for ever."""
+
+import pytest
+
+from ratified.sim.simulation import Arguments, simulate
+
+STORIES = [
+    (
+        "A range of one key, whose slice was full with it, began again at that key in every further slice, for ever: "
+        "with the default limits a value over 256 KiB was enough.",
+        Arguments(seed=1, scenario="calm", network="session", duration_us=1_000_000),
+    ),
+    (
+        "Nine watches of three groups found six places on three nodes: who has seen everything must make room.",
+        Arguments(seed=38, scenario="everything", network="datagram", duration_us=3_000_000),
+    ),
+    (
+        "A leader answered the earlier start of an origin whose machine was lost, on a connection that still led there: "
+        "the check of forwarded numbers took it for the present start.",
+        Arguments(seed=88, scenario="everything", network="datagram", duration_us=3_000_000),
+    ),
+]
+
+
+@pytest.mark.parametrize(("story", "arguments"), STORIES, ids=[str(arguments.seed) for _, arguments in STORIES])
+def test_the_world_with_this_seed(story: str, arguments: Arguments) -> None:
+    report = simulate(arguments)
+    assert report.broken is None, f"{story}\n{report.broken}\n{report.replay}"

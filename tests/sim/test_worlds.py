@@ -1,0 +1,73 @@
+"""A few worlds of every scenario on both networks, and what each of them must have met."""
+
+import io
+
+import msgspec
+import pytest
+
+from ratified.sim.limits import draw_limits
+from ratified.sim.network import Model
+from ratified.sim.report import replay_command
+from ratified.sim.scenario import SCENARIOS
+from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.sweep import MUST_HAPPEN, arguments_of
+
+MET = {
+    "calm": "elections",
+    "weather": "messages lost",
+    "partitions": "partitions",
+    "crashes": "kills",
+    "machine-losses": "machine losses",
+    "pauses": "pauses",
+    "everything": "process starts",
+}
+
+
+@pytest.mark.parametrize("network", [model.value for model in Model])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_check_holds(scenario: str, network: str) -> None:
+    met = 0
+    for seed in range(1, 5):
+        report = simulate(Arguments(seed=seed, scenario=scenario, network=network, duration_us=1_500_000))
+        assert report.broken is None, f"{report.broken}\n{report.replay}"
+        met += report.counters.get(MET[scenario], 0)
+    assert met > 0 or (scenario, network) == ("weather", "session")
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 7])
+def test_clusters_of_any_size_live(nodes: int) -> None:
+    report = simulate(Arguments(seed=3, nodes=nodes, scenario="crashes", duration_us=1_500_000))
+    assert report.broken is None, report.broken
+    assert report.nodes == nodes
+
+
+def test_a_trace_tells_what_happened_in_order() -> None:
+    file = io.BytesIO()
+    simulate(Arguments(seed=2, scenario="crashes", duration_us=1_000_000), trace=file)
+    lines = [msgspec.json.decode(line) for line in file.getvalue().splitlines()]
+    assert {"started", "killed", "request", "reply"} <= {line["what"] for line in lines}
+    assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
+
+
+def test_the_report_says_how_to_run_this_world_again() -> None:
+    arguments = Arguments(seed=9, nodes=3, duration_us=250_000, scenario="calm", network="datagram")
+    assert replay_command(arguments) == (
+        "ratified sim --seed 9 --nodes 3 --duration 250000us --scenario calm --network datagram --engine raft"
+    )
+
+
+def test_a_sweep_gives_every_scenario_both_networks() -> None:
+    met = {(of.scenario, of.network) for of in (arguments_of(seed, 1) for seed in range(40))}
+    assert met == {(scenario, model.value) for scenario in SCENARIOS for model in Model}
+    assert len(set(MUST_HAPPEN)) == len(MUST_HAPPEN)
+
+
+def test_limits_are_often_as_small_as_they_may_be_and_often_the_default() -> None:
+    drawn = [draw_limits(seed, frames_are_messages=False) for seed in range(200)]
+    for name in ("entries_per_message_max", "deliver_bytes_max", "barriers_max"):
+        values = [getattr(limits.engine, name) for limits in drawn]
+        assert 20 < values.count(1) < 150
+        assert values.count(getattr(type(drawn[0].engine)(), name)) > 50
+    assert {limits.node.peer_frames_max for limits in drawn} >= {2, 8, 64}
+    calm = draw_limits(5, frames_are_messages=True)
+    assert calm.node.peer_frames_max == type(calm.node)().peer_frames_max
