@@ -15,7 +15,7 @@ STORIES = [
         Arguments(seed=38, scenario="everything", network="datagram", duration_us=3_000_000),
     ),
     (
-        "A leader answered the earlier start of an origin whose machine was lost, on a connection that still led there: "
+        "A leader answered the earlier start of an origin whose machine was lost, by a connection that led to it: "
         "the check of forwarded numbers took it for the present start.",
         Arguments(seed=88, scenario="everything", network="datagram", duration_us=3_000_000),
     ),
