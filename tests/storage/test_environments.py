@@ -266,6 +266,17 @@ def test_what_a_killed_process_had_open_never_happened() -> None:
     assert [key for key, _ in space.scan("live", b"", None)] == [b"a", b"c", b"d"]
 
 
+def test_a_scrambled_environment_has_lost_rows_and_gained_none() -> None:
+    environment = MemoryEnvironment()
+    space = environment.space(1)
+    with environment.transaction():
+        for number in range(10):
+            space.put("live", b"%d" % number, b"value")
+    environment.scramble(lambda count: count - 1)
+    left = [key for key, _ in space.scan("live", b"", None)]
+    assert left == [b"0", b"1"]
+
+
 def test_views_of_one_commit_share_a_reader_and_end_it_together(tmp_path: Path) -> None:
     environment = LmdbEnvironment(tmp_path, map_bytes=MAP_BYTES, readers_max=3)
     space = environment.space(1)

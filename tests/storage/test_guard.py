@@ -41,11 +41,6 @@ def filled(path: Path, boot_id: bytes = b"boot one") -> LmdbEnvironment:
     return environment
 
 
-def die(environment: LmdbEnvironment) -> None:
-    """What the process had open is gone; nothing is synced, nothing is marked."""
-    environment._environment.close()
-
-
 def value(environment: LmdbEnvironment) -> bytes | None:
     return environment.space(0).get("live", b"key")
 
@@ -58,14 +53,25 @@ def test_after_a_clean_stop_the_store_is_used_on_any_boot(tmp_path: Path) -> Non
 
 
 def test_a_store_whose_process_died_is_used_on_the_same_boot(tmp_path: Path) -> None:
-    die(filled(tmp_path))
+    filled(tmp_path).abandon()
+    environment, fresh = open_store(tmp_path, b"boot one")
+    assert (fresh, value(environment)) == (None, b"value")
+    environment.close()
+
+
+def test_a_process_that_dies_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> None:
+    environment = filled(tmp_path)
+    block = environment.transaction()
+    block.__enter__()
+    environment.space(0).put("live", b"key", b"never committed")
+    environment.abandon()
     environment, fresh = open_store(tmp_path, b"boot one")
     assert (fresh, value(environment)) == (None, b"value")
     environment.close()
 
 
 def test_a_store_whose_machine_died_is_discarded_whatever_it_looks_like(tmp_path: Path) -> None:
-    die(filled(tmp_path))
+    filled(tmp_path).abandon()
     data = tmp_path / guard.STORE_DIRECTORY / DATA_FILE
     with data.open("r+b") as file:
         file.seek(4096 * 2)
@@ -82,7 +88,7 @@ def test_a_store_whose_machine_died_is_discarded_whatever_it_looks_like(tmp_path
 def test_the_mark_says_unclean_again_once_the_store_is_in_use(tmp_path: Path) -> None:
     filled(tmp_path).close()
     environment, _ = open_store(tmp_path, b"boot one")
-    die(environment)
+    environment.abandon()
     environment, fresh = open_store(tmp_path, b"boot two")
     assert fresh is not None
     environment.close()
@@ -101,7 +107,7 @@ def test_a_copied_directory_gets_a_new_store(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_synced_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    die(filled(tmp_path))
+    filled(tmp_path).abandon()
     real_fsync = os.fsync
 
     def failing_once(descriptor: int) -> None:
@@ -116,7 +122,7 @@ def test_a_file_that_cannot_be_synced_is_not_used(tmp_path: Path, monkeypatch: p
 
 
 def test_a_marked_file_that_is_no_store_is_discarded(tmp_path: Path) -> None:
-    die(filled(tmp_path))
+    filled(tmp_path).abandon()
     data = tmp_path / guard.STORE_DIRECTORY / DATA_FILE
     with data.open("r+b") as file:
         file.write(b"\xff" * 8192)
@@ -127,7 +133,7 @@ def test_a_marked_file_that_is_no_store_is_discarded(tmp_path: Path) -> None:
 
 
 def test_every_wrong_byte_of_the_mark_discards_the_store_or_changes_nothing(tmp_path: Path) -> None:
-    die(filled(tmp_path))
+    filled(tmp_path).abandon()
     mark = tmp_path / guard.STORE_DIRECTORY / guard.MARK_FILE
     whole = mark.read_bytes()
     for at in range(len(whole)):
@@ -140,7 +146,7 @@ def test_every_wrong_byte_of_the_mark_discards_the_store_or_changes_nothing(tmp_
 
 
 def test_an_interrupted_discard_is_continued(tmp_path: Path) -> None:
-    die(filled(tmp_path))
+    filled(tmp_path).abandon()
     (tmp_path / guard.STORE_DIRECTORY / guard.MARK_FILE).unlink()
     environment, fresh = open_store(tmp_path, b"boot one")
     assert fresh is not None

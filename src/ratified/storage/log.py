@@ -118,8 +118,7 @@ class LogPlanner:
                 f"{_SEGMENT_BYTES_LIMIT}"
             )
         position = recovered.position
-        self.size_bytes = position.size_bytes
-        """Length of all segments together."""
+        self._size_before = position.size_before
         self._limits = limits
         self._directory = recovered.directory
         self._indexes = {number: group.index for number, group in recovered.groups.items()}
@@ -191,6 +190,11 @@ class LogPlanner:
         """Nothing waits and nothing is under way (and after ``close``, the last mark is durable)."""
         busy = self._waiting or self._fetches or self._writing is not None or self._reading
         return not busy and (self._marked or not self._closing)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of the log is written, for people: the space that lies ready in the last segment is left out."""
+        return self._size_before + self._offset
 
     def plan(self, now: int) -> Sequence[Job]:
         """The jobs to carry out now, in this order and after all that were planned before."""
@@ -316,7 +320,7 @@ class LogPlanner:
         ops: list[Op] = []
         if start.segment != self._segment:
             ops += (Create(file + NEW_SUFFIX, start.capacity), Rename(file + NEW_SUFFIX, file), SyncDirectory())
-            self.size_bytes += start.capacity
+            self._size_before += self._offset
         ops += (WriteAt(file, start.offset, data), SyncData(file))
         job = self._job(ops)
         self._segment, self._capacity = start.segment, start.capacity

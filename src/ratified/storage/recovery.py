@@ -71,8 +71,8 @@ class LogPosition(msgspec.Struct, frozen=True, gc=False):
     crc: int
     marked: bool
     """The last batch is a mark."""
-    size_bytes: int
-    """Length of all segments' files."""
+    size_before: int
+    """What is written in all segments before this one."""
 
 
 class RecoveredGroup(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ def _scan(files: Files, replay: _Replay) -> _Log:
     if not segments:
         raise LogDamaged(segment_file(identity.FIRST_SEGMENT), 0, "there is an identity file and no log")
     last: _Batch | None = None
-    end = capacity = size_bytes = 0
+    end = capacity = size_before = size = 0
     cut = None
     for expected, segment in enumerate(segments, start=identity.FIRST_SEGMENT):
         file = segment_file(segment)
@@ -169,10 +169,10 @@ def _scan(files: Files, replay: _Replay) -> _Log:
                 raise damage
             cut = Cut(file, end, rest)
         capacity = len(data)
-        size_bytes += capacity
+        size_before, size = size, size + end
     assert last is not None, "there is a segment, and why_not_torn lets none pass without a first batch"
     number, crc, marked = last.header.number, last.header.crc, last.header.length == 0
-    return _Log(last, LogPosition(segments[-1], end, capacity, number, crc, marked, size_bytes), cut)
+    return _Log(last, LogPosition(segments[-1], end, capacity, number, crc, marked, size_before), cut)
 
 
 def _good_batch(segment: int, data: bytes, offset: int, last: _Batch | None) -> _Batch | None:
