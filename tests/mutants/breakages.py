@@ -37,11 +37,14 @@ class Mutant(msgspec.Struct, frozen=True):
     network: str
     caught_by: int
     seeds: int = 200
+    nodes: int | None = None
     duration_us: int = 3_000_000
 
     def arguments(self, seed: int) -> Arguments:
         """The world with this seed in which the mutant is looked for."""
-        return Arguments(seed=seed, scenario=self.scenario, network=self.network, duration_us=self.duration_us)
+        return Arguments(
+            seed=seed, nodes=self.nodes, scenario=self.scenario, network=self.network, duration_us=self.duration_us
+        )
 
 
 def votes_twice() -> AbstractContextManager[Any]:

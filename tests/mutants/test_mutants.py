@@ -12,4 +12,6 @@ def test_the_checks_catch(mutant: Mutant) -> None:
     assert simulate(arguments).broken is None, "the world without the breakage must pass"
     with mutant.breaks():
         report = simulate(arguments)
-    assert report.broken is not None, f"seed {mutant.caught_by} no longer catches it: run python -m tests.mutants.search"
+    assert report.broken is not None, (
+        f"seed {mutant.caught_by} no longer catches it: run python -m tests.mutants.search"
+    )

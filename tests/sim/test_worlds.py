@@ -19,6 +19,7 @@ MET = {
     "crashes": "kills",
     "machine-losses": "machine losses",
     "pauses": "pauses",
+    "leader-hunt": "leaders struck down",
     "everything": "process starts",
 }
 

@@ -41,6 +41,8 @@ class Faults:
         self._counters = counters
         self._trace = trace
         self._over = False
+        self._hunt = scenario.hunt
+        self._hunts = Stream(world.seed, Concern.HUNT)
         self._cuts: dict[int, Links] = {}
         self._cut_last = 0
         self._kinds: list[tuple[int, Callable[[Stream], None], Stream]] = [
@@ -93,6 +95,28 @@ class Faults:
 
     def _later(self, draws: Stream, most_us: int, action: Callable[..., None], *arguments: object) -> None:
         self._world.at(self._world.now + 1 + draws.below(most_us), 0, 0, action, *arguments)
+
+    def elected(self, member: int) -> None:
+        """Somebody was elected just now: the moment at which it is worth most to be rid of it."""
+        if self._over or self._hunts.below(100) >= self._hunt:
+            return
+        self._later(self._hunts, self._hunts.pick((2_000, 10_000, self._timeout // 4)), self._strike_down, member)
+
+    def _strike_down(self, member: int) -> None:
+        machine = self._machines[member]
+        if self._over or not machine.up:
+            return
+        self._counters["leaders struck down"] += 1
+        down_most = self._hunts.pick((self._timeout // 10, self._timeout, 3 * self._timeout))
+        if self._hunts.below(3) == 0:
+            others = [other for other in self._members if other != member]
+            self._cut_last += 1
+            links = [(member, other) for other in others] + [(other, member) for other in others]
+            self._begin_cut(self._cut_last, "struck down", member, links)
+            self._later(self._hunts, down_most, self._mend, self._cut_last)
+        else:
+            machine.kill()
+            self._later(self._hunts, down_most, machine.start)
 
     # -----------------------------------------------------------------------------------------------------------
     # Kinds

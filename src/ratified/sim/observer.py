@@ -114,6 +114,8 @@ class Observer:
 
     def __init__(self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str]) -> None:
         self.groups = {group: GroupChecks(group, membership, counters) for group, membership in memberships.items()}
+        self.elected: Callable[[int], None] = lambda member: None
+        """Called with every member that is elected."""
         self._row = engine
         self._protocol = {group: PROTOCOLS[engine.name](counters) for group in memberships}
         self._forwards = {group: Forwards(group) for group in memberships}
@@ -165,6 +167,8 @@ class Observer:
                 leaving.waiting[id(send.message)] = (send.message, needed)
         if ready.leader is not None:
             checks.lead(member, ready.leader)
+            if ready.leader.member == member and not ready.leader.serving:
+                self.elected(member)
         if ready.deliver:
             checks.delivered(member, ready.deliver)
             self._counters["entries delivered"] += len(ready.deliver)

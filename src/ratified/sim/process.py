@@ -181,8 +181,12 @@ class Machine:
         self._guard_store()
         self._process = KillableEnvironment(self.environment)
         self.stores = {}
-        with self._crashes_are_findings():
+        try:
             self.node = self._boot(self, self._process, self._open)
+        except Violation:
+            raise
+        except Exception as error:
+            raise self._found(error) from error
         self._checked = {}
         self._trace.event(self._world.now, self.member, "started", start=self.starts)
         self._check_digests()
@@ -276,20 +280,14 @@ class Machine:
         self._network.machine_down(self.member, silent=silent)
         self.clients.process_gone(self.member)
 
-    @contextmanager
-    def _crashes_are_findings(self) -> Iterator[None]:
+    def _found(self, error: Exception) -> Violation:
         """What is raised in a node's code is what this run has found."""
-        try:
-            yield
-        except Violation:
-            raise
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            raise Violation(
-                "no node crashes",
-                f"member {self.member}: {type(error).__name__}: {error} (in {where.name}, {Path(where.filename).name}, "
-                f"line {where.lineno})",
-            ) from error
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Violation(
+            "no node crashes",
+            f"member {self.member}: {type(error).__name__}: {error} "
+            f"(in {where.name}, {Path(where.filename).name}, line {where.lineno})",
+        )
 
     def _open(self, group: int, space: Space) -> Store:
         store = self._open_store(group, space)
@@ -322,8 +320,11 @@ class Machine:
         self._turn_wanted = False
         self._counters["turns"] += 1
         try:
-            with self._crashes_are_findings():
-                outputs = node.turn(self._world.now, self._turns.pick(self.pace.turn_inputs))
+            outputs = node.turn(self._world.now, self._turns.pick(self.pace.turn_inputs))
+        except Violation:
+            raise
+        except Exception as error:
+            raise self._found(error) from error
         except Killed:
             self._counters["kills at a commit"] += 1
             self.kill()

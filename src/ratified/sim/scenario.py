@@ -21,6 +21,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """All machines lose their power at once."""
     cut: int = 0
     """Links are cut: one member off, a minority off, one way only, a bridge, one link flapping."""
+    hunt: int = 0
+    """Of a hundred leaders so many die, or are cut off, within moments of their election."""
     pause: int = 0
     """A process stands still."""
     hang_up: int = 0
@@ -38,6 +40,7 @@ SCENARIOS: dict[str, Scenario] = {
     "crashes": Scenario(text="processes are killed and start again", kill=4, slow_disks=True),
     "machine-losses": Scenario(text="machines lose their power, one or all at once", lose=5, lose_all=25, weather=True),
     "pauses": Scenario(text="processes stand still, leaders above all", pause=4, slow_disks=True),
+    "leader-hunt": Scenario(text="leaders die or are cut off as soon as they are elected", hunt=60, cut=10),
     "everything": Scenario(
         text="all of these together",
         kill=8,
@@ -46,6 +49,7 @@ SCENARIOS: dict[str, Scenario] = {
         cut=10,
         pause=15,
         hang_up=25,
+        hunt=10,
         weather=True,
         slow_disks=True,
     ),

@@ -126,6 +126,9 @@ class Simulation:
             trace,
         )
 
+        if scenario.hunt:
+            self.observer.elected = self.faults.elected
+
     # -----------------------------------------------------------------------------------------------------------
     # Putting it together
 

@@ -28,7 +28,15 @@ from ratified.sim.simulation import Arguments, simulate
 
 SEEDS = 2_000
 DURATION_S = 3.0
-SCENARIO_WEIGHTS = {"calm": 1, "weather": 2, "partitions": 3, "crashes": 3, "machine-losses": 3, "pauses": 2}
+SCENARIO_WEIGHTS = {
+    "calm": 1,
+    "weather": 2,
+    "partitions": 3,
+    "crashes": 3,
+    "machine-losses": 3,
+    "pauses": 2,
+    "leader-hunt": 2,
+}
 """Of 20 seeds in a row; the rest meet everything at once."""
 _TURN = [name for name, weight in SCENARIO_WEIGHTS.items() for _ in range(weight)]
 _TURN += ["everything"] * (20 - len(_TURN))
@@ -43,6 +51,7 @@ MUST_HAPPEN = (
     "forwards taken",
     "kills",
     "kills at a commit",
+    "leaders struck down",
     "leases expired",
     "leases kept alive",
     "machine losses",

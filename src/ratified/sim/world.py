@@ -39,7 +39,7 @@ class Concern(IntEnum):
     MACHINE_LOSS = 13
     NODE = 14
     PROFILE = 15
-    COMMIT = 16
+    HUNT = 16
 
 
 class Stream:
