@@ -1,8 +1,9 @@
 """Deliberate breakages of one rule each, and the worlds that reveal them.
 
 A mutant patches one small place of the production code for the length of a ``with`` block. ``seeds`` is the number of
-seeds, from 1 on, in which it must be caught; ``caught_by`` is a seed that is known to catch it, so that the ordinary
-test run stays cheap: the whole search is ``python -m tests.mutants.search``, which ``make sweep`` runs.
+seeds, from 1 on, in which it must be caught; ``caught_by`` is a seed that is known to catch it, where the ordinary test
+run begins to look, so that it stays cheap. The whole search is ``python -m tests.mutants.search``; ``make sweep`` runs
+it.
 """
 
 from __future__ import annotations
@@ -164,13 +165,13 @@ MUTANTS = [
         2_000,
     ),
     Mutant("delivers what is not durable here", delivers_what_is_not_durable, "crashes", "session", 1),
-    Mutant("does not truncate on conflict", does_not_truncate, "partitions", "session", 1),
-    Mutant("does not clip the durable index by truncation", does_not_clip, "pauses", "session", 1),
+    Mutant("does not truncate on conflict", does_not_truncate, "partitions", "session", 2),
+    Mutant("does not clip the durable index by truncation", does_not_clip, "pauses", "session", 69),
     Mutant("serves reads before the first commit of its term", reads_before_first_commit, "everything", "session", 1),
-    Mutant("serves reads without a quorum's round", reads_without_a_round, "partitions", "session", 1),
-    Mutant("takes a forwarded proposal twice", takes_forwards_twice, "weather", "datagram", 1),
-    Mutant("says lost too early", says_lost_too_early, "everything", "session", 1),
-    Mutant("skips a gap in forwarded numbers", skips_gaps, "weather", "datagram", 1),
+    Mutant("serves reads without a quorum's round", reads_without_a_round, "partitions", "session", 15),
+    Mutant("takes a forwarded proposal twice", takes_forwards_twice, "weather", "datagram", 2),
+    Mutant("says lost too early", says_lost_too_early, "everything", "session", 102),
+    Mutant("skips a gap in forwarded numbers", skips_gaps, "weather", "datagram", 3),
     Mutant(
         "writes the applied index outside the data's transaction",
         writes_applied_in_the_next_transaction,
@@ -178,6 +179,6 @@ MUTANTS = [
         "session",
         1,
     ),
-    Mutant("accepts a torn tail", accepts_torn_tails, "machine-losses", "session", 1),
+    Mutant("accepts a torn tail", accepts_torn_tails, "machine-losses", "session", 82),
     Mutant("uses a store of another boot", uses_any_store, "machine-losses", "session", 1),
 ]
