@@ -457,6 +457,34 @@ def test_a_heartbeats_answer_waits_while_its_term_is_not_durable() -> None:
     assert [send.message for send in ready.send_after] == [HeartbeatResponse(3, 5)]
 
 
+@pytest.mark.parametrize("question", [Heartbeat(1, 0, 7), AppendEntries(1, 0, 0, 0, 7, [])])
+def test_an_answer_in_a_later_term_confirms_no_round_of_the_question(question: Message) -> None:
+    """Who asked may lead this later term too by the time of the answer, and its rounds begin at 1 again."""
+    one = engine(term=2)
+    response = answer(one, 2, question)
+    assert (response.term, response.round) == (2, 0)
+
+
+def test_a_question_of_an_earlier_lead_confirms_no_read_of_a_later_one() -> None:
+    """Member 1 leads term 1 and, elected again, term 2; member 2 answers late what it was asked in term 1, and has
+    long voted for the leader of term 3 when member 1 begins the round of term 2 that has the same number."""
+    peer = engine(term=2)
+    late = answer(peer, 1, Heartbeat(1, 0, 1))
+    one = engine(term=1)
+    one.campaign(0)
+    drain(one)
+    one.step(0, 2, RequestVoteResponse(2, True))
+    drain(one)
+    one.step(0, 2, AppendEntriesResponse(2, True, 1, 0))
+    drain(one)
+    assert one.status().serving
+    one.read_barrier(0, 5)
+    drain(one)
+    one.step(0, 2, late)
+    ready = one.ready()
+    assert ready is None or not ready.reads
+
+
 def test_a_peer_is_told_the_commit_index_once_when_nothing_else_carries_it() -> None:
     one = leader()
     one.step(0, 2, AppendEntriesResponse(1, True, 1, 0))

@@ -33,6 +33,7 @@ from ratified.consensus.raft.election import Candidate
 from ratified.consensus.raft.follower import Follower
 from ratified.consensus.raft.leader import Leader
 from ratified.consensus.raft.messages import (
+    NO_ROUND,
     AppendEntries,
     AppendEntriesResponse,
     CommitAdvanced,
@@ -163,18 +164,20 @@ class Engine:
     def _on_append_entries(self, sender: int, message: AppendEntries) -> None:
         core = self._core
         if message.term < core.term:
-            core.send_after(sender, AppendEntriesResponse(core.term, False, message.prev_index, message.round))
+            core.send_after(sender, AppendEntriesResponse(core.term, False, message.prev_index, NO_ROUND))
         elif (follower := self._follow(sender)) and (answer := follower.on_append_entries(message)):
             core.send_after(sender, answer)
 
     def _on_heartbeat(self, sender: int, message: Heartbeat) -> None:
         core = self._core
+        round_ = NO_ROUND
         if message.term == core.term:
             follower = self._follow(sender)
             if follower is None:
                 return
             follower.learn_commit(message.commit)
-        answer = HeartbeatResponse(core.term, message.round)
+            round_ = message.round
+        answer = HeartbeatResponse(core.term, round_)
         if core.durability.term >= core.term:
             core.send(sender, answer)
         else:
