@@ -28,6 +28,7 @@ check: $(VENV)/dev ## Static checks: formatting, lints, types, who may import wh
 
 sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
 	$(BIN)/python -m ratified.sim.sweep
+	$(BIN)/python -m tests.mutants.search
 
 soak: $(VENV)/dev etcdctl ## Real processes, twenty leader kills, again and again (long)
 	$(BIN)/python -m pytest tests/faults --count-kills 100

@@ -55,6 +55,7 @@ class Faults:
                     (scenario.cut, self._cut),
                     (scenario.pause, self._pause),
                     (scenario.hang_up, self._hang_up),
+                    (scenario.stop, self._stop),
                 )
             )
             if mean
@@ -131,6 +132,9 @@ class Faults:
         else:
             machine.kill()
             self._later(draws, down_most, machine.start)
+
+    def _stop(self, draws: Stream) -> None:
+        self._victim(draws).stop(1 + draws.below(self._down_most(draws)))
 
     def _lose(self, draws: Stream) -> None:
         machine = self._victim(draws)

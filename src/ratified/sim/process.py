@@ -6,8 +6,9 @@ Rules:
    moment are drawn.
 2. Disk operations complete one at a time, in the order given out, each as an event: a kill may fall between any two,
    and into a write, of which then a first part has got there.
-3. A *kill* keeps all that was written, on the disk and in the store. The *loss of the machine* keeps, drops or tears
-   what was not synced, scrambles the store, and starts under another boot id. A *pause* stops turns and nothing else.
+3. A *stop* lets the node end in order, and its store is synced. A *kill* keeps all that was written, on the disk and
+   in the store. The *loss of the machine* keeps, drops or tears what was not synced, scrambles a store that was in use,
+   and starts under another boot id. A *pause* stops turns and nothing else.
 4. The commit of a turn's transaction is a point where the process may be killed, just before it or just behind it.
 5. A process that stops for ever (damage, a fatal notice) ends the run, unless the run expects it.
 """
@@ -27,7 +28,7 @@ import msgspec
 from ratified.check.violation import Violation
 from ratified.machine import Store
 from ratified.node.node import Node
-from ratified.node.ports import Connected, Input, JobDone, Notice, Outputs, Received, Reply
+from ratified.node.ports import Close, Connected, Input, JobDone, Notice, Outputs, Received, Reply
 from ratified.sim.disk import Disk
 from ratified.sim.network import Network
 from ratified.sim.observer import Observer
@@ -212,6 +213,25 @@ class Machine:
         self._process_ends(silent=False)
         self.environment.abandon()
 
+    def stop(self, down_us: int) -> None:
+        """SIGTERM: the node ends what is open and writes its mark; the process ends when it has, and starts again."""
+        if self.node is not None:
+            self._counters["stops"] += 1
+            self._down_us = down_us
+            self.offer(Close())
+
+    def _stopped(self) -> None:
+        """The node says that everything is durable and closed."""
+        self._trace.event(self._world.now, self.member, "stopped")
+        assert self._process is not None
+        self._process.close()
+        present = self.store_mark
+        assert present is not None
+        self.store_mark = StoreMark(present.boot_id, present.device, present.inode, clean=True)
+        self.killed = True
+        self._process_ends(silent=False)
+        self._world.at(self._world.now + self._down_us, 0, self.member, self.start)
+
     def kill_at_commit(self, where: CommitKill, down_us: int) -> None:
         """Kill the process at the next commit of its store, and start it again so much later."""
         if self._process is not None:
@@ -233,7 +253,8 @@ class Machine:
             self._process_ends(silent=True)
         self.environment.abandon()
         self.disk.lose_machine(self._loss_draws.below)
-        self.environment.scramble(self._loss_draws.below)
+        if self.store_mark is not None and not self.store_mark.clean:
+            self.environment.scramble(self._loss_draws.below)
         self.boot_id += 1
 
     def pause(self) -> None:
@@ -348,6 +369,9 @@ class Machine:
             self.clients.replied(member, reply)
         for notice in outputs.notices:
             self._noticed(notice)
+        if outputs.stopped:
+            self._stopped()
+            return
         if outputs.more:
             self._want_turn()
         self._arm(outputs.deadline)

@@ -15,6 +15,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     kill: int = 0
     """SIGKILL of one process: at once, at a commit of its store, or of the leader's."""
+    stop: int = 0
+    """SIGTERM of one process, which ends in order and starts again."""
     lose: int = 0
     """A machine loses its power."""
     lose_all: int = 0
@@ -37,13 +39,14 @@ SCENARIOS: dict[str, Scenario] = {
     "calm": Scenario(text="nothing goes wrong"),
     "weather": Scenario(text="messages are lost, doubled, delayed; connections break", weather=True, hang_up=10),
     "partitions": Scenario(text="links are cut, both ways and one way, and heal", cut=6, hang_up=20),
-    "crashes": Scenario(text="processes are killed and start again", kill=4, slow_disks=True),
+    "crashes": Scenario(text="processes are killed or stopped, and start again", kill=4, stop=12, slow_disks=True),
     "machine-losses": Scenario(text="machines lose their power, one or all at once", lose=5, lose_all=25, weather=True),
     "pauses": Scenario(text="processes stand still, leaders above all", pause=4, slow_disks=True),
     "leader-hunt": Scenario(text="leaders die or are cut off as soon as they are elected", hunt=60, cut=10),
     "everything": Scenario(
         text="all of these together",
         kill=8,
+        stop=25,
         lose=12,
         lose_all=60,
         cut=10,

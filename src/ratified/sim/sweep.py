@@ -67,6 +67,7 @@ MUST_HAPPEN = (
     "requests of unknown outcome",
     "requests proposed again",
     "slow syncs",
+    "stops",
     "stores begun anew",
     "tails cut",
     "truncations",
