@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratified.consensus.contract import Era, ProposalId
+from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
 from ratified.node.peers import Session
@@ -173,6 +174,46 @@ def test_a_new_session_sends_again_what_is_unanswered() -> None:
     cluster.reconnect(origin, leader)
     assert cluster.outcome(token).outcome is Outcome.DONE
     assert cluster.now - started < 20 * MS, "the new session resends at once, not the timer"
+
+
+def test_what_a_new_session_sends_again_in_pieces_waits_for_answers_and_not_for_the_timer() -> None:
+    cluster = Cluster(limits=NodeLimits(forward_bytes_max=20))
+    leader = cluster.elect()
+    origin = cluster.follower()
+    cluster.drop = lambda sender, to, group, message: isinstance(message, Forward)
+    tokens = [cluster.submit(origin, b"%010d" % number, timeout_us=5 * SECOND) for number in range(40)]
+    cluster.run(50 * MS)
+    cluster.drop = lambda sender, to, group, message: False
+    cluster.sent.clear()
+    started = cluster.now
+    cluster.reconnect(origin, leader)
+    assert {cluster.outcome(token).outcome for token in tokens} == {Outcome.DONE}
+    assert cluster.now - started < 50 * MS, "the timer's first turn would come after 100 ms"
+    sent = [message.number for _, _, _, message in cluster.sent if isinstance(message, Forward)]
+    assert sent == list(range(1, 41)), "each is sent once more, and nothing overtakes what was lost"
+
+
+def test_no_number_leaves_the_window_of_the_answers_that_a_leader_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is forgotten could never be had again: its number would stay unanswered as long as the era."""
+    monkeypatch.setattr(forwarding, "FORWARD_WINDOW", 4)
+    cluster = Cluster()
+    cluster.elect()
+    origin = cluster.follower()
+    lost: list[int] = []
+
+    def drop(sender: int, to: int, group: int, message: object) -> bool:
+        if isinstance(message, ForwardAnswer) and message.number == 1 and len(lost) < 2:
+            lost.append(message.number)
+            return True
+        return False
+
+    cluster.drop = drop
+    for number in range(20):
+        assert cluster.propose(origin, b"%d" % number, timeout_us=5 * SECOND).outcome is Outcome.DONE
+    cluster.run(SECOND)
+    cluster.sent.clear()
+    cluster.run(SECOND)
+    assert [message for _, _, _, message in cluster.sent if isinstance(message, Forward)] == []
 
 
 def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on() -> None:

@@ -2,8 +2,9 @@
 
 Those of one origin and incarnation to the leader of one era are numbered from 1.
 
-- The origin has at most ``forwards_max`` unanswered, sends again what is not answered (on a new session, and by a
-  timer), and what has ended meanwhile as a void under its number.
+- The origin has at most ``forwards_max`` unanswered, all of them within ``FORWARD_WINDOW`` numbers, so that the leader
+  still has the answer to each. It sends again what is not answered (on a new session, and by a timer), in pieces, the
+  next when the one before is answered and nothing new meanwhile; what has ended, as a void under its number.
 - The leader of exactly that era takes the next number only, holds what came too early, answers again what it has
   seen, and forgets everything when its era ends. A refused number counts as seen.
 - An era is led once, so no number is ever taken by two leaders.
@@ -36,6 +37,9 @@ class OriginForwards:
         self._era: Era | None = None
         self._last_number = 0
         self._unanswered: dict[int, OpenProposal] = {}
+        """By number, ascending."""
+        self._next_piece: int | None = None
+        """Sending again goes on from this number when those before it are answered; None: all were sent."""
         self.deadline: int | None = None
         """When to send again what is unanswered."""
 
@@ -45,14 +49,15 @@ class OriginForwards:
             self._era = era
             self._last_number = 0
             self._unanswered = {}
+            self._next_piece = None
             self.deadline = None
         self._leader = leader
 
     def forward_waiting(self, now: int) -> None:
         """Send as many of those that wait as the window has room for."""
         leader, era = self._leader, self._era
-        room = self._limits.forwards_max - len(self._unanswered)
-        if leader is None or era is None or room <= 0:
+        room = self._room
+        if leader is None or era is None or room <= 0 or self._next_piece is not None:
             return
         for proposal in self._proposals.waiting_up_to(room, self._limits.forward_bytes_max):
             if not self._send(leader, Forward(era, self._last_number + 1, proposal.id, proposal.data)):
@@ -63,6 +68,15 @@ class OriginForwards:
             if self.deadline is None:
                 self.deadline = now + self._resend_us
 
+    @property
+    def _room(self) -> int:
+        """How many more may be sent."""
+        oldest = next(iter(self._unanswered), self._last_number + 1)
+        return min(
+            self._limits.forwards_max - len(self._unanswered),
+            FORWARD_WINDOW - (self._last_number + 1 - oldest),
+        )
+
     def on_answer(self, now: int, sender: int, answer: ForwardAnswer) -> OpenProposal | None:
         """Take note of it; returns the proposal that was taken, to be checked whether it is lost already."""
         if answer.era != self._era or sender != self._leader:
@@ -71,6 +85,8 @@ class OriginForwards:
         if proposal is None:
             return None
         self.deadline = now + self._resend_us if self._unanswered else None
+        if self._next_piece is not None and next(iter(self._unanswered), self._next_piece) >= self._next_piece:
+            self.deadline = now
         if proposal.ended or proposal.era != answer.era:
             return None
         if answer.index is None:
@@ -82,6 +98,7 @@ class OriginForwards:
     def send_again(self, now: int) -> None:
         """Send what is unanswered once more, lowest number first, as far as the byte limit admits."""
         self.deadline = now + self._resend_us if self._unanswered else None
+        self._next_piece = None
         leader, era = self._leader, self._era
         if leader is None or era is None:
             return
@@ -90,6 +107,7 @@ class OriginForwards:
             void = proposal.ended or proposal.era != era
             size += 0 if void else proposal.size_bytes
             if size > self._limits.forward_bytes_max and size > proposal.size_bytes:
+                self._next_piece = number
                 return
             if not self._send(leader, Forward(era, number, proposal.id, None if void else proposal.data)):
                 return
