@@ -33,6 +33,19 @@ def test_a_deposed_leader_answers_no_linearizable_read() -> None:
     assert (local.outcome, local.data) == (Outcome.DONE, b"a")
 
 
+def test_what_a_deposed_leader_could_not_confirm_asks_its_successor_at_once() -> None:
+    cluster = Cluster()
+    old = cluster.elect()
+    cluster.run(20 * MS)
+    cluster.isolate(old)
+    token = cluster.submit(old, b"", Work.READ, timeout_us=5 * SECOND)
+    cluster.run_until(lambda: cluster.leader() != old)
+    healed = cluster.now
+    cluster.heal()
+    assert cluster.outcome(token).outcome is Outcome.DONE
+    assert cluster.now - healed < 20 * MS, "asked again by the change of the leader, not by the timer after 100 ms"
+
+
 def test_a_read_that_no_leader_confirms_waits_for_one() -> None:
     cluster = Cluster()
     old = cluster.elect()

@@ -237,9 +237,9 @@ class Replica:
             self._planner.fetch(
                 fetch.token, self.group, fetch.first, fetch.last, self._config.engine_limits.bytes_per_message_max
             )
-        if ready.leader is not None:
-            self._leader_changed(now, ready.leader)
         self._read_indexes(now, ready.reads)
+        if ready.leader is not None:  # after the reads: what a deposed leader did not confirm asks the next one at once
+            self._leader_changed(now, ready.leader)
 
     def serve(self, now: int) -> None:
         """Answer the reads that are confirmed and applied, and run slices of streams."""
