@@ -52,6 +52,8 @@ class Habits(msgspec.Struct, frozen=True, kw_only=True):
     think_most_us: int = 50_000
     timeout_least_us: int = 100_000
     timeout_most_us: int = 5_000_000
+    probe_timeout_us: int = 10_000_000
+    """What the last writes may take: nobody may time out for being impatient."""
     value_bytes: int = 0
     """What every value is longer than it must be: several sectors make a write that can tear."""
     abandon_chance: int = 30_000
@@ -293,7 +295,7 @@ class Clients:
         token = self._token_last
         self._probes[token] = (member, group)
         machine = self._machines[member]
-        self._ask(CLIENT_FIRST, token, machine, group, b"probe", Put(b"v%d" % token), self._habits.timeout_most_us)
+        self._ask(CLIENT_FIRST, token, machine, group, b"probe", Put(b"v%d" % token), self._habits.probe_timeout_us)
 
     def _probe_later(self, member: int, group: int) -> None:
         delay = 1 + self._habits.think_most_us

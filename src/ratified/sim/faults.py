@@ -98,26 +98,38 @@ class Faults:
         self._world.at(self._world.now + 1 + draws.below(most_us), 0, 0, action, *arguments)
 
     def elected(self, member: int) -> None:
-        """Somebody was elected just now: the moment at which it is worth most to be rid of it."""
+        """Somebody is being elected: the moment at which it is worth most to be rid of it.
+
+        One of three is cut off at once, before a word of its new era gets out: its log then holds entries of that era
+        which nobody else has. The others are killed, or cut off, when some of their words may have got out.
+        """
         if self._over or self._hunts.below(100) >= self._hunt:
             return
-        self._later(self._hunts, self._hunts.pick((2_000, 10_000, self._timeout // 4)), self._strike_down, member)
-
-    def _strike_down(self, member: int) -> None:
-        machine = self._machines[member]
-        if self._over or not machine.up:
-            return
         self._counters["leaders struck down"] += 1
-        down_most = self._hunts.pick((self._timeout // 10, self._timeout, 3 * self._timeout))
-        if self._hunts.below(3) == 0:
-            others = [other for other in self._members if other != member]
-            self._cut_last += 1
-            links = [(member, other) for other in others] + [(other, member) for other in others]
-            self._begin_cut(self._cut_last, "struck down", member, links)
-            self._later(self._hunts, down_most, self._mend, self._cut_last)
-        else:
+        way = self._hunts.below(3)
+        if way == 0:
+            self._mute(member)
+            return
+        strike = self._mute if way == 1 else self._strike_dead
+        self._later(self._hunts, self._hunts.pick((5_000, 20_000, 60_000)), strike, member)
+
+    def _mute(self, member: int) -> None:
+        if self._over:
+            return
+        others = [other for other in self._members if other != member]
+        self._cut_last += 1
+        links = [(member, other) for other in others] + [(other, member) for other in others]
+        self._begin_cut(self._cut_last, "struck down", member, links)
+        self._later(self._hunts, self._away_most(), self._mend, self._cut_last)
+
+    def _strike_dead(self, member: int) -> None:
+        machine = self._machines[member]
+        if not self._over and machine.up:
             machine.kill()
-            self._later(self._hunts, down_most, machine.start)
+            self._later(self._hunts, self._away_most(), machine.start)
+
+    def _away_most(self) -> int:
+        return self._hunts.pick((self._timeout // 2, 2 * self._timeout, 5 * self._timeout))
 
     # -----------------------------------------------------------------------------------------------------------
     # Kinds

@@ -37,7 +37,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "open_requests_max": (2, 8, 32),
     "open_bytes_max": (300, 3_000),
     "streams_max": (2, 16),
-    "peer_frames_max": (2, 8, 64),
+    "peer_frames_max": (16, 64),
     "forwards_max": (1, 1, 2, 4),
     "forwards_held_max": (1, 2, 4),
     "forward_bytes_max": (1, 200),
@@ -45,6 +45,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "slice_bytes_max": (1, 200),
     "slices_max": (1, 2),
 }
+FORWARDS_MAX_SMALL = 4
 _LOG: dict[str, tuple[int, ...]] = {
     "batch_bytes_max": (1, 200, 2_000),
     "rest_before_mark_us": (1, 1_000, 10_000),
@@ -71,6 +72,9 @@ def draw_limits(seed: int, *, frames_are_messages: bool) -> DrawnLimits:
     node = _draw(seed, 2, _NODE)
     if frames_are_messages:
         node.pop("peer_frames_max", None)
+    if "forwards_held_max" in node:
+        # A leader that holds little from origins that send much takes one number per sending: live, and very slow.
+        node.setdefault("forwards_max", FORWARDS_MAX_SMALL)
     return DrawnLimits(
         engine=Limits(**_draw(seed, 1, _ENGINE)),
         node=NodeLimits(**node),

@@ -64,7 +64,7 @@ def draw_profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
     if scenario.weather:
         weather = msgspec.structs.replace(
             calm,
-            loss_chance=draws.pick(5, 0, 10_000, 100_000),
+            loss_chance=draws.pick(5, 0, 10_000, 100_000, 300_000),
             duplicate_chance=draws.pick(6, 0, 20_000, 200_000),
             slow_chance=draws.pick(7, 0, 20_000, 100_000),
             slow_most_us=draws.pick(8, timeout // 4, timeout),
@@ -94,6 +94,7 @@ def draw_profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
             think_most_us=draws.pick(18, timeout // 10, timeout // 2),
             timeout_least_us=draws.pick(19, 1_000, timeout),
             timeout_most_us=draws.pick(20, timeout, 3 * timeout, 10 * timeout),
+            probe_timeout_us=20 * timeout,
             value_bytes=draws.pick(25, 0, 0, 600, 1_500),
             abandon_most_us=timeout,
         ),

@@ -42,7 +42,9 @@ SCENARIOS: dict[str, Scenario] = {
     "crashes": Scenario(text="processes are killed or stopped, and start again", kill=4, stop=12, slow_disks=True),
     "machine-losses": Scenario(text="machines lose their power, one or all at once", lose=5, lose_all=25, weather=True),
     "pauses": Scenario(text="processes stand still, leaders above all", pause=4, slow_disks=True),
-    "leader-hunt": Scenario(text="leaders die or are cut off as soon as they are elected", hunt=60, cut=10),
+    "leader-hunt": Scenario(
+        text="leaders die or are cut off as soon as they are elected, in bad weather", hunt=80, weather=True
+    ),
     "everything": Scenario(
         text="all of these together",
         kill=8,

@@ -295,6 +295,15 @@ class Simulation:
             for asked in self.clients.open.values()
         ]
         waiting += [
+            f"no write got through on member {member} in group {group}"
+            for member in self.members
+            for group in self.memberships
+            if (member, group) not in self.clients.probed
+        ]
+        leases = self._leases_left() if self.machines[self.members[0]].up else 0
+        if leases:
+            waiting.append(f"{leases} leases have not expired")
+        waiting += [
             f"watch {watcher.number} stands at revision {watcher.seen}"
             for watcher in self.watchers
             if not self._has_seen_all(watcher)
