@@ -27,7 +27,7 @@ from ratified.sim.scenario import SCENARIOS
 from ratified.sim.simulation import Arguments, simulate
 
 SEEDS = 2_000
-DURATION_S = 3.0
+DURATION_S = 2.0
 SCENARIO_WEIGHTS = {
     "calm": 1,
     "weather": 2,
