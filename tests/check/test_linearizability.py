@@ -80,6 +80,16 @@ def test_two_unknown_writes_between_two_reads_are_found() -> None:
     assert linearize(history, Register()) == Linearizable((0, 1, 2))
 
 
+def test_an_unknown_delete_is_not_taken_for_an_unknown_read() -> None:
+    history = [
+        op(Get(), None, 0, None),
+        op(Delete(), None, 0, None),
+        op(Put(b"a"), None, 0, 9),
+        op(Put(b"b"), None, 0, 9),
+    ]
+    assert isinstance(linearize(history, Register()), Linearizable)
+
+
 CALLS = st.one_of(
     st.builds(Put, st.sampled_from([b"a", b"b"])),
     st.just(Get()),

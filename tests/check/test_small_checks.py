@@ -9,6 +9,7 @@ from ratified.check.image import LogImage
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.raft import RaftChecks
 from ratified.check.revisions import Revisions
+from ratified.check.states import States
 from ratified.check.violation import Violation
 from ratified.check.watches import Event, Watches
 from ratified.consensus.contract import Kind, StateRecord
@@ -106,6 +107,22 @@ def test_all_watches_and_the_writer_see_one_event() -> None:
     watches.responded("w", 1, [event(2)], 2)
     with pytest.raises(Violation, match="another one"):
         watches.responded("x", 1, [event(2, b"other")], 2)
+
+
+def test_everybody_reads_the_same_at_one_revision() -> None:
+    watches = Watches(0)
+    watches.written(event(2))
+    states = States(0, watches)
+    states.read(2, 3, [event(2)])
+    states.read(0, 2, [event(2)])
+    for floor, revision, pairs in (
+        (4, 3, [event(2)]),
+        (0, 3, []),
+        (0, 4, [event(5)]),
+        (0, 4, [event(2, b"other")]),
+    ):
+        with pytest.raises(Violation, match="linearizability"):
+            states.read(floor, revision, pairs)
 
 
 def disk(term: int, vote: int | None, *terms: int) -> LogImage:

@@ -185,7 +185,7 @@ class _Search(Generic[State, Call, Result]):
         Of unknown operations with equal calls one stands for all: the one invoked first.
         """
         likely: list[tuple[int, int, _Node]] = []
-        guesses: dict[Call, _Node] = {}
+        guesses: dict[tuple[type, Call], _Node] = {}
         place = 0
         node = self._head.after
         while node is not None and node.is_call:
@@ -195,7 +195,7 @@ class _Search(Generic[State, Call, Result]):
             elif operation.returned is not None:
                 likely.append((_NO_HINT, place, node))
             else:
-                guesses.setdefault(operation.call, node)
+                guesses.setdefault((type(operation.call), operation.call), node)
             place += 1
             node = node.after
         likely.sort(reverse=True)

@@ -33,6 +33,10 @@ class Watches:
         """A client's write was answered with this revision, which has no other event."""
         self._fact(event.revision, (event,), "a client")
 
+    def known(self, revision: int) -> tuple[Event, ...] | None:
+        """All events of this revision, if anybody has seen them."""
+        return self._facts.get(revision)
+
     def responded(self, watch: str, seen: int, events: Sequence[Event], revision: int) -> int:
         """``watch``, which has seen everything up to revision ``seen``, got a response; up to where it has seen now."""
         for at, group in groupby(events, key=lambda event: event.revision):

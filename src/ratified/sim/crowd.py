@@ -1,4 +1,4 @@
-"""Everybody who asks something of the nodes: register clients, watchers, lessees; replies find whom they are for.
+"""Everybody who asks something of the nodes, and the way of a reply to whom it is for.
 
 A token's upper half is the number of who asked (0: the register clients together), its lower half is theirs.
 """

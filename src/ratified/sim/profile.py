@@ -31,6 +31,8 @@ class Profile(msgspec.Struct, frozen=True):
     """Frames are encoded and decoded on their way."""
     watchers: int
     """Per group; only the key-value store can be watched."""
+    readers: int
+    """Per group."""
     lessees: int
     """Per group."""
     state_machine: bool
@@ -100,6 +102,7 @@ def draw_profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
         ),
         through_wire=draws.pick(21, 0, 0, 0, 1) == 1,
         watchers=draws.pick(23, 0, 1, 3),
+        readers=draws.pick(26, 0, 0, 1, 2),
         lessees=draws.pick(24, 0, 0, 1, 2),
         state_machine=draws.pick(22, 0, 0, 0, 1) == 1,
     )

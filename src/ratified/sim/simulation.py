@@ -16,6 +16,7 @@ import msgspec
 
 from ratified.check.linearizability import Linearizable, NotLinearizable, linearize
 from ratified.check.register import Register
+from ratified.check.states import States
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Membership
 from ratified.consensus.draws import mix
@@ -37,6 +38,7 @@ from ratified.sim.network import Model, Network
 from ratified.sim.observer import Observer
 from ratified.sim.process import KillableEnvironment, Machine, OpenStore
 from ratified.sim.profile import draw_profile
+from ratified.sim.readers import Reader
 from ratified.sim.registers import Registers, RegisterWords
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
@@ -52,7 +54,7 @@ from ratified.wire.peer import Frame
 
 CLUSTER = 7
 GUEST_FIRST = 2_000
-"""Watchers' and lessees' numbers begin here."""
+"""Watchers', lessees' and readers' numbers begin here."""
 LEASES_PATIENCE_US = 5_000_000
 """What the last leases may live."""
 ENTRY_PATIENCE_US = 40_000
@@ -107,10 +109,12 @@ class Simulation:
         )
         self.watchers: list[Watcher] = []
         self.lessees: list[Lessee] = []
+        self.readers: list[Reader] = []
         if not self.profile.state_machine:
             self._invite()
         guests: dict[int, Guest] = {watcher.number: watcher for watcher in self.watchers}
         guests.update((lessee.number, lessee) for lessee in self.lessees)
+        guests.update((reader.number, reader) for reader in self.readers)
         crowd = Crowd(self.clients, guests)
         for member, machine in self.machines.items():
             self.network.attach(member, machine)
@@ -161,7 +165,7 @@ class Simulation:
         return StateMachineStore(Registers()) if self.profile.state_machine else KvStore(space, self.limits.kv)
 
     def _invite(self) -> None:
-        """Watchers and lessees of every group; their numbers begin behind those of all register clients."""
+        """Watchers, lessees and readers of every group; their numbers begin behind those of all register clients."""
         timeout = self.profile.election_timeout_us
         number = GUEST_FIRST
         for group in self.memberships:
@@ -182,6 +186,22 @@ class Simulation:
             for _ in range(self.profile.lessees):
                 self.lessees.append(
                     Lessee(number, number << NUMBER_SHIFT, self.world, self.machines, group, timeout, self.counters)
+                )
+                number += 1
+            states = States(group, self.clients.watches[group])
+            for _ in range(self.profile.readers):
+                self.readers.append(
+                    Reader(
+                        number,
+                        number << NUMBER_SHIFT,
+                        self.world,
+                        self.machines,
+                        group,
+                        self.clients.revisions[group],
+                        states,
+                        timeout,
+                        self.counters,
+                    )
                 )
                 number += 1
 
@@ -230,6 +250,8 @@ class Simulation:
             watcher.begin()
         for lessee in self.lessees:
             lessee.act()
+        for reader in self.readers:
+            reader.act()
         self.faults.start()
         self.world.run(self.arguments.duration_us)
         self._heal()
@@ -242,6 +264,8 @@ class Simulation:
             watcher.compacting = False
         for lessee in self.lessees:
             lessee.stopping = True
+        for reader in self.readers:
+            reader.stopping = True
         self.network.weather = self.profile.calm
         for machine in self.machines.values():
             machine.pace = self.profile.calm_pace

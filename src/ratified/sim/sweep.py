@@ -75,6 +75,7 @@ MUST_HAPPEN = (
     "votes refused",
     "watch events",
     "watches compacted",
+    "whole reads in slices",
     "writes lost with a machine",
     "unsynced states lost",
     "writes torn",
