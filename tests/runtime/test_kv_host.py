@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ratified import Host, StartRefused
-from ratified.kv import commands
+from ratified import Host, HostFailed, OutcomeUnknown, RequestRefused, StartRefused
+from ratified.kv import commands, queries
 from ratified.kv.store import KvStore
 from ratified.machine import Store
 from ratified.storage.space import Space
@@ -53,6 +57,46 @@ def test_the_store_is_used_again_after_a_clean_end_and_after_a_kill(
     with caplog.at_level(logging.INFO, "ratified"):
         run(main())
     assert "built from the log" not in caplog.text
+
+
+def test_a_store_that_cannot_be_written_ends_the_host_with_what_to_do_and_nothing_lost(tmp_path: Path) -> None:
+    def put_long(key: bytes) -> bytes:
+        return commands.put(rpc_pb2.PutRequest(key=key, value=bytes(100_000)).SerializeToString())
+
+    done: list[bytes] = []
+
+    async def fill(host: Host) -> None:
+        while True:  # the log's segments stay below the limit, the store does not
+            key = b"%d" % len(done)
+            await host.propose(put_long(key))
+            done.append(key)
+
+    async def main() -> None:
+        host = await Host.start(alone(tmp_path), open_store)
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: None)  # the driver reports it there too
+        with file_size_limit(1 << 20), pytest.raises((OutcomeUnknown, RequestRefused)):
+            await fill(host)
+        with pytest.raises(HostFailed, match=r"its store cannot be written: .* start again"):
+            await host.ended()
+        await host.close()
+        assert done
+        async with await Host.start(alone(tmp_path), open_store) as again:
+            for key in done:
+                answer = await again.query(queries.range_(rpc_pb2.RangeRequest(key=key).SerializeToString()))
+                assert rpc_pb2.RangeResponse.FromString(answer[1:]).count == 1
+
+    run(main())
+
+
+@contextmanager
+def file_size_limit(limit_bytes: int) -> Iterator[None]:
+    """No file of this process grows beyond it meanwhile; Python ignores the signal, so the write fails."""
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
 
 def test_a_copied_directory_builds_its_store_from_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -383,7 +383,14 @@ class Host:
             self._notices.write(boottime_us(), notice.text)
 
     def _on_crash(self, error: BaseException) -> None:
-        self._fail(f"a defect in the node: {type(error).__name__}: {error}", error)
+        if isinstance(error, lmdb.Error):
+            text = (
+                f"data directory {self.data_dir}: its store cannot be written: {error}: see to its disk (room, "
+                "permissions, health) and start again; nothing is lost, what the store lacks is in the log"
+            )
+        else:
+            text = f"a defect in the node: {type(error).__name__}: {error}"
+        self._fail(text, error)
 
 
 def _raise_unless_answered(reply: Reply) -> None:
