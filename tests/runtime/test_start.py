@@ -79,6 +79,24 @@ def test_a_directory_of_another_cluster_or_member_is_refused_unchanged(tmp_path:
     run(main())
 
 
+def test_a_new_directory_is_durable_before_its_identity_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that died would come up without it, and the member would vote again in terms in which it had voted."""
+    synced: list[tuple[Path, bool]] = []
+    sync_directory = Directory.sync_directory
+
+    def record(self: Directory) -> None:
+        sync_directory(self)
+        synced.append((self.path, (tmp_path / "some/where" / identity.IDENTITY_FILE).exists()))
+
+    async def main() -> None:
+        await (await Host.start(alone(tmp_path / "some/where"), Journal)).close()
+
+    monkeypatch.setattr(Directory, "sync_directory", record)
+    run(main())
+    assert (tmp_path, False) in synced
+    assert (tmp_path / "some", False) in synced
+
+
 def test_a_directory_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("a plain file")
 

@@ -51,7 +51,7 @@ def open_directory(
     Raises ``StartRefused``.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(path)
         lock = identity.lock(path)
         resources.callback(lock.release)
         files = Directory(path)
@@ -69,3 +69,11 @@ def open_directory(
             f"data directory {path}: {error.strerror or error}: give a directory that this user can read and write"
         ) from error
     return OpenedDirectory(path, files, found)
+
+
+def _make(path: Path) -> None:
+    """Make what is missing of the path, durably: a machine that forgot it would have forgotten votes."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        Directory(each.parent).sync_directory()
