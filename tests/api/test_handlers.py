@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from ratified.api.errors import ApiError
+from ratified.api.errors import UNAVAILABLE, ApiError
+from ratified.api.service import Service
+from ratified.cli.local import free_ports
+from ratified.kv import queries
 from ratified.kv.encoding import RequestError
+from ratified.kv.store import KvStore
+from ratified.runtime import Host, HostConfig
 from ratified.wire.etcd import rpc_pb2
 from tests.api.conftest import Act, Api
 
@@ -128,3 +134,24 @@ def test_no_alarm_is_raised_and_none_can_be_changed(with_api: WithApi) -> None:
             await api.call(path, raise_one.SerializeToString())
 
     with_api(act)
+
+
+def test_reads_that_a_dying_host_leaves_open_end_as_server_stopped(tmp_path: Path) -> None:
+    async def act() -> None:
+        here, elsewhere = free_ports(2)
+        cluster = {"a": f"127.0.0.1:{here}", "b": f"127.0.0.1:{elsewhere}"}
+        host = await Host.start(
+            HostConfig(data_dir=tmp_path, name="a", cluster=cluster), lambda group, space: KvStore(space)
+        )
+        service = Service(
+            host, election_timeout_s=1, request_bytes_max=10_000, quota_bytes=1_000_000, lease_ttl_min_s=2
+        )
+        waiting = asyncio.ensure_future(service.query(queries.status()))
+        while not host.status().open_requests:
+            await asyncio.sleep(0)
+        await host.abort()
+        with pytest.raises(ApiError) as error:
+            await waiting
+        assert (error.value.code, error.value.text) == (UNAVAILABLE, "etcdserver: server stopped")
+
+    asyncio.run(act())

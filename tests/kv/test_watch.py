@@ -174,8 +174,11 @@ def test_an_impossible_watch_is_created_and_cancelled_at_once(request_: WatchCre
     assert len(watch.responses) == 1
 
 
-def test_a_watcher_that_falls_behind_goes_back_to_the_table_and_misses_nothing() -> None:
-    driver = Driver(limits=KvLimits(watch_pending_events_max=3))
+@pytest.mark.parametrize(
+    "limits", [KvLimits(watch_pending_events_max=3), KvLimits(watch_pending_bytes_max=50)], ids=["events", "bytes"]
+)
+def test_a_watcher_that_falls_behind_goes_back_to_the_table_and_misses_nothing(limits: KvLimits) -> None:
+    driver = Driver(limits=limits)
     watch = driver.watch(EVERYTHING)
     driver.turn()
     for number in range(20):

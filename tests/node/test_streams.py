@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ratified.machine import Command, Continuation, Slice, StateMachineStore, Store
 from ratified.node.config import NodeLimits
-from ratified.node.ports import Cancel, Outcome, Why, Work
+from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Why, Work
 from tests.node.cluster import MS, SECOND, Cluster, Journal
 
 
@@ -136,3 +136,35 @@ def test_streams_are_bounded() -> None:
     third = cluster.submit(leader, b"follow", Work.READ_LOCAL)
     cluster.run(20 * MS)
     assert not cluster.ended(third)
+
+
+def test_a_held_stream_yields_nothing_and_then_everything_in_order() -> None:
+    cluster = Cluster(open_store=tailed)
+    leader = cluster.elect()
+    held, other = (cluster.submit(leader, b"follow", Work.READ_LOCAL) for _ in range(2))
+    cluster.propose(leader, b"a")
+    cluster.run(10 * MS)
+    cluster.offer(leader, Hold((held, 12345)))
+    cluster.run(10 * MS)
+    before = chunks(cluster, held)
+    cluster.propose(leader, b"b")
+    cluster.run(SECOND)
+    assert chunks(cluster, held) == before, "neither commands nor its deadline advance it"
+    assert b"b" in chunks(cluster, other)
+    cluster.offer(leader, GoOn((held, 12345)))
+    cluster.run(1)  # at once: nothing else has to happen on this node
+    assert [chunk for chunk in chunks(cluster, held) if chunk != b"alive"] == [b"a", b"b"]
+
+
+def test_a_held_stream_can_be_cancelled() -> None:
+    cluster = Cluster(open_store=tailed)
+    leader = cluster.elect()
+    token = cluster.submit(leader, b"follow", Work.READ_LOCAL)
+    cluster.run(20 * MS)
+    (tail,) = store(cluster, leader).tails
+    for entered in (Hold((token,)), Cancel(token), GoOn((token,))):
+        cluster.offer(leader, entered)
+    cluster.propose(leader, b"a")
+    cluster.run(SECOND)
+    assert tail.cancelled
+    assert b"a" not in chunks(cluster, token)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-import pytest
-
-from ratified import Host, RequestRefused
+from ratified import Host
 from ratified.machine import Command, Slice, StateMachineStore
-from ratified.runtime import Why
-from ratified.runtime.host import STREAM_BYTES_MAX
+from ratified.runtime.host import READER_BYTES_MAX
 from tests.runtime.cluster import Journal, alone
 from tests.runtime.loops import run, until
+
+CHUNK_BYTES = 1 << 18
 
 
 class Follower:
@@ -29,7 +29,7 @@ class Follower:
 
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
         if self._request == b"flood":
-            return Slice([bytes(1 << 20)], False)
+            return Slice([bytes(CHUNK_BYTES)], False)
         lines = self._owner.journal.lines[self._next :]
         self._next += len(lines)
         return Slice(lines, b"end" in lines)
@@ -90,17 +90,25 @@ def test_closing_a_stream_cancels_it(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_reader_that_falls_too_far_behind_is_told_so(tmp_path: Path) -> None:
-    store = Followed()
-
+def test_a_reader_that_takes_nothing_holds_its_streams_up_and_no_others(tmp_path: Path) -> None:
     async def main() -> None:
-        async with await Host.start(alone(tmp_path), lambda group, space: store) as host:
+        async with await Host.start(alone(tmp_path), lambda group, space: Followed()) as host:
             await host.propose(b"one")
-            stream = host.stream(b"flood")
-            assert len(await anext(stream)) == 1 << 20
-            await until(lambda: store.followers[0].cancelled)
-            with pytest.raises(RequestRefused) as refusal:
-                assert len([chunk async for chunk in stream]) <= STREAM_BYTES_MAX >> 20
-            assert refusal.value.why is Why.OVERLOADED
+            slow = host.reader()
+            floods = [host.stream(b"flood", reader=slow) for _ in range(5)]
+            chunks = host.status().requests.chunks
+            assert {len(chunk) for chunk in await asyncio.gather(*map(anext, floods))} == {CHUNK_BYTES}
+            # Every command takes a turn at least, in which each of the five would yield.
+            for _ in range(20):
+                await host.propose(b"line")
+            yielded = host.status().requests.chunks - chunks
+            assert yielded <= READER_BYTES_MAX // CHUNK_BYTES + 4 * len(floods)
+            async with aclosing(host.stream(b"")) as other:
+                assert await anext(other) == b"one"
+            for _ in range(yielded // len(floods)):
+                await asyncio.gather(*map(anext, floods))
+            assert host.status().requests.chunks - chunks > yielded, "it goes on once there is room"
+            for flood in floods:
+                await flood.aclose()
 
     run(main())

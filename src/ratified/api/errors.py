@@ -42,6 +42,11 @@ def refused(error: RequestRefused) -> ApiError:
     return ApiError(*_REFUSALS[error.why])
 
 
+def stopped() -> ApiError:
+    """The host ended before it could answer a read; of a read nothing is unknown."""
+    return refused(RequestRefused(Why.STOPPING))
+
+
 def unknown(error: OutcomeUnknown) -> ApiError:
     """The request may have happened. etcd has one text for it that clients know, whatever the cause."""
     return ApiError(UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure")

@@ -10,10 +10,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from ratified.api.errors import UNAVAILABLE, ApiError, refused, unknown
+from ratified.api.errors import UNAVAILABLE, ApiError, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.kv import commands, errors, queries
-from ratified.runtime import Host, OutcomeUnknown, RequestRefused
+from ratified.runtime import Host, OutcomeUnknown, Reader, RequestRefused
 from ratified.wire.etcd import rpc_pb2
 
 REQUEST_TIMEOUT_S = 5.0
@@ -67,6 +67,8 @@ class Service:
             answer = await self.host.query(request, timeout_s=self.timeout_s, linearizable=linearizable)
         except RequestRefused as error:
             raise refused(error) from error
+        except OutcomeUnknown as error:
+            raise stopped() from error
         return self.answer(answer)
 
     async def ask(self, request: bytes) -> bytes:
@@ -79,9 +81,9 @@ class Service:
             raise unknown(error) from error
         return self.answer(answer)
 
-    async def stream(self, request: bytes) -> AsyncGenerator[bytes, None]:
+    async def stream(self, request: bytes, reader: Reader) -> AsyncGenerator[bytes, None]:
         """A long answer's messages, each with its header."""
-        chunks = self.host.stream(request, timeout_s=self.timeout_s, linearizable=False)
+        chunks = self.host.stream(request, timeout_s=self.timeout_s, linearizable=False, reader=reader)
         try:
             async with aclosing(chunks):
                 async for chunk in chunks:
@@ -89,6 +91,8 @@ class Service:
         except RequestRefused as error:
             # To a client of etcd this code alone says: open the stream again, and go on from where you were.
             raise ApiError(UNAVAILABLE, refused(error).text) from error
+        except OutcomeUnknown as error:
+            raise stopped() from error
 
     def limited(self, request: bytes) -> bytes:
         """The request, unless it is too large."""

@@ -60,6 +60,7 @@ class _Watches:
         self._pumps: dict[int, asyncio.Task[None]] = {}
         self._questions: set[asyncio.Task[None]] = set()
         self._next_id = 0
+        self._reader = service.host.reader()
 
     async def receive(self) -> None:
         """Carry out the client's requests, until it sends no more."""
@@ -129,6 +130,6 @@ class _Watches:
         self._pumps.pop(watch_id, None)
 
     async def _pass_on(self, fields: bytes, query: bytes) -> None:
-        async with contextlib.aclosing(self._service.stream(query)) as answers:
+        async with contextlib.aclosing(self._service.stream(query, self._reader)) as answers:
             async for answer in answers:
                 await self._stream.send(answer + fields)

@@ -13,6 +13,8 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     range_bytes_at_once: int = 256 * 1024
     watch_pending_events_max: int = 4096
     """Events that wait for one watcher before it goes back to catching up."""
+    watch_pending_bytes_max: int = 256 * 1024
+    """Bytes of those events; a single revision may be larger."""
     watch_progress_us: int = 600_000_000
     """Quiet time after which a watcher that asked for it is told how far it has come (etcd: 10 minutes)."""
     removal_events_per_apply: int = 128

@@ -74,6 +74,11 @@ class Change:
         self._event: bytes | None = None
         self._event_with_previous: bytes | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """What it holds of pairs."""
+        return len(self.pair) + (0 if self.before is None else len(self.before))
+
     def event(self, with_previous: bool) -> bytes:
         """The serialized ``mvccpb.Event``."""
         if with_previous and self.before is not None:

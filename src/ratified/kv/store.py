@@ -40,7 +40,7 @@ class KvStore:
         self._applied = int.from_bytes(space.get(META, _APPLIED) or b"")
         self._mvcc = Mvcc(space)
         self._leases = Leases(space)
-        self._hub = WatchHub(self._mvcc, self._limits.watch_pending_events_max, self._limits.watch_progress_us)
+        self._hub = WatchHub(self._mvcc, self._limits)
         self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             Kind.PUT: self._put,

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from ratified.kv import errors, names
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.intervals import IntervalMap
+from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import DELETE, EVENTS, PAIR_AT, Change, Mvcc
 from ratified.kv.ranges import Interval, interval, newest_at
 from ratified.machine import Continuation, Slice
@@ -33,10 +34,9 @@ NO_WATCH_ID = b"\x10" + varint(-1)
 class WatchHub:
     """All watchers of one store."""
 
-    def __init__(self, mvcc: Mvcc, pending_events_max: int, progress_us: int) -> None:
+    def __init__(self, mvcc: Mvcc, limits: KvLimits) -> None:
         self.mvcc = mvcc
-        self.pending_events_max = pending_events_max
-        self.progress_us = progress_us
+        self.limits = limits
         self._keys: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: IntervalMap[Watcher] = IntervalMap()
         self._synced: dict[Watcher, None] = {}
@@ -123,6 +123,7 @@ class Watcher:
         self._with_previous = request.prev_kv
         self._progress = request.progress_notify
         self._waiting: deque[Change] = deque()
+        self._waiting_bytes = 0
         self._created = False
         self._over = False
         self._quiet_since = 0
@@ -144,7 +145,7 @@ class Watcher:
             return None
         if not self._created or not self._synced or self._waiting:
             return 0
-        return self._quiet_since + self._hub.progress_us if self._progress else None
+        return self._quiet_since + self._hub.limits.watch_progress_us if self._progress else None
 
     @property
     def current(self) -> bool:
@@ -156,7 +157,11 @@ class Watcher:
         if change.revision < self._next or not (self._deletes if change.deleted else self._puts):
             return False
         self._waiting.append(change)
-        if len(self._waiting) > self._hub.pending_events_max and self._waiting[0].revision != change.revision:
+        self._waiting_bytes += change.size_bytes
+        limits = self._hub.limits
+        if self._waiting[0].revision != change.revision and (
+            len(self._waiting) > limits.watch_pending_events_max or self._waiting_bytes > limits.watch_pending_bytes_max
+        ):
             self.fall_behind()
         return True
 
@@ -165,6 +170,7 @@ class Watcher:
         seen = self._waiting[0].revision - 1 if self._waiting else self._hub.mvcc.revision
         self._next = max(self._next, seen + 1)
         self._waiting.clear()
+        self._waiting_bytes = 0
         self._synced = False
         self._hub.leave(self)
 
@@ -186,7 +192,7 @@ class Watcher:
             chunks += self._catch_up(rows_max, bytes_max)
         elif self._waiting:
             chunks += self._send_waiting(rows_max, bytes_max)
-        elif self._progress and now >= self._quiet_since + self._hub.progress_us:
+        elif self._progress and now >= self._quiet_since + self._hub.limits.watch_progress_us:
             chunks.append(OK + header(self._hub.mvcc.revision))
         if chunks:
             self._quiet_since = now
@@ -209,6 +215,7 @@ class Watcher:
         room, last = bytes_max, self._waiting[0].revision
         while self._waiting and (self._waiting[0].revision == last or (room > 0 and len(events) < rows_max)):
             change = self._waiting.popleft()
+            self._waiting_bytes -= change.size_bytes
             last = change.revision
             events.append(change.event(self._with_previous))
             room -= len(events[-1])

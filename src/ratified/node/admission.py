@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from ratified.node.config import NodeLimits
@@ -33,6 +34,16 @@ class OpenRequest(Protocol):
         """Nobody waits any longer; the request is no longer open."""
 
 
+class OpenStream(OpenRequest, Protocol):
+    """A read that answers in parts."""
+
+    def hold(self) -> None:
+        """Give no further chunk."""
+
+    def go_on(self) -> None:
+        """There is room again."""
+
+
 class Requests:
     """All open requests of a node, and the replies of the present turn."""
 
@@ -41,7 +52,7 @@ class Requests:
         self._open: dict[int, OpenRequest] = {}
         self._deadlines: Deadlines[OpenRequest] = Deadlines(self._open)
         self._queued = 0
-        self._streams = 0
+        self._streams: dict[int, OpenStream] = {}
         self._bytes = 0
         self.replies: list[Reply] = []
 
@@ -61,7 +72,7 @@ class Requests:
         if size > self._limits.request_bytes_max:
             self.refuse(request.token, Why.TOO_LARGE)
             return False
-        waiting = self._queued + len(self._open) - self._streams
+        waiting = self._queued + len(self._open) - len(self._streams)
         if waiting >= self._limits.open_requests_max or (waiting and self._bytes + size > self._limits.open_bytes_max):
             self.refuse(request.token, Why.OVERLOADED)
             return False
@@ -82,20 +93,34 @@ class Requests:
         if deadline is not None:
             self._deadlines.add(deadline, request.token)
 
-    def become_stream(self, token: int, stream: OpenRequest) -> None:
+    def become_stream(self, token: int, stream: OpenStream) -> None:
         """The read has begun to answer in parts: it no longer has the request's deadline."""
         self._bytes -= self._open[token].size_bytes
         self._open[token] = stream
-        self._streams += 1
+        self._streams[token] = stream
 
-    def stream_ended(self) -> None:
-        """One of the streams has ended or was cancelled."""
-        self._streams -= 1
+    def stream_ended(self, token: int) -> None:
+        """This stream has ended or was cancelled."""
+        del self._streams[token]
+
+    def hold(self, tokens: Iterable[int]) -> None:
+        """The reader of these streams has enough for now."""
+        for token in tokens:
+            stream = self._streams.get(token)
+            if stream is not None:
+                stream.hold()
+
+    def go_on(self, tokens: Iterable[int]) -> None:
+        """The reader of these streams has room again."""
+        for token in tokens:
+            stream = self._streams.get(token)
+            if stream is not None:
+                stream.go_on()
 
     @property
     def streams_full(self) -> bool:
         """No further stream may begin."""
-        return self._streams >= self._limits.streams_max
+        return len(self._streams) >= self._limits.streams_max
 
     def end(self, token: int, outcome: Outcome, data: bytes = b"", why: Why = Why.NONE) -> None:
         """Answer an open request, for the last time."""

@@ -29,6 +29,8 @@ from ratified.node.ports import (
     Connected,
     Disconnected,
     DiskSpace,
+    GoOn,
+    Hold,
     Input,
     JobDone,
     Notice,
@@ -148,6 +150,12 @@ class Node:
                 self._peers.disconnected(now, connection)
             case DiskSpace(free_bytes):
                 self._on_space(free_bytes)
+            case Hold(tokens):
+                self._requests.hold(tokens)
+            case GoOn(tokens):
+                self._requests.go_on(tokens)
+                for replica in self._replicas.values():
+                    self._touch(replica)
             case Close():
                 self._begin_close(now)
             case Request() | Cancel():

@@ -58,6 +58,21 @@ class Cancel(msgspec.Struct, frozen=True, gc=False):
     token: int
 
 
+class Hold(msgspec.Struct, frozen=True, gc=False):
+    """Whoever reads the answers of these requests has enough for now: no further chunk, until ``GoOn``.
+
+    What has left is not called back, and a token that is no stream (any more) is passed over.
+    """
+
+    tokens: tuple[int, ...]
+
+
+class GoOn(msgspec.Struct, frozen=True, gc=False):
+    """After ``Hold``: the reader has room again."""
+
+    tokens: tuple[int, ...]
+
+
 class JobDone(msgspec.Struct, frozen=True):
     """The disk carried out a job: one result an operation, or ``error`` with what failed."""
 
@@ -96,7 +111,7 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     """Stop: refuse what is open, write the log's mark; ``Outputs.stopped`` says when it is done."""
 
 
-Input: TypeAlias = Request | Cancel | JobDone | Connected | Received | Disconnected | DiskSpace | Close
+Input: TypeAlias = Request | Cancel | Hold | GoOn | JobDone | Connected | Received | Disconnected | DiskSpace | Close
 
 # ---------------------------------------------------------------------------------------------------------------
 # Outputs

@@ -1,7 +1,8 @@
 """Reads that answer in parts (``machine.Continuation``): long ranges in slices, watches.
 
 A stream is advanced when the store lists it as woken or its deadline has come, in the order in which that happened,
-so many slices a turn; what finds no room waits for the next turn. It ends by itself or by a cancel.
+so many slices a turn; what finds no room waits for the next turn. It ends by itself or by a cancel. While its reader
+has enough (``Hold``) it is not advanced, and what wakes it is remembered; so a reader that takes nothing costs nothing.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ class Stream:
         """The reader is gone."""
         self._owner.cancelled(self)
 
+    def hold(self) -> None:
+        """The reader has enough for now."""
+        self._owner.held(self)
+
+    def go_on(self) -> None:
+        """The reader has room again."""
+        self._owner.goes_on(self)
+
 
 class Streams:
     """All streams of one replica."""
@@ -50,6 +59,8 @@ class Streams:
         """From a continuation's identity to its token."""
         self._deadlines: Deadlines[Continuation] = Deadlines(self._continuations)
         self._runnable: dict[int, None] = {}
+        self._held: dict[int, bool] = {}
+        """Streams that their readers hold, and whether one would be runnable otherwise."""
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -78,7 +89,7 @@ class Streams:
         if not self._streams:
             return
         for continuation in self._deadlines.due(now):
-            self._runnable[self._tokens[id(continuation)]] = None
+            self._wake(self._tokens[id(continuation)])
         self._collect_woken(now)
         for token in list(self._runnable)[: self._limits.slices_max]:
             del self._runnable[token]
@@ -89,6 +100,17 @@ class Streams:
         """The reader of this one is gone."""
         self._forget(stream.token)
         stream.continuation.cancel()
+
+    def held(self, stream: Stream) -> None:
+        """The reader of this one has enough for now."""
+        if stream.token not in self._held:
+            self._held[stream.token] = stream.token in self._runnable
+            self._runnable.pop(stream.token, None)
+
+    def goes_on(self, stream: Stream) -> None:
+        """The reader of this one has room again."""
+        if self._held.pop(stream.token, False):
+            self._runnable[stream.token] = None
 
     def refuse_all(self, why: Why) -> None:
         """The replica stops."""
@@ -101,7 +123,13 @@ class Streams:
         for continuation in self._store.woken(now):
             token = self._tokens.get(id(continuation))
             if token is not None:
-                self._runnable[token] = None
+                self._wake(token)
+
+    def _wake(self, token: int) -> None:
+        if token in self._held:
+            self._held[token] = True
+        else:
+            self._runnable[token] = None
 
     def _advance(self, now: int, token: int) -> None:
         continuation = self._continuations[token]
@@ -123,4 +151,5 @@ class Streams:
         del self._continuations[token]
         del self._tokens[id(stream.continuation)]
         self._runnable.pop(token, None)
-        self._requests.stream_ended()
+        self._held.pop(token, None)
+        self._requests.stream_ended(token)

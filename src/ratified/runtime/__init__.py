@@ -15,6 +15,7 @@ from ratified.node.ports import Outcome, Reply, Why, Work
 from ratified.runtime.config import HostConfig
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RatifiedError, RequestRefused, StartRefused
 from ratified.runtime.host import Host
+from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "RatifiedError",
+    "Reader",
     "Reply",
     "RequestRefused",
     "StartRefused",

@@ -27,6 +27,7 @@ from ratified.runtime.disk import DiskThread
 from ratified.runtime.driver import Driver
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, StartRefused
 from ratified.runtime.notices import NoticeLog
+from ratified.runtime.reader import Reader
 from ratified.runtime.requests import OnReply, OpenRequests
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
@@ -45,8 +46,8 @@ REQUEST_TIMEOUT_S = 7.0
 SPACE_EVERY_S = 5.0
 """How often a host looks how much room its disk has left."""
 
-STREAM_BYTES_MAX = 16 << 20
-"""What a stream may hold for a reader that does not take it."""
+READER_BYTES_MAX = 2 << 20
+"""What may wait for a reader of streams before the node holds them."""
 
 
 class Host:
@@ -174,36 +175,50 @@ class Host:
         return await self._request(Work.ASK, group, request, timeout_s)
 
     async def stream(
-        self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S, linearizable: bool = True
+        self,
+        request: bytes,
+        *,
+        group: int = 0,
+        timeout_s: float = REQUEST_TIMEOUT_S,
+        linearizable: bool = True,
+        reader: Reader | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """A read's answer in chunks, such as a watch's; closing the iterator cancels it.
 
-        Raises as ``query`` does, and ``RequestRefused`` where the reader has fallen ``STREAM_BYTES_MAX`` behind.
+        Chunks that are not taken hold the stream up, and all others of the same ``reader``. Raises as ``query`` does.
         """
+        reader = reader or self.reader()
         arrived: asyncio.Queue[Reply] = asyncio.Queue()
         waiting_bytes = 0
 
         def on_reply(reply: Reply) -> None:
             nonlocal waiting_bytes
             waiting_bytes += len(reply.data)
-            if waiting_bytes > STREAM_BYTES_MAX and not arrived.empty():
-                self.cancel(token)
-                reply = Reply(token, Outcome.REFUSED, b"", Why.OVERLOADED)
             arrived.put_nowait(reply)
+            reader.arrived(token, len(reply.data))
 
+        await reader.has_room()
         work = Work.READ if linearizable else Work.READ_LOCAL
         token = self.submit(work, group, request, int(timeout_s * 1e6), on_reply)
+        reader.begins(token)
         try:
             while True:
                 reply = await arrived.get()
-                waiting_bytes -= len(reply.data)
                 _raise_unless_answered(reply)
                 if reply.data:
                     yield reply.data
+                # Only now: a chunk waits until whoever has it asks for the next one.
+                waiting_bytes -= len(reply.data)
+                reader.taken(len(reply.data))
                 if reply.outcome is Outcome.DONE:
                     return
         finally:
             self.cancel(token)
+            reader.ends(token, waiting_bytes)
+
+    def reader(self) -> Reader:
+        """Someone who reads several streams with one pair of hands."""
+        return Reader(self._offer, READER_BYTES_MAX)
 
     async def _request(self, work: Work, group: int, data: bytes, timeout_s: float) -> bytes:
         chunks: list[bytes] = []

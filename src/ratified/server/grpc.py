@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from ratified.api.methods import Kind, Method
 from ratified.api.service import Service
 from ratified.kv.encoding import RequestError
 from ratified.server.urls import Url
+
+log = logging.getLogger("ratified.server")
 
 OVERHEAD_BYTES_MAX = 512 << 10
 """What a message may be larger than the largest request, so that the API and not the transport refuses it."""
@@ -141,6 +144,9 @@ def _streaming(
             await handler(service, GrpcStream(context))
         except (ApiError, RequestError) as error:
             await context.abort(_CODES[error.code], error.text)
+        except grpc.aio.InternalError as error:
+            # grpcio's word for a client that hung up in the very moment in which it was sent something.
+            log.debug("a client left its stream: %s", error)
 
     return call
 
