@@ -5,7 +5,7 @@ Rules:
 1. *Session*: what TCP gives. Frames of a connection arrive in order; where a link is cut they wait,
    as TCP sends again, until it heals, or until the connection breaks; then what has not arrived never will.
 2. *Datagram*: every message of a ``Batch`` goes its own way and may be lost, doubled, delayed, overtaken. Hello,
-   Goodbye and Ping keep the session model, so that a handshake means what it says.
+   Goodbye and Ping keep the session model and are not overtaken, so that a handshake means what it says.
 3. A cut is directed, from one member to another, and counted: two partitions that overlap heal one by one.
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
 5. Of two members the one with the lower id dials, and dials again until somebody answers.
@@ -67,12 +67,15 @@ class Endpoint(Protocol):
 class _Way:
     """One direction of a connection."""
 
-    __slots__ = ("arrival", "source", "target", "waiting")
+    __slots__ = ("arrival", "ordered", "source", "target", "waiting")
 
     def __init__(self, source: int, target: int) -> None:
         self.source = source
         self.target = target
         self.arrival = 0
+        """When the last frame of all that were sent arrives."""
+        self.ordered = 0
+        """When the last of those arrives that keep their order."""
         self.waiting: list[Frame] = []
 
 
@@ -202,7 +205,7 @@ class Network:
                 self._world.at(self._world.now + delay, way.source, way.target, self._stalled, connection, way, frame)
             return
         # Events of one way at one time keep their order, so an arrival may not come before the last one.
-        way.arrival = max(way.arrival, self._world.now + self._delay(way.source, way.target))
+        way.ordered = way.arrival = max(way.arrival, self._world.now + self._delay(way.source, way.target))
         self._world.at(way.arrival, way.source, way.target, self._arrive, connection, way.target, frame)
 
     def _send_datagram(self, connection: _Connection, way: _Way, frame: Batch) -> None:
@@ -218,7 +221,7 @@ class Network:
             self._counters["messages doubled"] += 1
             copies = 2
         for _ in range(copies):
-            arrival = self._world.now + self._delay(*pair)
+            arrival = max(way.ordered, self._world.now + self._delay(*pair))
             if arrival < way.arrival:
                 self._counters["messages overtaken"] += 1
             way.arrival = max(way.arrival, arrival)

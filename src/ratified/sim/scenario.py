@@ -43,7 +43,7 @@ SCENARIOS: dict[str, Scenario] = {
     "machine-losses": Scenario(text="machines lose their power, one or all at once", lose=5, lose_all=25, weather=True),
     "pauses": Scenario(text="processes stand still, leaders above all", pause=4, slow_disks=True),
     "leader-hunt": Scenario(
-        text="leaders die or are cut off as soon as they are elected, in bad weather", hunt=80, weather=True
+        text="leaders die or are cut off as soon as they are elected, in bad weather", hunt=90, kill=3, weather=True
     ),
     "everything": Scenario(
         text="all of these together",
