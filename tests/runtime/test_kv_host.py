@@ -73,12 +73,14 @@ def test_a_store_that_cannot_be_written_ends_the_host_with_what_to_do_and_nothin
 
     async def main() -> None:
         host = await Host.start(alone(tmp_path), open_store)
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: None)  # the driver reports it there too
+        reported: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
         with file_size_limit(1 << 20), pytest.raises((OutcomeUnknown, RequestRefused)):
             await fill(host)
-        with pytest.raises(HostFailed, match=r"its store cannot be written: .* start again"):
+        with pytest.raises(HostFailed, match=r"its store failed: .* start again"):
             await host.ended()
         await host.close()
+        assert reported == [], "one clear line, and no traceback beside it"
         assert done
         async with await Host.start(alone(tmp_path), open_store) as again:
             for key in done:

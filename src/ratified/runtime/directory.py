@@ -6,6 +6,7 @@ another cluster, member or engine, or that a newer version wrote.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,9 +66,10 @@ def open_directory(
     except (IdentityError, DirectoryLocked) as error:
         raise StartRefused(f"data directory {path}: {error}") from error
     except OSError as error:
-        raise StartRefused(
-            f"data directory {path}: {error.strerror or error}: give a directory that this user can read and write"
-        ) from error
+        remedy = (
+            "free some room" if error.errno == errno.ENOSPC else "give a directory that this user can read and write"
+        )
+        raise StartRefused(f"data directory {path}: {error.strerror or error}: {remedy}") from error
     return OpenedDirectory(path, files, found)
 
 

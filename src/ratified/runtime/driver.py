@@ -6,7 +6,8 @@
 3. A turn takes so many inputs that it should last about ``TURN_US``; how many that is, is measured all the time.
 4. Jobs leave first, so that the disk works while the rest is handed over; replies leave last, in a callback of their
    own: an exception in a caller's callback is the loop's to report, and disturbs neither the node nor another caller.
-5. An exception out of a turn is a defect, and stops this node as a crash would.
+5. An exception out of a turn is a defect, or the store's environment has failed; either stops this node as a crash
+   would.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 
+import lmdb
 import msgspec
 
 from ratified.node.node import Node
@@ -63,7 +65,7 @@ class TurnCounters(msgspec.Struct):
 class Driver:
     """Runs ``node``'s turns on ``loop``.
 
-    ``on_reply`` gets the replies one by one, ``on_crash`` the exception of a defect.
+    ``on_reply`` gets the replies one by one, ``on_crash`` the exception that ended a turn.
     """
 
     def __init__(
@@ -130,6 +132,9 @@ class Driver:
         self._offered -= inputs
         try:
             more = self._take_turn()
+        except lmdb.Error as error:  # the disk's doing: one clear line, and nothing for the loop to report
+            self._on_crash(error)
+            return
         except BaseException as error:
             self._on_crash(error)
             raise

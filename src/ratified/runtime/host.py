@@ -43,8 +43,8 @@ log = logging.getLogger("ratified.host")
 REQUEST_TIMEOUT_S = 7.0
 """etcd's: 5 s and two election timeouts."""
 
-SPACE_EVERY_S = 5.0
-"""How often a host looks how much room its disk has left."""
+SPACE_EVERY_S = 0.5
+"""How often a host looks how much room its disk has left: before a fast writer has filled ``free_bytes_min``."""
 
 READER_BYTES_MAX = 2 << 20
 """What may wait for a reader of streams before the node holds them."""
@@ -400,8 +400,9 @@ class Host:
     def _on_crash(self, error: BaseException) -> None:
         if isinstance(error, lmdb.Error):
             text = (
-                f"data directory {self.data_dir}: its store cannot be written: {error}: see to its disk (room, "
-                "permissions, health) and start again; nothing is lost, what the store lacks is in the log"
+                f"data directory {self.data_dir}: its store failed: {error}: see to its disk (room, permissions, "
+                "health) and start again, without the directory 'store' in it if that does not help; nothing is lost, "
+                "the store is rebuilt from the log"
             )
         else:
             text = f"a defect in the node: {type(error).__name__}: {error}"

@@ -5,7 +5,8 @@
 2. All frames of one turn for one connection are one write.
 3. What waits to be sent is bounded in bytes for each connection. Overflow ends the session and is counted: engines
    send again in the next one. What was received and not yet taken by a turn is bounded too: beyond it reading stops.
-4. Bytes that are no frame close the connection they came on, with one line in the log, and do nothing else.
+4. Bytes that are no frame close the connection they came on, with one line in the log, and do nothing else; a host
+   that goes on sending the same gets no further line for a while.
 5. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
    did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
 """
@@ -23,6 +24,8 @@ import msgspec
 from ratified.consensus.draws import mix
 from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
 from ratified.runtime.address import Address
+from ratified.runtime.clock import boottime_us
+from ratified.runtime.notices import NoticeLog
 from ratified.wire.codec import FrameError, PeerCodec
 
 log = logging.getLogger("ratified.peers")
@@ -73,6 +76,7 @@ class _Session(asyncio.Protocol):
         self.member = member
         self.number = 0
         self.peer_name = ""
+        self.peer_host = ""
         self.codec = owner.make_codec()
         self.received_bytes = 0
         self.closed: asyncio.Future[None] = owner.loop.create_future()
@@ -82,6 +86,7 @@ class _Session(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer_name = _peer_name(transport)
+        self.peer_host = self.peer_name.rpartition(":")[0] or self.peer_name
         self.owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -144,6 +149,7 @@ class PeerTransport:
         self._offer = offer
         self._addresses = addresses
         self._name = name
+        self._notices = NoticeLog(log, name)
         self._seed = seed
         self._limits = limits
         self._numbers = 0
@@ -220,11 +226,9 @@ class PeerTransport:
         if session.member is None:
             if self._accepted >= self._limits.accepted_max:
                 self.counters.refused += 1
-                log.warning(
-                    "%s: refusing a connection from %s: %d accepted connections are open, the limit accepted_max",
-                    self._name,
-                    session.peer_name,
-                    self._accepted,
+                self._notice(
+                    f"refusing a connection from {session.peer_host}: {self._accepted} accepted connections are open, "
+                    "the limit accepted_max"
                 )
                 session.abort()
                 return
@@ -244,7 +248,7 @@ class PeerTransport:
             frames = session.codec.feed(data)
         except FrameError as error:
             self.counters.bad_frames += 1
-            log.warning("%s: closing the connection with %s: %s", self._name, session.peer_name, error)
+            self._notice(f"closing the connection with {session.peer_host}: {error}")
             self._forget(session)
             session.abort()
             return
@@ -258,6 +262,10 @@ class PeerTransport:
         self._forget(session)
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _notice(self, text: str) -> None:
+        """Strangers may come as often as they like: the same thing about one of them is said once a minute."""
+        self._notices.write(boottime_us(), text)
 
     def _write(self, session: _Session, encoded: list[bytes]) -> None:
         data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
