@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from ratified.cli import up
 from ratified.cli.failure import CommandFailed
 from ratified.cli.local import free_ports
-from ratified.cli.up import choose_ports
+from ratified.cli.up import _welcome, choose_ports
 
 
 def test_preferred_ports_are_taken_where_they_are_free_and_else_it_says_so(
@@ -47,3 +48,21 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CommandFailed, match=r"cannot write .*: Not a directory: give another --data-dir"):
         choose_ports(tmp_path / "file" / "x", 1)
+
+
+@pytest.mark.parametrize(
+    ("program", "path", "typed"),
+    [
+        (".venv/bin/ratified", "/nowhere", "  .venv/bin/ratified get greeting"),
+        ("/opt/bin/ratified", "{bin}", "  ratified get greeting"),
+        ("/opt/src/ratified/__main__.py", "{bin}", f"  {sys.executable} -m ratified get greeting"),
+    ],
+    ids=["not on the path", "on the path", "as a module"],
+)
+def test_the_line_to_try_can_be_typed_as_it_stands(
+    program: str, path: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ratified").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [program, "up"])
+    monkeypatch.setenv("PATH", path.format(bin=tmp_path))
+    assert _welcome(["127.0.0.1:2379"], tmp_path, kept=True)[-1] == typed

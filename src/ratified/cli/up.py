@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 import time
@@ -138,6 +139,14 @@ async def _up(directory: Path, nodes: int, *, kept: bool) -> None:
     print("stopped all nodes" + ("" if kept else f" and removed {directory}"), flush=True)
 
 
+def _own_command() -> str:
+    """This very command, as it can be typed here: in a virtual environment that is not active it needs its path."""
+    here = Path(sys.argv[0])
+    if here.name == "__main__.py":
+        return f"{sys.executable} -m ratified"
+    return here.name if shutil.which(here.name) is not None else str(here)
+
+
 def _welcome(endpoints: list[str], directory: Path, kept: bool) -> list[str]:
     joined = ",".join(endpoints)
     first = "" if endpoints[0] == "127.0.0.1:2379" else f" --endpoints {joined}"
@@ -146,7 +155,7 @@ def _welcome(endpoints: list[str], directory: Path, kept: bool) -> list[str]:
         f"data and logs in {directory}" + ("" if kept else " (temporary: removed at the end; keep it with --data-dir)"),
         "try:",
         f"  ETCDCTL_API=3 etcdctl --endpoints {joined} put greeting hello",
-        f"  ratified get greeting{first}",
+        f"  {_own_command()} get greeting{first}",
     ]
 
 
