@@ -127,8 +127,11 @@ def test_a_full_disk_refuses_proposals_and_still_serves_reads() -> None:
     reply = cluster.propose(1, b"b")
     assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.NO_SPACE)
     assert cluster.outcome(cluster.submit(1, b"", Work.READ)).data == b"a"
+    cluster.offer(1, DiskSpace(1))
     cluster.offer(1, DiskSpace(1 << 40))
     assert cluster.propose(1, b"c").outcome is Outcome.DONE
+    said = [notice.text for notice in cluster.processes[1].notices if "disk" in notice.text]
+    assert ["refused" in text for text in said] == [True, False], "an operator is told once, and when it is over"
 
 
 def test_a_request_for_an_unknown_group_is_refused() -> None:

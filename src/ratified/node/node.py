@@ -81,6 +81,7 @@ class Node:
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
         self._closing = False
+        self._no_space = False
 
     # ---- in
 
@@ -212,6 +213,17 @@ class Node:
 
     def _on_space(self, free_bytes: int) -> None:
         no_space = free_bytes < self.config.limits.free_bytes_min
+        if no_space != self._no_space:
+            self._no_space = no_space
+            limit = f"{self.config.limits.free_bytes_min >> 20} MiB"
+            self._notices.append(
+                Notice(
+                    f"the data directory's disk has less than {limit} left: writes are refused until there is more; "
+                    "free some room on it"
+                    if no_space
+                    else f"the data directory's disk has {limit} left again: writes are taken"
+                )
+            )
         for replica in self._replicas.values():
             if replica.no_space != no_space and self._touch(replica):
                 replica.on_space(no_space)
