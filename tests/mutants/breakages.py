@@ -9,11 +9,12 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
 import msgspec
+from msgspec.structs import replace
 
 from ratified.consensus.contract import Entry, Era
 from ratified.consensus.raft.core import Core
@@ -25,6 +26,10 @@ from ratified.consensus.raft.messages import AppendEntriesResponse, Message, Req
 from ratified.kv.mvcc import META
 from ratified.kv.store import KvStore
 from ratified.node import forwarding
+from ratified.sim import simulation
+from ratified.sim.limits import DrawnLimits, draw_limits
+from ratified.sim.profile import Profile, draw_profile
+from ratified.sim.scenario import Scenario
 from ratified.sim.simulation import Arguments
 from ratified.storage import guard, recovery
 
@@ -39,6 +44,8 @@ class Mutant(msgspec.Struct, frozen=True):
     caught_by: int
     seeds: int = 200
     nodes: int | None = None
+    world: Callable[[], AbstractContextManager[Any]] = nullcontext
+    """What else about the world must be so, broken or not."""
     duration_us: int = 3_000_000
 
     def arguments(self, seed: int) -> Arguments:
@@ -152,6 +159,52 @@ def uses_any_store() -> AbstractContextManager[Any]:
     return patch.object(guard, "store_usable", lambda recorded, present: None)
 
 
+@contextmanager
+def one_entry_at_a_time() -> Iterator[None]:
+    """Where figure 8 of the paper happens: messages carry one entry and wait for its answer, so that an older entry can
+    be on a majority before the new term's first one is; messages get lost, so that leaders die with entries that nobody
+    else has; and elections are quick, so that there are many."""
+
+    def limits(seed: int, *, frames_are_messages: bool) -> DrawnLimits:
+        drawn = draw_limits(seed, frames_are_messages=frames_are_messages)
+        small = replace(drawn.engine, entries_per_message_max=1, inflight_messages_max=1)
+        return replace(drawn, engine=small)
+
+    def profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
+        drawn = draw_profile(seed, scenario, nodes)
+        return replace(
+            drawn,
+            groups=1,
+            election_timeout_us=50_000,
+            heartbeat_us=10_000,
+            weather=replace(
+                drawn.weather,
+                grain_us=1,
+                latency_most_us=5_000,
+                loss_chance=200_000,
+                slow_chance=0,
+                duplicate_chance=0,
+                break_chance=0,
+            ),
+            habits=replace(
+                drawn.habits,
+                clients=2,
+                think_most_us=20_000,
+                timeout_least_us=1_000,
+                timeout_most_us=100_000,
+                probe_timeout_us=2_000_000,
+                value_bytes=0,
+            ),
+            watchers=0,
+            readers=0,
+            lessees=0,
+            through_wire=False,
+        )
+
+    with patch.object(simulation, "draw_limits", limits), patch.object(simulation, "draw_profile", profile):
+        yield
+
+
 MUTANTS = [
     Mutant("votes twice in a term", votes_twice, "everything", "datagram", 1),
     Mutant("asks for votes before its write is durable", asks_for_votes_early, "crashes", "session", 1),
@@ -159,10 +212,11 @@ MUTANTS = [
     Mutant(
         "commits entries of older terms by counting",
         commits_older_terms_by_counting,
-        "everything",
+        "leader-hunt",
         "datagram",
-        1,
-        2_000,
+        22,
+        nodes=5,
+        world=one_entry_at_a_time,
     ),
     Mutant("delivers what is not durable here", delivers_what_is_not_durable, "crashes", "session", 1),
     Mutant("does not truncate on conflict", does_not_truncate, "partitions", "session", 2),

@@ -15,7 +15,7 @@ from tests.mutants.breakages import MUTANTS
 def search(position: int) -> tuple[int | None, str]:
     """The first seed that catches this mutant, and the rule that it broke; None: no seed did."""
     mutant = MUTANTS[position]
-    with mutant.breaks():
+    with mutant.world(), mutant.breaks():
         for seed in range(1, mutant.seeds + 1):
             report = simulate(mutant.arguments(seed))
             if report.broken is not None:

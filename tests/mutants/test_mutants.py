@@ -12,9 +12,10 @@ from tests.mutants.breakages import MUTANTS, Mutant
 def test_the_checks_catch_what(mutant: Mutant) -> None:
     for seed in chain((mutant.caught_by,), range(1, mutant.seeds + 1)):
         arguments = mutant.arguments(seed)
-        with mutant.breaks():
+        with mutant.world(), mutant.breaks():
             caught = simulate(arguments).broken is not None
         if caught:
-            assert simulate(arguments).broken is None, "the world without the breakage must pass"
+            with mutant.world():
+                assert simulate(arguments).broken is None, "the world without the breakage must pass"
             return
     pytest.fail(f"escaped in {mutant.seeds} seeds")
