@@ -220,11 +220,11 @@ MUTANTS = [
     ),
     Mutant("delivers what is not durable here", delivers_what_is_not_durable, "crashes", "session", 1),
     Mutant("does not truncate on conflict", does_not_truncate, "partitions", "session", 2),
-    Mutant("does not clip the durable index by truncation", does_not_clip, "pauses", "session", 69),
+    Mutant("does not clip the durable index by truncation", does_not_clip, "pauses", "session", 102),
     Mutant("serves reads before the first commit of its term", reads_before_first_commit, "everything", "session", 1),
     Mutant("serves reads without a quorum's round", reads_without_a_round, "partitions", "session", 15),
     Mutant("takes a forwarded proposal twice", takes_forwards_twice, "weather", "datagram", 2),
-    Mutant("says lost too early", says_lost_too_early, "everything", "session", 102),
+    Mutant("says lost too early", says_lost_too_early, "everything", "session", 109),
     Mutant("skips a gap in forwarded numbers", skips_gaps, "weather", "datagram", 3),
     Mutant(
         "writes the applied index outside the data's transaction",
