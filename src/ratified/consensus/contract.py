@@ -153,6 +153,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of durable entries kept in memory; older ones come back through ``fetch``."""
     undurable_bytes_max: int = 64 << 20
     """Bytes of entries not yet durable here; beyond it ``propose`` refuses."""
+    gap_entries_max: int = 1 << 16
+    """How far above the last entry one may be written, on engines that write out of order; 1: next to it."""
     barriers_max: int = 100_000
     """Read barriers waiting in this engine; beyond it a further one is answered with None at once."""
 

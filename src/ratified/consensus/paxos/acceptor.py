@@ -1,0 +1,137 @@
+"""The acceptor (*Paxos Made Simple*, section 2.2, phases 1b and 2b), for all slots at once (section 3).
+
+Rules of this file:
+
+1. P1a: a proposal is accepted unless a Prepare with a higher ballot was answered. One promise holds for every slot.
+2. A Promise says all that is accepted from the slot asked for on, in parts of bounded size: each Prepare is answered by
+   the part that begins at its ``first``. Between two parts only what is allowed under the promise can be accepted, or
+   what was chosen learned; neither makes an earlier part wrong.
+3. Promise, Accepted and Refused speak of durable state, so they wait for it (section 2.5).
+4. A message is checked as a whole before anything changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Entry, Era, Kind
+from ratified.consensus.entry import EntryFormatError, decode_entry
+from ratified.consensus.paxos.core import Core
+from ratified.consensus.paxos.messages import Accept, Accepted, Promise
+from ratified.consensus.paxos.purposes import ForPromise
+
+
+class Acceptor:
+    """This member as an acceptor, in every role."""
+
+    __slots__ = ("_core",)
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def may_promise(self, ballot: Era) -> bool:
+        """Phase 1b; equal: the same proposer asks again, or for the next part."""
+        return ballot >= self._core.promised
+
+    def may_accept(self, ballot: Era) -> bool:
+        """Phase 2b."""
+        return ballot >= self._core.promised
+
+    # ------------------------------------------------------------------------------------------------- phase 1b
+
+    def report(self, first: int) -> Promise | None:
+        """What is accepted from ``first`` on, as one part of the promise; None: it is being fetched.
+
+        What is known to be chosen is not reported slot by slot: the proposer learns it instead.
+        """
+        core = self._core
+        slots = core.slots
+        begin = slots.next_accepted(max(first, core.chosen + 1))
+        if begin is None:
+            return self._part(first, (), slots.last)
+        entries = slots.batch(begin, slots.last)
+        if entries:
+            return self._part(first, entries, slots.last)
+        purpose = ForPromise(core.promised, first)
+        if not core.is_fetching(purpose):
+            core.fetch(*slots.missing(begin, slots.last), purpose)
+        return None
+
+    def report_fetched(self, purpose: ForPromise, fetched: Sequence[Entry]) -> Promise | None:
+        """The part that had to be fetched; None: it is of no use any more, and will be asked for again."""
+        core = self._core
+        if purpose.ballot != core.promised:
+            return None
+        entries = core.slots.fit(fetched)
+        return self._part(purpose.first, entries, core.slots.last) if entries else None
+
+    def _part(self, first: int, entries: Sequence[Entry], end: int) -> Promise:
+        core = self._core
+        last = entries[-1].index if entries else max(end, first)
+        complete = not entries or core.slots.next_accepted(last + 1) is None
+        return Promise(core.promised, first, last, complete, core.chosen, [entry.encoded for entry in entries])
+
+    # ------------------------------------------------------------------------------------------------- phase 2b
+
+    def on_accept(self, message: Accept) -> Accepted | None:
+        """Accept what is proposed; the answer, or None where the message was dropped."""
+        core = self._core
+        entries = decode_proposals(core, message)
+        if entries is None:
+            return None
+        first, last = entries[0].index, entries[-1].index
+        if first <= core.slots.base:
+            core.ignore("Accept at or below the base")
+            return None
+        if first - core.slots.last > core.options.limits.gap_entries_max:
+            core.ignore("Accept far above the last accepted slot")
+            return None
+        core.promise(message.ballot)
+        self._put_new(entries)
+        return Accepted(message.ballot, first, last)
+
+    def _put_new(self, entries: Sequence[Entry]) -> None:
+        """Accept what is not accepted in this ballot already (messages may come twice)."""
+        core = self._core
+        fresh: list[Entry] = []
+        for entry in entries:
+            if core.slots.ballot_at(entry.index) != entry.era:
+                fresh.append(entry)
+            elif fresh:
+                core.put(fresh)
+                fresh = []
+        if fresh:
+            core.put(fresh)
+
+
+def decode_proposals(core: Core, message: Accept) -> list[Entry] | None:
+    """The message's entries, contiguous and of its ballot; None (and counted) where they are not."""
+    entries = decode_entries(core, message.entries)
+    if not entries:
+        return None
+    index = entries[0].index
+    for entry in entries:
+        if entry.index != index or entry.era != message.ballot:
+            core.ignore("Accept with a gap or of two ballots")
+            return None
+        index += 1
+    return entries
+
+
+def decode_entries(core: Core, encoded: Sequence[bytes]) -> list[Entry] | None:
+    """Entries of a message; None (and counted) where one is no entry, or of a kind that cannot be followed yet."""
+    entries: list[Entry] = []
+    for each in encoded:
+        try:
+            entry = decode_entry(each)
+        except EntryFormatError:
+            core.ignore("a malformed entry")
+            return None
+        if entry.kind is Kind.MEMBERSHIP:
+            core.ignore("a membership entry, which this version cannot follow")
+            return None
+        if not 0 < entry.index < 2**63:
+            core.ignore("an entry with an impossible slot")
+            return None
+        entries.append(entry)
+    return entries

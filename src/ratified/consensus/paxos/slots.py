@@ -1,0 +1,167 @@
+"""What this member has accepted, slot by slot, whether or not the disk has it too.
+
+Rules of this file (rules 4 and 10 of the contract):
+
+1. Which ballot a slot was accepted in is known for every slot above the base, as runs. There may be gaps.
+2. The entries themselves are in memory where the disk does not have them yet; of the others, the highest slots that
+   ``tail_bytes_max`` allows. The rest comes back by ``fetch``.
+3. A slot is durable when the write with its *latest* ballot is: a write of an earlier ballot stands for nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Durable, Entry, Era, Limits
+from ratified.consensus.paxos.spans import Runs
+
+
+class Slots:
+    """Ballots of all accepted slots above the base, entries of some."""
+
+    __slots__ = ("_bytes", "_entries", "_limits", "_runs", "_undurable", "base", "durable", "undurable_bytes")
+
+    def __init__(self, durable: Durable, limits: Limits) -> None:
+        self.base = durable.base.index
+        self.undurable_bytes = 0
+        self._limits = limits
+        self._runs = Runs()
+        for run in durable.runs:
+            assert run.first > max(self.base, self._runs.last), f"run {run} is out of order"
+            self._runs.put(run.first, run.last, run.era)
+        self._entries: dict[int, Entry] = {entry.index: entry for entry in durable.tail}
+        self._bytes = sum(len(entry.encoded) for entry in durable.tail)
+        self._undurable: dict[int, Era] = {}
+        self.durable = self._runs.contiguous_end(self.base)
+        """Every slot up to here is accepted and durable."""
+        for entry in durable.tail:
+            assert self.ballot_at(entry.index) == entry.era, f"tail and runs differ in slot {entry.index}"
+        self.evict()
+
+    @property
+    def last(self) -> int:
+        """The highest slot with something accepted in it, or the base."""
+        return max(self._runs.last, self.base)
+
+    def ballot_at(self, slot: int) -> Era | None:
+        """The ballot in which ``slot`` was last accepted; None: nothing is."""
+        return self._runs.era_at(slot)
+
+    def run_end(self, slot: int) -> int:
+        """The last slot up to which all were accepted in the ballot of ``slot``."""
+        return self._runs.run_end(slot)
+
+    def next_accepted(self, slot: int) -> int | None:
+        """The lowest slot at or above ``slot`` with something accepted in it."""
+        return self._runs.next_from(slot)
+
+    def put(self, entries: Sequence[Entry], settled: int) -> None:
+        """Accept contiguous ``entries`` of one ballot, in place of what was there.
+
+        What is chosen keeps its value, so up to slot ``settled`` an earlier durable version will do for ``durable``.
+        """
+        first, last = entries[0].index, entries[-1].index
+        assert first > self.base, f"slot {first} is at or below the base {self.base}"
+        assert last == first + len(entries) - 1, "slots are not contiguous"
+        self._runs.put(first, last, entries[0].era)
+        held, undurable = self._entries, self._undurable
+        for entry in entries:
+            slot, size = entry.index, len(entry.encoded)
+            old = held.get(slot)
+            if old is not None:
+                self._bytes -= len(old.encoded)
+                if slot in undurable:
+                    self.undurable_bytes -= len(old.encoded)
+            held[slot] = entry
+            undurable[slot] = entry.era
+            self._bytes += size
+            self.undurable_bytes += size
+        if self.durable >= first:
+            self.durable = max(first - 1, min(self.durable, settled))
+
+    def persisted(self, slot: int, era: Era) -> bool:
+        """A write with this slot in this ballot is durable: does that make the slot so?"""
+        if self._undurable.get(slot) != era:
+            return False
+        del self._undurable[slot]
+        self.undurable_bytes -= len(self._entries[slot].encoded)
+        return True
+
+    def is_durable(self, slot: int) -> bool:
+        """Is what is accepted in ``slot`` durable?"""
+        return slot not in self._undurable and self._runs.era_at(slot) is not None
+
+    def advance_durable(self) -> None:
+        """Move ``durable`` on."""
+        end = self._runs.contiguous_end(self.durable)
+        undurable = self._undurable
+        slot = self.durable
+        while slot < end and slot + 1 not in undurable:
+            slot += 1
+        self.durable = slot
+
+    def get(self, slot: int) -> Entry | None:
+        """The entry, if it is in memory."""
+        return self._entries.get(slot)
+
+    def batch(self, first: int, last: int) -> list[Entry]:
+        """What is accepted in ``first`` to ``last``, as far as it is in memory and fits into one message.
+
+        Empty although ``next_accepted(first)`` is at most ``last``: then that slot has to be fetched.
+        """
+        entries: list[Entry] = []
+        room = self._limits.bytes_per_message_max
+        slot = self._runs.next_from(first)
+        while slot is not None and slot <= last and len(entries) < max(self._limits.entries_per_message_max, 1):
+            entry = self._entries.get(slot)
+            if entry is None:
+                break
+            room -= len(entry.encoded)
+            if room < 0 and entries:
+                break
+            entries.append(entry)
+            slot = slot + 1 if slot + 1 in self._entries else self._runs.next_from(slot + 1)
+        return entries
+
+    def missing(self, first: int, last: int) -> tuple[int, int]:
+        """The range to fetch first: from ``first``, which is accepted and not in memory, no further than ``last``."""
+        assert first not in self._entries, f"slot {first} is in memory"
+        end = min(last, self._runs.run_end(first), first + max(self._limits.entries_per_message_max, 1) - 1)
+        slot = first
+        while slot < end and slot + 1 not in self._entries:
+            slot += 1
+        return first, slot
+
+    def fit(self, fetched: Sequence[Entry]) -> list[Entry]:
+        """As many of the fetched entries as one message holds, at least one, as they are accepted by now.
+
+        A fetch answers what was there when it was asked for; where a slot was accepted again since and is not in
+        memory any more, the answer ends.
+        """
+        entries: list[Entry] = []
+        room = self._limits.bytes_per_message_max
+        for each in fetched[: max(self._limits.entries_per_message_max, 1)]:
+            entry = self._entries.get(each.index, each)
+            room -= len(entry.encoded)
+            if entry.era != self.ballot_at(entry.index) or (room < 0 and entries):
+                break
+            entries.append(entry)
+        return entries
+
+    def evict(self) -> None:
+        """Let go of the lowest durable slots where the durable ones in memory hold more than ``tail_bytes_max``.
+
+        An eighth of the room is freed in one go, so that the cost of looking for them is shared by many.
+        """
+        excess = self._bytes - self.undurable_bytes - self._limits.tail_bytes_max
+        if excess <= 0:
+            return
+        excess += self._limits.tail_bytes_max // 8
+        for slot in sorted(self._entries):
+            if slot in self._undurable:
+                continue
+            size = len(self._entries.pop(slot).encoded)
+            self._bytes -= size
+            excess -= size
+            if excess <= 0:
+                return
