@@ -1,0 +1,31 @@
+"""The published end states of the Multi-Paxos lab come from the production engine, byte for byte."""
+
+import hashlib
+
+import pytest
+
+from ratified.lab.cases import CASES
+from ratified.lab.paxos import run_paxos
+
+KNOWN = {
+    "A": "0a35fdad1dd97c76a40a61b020c6181a56c4a40d4f723cb68fe70c2112aa9b63",
+    "B": "3cc6cae6cb7f9d2b7cb88088a0f22581ac4c41bd86bab1b3676dd0ba33fd7ead",
+    "C": "f28d025af748a790beded6167115c7094a7f939b45d439728e4d6b7e144c3be0",
+    "D": "e5e0248c7c4fa20991b90afdac828eab91a7414497461dadc2e1553040693139",
+    "E": "674e62d809248ac99401054c195d29b0e2eed6ccc78ec45e96da8aaf69c36096",
+    "F": "7d80176abad54e533b2f4174e84f58432a000255fbb2ecbbb1dd915cb6bb6ab5",
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_known_answers(name: str) -> None:
+    assert hashlib.sha256(run_paxos(CASES[name]).dump()).hexdigest() == KNOWN[name]
+
+
+def test_the_end_state_for_people_says_who_leads_and_what_was_learned() -> None:
+    end = run_paxos(CASES["E"]).end_state()
+    nodes = end["nodes"]
+    assert isinstance(nodes, list)
+    assert end["leader"] == 1
+    assert [(node["role"], node["learned"]) for node in nodes] == [("candidate", 0), ("leader", 3), ("follower", 3)]
+    assert nodes[0]["own"] == (4, 0)
