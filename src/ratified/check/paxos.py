@@ -1,0 +1,293 @@
+"""The invariants of Multi-Paxos, from what its members write and say (*Paxos Made Simple*, section 2.2).
+
+- *Promise monotone*: a member's promise never falls, restarts or not; its own ballots rise and are its own.
+- *An accept respects the promise* (P1a): nothing is accepted below the promise, except a value that is chosen already
+  and was learned.
+- *One value per slot and ballot*: in proposals, in logs, in reports.
+- *P2c*: for a value proposed in a slot and ballot there is a quorum, each of which promised this ballot, that reported
+  the value as its highest or reported nothing there.
+- *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
+  chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
+- *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim.
+
+Every method is called in the order in which things happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ratified.check.violation import Violation
+from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Membership, Record, StateRecord
+from ratified.consensus.entry import decode_entry
+from ratified.consensus.paxos import decode_state
+from ratified.consensus.paxos.messages import (
+    Accept,
+    Accepted,
+    Decided,
+    Heartbeat,
+    HeartbeatAnswer,
+    Learned,
+    Prepare,
+    Promise,
+    Refused,
+)
+from ratified.consensus.paxos.state import AcceptorState
+from ratified.consensus.quorum import is_quorum
+
+_NOTHING: tuple[Era, int] = (NO_ERA, 0)
+
+
+def value_of(entry: Entry) -> int:
+    """What an entry is apart from slot and ballot."""
+    return hash((entry.kind, entry.proposal, entry.data))
+
+
+class AcceptorImage:
+    """One acceptor: its state, and by slot the ballot and value last accepted."""
+
+    __slots__ = ("accepted", "ever", "state")
+
+    def __init__(self) -> None:
+        self.state = AcceptorState()
+        self.accepted: dict[int, tuple[Era, int]] = {}
+        self.ever: set[tuple[int, Era]] = set()
+        """Every (slot, ballot) accepted so far; only asked for membership."""
+
+    def take(self, record: Record) -> None:
+        """One more record."""
+        match record:
+            case StateRecord(data):
+                self.state = decode_state(data)
+            case Entry():
+                self.accepted[record.index] = record.era, value_of(record)
+                self.ever.add((record.index, record.era))
+            case BaseRecord(base):
+                for slot in [slot for slot in self.accepted if slot <= base.index]:
+                    del self.accepted[slot]
+
+    def copy(self) -> AcceptorImage:
+        """An image of its own."""
+        twin = AcceptorImage()
+        twin.state, twin.accepted, twin.ever = self.state, dict(self.accepted), set(self.ever)
+        return twin
+
+
+class Report:
+    """What one member told the proposer of a ballot, as far as its promise's parts have left."""
+
+    __slots__ = ("accepted", "first", "to")
+
+    def __init__(self, first: int, to: int | None, accepted: dict[int, tuple[Era, int]]) -> None:
+        self.first = first
+        self.to = to
+        """The last slot that was told about; None: nothing is accepted behind."""
+        self.accepted = accepted
+
+    def covers(self, slot: int) -> bool:
+        """Was this slot told about?"""
+        return self.first <= slot and (self.to is None or slot <= self.to)
+
+
+class PaxosChecks:
+    """One group's checks."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
+        self._asked = {member: AcceptorImage() for member in members}
+        self._disks = {member: AcceptorImage() for member in members}
+        self._values: dict[tuple[int, Era], int] = {}
+        self._holders: dict[tuple[int, Era], list[int]] = {}
+        self._chosen: dict[int, int] = {}
+        self._chosen_to = 0
+        self._reports: dict[Era, dict[int, Report]] = {}
+
+    @property
+    def chosen_to(self) -> int:
+        """The prefix of slots in which a value is chosen."""
+        while self._chosen_to + 1 in self._chosen:
+            self._chosen_to += 1
+        return self._chosen_to
+
+    # ----------------------------------------------------------------------------------------------------- records
+
+    def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
+        """A Ready's write. It becomes durable as a whole, so what it accepts is held against the promise before it."""
+        image = self._asked[member]
+        for record in records:
+            if isinstance(record, Entry):
+                self._new_accept(member, image, record)
+                image.take(record)
+        for record in records:
+            if isinstance(record, StateRecord):
+                self._new_state(member, image, decode_state(record.data))
+            if not isinstance(record, Entry):
+                image.take(record)
+
+    def _new_state(self, member: int, image: AcceptorImage, state: AcceptorState) -> None:
+        before = image.state
+        if state.promised < before.promised:
+            raise Violation("promise monotone", f"member {member} promises {state.promised} after {before.promised}")
+        if state.own < before.own or state.own > state.promised:
+            raise Violation("own ballot", f"member {member} begins {state.own} after {before.own}, {state.promised}")
+        if state.own != before.own:
+            if state.own[1] != member:
+                raise Violation("own ballot", f"member {member} begins {state.own}, which is not its own")
+            told = {slot: accepted for slot, accepted in image.accepted.items() if slot > before.chosen}
+            self._reports.setdefault(state.own, {})[member] = Report(before.chosen + 1, None, told)
+        if state.chosen < before.chosen:
+            raise Violation("chosen is for ever", f"member {member} knows {state.chosen} after {before.chosen}")
+
+    def _new_accept(self, member: int, image: AcceptorImage, entry: Entry) -> None:
+        slot, ballot = entry.index, entry.era
+        value = value_of(entry)
+        self._one_value(slot, ballot, value, f"member {member} accepts")
+        if ballot < image.state.promised and self._chosen.get(slot) != value:
+            raise Violation(
+                "an accept respects the promise",
+                f"member {member} accepts slot {slot} in {ballot} after promising {image.state.promised}",
+            )
+        known = image.accepted.get(slot)
+        if known is not None and ballot < known[0]:
+            raise Violation("an accept respects the promise", f"member {member} accepts {ballot} over {known[0]}")
+        if ballot[1] == member:
+            self._p2c(slot, ballot, value)
+
+    def durable(self, member: int, records: Sequence[Record]) -> None:
+        """Records that the member's disk has got hold of."""
+        disk = self._disks[member]
+        for record in records:
+            disk.take(record)
+            if isinstance(record, Entry):
+                holders = self._holders.setdefault((record.index, record.era), [])
+                if member not in holders:
+                    holders.append(member)
+                    if is_quorum(self._membership, holders):
+                        self._choose(record.index, value_of(record))
+
+    def started(self, member: int) -> None:
+        """The member's process started from what its disk holds; all else is forgotten."""
+        self._asked[member] = self._disks[member].copy()
+
+    def _choose(self, slot: int, value: int) -> None:
+        if self._chosen.setdefault(slot, value) != value:
+            raise Violation("chosen is for ever", f"a second value is chosen in slot {slot}")
+
+    def _one_value(self, slot: int, ballot: Era, value: int, who: str) -> None:
+        if self._values.setdefault((slot, ballot), value) != value:
+            raise Violation("one value per slot and ballot", f"{who} a second value in slot {slot}, ballot {ballot}")
+
+    # -------------------------------------------------------------------------------------------------------- P2c
+
+    def _p2c(self, slot: int, ballot: Era, value: int) -> None:
+        """May ``value`` be proposed in ``slot`` and ``ballot``?"""
+        if slot in self._chosen:
+            if self._chosen[slot] != value:
+                raise Violation("P2b", f"another value than the chosen one is proposed in slot {slot}, {ballot}")
+            return
+        highest: dict[int, Era | None] = {}
+        ballot_of_value: Era | None = None
+        for member, report in self._reports.get(ballot, {}).items():
+            if not report.covers(slot):
+                continue
+            told = report.accepted.get(slot)
+            highest[member] = None if told is None else told[0]
+            if told is not None and told[1] == value and (ballot_of_value is None or told[0] > ballot_of_value):
+                ballot_of_value = told[0]
+        agreeing = [member for member, told in highest.items() if _not_above(told, ballot_of_value)]
+        if not is_quorum(self._membership, agreeing):
+            raise Violation(
+                "P2c",
+                f"a value whose highest reported ballot is {ballot_of_value} is proposed in slot {slot}, {ballot}; "
+                f"reported there: {highest}",
+            )
+
+    # --------------------------------------------------------------------------------------------------- messages
+
+    def leaves(self, sender: int, target: int, message: Any) -> None:
+        """``message`` leaves ``sender``."""
+        disk = self._disks[sender]
+        match message:
+            case Prepare(ballot):
+                if ballot[1] != sender or disk.state.own < ballot:
+                    raise self._early(sender, message, f"the latest own ballot on its disk is {disk.state.own}")
+            case Promise():
+                self._promise_leaves(sender, message, disk)
+            case Accepted(ballot, first, last):
+                for slot in range(first, last + 1):
+                    if (slot, ballot) not in disk.ever:
+                        raise self._early(sender, message, f"its disk never had slot {slot} in that ballot")
+            case Refused(ballot) | HeartbeatAnswer(ballot):
+                if disk.state.promised < ballot:
+                    raise self._early(sender, message, f"its disk has a promise of {disk.state.promised}")
+            case Accept(ballot, chosen, entries):
+                self._said_chosen(sender, chosen)
+                for entry in map(decode_entry, entries):
+                    self._one_value(entry.index, ballot, value_of(entry), f"member {sender} proposes")
+            case Decided(_, chosen) | Heartbeat(_, chosen):
+                self._said_chosen(sender, chosen)
+            case Learned(chosen, entries):
+                self._said_chosen(sender, chosen)
+                for entry in map(decode_entry, entries):
+                    self._one_value(entry.index, entry.era, value_of(entry), f"member {sender} teaches")
+                    if self._chosen.get(entry.index) != value_of(entry):
+                        raise Violation(
+                            "chosen is for ever", f"member {sender} teaches what is not chosen in slot {entry.index}"
+                        )
+
+    def _promise_leaves(self, sender: int, message: Promise, disk: AcceptorImage) -> None:
+        ballot = message.ballot
+        if disk.state.promised < ballot:
+            raise self._early(sender, message, f"its disk has a promise of {disk.state.promised}")
+        self._said_chosen(sender, message.chosen)
+        told: dict[int, tuple[Era, int]] = {}
+        for entry in map(decode_entry, message.entries):
+            if (entry.index, entry.era) not in disk.ever:
+                raise self._early(sender, message, f"its disk never had slot {entry.index} in {entry.era}")
+            self._one_value(entry.index, entry.era, value_of(entry), f"member {sender} reports")
+            told[entry.index] = entry.era, value_of(entry)
+        last = None if message.complete else message.last
+        part = Report(message.first, last, told)
+        end = max(disk.accepted, default=0) if last is None else last
+        for slot in range(max(message.first, message.chosen + 1), end + 1):
+            accepted = disk.accepted.get(slot, _NOTHING)[0]
+            if accepted < ballot and told.get(slot, _NOTHING)[0] < accepted and slot not in self._chosen:
+                raise Violation("promise", f"member {sender} promises {ballot} and hides slot {slot}, {accepted}")
+        self._merge(sender, ballot, part)
+
+    def _merge(self, sender: int, ballot: Era, part: Report) -> None:
+        reports = self._reports.setdefault(ballot, {})
+        known = reports.get(sender)
+        if known is None or (known.to is not None and part.first <= known.first):
+            reports[sender] = part
+        elif known.to is not None and part.first <= known.to + 1:
+            known.accepted |= part.accepted
+            known.to = None if part.to is None else max(part.to, known.to)
+
+    def _said_chosen(self, sender: int, slot: int) -> None:
+        if slot > self.chosen_to:
+            raise Violation(
+                "chosen is for ever",
+                f"member {sender} says that all up to {slot} is chosen; slot {self.chosen_to + 1} is not",
+            )
+
+    def _early(self, sender: int, message: Any, why: str) -> Violation:
+        return Violation("nothing early", f"member {sender} sends {message}, and {why}")
+
+    # --------------------------------------------------------------------------------------------------- deliveries
+
+    def delivered(self, member: int, entries: Sequence[Entry]) -> None:
+        """A Ready's ``deliver``: chosen, and here as on this member's disk."""
+        accepted: Mapping[int, tuple[Era, int]] = self._disks[member].accepted
+        for entry in entries:
+            value = value_of(entry)
+            if self._chosen.get(entry.index) != value:
+                raise Violation("chosen is for ever", f"member {member} delivers slot {entry.index}, not chosen so")
+            if entry.index not in accepted or accepted[entry.index][1] != value:
+                raise Violation("durability", f"member {member} delivers slot {entry.index}, not on its disk")
+
+
+def _not_above(told: Era | None, limit: Era | None) -> bool:
+    return told is None or (limit is not None and told <= limit)
