@@ -260,11 +260,11 @@ class PaxosChecks:
     def _merge(self, sender: int, ballot: Era, part: Report) -> None:
         reports = self._reports.setdefault(ballot, {})
         known = reports.get(sender)
-        if known is None or (known.to is not None and part.first <= known.first):
+        if known is None:
             reports[sender] = part
-        elif known.to is not None and part.first <= known.to + 1:
+        elif known.to is None or part.first <= known.to + 1:
             known.accepted |= part.accepted
-            known.to = None if part.to is None else max(part.to, known.to)
+            known.to = None if known.to is None or part.to is None else max(part.to, known.to)
 
     def _said_chosen(self, sender: int, slot: int) -> None:
         if slot > self.chosen_to:

@@ -97,9 +97,14 @@ class World:
         self.chaos = chaos
         """Per cent of the full rate of faults."""
         self.membership = Membership(tuple(range(1, members + 1)))
+        self.disk_draw = 2 + mix(seed, 8) % 20
+        """One in so many steps a waiting write completes."""
         self.checks = PaxosChecks(self.membership)
         self.members = {member: Member(member) for member in self.membership.voters}
         self.under_way: list[tuple[int, int, Message]] = []
+        self.cut: tuple[int, ...] = ()
+        """Members that nobody hears; where they are ``deaf`` they hear nobody either."""
+        self.deaf = False
         self.agreed: dict[int, int] = {}
         self.ids: dict[ProposalId, int] = {}
         self.lost: set[ProposalId] = set()
@@ -173,14 +178,17 @@ class World:
             self._turn(member)
 
     def _strike(self) -> None:
-        if self.draw(10_000) >= 40 * self.chaos // 100:
+        if self.chaos and self.draw(600 if self.cut else 150) == 0:
+            self.cut = () if self.cut else (1 + self.draw(len(self.members)),)
+            self.deaf = self.draw(2) == 0
+        if self.draw(10_000) >= 150 * self.chaos // 100:
             return
         member = self.members[1 + self.draw(len(self.members))]
-        if member.engine is not None:
+        if member.engine is None:
+            self.start(member)
+        elif self.draw(3) == 0:
             self.crash(member)
             self.count("crashes")
-        else:
-            self.start(member)
 
     def _deliver_messages(self) -> None:
         for _ in range(self.draw(2 * len(self.members) + 2) + len(self.under_way) // (8 if self.chaos else 1)):
@@ -191,6 +199,8 @@ class World:
             fate = self.draw(100)
             if not (self.chaos and fate < 5):
                 del self.under_way[at]
+            if sender in self.cut or (to in self.cut and self.deaf):
+                continue
             if not self.chaos or fate < 90:
                 self._arrive(sender, self.members[to], message)
 
@@ -199,7 +209,7 @@ class World:
             member.inputs.append(lambda engine, now: engine.step(now, sender, message))
 
     def _complete_writes(self, member: Member) -> None:
-        while member.writes and (not self.chaos or self.draw(3) == 0):
+        while member.writes and (not self.chaos or self.draw(self.disk_draw) == 0):
             write = member.writes.popleft()
             member.take(write)
             self.checks.durable(member.id, write.records)
@@ -220,7 +230,7 @@ class World:
             member.inputs.append(lambda engine, now: engine.tick(now))
         if self.chaos and self.draw(1000) < 2:
             member.inputs.append(lambda engine, now: engine.campaign(now))
-        if self.draw(10) == 0:
+        if self.draw(30 if engine.leading is None else 4) == 0:
             token = self._draws
             member.barriers[token] = self.highest
             member.inputs.append(lambda engine, now: engine.read_barrier(now, token))
@@ -318,6 +328,7 @@ class World:
     def heal(self, steps: int = 3000) -> None:
         """No more faults: everybody starts, and what is delivered anywhere from now on is delivered everywhere."""
         self.chaos = 0
+        self.cut = ()
         for member in self.members.values():
             if member.engine is None:
                 self.start(member)
