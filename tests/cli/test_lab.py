@@ -1,4 +1,4 @@
-"""``ratified lab raft``: the digest, the dump, the end state, and one clear error for what makes no case."""
+"""``ratified lab``: the digest, the dump, the end state, and one clear error for what makes no case."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ def test_the_dump_has_the_printed_digest_and_json_the_end_state(
     assert hashlib.sha256(file.read_bytes()).hexdigest() == said["sha256"] == A
     assert said["leader"] == 1
     assert [node["commit"] for node in said["nodes"]] == [5, 5, 5]
+
+
+def test_the_cases_are_the_same_for_paxos(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "paxos", "--case", "A", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["sha256"] == "0a35fdad1dd97c76a40a61b020c6181a56c4a40d4f723cb68fe70c2112aa9b63"
+    assert [node["learned"] for node in said["nodes"]] == [5, 5, 5]
 
 
 def test_without_a_protocol_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

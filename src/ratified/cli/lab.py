@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -18,7 +18,28 @@ NODES_MAX = 63
 ROUNDS_MAX = 1_000_000
 PROPOSALS_MAX = 100_000
 U64_MAX = 2**64 - 1
+CASE = typer.Option(
+    "", "--case", help="A published case, A to F. Other options change it.", show_default=False, metavar="A..F"
+)
+SEED = typer.Option(None, "--seed", help="Seed of every draw. [default: 42]", show_default=False, min=0, max=U64_MAX)
+NODES = typer.Option(None, "--nodes", help="Members of the cluster. [default: 3]", min=1, max=NODES_MAX)
+ROUNDS = typer.Option(None, "--rounds", help="Ticks to run. [default: 1000]", min=0, max=ROUNDS_MAX)
+PROPOSALS = typer.Option(
+    None, "--proposals", help="Commands, spread over the rounds. [default: 5]", min=0, max=PROPOSALS_MAX
+)
+PARTITION = typer.Option(None, "--partition", help="Directed pairs that drop what they carry.", metavar="S,D,S,D...")
+AS_JSON = typer.Option(False, "--json", help="Say the end state in JSON.")
 DUMP = typer.Option(None, "--dump", help="Write the canonical dump to this file.", metavar="FILE")
+
+
+class Lab(Protocol):
+    """A finished run of a case."""
+
+    def dump(self) -> bytes:
+        """The canonical end state."""
+
+    def end_state(self) -> dict[str, object]:
+        """The end state for people."""
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +47,7 @@ def register(app: typer.Typer) -> None:
     lab = typer.Typer(name="lab", rich_markup_mode=None)
     lab.callback(invoke_without_command=True)(_start)
     lab.command()(raft)
+    lab.command()(paxos)
     app.add_typer(lab)
 
 
@@ -36,22 +58,14 @@ def _start(context: typer.Context) -> None:
 
 
 def raft(
-    case: str = typer.Option(
-        "", "--case", help="A published case, A to F. Other options change it.", show_default=False, metavar="A..F"
-    ),
-    seed: int = typer.Option(
-        None, "--seed", help="Seed of every draw. [default: 42]", show_default=False, min=0, max=U64_MAX
-    ),
-    nodes: int = typer.Option(None, "--nodes", help="Members of the cluster. [default: 3]", min=1, max=NODES_MAX),
-    rounds: int = typer.Option(None, "--rounds", help="Ticks to run. [default: 1000]", min=0, max=ROUNDS_MAX),
-    proposals: int = typer.Option(
-        None, "--proposals", help="Commands, spread over the rounds. [default: 5]", min=0, max=PROPOSALS_MAX
-    ),
-    partition: str = typer.Option(
-        None, "--partition", help="Directed pairs that drop what they carry.", metavar="S,D,S,D..."
-    ),
+    case: str = CASE,
+    seed: int = SEED,
+    nodes: int = NODES,
+    rounds: int = ROUNDS,
+    proposals: int = PROPOSALS,
+    partition: str = PARTITION,
     dump: Path = DUMP,
-    as_json: bool = typer.Option(False, "--json", help="Say the end state in JSON."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Run Raft and print the SHA-256 of the canonical end state.
 
@@ -62,8 +76,33 @@ def raft(
     """
     from ratified.lab.raft import run_raft
 
-    chosen = _case(case, seed, nodes, rounds, proposals, partition)
-    lab = run_raft(chosen)
+    _say(run_raft(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+
+
+def paxos(
+    case: str = CASE,
+    seed: int = SEED,
+    nodes: int = NODES,
+    rounds: int = ROUNDS,
+    proposals: int = PROPOSALS,
+    partition: str = PARTITION,
+    dump: Path = DUMP,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Run Multi-Paxos and print the SHA-256 of the canonical end state.
+
+    \b
+    Examples:
+      ratified lab paxos --case A
+      ratified lab paxos --seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1
+    """
+    from ratified.lab.paxos import run_paxos
+
+    _say(run_paxos(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+
+
+def _say(lab: Lab, dump: Path | None, as_json: bool) -> None:
+    """Print the digest, or with it the end state; write the dump where one is wanted."""
     content = lab.dump()
     digest = hashlib.sha256(content).hexdigest()
     if dump is not None:

@@ -19,6 +19,7 @@ from ratified.consensus.contract import (
     Durable,
     Entry,
     Era,
+    Fetch,
     Kind,
     Limits,
     Membership,
@@ -213,14 +214,23 @@ class World:
             write = member.writes.popleft()
             member.take(write)
             self.checks.durable(member.id, write.records)
-            member.durable_ticket = ticket = write.ticket
-            member.inputs.append(lambda engine, now, ticket=ticket: engine.persisted(now, ticket))
+            member.durable_ticket = write.ticket
+            self._report_durable(member, write.ticket)
         held, member.held = member.held, []
         for after, send in held:
             if after <= member.durable_ticket:
                 self._leave(member, send)
             else:
                 member.held.append((after, send))
+
+    def _report_durable(self, member: Member, ticket: int) -> None:
+        member.inputs.append(lambda engine, now: engine.persisted(now, ticket))
+
+    def _answer_fetch(self, member: Member, fetch: Fetch) -> None:
+        entries = [member.entries[index] for index in range(fetch.first, fetch.last + 1)]
+        entries = entries[: 1 + self.draw(len(entries))]
+        member.inputs.append(lambda engine, now: engine.fetched(now, fetch.token, entries))
+        self.count("fetches")
 
     def _offer_work(self, member: Member) -> None:
         engine = member.engine
@@ -280,11 +290,7 @@ class World:
             assert read.index is None or read.index >= floor, f"rule 8: read at {read.index} < {floor}"
             self.count("reads" if read.index is not None else "reads refused")
         for fetch in ready.fetch:
-            self.count("fetches")
-            entries = [member.entries[index] for index in range(fetch.first, fetch.last + 1)]
-            entries = entries[: 1 + self.draw(len(entries))]
-            token = fetch.token
-            member.inputs.append(lambda engine, now, token=token, entries=entries: engine.fetched(now, token, entries))
+            self._answer_fetch(member, fetch)
         if ready.leader is not None and ready.leader.serving:
             self.count("leaders")
 
