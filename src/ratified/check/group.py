@@ -1,37 +1,65 @@
 """The invariants of one group, over all of its members, as each Ready and each completed sync shows them.
 
-- *Log matching*: (index, era) -> h, compared on append.
-- *Election safety*: one leader per era. *Leader completeness*: on election, h at the committed index.
+- *Election safety*: one leader per era.
 - *State machine safety*: one list of command hashes by index, without eras.
 - *Durability*: when an index is first delivered anywhere, a quorum's disks hold it, and wherever it is delivered, that
-  member's own disk does (rule 5). One comparison of h covers all indexes below.
+  member's own disk does (rule 5).
 - *At most once*: of all ids under which one client's request was proposed, at most one is delivered, at one index, and
   none if the request ended as refused. No id is delivered twice.
 - *Reads*: a barrier's index is at least all that was delivered anywhere before the barrier was fed (rule 8).
 - *State*: equal digests at equal applied index.
+
+What can be said of the logs themselves depends on their shape: ``sequences`` and ``slots``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from ratified.check.image import LogImage
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Entry, Era, Kind, Lead, Membership, Proposal, ProposalId, ReadIndex, Record
 from ratified.consensus.quorum import is_quorum
 
 
-class MemberOfGroup:
+class Image(Protocol):
+    """What one log holds, as a sequence of records makes it."""
+
+    state: bytes
+    records: int
+
+    @property
+    def last(self) -> int:
+        """The highest index that has an entry, or the base."""
+
+    def take(self, record: Record) -> None:
+        """One more record."""
+
+    def copy(self) -> Self:
+        """An image of its own."""
+
+    def same_log(self, other: Self) -> bool:
+        """Do both hold the same?"""
+
+    def keep_history(self, of: Self) -> None:
+        """This one replaces ``of``; what that has ever held was held."""
+
+
+ImageT = TypeVar("ImageT", bound=Image)
+
+
+class MemberOfGroup(Generic[ImageT]):
     """What is seen of one member in one group. The disk outlives the process; the rest begins anew with each start."""
 
-    def __init__(self, member: int) -> None:
+    def __init__(self, member: int, disk: ImageT, log: ImageT) -> None:
         self.member = member
-        self.disk = LogImage()
+        self.disk = disk
         """What its disk holds durably."""
         self.unsynced: list[Record] = []
         """What was written behind that and is not durable yet."""
-        self.log = LogImage()
+        self.log = log
         """What its engine has asked to be written, and found at start."""
         self.delivered = 0
         self.era: Era = (0, 0)
@@ -39,15 +67,16 @@ class MemberOfGroup:
         self.up = False
 
 
-class GroupChecks:
+class GroupChecks(ABC, Generic[ImageT]):
     """One group's checks. Every method is called in the order in which things happen."""
 
     def __init__(self, group: int, membership: Membership, counters: Counter[str]) -> None:
         self.group = group
         self.membership = membership
-        self.members = {member: MemberOfGroup(member) for member in sorted({*membership.voters, *membership.learners})}
-        self.committed: list[int] = [0]
-        """h by index, of all that was delivered anywhere."""
+        self.members = {
+            member: MemberOfGroup(member, self.new_image(), self.new_image())
+            for member in sorted({*membership.voters, *membership.learners})
+        }
         self.committed_at: list[Era] = [(0, 0)]
         """By index, the latest era that anybody who first delivered up to there was in."""
         self.entries: list[bytes] = []
@@ -56,7 +85,6 @@ class GroupChecks:
         """Who was elected last."""
         self.requests_delivered: dict[bytes, int] = {}
         self._commands: list[int] = [0]
-        self._logs: dict[tuple[int, Era], int] = {}
         self._leaders: dict[Era, int] = {}
         self._ids: dict[ProposalId, int] = {}
         self._names: dict[bytes, ProposalId] = {}
@@ -69,7 +97,7 @@ class GroupChecks:
     @property
     def delivered_max(self) -> int:
         """The highest index that was delivered anywhere."""
-        return len(self.committed) - 1
+        return len(self.entries)
 
     def _broken(self, rule: str, seen: str) -> Violation:
         return Violation(rule, f"group {self.group}: {seen}")
@@ -88,7 +116,7 @@ class GroupChecks:
             of.disk.take(record)
         of.unsynced.clear()
 
-    def recovered(self, member: int, found: LogImage, *, killed: bool) -> None:
+    def recovered(self, member: int, found: ImageT, *, killed: bool) -> None:
         """The member's process starts and its log holds ``found``: what was durable, and all, or after the loss of its
         machine perhaps nothing, of what was written behind that."""
         of = self.members[member]
@@ -105,7 +133,7 @@ class GroupChecks:
             self._counters["writes lost with a machine"] += 1
             if whole.state != of.disk.state:
                 self._counters["unsynced states lost"] += 1
-        found.held |= of.disk.held
+        found.keep_history(of.disk)
         of.disk = found
         of.unsynced = []
 
@@ -131,22 +159,7 @@ class GroupChecks:
 
     def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
         """A Ready's write."""
-        log = self.members[member].log
-        for record in records:
-            before = log.last
-            log.take(record)
-            if isinstance(record, Entry):
-                h = log.at(record.index)
-                assert h is not None
-                known = self._logs.setdefault((record.index, record.era), h)
-                if known != h:
-                    raise self._broken(
-                        "log matching",
-                        f"up to entry {record.index} of era {record.era} member {member} has another log than the "
-                        "first that had this entry",
-                    )
-            elif log.last < before:
-                self._counters["truncations"] += 1
+        self._log_grows(member, self.members[member], records)
 
     def lead(self, member: int, lead: Lead) -> None:
         """A Ready's ``leader``."""
@@ -162,16 +175,7 @@ class GroupChecks:
             raise self._broken("election safety", f"members {known} and {member} both lead in era {lead.era}")
         self._counters["elections"] += 1
         self.leader = member
-        index = self.delivered_max
-        # Entries that a later era committed are no business of a leader that learns of its election late.
-        while self.committed_at[index] >= lead.era:
-            index -= 1
-        if of.log.at(index) != self.committed[index]:
-            raise self._broken(
-                "leader completeness",
-                f"member {member} leads in era {lead.era} without entry {index}, which was committed in era "
-                f"{self.committed_at[index]} at the latest",
-            )
+        self._completeness(member, of, lead)
 
     def delivered(self, member: int, entries: Sequence[Entry]) -> None:
         """A Ready's ``deliver``."""
@@ -182,18 +186,14 @@ class GroupChecks:
                     "delivery", f"member {member} delivered entry {entry.index} after entry {of.delivered}"
                 )
             of.delivered = entry.index
-            if of.log.own(entry.index) != hash(entry.encoded):
+            if not self._is_the_logs(of, entry):
                 raise self._broken(
                     "delivery", f"member {member} delivered an entry {entry.index} that is not its log's"
                 )
             self._one_command(member, of, entry)
-        last = entries[-1].index
-        if of.disk.at(last) != self.committed[last]:
-            raise self._broken(
-                "durability", f"member {member} delivered entry {last}, its own disk holds a log up to {of.disk.last}"
-            )
+        self._on_own_disk(member, of, entries)
 
-    def _one_command(self, member: int, of: MemberOfGroup, entry: Entry) -> None:
+    def _one_command(self, member: int, of: MemberOfGroup[ImageT], entry: Entry) -> None:
         command = hash((entry.kind, entry.proposal, entry.data))
         if entry.index <= self.delivered_max:
             if self._commands[entry.index] != command:
@@ -202,13 +202,10 @@ class GroupChecks:
                     f"member {member} delivered another command at {entry.index} than was delivered there before",
                 )
             return
-        h = of.log.at(entry.index)
-        assert h is not None
         self._commands.append(command)
-        self.committed.append(h)
         self.entries.append(entry.encoded)
         self.committed_at.append(max(of.era, self.committed_at[-1]))
-        holders = [peer for peer, seen in self.members.items() if seen.disk.at(entry.index) == h]
+        holders = self._holders(entry, of)
         if not is_quorum(self.membership, holders):
             raise self._broken(
                 "durability",
@@ -216,6 +213,40 @@ class GroupChecks:
             )
         if entry.kind is Kind.COMMAND:
             self._at_most_once(entry)
+
+    # -----------------------------------------------------------------------------------------------------------
+    # What depends on the shape of the log
+
+    @abstractmethod
+    def new_image(self) -> ImageT:
+        """Nothing written yet."""
+
+    @abstractmethod
+    def leaves(self, sender: int, target: int, message: Any) -> None:
+        """``message`` leaves ``sender``: the protocol's own invariants. Raises ``Violation``."""
+
+    @abstractmethod
+    def _log_grows(self, member: int, of: MemberOfGroup[ImageT], records: Sequence[Record]) -> None:
+        """``of.log`` takes the records of a Ready."""
+
+    @abstractmethod
+    def _completeness(self, member: int, of: MemberOfGroup[ImageT], lead: Lead) -> None:
+        """The member begins to lead."""
+
+    @abstractmethod
+    def _is_the_logs(self, of: MemberOfGroup[ImageT], entry: Entry) -> bool:
+        """Is this what the member's log has at its index?"""
+
+    @abstractmethod
+    def _on_own_disk(self, member: int, of: MemberOfGroup[ImageT], entries: Sequence[Entry]) -> None:
+        """Delivered: are they durable here (rule 5)?"""
+
+    @abstractmethod
+    def _holders(self, entry: Entry, of: MemberOfGroup[ImageT]) -> list[int]:
+        """Whose disks hold what was first delivered by ``of``."""
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Commands
 
     def _at_most_once(self, entry: Entry) -> None:
         if entry.proposal is not None:

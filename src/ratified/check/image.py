@@ -87,6 +87,10 @@ class LogImage:
             other.chain[-1],
         )
 
+    def keep_history(self, of: LogImage) -> None:
+        """This one replaces ``of``; what that has ever held was held."""
+        self.held |= of.held
+
     def copy(self) -> LogImage:
         """An image of its own with the same log."""
         twin = LogImage()

@@ -47,31 +47,55 @@ def value_of(entry: Entry) -> int:
 class AcceptorImage:
     """One acceptor: its state, and by slot the ballot and value last accepted."""
 
-    __slots__ = ("accepted", "ever", "state")
+    __slots__ = ("accepted", "base", "ever", "records", "state")
 
     def __init__(self) -> None:
-        self.state = AcceptorState()
+        self.state = b""
+        self.base = 0
+        self.records = 0
+        """Records taken so far."""
         self.accepted: dict[int, tuple[Era, int]] = {}
         self.ever: set[tuple[int, Era]] = set()
         """Every (slot, ballot) accepted so far; only asked for membership."""
 
+    @property
+    def acceptor(self) -> AcceptorState:
+        """The state, decoded."""
+        return decode_state(self.state)
+
+    @property
+    def last(self) -> int:
+        """The highest slot with something in it, or the base."""
+        return max(self.accepted, default=self.base)
+
     def take(self, record: Record) -> None:
         """One more record."""
+        self.records += 1
         match record:
             case StateRecord(data):
-                self.state = decode_state(data)
+                self.state = data
             case Entry():
                 self.accepted[record.index] = record.era, value_of(record)
                 self.ever.add((record.index, record.era))
             case BaseRecord(base):
+                self.base = base.index
                 for slot in [slot for slot in self.accepted if slot <= base.index]:
                     del self.accepted[slot]
 
     def copy(self) -> AcceptorImage:
         """An image of its own."""
         twin = AcceptorImage()
-        twin.state, twin.accepted, twin.ever = self.state, dict(self.accepted), set(self.ever)
+        twin.state, twin.base, twin.records = self.state, self.base, self.records
+        twin.accepted, twin.ever = dict(self.accepted), set(self.ever)
         return twin
+
+    def keep_history(self, of: AcceptorImage) -> None:
+        """This one replaces ``of``; what that has ever held was held."""
+        self.ever |= of.ever
+
+    def same_log(self, other: AcceptorImage) -> bool:
+        """Equal state, base and slots."""
+        return (self.state, self.base, self.accepted) == (other.state, other.base, other.accepted)
 
 
 class Report:
@@ -101,6 +125,8 @@ class PaxosChecks:
         self._values: dict[tuple[int, Era], int] = {}
         self._holders: dict[tuple[int, Era], list[int]] = {}
         self._chosen: dict[int, int] = {}
+        self._chosen_in: dict[int, Era] = {}
+        """By slot, the lowest ballot in which its value is known to have been chosen."""
         self._chosen_to = 0
         self._reports: dict[Era, dict[int, Report]] = {}
 
@@ -127,7 +153,7 @@ class PaxosChecks:
                 image.take(record)
 
     def _new_state(self, member: int, image: AcceptorImage, state: AcceptorState) -> None:
-        before = image.state
+        before = image.acceptor
         if state.promised < before.promised:
             raise Violation("promise monotone", f"member {member} promises {state.promised} after {before.promised}")
         if state.own < before.own or state.own > state.promised:
@@ -144,10 +170,10 @@ class PaxosChecks:
         slot, ballot = entry.index, entry.era
         value = value_of(entry)
         self._one_value(slot, ballot, value, f"member {member} accepts")
-        if ballot < image.state.promised and self._chosen.get(slot) != value:
+        if ballot < image.acceptor.promised and self._chosen.get(slot) != value:
             raise Violation(
                 "an accept respects the promise",
-                f"member {member} accepts slot {slot} in {ballot} after promising {image.state.promised}",
+                f"member {member} accepts slot {slot} in {ballot} after promising {image.acceptor.promised}",
             )
         known = image.accepted.get(slot)
         if known is not None and ballot < known[0]:
@@ -155,25 +181,36 @@ class PaxosChecks:
         if ballot[1] == member:
             self._p2c(slot, ballot, value)
 
-    def durable(self, member: int, records: Sequence[Record]) -> None:
-        """Records that the member's disk has got hold of."""
+    def durable(self, member: int, record: Record) -> None:
+        """A record that the member's disk has got hold of."""
         disk = self._disks[member]
-        for record in records:
-            disk.take(record)
-            if isinstance(record, Entry):
-                holders = self._holders.setdefault((record.index, record.era), [])
-                if member not in holders:
-                    holders.append(member)
-                    if is_quorum(self._membership, holders):
-                        self._choose(record.index, value_of(record))
+        disk.take(record)
+        if isinstance(record, Entry):
+            self._held(member, record.index, record.era, value_of(record))
+
+    def recovered(self, member: int, disk: AcceptorImage) -> None:
+        """The member starts, and its disk holds this: of what was written and never reported durable, perhaps more."""
+        disk.keep_history(self._disks[member])
+        for slot, (ballot, value) in disk.accepted.items():
+            self._held(member, slot, ballot, value)
+        self._disks[member] = disk
+        self.started(member)
 
     def started(self, member: int) -> None:
         """The member's process started from what its disk holds; all else is forgotten."""
         self._asked[member] = self._disks[member].copy()
 
-    def _choose(self, slot: int, value: int) -> None:
+    def _held(self, member: int, slot: int, ballot: Era, value: int) -> None:
+        holders = self._holders.setdefault((slot, ballot), [])
+        if member not in holders:
+            holders.append(member)
+            if is_quorum(self._membership, holders):
+                self._choose(slot, ballot, value)
+
+    def _choose(self, slot: int, ballot: Era, value: int) -> None:
         if self._chosen.setdefault(slot, value) != value:
             raise Violation("chosen is for ever", f"a second value is chosen in slot {slot}")
+        self._chosen_in[slot] = min(ballot, self._chosen_in.get(slot, ballot))
 
     def _one_value(self, slot: int, ballot: Era, value: int, who: str) -> None:
         if self._values.setdefault((slot, ballot), value) != value:
@@ -183,7 +220,7 @@ class PaxosChecks:
 
     def _p2c(self, slot: int, ballot: Era, value: int) -> None:
         """May ``value`` be proposed in ``slot`` and ``ballot``?"""
-        if slot in self._chosen:
+        if slot in self._chosen and ballot > self._chosen_in[slot]:
             if self._chosen[slot] != value:
                 raise Violation("P2b", f"another value than the chosen one is proposed in slot {slot}, {ballot}")
             return
@@ -211,8 +248,8 @@ class PaxosChecks:
         disk = self._disks[sender]
         match message:
             case Prepare(ballot):
-                if ballot[1] != sender or disk.state.own < ballot:
-                    raise self._early(sender, message, f"the latest own ballot on its disk is {disk.state.own}")
+                if ballot[1] != sender or disk.acceptor.own < ballot:
+                    raise self._early(sender, message, f"the latest own ballot on its disk is {disk.acceptor.own}")
             case Promise():
                 self._promise_leaves(sender, message, disk)
             case Accepted(ballot, first, last):
@@ -220,8 +257,8 @@ class PaxosChecks:
                     if (slot, ballot) not in disk.ever:
                         raise self._early(sender, message, f"its disk never had slot {slot} in that ballot")
             case Refused(ballot) | HeartbeatAnswer(ballot):
-                if disk.state.promised < ballot:
-                    raise self._early(sender, message, f"its disk has a promise of {disk.state.promised}")
+                if disk.acceptor.promised < ballot:
+                    raise self._early(sender, message, f"its disk has a promise of {disk.acceptor.promised}")
             case Accept(ballot, chosen, entries):
                 self._said_chosen(sender, chosen)
                 for entry in map(decode_entry, entries):
@@ -239,8 +276,8 @@ class PaxosChecks:
 
     def _promise_leaves(self, sender: int, message: Promise, disk: AcceptorImage) -> None:
         ballot = message.ballot
-        if disk.state.promised < ballot:
-            raise self._early(sender, message, f"its disk has a promise of {disk.state.promised}")
+        if disk.acceptor.promised < ballot:
+            raise self._early(sender, message, f"its disk has a promise of {disk.acceptor.promised}")
         self._said_chosen(sender, message.chosen)
         told: dict[int, tuple[Era, int]] = {}
         for entry in map(decode_entry, message.entries):

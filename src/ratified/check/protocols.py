@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from ratified.check.image import LogImage
+from ratified.check.group import GroupChecks
 from ratified.check.raft import RaftChecks
+from ratified.check.sequences import SequenceGroupChecks
+from ratified.check.slots import SlotGroupChecks
+from ratified.consensus.contract import Membership
 
-
-class ProtocolChecks(Protocol):
-    """What a protocol's own invariants say of messages."""
-
-    def leaves(self, sender: int, target: int, message: Any, disk: LogImage) -> None:
-        """``message`` leaves ``sender``, whose disk holds ``disk`` durably; raises ``Violation``."""
-
-
-PROTOCOLS: dict[str, Callable[[Counter[str]], ProtocolChecks]] = {"raft": RaftChecks}
-"""By the engine's name, the checks of one group; they count what they see happen."""
+PROTOCOLS: dict[str, Callable[[int, Membership, Counter[str]], GroupChecks[Any]]] = {
+    "raft": partial(SequenceGroupChecks, protocol=RaftChecks),
+    "paxos": SlotGroupChecks,
+}
+"""By the engine's name, the checks of one group: number, membership, what is counted."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -84,7 +84,7 @@ class Clients:
         self,
         world: World,
         machines: dict[int, Machine],
-        groups: dict[int, GroupChecks],
+        groups: dict[int, GroupChecks[Any]],
         words: Words,
         habits: Habits,
         counters: Counter[str],

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ratified.check.forwards import Forwards
-from ratified.check.group import GroupChecks
-from ratified.check.image import LogImage
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
@@ -113,11 +111,11 @@ class Observer:
     """All checks of one world, fed."""
 
     def __init__(self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str]) -> None:
-        self.groups = {group: GroupChecks(group, membership, counters) for group, membership in memberships.items()}
+        make = PROTOCOLS[engine.name]
+        self.groups = {group: make(group, membership, counters) for group, membership in memberships.items()}
         self.elected: Callable[[int], None] = lambda member: None
         """Called with every member that is elected."""
         self._row = engine
-        self._protocol = {group: PROTOCOLS[engine.name](counters) for group in memberships}
         self._forwards = {group: Forwards(group) for group in memberships}
         self._leaving: dict[tuple[int, int], _Leaving] = {}
         self._incarnations: dict[int, int] = {}
@@ -209,7 +207,7 @@ class Observer:
                     f"group {group}: member {member} sends {message} before {waiting[1] - disk.records} records are "
                     "durable that it waits for",
                 )
-            self._protocol[group].leaves(member, target, message, disk)
+            self.groups[group].leaves(member, target, message)
 
     def arrives(self, member: int, frame: Frame) -> None:
         """The network hands this frame to the node."""
@@ -243,7 +241,7 @@ class Observer:
                 leaving.waiting = {key: waiting for key, waiting in leaving.waiting.items() if waiting[1] > records}
 
     def _recovered(self, member: int, files: Files, *, killed: bool) -> None:
-        images = {group: LogImage() for group in self.groups}
+        images = {group: checks.new_image() for group, checks in self.groups.items()}
         for name in files.names():
             if segment_number(name) is not None:
                 for group, record in _records(files.read(name, 0, files.size(name)), 0):

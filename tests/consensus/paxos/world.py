@@ -151,8 +151,7 @@ class World:
         """The machine is lost; of what was not durable a drawn prefix of the writes remains."""
         for _ in range(self.draw(len(member.writes) + 1)):
             write = member.writes.popleft()
-            member.take(write)
-            self.checks.durable(member.id, write.records)
+            self._complete(member, write)
         if member.writes:
             self.count("writes lost")
         member.engine = None
@@ -165,6 +164,11 @@ class World:
             member.applied = 0
         else:
             member.applied -= self.draw(member.applied + 1) % 3
+
+    def _complete(self, member: Member, write: Write) -> None:
+        member.take(write)
+        for record in write.records:
+            self.checks.durable(member.id, record)
 
     # ------------------------------------------------------------------------------------------------------ a step
 
@@ -212,8 +216,7 @@ class World:
     def _complete_writes(self, member: Member) -> None:
         while member.writes and (not self.chaos or self.draw(self.disk_draw) == 0):
             write = member.writes.popleft()
-            member.take(write)
-            self.checks.durable(member.id, write.records)
+            self._complete(member, write)
             member.durable_ticket = write.ticket
             self._report_durable(member, write.ticket)
         held, member.held = member.held, []
