@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
+from ratified.check.raft import RaftChecks
+from ratified.check.sequences import SequenceGroupChecks
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
     Entry,
@@ -27,14 +28,14 @@ def entry(index: int, term: int = 1, data: bytes | None = None, sequence: int | 
     return make_entry(index, (term, 0), Kind.COMMAND, name, data if data is not None else b"c%d" % index)
 
 
-def group() -> GroupChecks:
-    checks = GroupChecks(0, Membership(MEMBERS), Counter())
+def group() -> SequenceGroupChecks:
+    checks = SequenceGroupChecks(0, Membership(MEMBERS), Counter(), RaftChecks)
     for member in MEMBERS:
         checks.started(member, 0, b"", 0)
     return checks
 
 
-def log(checks: GroupChecks, member: int, *entries: Entry, durable: bool = True) -> None:
+def log(checks: SequenceGroupChecks, member: int, *entries: Entry, durable: bool = True) -> None:
     checks.asked_to_write(member, entries)
     for record in entries:
         checks.written(member, record)
@@ -42,7 +43,7 @@ def log(checks: GroupChecks, member: int, *entries: Entry, durable: bool = True)
         checks.synced(member)
 
 
-def on_two_disks() -> GroupChecks:
+def on_two_disks() -> SequenceGroupChecks:
     checks = group()
     for member in (1, 2):
         log(checks, member, entry(1), entry(2))
