@@ -23,9 +23,9 @@ from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat
 from ratified.consensus.paxos.progress import PeerProgress
 from ratified.consensus.paxos.purposes import ForAcceptor
-from ratified.consensus.paxos.reads import Reads
 from ratified.consensus.paxos.spans import Spans
 from ratified.consensus.quorum import quorum_value
+from ratified.consensus.reads import Reads
 
 
 class Leader:
@@ -237,7 +237,11 @@ class Leader:
         return self.serving
 
     def round_is_confirmed(self) -> bool:
-        """Has a quorum answered the round that is under way?"""
+        """Has a quorum answered the round that is under way?
+
+        Whoever chose something in a higher ballot had a promise of some member of that quorum first. So what this
+        leader knew to be chosen when the round began is all that was, anywhere.
+        """
         return quorum_value(self._core.membership, self._round_of) >= self._reads.round
 
     def _round_of(self, member: int) -> int:

@@ -26,7 +26,7 @@ from ratified.consensus.raft.messages import (
     Heartbeat,
 )
 from ratified.consensus.raft.progress import Mode, PeerProgress
-from ratified.consensus.raft.reads import Reads
+from ratified.consensus.reads import Reads
 
 
 class Leader:
@@ -178,7 +178,7 @@ class Leader:
         return self.serving
 
     def round_is_confirmed(self) -> bool:
-        """Has a quorum answered the round that is under way?"""
+        """Has a quorum answered the round that is under way? Then no later term had a leader when it began."""
         return quorum_value(self._core.membership, self._round_of) >= self._reads.round
 
     def _round_of(self, member: int) -> int:

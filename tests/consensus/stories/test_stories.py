@@ -1,4 +1,4 @@
-"""The stories in ``scripts/``: a command, a line of dashes, what happened. ``pytest --rewrite`` writes what happens."""
+"""The stories in ``scripts/``: commands, a line of dashes, what happened. ``pytest --rewrite`` writes what happens."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.consensus.raft.story import Story
+from ratified.consensus.engines import ENGINES
+from tests.consensus.stories.story import Story
 
-SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*.txt"))
+SCRIPTS = sorted((Path(__file__).parent / "scripts").glob("*/*.txt"))
 
 
 def played(script: str) -> str:
@@ -22,10 +23,15 @@ def played(script: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_the_story_goes_as_written(file: Path, request: pytest.FixtureRequest) -> None:
     script = file.read_text()
     output = played(script)
     if request.config.getoption("--rewrite"):
         file.write_text(output)
-    assert output == script or request.config.getoption("--rewrite")
+    else:
+        assert output == script
+
+
+def test_every_engine_has_stories() -> None:
+    assert {file.parent.name for file in SCRIPTS} == set(ENGINES)

@@ -1,8 +1,11 @@
-"""Linearizable reads without the log (dissertation, section 6.4: ReadIndex), in batches.
+"""Linearizable reads without an entry of their own, in batches (rule 8 of the contract; Ongaro's dissertation, 6.4).
 
-A *round* has a number. It begins by taking the commit index and asking all peers to confirm this leader; every barrier
-that waited when it began is answered when a quorum has answered a message that carried this number or a later one.
-One round is under way at a time; what arrives meanwhile waits for the next one, whatever its number.
+A *round* has a number. It begins by taking the leader's commit index and asking all peers whether it still leads; every
+barrier that waited when it began is answered when a quorum has answered a message that carried this number or a later
+one. One round is under way at a time; what arrives meanwhile waits for the next one, whatever its number.
+
+What a peer's answer means, and so why a quorum of them makes the index good, is each protocol's own: in Raft that no
+later term is known, in Paxos that nothing above the ballot is promised. Each protocol's leader counts the answers.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from ratified.consensus.contract import ReadIndex
 
 
 class Reads:
-    """The barriers that wait at one leader, in one term."""
+    """The barriers that wait at one leader, in one era."""
 
     __slots__ = ("_confirming", "_index", "_waiting", "round")
 
