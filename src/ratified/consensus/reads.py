@@ -4,6 +4,9 @@ A *round* has a number. It begins by taking the leader's commit index and asking
 barrier that waited when it began is answered when a quorum has answered a message that carried this number or a later
 one. One round is under way at a time; what arrives meanwhile waits for the next one, whatever its number.
 
+Each leadership counts its rounds from 1. Whoever answers in another era than the question's says ``NO_ROUND``: who
+asked may lead that era too by the time of the answer, and would take it for one to a round of its present count.
+
 What a peer's answer means, and so why a quorum of them makes the index good, is each protocol's own: in Raft that no
 later term is known, in Paxos that nothing above the ballot is promised. Each protocol's leader counts the answers.
 """
@@ -13,6 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.consensus.contract import ReadIndex
+
+NO_ROUND = 0
+"""The first round is 1, so this one confirms nothing."""
 
 
 class Reads:

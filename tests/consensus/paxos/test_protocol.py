@@ -387,6 +387,16 @@ def test_a_read_needs_a_quorum_that_has_promised_nothing_higher() -> None:
     assert hand.reads == {5: 1}
 
 
+def test_an_answer_under_a_higher_promise_confirms_no_round_of_the_question() -> None:
+    """Who asked may lead the higher ballot too by the time of the answer, and its rounds begin at 1 again."""
+    hand = Hand()
+    hand.step(2, Heartbeat((5, 2), 0, 1))
+    hand.sync()
+    hand.take(HeartbeatAnswer)
+    hand.step(2, Heartbeat((1, 2), 0, 7))
+    assert hand.take(HeartbeatAnswer) == [HeartbeatAnswer((5, 2), 0)]
+
+
 def test_a_heartbeats_answer_waits_for_a_promise_that_is_not_durable() -> None:
     hand = Hand()
     hand.step(2, Heartbeat((1, 2), 0, 1))

@@ -49,6 +49,7 @@ from ratified.consensus.paxos.messages import (
 )
 from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.purposes import ForAcceptor, ForDelivery, ForLearner, ForPromise
+from ratified.consensus.reads import NO_ROUND
 
 _BACK_OFF_STEPS_MAX = 8
 _BACK_OFF = 0x6261636B6F6666
@@ -284,13 +285,15 @@ class Engine:
         core = self._core
         if not self._is_proposers(sender, message.ballot):
             return
+        round_ = NO_ROUND
         if message.ballot >= core.promised:
+            round_ = message.round
             self._follow(sender, message.ballot)
             self._learner.on_decided(message.ballot, message.chosen)
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
         if core.options.extensions.separate_heartbeats:
-            answer = HeartbeatAnswer(core.promised, message.round)
+            answer = HeartbeatAnswer(core.promised, round_)
             if core.durability.promised >= core.promised:
                 core.send(sender, answer)
             else:

@@ -83,7 +83,7 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
 
 class HeartbeatAnswer(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     """``ballot`` is promised and nothing above it was when ``round`` arrived. Claims a durable ballot and nothing else,
-    so it need not wait for the disk."""
+    so it need not wait for the disk. Under a higher promise than the heartbeat's ``round`` is ``NO_ROUND``."""
 
     ballot: Ballot
     round: Number

@@ -33,7 +33,6 @@ from ratified.consensus.raft.election import Candidate
 from ratified.consensus.raft.follower import Follower
 from ratified.consensus.raft.leader import Leader
 from ratified.consensus.raft.messages import (
-    NO_ROUND,
     AppendEntries,
     AppendEntriesResponse,
     CommitAdvanced,
@@ -43,6 +42,7 @@ from ratified.consensus.raft.messages import (
     RequestVote,
     RequestVoteResponse,
 )
+from ratified.consensus.reads import NO_ROUND
 
 
 class Engine:

@@ -2,9 +2,8 @@
 
 The sender's id travels with the session, so ``candidateId`` and ``leaderId`` are no fields. Every message carries its
 sender's term; every message of a leader but ``CommitAdvanced`` carries the number of its latest read round, and every
-answer gives that number back, so that any answer can confirm a read (Ongaro's dissertation, section 6.4). But each
-term's rounds begin at 1: an answer that is given in a later term than its question's says ``NO_ROUND``, since whoever
-asked may lead that later term too when the answer arrives, and would take it for one to a round of this term.
+answer in the same term gives that number back, so that any answer can confirm a read (Ongaro's dissertation, section
+6.4); an answer in a later term says ``NO_ROUND``.
 
 Numbers are bounded where frames are decoded, so that whatever arrives fits the fixed-width records.
 """
@@ -16,8 +15,6 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-NO_ROUND = 0
-"""The first round is 1, so this one confirms nothing."""
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
