@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ratified.cli.main import run
+from ratified.consensus.engines import ENGINES
 
 A = "a2299ff06a2ed5ced5842d100bb7867b3ae50f6e7d7da93f835385565f1ed9e9"
 F = "fcc70ecabe37509133bb27155f5bd7d74981c3f98e79719e2b47077acca6a31f"
@@ -64,3 +65,28 @@ def test_what_makes_no_case_is_one_clear_error(words: str, says: str, capsys: py
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_kv_and_capstone_print_one_digest_on_every_engine(
+    engine: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    dump = tmp_path / "dump"
+    for command, digest in (
+        ("kv", "1febc1252f87f873c315526e9d9c78a622131d700dccca84a6e089244930252b"),
+        ("capstone", None),
+    ):
+        arguments = ["lab", command, "--seed", "42", "--ops", "500", "--keys", "32", "--engine", engine]
+        assert run([*arguments, "--dump", str(dump)]) == 0
+        printed = capsys.readouterr().out.strip()
+        assert printed == hashlib.sha256(dump.read_bytes()).hexdigest()
+        assert digest in (None, printed)
+        assert run([*arguments, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["sha256"] == printed
+
+
+def test_an_engine_or_a_scenario_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "kv", "--engine", "etcd"]) == 1
+    assert "--engine is 'etcd'; choose one of: raft" in capsys.readouterr().err
+    assert run(["lab", "capstone", "--scenario", "partition"]) == 1
+    assert "choose one of: normal, fault" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Cluster: MemberList. (Changing the members comes with the rest of Raft.)"""
+"""Cluster: MemberList. (Changing the members comes later.)"""
 
 from __future__ import annotations
 

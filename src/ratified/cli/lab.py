@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import typer
 
+from ratified.cli.engine import ENGINE, choose, row
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 NODES_MAX = 63
 ROUNDS_MAX = 1_000_000
 PROPOSALS_MAX = 100_000
+OPS_MAX = 100_000
+KEYS_MAX = 1_000_000
 U64_MAX = 2**64 - 1
 CASE = typer.Option(
     "", "--case", help="A published case, A to F. Other options change it.", show_default=False, metavar="A..F"
@@ -29,6 +33,9 @@ PROPOSALS = typer.Option(
 )
 PARTITION = typer.Option(None, "--partition", help="Directed pairs that drop what they carry.", metavar="S,D,S,D...")
 AS_JSON = typer.Option(False, "--json", help="Say the end state in JSON.")
+STORE_SEED = typer.Option(42, "--seed", help="Seed of the operations.", min=0, max=U64_MAX)
+OPS = typer.Option(500, "--ops", help="Operations to apply.", min=0, max=OPS_MAX)
+KEYS = typer.Option(32, "--keys", help="How many keys they are about.", min=1, max=KEYS_MAX)
 DUMP = typer.Option(None, "--dump", help="Write the canonical dump to this file.", metavar="FILE")
 
 
@@ -48,6 +55,8 @@ def register(app: typer.Typer) -> None:
     lab.callback(invoke_without_command=True)(_start)
     lab.command()(raft)
     lab.command()(paxos)
+    lab.command()(kv)
+    lab.command()(capstone)
     app.add_typer(lab)
 
 
@@ -99,6 +108,63 @@ def paxos(
     from ratified.lab.paxos import run_paxos
 
     _say(run_paxos(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+
+
+def kv(
+    seed: int = STORE_SEED,
+    ops: int = OPS,
+    keys: int = KEYS,
+    scenario: str = typer.Option("default", "--scenario", help="default or partition.", metavar="NAME"),
+    engine: str = ENGINE,
+    dump: Path = DUMP,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Replicate puts and deletes on five nodes; print the SHA-256 of the one dump that all of them end with.
+
+    It is the same on every engine.
+
+    \b
+    Examples:
+      ratified lab kv --seed 42 --ops 500 --keys 32
+      ratified lab kv --seed 7 --ops 2000 --keys 128 --scenario partition --engine paxos
+    """
+    from ratified.lab.kv import SCENARIOS, KvLab
+
+    choose("--scenario", scenario, list(SCENARIOS))
+    _say_of_replicas(lambda: KvLab(row(engine), seed, ops, keys, scenario), dump, as_json)
+
+
+def capstone(
+    seed: int = STORE_SEED,
+    ops: int = OPS,
+    keys: int = KEYS,
+    scenario: str = typer.Option("normal", "--scenario", help="normal or fault.", metavar="NAME"),
+    engine: str = ENGINE,
+    dump: Path = DUMP,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Replicate a map of numbers on three nodes; print the SHA-256 of their dumps, log and map, in a row.
+
+    It is the same on every engine. In the scenario 'fault' a follower is down for a while and catches up.
+
+    \b
+    Examples:
+      ratified lab capstone --seed 42 --ops 200 --keys 16
+      ratified lab capstone --seed 7 --ops 2000 --keys 128 --scenario fault --engine paxos
+    """
+    from ratified.lab.capstone import SCENARIOS, CapstoneLab
+
+    choose("--scenario", scenario, list(SCENARIOS))
+    _say_of_replicas(lambda: CapstoneLab(row(engine), seed, ops, keys, scenario), dump, as_json)
+
+
+def _say_of_replicas(run: Callable[[], Lab], dump: Path | None, as_json: bool) -> None:
+    from ratified.lab.cluster import LabBroken
+
+    try:
+        _say(run(), dump, as_json)
+    except LabBroken as broken:
+        raise CommandFailed(str(broken)) from broken
 
 
 def _say(lab: Lab, dump: Path | None, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 import typer
 
+from ratified.cli.engine import ENGINE, choose, row
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def sim(
     duration: str = typer.Option("30s", "--duration", help="Virtual time under faults: 500ms, 30s, 2m.", metavar="T"),
     scenario: str = typer.Option("everything", "--scenario", help="Which faults; 'help' lists them.", metavar="NAME"),
     network: str = typer.Option("session", "--network", help="datagram or session.", metavar="MODEL"),
-    engine: str = typer.Option("raft", "--engine", help="The protocol.", metavar="NAME"),
+    engine: str = ENGINE,
     dump: Path = DUMP,
     trace: Path = TRACE,
     as_json: bool = typer.Option(False, "--json", help="Report in JSON."),
@@ -51,7 +52,6 @@ def sim(
       ratified sim --seed 7 --scenario crashes
       ratified sim --seed 7 --nodes 5 --network datagram --trace trace.jsonl
     """
-    from ratified.consensus.engines import ENGINES
     from ratified.sim.network import Model
     from ratified.sim.scenario import SCENARIOS
     from ratified.sim.simulation import Arguments, simulate
@@ -60,9 +60,9 @@ def sim(
         for name, known in SCENARIOS.items():
             typer.echo(f"{name:16} {known.text}")
         return
-    _known("--scenario", scenario, list(SCENARIOS))
-    _known("--network", network, [model.value for model in Model])
-    _known("--engine", engine, list(ENGINES))
+    choose("--scenario", scenario, list(SCENARIOS))
+    choose("--network", network, [model.value for model in Model])
+    row(engine)
     arguments = Arguments(
         seed=seed,
         nodes=nodes,
@@ -95,11 +95,6 @@ def _say(report: Report) -> None:
     for name, count in report.counters.items():
         typer.echo(f"  {name:{width}} {count}")
     typer.echo(f"digest {report.digest}\nreplay: {report.replay}")
-
-
-def _known(option: str, name: str, names: list[str]) -> None:
-    if name not in names:
-        raise CommandFailed(f"{option} is {name!r}; choose one of: {', '.join(names)}")
 
 
 def _microseconds(duration: str) -> int:

@@ -13,6 +13,9 @@ import msgspec
 from ratified.consensus import paxos, raft
 from ratified.consensus.contract import Durable, Engine, Options
 
+DEFAULT_ENGINE = "raft"
+"""What runs where nobody chose."""
+
 
 class EngineRow(msgspec.Struct, frozen=True):
     """One protocol: how to make an engine, the union of its messages, how to read its ``StateRecord``s."""

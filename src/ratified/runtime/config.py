@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from ratified.consensus.contract import Membership
-from ratified.consensus.engines import ENGINES, EngineRow
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES, EngineRow
 from ratified.node.config import NodeLimits
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.errors import StartRefused
@@ -35,7 +35,8 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where clients reach this member; the other members pass it on."""
     groups: int = 1
     """How many groups are replicated, numbered from 0."""
-    engine: EngineRow = ENGINES["raft"]
+    engine: EngineRow = ENGINES[DEFAULT_ENGINE]
+    """The protocol, a row of ``consensus.engines.ENGINES``. Chosen when a cluster is created, and for ever."""
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout; the longest is twice as long."""

@@ -20,7 +20,7 @@ from ratified.check.states import States
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Membership
 from ratified.consensus.draws import mix
-from ratified.consensus.engines import ENGINES
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.kv import queries
 from ratified.kv.store import KvStore
 from ratified.machine import StateMachineStore, Store
@@ -70,7 +70,7 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
     duration_us: int = 30_000_000
     scenario: str = "everything"
     network: str = "session"
-    engine: str = "raft"
+    engine: str = DEFAULT_ENGINE
 
 
 class Simulation:

@@ -80,7 +80,7 @@ class LogLimits(msgspec.Struct, frozen=True, kw_only=True):
     read_gap_bytes_max: int = 4096
     """Entries that lie no further apart than this are read in one operation."""
     index_gap_entries_max: int = 1 << 20
-    """How far behind a group's last entry the next one may be (Paxos writes slots out of order)."""
+    """How far behind a group's last entry the next one may be: some engines write out of order."""
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,98 @@
+"""The capstone lab: three replicas, a map of numbers, a follower that goes down; one dump of all, ``DSEDIST2``."""
+
+from __future__ import annotations
+
+import struct
+
+from ratified.consensus.contract import Entry
+from ratified.consensus.engines import EngineRow
+from ratified.lab.cluster import LabCluster, LabReplica, draws
+from ratified.machine import StateMachine
+
+NODES = 3
+DOWN = 1
+"""The follower that a fault takes down."""
+MAGIC = b"DSEDIST2"
+PUT, DELETE = 0, 1
+SCENARIOS = {
+    "normal": "nothing goes wrong",
+    "fault": "follower 1 is down for the third quarter of the operations, and catches up",
+}
+_OPERATION = struct.Struct("<Bqq")
+_PAIR = struct.Struct("<qq")
+
+
+class NumberMap(StateMachine):
+    """A map from i64 to i64. A command is its kind, key and value (a delete carries 0)."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[int, int] = {}
+
+    def apply(self, command: bytes) -> bytes:
+        """Set or remove one key; the result is empty."""
+        kind, key, value = _OPERATION.unpack(command)
+        if kind == PUT:
+            self.pairs[key] = value
+        else:
+            self.pairs.pop(key, None)
+        return b""
+
+    def query(self, request: bytes) -> bytes:
+        """The value of a key, both as i64; empty where there is none."""
+        value = self.pairs.get(int.from_bytes(request, "little", signed=True))
+        return b"" if value is None else value.to_bytes(8, "little", signed=True)
+
+    def snapshot(self) -> bytes:
+        """All pairs, ascending."""
+        return b"".join(_PAIR.pack(*pair) for pair in sorted(self.pairs.items()))
+
+    def restore(self, snapshot: bytes) -> None:
+        """What ``snapshot`` gave."""
+        self.pairs = dict(_PAIR.iter_unpack(snapshot))
+
+
+class CapstoneLab:
+    """One run: ``ops`` operations on ``keys`` keys."""
+
+    def __init__(self, row: EngineRow, seed: int, ops: int, keys: int, scenario: str) -> None:
+        self._cluster = LabCluster(row, NODES, seed, NumberMap)
+        numbers = draws(seed)
+        for number in range(ops):
+            if scenario == "fault" and number == ops // 2:
+                self._cluster.stop(DOWN)
+            if scenario == "fault" and number == ops * 3 // 4:
+                self._cluster.start(DOWN)
+            kind, key, value = (next(numbers) >> 62) & 3, next(numbers) % keys, next(numbers) % 1000
+            self._cluster.propose(_OPERATION.pack(DELETE, key, 0) if kind == 3 else _OPERATION.pack(PUT, key, value))
+        self._cluster.finish()
+
+    def dump(self) -> bytes:
+        """All nodes, one after another."""
+        return b"".join(_dump(replica) for replica in self._cluster.replicas)
+
+    def end_state(self) -> dict[str, object]:
+        """The end state for people."""
+        return {
+            "nodes": [
+                {
+                    "member": replica.member,
+                    "role": replica.status.role,
+                    "words": replica.status.words,
+                    "commit": replica.status.commit,
+                    "keys": len(replica.machine.pairs),
+                }
+                for replica in self._cluster.replicas
+            ]
+        }
+
+
+def _dump(replica: LabReplica[NumberMap]) -> bytes:
+    status, entries = replica.status, replica.entries
+    parts = [MAGIC, struct.pack("<BQQI", replica.member, status.era[0], status.commit, len(entries))]
+    parts += [_dump_entry(entry) for entry in entries]
+    pairs = replica.machine.snapshot()
+    return b"".join([*parts, struct.pack("<I", len(pairs) // _PAIR.size), pairs])
+
+
+def _dump_entry(entry: Entry) -> bytes:
+    return struct.pack("<QQ", entry.era[0], entry.index) + entry.data
