@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from rich.console import Console
 
-from ratified.cli.table import Rates, Row, plain_line, size_text, table
+from ratified.cli.table import PlainLines, Rates, Row, plain_line, size_text, table
 from ratified.wire.report import NodeReport
 
+TERM_3 = {"term": "3", "ignored: stale": "1"}
 
-def row(name: str, *, role: str = "follower", leader: str = "node1", operations: int = 0) -> Row:
+
+def row(
+    name: str,
+    *,
+    role: str = "follower",
+    leader: str = "node1",
+    operations: int = 0,
+    words: dict[str, str] = TERM_3,
+) -> Row:
     report = NodeReport(
         name=name,
         member="1",
         role=role,
         term=3,
+        words=words,
         leader=leader,
         commit=9,
         applied=8,
@@ -42,6 +53,26 @@ def test_sizes_are_for_people() -> None:
         "5.0 MiB",
         "3072.0 GiB",
     ]
+
+
+def test_each_protocols_own_words_are_shown_and_not_what_it_ignored() -> None:
+    zab = row("node1", words={"epoch": "4", "zxid": "0x4001b", "ignored: x": "2"})
+    assert plain_line(zab) == "node1: follower, epoch 4, zxid 0x4001b, leader node1"
+    out = io.StringIO()
+    Console(file=out, width=160).print(table([zab, Row("node2", "127.0.0.1:2", None, "down")], [0.0, 0.0]))
+    assert all(word in out.getvalue() for word in ("epoch", "zxid", "0x4001b"))
+    assert "ignored" not in out.getvalue()
+
+
+def test_plain_lines_are_printed_when_role_era_or_leader_change_and_not_with_every_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = PlainLines()
+    first = row("node1")
+    more = row("node1", words={"term": "3", "zxid": "0x30001"})
+    for shown in (first, first, more, row("node1", leader="node2")):
+        lines.show([shown], 0.0)
+    assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_plain_lines_say_role_term_and_leader() -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ratified import Host, HostConfig, StateMachine
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.node.boot import OpenStore
 from ratified.storage.format import LogLimits
 from tests.runtime.loops import until
@@ -41,11 +42,17 @@ class Cluster:
     """Three members; each keeps its port for as long as the test lasts, whether it runs or not."""
 
     def __init__(
-        self, directory: Path, replicated: type[StateMachine] | OpenStore = Journal, names: str = "abc", groups: int = 1
+        self,
+        directory: Path,
+        replicated: type[StateMachine] | OpenStore = Journal,
+        names: str = "abc",
+        groups: int = 1,
+        engine: str = DEFAULT_ENGINE,
     ) -> None:
         self.directory = directory
         self.replicated = replicated
         self.groups = groups
+        self.engine = engine
         self.hosts: dict[str, Host] = {}
         # A bound socket that does not listen holds the port, and others that share it may listen on it.
         self._holders = {name: _shared_port(0) for name in names}
@@ -60,6 +67,7 @@ class Cluster:
             listen=[_shared_port(self._holders[name].getsockname()[1])],
             client_urls=[f"http://{name}.example:2379"],
             groups=self.groups,
+            engine=ENGINES[self.engine],
             heartbeat_us=HEARTBEAT_US,
             election_timeout_us=ELECTION_TIMEOUT_US,
             log_limits=LOG_LIMITS,
@@ -94,10 +102,14 @@ class Cluster:
 
 @asynccontextmanager
 async def running(
-    directory: Path, replicated: type[StateMachine] | OpenStore = Journal, names: str = "abc", groups: int = 1
+    directory: Path,
+    replicated: type[StateMachine] | OpenStore = Journal,
+    names: str = "abc",
+    groups: int = 1,
+    engine: str = DEFAULT_ENGINE,
 ) -> AsyncIterator[Cluster]:
     """A cluster with all its members started, closed at the end."""
-    cluster = Cluster(directory, replicated, names, groups)
+    cluster = Cluster(directory, replicated, names, groups, engine)
     for name in names:
         await cluster.start(name)
     try:

@@ -18,6 +18,7 @@ import pytest
 
 from ratified.cli.local import LocalNode, free_ports
 from ratified.client import Client, Refused
+from ratified.consensus.engines import ENGINES
 from ratified.storage.identity import IDENTITY_FILE, VERSION
 
 TIMEOUT_S = 60
@@ -174,6 +175,21 @@ def test_a_data_directory_of_another_cluster_is_refused(place: Place) -> None:
         pass
     told = place.fails("--initial-cluster-token=another")
     assert f"data directory {place.data}: the data directory belongs to cluster " in told
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_member_serves_on_every_engine_and_its_directory_is_no_other_ones(place: Place, engine: str) -> None:
+    with place.serving(f"--engine={engine}") as node, Client([node.endpoint]) as client:
+        client.put("a", "1")
+    for other in ENGINES:
+        if other != engine:
+            told = place.fails(f"--engine={other}")
+            assert (
+                f"data directory {place.data}: the data directory belongs to a cluster that runs engine {engine}"
+                in told
+            )
+    with place.serving(f"--engine={engine}") as node, Client([node.endpoint]) as client:
+        assert client.get("a") is not None
 
 
 def test_a_data_directory_of_a_newer_version_is_refused(place: Place) -> None:

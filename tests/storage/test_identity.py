@@ -49,11 +49,11 @@ def test_a_directory_id_has_sixteen_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("cluster", "member", "engine", "what"),
-    [(8, 3, "raft", "cluster 7"), (7, 4, "raft", "member 3"), (7, 3, "zab", "engine raft")],
+    [(8, 3, "raft", "cluster 7"), (7, 4, "raft", "member 3"), (7, 3, "zab", "a cluster that runs engine raft,")],
 )
 def test_a_foreign_directory_is_refused(cluster: int, member: int, engine: str, what: str) -> None:
     check_same(IDENTITY, 7, 3, "raft")
-    with pytest.raises(IdentityError, match=f"belongs to {what}"):
+    with pytest.raises(IdentityError, match=f"belongs to {what} "):
         check_same(IDENTITY, cluster, member, engine)
 
 

@@ -22,6 +22,8 @@ ENDPOINTS = typer.Option(
 TIMEOUT_S = typer.Option(10.0, "--timeout", help="Seconds to wait for an answer.", min=0.001)
 AS_JSON = typer.Option(False, "--json", help="Answer in JSON.")
 PREFIX = typer.Option(False, "--prefix", help="All keys that begin with KEY.")
+_BEFORE_WORDS = ("endpoint", "name", "member", "role")
+_BEHIND_WORDS = ("leader", "commit", "applied", "revision", "log_bytes")
 
 
 def register(app: typer.Typer) -> None:
@@ -127,7 +129,9 @@ def watch(
 
 
 def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON) -> None:
-    """Show each of the endpoints: member, role, term, leader, indexes. Exits with 1 where one does not answer.
+    """Show each of the endpoints: member, role, the protocol's own words (term; ballot; epoch, zxid), leader, indexes.
+
+    Exits with 1 where one does not answer.
 
     \b
     Example:
@@ -178,6 +182,7 @@ def _status(client: Client, endpoint: str) -> dict[str, Any]:
         "member": report.member,
         "role": report.role,
         "term": report.term,
+        "words": report.words,
         "leader": report.leader,
         "commit": report.commit,
         "applied": report.applied,
@@ -192,15 +197,22 @@ def _print_status(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("endpoint", "name", "member", "role", "term", "leader", "commit", "applied", "revision", "log_bytes")
+    from ratified.cli.table import IGNORED
+
+    words = dict.fromkeys(name for row in rows for name in row.get("words", {}) if not name.startswith(IGNORED))
     table = Table()
-    for heading in headings:
+    for heading in (*_BEFORE_WORDS, *words, *_BEHIND_WORDS):
         table.add_column(heading)
     for row in rows:
         if "error" in row:
             table.add_row(row["endpoint"], f"[red]{row['error']}[/red]")
         else:
-            table.add_row(*(str(row[heading]) for heading in headings))
+            own = (row["words"].get(name, "") for name in words)
+            table.add_row(
+                *(str(row[heading]) for heading in _BEFORE_WORDS),
+                *own,
+                *(str(row[heading]) for heading in _BEHIND_WORDS),
+            )
     Console(width=None if Console().is_terminal else 160).print(table)
 
 

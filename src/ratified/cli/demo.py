@@ -7,6 +7,7 @@ import time
 
 import typer
 
+from ratified.cli.engine import ENGINE, row
 from ratified.cli.failure import CommandFailed
 
 
@@ -19,6 +20,7 @@ def demo(
     kills: int = typer.Option(3, "--kills", help="How often to kill the leader.", min=1),
     clients: int = typer.Option(8, "--clients", help="How many clients write and read all the while.", min=1),
     seed: int = typer.Option(1, "--seed", help="What clients and killer draw from."),
+    engine: str = ENGINE,
     as_json: bool = typer.Option(False, "--json", help="The outcome in JSON."),
 ) -> None:
     """Kill the leader of three real processes while clients write, and check what they saw.
@@ -31,7 +33,9 @@ def demo(
     Examples:
       ratified demo
       ratified demo --kills 10 --clients 16 --json
+      ratified demo --engine paxos
     """
+    row(engine)
     import msgspec
 
     from ratified.cli.faults import KILL, trouble_leaders
@@ -44,8 +48,8 @@ def demo(
 
     try:
         with scratch_directory("ratified-demo-") as directory:
-            with LocalCluster(directory) as cluster:
-                say("three nodes serve on " + ", ".join(cluster.endpoints))
+            with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
+                say(f"three nodes run {engine} and serve on " + ", ".join(cluster.endpoints))
                 outcome = asyncio.run(trouble_leaders(cluster, KILL, seed=seed, times=kills, clients=clients, say=say))
             say("stopped all nodes")
     except NodeFailed as failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 
 from ratified.wire.report import NodeReport
+
+IGNORED = "ignored: "
 
 
 class Row(NamedTuple):
@@ -49,24 +51,34 @@ def size_text(size_bytes: int) -> str:
     raise AssertionError("the last unit has no bound")
 
 
+def word_headings(reports: Iterable[NodeReport]) -> list[str]:
+    """The names of the protocol's own words in these reports: term; ballot; epoch and zxid.
+
+    What an engine ignored is counted among the words too; that is for whoever asks for all of them.
+    """
+    names = dict.fromkeys(name for report in reports for name in report.words)
+    return [name for name in names if not name.startswith(IGNORED)]
+
+
 def table(rows: Sequence[Row], rates: Sequence[float]) -> Table:
-    """All nodes."""
+    """All nodes; between role and leader a column for each of the protocol's own words."""
+    headings = word_headings(row.report for row in rows if row.report is not None)
     drawn = Table(title="ratified", title_justify="left", caption="Ctrl-C stops all nodes", caption_justify="left")
-    for heading in ("node", "clients", "role", "term", "leader"):
+    for heading in ("node", "clients", "role", *headings, "leader"):
         drawn.add_column(heading)
     for heading in ("commit", "applied", "log", "ops/s"):
         drawn.add_column(heading, justify="right")
     for row, rate in zip(rows, rates, strict=True):
         report = row.report
         if report is None:
-            drawn.add_row(row.name, row.endpoint, f"[red]{row.why}[/red]", *[""] * 6)
+            drawn.add_row(row.name, row.endpoint, f"[red]{row.why}[/red]", *[""] * (5 + len(headings)))
             continue
         role = f"[bold green]{report.role}[/bold green]" if report.leader == row.name else report.role
         drawn.add_row(
             row.name,
             row.endpoint,
             role,
-            str(report.term),
+            *(report.words.get(heading, "") for heading in headings),
             report.leader or "[red]none[/red]",
             str(report.commit),
             str(report.applied),
@@ -98,10 +110,10 @@ class LiveTable:
 
 
 class PlainLines:
-    """For pipes and logs: one line a node, when its role, term or leader has changed."""
+    """For pipes and logs: one line a node, when its role, era or leader has changed."""
 
     def __init__(self) -> None:
-        self._last: dict[str, str] = {}
+        self._last: dict[str, tuple[object, ...]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -114,14 +126,16 @@ class PlainLines:
     def show(self, rows: Sequence[Row], now_s: float) -> None:
         """Print what is new."""
         for row in rows:
-            line = plain_line(row)
-            if self._last.get(row.name) != line:
-                self._last[row.name] = line
-                print(line, flush=True)
+            report = row.report
+            now = (row.why,) if report is None else (report.role, report.term, report.leader)
+            if self._last.get(row.name) != now:
+                self._last[row.name] = now
+                print(plain_line(row), flush=True)
 
 
 def plain_line(row: Row) -> str:
-    """A node's role, term and leader."""
+    """A node's role, its protocol's own words, and its leader."""
     if row.report is None:
         return f"{row.name}: {row.why}"
-    return f"{row.name}: {row.report.role}, term {row.report.term}, leader {row.report.leader or 'none'}"
+    words = [f"{heading} {row.report.words[heading]}" for heading in word_headings([row.report])]
+    return ", ".join([f"{row.name}: {row.report.role}", *words, f"leader {row.report.leader or 'none'}"])

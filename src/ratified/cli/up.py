@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from ratified.cli.engine import ENGINE, row
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
 def up(
     nodes: int = typer.Option(3, "--nodes", help=f"How many nodes, 1 to {NODES_MAX}."),
     data_dir: Path | None = DATA_DIR,
+    engine: str = ENGINE,
 ) -> None:
     """Run a local cluster in the foreground and show it live; Ctrl-C stops it.
 
@@ -50,14 +52,16 @@ def up(
     Examples:
       ratified up
       ratified up --nodes 5 --data-dir ./ratified-data
+      ratified up --engine paxos
     """
+    row(engine)
     if not 1 <= nodes <= NODES_MAX:
         raise typer.BadParameter(f"--nodes is {nodes}; give 1 to {NODES_MAX}")
     from ratified.cli.local import NodeFailed, scratch_directory
 
     try:
         with nullcontext(data_dir) if data_dir else scratch_directory("ratified-up-") as directory:
-            asyncio.run(_up(directory, nodes, kept=data_dir is not None))
+            asyncio.run(_up(directory, nodes, engine, kept=data_dir is not None))
     except NodeFailed as failed:
         raise CommandFailed(str(failed)) from failed
 
@@ -113,7 +117,7 @@ def _read_ports(file: Path, nodes: int) -> Ports:
     return ports
 
 
-async def _up(directory: Path, nodes: int, *, kept: bool) -> None:
+async def _up(directory: Path, nodes: int, engine: str, *, kept: bool) -> None:
     from ratified.cli.local import LocalCluster
     from ratified.cli.table import LiveTable, PlainLines
     from ratified.client import AsyncClient
@@ -122,13 +126,15 @@ async def _up(directory: Path, nodes: int, *, kept: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     ports, said = choose_ports(directory, nodes)
-    cluster = LocalCluster(directory, nodes, client_ports=ports.client, peer_ports=ports.peer)
+    cluster = LocalCluster(
+        directory, nodes, client_ports=ports.client, peer_ports=ports.peer, arguments=[f"--engine={engine}"]
+    )
     try:
         for node in cluster.nodes:
             node.start()
         for node in cluster.nodes:
             await asyncio.to_thread(node.wait_ready)
-        for line in (*said, *_welcome(cluster.endpoints, directory, kept)):
+        for line in (*said, *_welcome(cluster.endpoints, directory, engine, kept)):
             print(line, flush=True)
         show: AbstractContextManager[LiveTable | PlainLines] = LiveTable() if sys.stdout.isatty() else PlainLines()
         async with AsyncClient(cluster.endpoints) as client:
@@ -147,11 +153,12 @@ def _own_command() -> str:
     return here.name if shutil.which(here.name) is not None else str(here)
 
 
-def _welcome(endpoints: list[str], directory: Path, kept: bool) -> list[str]:
+def _welcome(endpoints: list[str], directory: Path, engine: str, kept: bool) -> list[str]:
     joined = ",".join(endpoints)
     first = "" if endpoints[0] == "127.0.0.1:2379" else f" --endpoints {joined}"
     return [
         f"{len(endpoints)} nodes serve on {joined}" if len(endpoints) > 1 else f"one node serves on {joined}",
+        f"they agree by {engine}" if len(endpoints) > 1 else f"it runs {engine}, alone",
         f"data and logs in {directory}" + ("" if kept else " (temporary: removed at the end; keep it with --data-dir)"),
         "try:",
         f"  ETCDCTL_API=3 etcdctl --endpoints {joined} put greeting hello",

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.server.urls import Url, parse_cluster, parse_urls
 
 ENVIRONMENT_PREFIX = "RATIFIED_"
@@ -124,6 +125,12 @@ OPTIONS: tuple[Option, ...] = (
         "Tells clusters apart: members of different tokens refuse each other.",
     ),
     Option(
+        "engine",
+        DEFAULT_ENGINE,
+        _one_of(*ENGINES),
+        f"The consensus protocol: {', '.join(ENGINES)}. The same on all members; fixed when a cluster is created.",
+    ),
+    Option(
         "snapshot-count",
         "100000",
         _positive,
@@ -151,6 +158,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     initial_cluster: dict[str, tuple[Url, ...]]
     initial_cluster_state: str
     initial_cluster_token: str
+    engine: str
     snapshot_count: int
     heartbeat_interval_ms: int
     election_timeout_ms: int
@@ -258,6 +266,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         initial_cluster=cluster,
         initial_cluster_state=value["initial-cluster-state"],
         initial_cluster_token=value["initial-cluster-token"],
+        engine=value["engine"],
         snapshot_count=value["snapshot-count"],
         heartbeat_interval_ms=value["heartbeat-interval"],
         election_timeout_ms=value["election-timeout"],

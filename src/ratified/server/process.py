@@ -16,6 +16,7 @@ import sys
 from ratified.api.errors import ApiError
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
+from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
 from ratified.kv.commands import lease_ttl_min_s
 from ratified.kv.store import KvStore
@@ -88,6 +89,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 name=config.name,
                 cluster={name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()},
                 token=config.initial_cluster_token,
+                engine=ENGINES[config.engine],
                 listen=[str(url) for url in config.listen_peer_urls],
                 client_urls=[str(url) for url in config.advertise_client_urls],
                 heartbeat_us=config.heartbeat_interval_ms * 1000,

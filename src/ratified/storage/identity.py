@@ -94,10 +94,15 @@ def read(files: Files) -> Identity | None:
 
 def check_same(present: Identity, cluster: int, member: int, engine: str) -> None:
     """Raise ``IdentityError`` where the directory belongs to another cluster or member, or runs another engine."""
+    if present.engine != engine:
+        raise IdentityError(
+            f"the data directory belongs to a cluster that runs engine {present.engine}, and this node is configured "
+            f"for engine {engine}; an engine is chosen when a cluster is created: configure {present.engine}, or use "
+            "an empty directory for a new cluster"
+        )
     for what, has, wanted in (
         ("cluster", f"{present.cluster:x}", f"{cluster:x}"),
         ("member", f"{present.member:x}", f"{member:x}"),
-        ("engine", present.engine, engine),
     ):
         if has != wanted:
             raise IdentityError(

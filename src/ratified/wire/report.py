@@ -19,6 +19,7 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """Member id, as etcd's tools print it: hexadecimal."""
     role: str
     term: int
+    """Its era as one number, in whatever protocol; ``words`` say it in the protocol's own way."""
     leader: str = ""
     """Name of the leader, as far as this node knows; empty: none."""
     last: int = 0
@@ -33,4 +34,4 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """Turns of the node since the start, and the microseconds that they took: all that is not gRPC."""
     turns_us: int = 0
     words: dict[str, str] = {}
-    """The protocol's own words."""
+    """The protocol's own words: term; ballot; epoch and zxid."""
