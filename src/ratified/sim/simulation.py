@@ -19,14 +19,11 @@ from ratified.check.register import Register
 from ratified.check.states import States
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Membership
-from ratified.consensus.draws import mix
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.kv import queries
 from ratified.kv.store import KvStore
 from ratified.machine import StateMachineStore, Store
-from ratified.node.boot import build
-from ratified.node.config import NodeConfig
-from ratified.node.node import Node
+from ratified.sim.booting import Booting, Manner
 from ratified.sim.clients import Clients, Words
 from ratified.sim.crowd import NUMBER_SHIFT, Crowd, Guest
 from ratified.sim.dump import write_dump
@@ -36,7 +33,7 @@ from ratified.sim.lessees import Lessee
 from ratified.sim.limits import draw_limits
 from ratified.sim.network import Model, Network
 from ratified.sim.observer import Observer
-from ratified.sim.process import KillableEnvironment, Machine, OpenStore
+from ratified.sim.process import Machine
 from ratified.sim.profile import draw_profile
 from ratified.sim.readers import Reader
 from ratified.sim.registers import Registers, RegisterWords
@@ -44,15 +41,12 @@ from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
 from ratified.sim.trace import Trace
 from ratified.sim.watchers import Watcher
-from ratified.sim.world import Concern, World
-from ratified.storage import identity
-from ratified.storage.recovery import recover
+from ratified.sim.world import World
 from ratified.storage.space import Space
 from ratified.wire.codec import PeerCodec
 from ratified.wire.etcd.rpc_pb2 import LeaseLeasesResponse
 from ratified.wire.peer import Frame
 
-CLUSTER = 7
 GUEST_FIRST = 2_000
 """Watchers', lessees' and readers' numbers begin here."""
 LEASES_PATIENCE_US = 5_000_000
@@ -89,6 +83,14 @@ class Simulation:
         self.memberships = dict.fromkeys(range(self.profile.groups), membership)
         self._engine = ENGINES[arguments.engine]
         self.observer = Observer(self._engine, self.memberships, self.counters)
+        manner = Manner(
+            self._engine,
+            self.memberships,
+            self.profile.heartbeat_us,
+            self.profile.election_timeout_us,
+            self.limits,
+        )
+        self._booting = Booting(self.world, self.observer, manner, self.counters)
         self.network = Network(
             self.world,
             self.members,
@@ -143,7 +145,7 @@ class Simulation:
             self.network,
             self.observer,
             self.profile.pace,
-            self._boot,
+            self._booting.boot,
             self._open_store,
             self.counters,
             trace,
@@ -209,34 +211,6 @@ class Simulation:
         """Who was elected last in the first group, if it runs."""
         member = self.observer.groups[0].leader
         return member if member is not None and self.machines[member].up else None
-
-    def _boot(self, machine: Machine, environment: KillableEnvironment, open_store: OpenStore) -> Node:
-        member = machine.member
-        directory = member.to_bytes(16, "big")
-        if identity.read(machine.disk) is None:
-            owner = identity.Identity(CLUSTER, member, directory, self._engine.name)
-            identity.create(machine.disk, owner, self.memberships, self.limits.log)
-        config = NodeConfig(
-            cluster=CLUSTER,
-            member=member,
-            name=f"n{member}",
-            directory=directory,
-            start=mix(self.world.seed, Concern.START, member, machine.starts),
-            seed=mix(self.world.seed, Concern.NODE),
-            engine=self.observer.row(member, machine.disk, killed=machine.killed),
-            peers=self.members,
-            heartbeat_us=self.profile.heartbeat_us,
-            election_timeout_us=self.profile.election_timeout_us,
-            limits=self.limits.node,
-            log_limits=self.limits.log,
-            engine_limits=self.limits.engine,
-        )
-        recovered = recover(machine.disk, config.log_limits)
-        if recovered.cut is not None:
-            self.counters["tails cut"] += 1
-        node = build(self.world.now, recovered, config, environment, open_store)
-        self.observer.booted(member, node.incarnation)
-        return node
 
     # -----------------------------------------------------------------------------------------------------------
     # Living
