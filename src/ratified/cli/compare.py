@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    engines: str = typer.Option("raft,paxos,zab", "--engines", help="Which, separated by commas.", metavar="NAMES"),
+    engines: str = typer.Option(
+        None, "--engines", help="Which, separated by commas. [default: all]", metavar="NAMES", show_default=False
+    ),
     scenario: str = typer.Option("steady", "--scenario", help="Load and fault; 'help' lists them.", metavar="NAME"),
     seeds: int = typer.Option(10, "--seeds", help="How many runs of each engine.", min=1, max=SEEDS_MAX),
     first: int = typer.Option(1, "--first", help="The first seed.", min=0, max=SEED_MAX - SEEDS_MAX),
@@ -79,7 +81,11 @@ def compare(
             raise CommandFailed(f"--plot: cannot write {plot}: {error.strerror}; name another file") from error
 
 
-def _split(engines: str) -> list[str]:
+def _split(engines: str | None) -> list[str]:
+    from ratified.consensus.engines import ENGINES
+
+    if engines is None:
+        return list(ENGINES)
     names = list(dict.fromkeys(part.strip() for part in engines.split(",") if part.strip()))
     if not names:
         raise CommandFailed("--engines names none; write some, separated by commas, such as raft,paxos")
@@ -157,12 +163,13 @@ def _print_table(title: str, caption: str, summaries: Sequence[Summary]) -> None
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    table = Table(caption=caption, caption_justify="left")
     table.add_column("")
     for summary in summaries:
         table.add_column(summary.engine, justify="right")
     for heading, cells in rows_of(summaries):
         table.add_row(heading, *cells)
+    typer.echo(title)
     Console(width=None if Console().is_terminal else 120).print(table)
 
 
