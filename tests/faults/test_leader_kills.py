@@ -1,4 +1,4 @@
-"""Real processes: the leader is killed, or paused, under concurrent clients, again and again.
+"""Real processes, on each engine: the leader is killed, or paused, under concurrent clients, again and again.
 
 What clients and faults draw comes from a printed seed (``--fault-seed``); reports go to ``build/leader-*.json``. Only
 correctness is asserted: how long no write went through is the machine's matter too.
@@ -14,19 +14,21 @@ import pytest
 
 from ratified.cli.faults import KILL, PAUSE, Fault, Outcome, trouble_leaders
 from ratified.cli.local import LocalCluster
-from tests.faults.conftest import KILLS_DEFAULT
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from tests.faults.conftest import kills_of
 
 BUILD = Path(__file__).parents[2] / "build"
 CLIENTS = 8
-PAUSES = 5
+PAUSES_OF_DEFAULT_ENGINE = 5
+PAUSES_OF_OTHERS = 2
 
 
-def trouble(directory: Path, fault: Fault, seed: int, times: int) -> Outcome:
+def trouble(directory: Path, engine: str, fault: Fault, seed: int, times: int) -> Outcome:
     """Run, write the report, and assert that nothing was lost and nobody read what could not be."""
-    with LocalCluster(directory) as cluster:
+    with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
         outcome = asyncio.run(trouble_leaders(cluster, fault, seed=seed, times=times, clients=CLIENTS, say=print))
     BUILD.mkdir(exist_ok=True)
-    report = BUILD / f"leader-{fault.name.lower()}.json"
+    report = BUILD / f"leader-{fault.name.lower()}-{engine}.json"
     report.write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
     assert outcome.lost == ()
     assert outcome.verdict == "linearizable"
@@ -36,12 +38,15 @@ def trouble(directory: Path, fault: Fault, seed: int, times: int) -> Outcome:
     return outcome
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_killed_leader_loses_no_acknowledged_write_and_the_history_is_linearizable(
-    tmp_path: Path, seed: int, pytestconfig: pytest.Config
+    tmp_path: Path, engine: str, seed: int, pytestconfig: pytest.Config
 ) -> None:
-    trouble(tmp_path, KILL, seed, pytestconfig.getoption("--count-kills", default=KILLS_DEFAULT))
+    trouble(tmp_path, engine, KILL, seed, kills_of(engine, pytestconfig))
 
 
-def test_a_leader_that_was_paused_serves_no_old_state(tmp_path: Path, seed: int) -> None:
-    outcome = trouble(tmp_path, PAUSE, seed, PAUSES)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_that_was_paused_serves_no_old_state(tmp_path: Path, engine: str, seed: int) -> None:
+    pauses = PAUSES_OF_DEFAULT_ENGINE if engine == DEFAULT_ENGINE else PAUSES_OF_OTHERS
+    outcome = trouble(tmp_path, engine, PAUSE, seed, pauses)
     assert len({blow.node for blow in outcome.blows}) > 1, "no pause was long enough for another leader"
