@@ -147,6 +147,11 @@ class Member:
         """Writes handed out from now on stay in flight."""
         self.disk_us = None
 
+    @property
+    def writes_held(self) -> int:
+        """Writes that are in flight."""
+        return len(self._writes)
+
     def release_disk(self, writes: int | None = None) -> None:
         """Let the next ``writes`` become durable; None: all, and later ones as usual."""
         if writes is None:
@@ -261,6 +266,14 @@ class Member:
             self._out_bytes -= self._out.popleft()[1]
         self.feed(lambda engine, now: engine.applied(now, index))
 
+    def holds_what_was_agreed(self, last: int) -> bool:
+        """Is what the disk has up to ``last`` what was delivered there anywhere?"""
+        return all(
+            self.cluster.agreed.get(index, _content(entry)) == _content(entry)
+            for index, entry in self.image.entries.items()
+            if index <= last
+        )
+
     @property
     def last_delivered(self) -> tuple[int, Era]:
         """Index and era of the last entry delivered, before this start perhaps."""
@@ -308,7 +321,7 @@ class Cluster:
         self.sent: list[tuple[int, int, int, Any]] = []
         """(time, from, to, message) of everything that left."""
         self.highest_delivered = 0
-        self._agreed: dict[int, tuple[Kind, ProposalId | None, bytes]] = {}
+        self.agreed: dict[int, tuple[Kind, ProposalId | None, bytes]] = {}
         self._agreed_ids: dict[ProposalId, int] = {}
         self._lost: set[ProposalId] = set()
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -458,7 +471,7 @@ class Cluster:
     def agree(self, entry: Entry) -> None:
         """All members deliver the same at one index, and one proposal at one index only."""
         content = _content(entry)
-        assert self._agreed.setdefault(entry.index, content) == content, f"rule 5: two values at index {entry.index}"
+        assert self.agreed.setdefault(entry.index, content) == content, f"rule 5: two values at index {entry.index}"
         if entry.proposal is not None:
             assert entry.proposal not in self._lost, f"rule 7: {entry.proposal} was called lost and is delivered"
             first = self._agreed_ids.setdefault(entry.proposal, entry.index)

@@ -154,7 +154,6 @@ def test_rule_4_a_write_in_flight_stands_for_nothing_that_was_truncated(cluster:
     world = cluster()
     old = world.elect(1)
     world.run_for(ELECTION_US)
-    durable = old.running.status().durable
     world.isolate(1)
     old.hold_disk()
     old.propose(*[b"old %d" % i for i in range(5)])
@@ -165,11 +164,14 @@ def test_rule_4_a_write_in_flight_stands_for_nothing_that_was_truncated(cluster:
     world.elect(2)
     world.propose(*[b"new %d" % i for i in range(3)])
     world.run_until_delivered(b"new 2", on=[2, 3])
-    world.run_until(lambda: old.running.status().commit > durable)
-    old.release_disk(writes=1)
-    world.run_for(1)
-    assert old.running.status().durable == durable, "the durable index counts what was truncated"
-    assert old.commands == []
+    world.run_for(ELECTION_US)
+    while old.writes_held:  # on some engines what conflicts is truncated only when these are durable
+        assert old.commands == []
+        old.release_disk(writes=1)
+        world.run_for(1)
+        status = old.running.status()
+        known = min(status.durable, status.commit)
+        assert old.holds_what_was_agreed(known), "the durable index counts what was truncated"
     old.release_disk()
     world.run_until_delivered(*[b"new %d" % i for i in range(3)])
     assert old.commands == [b"new 0", b"new 1", b"new 2"]
@@ -211,7 +213,7 @@ def test_rule_7_a_replaced_proposal_is_lost_and_one_that_may_yet_come_is_not(clu
     taken = old.propose(b"replaced")
     assert isinstance(taken, Taken)
     (proposal,) = [each for each, (_, index) in world.taken.items() if index == taken.first]
-    world.run_for(ELECTION_US)
+    world.run_for(world.latency_us)  # too short for another election, however an engine elects
     assert not world.is_lost(proposal)
     world.run_until(lambda: (leader := world.leader()) is not None and leader.id != 1)
     world.heal()
