@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ratified.consensus import paxos, raft
+from ratified.consensus import paxos, raft, zab
 from ratified.consensus.contract import Durable, Engine, Options
 
 DEFAULT_ENGINE = "raft"
@@ -29,4 +29,5 @@ class EngineRow(msgspec.Struct, frozen=True):
 ENGINES: dict[str, EngineRow] = {
     "raft": EngineRow("raft", raft.Engine, raft.Message, raft.decode_state),
     "paxos": EngineRow("paxos", paxos.Engine, paxos.Message, paxos.decode_state),
+    "zab": EngineRow("zab", zab.Engine, zab.Message, zab.decode_state),
 }

@@ -1,0 +1,266 @@
+"""Following: the follower's steps of the paper's three phases.
+
+Rules of this file:
+
+1. A link is opened by CEPOCH and ends with this object. Every message of the leader is the next one of its lane, or the
+   link ends: what was lost, or came twice, is never papered over.
+2. An epoch is accepted once and answered when it is durable. The current epoch becomes the accepted one when the whole
+   initial history is here, behind it in the log, and is acknowledged when both are durable.
+3. What conflicts is removed by TRUNC only, before the initial history is taken; in the broadcast phase entries are
+   added and nothing else.
+4. An entry is committed here when the leader says so, by UPTODATE or COMMIT of this epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from ratified.consensus.contract import Entry, Kind
+from ratified.consensus.entry import EntryFormatError, decode_entry
+from ratified.consensus.zab import zxid
+from ratified.consensus.zab.core import Core
+from ratified.consensus.zab.link import Lane, Link
+from ratified.consensus.zab.messages import (
+    RUNS_MAX,
+    Ack,
+    AckEpoch,
+    AckHistory,
+    AckNewLeader,
+    CEpoch,
+    Commit,
+    FromLeader,
+    History,
+    Mode,
+    NewEpoch,
+    NewLeader,
+    Ping,
+    Pong,
+    Propose,
+    UpToDate,
+)
+
+
+class Phase(Enum):
+    """What a follower waits for."""
+
+    DISCOVERY = "discovery"
+    """NEWEPOCH."""
+    ACCEPTED = "epoch accepted"
+    """NEWLEADER."""
+    SYNCHRONISATION = "synchronisation"
+    """The rest of the initial history."""
+    BROADCAST = "broadcast"
+    """UPTODATE, then proposals and commits."""
+
+
+class Following:
+    """This member while it follows one leader, over one link."""
+
+    __slots__ = ("_core", "_link", "_opened", "_origin", "_up_to_date", "ended", "leader_id", "phase", "round")
+
+    def __init__(self, core: Core, leader: int) -> None:
+        """Step f.1.1: tell the leader the last epoch accepted."""
+        self._core = core
+        self.leader_id = leader
+        self.round = core.round
+        """The election round in which the leader was found."""
+        self.phase = Phase.DISCOVERY
+        self.ended = False
+        """The link is broken, or the leader leads an old epoch: look again."""
+        self._origin = 0
+        self._up_to_date = False
+        self._link = Link(core.new_link())
+        self._opened = core.next_ticket
+        self._answer(CEpoch(self._link.number, self._next_answer(), core.accepted_epoch))
+
+    @property
+    def leader(self) -> int | None:
+        """The leader, once its history is taken."""
+        return self.leader_id if self.phase is Phase.BROADCAST else None
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Has the CEPOCH not left yet? The leader does not know of this member; looking again would not help."""
+        return self._core.durability.done < self._opened
+
+    def on_message(self, message: FromLeader) -> bool:
+        """A message of the leader; False: it is of a link that ended, and says nothing."""
+        if message.link != self._link.number:
+            return False
+        lane = Lane.AFTER_WRITE if isinstance(message, NewEpoch) else Lane.AT_ONCE
+        if not self._link.follows(lane, message.seq):
+            self._break("FIFO: a gap or a repetition")
+            return False
+        match message:
+            case Propose():
+                self._on_propose(message)
+            case Commit():
+                self._on_commit(message)
+            case Ping():
+                self._on_ping(message)
+            case NewEpoch():
+                self._on_new_epoch(message)
+            case NewLeader():
+                self._on_new_leader(message)
+            case History():
+                self._on_history(message)
+            case UpToDate():
+                self._on_up_to_date(message)
+        return True
+
+    # ---------------------------------------------------------------------------------------------------- discovery
+
+    def _on_new_epoch(self, message: NewEpoch) -> None:
+        """Step f.1.2."""
+        core = self._core
+        if self.phase is not Phase.DISCOVERY:
+            self._break("NEWEPOCH twice")
+            return
+        accepted_now = core.may_accept(message.epoch)
+        if accepted_now:
+            core.accept_epoch(message.epoch)
+        elif message.epoch < core.accepted_epoch:
+            self.ended = True
+            return
+        runs = core.log.runs_above(core.commit, RUNS_MAX)
+        self.phase = Phase.ACCEPTED
+        self._answer(AckEpoch(self._link.number, self._next_answer(), accepted_now, core.ending, core.commit, runs))
+
+    # ----------------------------------------------------------------------------------------------- synchronisation
+
+    def _on_new_leader(self, message: NewLeader) -> None:
+        """Step f.2.1: keep what is in the leader's history, remove what is not, wait for the rest."""
+        core = self._core
+        if self.phase is not Phase.ACCEPTED or message.epoch != core.accepted_epoch:
+            self._break("NEWLEADER of an epoch that was not accepted")
+        elif message.meet_index < core.commit or core.log.epoch_at(message.meet_index) != message.meet_epoch:
+            self._break("NEWLEADER where the histories do not meet")
+        elif message.mode is Mode.DIFF and core.log.last != message.meet_index:
+            self._break("DIFF of a history that goes on behind where it meets")
+        elif core.current_epoch == message.epoch and core.state.origin != message.origin:
+            self._break("NEWLEADER with another initial history")
+        else:
+            if core.log.last > message.meet_index:
+                core.truncate(message.meet_index + 1)
+            self._origin = message.origin
+            self.phase = Phase.SYNCHRONISATION
+            self._advance()
+
+    def _on_history(self, message: History) -> None:
+        core = self._core
+        entries = self._decode(message.entries)
+        if entries is None:
+            return
+        if self.phase is not Phase.SYNCHRONISATION or entries[-1].index > self._origin:
+            self._break("HISTORY that was not asked for")
+        elif not core.log.last_epoch <= entries[0].era[0] <= entries[-1].era[0] < core.accepted_epoch:
+            self._break("HISTORY whose epochs decrease")
+        else:
+            core.append(entries)
+            self._answer(AckHistory(self._link.number, self._next_answer(), core.log.last))
+            self._advance()
+
+    def _advance(self) -> None:
+        """The current epoch after the whole initial history, the acknowledgement after both."""
+        core = self._core
+        if core.current_epoch < core.accepted_epoch and self.may_adopt_epoch():
+            core.adopt_epoch(self._origin)
+        if self.history_is_complete():
+            self.phase = Phase.BROADCAST
+            self._answer(AckNewLeader(self._link.number, self._next_answer(), core.accepted_epoch))
+
+    def may_adopt_epoch(self) -> bool:
+        """Who has the current epoch has its initial history, after any crash; else it could pass for synchronised."""
+        return self.history_is_complete()
+
+    def history_is_complete(self) -> bool:
+        """Is the whole initial history here?"""
+        return self._core.log.last >= self._origin
+
+    # ---------------------------------------------------------------------------------------------------- broadcast
+
+    def _on_up_to_date(self, message: UpToDate) -> None:
+        if self.phase is not Phase.BROADCAST or self._up_to_date:
+            self._break("UPTODATE before the history is acknowledged, or twice")
+            return
+        self._up_to_date = True
+        self._learn_commit(message.zxid)
+
+    def _on_propose(self, message: Propose) -> None:
+        """Step f.3.1, and f.3.2 when it is durable."""
+        core = self._core
+        entries = self._decode(message.entries)
+        if entries is None:
+            return
+        first = zxid.unpack(message.zxid)
+        if self.phase is not Phase.BROADCAST or first != (core.accepted_epoch, entries[0].index - self._origin):
+            self._break("PROPOSE out of place")
+        elif not entries[0].era[0] == entries[-1].era[0] == core.accepted_epoch:
+            self._break("PROPOSE of another epoch")
+        else:
+            core.append(entries)
+            counter = core.log.last - self._origin
+            self._answer(Ack(self._link.number, self._next_answer(), zxid.pack(core.accepted_epoch, counter)))
+
+    def _on_commit(self, message: Commit) -> None:
+        """Step f.3.3."""
+        if not self._up_to_date:
+            self._break("COMMIT before UPTODATE")
+            return
+        self._learn_commit(message.zxid)
+
+    def _learn_commit(self, committed: int) -> None:
+        core = self._core
+        epoch, counter = zxid.unpack(committed)
+        index = self._origin + counter
+        if epoch != core.accepted_epoch or index > core.log.last:
+            self._break("a commit of what was not proposed")
+        elif index > core.commit:
+            core.commit_to(index)
+
+    def _on_ping(self, message: Ping) -> None:
+        """The epoch was durable before ACKEPOCH left, so the answer waits for nothing."""
+        core = self._core
+        if self.phase is Phase.DISCOVERY or core.durability.accepted_epoch < core.accepted_epoch:
+            self._break("PING before the epoch was accepted")
+            return
+        seq = self._link.next(Lane.AT_ONCE)
+        core.send(self.leader_id, Pong(self._link.number, seq, core.accepted_epoch, message.round))
+
+    # ------------------------------------------------------------------------------------------------------ the link
+
+    def _answer(self, message: CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack) -> None:
+        self._core.send_after(self.leader_id, message)
+
+    def _next_answer(self) -> int:
+        return self._link.next(Lane.AFTER_WRITE)
+
+    def _break(self, reason: str) -> None:
+        self._core.ignore(reason)
+        self.ended = True
+
+    def _decode(self, encoded: Sequence[bytes]) -> Sequence[Entry] | None:
+        """The entries if they can follow one another behind the history; None (and the link ends) where they cannot."""
+        index = self._core.log.last
+        epoch = 0
+        entries: list[Entry] = []
+        for each in encoded:
+            try:
+                entry = decode_entry(each)
+            except EntryFormatError:
+                self._break("a malformed entry")
+                return None
+            index += 1
+            if entry.index != index or entry.era[0] < epoch or entry.era[1]:
+                self._break("entries that do not follow one another")
+                return None
+            if entry.kind is Kind.MEMBERSHIP:
+                self._break("a membership, which this version cannot follow")
+                return None
+            epoch = entry.era[0]
+            entries.append(entry)
+        if not entries:
+            self._break("a message without entries")
+            return None
+        return entries

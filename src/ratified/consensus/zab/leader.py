@@ -1,0 +1,534 @@
+"""Leading: the leader's steps of the paper's three phases.
+
+Rules of this file:
+
+1. A ``Leading`` lives for one epoch at most: nothing that it knows of its followers outlives it.
+2. Discovery: the epoch is later than all that a quorum has accepted, and a quorum accepts it, this member by its own
+   disk. If a history among them is better than the own one, this member gives up (ZooKeeper): the own history is never
+   replaced, so a leader truncates nothing.
+3. Synchronisation: every follower gets the own history, by NEWLEADER with DIFF or TRUNC. Nothing is committed before a
+   quorum has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is.
+4. Broadcast: PROPOSE goes at once, beside the own write; an entry is committed when a quorum has it durably, this
+   member counted by its own disk.
+5. A read is answered only when this member serves, and after a round of PONGs that began after it was asked for.
+6. What is sent is decided in ``flush``, once a turn, from the progress of each follower; inputs only change progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from ratified.consensus.contract import Entry, Kind, Progress, Proposal, ReadIndex, Refused, RefusedReason, Taken
+from ratified.consensus.entry import ENTRY_HEADER_BYTES, make_entry
+from ratified.consensus.quorum import is_quorum, quorum_value
+from ratified.consensus.zab import zxid
+from ratified.consensus.zab.core import Core
+from ratified.consensus.zab.learner import Learner, Stage
+from ratified.consensus.zab.link import Lane, Link
+from ratified.consensus.zab.messages import (
+    Ack,
+    AckEpoch,
+    AckHistory,
+    AckNewLeader,
+    CEpoch,
+    Commit,
+    FromFollower,
+    History,
+    Mode,
+    NewEpoch,
+    NewLeader,
+    Ping,
+    Pong,
+    Propose,
+    UpToDate,
+)
+from ratified.consensus.zab.reads import Reads
+
+
+class Phase(Enum):
+    """What a leader waits for."""
+
+    DISCOVERY = "discovery"
+    """A quorum of CEPOCH, then of ACKEPOCH."""
+    SYNCHRONISATION = "synchronisation"
+    """A quorum that acknowledges NEWLEADER."""
+    BROADCAST = "broadcast"
+
+
+class Leading:
+    """This member while it leads, or tries to, in one epoch."""
+
+    __slots__ = (
+        "_core",
+        "_establish_deadline",
+        "_heard",
+        "_heartbeat_deadline",
+        "_heartbeat_due",
+        "_learners",
+        "_opening",
+        "_own_ticket",
+        "_reads",
+        "ended",
+        "epoch",
+        "origin",
+        "phase",
+    )
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.phase = Phase.DISCOVERY
+        self.epoch: int | None = None
+        """None until a quorum's CEPOCHs are here."""
+        self.origin = 0
+        """Where the initial history ends."""
+        self.ended = False
+        """Look again: a follower has a better history or a later epoch, or the counters are used up."""
+        self._learners: dict[int, Learner] = {}
+        self._heard: dict[int, int] = {}
+        self._reads = Reads()
+        self._own_ticket = 0
+        """What must be durable for this member to count in the present phase."""
+        self._opening = 0
+        """With this index committed this member serves."""
+        self._heartbeat_due = False
+        self._heartbeat_deadline = core.now + core.options.heartbeat_us
+        self._establish_deadline = 0
+        self._restart_establishing()
+        self._choose_epoch()
+
+    @property
+    def leader(self) -> int | None:
+        """This member, in the broadcast phase."""
+        return self._core.member if self.phase is Phase.BROADCAST else None
+
+    @property
+    def serving(self) -> bool:
+        """Is what this epoch began with committed: the initial history, and the no-op where there is one?"""
+        return self.phase is Phase.BROADCAST and self._core.commit >= self._opening
+
+    # ------------------------------------------------------------------------------------------------------ inputs
+
+    def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
+        """Give the proposals the next zxids, all or none (step l.3.1)."""
+        core = self._core
+        if self.phase is not Phase.BROADCAST:
+            return Refused(RefusedReason.NOT_LEADER, None)
+        if len(proposals) > zxid.counters_left(core.log.last - self.origin):
+            self.ended = True
+            return Refused(RefusedReason.NOT_LEADER, None)
+        waiting = core.undurable_bytes
+        if waiting:
+            size = sum([len(proposal.data) for proposal in proposals]) + ENTRY_HEADER_BYTES * len(proposals)
+            if waiting + size > core.options.limits.undurable_bytes_max:
+                return Refused(RefusedReason.OVERLOADED, core.member)
+        first = self.next_index()
+        era = (core.accepted_epoch, 0)
+        core.append(
+            [
+                make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data)
+                for index, proposal in enumerate(proposals, first)
+            ]
+        )
+        return Taken(first)
+
+    def next_index(self) -> int:
+        """Where the next proposal goes; its counter is this index less the origin, and is used once."""
+        return self._core.log.last + 1
+
+    def read_barrier(self, token: int) -> None:
+        """A read waits for the next round."""
+        if self.phase is not Phase.BROADCAST or len(self._reads) >= self._core.options.limits.barriers_max:
+            self._core.reads.append(ReadIndex(token, None))
+        else:
+            self._reads.ask(token)
+
+    def on_cepoch(self, sender: int, message: CEpoch) -> None:
+        """A follower opens a link (step f.1.1)."""
+        known = self._learners.get(sender)
+        if known is not None and message.link <= known.link.number:
+            self._break(sender, "FIFO: a link opened twice")
+            return
+        link = Link(message.link)
+        if not link.follows(Lane.AFTER_WRITE, message.seq):
+            self._core.ignore("FIFO: a gap or a repetition")
+            return
+        self._core.epoch_seen = max(self._core.epoch_seen, message.accepted_epoch)
+        self._learners[sender] = Learner(link, message.accepted_epoch)
+        self._heard[sender] = self._core.now
+        if self.epoch is None:
+            self._choose_epoch()
+        elif message.accepted_epoch > self.epoch:
+            self.ended = True  # it can follow a later epoch only: begin one
+        else:
+            self._offer_epoch(sender)
+
+    def on_message(self, sender: int, message: FromFollower) -> None:
+        """A message of a follower other than CEPOCH."""
+        learner = self._learners.get(sender)
+        if learner is None or message.link != learner.link.number:
+            return
+        lane = Lane.AT_ONCE if isinstance(message, Pong) else Lane.AFTER_WRITE
+        if not learner.link.follows(lane, message.seq):
+            self._break(sender, "FIFO: a gap or a repetition")
+            return
+        self._heard[sender] = self._core.now
+        match message:
+            case Ack():
+                self._on_ack(sender, learner, message)
+            case Pong():
+                self._on_pong(sender, learner, message)
+            case AckEpoch():
+                self._on_ack_epoch(sender, learner, message)
+            case AckHistory():
+                self._on_ack_history(sender, learner, message)
+            case AckNewLeader():
+                self._on_ack_new_leader(sender, learner, message)
+
+    def on_session_end(self, member: int) -> None:
+        """The session with a peer ended, and its link with it."""
+        self._learners.pop(member, None)
+
+    def on_persisted(self) -> None:
+        """The own disk has got further."""
+        self._advance()
+
+    def on_fetched(self, token: int, entries: Sequence[Entry]) -> None:
+        """Old entries for a follower came back from the log."""
+        for member, learner in self._learners.items():
+            if learner.fetching == token:
+                learner.fetching = None
+                self._send_fetched(member, learner, entries)
+
+    def tick(self, now: int) -> None:
+        """Heartbeat; give up where no quorum follows, or the disk does not answer."""
+        if self._core.disk_is_slow or self._followers_are_slow(now):
+            self.ended = True
+        elif now >= self._heartbeat_deadline:
+            self._heartbeat_deadline = now + self._core.options.heartbeat_us
+            self._heartbeat_due = True
+
+    def stop(self) -> None:
+        """This member leads no longer."""
+        self._core.reads.extend(self._reads.fail())
+
+    # ----------------------------------------------------------------------------------------------------- timers
+
+    @property
+    def deadline(self) -> int | None:
+        """The next heartbeat, the end of the patience with followers, or with the disk, whichever comes first."""
+        core = self._core
+        times = [self._heartbeat_deadline] if core.peers else []
+        if self.phase is not Phase.BROADCAST:
+            times.append(self._establish_deadline)
+        since = core.durability.waiting_since
+        if since is not None and core.options.extensions.step_down_on_slow_disk:
+            times.append(since + core.options.election_timeout_us)
+        return min(times, default=None)
+
+    def _restart_establishing(self) -> None:
+        core = self._core
+        self._establish_deadline = core.options.election_deadline(core.now, (core.accepted_epoch, 0))
+
+    def _followers_are_slow(self, now: int) -> bool:
+        """Does the present phase get no quorum in time?"""
+        return self._quorum_is_silent(now) if self.phase is Phase.BROADCAST else now >= self._establish_deadline
+
+    def _quorum_is_silent(self, now: int) -> bool:
+        """Has no quorum been heard for a whole election timeout?"""
+        core = self._core
+        if not core.options.extensions.check_quorum:
+            return False
+        heard = quorum_value(
+            core.membership, lambda member: now if member == core.member else self._heard.get(member, 0)
+        )
+        return now - heard >= core.options.election_timeout_us
+
+    # ---------------------------------------------------------------------------------------------------- discovery
+
+    def _choose_epoch(self) -> None:
+        """Step l.1.1: with a quorum's CEPOCHs, an epoch later than all that it has accepted."""
+        core = self._core
+        if not is_quorum(core.membership, [*self._learners, core.member]):
+            return
+        epoch = 1 + max(core.accepted_epoch, core.epoch_seen)
+        if epoch > zxid.EPOCH_MAX:
+            core.ignore("an epoch that leaves none behind it")
+            self.ended = True
+            return
+        core.accept_epoch(epoch)
+        self.epoch = epoch
+        self._own_ticket = core.next_ticket
+        self._restart_establishing()
+        for member in self._learners:
+            self._offer_epoch(member)
+        self._advance()
+
+    def _offer_epoch(self, member: int) -> None:
+        assert self.epoch is not None
+        learner = self._learners[member]
+        learner.stage = Stage.OFFERED
+        number = learner.link.number
+        self._core.send_after(member, NewEpoch(number, learner.link.next(Lane.AFTER_WRITE), self.epoch))
+
+    def _on_ack_epoch(self, sender: int, learner: Learner, message: AckEpoch) -> None:
+        """Step f.1.2 is done."""
+        core = self._core
+        if learner.stage is not Stage.OFFERED:
+            self._break(sender, "ACKEPOCH that was not asked for")
+            return
+        learner.stage = Stage.ACCEPTED
+        learner.history = message
+        if self.phase is not Phase.DISCOVERY:
+            self._synchronise(sender, learner)
+        elif message.accepted_now and message.ending.rank() > core.ending.rank():
+            self.ended = True
+        else:
+            self._advance()
+
+    def _epoch_is_accepted(self) -> bool:
+        """Has a quorum accepted the epoch, each member for nobody else, and this member durably?"""
+        accepted = [
+            member for member, each in self._learners.items() if each.history is not None and each.history.accepted_now
+        ]
+        return self._with_own(accepted)
+
+    def _with_own(self, members: list[int]) -> bool:
+        """Are these a quorum, with this member if its disk is as far?"""
+        core = self._core
+        own = [core.member] if core.durability.done >= self._own_ticket else []
+        return is_quorum(core.membership, members + own)
+
+    # ----------------------------------------------------------------------------------------------- synchronisation
+
+    def _establish(self) -> None:
+        """Step l.2.1: the epoch is this member's, and its history the initial one."""
+        core = self._core
+        self.phase = Phase.SYNCHRONISATION
+        self.origin = core.log.last
+        core.adopt_epoch(self.origin)
+        self._own_ticket = core.next_ticket
+        self._restart_establishing()
+        for member, learner in self._learners.items():
+            if learner.stage is Stage.ACCEPTED:
+                self._synchronise(member, learner)
+
+    def _synchronise(self, member: int, learner: Learner) -> None:
+        """NEWLEADER: by how the two histories differ."""
+        core = self._core
+        history = learner.history
+        assert history is not None
+        assert self.epoch is not None
+        meet = core.log.meet(history.runs, history.commit)
+        meet_epoch = core.log.epoch_at(meet)
+        if meet_epoch is None:
+            self._break(member, "a history that ends below the base: it needs a snapshot")
+            return
+        mode = self.sync_mode(history.ending.last_index, meet)
+        learner.stage = Stage.SYNCHRONISING
+        learner.match = meet
+        learner.next = meet + 1
+        link = learner.link
+        seq = link.next(Lane.AT_ONCE)
+        core.send(member, NewLeader(link.number, seq, self.epoch, mode, meet_epoch, meet, self.origin))
+
+    def sync_mode(self, last: int, meet: int) -> Mode:
+        """DIFF where the follower's history ends where the two meet, TRUNC where it goes on."""
+        return Mode.DIFF if last == meet else Mode.TRUNC
+
+    def _on_ack_history(self, sender: int, learner: Learner, message: AckHistory) -> None:
+        if learner.stage is not Stage.SYNCHRONISING or message.index >= learner.next:
+            self._break(sender, "an acknowledgement of history that was not sent")
+            return
+        learner.acknowledged(message.index)
+        if self.phase is Phase.SYNCHRONISATION:
+            self._restart_establishing()
+
+    def _on_ack_new_leader(self, sender: int, learner: Learner, message: AckNewLeader) -> None:
+        complete = learner.next > self.origin
+        if learner.stage is not Stage.SYNCHRONISING or message.epoch != self.epoch or not complete:
+            self._break(sender, "an acknowledgement of NEWLEADER before its history")
+            return
+        learner.stage = Stage.SYNCHRONISED
+        learner.acknowledged(self.origin)
+        self._advance()
+
+    def history_is_synchronised(self) -> bool:
+        """Has a quorum acknowledged NEWLEADER, this member by its own disk?"""
+        done = [
+            member for member, each in self._learners.items() if each.stage in (Stage.SYNCHRONISED, Stage.UP_TO_DATE)
+        ]
+        return self._with_own(done)
+
+    def _begin_broadcast(self) -> None:
+        """Step l.2.2: the initial history is committed."""
+        core = self._core
+        self.phase = Phase.BROADCAST
+        if self.origin > core.commit:
+            core.commit_to(self.origin)
+        if core.options.extensions.noop_on_election:
+            core.append([make_entry(self.next_index(), (core.accepted_epoch, 0), Kind.NOOP, None, b"")])
+        self._opening = core.log.last
+
+    # ---------------------------------------------------------------------------------------------------- broadcast
+
+    def _on_ack(self, sender: int, learner: Learner, message: Ack) -> None:
+        """Step f.3.2 is done."""
+        epoch, counter = zxid.unpack(message.zxid)
+        index = self.origin + counter
+        if epoch != self.epoch or index >= learner.next or learner.stage is Stage.SYNCHRONISING:
+            self._break(sender, "an acknowledgement of what was not proposed")
+            return
+        learner.acknowledged(index)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Go on to the next phase, or commit, as far as the quorums reach."""
+        if self.phase is Phase.DISCOVERY and self.epoch is not None and self._epoch_is_accepted():
+            self._establish()
+        if self.phase is Phase.SYNCHRONISATION and self.history_is_synchronised():
+            self._begin_broadcast()
+        self._advance_commit()
+
+    def _advance_commit(self) -> None:
+        """Step l.3.2."""
+        index = self.acked_by_quorum()
+        if index > self._core.commit and self.may_commit():
+            self._core.commit_to(index)
+
+    def acked_by_quorum(self) -> int:
+        """Up to where a quorum has this history durably."""
+        return quorum_value(self._core.membership, self._durable_at)
+
+    def may_commit(self) -> bool:
+        """What earlier epochs left is committed by NEWLEADER, not by counting who holds it."""
+        return self.phase is Phase.BROADCAST
+
+    def _durable_at(self, member: int) -> int:
+        if member == self._core.member:
+            return self._core.durability.index
+        learner = self._learners.get(member)
+        return 0 if learner is None else learner.match
+
+    # ------------------------------------------------------------------------------------------------------- reads
+
+    def may_serve_reads(self) -> bool:
+        """Before it serves, a leader does not know all that is committed."""
+        return self.serving
+
+    def round_is_confirmed(self) -> bool:
+        """Has a quorum answered the round that is under way?"""
+        return quorum_value(self._core.membership, self._round_of) >= self._reads.round
+
+    def _round_of(self, member: int) -> int:
+        if member == self._core.member:
+            return self._reads.round
+        learner = self._learners.get(member)
+        return -1 if learner is None else learner.round
+
+    def _on_pong(self, sender: int, learner: Learner, message: Pong) -> None:
+        if message.epoch != self.epoch or message.round > self._reads.round:
+            self._break(sender, "an answer to no PING of this leader")
+            return
+        learner.round = max(learner.round, message.round)
+
+    def _advance_reads(self) -> None:
+        if self._reads.under_way and self.round_is_confirmed():
+            self._core.reads.extend(self._reads.confirmed())
+        if self._reads.wanted and self.may_serve_reads():
+            self._reads.begin(self._core.commit)
+            self._heartbeat_due = True
+            if self.round_is_confirmed():  # by this member alone
+                self._core.reads.extend(self._reads.confirmed())
+
+    # ------------------------------------------------------------------------------------------------------ sending
+
+    def flush(self) -> None:
+        """Send what this turn's inputs call for."""
+        self._advance_reads()
+        for member, learner in self._learners.items():
+            if not learner.takes_entries:
+                continue
+            self._send_entries(member, learner)
+            if self._heartbeat_due:
+                seq = learner.link.next(Lane.AT_ONCE)
+                self._core.send(member, Ping(learner.link.number, seq, self._reads.round))
+            if self.phase is Phase.BROADCAST:
+                self._tell_commit(member, learner)
+        self._heartbeat_due = False
+
+    def progress(self) -> dict[int, Progress]:
+        """For people."""
+        return {
+            member: Progress(learner.match, learner.next, learner.stage.value)
+            for member, learner in self._learners.items()
+        }
+
+    def _tell_commit(self, member: int, learner: Learner) -> None:
+        """UPTODATE once, then COMMIT as far as the follower has been sent."""
+        core = self._core
+        assert self.epoch is not None
+        commit = min(core.commit, learner.next - 1)
+        committed = zxid.pack(self.epoch, max(commit - self.origin, 0))
+        link = learner.link
+        if learner.stage is Stage.SYNCHRONISED:
+            learner.stage = Stage.UP_TO_DATE
+            core.send(member, UpToDate(link.number, link.next(Lane.AT_ONCE), committed))
+        elif learner.stage is Stage.UP_TO_DATE and commit > learner.commit_told:
+            core.send(member, Commit(link.number, link.next(Lane.AT_ONCE), committed))
+        else:
+            return
+        learner.commit_told = commit
+
+    def _send_entries(self, member: int, learner: Learner) -> None:
+        """Send ahead of the acknowledgements, as far as window and memory reach."""
+        log, limits = self._core.log, self._core.options.limits
+        while learner.next <= log.last and learner.has_room(limits):
+            if learner.next < log.first_in_memory:
+                self._fetch_for(learner)
+                return
+            last = min(self._end_of_kind(learner.next), learner.next + limits.entries_per_message_max - 1)
+            last = max(learner.next, log.fit(learner.next, last, limits.bytes_per_message_max))
+            self._send(member, learner, log.entries(learner.next, last))
+
+    def _end_of_kind(self, first: int) -> int:
+        """Initial history and proposals do not share a message."""
+        return self.origin if first <= self.origin else self._core.log.last
+
+    def _send(self, member: int, learner: Learner, entries: Sequence[Entry]) -> None:
+        assert self.epoch is not None
+        link = learner.link
+        seq = link.next(Lane.AT_ONCE)
+        first = entries[0].index
+        encoded = [entry.encoded for entry in entries]
+        if first <= self.origin:
+            self._core.send(member, History(link.number, seq, encoded))
+        else:
+            self._core.send(member, Propose(link.number, seq, zxid.pack(self.epoch, first - self.origin), encoded))
+        learner.sent(entries[-1].index, sum([len(each) for each in encoded]))
+
+    def _fetch_for(self, learner: Learner) -> None:
+        if learner.fetching is None:
+            last = learner.next + self._core.options.limits.entries_per_message_max - 1
+            learner.fetching = self._core.fetch(learner.next, min(last, self._core.log.first_in_memory - 1))
+
+    def _send_fetched(self, member: int, learner: Learner, entries: Sequence[Entry]) -> None:
+        """Send what was fetched, as far as it fits; what does not is fetched again."""
+        limits = self._core.options.limits
+        start = 0
+        while start < len(entries) and learner.next == entries[start].index and learner.has_room(limits):
+            size = len(entries[start].encoded)
+            end = start + 1
+            stop = min(len(entries), start + limits.entries_per_message_max)
+            while end < stop and entries[end].index <= self._end_of_kind(learner.next):
+                size += len(entries[end].encoded)
+                if size > limits.bytes_per_message_max:
+                    break
+                end += 1
+            self._send(member, learner, entries[start:end])
+            start = end
+
+    def _break(self, member: int, reason: str) -> None:
+        """The link ends; the follower finds out when it hears nothing more."""
+        self._core.ignore(reason)
+        self._learners.pop(member, None)
