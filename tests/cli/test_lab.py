@@ -44,6 +44,11 @@ def test_the_cases_are_the_same_for_paxos(capsys: pytest.CaptureFixture[str]) ->
     assert [node["learned"] for node in said["nodes"]] == [5, 5, 5]
 
 
+def test_zab_prints_its_own_digest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "zab", "--case", "E"]) == 0
+    assert capsys.readouterr().out == "5e4dbddb605e469c99fb682c00256445dcb2ed07e984f673d4296ef19719979a\n"
+
+
 def test_without_a_protocol_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["lab"]) == 0
     assert "raft" in capsys.readouterr().out

@@ -55,6 +55,7 @@ def register(app: typer.Typer) -> None:
     lab.callback(invoke_without_command=True)(_start)
     lab.command()(raft)
     lab.command()(paxos)
+    lab.command()(zab)
     lab.command()(kv)
     lab.command()(capstone)
     app.add_typer(lab)
@@ -108,6 +109,28 @@ def paxos(
     from ratified.lab.paxos import run_paxos
 
     _say(run_paxos(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+
+
+def zab(
+    case: str = CASE,
+    seed: int = SEED,
+    nodes: int = NODES,
+    rounds: int = ROUNDS,
+    proposals: int = PROPOSALS,
+    partition: str = PARTITION,
+    dump: Path = DUMP,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Run ZAB and print the SHA-256 of the canonical end state.
+
+    \b
+    Examples:
+      ratified lab zab --case A
+      ratified lab zab --seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1
+    """
+    from ratified.lab.zab import run_zab
+
+    _say(run_zab(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
 
 
 def kv(
