@@ -1,10 +1,10 @@
 """The ZAB lab: ticks, a heap of messages, and the canonical dump ``DSEZAB01``.
 
-In a tick: what is due is proposed at the leader of the latest epoch (then the lowest id), if there is one; every message
-due is delivered, in the order (delivery time, sender, sequence); then the nodes tick in id order. The sessions open in
-the node phase of tick 0, where every node starts its election, and never end: ``partition`` drops messages inside them.
-ZAB asks for sessions that keep order, so a message whose delay would let it overtake an earlier one of its pair arrives
-together with that. The disk is infinitely fast: after every input each write is reported durable at once.
+In a tick: what is due is proposed at the leader of the latest epoch (then the lowest id), if there is one; every
+message due is delivered, in the order (delivery time, sender, sequence); then the nodes tick in id order. The sessions
+open in the node phase of tick 0, where every node starts its election, and never end: ``partition`` drops messages
+inside them. ZAB asks for sessions that keep order, so a message whose delay would let it overtake an earlier one of
+its pair arrives together with that. The disk is infinitely fast: after every input each write is reported durable.
 """
 
 from __future__ import annotations
