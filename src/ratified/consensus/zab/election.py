@@ -24,8 +24,8 @@ class Looking:
 
     leader: int | None = None
 
-    def __init__(self, core: Core, fitness: Fitness) -> None:
-        """Begin a round with a vote for oneself."""
+    def __init__(self, core: Core, fitness: Fitness, better: Candidacy | None = None) -> None:
+        """Begin a round with a vote for oneself, or for who is known to be better."""
         self._core = core
         self._fitness = fitness
         self.candidacy: Candidacy
@@ -34,7 +34,7 @@ class Looking:
         """The latest vote of each other member, in this round."""
         self.early: dict[int, CEpoch]
         """What followers sent that have seen this member win."""
-        self._begin(core.round + 1, None)
+        self._begin(core.round + 1, better)
 
     @property
     def winner(self) -> int | None:
@@ -51,10 +51,9 @@ class Looking:
         if vote.round < core.round:
             self._tell(sender)
             return None
-        reachable = vote.candidacy.member in core.sessions
         if vote.round > core.round:
-            self._begin(vote.round, vote.candidacy if reachable else None)
-        elif reachable and vote.candidacy.rank() > self.candidacy.rank():
+            self._begin(vote.round, vote.candidacy)
+        elif vote.candidacy.member in core.sessions and vote.candidacy.rank() > self.candidacy.rank():
             self.candidacy = vote.candidacy
             self._tell_all()
         self._view[sender] = vote.candidacy
@@ -89,8 +88,10 @@ class Looking:
         core.round = round_
         self._view = {}
         self.early = {}
-        own = core.candidacy(self._fitness)
-        self.candidacy = own if other is None else max(own, other, key=Candidacy.rank)
+        candidacies = [core.candidacy(self._fitness)]
+        if other is not None and other.member in core.sessions:
+            candidacies.append(other)
+        self.candidacy = max(candidacies, key=Candidacy.rank)
         self._tell_all()
 
     def _tell_all(self) -> None:

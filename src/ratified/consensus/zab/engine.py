@@ -108,9 +108,11 @@ class Engine:
 
     def _look(self, fitness: Fitness) -> None:
         """Begin a new election round."""
+        better = None
         if isinstance(self._role, Leading):
             self._role.stop()
-        self._role = Looking(self._core, fitness)
+            better = self._role.better
+        self._role = Looking(self._core, fitness, better)
         self._restart_election_timer()
         self._decide()
 
@@ -285,7 +287,7 @@ class Engine:
         core.at(now)
         core.durability.persisted(ticket)
         core.log.evict(core.durability.index, core.options.limits.tail_bytes_max)
-        if isinstance(self._role, Leading):
+        if not isinstance(self._role, Looking):
             self._role.on_persisted()
 
     def applied(self, now: int, index: int) -> None:
@@ -313,6 +315,8 @@ class Engine:
         if isinstance(self._role, Leading):
             self._role.flush()
         write = core.take_write()
+        if isinstance(self._role, Following):
+            self._role.turn_ends()
         deliver = self._take_deliveries()
         lead = self._take_lead()
         membership = self._take_membership()

@@ -20,7 +20,7 @@ from ratified.consensus.contract import Entry, Kind
 from ratified.consensus.entry import EntryFormatError, decode_entry
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
-from ratified.consensus.zab.link import Lane, Link
+from ratified.consensus.zab.link import Answers, Lane, Link
 from ratified.consensus.zab.messages import (
     RUNS_MAX,
     Ack,
@@ -57,7 +57,18 @@ class Phase(Enum):
 class Following:
     """This member while it follows one leader, over one link."""
 
-    __slots__ = ("_core", "_link", "_opened", "_origin", "_up_to_date", "ended", "leader_id", "phase", "round")
+    __slots__ = (
+        "_answers",
+        "_answers_told",
+        "_core",
+        "_link",
+        "_origin",
+        "_up_to_date",
+        "ended",
+        "leader_id",
+        "phase",
+        "round",
+    )
 
     def __init__(self, core: Core, leader: int) -> None:
         """Step f.1.1: tell the leader the last epoch accepted."""
@@ -71,7 +82,8 @@ class Following:
         self._origin = 0
         self._up_to_date = False
         self._link = Link(core.new_link())
-        self._opened = core.next_ticket
+        self._answers = Answers()
+        self._answers_told = 0
         self._answer(CEpoch(self._link.number, self._next_answer(), core.accepted_epoch))
 
     @property
@@ -82,7 +94,17 @@ class Following:
     @property
     def waits_for_disk(self) -> bool:
         """Has the CEPOCH not left yet? The leader does not know of this member; looking again would not help."""
-        return self._core.durability.done < self._opened
+        return self._answers.left == 0
+
+    def on_persisted(self) -> None:
+        """The own disk has got further."""
+        self._answers.durable(self._core.durability.done)
+
+    def turn_ends(self) -> None:
+        """What was answered in this turn leaves when all that was written so far is durable."""
+        durability = self._core.durability
+        self._answers.turn_ends(durability.issued)
+        self._answers.durable(durability.done)
 
     def on_message(self, message: FromLeader) -> bool:
         """A message of the leader; False: it is of a link that ended, and says nothing."""
@@ -123,9 +145,18 @@ class Following:
         elif message.epoch < core.accepted_epoch:
             self.ended = True
             return
-        runs = core.log.runs_above(core.commit, RUNS_MAX)
         self.phase = Phase.ACCEPTED
-        self._answer(AckEpoch(self._link.number, self._next_answer(), accepted_now, core.ending, core.commit, runs))
+        self._answer(
+            AckEpoch(
+                link=self._link.number,
+                seq=self._next_answer(),
+                epoch=message.epoch,
+                accepted_now=accepted_now,
+                ending=core.ending,
+                commit=core.commit,
+                runs=core.log.runs_above(core.commit, RUNS_MAX),
+            )
+        )
 
     # ----------------------------------------------------------------------------------------------- synchronisation
 
@@ -225,12 +256,15 @@ class Following:
         if self.phase is Phase.DISCOVERY or core.durability.accepted_epoch < core.accepted_epoch:
             self._break("PING before the epoch was accepted")
             return
+        # What had left at the PING before this one is surely ahead of this answer, whenever the caller sends it.
+        answers, self._answers_told = self._answers_told, self._answers.left
         seq = self._link.next(Lane.AT_ONCE)
-        core.send(self.leader_id, Pong(self._link.number, seq, core.accepted_epoch, message.round))
+        core.send(self.leader_id, Pong(self._link.number, seq, core.accepted_epoch, message.round, answers))
 
     # ------------------------------------------------------------------------------------------------------ the link
 
     def _answer(self, message: CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack) -> None:
+        self._answers.made()
         self._core.send_after(self.leader_id, message)
 
     def _next_answer(self) -> int:

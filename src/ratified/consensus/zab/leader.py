@@ -4,8 +4,8 @@ Rules of this file:
 
 1. A ``Leading`` lives for one epoch at most: nothing that it knows of its followers outlives it.
 2. Discovery: the epoch is later than all that a quorum has accepted, and a quorum accepts it, this member by its own
-   disk. If a history among them is better than the own one, this member gives up (ZooKeeper): the own history is never
-   replaced, so a leader truncates nothing.
+   disk. If a history among them is better than the own one, this member gives up for it (ZooKeeper): the own
+   history is never replaced, so a leader truncates nothing.
 3. Synchronisation: every follower gets the own history, by NEWLEADER with DIFF or TRUNC. Nothing is committed before a
    quorum has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is.
 4. Broadcast: PROPOSE goes at once, beside the own write; an entry is committed when a quorum has it durably, this
@@ -31,8 +31,10 @@ from ratified.consensus.zab.messages import (
     AckEpoch,
     AckHistory,
     AckNewLeader,
+    Candidacy,
     CEpoch,
     Commit,
+    Fitness,
     FromFollower,
     History,
     Mode,
@@ -69,6 +71,7 @@ class Leading:
         "_opening",
         "_own_ticket",
         "_reads",
+        "better",
         "ended",
         "epoch",
         "origin",
@@ -84,6 +87,8 @@ class Leading:
         """Where the initial history ends."""
         self.ended = False
         """Look again: a follower has a better history or a later epoch, or the counters are used up."""
+        self.better: Candidacy | None = None
+        """A follower with a better history, for which this member gave up."""
         self._learners: dict[int, Learner] = {}
         self._heard: dict[int, int] = {}
         self._reads = Reads()
@@ -274,7 +279,7 @@ class Leading:
     def _on_ack_epoch(self, sender: int, learner: Learner, message: AckEpoch) -> None:
         """Step f.1.2 is done."""
         core = self._core
-        if learner.stage is not Stage.OFFERED:
+        if learner.stage is not Stage.OFFERED or message.epoch != self.epoch:
             self._break(sender, "ACKEPOCH that was not asked for")
             return
         learner.stage = Stage.ACCEPTED
@@ -282,6 +287,7 @@ class Leading:
         if self.phase is not Phase.DISCOVERY:
             self._synchronise(sender, learner)
         elif message.accepted_now and message.ending.rank() > core.ending.rank():
+            self.better = Candidacy(Fitness.READY, message.ending, sender)
             self.ended = True
         else:
             self._advance()
@@ -430,7 +436,13 @@ class Leading:
         if message.epoch != self.epoch or message.round > self._reads.round:
             self._break(sender, "an answer to no PING of this leader")
             return
+        if not self._all_answers_are_here(learner, message):
+            self._break(sender, "FIFO: an answer is missing")
+            return
         learner.round = max(learner.round, message.round)
+
+    def _all_answers_are_here(self, learner: Learner, message: Pong) -> bool:
+        return learner.link.has_received(Lane.AFTER_WRITE, message.answers)
 
     def _advance_reads(self) -> None:
         if self._reads.under_way and self.round_is_confirmed():

@@ -10,6 +10,7 @@ follows it.
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum
 
 
@@ -18,6 +19,36 @@ class Lane(IntEnum):
 
     AT_ONCE = 0
     AFTER_WRITE = 1
+
+
+class Answers:
+    """How many of a follower's messages that wait for the disk have left it.
+
+    A message leaves when the ticket of the turn in which it was made is durable, and the caller sends it no later than
+    in the turn that hears so.
+    """
+
+    __slots__ = ("_made", "_tickets", "left")
+
+    def __init__(self) -> None:
+        self.left = 0
+        self._made = 0
+        self._tickets: deque[int] = deque()
+
+    def made(self) -> None:
+        """One more, in this turn."""
+        self._made += 1
+
+    def turn_ends(self, ticket: int) -> None:
+        """What was made in this turn leaves with this ticket."""
+        self._tickets.extend([ticket] * self._made)
+        self._made = 0
+
+    def durable(self, ticket: int) -> None:
+        """The disk has got as far as ``ticket``."""
+        while self._tickets and self._tickets[0] <= ticket:
+            self._tickets.popleft()
+            self.left += 1
 
 
 class Link:
@@ -41,3 +72,7 @@ class Link:
             return False
         self._received[lane] = seq
         return True
+
+    def has_received(self, lane: Lane, count: int) -> bool:
+        """Are the first ``count`` messages of the lane here?"""
+        return self._received[lane] >= count

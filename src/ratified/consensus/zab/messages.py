@@ -96,7 +96,7 @@ class NewEpoch(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class AckEpoch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """The epoch is accepted (f.1.2); what the follower's history is.
+    """``epoch`` is accepted (f.1.2); what the follower's history is.
 
     ``accepted_now``: accepted by this answer; a follower that had accepted the very epoch before may have done so for
     another leader, and does not count. ``runs`` are (epoch, last index) of the latest epochs of the history behind
@@ -105,6 +105,7 @@ class AckEpoch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
 
     link: Number
     seq: Number
+    epoch: Epoch
     accepted_now: bool
     ending: Ending
     commit: Number
@@ -201,12 +202,17 @@ class Ping(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
 
 
 class Pong(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
-    """The follower has accepted no epoch later than ``epoch``, durably accepted; waits for no disk."""
+    """The follower has accepted no epoch later than ``epoch``, durably accepted; waits for no disk.
+
+    ``answers``: that many of its messages that waited for the disk have left before, so that a lost one is missed even
+    when no later one follows.
+    """
 
     link: Number
     seq: Number
     epoch: Epoch
     round: Number
+    answers: Number
 
 
 FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping

@@ -1,0 +1,317 @@
+"""ZAB's invariants, from what its members write, deliver and say (DSN 2011, section III).
+
+- *Integrity*: what is delivered, the leader of its epoch broadcast.
+- *Total order, agreement*: one sequence is delivered, and every member delivers a prefix of it.
+- *Local primary order*: a leader numbers its proposals without a gap, each number once, behind its initial history.
+- *Global primary order*: epochs never decrease along what is delivered.
+- *Primary integrity*: whoever establishes an epoch has all that was committed before; and nothing of an earlier epoch
+  is committed after a quorum began the epoch, unless it is in the initial history.
+- *Epochs*: accepted and current epoch never fall, restarts or not; an epoch is accepted for one leader, led by one, and
+  becomes current with the whole initial history in the log.
+- *Commit*: within one epoch, a quorum's disks have that epoch as the current one, and the entry.
+- *Channels*: messages of a link are numbered without gaps, in the order in which they leave.
+- *Nothing early* (rule 3): what CEPOCH, NEWEPOCH, ACKEPOCH, ACK and PONG claim, the sender's disk has when they leave.
+
+Every method is called in the order in which things happen, and costs the same however long the history is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from ratified.check.image import LogImage
+from ratified.check.violation import Violation
+from ratified.consensus.contract import Entry, Era, Membership, Record, StateRecord
+from ratified.consensus.quorum import quorum_value
+from ratified.consensus.zab import decode_state
+from ratified.consensus.zab.messages import (
+    Ack,
+    AckEpoch,
+    AckHistory,
+    AckNewLeader,
+    CEpoch,
+    Commit,
+    History,
+    NewEpoch,
+    NewLeader,
+    Ping,
+    Pong,
+    Propose,
+    UpToDate,
+    Vote,
+)
+from ratified.consensus.zab.state import EpochState
+from ratified.consensus.zab.zxid import unpack
+
+FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping
+WAITS = CEpoch | NewEpoch | AckEpoch | AckHistory | AckNewLeader | Ack
+"""What goes after the disk (rule 3); a link numbers it apart from what goes at once."""
+
+
+class Established:
+    """An epoch that a leader has begun: its initial history, and how far each member's disk has come in it."""
+
+    __slots__ = ("durable", "epoch", "firsts", "h", "leader", "next", "origin", "run_epochs", "synchronised")
+
+    def __init__(self, epoch: int, leader: int, log: LogImage, members: Sequence[int]) -> None:
+        self.epoch = epoch
+        self.leader = leader
+        self.origin = log.last
+        self.h = log.chain[-1]
+        self.next = self.origin + 1
+        """Where the leader's next proposal goes."""
+        self.synchronised = False
+        self.durable = dict.fromkeys(members, -1)
+        self.firsts: list[int] = []
+        self.run_epochs: list[Era] = []
+        index = log.base
+        while index <= log.last:
+            era = log.eras[index - log.base]
+            self.firsts.append(index)
+            self.run_epochs.append(era)
+            index = log.base + bisect_right(log.eras, era)
+
+    def era_at(self, index: int) -> Era | None:
+        """The era of the initial history at ``index``; None: it does not reach there, or that is compacted away."""
+        if index > self.origin or not self.firsts or index < self.firsts[0]:
+            return None
+        return self.run_epochs[bisect_right(self.firsts, index) - 1]
+
+
+class ZabChecks:
+    """One group's checks."""
+
+    def __init__(self, membership: Membership) -> None:
+        self._membership = membership
+        self._members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
+        self._logs = {member: LogImage() for member in self._members}
+        """What each engine has asked to be written, and found at start."""
+        self._disks = {member: LogImage() for member in self._members}
+        self._known: dict[tuple[int, Era], int] = {}
+        """h by index and era."""
+        self._epochs: dict[int, Established] = {}
+        self._synchronised: list[Established] = []
+        """Those whose initial history a quorum's disks have, by epoch."""
+        self._accepted_for: dict[tuple[int, int], int] = {}
+        self._delivered: list[int] = [0]
+        """h by index, of all that was delivered anywhere."""
+        self._delivered_eras: list[Era] = [(0, 0)]
+        self._positions = dict.fromkeys(self._members, 0)
+        self._lanes: dict[tuple[int, int, bool, bool], tuple[int, int]] = {}
+        self.committed = 0
+        """Up to where a quorum's disks have some epoch's history."""
+
+    # ----------------------------------------------------------------------------------------------------- records
+
+    def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
+        """A Ready's write."""
+        log = self._logs[member]
+        for record in records:
+            before = decode_state(log.state)
+            log.take(record)
+            if isinstance(record, StateRecord):
+                self._state(member, log, before, decode_state(record.data))
+            elif isinstance(record, Entry):
+                self._entry(member, log, before, record)
+
+    def durable(self, member: int, record: Record) -> None:
+        """The member's disk has this record."""
+        disk = self._disks[member]
+        disk.take(record)
+        self._count(member, disk)
+
+    def recovered(self, member: int, found: LogImage, applied: int) -> None:
+        """The member starts with a log that holds ``found``, over a store with this applied index."""
+        old, new = decode_state(self._disks[member].state), decode_state(found.state)
+        if (new.accepted_epoch, new.current_epoch) < (old.accepted_epoch, old.current_epoch):
+            raise Violation("epochs", f"member {member} recovers {new}, its disk had {old}")
+        found.held |= self._disks[member].held
+        self._disks[member] = found
+        self._logs[member] = found.copy()
+        self._positions[member] = applied
+        self._lanes = {lane: last for lane, last in self._lanes.items() if member not in lane[:2]}
+        self._count(member, found)
+
+    def _state(self, member: int, log: LogImage, before: EpochState, state: EpochState) -> None:
+        if state.accepted_epoch < before.accepted_epoch or state.current_epoch < before.current_epoch:
+            raise Violation("epochs", f"member {member} goes from {before} back to {state}")
+        if state.current_epoch > state.accepted_epoch:
+            raise Violation("epochs", f"member {member} has {state}: a current epoch that it never accepted")
+        if state.current_epoch == before.current_epoch:
+            return
+        epoch = self._epochs.get(state.current_epoch)
+        if epoch is None:
+            epoch = self._epochs[state.current_epoch] = Established(state.current_epoch, member, log, self._members)
+            self._has_all_committed(epoch)
+        if state.origin != epoch.origin or log.at(epoch.origin) != epoch.h:
+            raise Violation(
+                "epochs",
+                f"member {member} has {state} without the initial history of that epoch up to {epoch.origin}; its "
+                f"history ends at {log.last}",
+            )
+
+    def _entry(self, member: int, log: LogImage, state: EpochState, entry: Entry) -> None:
+        h = log.at(entry.index)
+        assert h is not None
+        known = self._known.setdefault((entry.index, entry.era), h)
+        if known != h:
+            raise Violation(
+                "total order",
+                f"up to entry {entry.index} of era {entry.era} member {member} has another history than the first",
+            )
+        epoch = self._epochs.get(entry.era[0])
+        if epoch is None:
+            raise Violation("integrity", f"member {member} has entry {entry.index} of {entry.era}, which nobody leads")
+        if entry.era[0] > state.accepted_epoch:
+            raise Violation("epochs", f"member {member} with {state} takes an entry of {entry.era}")
+        if entry.era[0] == state.accepted_epoch != state.current_epoch:
+            raise Violation("epochs", f"member {member} takes proposal {entry.index} before the history, with {state}")
+        if entry.index < epoch.next:
+            return
+        if member != epoch.leader:
+            raise Violation(
+                "integrity", f"member {member} has entry {entry.index} of {entry.era}, which its leader never proposed"
+            )
+        if entry.index != epoch.next:
+            raise Violation(
+                "local primary order", f"the leader of {entry.era} proposes {entry.index}, not {epoch.next}"
+            )
+        if entry.index == epoch.origin + 1:
+            self._is_synchronised(epoch, "proposes")
+        epoch.next += 1
+
+    def _count(self, member: int, disk: LogImage) -> None:
+        """What a disk has got of its current epoch is acknowledged, or may be."""
+        current = decode_state(disk.state).current_epoch
+        epoch = self._epochs.get(current)
+        if epoch is not None:
+            epoch.durable[member] = disk.last
+            reached = quorum_value(self._membership, epoch.durable.__getitem__)
+            self.committed = max(self.committed, reached)
+            if reached >= epoch.origin and not epoch.synchronised:
+                epoch.synchronised = True
+                self._synchronised.append(epoch)
+                self._synchronised.sort(key=lambda each: each.epoch)
+
+    # --------------------------------------------------------------------------------------------------- deliveries
+
+    def delivered(self, member: int, entries: Sequence[Entry]) -> None:
+        """A Ready's ``deliver``."""
+        for entry in entries:
+            index = self._positions[member] = self._positions[member] + 1
+            h = self._known.get((entry.index, entry.era))
+            if entry.index != index or h is None:
+                raise Violation("total order", f"member {member} delivers entry {entry.index} where {index} is due")
+            if index == len(self._delivered):
+                self._first(member, entry)
+                self._delivered.append(h)
+                self._delivered_eras.append(entry.era)
+            elif self._delivered[index] != h:
+                raise Violation(
+                    "agreement", f"member {member} delivers another entry {index} than was delivered before"
+                )
+        if self._disks[member].at(index) != self._delivered[index]:
+            raise Violation("nothing early", f"member {member} delivers entry {index}, which its disk does not have")
+
+    def _first(self, member: int, entry: Entry) -> None:
+        if entry.era < self._delivered_eras[-1]:
+            raise Violation("global primary order", f"{entry.era} is delivered at {entry.index} after a later epoch")
+        if entry.index > self.committed:
+            raise Violation(
+                "commit", f"member {member} delivers entry {entry.index}, a quorum's disks have up to {self.committed}"
+            )
+        for epoch in reversed(self._synchronised):
+            if epoch.epoch <= entry.era[0]:
+                return
+            if epoch.era_at(entry.index) != entry.era:
+                raise Violation(
+                    "primary integrity",
+                    f"member {member} delivers entry {entry.index} of {entry.era}, which the initial history of epoch "
+                    f"{epoch.epoch} does not have, although a quorum began that epoch",
+                )
+
+    def _has_all_committed(self, epoch: Established) -> None:
+        last = len(self._delivered) - 1
+        era = epoch.era_at(last)
+        if last and (era is None or self._known.get((last, era)) != self._delivered[last]):
+            raise Violation(
+                "primary integrity",
+                f"member {epoch.leader} begins epoch {epoch.epoch} without entry {last}, which was delivered",
+            )
+
+    # ----------------------------------------------------------------------------------------------------- messages
+
+    def leaves(self, sender: int, target: int, message: Any) -> None:
+        """``message`` leaves ``sender``."""
+        if isinstance(message, Vote):
+            return
+        self._is_next_of_its_lane(sender, target, message)
+        disk = self._disks[sender]
+        state = decode_state(disk.state)
+        match message:
+            case CEpoch(accepted_epoch=epoch) | NewEpoch(epoch=epoch) | Pong(epoch=epoch):
+                self._has(sender, message, epoch <= state.accepted_epoch)
+            case AckEpoch(epoch=epoch, ending=ending):
+                self._has(sender, message, epoch <= state.accepted_epoch)
+                self._has(sender, message, ending.current_epoch <= state.current_epoch)
+                at = (ending.last_index, (ending.last_epoch, 0))
+                self._has(sender, message, ending.last_index <= disk.base or at in disk.held)
+                if message.accepted_now:
+                    self._accepts_once(sender, epoch, target)
+            case AckNewLeader(epoch=epoch):
+                self._has(sender, message, epoch <= state.current_epoch)
+            case Ack(zxid=zxid):
+                epoch, counter = unpack(zxid)
+                index = self._epochs[epoch].origin + counter
+                self._has(sender, message, index <= disk.base or (index, (epoch, 0)) in disk.held)
+            case NewLeader(epoch=epoch):
+                self._leads(sender, message, epoch)
+            case Propose(zxid=zxid):
+                self._leads(sender, message, unpack(zxid)[0])
+            case UpToDate(zxid=zxid) | Commit(zxid=zxid):
+                self._commits(sender, message, zxid)
+
+    def _is_next_of_its_lane(self, sender: int, target: int, message: Any) -> None:
+        lane = (sender, target, isinstance(message, FROM_LEADER), isinstance(message, WAITS))
+        link, seq = self._lanes.get(lane, (0, 0))
+        expected = seq + 1 if message.link == link else 1
+        if message.seq != expected:
+            raise Violation("channels", f"member {sender} sends {message} to {target} where {expected} is due")
+        self._lanes[lane] = message.link, message.seq
+
+    def _has(self, sender: int, message: Any, durable: bool) -> None:
+        if not durable:
+            disk = self._disks[sender]
+            raise Violation(
+                "nothing early",
+                f"member {sender} sends {message}; its disk has {decode_state(disk.state)} and a history up to "
+                f"{disk.last}",
+            )
+
+    def _accepts_once(self, sender: int, epoch: int, leader: int) -> None:
+        known = self._accepted_for.setdefault((sender, epoch), leader)
+        if known != leader:
+            raise Violation("epochs", f"member {sender} accepts epoch {epoch} for {known} and for {leader}")
+
+    def _leads(self, sender: int, message: Any, epoch: int) -> None:
+        known = self._epochs.get(epoch)
+        if known is None or known.leader != sender:
+            raise Violation("epochs", f"member {sender} sends {message} and does not lead that epoch")
+
+    def _commits(self, sender: int, message: Any, zxid: int) -> None:
+        number, counter = unpack(zxid)
+        self._leads(sender, message, number)
+        epoch = self._epochs[number]
+        self._is_synchronised(epoch, f"sends {message}")
+        if epoch.origin + counter > self.committed:
+            raise Violation("commit", f"member {sender} sends {message}; quorums' disks have up to {self.committed}")
+
+    def _is_synchronised(self, epoch: Established, does: str) -> None:
+        if not epoch.synchronised:
+            raise Violation(
+                "commit",
+                f"member {epoch.leader} {does} in epoch {epoch.epoch} before a quorum's disks have its initial history "
+                f"up to {epoch.origin}",
+            )
