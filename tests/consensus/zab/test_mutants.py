@@ -50,7 +50,7 @@ def counter_used_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Leading, "next_index", lambda self: max(self._core.log.last, self.origin + 1))
 
 
-def leaves_at_once(kind: type) -> Break:
+def leaves_at_once(kind: type[Any]) -> Break:
     def broken(patch: pytest.MonkeyPatch) -> None:
         after = Core.send_after
 
