@@ -88,7 +88,8 @@ class ZabChecks:
         self._members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
         self._logs = {member: LogImage() for member in self._members}
         """What each engine has asked to be written, and found at start."""
-        self._disks = {member: LogImage() for member in self._members}
+        self.disks = {member: LogImage() for member in self._members}
+        """What each member's disk has."""
         self._known: dict[tuple[int, Era], int] = {}
         """h by index and era."""
         self._epochs: dict[int, Established] = {}
@@ -118,21 +119,24 @@ class ZabChecks:
 
     def durable(self, member: int, record: Record) -> None:
         """The member's disk has this record."""
-        disk = self._disks[member]
+        disk = self.disks[member]
         disk.take(record)
         self._count(member, disk)
 
-    def recovered(self, member: int, found: LogImage, applied: int) -> None:
-        """The member starts with a log that holds ``found``, over a store with this applied index."""
-        old, new = decode_state(self._disks[member].state), decode_state(found.state)
+    def recovered(self, member: int, found: LogImage) -> None:
+        """The member's log holds ``found``: what its disk had durably, or something behind that too."""
+        old, new = decode_state(self.disks[member].state), decode_state(found.state)
         if (new.accepted_epoch, new.current_epoch) < (old.accepted_epoch, old.current_epoch):
             raise Violation("epochs", f"member {member} recovers {new}, its disk had {old}")
-        found.held |= self._disks[member].held
-        self._disks[member] = found
-        self._logs[member] = found.copy()
+        found.held |= self.disks[member].held
+        self.disks[member] = found
+        self._count(member, found)
+
+    def started(self, member: int, applied: int) -> None:
+        """An engine is made from what was recovered, over a store with this applied index."""
+        self._logs[member] = self.disks[member].copy()
         self._positions[member] = applied
         self._lanes = {lane: last for lane, last in self._lanes.items() if member not in lane[:2]}
-        self._count(member, found)
 
     def _state(self, member: int, log: LogImage, before: EpochState, state: EpochState) -> None:
         if state.accepted_epoch < before.accepted_epoch or state.current_epoch < before.current_epoch:
@@ -212,7 +216,7 @@ class ZabChecks:
                 raise Violation(
                     "agreement", f"member {member} delivers another entry {index} than was delivered before"
                 )
-        if self._disks[member].at(index) != self._delivered[index]:
+        if self.disks[member].at(index) != self._delivered[index]:
             raise Violation("nothing early", f"member {member} delivers entry {index}, which its disk does not have")
 
     def _first(self, member: int, entry: Entry) -> None:
@@ -243,12 +247,11 @@ class ZabChecks:
 
     # ----------------------------------------------------------------------------------------------------- messages
 
-    def leaves(self, sender: int, target: int, message: Any) -> None:
-        """``message`` leaves ``sender``."""
+    def leaves(self, sender: int, target: int, message: Any, disk: LogImage) -> None:
+        """``message`` leaves ``sender``, whose disk holds ``disk`` durably."""
         if isinstance(message, Vote):
             return
         self._is_next_of_its_lane(sender, target, message)
-        disk = self._disks[sender]
         state = decode_state(disk.state)
         match message:
             case CEpoch(accepted_epoch=epoch) | NewEpoch(epoch=epoch) | Pong(epoch=epoch):
@@ -283,7 +286,7 @@ class ZabChecks:
 
     def _has(self, sender: int, message: Any, durable: bool) -> None:
         if not durable:
-            disk = self._disks[sender]
+            disk = self.disks[sender]
             raise Violation(
                 "nothing early",
                 f"member {sender} sends {message}; its disk has {decode_state(disk.state)} and a history up to "

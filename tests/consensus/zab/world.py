@@ -157,7 +157,8 @@ class World:
             heartbeat_us=HEARTBEAT_US,
             limits=self._limits,
         )
-        self.checks.recovered(member.id, member.image(), member.applied)
+        self.checks.recovered(member.id, member.image())
+        self.checks.started(member.id, member.applied)
         member.durable_ticket = 0
         member.engine = Engine(self.now, options, member.durable(self.membership, self.draw(4)))
         member.delivered = (member.applied, member.log[member.applied - 1].era if member.applied else NO_ERA)
@@ -367,7 +368,7 @@ class World:
     def _leave(self, member: Member, send: Send, session: int) -> None:
         if session == 0 or session != self.session(member.id, send.to):
             return
-        self.checks.leaves(member.id, send.to, send.message)
+        self.checks.leaves(member.id, send.to, send.message, self.checks.disks[member.id])
         message: Any = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=Message)
         self.under_way.setdefault((member.id, send.to), deque()).append(message)
         self.counts[type(message).__name__] += 1
