@@ -136,7 +136,6 @@ class ZabChecks:
         """An engine is made from what was recovered, over a store with this applied index."""
         self._logs[member] = self.disks[member].copy()
         self._positions[member] = applied
-        self._lanes = {lane: last for lane, last in self._lanes.items() if member not in lane[:2]}
 
     def _state(self, member: int, log: LogImage, before: EpochState, state: EpochState) -> None:
         if state.accepted_epoch < before.accepted_epoch or state.current_epoch < before.current_epoch:
@@ -279,9 +278,9 @@ class ZabChecks:
     def _is_next_of_its_lane(self, sender: int, target: int, message: Any) -> None:
         lane = (sender, target, isinstance(message, FROM_LEADER), isinstance(message, WAITS))
         link, seq = self._lanes.get(lane, (0, 0))
-        expected = seq + 1 if message.link == link else 1
-        if message.seq != expected:
-            raise Violation("channels", f"member {sender} sends {message} to {target} where {expected} is due")
+        # Whoever starts anew numbers its links from 1 again, so a first message may be of a known number.
+        if message.seq != 1 and (message.link, message.seq) != (link, seq + 1):
+            raise Violation("channels", f"member {sender} sends {message} to {target} after {seq} of link {link}")
         self._lanes[lane] = message.link, message.seq
 
     def _has(self, sender: int, message: Any, durable: bool) -> None:
