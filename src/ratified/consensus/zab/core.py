@@ -199,6 +199,12 @@ class Core:
         """Leaves when everything that was changed so far is durable (rule 3)."""
         self.outgoing_after.append(Send(to, message))
 
+    def session_ended(self, member: int) -> None:
+        """What was to leave for ``member`` in this turn was for that session."""
+        self.sessions.pop(member, None)
+        self.outgoing = [send for send in self.outgoing if send.to != member]
+        self.outgoing_after = [send for send in self.outgoing_after if send.to != member]
+
     def fetch(self, first: int, last: int) -> int:
         """Ask for entries that are no longer in memory; they come back under the token returned."""
         self._fetches_issued += 1

@@ -227,7 +227,8 @@ class Engine:
         core.at(now)
         if member not in core.peers:
             return
-        if core.sessions.pop(member, None) is not None:
+        if member in core.sessions:
+            core.session_ended(member)
             self._on_session_end(member)
         if session is not None:
             core.sessions[member] = session
