@@ -22,6 +22,7 @@ from enum import Enum
 from ratified.consensus.contract import Entry, Kind, Progress, Proposal, ReadIndex, Refused, RefusedReason, Taken
 from ratified.consensus.entry import ENTRY_HEADER_BYTES, make_entry
 from ratified.consensus.quorum import is_quorum, quorum_value
+from ratified.consensus.reads import Reads
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.learner import Learner, Stage
@@ -45,7 +46,6 @@ from ratified.consensus.zab.messages import (
     Propose,
     UpToDate,
 )
-from ratified.consensus.zab.reads import Reads
 
 
 class Phase(Enum):
@@ -423,7 +423,11 @@ class Leading:
         return self.serving
 
     def round_is_confirmed(self) -> bool:
-        """Has a quorum answered the round that is under way?"""
+        """Has a quorum answered the round that is under way?
+
+        A later leader needs a quorum that accepts its epoch, and one of those members answers here. What it answers, it
+        answers before it accepts; so what the later leader commits, it commits after this round began.
+        """
         return quorum_value(self._core.membership, self._round_of) >= self._reads.round
 
     def _round_of(self, member: int) -> int:

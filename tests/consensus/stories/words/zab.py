@@ -1,0 +1,111 @@
+"""ZAB's words: the paper's. Zxid ``2/1`` is counter 1 of epoch 2; ``4=x@2`` is value x at index 4, of epoch 2.
+
+The numbers that ``link.py`` gives to messages are left out: nothing in a story depends on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Era
+from ratified.consensus.zab import zxid
+from ratified.consensus.zab.messages import (
+    Ack,
+    AckEpoch,
+    AckHistory,
+    AckNewLeader,
+    Candidacy,
+    CEpoch,
+    Commit,
+    Ending,
+    Fitness,
+    History,
+    Message,
+    Mode,
+    NewEpoch,
+    NewLeader,
+    Ping,
+    Pong,
+    Propose,
+    Standing,
+    UpToDate,
+    Vote,
+)
+from ratified.consensus.zab.state import EpochState
+from tests.consensus.stories.words.shape import Words, bracketed, decoded, value
+
+
+def epoch(era: Era) -> str:
+    """An epoch's number."""
+    return str(era[0])
+
+
+def message(message: Message) -> str:
+    """A message's name in the paper, and what matters of it."""
+    match message:
+        case Vote(standing=Standing.LOOKING):
+            return f"vote in round {message.round} for {_candidate(message.candidacy)}"
+        case Vote():
+            return f"vote: {message.standing.name.lower()} {message.candidacy.member} in epoch {message.epoch}"
+        case CEpoch():
+            return f"CEPOCH, accepted epoch {message.accepted_epoch}"
+        case NewEpoch():
+            return f"NEWEPOCH {message.epoch}"
+        case AckEpoch():
+            return f"ACKEPOCH {message.epoch}, {_ending(message.ending)}, commit {message.commit}"
+        case NewLeader(mode=Mode.TRUNC):
+            return f"NEWLEADER {message.epoch}, TRUNC to {_meet(message)}, history to {message.origin}"
+        case NewLeader():
+            return f"NEWLEADER {message.epoch}, DIFF from {_meet(message)}, history to {message.origin}"
+        case History():
+            return f"history {_entries(message.entries)}"
+        case AckHistory():
+            return f"ACK of the history to {message.index}"
+        case AckNewLeader():
+            return f"ACK of NEWLEADER {message.epoch}"
+        case UpToDate():
+            return f"UPTODATE {_zxid(message.zxid)}"
+        case Propose():
+            values = bracketed(value(entry) for entry in decoded(message.entries))
+            return f"PROPOSE {_zxid(message.zxid)} {values}"
+        case Ack():
+            return f"ACK {_zxid(message.zxid)}"
+        case Commit():
+            return f"COMMIT {_zxid(message.zxid)}"
+        case Ping():
+            return f"PING{_round(message.round)}"
+        case Pong():
+            return f"PONG in epoch {message.epoch}{_round(message.round)}"
+
+
+def _candidate(candidacy: Candidacy) -> str:
+    fitness = "" if candidacy.fitness is Fitness.READY else f"{candidacy.fitness.name.lower()}, "
+    return f"{candidacy.member} ({fitness}{_ending(candidacy.ending)})"
+
+
+def _ending(ending: Ending) -> str:
+    return f"current epoch {ending.current_epoch}, ends at {ending.last_index}@{ending.last_epoch}"
+
+
+def _meet(message: NewLeader) -> str:
+    return f"{message.meet_index}@{message.meet_epoch}"
+
+
+def _zxid(packed: int) -> str:
+    return "{}/{}".format(*zxid.unpack(packed))
+
+
+def _entries(encoded: Sequence[bytes]) -> str:
+    return bracketed(f"{value(entry)}@{epoch(entry.era)}" for entry in decoded(encoded))
+
+
+def _round(round_: int) -> str:
+    return f", read round {round_}" if round_ else ""
+
+
+def state(state: EpochState) -> str:
+    """Accepted and current epoch: the paper's f.p and f.a."""
+    return f"accepted epoch {state.accepted_epoch}, current epoch {state.current_epoch}"
+
+
+WORDS = Words("epoch", epoch, message, state, "commit")
