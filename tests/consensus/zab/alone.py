@@ -1,0 +1,190 @@
+"""One ZAB engine, and the test in its peers' place: what leaves it, and what its peers would say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
+    Durable,
+    Entry,
+    Extensions,
+    Kind,
+    Limits,
+    Membership,
+    Options,
+    Proposal,
+    ProposalId,
+    Ready,
+    Run,
+)
+from ratified.consensus.entry import make_entry
+from ratified.consensus.zab import Engine, zxid
+from ratified.consensus.zab.messages import (
+    AckEpoch,
+    AckNewLeader,
+    Candidacy,
+    CEpoch,
+    Ending,
+    Fitness,
+    Mode,
+    NewEpoch,
+    NewLeader,
+    Propose,
+    Standing,
+    UpToDate,
+    Vote,
+)
+from ratified.consensus.zab.state import EpochState, encode_state
+
+MEMBERS = Membership((1, 2, 3))
+NOTHING = Ending(0, 0, 0)
+
+
+def entry(index: int, epoch: int, data: bytes = b"") -> Entry:
+    return make_entry(index, (epoch, 0), Kind.COMMAND, ProposalId(1, 1, index), data)
+
+
+class Alone:
+    """Member 1 of three at time 0, in sessions with the others, with a history whose entries have these epochs."""
+
+    def __init__(
+        self,
+        *epochs: int,
+        state: EpochState | None = None,
+        applied: int = 0,
+        limits: Limits | None = None,
+        **extensions: bool,
+    ) -> None:
+        entries = [entry(index, each) for index, each in enumerate(epochs, 1)]
+        runs = [Run(each.index, each.index, each.era) for each in entries]
+        last = epochs[-1] if epochs else 0
+        self.state = state or EpochState(last, last, epochs.index(last) if epochs else 0)
+        options = Options(
+            member=1,
+            seed=1,
+            election_deadline=lambda now, era: now + 1000,
+            election_timeout_us=1000,
+            heartbeat_us=100,
+            extensions=Extensions(**extensions),
+            limits=limits or Limits(),
+        )
+        base = Base(0, NO_ERA, MEMBERS)
+        self.engine = Engine(0, options, Durable(encode_state(self.state), base, runs, entries, (), applied))
+        self.now = 0
+        self.seqs: dict[tuple[int, int], int] = {}
+        self.links: dict[int, int] = {}
+        for peer in (2, 3):
+            self.engine.peer(0, peer, peer)
+        self.drain()
+
+    # ------------------------------------------------------------------------------------------------- what leaves
+
+    def turn(self) -> Ready:
+        """The turn's Ready, its write still in flight."""
+        return self.engine.ready() or Ready()
+
+    def drain(self) -> list[tuple[int, Any]]:
+        """Everything that leaves, the disk being infinitely fast."""
+        sent: list[tuple[int, Any]] = []
+        while (ready := self.engine.ready()) is not None:
+            sent += [(send.to, send.message) for send in ready.send]
+            if ready.write is not None:
+                self.engine.persisted(self.now, ready.write.ticket)
+            sent += [(send.to, send.message) for send in ready.send_after]
+            if ready.deliver:
+                self.engine.applied(self.now, ready.deliver[-1].index)
+        return sent
+
+    def say(self, sender: int, message: Any) -> list[tuple[int, Any]]:
+        """The message arrives; everything that leaves."""
+        self.engine.step(self.now, sender, message)
+        return self.drain()
+
+    def answer(self, sender: int, message: Any) -> Any:
+        """The one message that goes back."""
+        ((to, answer),) = self.say(sender, message)
+        assert to == sender
+        return answer
+
+    def propose(self, *datas: bytes) -> Any:
+        proposals = [Proposal(ProposalId(1, 1, 100 + at), data) for at, data in enumerate(datas)]
+        return self.engine.propose(self.now, proposals)
+
+    def ignored(self) -> dict[str, str]:
+        words = self.engine.status().words
+        return {word.removeprefix("ignored: "): count for word, count in words.items() if word.startswith("ignored")}
+
+    @property
+    def role(self) -> str:
+        return self.engine.status().role
+
+    # ------------------------------------------------------------------------------------------------ what peers say
+
+    def candidacy(self, member: int, ending: Ending = NOTHING) -> Candidacy:
+        return Candidacy(Fitness.READY, ending, member)
+
+    def vote(self, candidate: int, *, round_: int = 1, ending: Ending = NOTHING) -> Vote:
+        return Vote(round_, Standing.LOOKING, 0, self.candidacy(candidate, ending))
+
+    def follow(self, leader: int = 3, ending: Ending = NOTHING) -> int:
+        """Member 1 finds that ``leader`` leads; the number of the link that it opens."""
+        sent = self.say(leader, Vote(1, Standing.LEADING, 0, self.candidacy(leader, ending)))
+        (cepoch,) = [message for to, message in sent if to == leader and isinstance(message, CEpoch)]
+        assert cepoch.seq == 1
+        return int(cepoch.link)
+
+    def synchronised(self, epoch: int = 5) -> int:
+        """Member 1 follows member 3 in ``epoch``, its own history being the initial one, committed; the link."""
+        link = self.follow()
+        ack = self.answer(3, NewEpoch(link, 1, epoch))
+        assert isinstance(ack, AckEpoch)
+        at, last = ack.ending.last_index, ack.ending.last_epoch
+        assert isinstance(self.answer(3, NewLeader(link, 1, epoch, Mode.DIFF, last, at, at)), AckNewLeader)
+        self.say(3, UpToDate(link, 2, zxid.pack(epoch, 0)))
+        return link
+
+    def elected(self) -> None:
+        """Member 1 wins, by the votes of member 2 and itself."""
+        self.engine.campaign(self.now)
+        self.drain()
+        self.say(2, self.vote(1, round_=2, ending=NOTHING))
+        assert self.role == "leading"
+
+    def connect(self, peer: int, accepted_epoch: int = 0, link: int = 1) -> NewEpoch | None:
+        """``peer`` opens a link to this leader; the epoch that it is offered, if any."""
+        sent = self.say(peer, CEpoch(link, 1, accepted_epoch))
+        offers = [message for to, message in sent if to == peer and isinstance(message, NewEpoch)]
+        return offers[0] if offers else None
+
+    def ack_epoch(
+        self,
+        epoch: int,
+        ending: Ending = NOTHING,
+        runs: Sequence[tuple[int, int]] = (),
+        *,
+        now: bool = True,
+        link: int = 1,
+    ) -> AckEpoch:
+        return AckEpoch(link, 2, epoch, now, ending, 0, runs)
+
+    def broadcasting(self) -> int:
+        """Member 1 leads, member 2 follows and is up to date; the epoch."""
+        self.elected()
+        offer = self.connect(2, self.state.accepted_epoch)
+        assert offer is not None
+        status = self.engine.status()
+        runs = [(self.engine._core.log.last_epoch, status.last)] if status.last else []
+        ending = Ending(self.state.current_epoch, self.engine._core.log.last_epoch, status.last)
+        self.say(2, self.ack_epoch(offer.epoch, ending, runs))
+        self.say(2, AckNewLeader(1, 3, offer.epoch))
+        assert self.engine.leading == (offer.epoch, 0)
+        return offer.epoch
+
+
+def proposed(link: int, seq: int, epoch: int, origin: int, *indexes: int) -> Propose:
+    """A PROPOSE of entries at these indexes, in an epoch that begins behind ``origin``."""
+    entries = [entry(index, epoch).encoded for index in indexes]
+    return Propose(link, seq, zxid.pack(epoch, indexes[0] - origin), entries)
