@@ -48,13 +48,14 @@ def entry(index: int, epoch: int, data: bytes = b"") -> Entry:
 
 
 class Alone:
-    """Member 1 of three at time 0, in sessions with the others, with a history whose entries have these epochs."""
+    """Member 1 (of three) at time 0, in sessions with the others, with a history whose entries have these epochs."""
 
     def __init__(
         self,
         *epochs: int,
         state: EpochState | None = None,
         applied: int = 0,
+        membership: Membership = MEMBERS,
         limits: Limits | None = None,
         **extensions: bool,
     ) -> None:
@@ -71,12 +72,12 @@ class Alone:
             extensions=Extensions(**extensions),
             limits=limits or Limits(),
         )
-        base = Base(0, NO_ERA, MEMBERS)
+        base = Base(0, NO_ERA, membership)
         self.engine = Engine(0, options, Durable(encode_state(self.state), base, runs, entries, (), applied))
         self.now = 0
         self.seqs: dict[tuple[int, int], int] = {}
         self.links: dict[int, int] = {}
-        for peer in (2, 3):
+        for peer in (each for each in (2, 3) if each in (*membership.voters, *membership.learners)):
             self.engine.peer(0, peer, peer)
         self.drain()
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ratified.consensus.contract import Refused, RefusedReason, StateRecord, Taken, TruncateRecord
+from ratified.consensus.contract import Membership, Refused, RefusedReason, StateRecord, Taken, TruncateRecord
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.messages import (
     Ack,
@@ -93,6 +93,34 @@ def test_a_follower_whose_session_with_the_leader_ends_begins_a_new_round() -> N
     one.engine.peer(0, 3, None)
     (vote,) = of(Vote, one.drain())
     assert (vote.round, vote.candidacy.member) == (2, 1)
+
+
+def test_a_learner_joins_a_leader_and_is_never_one() -> None:
+    learner = Alone(1, membership=Membership((2, 3), learners=(1,)))
+    learner.engine.campaign(0)
+    learner.say(2, learner.vote(1, ending=Ending(1, 1, 1)))
+    learner.say(3, learner.vote(1, ending=Ending(1, 1, 1)))
+    assert learner.role == "looking"
+    learner.follow(3)
+    voter = Alone(membership=Membership((1, 3), learners=(2,)))
+    assert voter.say(2, voter.vote(2, ending=Ending(1, 1, 1))) == [], "it is not voted for"
+    assert voter.role == "looking", "a learner's vote counts for nobody"
+
+
+def test_a_member_alone_leads_at_once_but_not_while_its_disk_is_slow() -> None:
+    one = Alone(membership=Membership((1,)))
+    assert one.engine.leading == (1, 0)
+    one.propose(b"a")
+    one.turn()
+    one.engine.tick(1000)
+    assert one.role == "looking"
+    deadline = one.engine.deadline
+    assert deadline == 2000
+    one.engine.tick(2000)
+    assert one.role == "looking"
+    one.engine.persisted(2500, one.engine._core.durability.issued)
+    one.engine.tick(3000)
+    assert one.role == "leading"
 
 
 def test_a_vote_says_what_the_disk_has_of_the_history() -> None:

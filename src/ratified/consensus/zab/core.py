@@ -94,7 +94,11 @@ class Core:
     @property
     def is_voter(self) -> bool:
         """May this member vote and lead?"""
-        return self.member in self.membership.voters or self.member in self.membership.outgoing
+        return self.may_vote(self.member)
+
+    def may_vote(self, member: int) -> bool:
+        """May that one?"""
+        return member in self.membership.voters or member in self.membership.outgoing
 
     @property
     def peers(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ Rules of this file:
 2. A vote names the greatest candidacy seen in this round; it is sent at the start and at each change. Whoever comes
    with a later round takes everybody along; whoever is behind is told.
 3. What a candidacy says of a history is what the disk has of it: the rest would be lost in a crash.
-4. Nobody is voted for whom this member has no session with.
+4. Nobody is voted for who is no voter, or whom this member has no session with.
 5. Who hears that a leader leads already joins it, unless it campaigns.
 """
 
@@ -38,8 +38,10 @@ class Looking:
 
     @property
     def winner(self) -> int | None:
-        """Whom a quorum votes for, this member included."""
+        """Whom a quorum votes for, this member included; a member whose disk is slow does not take its own election."""
         member = self.candidacy.member
+        if member == self._core.member and self._core.disk_is_slow:
+            return None
         votes = [voter for voter, candidacy in self._view.items() if candidacy.member == member]
         return member if is_quorum(self._core.membership, [*votes, self._core.member]) else None
 
@@ -53,7 +55,7 @@ class Looking:
             return None
         if vote.round > core.round:
             self._begin(vote.round, vote.candidacy)
-        elif vote.candidacy.member in core.sessions and vote.candidacy.rank() > self.candidacy.rank():
+        elif self._may_win(vote.candidacy) and vote.candidacy.rank() > self.candidacy.rank():
             self.candidacy = vote.candidacy
             self._tell_all()
         self._view[sender] = vote.candidacy
@@ -89,10 +91,14 @@ class Looking:
         self._view = {}
         self.early = {}
         candidacies = [core.candidacy(self._fitness)]
-        if other is not None and other.member in core.sessions:
+        if other is not None and self._may_win(other):
             candidacies.append(other)
         self.candidacy = max(candidacies, key=Candidacy.rank)
         self._tell_all()
+
+    def _may_win(self, other: Candidacy) -> bool:
+        """Is it a voter, and is there a session with it?"""
+        return other.member in self._core.sessions and self._core.may_vote(other.member)
 
     def _tell_all(self) -> None:
         for peer in self._core.peers:
