@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ratified.check.epochs import EpochGroupChecks
 from ratified.check.group import GroupChecks
 from ratified.check.raft import RaftChecks
 from ratified.check.sequences import SequenceGroupChecks
@@ -16,5 +17,6 @@ from ratified.consensus.contract import Membership
 PROTOCOLS: dict[str, Callable[[int, Membership, Counter[str]], GroupChecks[Any]]] = {
     "raft": partial(SequenceGroupChecks, protocol=RaftChecks),
     "paxos": SlotGroupChecks,
+    "zab": EpochGroupChecks,
 }
 """By the engine's name, the checks of one group: number, membership, what is counted."""
