@@ -65,4 +65,4 @@ def test_the_line_to_try_can_be_typed_as_it_stands(
     (tmp_path / "ratified").touch(mode=0o755)
     monkeypatch.setattr(sys, "argv", [program, "up"])
     monkeypatch.setenv("PATH", path.format(bin=tmp_path))
-    assert _welcome(["127.0.0.1:2379"], tmp_path, kept=True)[-1] == typed
+    assert _welcome(["127.0.0.1:2379"], tmp_path, "raft", kept=True)[-1] == typed
