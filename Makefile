@@ -27,7 +27,9 @@ check: $(VENV)/dev ## Static checks: formatting, lints, types, who may import wh
 	$(BIN)/lint-imports
 
 sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
-	$(BIN)/python -m ratified.sim.sweep
+	$(BIN)/python -m ratified.sim.sweep --engine raft
+	$(BIN)/python -m ratified.sim.sweep --engine paxos
+	$(BIN)/python -m ratified.sim.sweep --engine zab
 	$(BIN)/python -m tests.mutants.search
 
 soak: $(VENV)/dev etcdctl ## Real processes, twenty leader kills, again and again (long)

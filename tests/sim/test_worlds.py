@@ -5,12 +5,14 @@ import io
 import msgspec
 import pytest
 
+from ratified.check.protocols import STANDS_ON_SESSIONS
+from ratified.consensus.engines import ENGINES
 from ratified.sim.limits import draw_limits
 from ratified.sim.network import Model
 from ratified.sim.report import replay_command
 from ratified.sim.scenario import SCENARIOS
 from ratified.sim.simulation import Arguments, simulate
-from ratified.sim.sweep import MUST_HAPPEN, arguments_of
+from ratified.sim.sweep import arguments_of, must_happen
 
 MET = {
     "calm": "elections",
@@ -60,7 +62,17 @@ def test_the_report_says_how_to_run_this_world_again() -> None:
 def test_a_sweep_gives_every_scenario_both_networks() -> None:
     met = {(of.scenario, of.network) for of in (arguments_of(seed, 1) for seed in range(40))}
     assert met == {(scenario, model.value) for scenario in SCENARIOS for model in Model}
-    assert len(set(MUST_HAPPEN)) == len(MUST_HAPPEN)
+
+
+def test_an_engine_that_stands_on_sessions_gets_no_other_network() -> None:
+    for engine in STANDS_ON_SESSIONS:
+        met = {(of.scenario, of.network) for of in (arguments_of(seed, 1, engine) for seed in range(40))}
+        assert met == {(scenario, Model.SESSION.value) for scenario in SCENARIOS}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_a_sweep_must_have_seen_is_named_once(engine: str) -> None:
+    assert len(set(must_happen(engine))) == len(must_happen(engine)) > 30
 
 
 def test_limits_are_often_as_small_as_they_may_be_and_often_the_default() -> None:
