@@ -39,6 +39,8 @@ def test_what_is_put_between_the_question_and_the_first_answer_is_not_missed() -
     driver.put(b"k", b"v")
     driver.turn()
     assert watch.events == [(2, b"k", b"v")]
+    created, sent = (response.header.revision for response in watch.responses)
+    assert (created, sent) == (1, 2), "whoever goes on from a header's revision has seen everything up to it"
 
 
 def test_a_watch_from_a_revision_reads_history_in_slices_and_then_goes_on() -> None:

@@ -19,6 +19,11 @@ STORIES = [
         "the check of forwarded numbers took it for the present start.",
         Arguments(seed=88, scenario="everything", network="datagram", duration_us=3_000_000),
     ),
+    (
+        "A put was applied between the opening of a watch and its first answer, which said that the watch stood at the "
+        "put's revision already; its event came behind that.",
+        Arguments(seed=878, scenario="everything", network="datagram", duration_us=1_000_000, engine="paxos"),
+    ),
 ]
 
 

@@ -127,7 +127,7 @@ class Watcher:
         self._created = False
         self._over = False
         self._quiet_since = 0
-        present = hub.mvcc.revision
+        self._begun_at = present = hub.mvcc.revision
         self._refusal: str | None = None
         if request.start_revision < 0:
             self._refusal = errors.COMPACTED.text
@@ -184,7 +184,8 @@ class Watcher:
             self._quiet_since = now
             if self._refusal is not None:
                 return self._end(CREATED + CANCELED, self._refusal)
-            chunks.append(OK + header(self._hub.mvcc.revision) + CREATED)
+            # Not the present revision: what has been applied since the watch was opened is still to be sent.
+            chunks.append(OK + header(self._begun_at) + CREATED)
         elif not self._synced and self._next < self._hub.mvcc.compact_revision:
             compacted = b"\x28" + varint(self._hub.mvcc.compact_revision)
             return self._end(CANCELED + compacted, errors.COMPACTED.text)
