@@ -299,6 +299,7 @@ class Cluster:
         row: EngineRow,
         members: int = 3,
         *,
+        first_member: int = 1,
         seed: int = 1,
         limits: Limits | None = None,
         extensions: Extensions | None = None,
@@ -315,7 +316,7 @@ class Cluster:
         self.latency_us = latency_us
         self.loss_percent = 0
         """Messages dropped inside a session (the datagram model)."""
-        self.membership = Membership(tuple(range(1, members + 1)))
+        self.membership = Membership(tuple(range(first_member, first_member + members)))
         self.now = 0
         self.taken: dict[ProposalId, tuple[Era, int]] = {}
         self.sent: list[tuple[int, int, int, Any]] = []

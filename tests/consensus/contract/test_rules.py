@@ -247,3 +247,10 @@ def test_rule_12_the_same_inputs_give_the_same_outputs(cluster: Build) -> None:
         return [f"{member.id} {ready}" for member in world.members.values() for ready in member.readies]
 
     assert transcript() == transcript()
+
+
+def test_types_a_members_id_is_any_u64_but_the_last(cluster: Build) -> None:
+    """Ids are the first 8 bytes of a hash; what carries one must take all of them. 2^64-1 is nobody's."""
+    world = cluster(3, first_member=2**64 - 4, seed=5)
+    world.elect()
+    trouble(world, 40)

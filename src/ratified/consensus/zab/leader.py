@@ -34,18 +34,14 @@ from ratified.consensus.zab.messages import (
     AckNewLeader,
     Candidacy,
     CEpoch,
-    Commit,
     Fitness,
     FromFollower,
-    History,
     Mode,
     NewEpoch,
     NewLeader,
-    Ping,
     Pong,
-    Propose,
-    UpToDate,
 )
+from ratified.consensus.zab.sender import Sender
 
 
 class Phase(Enum):
@@ -71,6 +67,7 @@ class Leading:
         "_opening",
         "_own_ticket",
         "_reads",
+        "_sender",
         "better",
         "ended",
         "epoch",
@@ -92,6 +89,8 @@ class Leading:
         self._learners: dict[int, Learner] = {}
         self._heard: dict[int, int] = {}
         self._reads = Reads()
+        self._sender: Sender | None = None
+        """There from synchronisation on."""
         self._own_ticket = 0
         """What must be durable for this member to count in the present phase."""
         self._opening = 0
@@ -159,7 +158,7 @@ class Leading:
             self._core.ignore("FIFO: a gap or a repetition")
             return
         self._core.epoch_seen = max(self._core.epoch_seen, message.accepted_epoch)
-        self._learners[sender] = Learner(link, message.accepted_epoch)
+        self._learners[sender] = Learner(link)
         self._heard[sender] = self._core.now
         if self.epoch is None:
             self._choose_epoch()
@@ -203,7 +202,8 @@ class Leading:
         for member, learner in self._learners.items():
             if learner.fetching == token:
                 learner.fetching = None
-                self._send_fetched(member, learner, entries)
+                assert self._sender is not None
+                self._sender.send_fetched(member, learner, entries)
 
     def tick(self, now: int) -> None:
         """Heartbeat; give up where no quorum follows, or the disk does not answer."""
@@ -310,8 +310,10 @@ class Leading:
     def _establish(self) -> None:
         """Step l.2.1: the epoch is this member's, and its history the initial one."""
         core = self._core
+        assert self.epoch is not None
         self.phase = Phase.SYNCHRONISATION
         self.origin = core.log.last
+        self._sender = Sender(core, self.epoch, self.origin)
         core.adopt_epoch(self.origin)
         self._own_ticket = core.next_ticket
         self._restart_establishing()
@@ -462,15 +464,17 @@ class Leading:
     def flush(self) -> None:
         """Send what this turn's inputs call for."""
         self._advance_reads()
+        sender = self._sender
+        if sender is None:
+            return
         for member, learner in self._learners.items():
             if not learner.takes_entries:
                 continue
-            self._send_entries(member, learner)
+            sender.send(member, learner)
             if self._heartbeat_due:
-                seq = learner.link.next(Lane.AT_ONCE)
-                self._core.send(member, Ping(learner.link.number, seq, self._reads.round))
+                sender.ping(member, learner, self._reads.round)
             if self.phase is Phase.BROADCAST:
-                self._tell_commit(member, learner)
+                sender.tell_commit(member, learner)
         self._heartbeat_due = False
 
     def progress(self) -> dict[int, Progress]:
@@ -479,70 +483,6 @@ class Leading:
             member: Progress(learner.match, learner.next, learner.stage.value)
             for member, learner in self._learners.items()
         }
-
-    def _tell_commit(self, member: int, learner: Learner) -> None:
-        """UPTODATE once, then COMMIT as far as the follower has been sent."""
-        core = self._core
-        assert self.epoch is not None
-        commit = min(core.commit, learner.next - 1)
-        committed = zxid.pack(self.epoch, max(commit - self.origin, 0))
-        link = learner.link
-        if learner.stage is Stage.SYNCHRONISED:
-            learner.stage = Stage.UP_TO_DATE
-            core.send(member, UpToDate(link.number, link.next(Lane.AT_ONCE), committed))
-        elif learner.stage is Stage.UP_TO_DATE and commit > learner.commit_told:
-            core.send(member, Commit(link.number, link.next(Lane.AT_ONCE), committed))
-        else:
-            return
-        learner.commit_told = commit
-
-    def _send_entries(self, member: int, learner: Learner) -> None:
-        """Send ahead of the acknowledgements, as far as window and memory reach."""
-        log, limits = self._core.log, self._core.options.limits
-        while learner.next <= log.last and learner.has_room(limits):
-            if learner.next < log.first_in_memory:
-                self._fetch_for(learner)
-                return
-            last = min(self._end_of_kind(learner.next), learner.next + limits.entries_per_message_max - 1)
-            last = max(learner.next, log.fit(learner.next, last, limits.bytes_per_message_max))
-            self._send(member, learner, log.entries(learner.next, last))
-
-    def _end_of_kind(self, first: int) -> int:
-        """Initial history and proposals do not share a message."""
-        return self.origin if first <= self.origin else self._core.log.last
-
-    def _send(self, member: int, learner: Learner, entries: Sequence[Entry]) -> None:
-        assert self.epoch is not None
-        link = learner.link
-        seq = link.next(Lane.AT_ONCE)
-        first = entries[0].index
-        encoded = [entry.encoded for entry in entries]
-        if first <= self.origin:
-            self._core.send(member, History(link.number, seq, encoded))
-        else:
-            self._core.send(member, Propose(link.number, seq, zxid.pack(self.epoch, first - self.origin), encoded))
-        learner.sent(entries[-1].index, sum([len(each) for each in encoded]))
-
-    def _fetch_for(self, learner: Learner) -> None:
-        if learner.fetching is None:
-            last = learner.next + self._core.options.limits.entries_per_message_max - 1
-            learner.fetching = self._core.fetch(learner.next, min(last, self._core.log.first_in_memory - 1))
-
-    def _send_fetched(self, member: int, learner: Learner, entries: Sequence[Entry]) -> None:
-        """Send what was fetched, as far as it fits; what does not is fetched again."""
-        limits = self._core.options.limits
-        start = 0
-        while start < len(entries) and learner.next == entries[start].index and learner.has_room(limits):
-            size = len(entries[start].encoded)
-            end = start + 1
-            stop = min(len(entries), start + limits.entries_per_message_max)
-            while end < stop and entries[end].index <= self._end_of_kind(learner.next):
-                size += len(entries[end].encoded)
-                if size > limits.bytes_per_message_max:
-                    break
-                end += 1
-            self._send(member, learner, entries[start:end])
-            start = end
 
     def _break(self, member: int, reason: str) -> None:
         """The link ends; the follower finds out when it hears nothing more."""

@@ -36,7 +36,6 @@ class Learner:
     """A follower's link and progress."""
 
     __slots__ = (
-        "accepted_epoch",
         "commit_told",
         "fetching",
         "history",
@@ -49,9 +48,8 @@ class Learner:
         "stage",
     )
 
-    def __init__(self, link: Link, accepted_epoch: int) -> None:
+    def __init__(self, link: Link) -> None:
         self.link = link
-        self.accepted_epoch = accepted_epoch
         self.stage = Stage.CONNECTED
         self.history: AckEpoch | None = None
         """What it said of its history when it accepted the epoch."""

@@ -18,6 +18,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
+from ratified.consensus.contract import U64
 from ratified.consensus.zab.zxid import EPOCH_MAX
 
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -55,7 +56,7 @@ class Candidacy(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     fitness: Fitness
     ending: Ending
-    member: Number
+    member: U64
 
     def rank(self) -> tuple[object, ...]:
         """(current epoch, last zxid, id), after what a slow disk rules out; a campaign decides between equals."""
