@@ -276,6 +276,21 @@ def test_progress_does_not_overtake_an_event_that_was_handed_over_but_not_sent()
     assert watch.events == [(2, b"k", b"")]
 
 
+def test_a_question_is_left_alone_until_its_stream_has_sent_everything() -> None:
+    """A reader that takes nothing holds its watches; the question must not be asked again and again meanwhile."""
+    driver = Driver()
+    driver.put(b"k")
+    behind = driver.watch(WatchCreateRequest(key=b"k", start_revision=2), stream=7)
+    question = driver.store.read(0, queries.progress(7))
+    assert isinstance(question, Progress)
+    assert question.deadline is None
+    assert question not in driver.store.woken(0)
+    while len(behind.events) < 1:
+        behind.advance(0, 1, 1)
+    assert list(driver.store.woken(0)) == [question]
+    assert question.advance(0, 1, 1).finished
+
+
 def test_a_revoked_lease_is_one_revision_for_a_watcher() -> None:
     driver = Driver()
     driver.grant(5, 60)

@@ -42,6 +42,8 @@ class WatchHub:
         self._synced: dict[Watcher, None] = {}
         self._woken: dict[Continuation, None] = {}
         self._streams: dict[int, dict[Watcher, None]] = {}
+        self._asking: dict[Progress, None] = {}
+        """Questions that wait for their stream to have sent everything."""
 
     def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""
@@ -94,6 +96,9 @@ class WatchHub:
 
     def woken(self) -> Sequence[Continuation]:
         """Who has something to send, in the order in which they were woken; each once."""
+        for question in [each for each in self._asking if self.stream_is_current(each.stream)]:
+            del self._asking[question]
+            self._woken[question] = None
         if not self._woken:
             return ()
         woken, self._woken = list(self._woken), {}
@@ -104,6 +109,15 @@ class WatchHub:
         for watcher in list(self._synced):
             watcher.fall_behind()
             self._woken[watcher] = None
+
+    def ask(self, question: Progress) -> None:
+        """Wake the question when its stream has sent everything."""
+        self._asking[question] = None
+
+    def no_longer_asked(self, question: Progress) -> None:
+        """Nobody waits for the answer."""
+        self._asking.pop(question, None)
+        self._woken.pop(question, None)
 
     def stream_is_current(self, stream: int) -> bool:
         """Whether all watchers of a stream have sent everything up to the present revision."""
@@ -265,19 +279,22 @@ class Progress:
     """A client's question how far its stream has come: answered when all its watchers have sent everything."""
 
     def __init__(self, hub: WatchHub, stream: int) -> None:
+        self.stream = stream
         self._hub = hub
-        self._stream = stream
+        hub.ask(self)
 
     @property
     def deadline(self) -> int | None:
-        """At once: what it waits for is under way."""
-        return 0
+        """None: the hub wakes it."""
+        return None
 
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
         """The answer, if it can be given."""
-        if not self._hub.stream_is_current(self._stream):
+        if not self._hub.stream_is_current(self.stream):
+            self._hub.ask(self)
             return Slice((), False)
         return Slice([OK + header(self._hub.mvcc.revision) + NO_WATCH_ID], True)
 
     def cancel(self) -> None:
         """Nobody asks any more."""
+        self._hub.no_longer_asked(self)
