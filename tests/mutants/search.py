@@ -1,4 +1,4 @@
-"""Looks for every mutant from seed 1 on: ``python -m tests.mutants.search [NAME...]``.
+"""Looks for every mutant from seed 1 on: ``python -m tests.mutants.search [WORD...]``, of engines or names.
 
 Prints for each the first seed that catches it, by which rule, and after how many runs it had to be found.
 """
@@ -8,27 +8,25 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ProcessPoolExecutor
 
-from ratified.sim.simulation import simulate
-from tests.mutants.breakages import MUTANTS
+from tests.mutants.every import MUTANTS
 
 
 def search(position: int) -> tuple[int | None, str]:
     """The first seed that catches this mutant, and the rule that it broke; None: no seed did."""
     mutant = MUTANTS[position]
-    with mutant.world(), mutant.breaks():
-        for seed in range(1, mutant.seeds + 1):
-            report = simulate(mutant.arguments(seed))
-            if report.broken is not None:
-                return seed, report.broken[0]
+    for seed in range(1, mutant.seeds + 1):
+        rule = mutant.caught(seed)
+        if rule is not None:
+            return seed, rule
     return None, ""
 
 
 def main() -> int:
-    """Search for all of them, or for those whose names hold one of the words given."""
+    """Search for all of them, or for those whose engine or name holds one of the words given."""
     wanted = [
         position
         for position, mutant in enumerate(MUTANTS)
-        if not sys.argv[1:] or any(word in mutant.name for word in sys.argv[1:])
+        if not sys.argv[1:] or any(word in (mutant.engine, *mutant.name.split()) for word in sys.argv[1:])
     ]
     escaped = 0
     with ProcessPoolExecutor() as workers:
@@ -37,7 +35,8 @@ def main() -> int:
             if seed is None:
                 escaped += 1
             found = f"seed {seed}: {rule}" if seed is not None else "ESCAPED"
-            print(f"{mutant.name}: {found} (of {mutant.seeds} seeds, {mutant.scenario}, {mutant.network})", flush=True)
+            where = f"{mutant.seeds} seeds, {mutant.scenario}, {mutant.network}"
+            print(f"{mutant.engine}: {mutant.name}: {found} (of {where})", flush=True)
     return 1 if escaped else 0
 
 

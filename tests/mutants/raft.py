@@ -1,19 +1,12 @@
-"""Deliberate breakages of one rule each, and the worlds that reveal them.
-
-A mutant patches one small place of the production code for the length of a ``with`` block. ``seeds`` is the number of
-seeds, from 1 on, in which it must be caught; ``caught_by`` is a seed that is known to catch it, where the ordinary test
-run begins to look, so that it stays cheap. The whole search is ``python -m tests.mutants.search``; ``make sweep`` runs
-it.
-"""
+"""One rule of Raft, of the node, the store or the disk broken each; all in worlds on Raft."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import msgspec
 from msgspec.structs import replace
 
 from ratified.consensus.contract import Entry, Era
@@ -30,29 +23,8 @@ from ratified.sim import simulation
 from ratified.sim.limits import DrawnLimits, draw_limits
 from ratified.sim.profile import Profile, draw_profile
 from ratified.sim.scenario import Scenario
-from ratified.sim.simulation import Arguments
 from ratified.storage import guard, recovery
-
-
-class Mutant(msgspec.Struct, frozen=True):
-    """One broken rule, and where that shows."""
-
-    name: str
-    breaks: Callable[[], AbstractContextManager[Any]]
-    scenario: str
-    network: str
-    caught_by: int
-    seeds: int = 200
-    nodes: int | None = None
-    world: Callable[[], AbstractContextManager[Any]] = nullcontext
-    """What else about the world must be so, broken or not."""
-    duration_us: int = 3_000_000
-
-    def arguments(self, seed: int) -> Arguments:
-        """The world with this seed in which the mutant is looked for."""
-        return Arguments(
-            seed=seed, nodes=self.nodes, scenario=self.scenario, network=self.network, duration_us=self.duration_us
-        )
+from tests.mutants.mutant import Mutant
 
 
 def votes_twice() -> AbstractContextManager[Any]:

@@ -1,0 +1,62 @@
+"""What a mutant is: a deliberate breakage of one rule, and the worlds that reveal it.
+
+A mutant patches one small place of the production code for the length of a ``with`` block. ``seeds`` is the number of
+seeds, from 1 on, in which it must be caught; ``caught_by`` is a seed that is known to catch it, where the ordinary test
+run begins to look, so that it stays cheap. The whole search is ``python -m tests.mutants.search``; ``make sweep`` runs
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import msgspec
+
+from ratified.consensus.engines import DEFAULT_ENGINE
+from ratified.sim.simulation import Arguments, simulate
+
+Break = Callable[[], AbstractContextManager[Any]]
+"""Breaks the rule for the length of a ``with`` block."""
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """One broken rule, and where that shows."""
+
+    name: str
+    breaks: Break
+    scenario: str
+    network: str
+    caught_by: int
+    seeds: int = 200
+    nodes: int | None = None
+    world: Break = nullcontext
+    """What else about the world must be so, broken or not."""
+    duration_us: int = 3_000_000
+    engine: str = DEFAULT_ENGINE
+
+    def arguments(self, seed: int) -> Arguments:
+        """The world with this seed in which the mutant is looked for."""
+        return Arguments(
+            seed=seed,
+            nodes=self.nodes,
+            scenario=self.scenario,
+            network=self.network,
+            duration_us=self.duration_us,
+            engine=self.engine,
+        )
+
+    def caught(self, seed: int) -> str | None:
+        """What the mutant was caught by in this world: a check's rule, or an assertion of the code; None: nothing."""
+        with self.world(), self.breaks():
+            try:
+                report = simulate(self.arguments(seed))
+            except AssertionError as failed:
+                return f"assertion: {failed}"
+        return None if report.broken is None else report.broken[0]
+
+    def lives_unbroken(self, seed: int) -> bool:
+        """Does every check hold in this world without the breakage?"""
+        with self.world():
+            return simulate(self.arguments(seed)).broken is None
