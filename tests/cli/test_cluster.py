@@ -20,6 +20,7 @@ from ratified.cli.faults import read_back
 from ratified.cli.local import LocalCluster
 from ratified.cli.main import run
 from ratified.client import Client
+from ratified.consensus.engines import ENGINES
 
 TIMEOUT_S = 60
 FAST = ("--heartbeat-interval=40", "--election-timeout=400")
@@ -107,8 +108,10 @@ def test_status_shows_each_endpoint(cluster: LocalCluster, ratified: Ratified) -
     assert [row["endpoint"] for row in rows] == cluster.endpoints
     assert [row["name"] for row in rows] == ["node1", "node2", "node3"]
     assert sorted(row["role"] for row in rows).count("leader") == 1
+    assert [row["words"]["term"] for row in rows] == [str(row["term"]) for row in rows]
     shown = ratified("status")
     assert all(row["name"] in shown for row in rows)
+    assert "│ term │" in shown.replace("┃", "│")
 
 
 def test_status_of_nobody_fails_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,9 +215,37 @@ def test_the_nodes_end_with_up_however_it_ends(tmp_path: Path) -> None:
     wait_for_ends(ends)
 
 
-def test_demo_kills_a_leader_and_gives_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["demo", "--kills", "1", "--clients", "3", "--json"]) == 0
-    outcome = json.loads(capsys.readouterr().out)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_up_runs_any_engine_shows_its_words_and_keeps_to_it(
+    tmp_path: Path, engine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    up = Up("--nodes", "1", "--data-dir", str(tmp_path), "--engine", engine)
+    endpoint = up.until("one node serves on").split()[-1]
+    up.until(f"it runs {engine}, alone")
+    up.until("ratified get")
+    assert run(["status", "--endpoints", endpoint, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    words = [name for name in row["words"] if not name.startswith("ignored: ")]
+    shown = up.until("node1: ")
+    assert words
+    assert all(f", {word} " in shown for word in words)
+    assert run(["status", "--endpoints", endpoint]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in words)
+    assert up.end(signal.SIGINT) == 0
+    for other in ENGINES:
+        if other != engine:
+            assert run(["up", "--nodes", "1", "--data-dir", str(tmp_path), "--engine", other]) == 1
+            error = capsys.readouterr().err
+            assert f"belongs to a cluster that runs engine {engine}, and this node is configured for" in error
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_demo_kills_a_leader_and_gives_its_verdict(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--engine", engine, "--kills", "1", "--clients", "3", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert f"three nodes run {engine} and serve on" in printed.err
+    outcome = json.loads(printed.out)
     assert outcome["verdict"] == "linearizable"
     assert outcome["lost"] == []
     assert len(outcome["blows"]) == 1

@@ -11,7 +11,7 @@ import pytest
 
 from ratified.cli.main import run
 
-COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "sim", "lab")
+COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "sim", "compare", "lab")
 
 
 def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:

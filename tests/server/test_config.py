@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.server.config import OPTIONS, ConfigError, ServerConfig, load
 
 
@@ -34,6 +35,16 @@ def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
     assert config.election_timeout_ms == 300
     assert config.snapshot_count == 7
     assert config.max_request_bytes == 1572864
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_engine_comes_from_the_same_places(tmp_path: Path, engine: str) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(f'engine = "{engine}"\n')
+    assert loaded(file=file).engine == engine
+    assert loaded({"RATIFIED_ENGINE": engine}).engine == engine
+    assert loaded(engine=engine).engine == engine
+    assert loaded().engine == DEFAULT_ENGINE
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
@@ -97,6 +108,7 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ),
         ({"initial_cluster_state": "old"}, "'old' is not one of: new, existing"),
         ({"name": "a=b"}, "no member name"),
+        ({"engine": "etcd"}, "flag --engine: 'etcd' is not one of: raft"),
         ({"log_level": "loud"}, "not one of: debug, info, warn, error"),
     ],
 )
