@@ -120,13 +120,13 @@ def _measure(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(scenario, total=len(names) * len(seeds))
-        for run in _all_runs([(name, scenario, seed, nodes) for seed in seeds for name in names], processes):
+        for run in all_runs([(name, scenario, seed, nodes) for seed in seeds for name in names], processes):
             runs[run.engine].append(run)
             progress.update(task, advance=1)
     return runs
 
 
-def _all_runs(jobs: Sequence[tuple[str, str, int, int]], processes: int) -> Iterator[Measured]:
+def all_runs(jobs: Sequence[tuple[str, str, int, int]], processes: int) -> Iterator[Measured]:
     """In the order of the jobs, whoever runs them."""
     from ratified.sim.comparison import measure
 
