@@ -54,6 +54,19 @@ def test_faults_are_survived_and_what_they_cost_is_measured(engine: str, plan: s
     assert len(run.writes) + run.unacknowledged == PLANS[plan].load_us // PLANS[plan].every_us
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_clients_leave_a_follower_that_is_cut_off_and_nobody_else_notices(engine: str) -> None:
+    plan = PLANS["follower-partition"]
+    run = measure(engine, "follower-partition", 2, 3)
+    during = [
+        written
+        for written in run.writes
+        if plan.fault_us + 100_000 < written.done_us - BEGIN_US < plan.fault_ends_us - 100_000
+    ]
+    assert len(during) >= (plan.fault_ends_us - plan.fault_us - 200_000) // plan.every_us - 2
+    assert max(written.latency_us for written in during) < 20_000
+
+
 def test_a_run_is_a_function_of_its_arguments_and_another_seed_is_another_run() -> None:
     run = measure("raft", "leader-crash", 3, 3)
     assert run == measure("raft", "leader-crash", 3, 3)
