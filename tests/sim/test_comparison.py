@@ -109,3 +109,9 @@ def test_a_summary_is_of_all_runs_in_any_order() -> None:
 @pytest.mark.parametrize(("percent", "value"), [(1, 10), (50, 20), (51, 30), (75, 30), (99, 40), (100, 40)])
 def test_percentiles_are_values_that_were_measured(percent: int, value: int) -> None:
     assert percentile([40, 10, 30, 20], percent) == value
+
+
+def test_zab_finds_its_next_leader_without_a_time_out_and_no_write_waits_for_one() -> None:
+    """A follower that named its leader before that one broadcasts would forward too early, and again much later."""
+    run = measure("zab", "leader-crash", 1, 3)
+    assert max(written.latency_us for written in run.writes) < ELECTION_TIMEOUT_US // 2

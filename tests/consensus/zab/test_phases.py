@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ratified.consensus.contract import Membership, Refused, RefusedReason, StateRecord, Taken, TruncateRecord
+from ratified.consensus.contract import U64_MAX, Membership, Refused, RefusedReason, StateRecord, Taken, TruncateRecord
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.messages import (
     Ack,
@@ -603,6 +603,12 @@ def test_what_comes_without_a_session_is_counted_and_dropped() -> None:
     one.say(3, one.vote(3))
     one.say(9, one.vote(9))
     assert one.ignored() == {"a message from no session with a peer": "2"}
+
+
+def test_a_vote_may_be_for_any_member_id_of_64_bits() -> None:
+    candidacy = msgspec.structs.replace(Alone().candidacy(1), member=U64_MAX)
+    vote = Vote(1, Standing.LOOKING, 0, candidacy)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(vote), type=Vote) == vote
 
 
 def test_numbers_that_fit_no_record_are_refused_by_the_decoder() -> None:

@@ -88,8 +88,8 @@ class Following:
 
     @property
     def leader(self) -> int | None:
-        """The leader, once its history is taken."""
-        return self.leader_id if self.phase is Phase.BROADCAST else None
+        """The leader, once it is known to broadcast: before UPTODATE it would take nothing that is forwarded to it."""
+        return self.leader_id if self._up_to_date else None
 
     @property
     def waits_for_disk(self) -> bool:
