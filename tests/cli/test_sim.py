@@ -41,6 +41,7 @@ def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--scenario", "none"], "choose one of: calm"),
         (["--network", "pigeon"], "choose one of: session, datagram"),
         (["--engine", "none"], "choose one of: raft"),
+        (["--engine", "zab", "--network", "datagram"], "zab promises progress over sessions only"),
         (["--duration", "3 weeks"], "write a number and us, ms, s or m"),
         (["--duration", "9999999m"], "a run ends at 24 h"),
         (["--dump", "/nonexistent/dump"], "cannot write /nonexistent/dump"),

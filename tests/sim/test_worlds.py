@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ratified.check.protocols import STANDS_ON_SESSIONS
-from ratified.consensus.engines import ENGINES
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.sim.limits import draw_limits
 from ratified.sim.network import Model
 from ratified.sim.report import replay_command
@@ -35,6 +35,16 @@ def test_every_check_holds(scenario: str, network: str) -> None:
         assert report.broken is None, f"{report.broken}\n{report.replay}"
         met += report.counters.get(MET[scenario], 0)
     assert met > 0 or (scenario, network) == ("weather", "session")
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != DEFAULT_ENGINE])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_check_holds_on_the_other_engines(scenario: str, engine: str) -> None:
+    networks = [Model.SESSION] if engine in STANDS_ON_SESSIONS else list(Model)
+    for seed, network in enumerate(networks * 2, start=1):
+        arguments = Arguments(seed=seed, scenario=scenario, network=network.value, duration_us=1_500_000, engine=engine)
+        report = simulate(arguments)
+        assert report.broken is None, f"{report.broken}\n{report.replay}"
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 7])
