@@ -25,6 +25,7 @@ from pathlib import Path
 import uvloop
 
 from ratified import Host, HostConfig, StateMachine
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime import Outcome, Reply, Work
 
 NAMES = "abc"
@@ -120,7 +121,11 @@ async def serve(arguments: argparse.Namespace) -> None:
     listener = socket.socket(fileno=arguments.listen_fd)
     host = await Host.start(
         HostConfig(
-            name=arguments.serve, data_dir=arguments.data_dir, cluster=json.loads(arguments.cluster), listen=[listener]
+            name=arguments.serve,
+            data_dir=arguments.data_dir,
+            cluster=json.loads(arguments.cluster),
+            listen=[listener],
+            engine=ENGINES[arguments.engine],
         ),
         Sink,
     )
@@ -161,9 +166,11 @@ def bare_syncs_per_s(directory: str, seconds: float = 1.0) -> float:
 class Process:
     """A serving process and its orders."""
 
-    def __init__(self, name: str, directory: str, cluster: dict[str, str], listener: socket.socket) -> None:
+    def __init__(
+        self, name: str, directory: str, cluster: dict[str, str], listener: socket.socket, engine: str
+    ) -> None:
         command = [sys.executable, __file__, "--serve", name, "--data-dir", f"{directory}/{name}"]
-        command += ["--cluster", json.dumps(cluster), "--listen-fd", str(listener.fileno())]
+        command += ["--cluster", json.dumps(cluster), "--engine", engine, "--listen-fd", str(listener.fileno())]
         self._process = subprocess.Popen(
             command, pass_fds=[listener.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -188,6 +195,7 @@ def main() -> None:
     parser.add_argument("--value-bytes", type=int, default=256)
     parser.add_argument("--at", choices=["leader", "follower"], default="leader")
     parser.add_argument("--work", choices=["propose", "read"], nargs="+", default=["propose", "read"])
+    parser.add_argument("--engine", choices=list(ENGINES), default=DEFAULT_ENGINE)
     parser.add_argument("--profile", default="-")
     for internal in ("--serve", "--data-dir", "--cluster"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
@@ -201,7 +209,7 @@ def main() -> None:
         print(json.dumps({"bare_syncs_per_s": round(bare_syncs_per_s(directory))}))
         listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in NAMES}
         cluster = {name: "{}:{}".format(*listener.getsockname()) for name, listener in listeners.items()}
-        processes = [Process(name, directory, cluster, listeners[name]) for name in NAMES]
+        processes = [Process(name, directory, cluster, listeners[name], arguments.engine) for name in NAMES]
         try:
             loading = next(each for each in processes if each.order("leads") is (arguments.at == "leader"))
             runs = [(work, outstanding) for work in arguments.work for outstanding in arguments.outstanding]

@@ -1,6 +1,6 @@
 """Puts and linearizable gets a second on three local node processes, through gRPC, and where the time goes.
 
-    python bench/serve.py [--clients 1 64 512] [--seconds 4] [--value-bytes 256] [--json]
+    python bench/serve.py [--clients 1 64 512] [--seconds 4] [--value-bytes 256] [--engine raft] [--json]
 
 Clients are grpcio's own (asyncio), spread over two processes and all three nodes; each has one call open. In the same
 run the same clients call three bare grpcio servers that do nothing: what they reach is the bound that grpcio and this
@@ -28,6 +28,7 @@ import msgspec
 
 from ratified.cli.local import LocalCluster, free_ports
 from ratified.client import Client
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.wire.etcd import rpc_pb2
 
 CLIENT_PROCESSES = 2
@@ -203,7 +204,7 @@ def measure_cluster(options: Any) -> list[Row]:
     rows = []
     with (
         tempfile.TemporaryDirectory(prefix="ratified-bench-") as directory,
-        LocalCluster(Path(directory)) as cluster,
+        LocalCluster(Path(directory), arguments=[f"--engine={options.engine}"]) as cluster,
         Client(cluster.endpoints) as client,
     ):
         pids = [node.pid for node in cluster.nodes if node.pid is not None]
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64, 512])
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--value-bytes", type=int, default=256)
+    parser.add_argument("--engine", choices=list(ENGINES), default=DEFAULT_ENGINE)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--load", help=argparse.SUPPRESS)
     parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
