@@ -75,6 +75,12 @@ def test_many_writes_of_unknown_outcome_stay_affordable() -> None:
     assert isinstance(linearize(history, Register(), steps_max=50_000), Linearizable)
 
 
+def test_reads_are_explained_as_soon_as_they_can_be_among_many_writes_that_the_log_orders() -> None:
+    writes = [Operation[Call, Result](n, Put(bytes([n])), n, None, None, hint=n) for n in range(20)]
+    reads = [op(Get(), (bytes([n]), n + 1), 100 + n, 101 + n) for n in range(0, 20, 3)]
+    assert isinstance(linearize(writes + reads, Register(), steps_max=1_000), Linearizable)
+
+
 def test_two_unknown_writes_between_two_reads_are_found() -> None:
     history = [op(Put(b"a"), None, 0, None), op(Put(b"b"), None, 0, None), op(Get(), (b"b", 2), 1, 2)]
     assert linearize(history, Register()) == Linearizable((0, 1, 2))

@@ -58,6 +58,9 @@ class Model(Protocol[State, CallIn, ResultIn]):
     def step(self, state: State, call: CallIn, result: ResultIn | None, known: bool) -> tuple[bool, State]:
         """May ``call`` happen in ``state`` and answer ``result``, if that is known? And the state afterwards."""
 
+    def only_reads(self, call: CallIn) -> bool:
+        """Does ``call`` leave every state as it is?"""
+
 
 class Linearizable(msgspec.Struct, frozen=True):
     """The history is linearizable; ``order`` holds the positions of its operations in one order that explains it."""
@@ -182,7 +185,8 @@ class _Search(Generic[State, Call, Result]):
     def _candidates(self, frame: _Frame[State]) -> list[_Node]:
         """Every call before the first return: what may be linearized next, the most likely last.
 
-        Of unknown operations with equal calls one stands for all: the one invoked first.
+        Of unknown operations with equal calls one stands for all: the one invoked first. And a read that the present
+        state explains stands for everything: in any order that explains the rest it can be moved here.
         """
         likely: list[tuple[int, int, _Node]] = []
         guesses: dict[tuple[type, Call], _Node] = {}
@@ -190,6 +194,8 @@ class _Search(Generic[State, Call, Result]):
         node = self._head.after
         while node is not None and node.is_call:
             operation = self._history[node.operation]
+            if self._is_explained(operation, frame.state):
+                return [node]
             if operation.hint is not None:
                 likely.append((operation.hint, place, node))
             elif operation.returned is not None:
@@ -204,6 +210,12 @@ class _Search(Generic[State, Call, Result]):
             self.cut_off = self.cut_off or bool(guesses)
             return ordered
         return [*guesses.values(), *ordered]
+
+    def _is_explained(self, operation: Operation[Call, Result], state: State) -> bool:
+        """Is it a read, and what it answered the present state?"""
+        if operation.returned is None or not self._model.only_reads(operation.call):
+            return False
+        return self._model.step(state, operation.call, operation.result, True)[0]
 
     def _first_to_return(self) -> int:
         node = self._head.after

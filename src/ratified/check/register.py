@@ -58,3 +58,7 @@ class Register:
                 swapped = version == expected
                 answer = True if swapped else state
                 return not known or result == answer, (value, version + 1) if swapped else state
+
+    def only_reads(self, call: Call) -> bool:
+        """Does ``call`` leave every state as it is?"""
+        return isinstance(call, Get)
