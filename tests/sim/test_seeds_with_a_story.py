@@ -25,8 +25,8 @@ STORIES = [
         Arguments(seed=878, scenario="everything", network="datagram", duration_us=1_000_000, engine="paxos"),
     ),
     (
-        "Many writes timed out and their order was known from the log, but not where the reads between them belong: the "
-        "search put all the writes first, and gave up.",
+        "Many writes timed out and their order was known from the log, but not where the reads between them belong: "
+        "the search put all the writes first, and gave up.",
         Arguments(seed=30321, scenario="weather", network="session", duration_us=2_000_000),
     ),
 ]
