@@ -24,6 +24,7 @@ import msgspec
 from ratified.check.linearizability import Linearizable, NotLinearizable, Operation, linearize
 from ratified.check.register import Call, Delete, Get, Held, Put, Register, Result, Swap
 from ratified.cli.local import LocalCluster, LocalNode
+from ratified.cli.table import own_words
 from ratified.client import AsyncClient, ClientError, Do, KeyValue, OutcomeUnknown, Range, compare_version
 
 KEYS = 48
@@ -200,12 +201,22 @@ async def _again_and_again(
     for number in range(1, times + 1):
         await asyncio.sleep(draw.uniform(*CALM_S))
         leader = await find_leader(cluster)
+        words = await _own_words(leader)
         moments.append((leader.name, loop.time()))
-        say(f"{number} of {times}: {fault.name} to the leader, {leader.name}")
+        say(f"{number} of {times}: {fault.name} to the leader, {', '.join([leader.name, *words])}")
         await fault.inflict(leader, draw)
         gap_s = history.longest_gap_s(moments[-1][1], loop.time())
         say(f"  {leader.name} is back; no write went through for {gap_s:.2f} s")
     return moments
+
+
+async def _own_words(node: LocalNode) -> list[str]:
+    """Where the node stands, in its protocol's own words; nothing where it does not answer."""
+    async with AsyncClient([node.endpoint], timeout_s=REPORT_TIMEOUT_S) as client:
+        try:
+            return own_words(await client.report(node.endpoint))
+        except ClientError:
+            return []
 
 
 async def find_leader(cluster: LocalCluster, timeout_s: float = LEADER_TIMEOUT_S) -> LocalNode:

@@ -137,5 +137,11 @@ def plain_line(row: Row) -> str:
     """A node's role, its protocol's own words, and its leader."""
     if row.report is None:
         return f"{row.name}: {row.why}"
-    words = [f"{heading} {row.report.words[heading]}" for heading in word_headings([row.report])]
-    return ", ".join([f"{row.name}: {row.report.role}", *words, f"leader {row.report.leader or 'none'}"])
+    return ", ".join(
+        [f"{row.name}: {row.report.role}", *own_words(row.report), f"leader {row.report.leader or 'none'}"]
+    )
+
+
+def own_words(report: NodeReport) -> list[str]:
+    """What the protocol itself calls where this node stands, such as ``["term 7"]``."""
+    return [f"{heading} {report.words[heading]}" for heading in word_headings([report])]
