@@ -17,7 +17,7 @@ Every method is called in the order in which things happen, and costs the same h
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -236,7 +236,8 @@ class ZabChecks:
                 )
 
     def _has_all_committed(self, epoch: Established) -> None:
-        last = len(self._delivered) - 1
+        # Later epochs' entries are no business of a leader that begins its own too late to lead anybody.
+        last = bisect_left(self._delivered_eras, (epoch.epoch, 0)) - 1
         era = epoch.era_at(last)
         if last and (era is None or self._known.get((last, era)) != self._delivered[last]):
             raise Violation(
