@@ -30,8 +30,8 @@ STORIES = [
         Arguments(seed=30321, scenario="weather", network="session", duration_us=2_000_000),
     ),
     (
-        "A leader's disk began epoch 1 after a quorum had begun epoch 2 and committed in it: the check asked epoch 1 for "
-        "what only epoch 2 has.",
+        "A leader's disk began epoch 1 after a quorum had begun epoch 2 and committed in it; the check asked of epoch "
+        "1 what only epoch 2 has.",
         Arguments(seed=52719, scenario="everything", network="session", duration_us=1_000_000, engine="zab"),
     ),
 ]
