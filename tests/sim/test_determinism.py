@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ratified.sim.simulation import Arguments, simulate
-from ratified.sim.sweep import arguments_of, sweep
+from ratified.sim.sweep import arguments_of, main, sweep
 
 ARGUMENTS = ["--seed", "12", "--duration", "2s", "--scenario", "everything", "--network", "datagram"]
 
@@ -55,3 +55,12 @@ def test_a_sweep_does_not_depend_on_how_many_processes_run_it() -> None:
     alone = [report.digest for report in sweep(worlds, processes=1)]
     assert [report.digest for report in sweep(worlds, processes=2)] == alone
     assert arguments_of(3, 1) == arguments_of(3, 1)
+
+
+def test_a_sweep_writes_the_digest_of_each_seed(tmp_path: Path) -> None:
+    file = tmp_path / "digests"
+    assert main(["--seeds", "2", "--first", "5", "--duration", "0.1", "--processes", "1", "--digests", str(file)]) == 0
+    worlds = [arguments_of(seed, 100_000) for seed in (5, 6)]
+    assert file.read_text().splitlines() == [
+        f"{report.arguments.seed} {report.digest}" for report in sweep(worlds, processes=1)
+    ]

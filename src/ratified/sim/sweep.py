@@ -1,4 +1,5 @@
-"""Many worlds: ``python -m ratified.sim.sweep [--engine X] [--seeds N] [--first N] [--duration S] [--processes N]``.
+"""Many worlds: ``python -m ratified.sim.sweep [--engine X] [--seeds N] [--first N] [--duration S] [--processes N]
+[--digests FILE]``.
 
 Every seed is one short, nasty run: scenario and network follow from it in turn, so that all of them get their share
 (an engine that stands on sessions gets no other network);
@@ -12,12 +13,14 @@ A sweep fails where a check fails, and where something that must happen has not:
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -124,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--duration", type=float, default=DURATION_S, help="virtual seconds under faults (default: %(default)s)"
     )
     parser.add_argument("--processes", type=int, default=2, help="how many at a time (default: %(default)s)")
+    parser.add_argument(
+        "--digests", type=Path, metavar="FILE", help="write each seed and its digest: equal files, equal behaviour"
+    )
     wanted = parser.parse_args(arguments)
     console = Console()
     seeds = range(wanted.first, wanted.first + wanted.seeds)
@@ -134,11 +140,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     events = 0
     began = time.monotonic()
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[broken]} broken"), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with contextlib.ExitStack() as stack:
+        digests = None if wanted.digests is None else stack.enter_context(wanted.digests.open("w"))
+        progress = stack.enter_context(Progress(*columns, console=console))
         task = progress.add_task("seeds", total=len(seeds), broken=0)
         for report in sweep(worlds, wanted.processes):
             counters.update(report.counters)
             digest.update(bytes.fromhex(report.digest))
+            if digests is not None:
+                print(report.arguments.seed, report.digest, file=digests)
             events += report.events
             if report.broken is not None:
                 broken.append(report)
