@@ -151,7 +151,7 @@ def a_current_epoch_without_its_history(group: Group) -> None:
 def an_epoch_is_accepted_for_two(group: Group) -> None:
     group.write(1, state(4, 1))
     for target in (2, 3):
-        group.leaves(1, target, AckEpoch(1, 1, 4, True, Ending(1, 1, 1), 0, []))
+        group.leaves(1, target, AckEpoch(1, 1, 4, True, Ending(1, 1, 1), 0))
 
 
 def a_follower_claims_to_lead(group: Group) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ratified.consensus.contract import (
@@ -164,22 +163,21 @@ class Alone:
         self,
         epoch: int,
         ending: Ending = NOTHING,
-        runs: Sequence[tuple[int, int]] = (),
+        last_origin: int = 0,
         *,
         now: bool = True,
         link: int = 1,
     ) -> AckEpoch:
-        return AckEpoch(link, 2, epoch, now, ending, 0, runs)
+        return AckEpoch(link, 2, epoch, now, ending, last_origin)
 
     def broadcasting(self) -> int:
         """Member 1 leads, member 2 follows and is up to date; the epoch."""
         self.elected()
         offer = self.connect(2, self.state.accepted_epoch)
         assert offer is not None
-        status = self.engine.status()
-        runs = [(self.engine._core.log.last_epoch, status.last)] if status.last else []
-        ending = Ending(self.state.current_epoch, self.engine._core.log.last_epoch, status.last)
-        self.say(2, self.ack_epoch(offer.epoch, ending, runs))
+        log = self.engine._core.log
+        ending = Ending(self.state.current_epoch, log.last_epoch, log.last)
+        self.say(2, self.ack_epoch(offer.epoch, ending, log.last_origin))
         self.say(2, AckNewLeader(1, 3, offer.epoch))
         assert self.engine.leading == (offer.epoch, 0)
         return offer.epoch

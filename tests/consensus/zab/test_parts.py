@@ -59,29 +59,34 @@ def test_where_an_epoch_begins_is_unknown_once_it_is_compacted_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mine", "other", "meet"),
+    ("leader", "follower", "meet"),
     [
         ((1, 1, 3), (1, 1, 3), 3),
         ((1, 1, 3), (1, 1), 2),
         ((1, 1), (1, 1, 3), 2),
         ((1, 1, 3, 3), (1, 1, 2, 2, 2), 2),
+        ((1, 1, 2, 2, 2), (1, 1, 3, 3), 2),
         ((1, 2, 2, 4), (1, 2, 3, 3, 3), 2),
         ((1, 2, 2, 4, 4), (1, 2, 2, 2, 2), 3),
+        ((1, 2, 2, 2, 2), (1, 2, 2, 4, 4), 3),
         ((2, 2), (1, 1), 0),
+        ((1, 1), (2, 2), 0),
         ((), (1,), 0),
+        ((1,), (), 0),
     ],
 )
-def test_histories_meet_at_the_end_of_their_last_common_epoch(
-    mine: tuple[int, ...], other: tuple[int, ...], meet: int
+def test_histories_meet_in_the_followers_last_epoch_or_where_it_begins(
+    leader: tuple[int, ...], follower: tuple[int, ...], meet: int
 ) -> None:
-    assert log(*mine).meet(log(*other).runs_above(0, 64), 0) == meet
-    assert log(*other).meet(log(*mine).runs_above(0, 64), 0) == meet
+    told = log(*follower)
+    assert log(*leader).meet(told.last_epoch, told.last_origin, told.last) == meet
 
 
-def test_with_more_epochs_than_are_told_the_histories_meet_at_the_commit() -> None:
-    mine, other = log(1, 1, 2), log(1, 1, 3, 4, 5)
-    assert mine.meet(other.runs_above(1, 2), 1) == 1, "epoch 1 is not among the two that are told"
-    assert mine.meet(other.runs_above(1, 4), 1) == 2
+def test_an_epoch_that_begins_below_the_base_is_told_to_begin_there() -> None:
+    """What is at the base is committed, so a later leader has this epoch."""
+    assert log(4, 4, base=10, base_epoch=4).last_origin == 10
+    assert log(base=10, base_epoch=4).last_origin == 10
+    assert log(4, 6, base=10, base_epoch=4).last_origin == 11
 
 
 def test_a_link_counts_each_lane_by_itself() -> None:

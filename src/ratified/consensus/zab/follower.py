@@ -22,7 +22,6 @@ from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.link import Answers, Lane, Link
 from ratified.consensus.zab.messages import (
-    RUNS_MAX,
     Ack,
     AckEpoch,
     AckHistory,
@@ -153,8 +152,7 @@ class Following:
                 epoch=message.epoch,
                 accepted_now=accepted_now,
                 ending=core.ending,
-                commit=core.commit,
-                runs=core.log.runs_above(core.commit, RUNS_MAX),
+                last_origin=core.log.last_origin,
             )
         )
 

@@ -327,12 +327,13 @@ class Leading:
         history = learner.history
         assert history is not None
         assert self.epoch is not None
-        meet = core.log.meet(history.runs, history.commit)
+        ending = history.ending
+        meet = core.log.meet(ending.last_epoch, history.last_origin, ending.last_index)
         meet_epoch = core.log.epoch_at(meet)
         if meet_epoch is None:
             self._break(member, "a history that ends below the base: it needs a snapshot")
             return
-        mode = self.sync_mode(history.ending.last_index, meet)
+        mode = self.sync_mode(ending.last_index, meet)
         learner.stage = Stage.SYNCHRONISING
         learner.match = meet
         learner.next = meet + 1

@@ -62,28 +62,23 @@ class Log:
             return None
         return self._run_firsts[position] - 1 if position or not self.base else None
 
-    def runs_above(self, index: int, count_max: int) -> list[tuple[int, int]]:
-        """(epoch, last index) of the epochs that have entries behind ``index``, latest first, at most ``count_max``."""
-        runs: list[tuple[int, int]] = []
-        last = self.last
-        for position in range(len(self._run_epochs) - 1, -1, -1):
-            if last <= index or len(runs) == count_max:
-                break
-            runs.append((self._run_epochs[position], last))
-            last = self._run_firsts[position] - 1
-        return runs
+    @property
+    def last_origin(self) -> int:
+        """Behind which index the last epoch begins; the base where that is below it."""
+        return self._run_firsts[-1] - 1 if len(self._run_firsts) > 1 else self.base
 
-    def meet(self, runs: Sequence[tuple[int, int]], floor: int) -> int:
-        """Up to where this history and one with these latest ``runs`` are equal; both are known to be up to ``floor``.
+    def meet(self, epoch: int, origin: int, last: int) -> int:
+        """Up to where this history, a leader's, and a follower's are equal.
 
-        Of one epoch two histories hold the same entries, as far as both reach, and the same ones below them.
+        The follower's ends with the entries ``origin + 1`` to ``last`` of ``epoch``, of which this one holds a prefix,
+        perhaps none. Below them the two are equal: every leader of a later epoch has that epoch's initial history
+        (``docs/zab.md``, phase 2).
         """
-        for epoch, last in runs:
-            position = bisect_left(self._run_epochs, epoch)
-            if position < len(self._run_epochs) and self._run_epochs[position] == epoch:
-                end = self._run_firsts[position + 1] - 1 if position + 1 < len(self._run_firsts) else self.last
-                return max(floor, min(last, end))
-        return floor
+        position = bisect_left(self._run_epochs, epoch)
+        if position == len(self._run_epochs) or self._run_epochs[position] != epoch:
+            return origin
+        end = self._run_firsts[position + 1] - 1 if position + 1 < len(self._run_firsts) else self.last
+        return min(last, end)
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Put ``entries`` behind the last one."""

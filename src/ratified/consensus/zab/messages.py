@@ -25,9 +25,6 @@ Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=EPOCH_MAX)]
 Zxid: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]  # msgpack itself ends at 2^64 - 1
 
-RUNS_MAX = 64
-"""Epochs of a follower's history that an ACKEPOCH lists, the latest ones."""
-
 
 class Ending(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where a history ends, and in which epoch it was last synchronised."""
@@ -97,11 +94,11 @@ class NewEpoch(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class AckEpoch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
-    """``epoch`` is accepted (f.1.2); what the follower's history is.
+    """``epoch`` is accepted (f.1.2); how the follower's history ends.
 
     ``accepted_now``: accepted by this answer; a follower that had accepted the very epoch before may have done so for
-    another leader, and does not count. ``runs`` are (epoch, last index) of the latest epochs of the history behind
-    ``commit``, latest first.
+    another leader, and does not count. ``last_origin``: behind which index the last epoch begins, or the base where
+    that is below it.
     """
 
     link: Number
@@ -109,8 +106,7 @@ class AckEpoch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     epoch: Epoch
     accepted_now: bool
     ending: Ending
-    commit: Number
-    runs: Annotated[Sequence[tuple[Epoch, Number]], msgspec.Meta(max_length=RUNS_MAX)]
+    last_origin: Number
 
 
 class Mode(IntEnum):

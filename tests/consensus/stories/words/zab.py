@@ -52,7 +52,7 @@ def message(message: Message) -> str:
         case NewEpoch():
             return f"NEWEPOCH {message.epoch}"
         case AckEpoch():
-            return f"ACKEPOCH {message.epoch}, {_ending(message.ending)}, commit {message.commit}"
+            return f"ACKEPOCH {message.epoch}, {_ending(message.ending)}, last epoch behind {message.last_origin}"
         case NewLeader(mode=Mode.TRUNC):
             return f"NEWLEADER {message.epoch}, TRUNC to {_meet(message)}, history to {message.origin}"
         case NewLeader():
