@@ -1,10 +1,11 @@
 """The published end states of the Multi-Paxos lab come from the production engine, byte for byte."""
 
 import hashlib
+import struct
 
 import pytest
 
-from ratified.lab.cases import CASES
+from ratified.lab.cases import CASES, Case
 from ratified.lab.paxos import run_paxos
 
 KNOWN = {
@@ -29,3 +30,12 @@ def test_the_end_state_for_people_says_who_leads_and_what_was_learned() -> None:
     assert end["leader"] == 1
     assert [(node["role"], node["learned"]) for node in nodes] == [("candidate", 0), ("leader", 3), ("follower", 3)]
     assert nodes[0]["own"] == (4, 0)
+
+
+def test_a_new_leader_proposes_every_reported_slot_again() -> None:
+    """Node 2 led in ballot (1, 2), and slots 0 to 5 were chosen in it, before node 0, which it could not reach, led."""
+    dump = run_paxos(Case(seed=31337, nodes=5, rounds=2000, proposals=25, partition=((1, 0), (2, 0)))).dump()
+    for slot in range(6):
+        value = b"val-%d" % slot
+        assert dump.count(struct.pack("<QIII", slot, 2, 0, len(value)) + value) == 5, "at each node"
+        assert dump.count(struct.pack("<QIII", slot, 1, 2, len(value)) + value) == 0

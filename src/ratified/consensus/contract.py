@@ -177,6 +177,8 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """A leader whose oldest write has waited a whole election timeout stops leading (rule 11)."""
     check_quorum: bool = True
     """A leader that hears from no quorum for a whole election timeout stops leading."""
+    skip_chosen: bool = True
+    """Phase 1 (Paxos) leaves out what is known to be chosen; else a new leader proposes every slot again."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +217,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 separate_heartbeats=False,
                 step_down_on_slow_disk=False,
                 check_quorum=False,
+                skip_chosen=False,
             ),
         )
 

@@ -8,6 +8,7 @@ from ratified.consensus.contract import (
     Durable,
     Entry,
     Era,
+    Extensions,
     Kind,
     Lead,
     Limits,
@@ -42,7 +43,9 @@ def durable(*entries: Entry, state: bytes = b"", applied: int = 0, members: int 
 class Hand:
     """Member ``member``, whose writes become durable when ``sync`` says so."""
 
-    def __init__(self, member: int = 1, start: Durable | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self, member: int = 1, start: Durable | None = None, limits: Limits | None = None, **extensions: bool
+    ) -> None:
         options = Options(
             member=member,
             seed=1,
@@ -50,6 +53,7 @@ class Hand:
             election_timeout_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=limits or Limits(),
+            extensions=Extensions(**extensions),
         )
         self.now = 0
         self.engine = Engine(0, options, start or durable())

@@ -217,6 +217,29 @@ def test_a_candidate_first_learns_what_its_quorum_knows_to_be_chosen() -> None:
     assert [each.index for each in accepted_entries(hand, 3)] == [3, 4]
 
 
+def test_without_skip_chosen_every_slot_is_asked_for_reported_and_proposed_again() -> None:
+    old = [entry(slot, (1, 2), b"%d" % slot) for slot in (1, 2)]
+    hand = Hand(skip_chosen=False, noop_on_election=False)
+    hand.step(2, accept((1, 2), *old))
+    hand.sync()
+    hand.step(2, Decided((1, 2), 2))
+    assert [each.data for each in hand.delivered] == [b"1", b"2"]
+    hand.step(3, Prepare((2, 3), 1))
+    hand.sync()
+    assert hand.take(Promise) == [Promise((2, 3), 1, 2, True, 0, [each.encoded for each in old])]
+    ballot = hand.candidate()
+    assert hand.take(Prepare, 2) == [Prepare(ballot, 1)]
+    hand.promise(2, 1, entry(3, (1, 2), b"3"))
+    assert [(each.index, each.era, each.data) for each in accepted_entries(hand, 3)] == [
+        (1, ballot, b"1"),
+        (2, ballot, b"2"),
+        (3, ballot, b"3"),
+    ]
+    hand.sync()
+    hand.step(3, Accepted(ballot, 1, 3))
+    assert [each.data for each in hand.delivered] == [b"1", b"2", b"3"]
+
+
 def test_a_value_is_chosen_by_a_quorum_of_members_the_leaders_own_disk_among_them() -> None:
     hand = Hand(start=durable(members=5))
     hand.candidate()

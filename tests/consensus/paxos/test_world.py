@@ -16,6 +16,14 @@ def test_safety_holds_in_a_hostile_world_and_progress_returns_with_peace(seed: i
     world.heal()
 
 
+@pytest.mark.parametrize("seed", range(200, 220))
+def test_a_chosen_slot_keeps_its_value_where_it_is_proposed_again(seed: int) -> None:
+    """Without ``skip_chosen``, at all members or at some of them."""
+    world = World(seed, proposing_all_again=(1, 2, 3) if seed % 2 else (1, 2))
+    world.run(1500)
+    world.heal()
+
+
 def test_the_world_is_not_quiet() -> None:
     counts: Counter[str] = Counter()
     for seed in range(100, 130):

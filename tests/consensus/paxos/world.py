@@ -19,6 +19,7 @@ from ratified.consensus.contract import (
     Durable,
     Entry,
     Era,
+    Extensions,
     Fetch,
     Kind,
     Limits,
@@ -92,7 +93,15 @@ class Member:
 class World:
     """Members, what is under way between them, and the checks."""
 
-    def __init__(self, seed: int, members: int = 3, *, chaos: int = 100, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        members: int = 3,
+        *,
+        chaos: int = 100,
+        limits: Limits | None = None,
+        proposing_all_again: tuple[int, ...] = (),
+    ) -> None:
         self.seed = seed
         self.now = 0
         self.chaos = chaos
@@ -113,6 +122,8 @@ class World:
         self.counts: dict[str, int] = {}
         self._draws = 0
         self._proposed = 0
+        self._proposing_all_again = proposing_all_again
+        """Members without the extension ``skip_chosen``."""
         self._limits = limits or Limits(
             **{name: values[mix(seed, 7, at) % len(values)] for at, (name, values) in enumerate(DRAWN.items())}
         )
@@ -140,6 +151,7 @@ class World:
             election_timeout_us=2 * ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=self._limits,
+            extensions=Extensions(skip_chosen=member.id not in self._proposing_all_again),
         )
         self.checks.started(member.id)
         member.durable_ticket = 0

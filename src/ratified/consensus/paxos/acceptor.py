@@ -42,11 +42,11 @@ class Acceptor:
     def report(self, first: int) -> Promise | None:
         """What is accepted from ``first`` on, as one part of the promise; None: it is being fetched.
 
-        What is known to be chosen is not reported slot by slot: the proposer learns it instead.
+        Closed slots are not reported one by one: the proposer learns them instead.
         """
         core = self._core
         slots = core.slots
-        begin = slots.next_accepted(max(first, core.chosen + 1))
+        begin = slots.next_accepted(max(first, core.closed + 1))
         if begin is None:
             return self._part(first, (), slots.last)
         entries = slots.batch(begin, slots.last)
@@ -69,7 +69,7 @@ class Acceptor:
         core = self._core
         last = entries[-1].index if entries else max(end, first)
         complete = not entries or core.slots.next_accepted(last + 1) is None
-        return Promise(core.promised, first, last, complete, core.chosen, [entry.encoded for entry in entries])
+        return Promise(core.promised, first, last, complete, core.closed, [entry.encoded for entry in entries])
 
     # ------------------------------------------------------------------------------------------------- phase 2b
 

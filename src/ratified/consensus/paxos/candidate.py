@@ -6,8 +6,8 @@ Rules of this file:
 2. The own promise counts when it is durable; a promise counts when all of its parts have come, once a member.
 3. Of the values reported for a slot the one of the highest ballot is to be proposed (P2c). Reports of members that
    have not told everything yet take part: they too promised.
-4. Where a member of the quorum knows more to be chosen than this one, those values are learned first: open slots are
-   those behind everything that the quorum knows to be chosen.
+4. A member that reports only what is behind a chosen prefix closes that prefix. Where this one knows less to be chosen,
+   it learns those values first: open slots are those that no member of the quorum has closed.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Candidate:
         core.begin_ballot()
         self._core = core
         self.ballot = core.own
-        self._first = core.chosen + 1
+        self._first = core.closed + 1
         self._own_ticket = core.next_ticket
         self._promised: dict[int, None] = {}
         self._asked: dict[int, int] = {}
         """By member that has not told everything, the slot from which on it is to tell; the own one joins late."""
         self._highest: dict[int, Entry] = {}
         """By open slot, the accepted value with the highest ballot that was reported."""
-        self._settled = core.chosen
-        """Everything up to here is chosen, says one of those who promised."""
+        self._settled = core.closed
+        """Everything up to here is chosen, says one of those who promised, and is not reported."""
         self._ask_again: int | None = None
         for peer in core.peers:
             self.ask(peer, self._first)
@@ -110,10 +110,15 @@ class Candidate:
         return is_quorum(self._core.membership, self._promised) and self._core.chosen >= self._settled
 
     @property
+    def first_open(self) -> int:
+        """The first slot to propose in."""
+        return max(self._settled, self._core.closed) + 1
+
+    @property
     def to_propose(self) -> Mapping[int, Entry]:
         """By open slot, the value that has to be proposed."""
-        chosen = self._core.chosen
-        return {slot: entry for slot, entry in self._highest.items() if slot > chosen}
+        first = self.first_open
+        return {slot: entry for slot, entry in self._highest.items() if slot >= first}
 
     # ---------------------------------------------------------------------------------------------------- timer
 

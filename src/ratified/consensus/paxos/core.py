@@ -135,6 +135,14 @@ class Core:
         self.chosen = slot
 
     @property
+    def closed(self) -> int:
+        """Up to here phase 1 asks for nothing, reports nothing and proposes nothing again: these slots are chosen.
+
+        Without ``skip_chosen`` only what is gone from the log is closed.
+        """
+        return self.chosen if self.options.extensions.skip_chosen else self.slots.base
+
+    @property
     def deliverable(self) -> int:
         """Rule 5 of the contract: chosen *and* durable here; else the store could be ahead of its own log."""
         return min(self.chosen, self.slots.durable)

@@ -165,7 +165,7 @@ class Engine:
         """Phase 1 came a step further."""
         if candidate.has_won:
             self._overtaken = 0
-            self._role = Leader(self._core, candidate.to_propose)
+            self._role = Leader(self._core, candidate.first_open, candidate.to_propose)
         else:
             candidate.arm()
 
@@ -368,7 +368,7 @@ class Engine:
         if isinstance(role, Leader):
             role.on_persisted(fresh)
         elif isinstance(role, Candidate) and role.is_own_report_due(ticket):
-            self._send_promise(core.member, self._acceptor.report(core.chosen + 1))
+            self._send_promise(core.member, self._acceptor.report(core.closed + 1))
 
     def applied(self, now: int, index: int) -> None:
         """The store has everything up to ``index``."""

@@ -47,14 +47,14 @@ class Leader:
         "leader",
     )
 
-    def __init__(self, core: Core, found: Mapping[int, Entry]) -> None:
-        """Take the lead with what phase 1 ``found`` in the open slots."""
+    def __init__(self, core: Core, first: int, found: Mapping[int, Entry]) -> None:
+        """Take the lead with what phase 1 ``found`` in the open slots, which begin at ``first``."""
         self._core = core
         self.ballot = core.own
         self.leader = core.member
         self._accepted = Spans()
         self._beat = 0
-        self._first = self._next = core.chosen + 1
+        self._first = self._next = first
         self._peers = {peer: PeerProgress(self._next, core.now) for peer in core.peers}
         self._reads = Reads()
         self._heartbeat_due = True
@@ -67,8 +67,9 @@ class Leader:
 
     def _propose_again(self, found: Mapping[int, Entry]) -> None:
         """Section 3: what may have been chosen is proposed again, and the gaps between get no-ops."""
-        for slot in range(self._next, max(found, default=0) + 1):
+        for slot in range(self._next, max(found, default=self._core.chosen) + 1):
             entry = found.get(slot)
+            assert entry is not None or slot > self._core.chosen, f"phase 1 found nothing in slot {slot}, it is chosen"
             if entry is None:
                 self._fill_gap(slot)
             else:

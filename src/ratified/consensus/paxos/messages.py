@@ -31,7 +31,7 @@ class Prepare(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
 
 class Promise(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """Phase 1b: nothing below ``ballot`` will be accepted, and ``entries`` are all that is accepted in the slots
-    ``first`` to ``last`` and not known to be chosen; ``complete``: nor is there anything behind ``last``.
+    ``first`` to ``last`` behind ``chosen``; ``complete``: nor is there anything behind ``last``.
 
     Slots up to ``chosen`` are chosen and can be learned from the sender.
     """
