@@ -204,6 +204,20 @@ def test_a_candidate_asks_for_every_part_of_a_promise_before_it_leads() -> None:
     assert hand.engine.leading == ballot
 
 
+def test_the_own_promise_counts_although_a_decision_came_before_it_was_durable() -> None:
+    hand = Hand(start=durable(members=5))
+    hand.step(2, accept((1, 2), entry(1, (1, 2), b"a")))
+    hand.sync()
+    hand.engine.campaign(0)
+    hand.drain()
+    hand.step(2, Decided((1, 2), 1))
+    hand.sync()
+    hand.promise(3)
+    assert hand.engine.leading is None
+    hand.promise(4)
+    assert hand.engine.leading is not None
+
+
 def test_a_candidate_first_learns_what_its_quorum_knows_to_be_chosen() -> None:
     hand = Hand()
     ballot = hand.candidate()

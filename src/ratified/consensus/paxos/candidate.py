@@ -27,12 +27,12 @@ class Candidate:
         "_ask_again",
         "_asked",
         "_core",
-        "_first",
         "_highest",
         "_own_ticket",
         "_promised",
         "_settled",
         "ballot",
+        "first",
     )
 
     leader: int | None = None
@@ -42,7 +42,8 @@ class Candidate:
         core.begin_ballot()
         self._core = core
         self.ballot = core.own
-        self._first = core.closed + 1
+        self.first = core.closed + 1
+        """The slot from which on everybody is asked."""
         self._own_ticket = core.next_ticket
         self._promised: dict[int, None] = {}
         self._asked: dict[int, int] = {}
@@ -53,7 +54,7 @@ class Candidate:
         """Everything up to here is chosen, says one of those who promised, and is not reported."""
         self._ask_again: int | None = None
         for peer in core.peers:
-            self.ask(peer, self._first)
+            self.ask(peer, self.first)
 
     def ask(self, acceptor: int, first: int) -> None:
         """Send Prepare, when the ballot is durable."""
@@ -74,7 +75,7 @@ class Candidate:
         member = self._core.member
         if member in self._asked or member in self._promised or not self.own_promise_is_durable(ticket):
             return False
-        self._asked[member] = self._first
+        self._asked[member] = self.first
         return True
 
     # -------------------------------------------------------------------------------------------------- promises
@@ -137,7 +138,7 @@ class Candidate:
 
         A Prepare that nobody answered is not repeated: then the next ballot comes.
         """
-        waiting = self.lacks_values or any(first > self._first for first in self._asked.values())
+        waiting = self.lacks_values or any(first > self.first for first in self._asked.values())
         self._ask_again = self._core.now + self._core.options.heartbeat_us if waiting else None
 
     def ask_again(self) -> None:

@@ -368,7 +368,7 @@ class Engine:
         if isinstance(role, Leader):
             role.on_persisted(fresh)
         elif isinstance(role, Candidate) and role.is_own_report_due(ticket):
-            self._send_promise(core.member, self._acceptor.report(core.closed + 1))
+            self._send_promise(core.member, self._acceptor.report(role.first))
 
     def applied(self, now: int, index: int) -> None:
         """The store has everything up to ``index``."""
