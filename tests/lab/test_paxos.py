@@ -39,3 +39,25 @@ def test_a_new_leader_proposes_every_reported_slot_again() -> None:
         value = b"val-%d" % slot
         assert dump.count(struct.pack("<QIII", slot, 2, 0, len(value)) + value) == 5, "at each node"
         assert dump.count(struct.pack("<QIII", slot, 1, 2, len(value)) + value) == 0
+
+
+FROZEN = {
+    "seven nodes": (
+        Case(seed=2024, nodes=7, rounds=2000, proposals=30),
+        "653438302e5e3b6bd077bb407e17e77d0b3a6b7722eeffadcd1ef6fdcadcdd43",
+    ),
+    "a leader is deposed that two followers could not answer": (
+        Case(seed=31337, nodes=5, rounds=2000, proposals=25, partition=((1, 0), (2, 0))),
+        "1d5e0164ade737538c0044912d1d4291cbada8ae19fe32c945f505fb63c2124c",
+    ),
+    "ballots are refused and overtaken": (
+        Case(seed=10, nodes=5, rounds=1500, proposals=12, partition=((2, 1), (2, 4), (4, 1), (4, 3))),
+        "f5bc253c3ade115a1529d828e35db0827e3a0883e3c54dd278db68ab3a7112b7",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_our_own_cases_stay_frozen(name: str) -> None:
+    case, digest = FROZEN[name]
+    assert hashlib.sha256(run_paxos(case).dump()).hexdigest() == digest

@@ -179,6 +179,28 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """A leader that hears from no quorum for a whole election timeout stops leading."""
     skip_chosen: bool = True
     """Phase 1 (Paxos) leaves out what is known to be chosen; else a new leader proposes every slot again."""
+    back_off: bool = True
+    """A proposer (Paxos) whose ballots are overtaken waits longer each time."""
+    outbid_hearsay: bool = True
+    """A new ballot (Paxos) is above all that was heard of, by a refusal too, not only above what was promised."""
+    resend: bool = True
+    """A leader (Paxos) sends again what was not answered."""
+    decided_after_accepted: bool = True
+    """A peer is told that a value is chosen (Paxos) when it has accepted it; else all are when a quorum has."""
+
+
+_NO_LIMIT = 2**62
+NO_LIMITS = Limits(
+    entries_per_message_max=_NO_LIMIT,
+    bytes_per_message_max=_NO_LIMIT,
+    inflight_messages_max=_NO_LIMIT,
+    inflight_bytes_max=_NO_LIMIT,
+    deliver_bytes_max=_NO_LIMIT,
+    tail_bytes_max=_NO_LIMIT,
+    undurable_bytes_max=_NO_LIMIT,
+    gap_entries_max=_NO_LIMIT,
+    barriers_max=_NO_LIMIT,
+)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,13 +225,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         election_timeout_us: int,
         heartbeat_us: int,
     ) -> Options:
-        """The paper's algorithm and nothing beyond it, as the known answers of the lab need it."""
+        """The paper's algorithm and nothing beyond it, without limits, as the known answers of the lab need it."""
         return cls(
             member=member,
             seed=seed,
             election_deadline=election_deadline,
             election_timeout_us=election_timeout_us,
             heartbeat_us=heartbeat_us,
+            limits=NO_LIMITS,
             extensions=Extensions(
                 noop_on_election=False,
                 pipelining=False,
@@ -218,6 +241,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 step_down_on_slow_disk=False,
                 check_quorum=False,
                 skip_chosen=False,
+                back_off=False,
+                outbid_hearsay=False,
+                resend=False,
+                decided_after_accepted=False,
             ),
         )
 

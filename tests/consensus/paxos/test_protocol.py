@@ -157,6 +157,15 @@ def test_a_ballot_is_above_all_that_were_heard_of() -> None:
     assert hand.candidate() == (10, 1)
 
 
+def test_without_outbid_hearsay_a_ballot_is_above_the_own_and_the_promised_one_only() -> None:
+    hand = Hand(outbid_hearsay=False)
+    hand.step(3, Prepare((4, 3), 1))
+    assert hand.candidate() == (5, 1)
+    hand.step(2, RefusedBallot((9, 2)))
+    assert hand.engine.status().role == "follower", "it gives way all the same"
+    assert hand.candidate() == (6, 1)
+
+
 def test_a_promise_that_comes_twice_is_one() -> None:
     hand = Hand(start=durable(members=5))
     hand.candidate()
@@ -293,6 +302,28 @@ def test_what_was_lost_on_its_way_is_sent_again() -> None:
     assert [each.index for each in accepted_entries(hand, 2)] == [3, 1], "no answer for long"
 
 
+def test_without_resend_nothing_is_sent_twice() -> None:
+    hand = Hand(limits=Limits(entries_per_message_max=1), resend=False)
+    ballot = hand.lead_with()
+    hand.propose(b"a", b"b")
+    assert [each.index for each in accepted_entries(hand, 2)] == [1, 2, 3]
+    hand.step(2, Accepted(ballot, 2, 2))
+    for beat in (1, 2, 3):
+        hand.tick(beat * HEARTBEAT_US)
+    assert hand.take(Accept) == []
+
+
+def test_a_peer_is_told_of_a_decision_when_it_has_accepted_the_value() -> None:
+    for after_accepted, told in ((True, [2]), (False, [2, 3])):
+        hand = Hand(noop_on_election=False, decided_after_accepted=after_accepted)
+        ballot = hand.lead_with()
+        hand.propose(b"a")
+        hand.sync()
+        hand.sent.clear()
+        hand.step(2, Accepted(ballot, 1, 1))
+        assert [to for to, message in hand.sent if message == Decided(ballot, 1)] == told
+
+
 def test_a_leader_gives_way_to_a_higher_ballot() -> None:
     hand = Hand()
     hand.lead_with()
@@ -323,6 +354,14 @@ def test_an_overtaken_candidate_waits_longer_until_somebody_leads() -> None:
     assert max(waits) > 2 * ELECTION_US
     hand.step(3, Heartbeat((1000, 3), 0, 0))
     assert hand.engine.deadline == hand.now + ELECTION_US
+
+
+def test_without_back_off_an_overtaken_candidate_waits_as_long_as_any_other() -> None:
+    hand = Hand(back_off=False)
+    for round_ in range(2, 10):
+        hand.candidate()
+        hand.step(3, Prepare((100 * round_, 3), 1))
+        assert hand.engine.deadline == hand.now + ELECTION_US
 
 
 # ------------------------------------------------------------------------------------------------------- the learner

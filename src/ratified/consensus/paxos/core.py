@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.consensus.contract import (
+    NO_ERA,
     Durable,
     Entry,
     Era,
@@ -67,8 +68,8 @@ class Core:
         self.membership = durable.base.membership
         self.promised = self.promise_at_start(state)
         self.own = state.own
-        self.seen = max(state.own, state.promised)
-        """The highest ballot that was ever heard of; the next own one is above it."""
+        self.seen = NO_ERA
+        """The highest ballot that was heard of and not promised here; the next own one is above it too."""
         self.slots = Slots(durable, options.limits)
         self.chosen = max(durable.applied, state.chosen)
         """Every slot up to here is chosen, and what is accepted there is what was chosen."""
@@ -96,11 +97,11 @@ class Core:
         """Accept nothing below ``ballot`` any more."""
         assert ballot >= self.promised, f"promise {ballot} after {self.promised}"
         self.promised = ballot
-        self.heard_of(ballot)
 
     def heard_of(self, ballot: Era) -> None:
-        """Somebody has begun ``ballot``."""
-        self.seen = max(self.seen, ballot)
+        """Somebody has begun ``ballot``; a promise of it is not asked for here."""
+        if self.options.extensions.outbid_hearsay:
+            self.seen = max(self.seen, ballot)
 
     def begin_ballot(self) -> None:
         """A new ballot of this member's own, above all that it knows of (section 2.5: never used again), promised."""

@@ -137,9 +137,9 @@ class Engine:
 
     def _back_off(self) -> int:
         """How much longer to wait because others overtook this member: drawn, and more each time."""
-        if not self._overtaken:
-            return 0
         core = self._core
+        if not self._overtaken or not core.options.extensions.back_off:
+            return 0
         steps = min(self._overtaken, _BACK_OFF_STEPS_MAX)
         draw = mix(core.options.seed, _BACK_OFF, core.member, core.promised[0], self._overtaken)
         return draw % (steps * core.options.election_timeout_us + 1)

@@ -55,7 +55,8 @@ class Leader:
         self._accepted = Spans()
         self._beat = 0
         self._first = self._next = first
-        self._peers = {peer: PeerProgress(self._next, core.now) for peer in core.peers}
+        resends = core.options.extensions.resend
+        self._peers = {peer: PeerProgress(first, core.now, resends=resends) for peer in core.peers}
         self._reads = Reads()
         self._heartbeat_due = True
         self._heartbeat_deadline = core.now + core.options.heartbeat_us
@@ -294,8 +295,10 @@ class Leader:
 
     def _tellable(self, peer: PeerProgress) -> int:
         """The chosen prefix as far as the peer can have it by now: the rest of this ballot's slots is on its way to it,
-        and it need not ask anybody."""
-        return min(self._core.chosen, peer.accepted.reach(self._first))
+        and it need not ask anybody. Without ``decided_after_accepted``, as far as a quorum has it in this ballot."""
+        each_its_own = self._core.options.extensions.decided_after_accepted
+        accepted = peer.accepted.reach(self._first) if each_its_own else self._quorum_reach(self._first)
+        return min(self._core.chosen, accepted)
 
     def _tell_chosen(self, member: int, peer: PeerProgress) -> None:
         """Without an Accept on its way that says so, a peer would learn of it only from the next heartbeat."""

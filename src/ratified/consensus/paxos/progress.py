@@ -24,9 +24,11 @@ class Flight(NamedTuple):
 class PeerProgress:
     """One peer of a leader."""
 
-    __slots__ = ("accepted", "chosen_told", "heard", "in_flight", "next", "resend", "round")
+    __slots__ = ("_resends", "accepted", "chosen_told", "heard", "in_flight", "next", "resend", "round")
 
-    def __init__(self, first: int, now: int) -> None:
+    def __init__(self, first: int, now: int, *, resends: bool) -> None:
+        self._resends = resends
+        """Without, what is lost inside a session stays lost (the extension ``resend``)."""
         self.accepted = Spans()
         self.next = first
         """The next slot to send."""
@@ -62,15 +64,17 @@ class PeerProgress:
         for position, flight in enumerate(self.in_flight):
             if first <= flight.first and flight.last <= last:
                 for _ in range(position):
-                    lost = self.in_flight.popleft()
-                    self.resend.append((lost.first, lost.last))
+                    self._lost(self.in_flight.popleft())
                 self.in_flight.popleft()
                 return
 
     def beat(self, beat: int) -> None:
         """A heartbeat is due: what was sent before the last one and not answered yet may be lost."""
         if self.in_flight and self.in_flight[0].beat < beat - 1:
-            flight = self.in_flight.popleft()
+            self._lost(self.in_flight.popleft())
+
+    def _lost(self, flight: Flight) -> None:
+        if self._resends:
             self.resend.append((flight.first, flight.last))
 
     def reset(self, first_open: int) -> None:
