@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.api.errors import RESOURCE_EXHAUSTED, UNAVAILABLE, refused, unknown
+from ratified.api.errors import refused, unknown
 from ratified.runtime import OutcomeUnknown, RequestRefused, Why
-
-INVALID_ARGUMENT = 3
+from ratified.wire.etcd.errors import INVALID_ARGUMENT, RESOURCE_EXHAUSTED, UNAVAILABLE
 
 
 @pytest.mark.parametrize("why", [why for why in Why if why is not Why.NONE])

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ratified.api.errors import UNAVAILABLE, ApiError
 from ratified.api.service import Service
 from ratified.cli.local import free_ports
 from ratified.kv import queries
-from ratified.kv.encoding import RequestError
+from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
 from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api
 
 WithApi = Callable[[Act], None]
@@ -59,10 +59,10 @@ def test_a_transaction_that_only_reads_does_not_enter_the_log(with_api: WithApi)
 def test_garbage_gets_an_error_and_nothing_else(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
         for path in (RANGE, PUT, TXN, GRANT, "/etcdserverpb.Cluster/MemberList", "/etcdserverpb.Maintenance/HashKV"):
-            with pytest.raises(RequestError, match="grpc: error unmarshalling request"):
+            with pytest.raises(EtcdError, match="grpc: error unmarshalling request"):
                 await api.call(path, b"\xff\xff\xff")
         _, keeping = await send(api, KEEP_ALIVE, b"\xff\xff\xff")
-        with pytest.raises(RequestError, match="grpc: error unmarshalling request"):
+        with pytest.raises(EtcdError, match="grpc: error unmarshalling request"):
             await keeping
         await put(api, b"k", b"v")
 
@@ -85,14 +85,14 @@ async def put_until_refused(api: Api) -> None:
 
 def test_limits_are_refused_in_etcds_words(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
-        with pytest.raises(RequestError, match="etcdserver: request is too large"):
+        with pytest.raises(EtcdError, match="etcdserver: request is too large"):
             await put(api, b"k", b"v" * 10_000)
-        with pytest.raises(RequestError, match="etcdserver: key is not provided"):
+        with pytest.raises(EtcdError, match="etcdserver: key is not provided"):
             await put(api, b"", b"v")
         api.service.quota_bytes = 0
         await put(api, b"first", b"is measured before it is there")
         async with asyncio.timeout(10):
-            with pytest.raises(RequestError, match="etcdserver: mvcc: database space exceeded"):
+            with pytest.raises(EtcdError, match="etcdserver: mvcc: database space exceeded"):
                 await put_until_refused(api)
 
     with_api(act)
@@ -123,7 +123,7 @@ def test_an_id_that_the_client_chose_twice_exists(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
         request = rpc_pb2.LeaseGrantRequest(TTL=60, ID=7).SerializeToString()
         await api.call(GRANT, request)
-        with pytest.raises(ApiError, match="etcdserver: lease already exists") as caught:
+        with pytest.raises(EtcdError, match="etcdserver: lease already exists") as caught:
             await api.call(GRANT, request)
         assert caught.value.code == 9
 
@@ -136,7 +136,7 @@ def test_no_alarm_is_raised_and_none_can_be_changed(with_api: WithApi) -> None:
         answer = rpc_pb2.AlarmResponse.FromString(await api.call(path, rpc_pb2.AlarmRequest().SerializeToString()))
         assert list(answer.alarms) == []
         raise_one = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.ACTIVATE, alarm=rpc_pb2.NOSPACE)
-        with pytest.raises(ApiError, match="cannot be changed"):
+        with pytest.raises(EtcdError, match="cannot be changed"):
             await api.call(path, raise_one.SerializeToString())
 
     with_api(act)
@@ -156,7 +156,7 @@ def test_reads_that_a_dying_host_leaves_open_end_as_server_stopped(tmp_path: Pat
         while not host.status().open_requests:
             await asyncio.sleep(0)
         await host.abort()
-        with pytest.raises(ApiError) as error:
+        with pytest.raises(EtcdError) as error:
             await waiting
         assert (error.value.code, error.value.text) == (UNAVAILABLE, "etcdserver: server stopped")
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ratified.api.errors import UNAVAILABLE, ApiError
 from ratified.api.leader import LeaderWatch
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.cli.local import free_ports
+from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
 from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd.errors import UNAVAILABLE
 
 
 async def host_of(tmp_path: Path, members: int) -> Host:
@@ -38,7 +39,7 @@ async def until_led(leader: LeaderWatch) -> None:
             try:
                 leader.check()
                 return
-            except ApiError:
+            except EtcdError:
                 await asyncio.sleep(0.005)
 
 
@@ -50,9 +51,9 @@ def test_a_member_that_is_cut_off_refuses_and_ends_streams(tmp_path: Path) -> No
     async def run() -> None:
         async with asyncio.timeout(20), await host_of(tmp_path, members=3) as host:
             leader = LeaderWatch(host, election_timeout_s=0.01)
-            with pytest.raises(ApiError, match=r"^etcdserver: no leader$"):
+            with pytest.raises(EtcdError, match=r"^etcdserver: no leader$"):
                 leader.check()
-            with pytest.raises(ApiError, match=r"^etcdserver: no leader$") as caught:
+            with pytest.raises(EtcdError, match=r"^etcdserver: no leader$") as caught:
                 await leader.run(serve_forever())
             assert caught.value.code == UNAVAILABLE
 
@@ -76,12 +77,12 @@ def test_with_a_leader_a_stream_lives_until_it_ends_by_itself(tmp_path: Path) ->
 
 def test_a_handlers_error_is_the_streams(tmp_path: Path) -> None:
     async def failing() -> None:
-        raise ApiError(5, "etcdserver: requested lease not found")
+        raise EtcdError(5, "etcdserver: requested lease not found")
 
     async def run() -> None:
         async with asyncio.timeout(20), await host_of(tmp_path, members=1) as host:
             leader = LeaderWatch(host, election_timeout_s=0.01)
-            with pytest.raises(ApiError, match="lease not found"):
+            with pytest.raises(EtcdError, match="lease not found"):
                 await leader.run(failing())
 
     asyncio.run(run())
@@ -101,7 +102,7 @@ def test_without_a_majority_every_request_ends_at_its_time_out_in_etcds_words(tm
                 ("/etcdserverpb.KV/Range", rpc_pb2.RangeRequest(key=b"k").SerializeToString()),
                 ("/etcdserverpb.Lease/LeaseTimeToLive", rpc_pb2.LeaseTimeToLiveRequest(ID=1).SerializeToString()),
             ):
-                with pytest.raises(ApiError) as caught:
+                with pytest.raises(EtcdError) as caught:
                     await METHODS[path].handler(service, request)
                 assert caught.value.code == UNAVAILABLE
                 assert caught.value.text in ("etcdserver: no leader", "etcdserver: request timed out")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ratified.api.errors import UNAVAILABLE, ApiError
-from ratified.kv.encoding import RequestError
+from ratified.kv.errors import EtcdError
 from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api, QueueStream
 
 WithApi = Callable[[Act], None]
@@ -159,7 +159,7 @@ def test_garbage_ends_its_stream_and_no_other(with_api: WithApi) -> None:
         client, other = Client(api), Client(api)
         await other.create(b"a")
         await client.stream.requests.put(b"\xff\xff")
-        with pytest.raises(RequestError, match="grpc: error unmarshalling request"):
+        with pytest.raises(EtcdError, match="grpc: error unmarshalling request"):
             await client.task
         assert (await other.answer()).created
 
@@ -172,7 +172,7 @@ def test_a_stopping_host_ends_the_stream_as_unavailable(with_api: WithApi) -> No
         await client.create(b"a")
         assert (await client.answer()).created
         await api.service.host.close()
-        with pytest.raises(ApiError) as caught:
+        with pytest.raises(EtcdError) as caught:
             await client.task
         assert caught.value.code == UNAVAILABLE
 

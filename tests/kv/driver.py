@@ -8,7 +8,7 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from ratified.kv import commands, queries
-from ratified.kv.encoding import Failure
+from ratified.kv.errors import EtcdError
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
 from ratified.machine import Command, Continuation
@@ -243,10 +243,10 @@ def _is_due(watch: Watch, woken: Sequence[Continuation], now: int) -> bool:
     return any(watch.continuation is one for one in woken) or (deadline is not None and deadline <= now)
 
 
-def refused(request: Message) -> Failure | None:
+def refused(request: Message) -> EtcdError | None:
     """Why a request is not even proposed."""
     try:
         build(request)
-    except Failure as failure:
-        return failure
+    except EtcdError as error:
+        return error
     return None

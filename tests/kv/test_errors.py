@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from google.protobuf.message import Message
 
-from ratified.kv import commands, errors, queries
-from ratified.kv.encoding import RequestError
+from ratified.kv import commands, encoding, queries
+from ratified.kv.errors import EtcdError
 from ratified.machine import ApplyFailed
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     CompactionRequest,
     Compare,
@@ -90,7 +91,7 @@ def test_refused_before_it_is_proposed(request_: Message, error: tuple[int, str]
     failure = refused(request_)
     assert failure is not None
     assert (failure.code, failure.text) == error
-    assert failure.encode() == b"\x01" + bytes([error[0]]) + error[1].encode()
+    assert encoding.failure(failure) == b"\x01" + bytes([error[0]]) + error[1].encode()
 
 
 @pytest.mark.parametrize("request_", [case[1] for case in ALLOWED], ids=[case[0] for case in ALLOWED])
@@ -108,7 +109,7 @@ def test_allowed(request_: Message) -> None:
     ],
 )
 def test_reads_refused_before_they_are_asked(request_: RangeRequest, error: tuple[int, str]) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(EtcdError) as caught:
         queries.range_(request_.SerializeToString())
     assert (caught.value.code, caught.value.text) == error
 
@@ -116,7 +117,7 @@ def test_reads_refused_before_they_are_asked(request_: RangeRequest, error: tupl
 @pytest.mark.parametrize("builder", [commands.put, commands.txn, commands.compact, queries.range_, queries.keep_alive])
 def test_bytes_that_are_no_request_are_refused(builder: object) -> None:
     assert callable(builder)
-    with pytest.raises(RequestError, match=r"error unmarshalling request: etcdserverpb\.") as caught:
+    with pytest.raises(EtcdError, match=r"error unmarshalling request: etcdserverpb\.") as caught:
         builder(b"\xff\xff\xff")
     assert caught.value.code == errors.INTERNAL
 
@@ -202,7 +203,7 @@ def test_the_quota_counts_what_makes_the_store_grow() -> None:
     ]
     assert [commands.grows_store(build(request)) for request in grows] == [True] * 3
     assert [commands.grows_store(build(request)) for request in shrinks] == [False] * 3
-    assert errors.NO_SPACE.refusal().encode()[1:] == b"\x08etcdserver: mvcc: database space exceeded"
+    assert encoding.failure(EtcdError(*errors.NO_SPACE))[1:] == b"\x08etcdserver: mvcc: database space exceeded"
 
 
 def test_a_transaction_of_reads_can_be_asked() -> None:

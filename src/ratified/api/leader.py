@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from ratified.api.errors import ApiError, refused
-from ratified.runtime import Host, RequestRefused, Why
+from ratified.kv.errors import EtcdError
+from ratified.runtime import Host
+from ratified.wire.etcd import errors
 
 METADATA = ("hasleader", "true")
 LOOKS_WITHOUT_LEADER_MAX = 3
@@ -28,18 +29,18 @@ class LeaderWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def check(self) -> None:
-        """Raise ``ApiError`` where no leader is known now."""
+        """Raise ``EtcdError`` where no leader is known now."""
         if not self._is_known():
-            raise _no_leader()
+            raise EtcdError(*errors.NO_LEADER)
 
     async def run(self, serving: Awaitable[None]) -> None:
-        """Serve a stream; raises ``ApiError`` once there has been no leader for long."""
+        """Serve a stream; raises ``EtcdError`` once there has been no leader for long."""
         lost = self._begin()
         task = asyncio.ensure_future(serving)
         try:
             await asyncio.wait((task, lost), return_when=asyncio.FIRST_COMPLETED)
             if lost.done():
-                raise _no_leader()
+                raise EtcdError(*errors.NO_LEADER)
             task.result()
         finally:
             task.cancel()
@@ -68,7 +69,3 @@ class LeaderWatch:
             self._lost.clear()
         if self._lost:
             self._arm()
-
-
-def _no_leader() -> ApiError:
-    return refused(RequestRefused(Why.NO_LEADER))

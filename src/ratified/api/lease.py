@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 
-from ratified.api.errors import ApiError
 from ratified.api.service import Service
 from ratified.api.stream import Stream
-from ratified.kv import commands, errors, queries
-from ratified.wire.etcd import rpc_pb2
+from ratified.kv import commands, queries
+from ratified.kv.errors import EtcdError
+from ratified.wire.etcd import errors, rpc_pb2
 
 
 async def grant(service: Service, request: bytes) -> bytes:
@@ -21,7 +21,7 @@ async def grant(service: Service, request: bytes) -> bytes:
     while True:
         try:
             return await service.propose(commands.lease_grant(request, _draw_id(), service.lease_ttl_min_s))
-        except ApiError as error:
+        except EtcdError as error:
             if chosen or error.text != errors.LEASE_EXISTS.text:
                 raise
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.api.errors import UNIMPLEMENTED, ApiError
 from ratified.api.service import Service
 from ratified.kv import queries
 from ratified.kv.commands import parse
-from ratified.wire.etcd import rpc_pb2
+from ratified.kv.errors import EtcdError
+from ratified.wire.etcd import errors, rpc_pb2
 from ratified.wire.report import NodeReport
 
 ETCD_VERSION = "3.5.0"
@@ -26,14 +26,14 @@ async def status(service: Service, request: bytes) -> bytes:
         raftAppliedIndex=engine.applied,
     )
     if not engine.leader:
-        answer.errors.append("etcdserver: no leader")
+        answer.errors.append(errors.NO_LEADER.text)
     return await service.query(queries.status(), linearizable=False) + answer.SerializeToString()
 
 
 async def alarm(service: Service, request: bytes) -> bytes:
     """No alarms are kept in this version: there is none to list, and none to raise or clear."""
     if parse(rpc_pb2.AlarmRequest, request).action != rpc_pb2.AlarmRequest.GET:
-        raise ApiError(UNIMPLEMENTED, "etcdserver: alarms cannot be changed in this version")
+        raise EtcdError(*errors.ALARMS_NOT_KEPT)
     return rpc_pb2.AlarmResponse().SerializeToString() + service.header()
 
 

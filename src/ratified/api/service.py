@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from ratified.api.errors import UNAVAILABLE, ApiError, refused, stopped, unknown
+from ratified.api.errors import refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
-from ratified.kv import commands, errors, queries
+from ratified.kv import commands, queries
+from ratified.kv.encoding import response
+from ratified.kv.errors import EtcdError
 from ratified.runtime import Host, OutcomeUnknown, Reader, RequestRefused
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import errors, rpc_pb2
 
 REQUEST_TIMEOUT_S = 5.0
 
@@ -52,7 +54,7 @@ class Service:
     async def propose(self, command: bytes) -> bytes:
         """Replicate a command, if the quota allows; the answer, with its header."""
         if commands.grows_store(command) and await self._full():
-            raise errors.NO_SPACE.refusal()
+            raise EtcdError(*errors.NO_SPACE)
         try:
             answer = await self.host.propose(command, timeout_s=self.timeout_s)
         except RequestRefused as error:
@@ -90,21 +92,19 @@ class Service:
                     yield self.answer(chunk)
         except RequestRefused as error:
             # To a client of etcd this code alone says: open the stream again, and go on from where you were.
-            raise ApiError(UNAVAILABLE, refused(error).text) from error
+            raise EtcdError(errors.UNAVAILABLE, refused(error).text) from error
         except OutcomeUnknown as error:
             raise stopped() from error
 
     def limited(self, request: bytes) -> bytes:
         """The request, unless it is too large."""
         if len(request) > self.request_bytes_max:
-            raise errors.REQUEST_TOO_LARGE.refusal()
+            raise EtcdError(*errors.REQUEST_TOO_LARGE)
         return request
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""
-        if answer[0]:
-            raise ApiError(answer[1], answer[2:].decode())
-        return answer[1:] + self.header()
+        return response(answer) + self.header()
 
     def header(self) -> bytes:
         """Cluster, member and term as the encoded field 1 of every response."""

@@ -19,15 +19,14 @@ import contextlib
 import itertools
 from collections.abc import Coroutine
 
-from ratified.api.errors import UNAVAILABLE, ApiError
 from ratified.api.service import Service
 from ratified.api.stream import Stream
 from ratified.kv import queries
 from ratified.kv.commands import parse
 from ratified.kv.encoding import varint
-from ratified.wire.etcd import rpc_pb2
+from ratified.kv.errors import EtcdError
+from ratified.wire.etcd import errors, rpc_pb2
 
-DUPLICATE_ID_TEXT = "mvcc: duplicate watch ID provided on the WatchStream"
 NO_WATCH_ID = -1
 WATCHES_PER_STREAM_MAX = 10_000
 
@@ -84,12 +83,12 @@ class _Watches:
         watch_id = request.watch_id or self._free_id()
         if watch_id in self._pumps:
             refusal = rpc_pb2.WatchResponse(
-                watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=DUPLICATE_ID_TEXT
+                watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=errors.DUPLICATE_WATCH_ID_TEXT
             )
             await self._stream.send(refusal.SerializeToString() + self._service.header())
             return
         if len(self._pumps) >= WATCHES_PER_STREAM_MAX:
-            raise ApiError(UNAVAILABLE, f"more than {WATCHES_PER_STREAM_MAX} watches on one stream")
+            raise EtcdError(errors.UNAVAILABLE, f"more than {WATCHES_PER_STREAM_MAX} watches on one stream")
         query = queries.watch(self._number, request.SerializeToString())
         self._pumps[watch_id] = self._start(self._pump(watch_id, query))
 

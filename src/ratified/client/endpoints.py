@@ -10,6 +10,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
+from ratified.wire.etcd import errors
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -28,9 +29,7 @@ TIMEOUT_S_DEFAULT = 10.0
 ROUND_PAUSE_S = 0.05
 """How long to wait after every endpoint has failed once."""
 
-COMPACTED_TEXT = "etcdserver: mvcc: required revision has been compacted"
-
-NOTHING_HAPPENED_TEXTS = ("etcdserver: no leader", "etcdserver: too many requests", "etcdserver: not leader")
+NOTHING_HAPPENED_TEXTS = (errors.NO_LEADER.text, errors.TOO_MANY_REQUESTS.text, errors.NOT_LEADER.text)
 """etcd's refusals of something that another member, or the same one a moment later, may take."""
 
 
@@ -100,7 +99,7 @@ def error(code: str, text: str, *, repeatable: bool) -> ClientError:
         case Fate.UNKNOWN:
             return Unavailable(code, text) if repeatable else OutcomeUnknown(code, text)
         case Fate.FINAL:
-            return Compacted(text) if text == COMPACTED_TEXT else Refused(code, text)
+            return Compacted(text) if text == errors.COMPACTED.text else Refused(code, text)
 
 
 def may_repeat(code: str, text: str, *, repeatable: bool) -> bool:

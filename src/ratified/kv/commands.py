@@ -1,7 +1,7 @@
 """What is proposed: building it from a client's request, and checking it before.
 
 A command is a kind byte, a length-prefixed header (empty at first; user and auth revision later), and the bytes of the
-etcd request as the client sent them, with what had to be chosen filled in. A builder raises ``RequestError``, with
+etcd request as the client sent them, with what had to be chosen filled in. A builder raises ``EtcdError``, with
 etcd's code and text, for what would never be applied; what depends on the state is found out where it is applied.
 """
 
@@ -14,12 +14,11 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from ratified.kv import errors
-from ratified.kv.encoding import RequestError
+from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import IntervalMap
 from ratified.kv.ranges import Interval, check_sort
 from ratified.machine import Era
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import errors, rpc_pb2
 
 TXN_OPS_MAX = 128
 """etcd's default for ``--max-txn-ops``."""
@@ -58,7 +57,7 @@ def parse(message: type[M], data: bytes) -> M:
         return message.FromString(data)
     except DecodeError as error:
         text = f"{errors.NOT_DECODABLE.text}: {message.DESCRIPTOR.full_name}: {error}"
-        raise RequestError(errors.NOT_DECODABLE.code, text) from error
+        raise EtcdError(errors.NOT_DECODABLE.code, text) from error
 
 
 def split(command: bytes) -> tuple[int, bytes]:
@@ -94,7 +93,7 @@ def lease_grant(request: bytes, fresh_id: int, ttl_min_s: int) -> bytes:
     """From a LeaseGrantRequest: ``fresh_id`` where it names none, and at least ``ttl_min_s`` to live."""
     grant = parse(rpc_pb2.LeaseGrantRequest, request)
     if grant.TTL > LEASE_TTL_MAX_S:
-        raise errors.LEASE_TTL_TOO_LARGE.refusal()
+        raise EtcdError(*errors.LEASE_TTL_TOO_LARGE)
     grant.ID = grant.ID or fresh_id
     grant.TTL = max(grant.TTL, ttl_min_s)
     return _PREFIX[Kind.LEASE_GRANT] + grant.SerializeToString()
@@ -160,23 +159,23 @@ def check_range(request: rpc_pb2.RangeRequest) -> None:
 
 def _check_key(key: bytes) -> None:
     if not key:
-        raise errors.EMPTY_KEY.refusal()
+        raise EtcdError(*errors.EMPTY_KEY)
 
 
 def _check_put(request: rpc_pb2.PutRequest) -> None:
     if not request.key:
-        raise errors.EMPTY_KEY.refusal()
+        raise EtcdError(*errors.EMPTY_KEY)
     if request.ignore_value and request.value:
-        raise errors.VALUE_PROVIDED.refusal()
+        raise EtcdError(*errors.VALUE_PROVIDED)
     if request.ignore_lease and request.lease:
-        raise errors.LEASE_PROVIDED.refusal()
+        raise EtcdError(*errors.LEASE_PROVIDED)
 
 
 def _check_operations(request: rpc_pb2.TxnRequest, ops_max: int, depth: int) -> None:
     """A nested transaction may have as many operations as its parent leaves (etcd's way of counting)."""
     most = max(len(request.compare), len(request.success), len(request.failure))
     if most > ops_max or depth == 0:
-        raise errors.TOO_MANY_OPS.refusal()
+        raise EtcdError(*errors.TOO_MANY_OPS)
     for compare in request.compare:
         _check_key(compare.key)
     for branch in (request.success, request.failure):
@@ -195,7 +194,7 @@ def _check_operation(operation: rpc_pb2.RequestOp, ops_max: int, depth: int) -> 
         case "request_txn":
             _check_operations(operation.request_txn, ops_max, depth)
         case _:
-            raise errors.KEY_NOT_FOUND.refusal()
+            raise EtcdError(*errors.KEY_NOT_FOUND)
 
 
 def _has_put(request: rpc_pb2.TxnRequest) -> bool:
@@ -250,7 +249,7 @@ class _Changed:
 
     def _add_put(self, key: bytes) -> None:
         if key in self.puts or self._deleted.holding(key):
-            raise errors.DUPLICATE_KEY.refusal()
+            raise EtcdError(*errors.DUPLICATE_KEY)
         self.puts[key] = None
 
     def _add_delete(self, deleted: Interval) -> None:

@@ -10,6 +10,8 @@ are sent.
 
 from __future__ import annotations
 
+from ratified.kv.errors import EtcdError
+
 OK = b"\x00"
 FAILED = b"\x01"
 
@@ -45,18 +47,13 @@ def header_only(revision: int) -> bytes:
     return OK + header(revision)
 
 
-class Failure(Exception):
-    """A request fails with one of etcd's errors; nothing of it has happened."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-
-    def encode(self) -> bytes:
-        """The failure as an answer."""
-        return FAILED + bytes([self.code]) + self.text.encode()
+def failure(error: EtcdError) -> bytes:
+    """The answer to a request that failed."""
+    return FAILED + bytes([error.code]) + error.text.encode()
 
 
-class RequestError(Failure):
-    """A request is refused before it is proposed."""
+def response(answer: bytes) -> bytes:
+    """The etcd response in an answer; raises the ``EtcdError`` that is there instead."""
+    if answer[0]:
+        raise EtcdError(answer[1], answer[2:].decode())
+    return answer[1:]

@@ -10,9 +10,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from ratified.kv import errors
 from ratified.kv.digest import Sums
+from ratified.kv.errors import EtcdError
 from ratified.storage.space import Space
+from ratified.wire.etcd import errors
 
 TABLE = "leases"
 _ID = Struct(">Q")
@@ -54,12 +55,12 @@ class Leases:
     def check(self, lease: int) -> None:
         """Raise etcd's error where a key is to be attached to a lease that is not there (0 is no lease)."""
         if lease and lease not in self._by_id:
-            raise errors.LEASE_NOT_FOUND.failure()
+            raise EtcdError(*errors.LEASE_NOT_FOUND)
 
     def grant(self, lease: int, ttl: int, granted: int, sums: Sums) -> None:
         """Add a lease."""
         if lease in self._by_id:
-            raise errors.LEASE_EXISTS.failure()
+            raise EtcdError(*errors.LEASE_EXISTS)
         self._by_id[lease] = Lease(ttl, granted)
         key, row = _ID.pack(_unsigned(lease)), _ROW.pack(ttl, granted)
         self._space.put(TABLE, key, row)

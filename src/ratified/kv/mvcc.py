@@ -23,10 +23,12 @@ from itertools import islice
 from struct import Struct
 from typing import Protocol
 
-from ratified.kv import errors, names
+from ratified.kv import names
 from ratified.kv.digest import Sums
 from ratified.kv.encoding import field
+from ratified.kv.errors import EtcdError
 from ratified.storage.space import Space
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 LIVE = "live"
@@ -255,16 +257,16 @@ class Mvcc:
     def check_revision(self, revision: int, newest: int) -> None:
         """Raise etcd's error where a read at ``revision`` is impossible."""
         if revision > newest:
-            raise errors.FUTURE_REVISION.failure()
+            raise EtcdError(*errors.FUTURE_REVISION)
         if revision < self.compact_revision:
-            raise errors.COMPACTED.failure()
+            raise EtcdError(*errors.COMPACTED)
 
     def compact(self, revision: int) -> None:
         """Forget what was before ``revision``."""
         if revision <= self.compact_revision:
-            raise errors.COMPACTED.failure()
+            raise EtcdError(*errors.COMPACTED)
         if revision > self.revision:
-            raise errors.FUTURE_REVISION.failure()
+            raise EtcdError(*errors.FUTURE_REVISION)
         for _, row in self.space.scan(EVENTS, b"", names.position(revision + 1, 0), reverse=True):
             self.sums.dropped = int.from_bytes(row[:_SUM_BYTES], "little")
             break

@@ -1,7 +1,7 @@
 """What is asked: reads, which any replica answers, and questions, which need the leader.
 
 A query is a kind byte and the bytes of the etcd request; a watch and a question about progress have the number of the
-client's stream (u64) between the two. ``RequestError`` as in ``commands``.
+client's stream (u64) between the two. ``EtcdError`` as in ``commands``.
 """
 
 from __future__ import annotations

@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from ratified.kv import errors, names
+from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
+from ratified.kv.errors import EtcdError
 from ratified.kv.mvcc import DELETE, EVENTS, HISTORY, LIVE, PAIR_AT, Rows
 from ratified.machine import Slice
 from ratified.storage.space import View
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
 
@@ -302,4 +304,4 @@ class SlicedRange:
 def check_sort(request: RangeRequest) -> None:
     """Refuse an order or a target that etcd does not know (proto3 lets any number through)."""
     if request.sort_order not in (0, 1, 2) or request.sort_target not in _SORT_KEYS:
-        raise errors.INVALID_SORT.refusal()
+        raise EtcdError(*errors.INVALID_SORT_OPTION)

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ratified.kv import commands, errors, hashes, snapshot
+from ratified.kv import commands, hashes, snapshot
 from ratified.kv.commands import Kind
-from ratified.kv.encoding import OK, Failure, field, header, header_only, varint
+from ratified.kv.encoding import OK, failure, field, header, header_only, varint
+from ratified.kv.errors import EtcdError
 from ratified.kv.hashes import SlicedHash
 from ratified.kv.leases import Leases
 from ratified.kv.lessor import SECOND, Lessor
@@ -26,7 +27,7 @@ from ratified.kv.watch import Progress, WatchHub
 from ratified.kv.writes import check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era
 from ratified.storage.space import Space
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import errors, rpc_pb2
 
 _APPLIED = b"applied"
 
@@ -88,8 +89,8 @@ class KvStore:
         """Answer one of ``queries.Query`` from the committed state."""
         try:
             return self._read(request[0], request[1:])
-        except Failure as failure:
-            return failure.encode()
+        except EtcdError as error:
+            return failure(error)
 
     def woken(self, now: int) -> Sequence[Continuation]:
         """The watches that have something to send since the last call."""
@@ -132,7 +133,7 @@ class KvStore:
     def ask(self, now: int, request: bytes) -> bytes:
         """Answer one of ``queries.Question``; ``now`` is when the barrier before it was fed."""
         if self._lessor.era is None or self._lessor.era != self._mvcc.era:
-            return errors.LEADER_CHANGED.failure().encode()
+            return failure(EtcdError(*errors.LEADER_CHANGED))
         match request[0]:
             case Question.KEEP_ALIVE:
                 return self._keep_alive(now, rpc_pb2.LeaseKeepAliveRequest.FromString(request[1:]).ID)
@@ -147,8 +148,8 @@ class KvStore:
         try:
             kind, body = commands.split(command.data)
             result = self._handlers[kind](body)
-        except Failure as failure:
-            return failure.encode()
+        except EtcdError as error:
+            return failure(error)
         except Exception as error:
             raise ApplyFailed(command.index, error) from error
         changes = self._mvcc.end_command()
@@ -249,7 +250,7 @@ class KvStore:
         newest = self._mvcc.revision
         if not 0 < revision < newest:
             if revision > newest:
-                raise errors.FUTURE_REVISION.failure()
+                raise EtcdError(*errors.FUTURE_REVISION)
             return hashes.answer(newest, self._mvcc.compact_revision, self._mvcc.sums.retained)
         self._mvcc.check_revision(revision, newest)
         return SlicedHash(self._mvcc, revision)

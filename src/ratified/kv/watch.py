@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from ratified.kv import errors, names
+from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.intervals import IntervalMap
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import DELETE, EVENTS, PAIR_AT, Change, Mvcc
 from ratified.kv.ranges import Interval, interval, newest_at
 from ratified.machine import Continuation, Slice
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import WatchCreateRequest
 
@@ -146,7 +147,7 @@ class Watcher:
         if request.start_revision < 0:
             self._refusal = errors.COMPACTED.text
         elif self.wanted.empty:
-            self._refusal = errors.EMPTY_WATCH_RANGE_TEXT
+            self._refusal = errors.EMPTY_WATCHER_RANGE_TEXT
         self._next = request.start_revision or present + 1
         self._synced = self._refusal is None and self._next > present
         if self._synced:

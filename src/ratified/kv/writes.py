@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ratified.kv import errors
 from ratified.kv.encoding import field, header, varint
+from ratified.kv.errors import EtcdError
 from ratified.kv.leases import Leases
 from ratified.kv.mvcc import Mvcc
 from ratified.kv.ranges import Interval, interval, present, whole_range
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
@@ -35,7 +36,7 @@ _Value = TypeVar("_Value", int, bytes)
 def check_put(mvcc: Mvcc, leases: Leases, request: PutRequest) -> None:
     """Raise etcd's error where the put is impossible."""
     if _keeps(request) and mvcc.get(request.key) is None:
-        raise errors.KEY_NOT_FOUND.failure()
+        raise EtcdError(*errors.KEY_NOT_FOUND)
     leases.check(request.lease)
 
 
@@ -103,7 +104,7 @@ class Branches:
                 case "request_put":
                     put = operation.request_put
                     if _keeps(put) and any(gone.holds(put.key) for gone in deleted):
-                        raise errors.KEY_NOT_FOUND.failure()
+                        raise EtcdError(*errors.KEY_NOT_FOUND)
                     check_put(mvcc, leases, put)
 
     def _check_ranges(self, mvcc: Mvcc) -> None:
@@ -148,7 +149,7 @@ def _run(mvcc: Mvcc, operation: RequestOp) -> bytes:
 def revoke(mvcc: Mvcc, leases: Leases, lease: int) -> None:
     """End a lease: its keys are deleted, all at one revision, in their order."""
     if lease not in leases:
-        raise errors.LEASE_NOT_FOUND.failure()
+        raise EtcdError(*errors.LEASE_NOT_FOUND)
     for key in mvcc.attached(lease):
         for _, pair in present(mvcc.space, key, b""):
             mvcc.delete(key, pair)

@@ -16,11 +16,10 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from ratified.api.errors import ApiError
 from ratified.api.leader import METADATA
 from ratified.api.methods import Kind, Method
 from ratified.api.service import Service
-from ratified.kv.encoding import RequestError
+from ratified.kv.errors import EtcdError
 from ratified.server.urls import Url
 
 log = logging.getLogger("ratified.server")
@@ -129,7 +128,7 @@ def _unary(
     async def call(request: bytes, context: Any) -> bytes:
         try:
             return await handler(service, request)
-        except (ApiError, RequestError) as error:
+        except EtcdError as error:
             await context.abort(_CODES[error.code], error.text)
             raise
 
@@ -142,7 +141,7 @@ def _streaming(
     async def call(_: Any, context: Any) -> None:
         try:
             await handler(service, GrpcStream(context))
-        except (ApiError, RequestError) as error:
+        except EtcdError as error:
             await context.abort(_CODES[error.code], error.text)
         except grpc.aio.InternalError as error:
             # grpcio's word for a client that hung up in the very moment in which it was sent something.

@@ -13,12 +13,12 @@ import logging
 import signal
 import sys
 
-from ratified.api.errors import ApiError
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
 from ratified.kv.commands import lease_ttl_min_s
+from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, StartRefused
 from ratified.server.config import ServerConfig
@@ -141,7 +141,7 @@ async def _announce(service: Service, config: ServerConfig) -> None:
         try:
             await service.query(queries.status())
             break
-        except ApiError as error:
+        except EtcdError as error:
             log.warning("%s; waiting for a leader and a majority", error)
     log.info(
         "%s on %s as member %x (%s) of cluster %x",

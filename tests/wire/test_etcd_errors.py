@@ -1,0 +1,57 @@
+"""The table of errors, against what etcd 3.5's ``rpctypes`` and ``mvcc`` say, written out here once more."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from ratified.wire.etcd import errors
+from ratified.wire.etcd.errors import Error
+
+ETCDS = {
+    "EMPTY_KEY": ("INVALID_ARGUMENT", "etcdserver: key is not provided"),
+    "KEY_NOT_FOUND": ("INVALID_ARGUMENT", "etcdserver: key not found"),
+    "VALUE_PROVIDED": ("INVALID_ARGUMENT", "etcdserver: value is provided"),
+    "LEASE_PROVIDED": ("INVALID_ARGUMENT", "etcdserver: lease is provided"),
+    "TOO_MANY_OPS": ("INVALID_ARGUMENT", "etcdserver: too many operations in txn request"),
+    "DUPLICATE_KEY": ("INVALID_ARGUMENT", "etcdserver: duplicate key given in txn request"),
+    "INVALID_SORT_OPTION": ("INVALID_ARGUMENT", "etcdserver: invalid sort option"),
+    "COMPACTED": ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted"),
+    "FUTURE_REVISION": ("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision"),
+    "NO_SPACE": ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded"),
+    "LEASE_NOT_FOUND": ("NOT_FOUND", "etcdserver: requested lease not found"),
+    "LEASE_EXISTS": ("FAILED_PRECONDITION", "etcdserver: lease already exists"),
+    "LEASE_TTL_TOO_LARGE": ("OUT_OF_RANGE", "etcdserver: too large lease TTL"),
+    "REQUEST_TOO_LARGE": ("INVALID_ARGUMENT", "etcdserver: request is too large"),
+    "TOO_MANY_REQUESTS": ("RESOURCE_EXHAUSTED", "etcdserver: too many requests"),
+    "NO_LEADER": ("UNAVAILABLE", "etcdserver: no leader"),
+    "NOT_LEADER": ("FAILED_PRECONDITION", "etcdserver: not leader"),
+    "LEADER_CHANGED": ("UNAVAILABLE", "etcdserver: leader changed"),
+    "STOPPED": ("UNAVAILABLE", "etcdserver: server stopped"),
+    "TIMEOUT": ("UNAVAILABLE", "etcdserver: request timed out"),
+    "TIMEOUT_DUE_TO_LEADER_FAIL": (
+        "UNAVAILABLE",
+        "etcdserver: request timed out, possibly due to previous leader failure",
+    ),
+    "NOT_DECODABLE": ("INTERNAL", "grpc: error unmarshalling request"),
+}
+OURS = {"ALARMS_NOT_KEPT", "STORE_FAILED"}
+
+
+def rows() -> dict[str, Error]:
+    return {name: row for name, row in vars(errors).items() if isinstance(row, Error)}
+
+
+def test_every_row_is_etcds_or_known_to_be_ours() -> None:
+    assert rows().keys() == ETCDS.keys() | OURS
+
+
+@pytest.mark.parametrize("name", ETCDS)
+def test_a_row_has_etcds_code_and_text(name: str) -> None:
+    code, text = ETCDS[name]
+    assert rows()[name] == (grpc.StatusCode[code].value[0], text)
+
+
+def test_no_text_stands_twice() -> None:
+    texts = [row.text for row in rows().values()]
+    assert len(set(texts)) == len(texts)
