@@ -11,8 +11,10 @@ from ratified.api.leader import LeaderWatch
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.cli.local import free_ports
+from ratified.consensus.engines import ENGINES
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
+from ratified.node.node import Node
 from ratified.runtime import Host, HostConfig
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
@@ -115,5 +117,33 @@ def test_without_a_majority_every_request_ends_at_its_time_out_in_etcds_words(tm
                 await METHODS["/etcdserverpb.Maintenance/Status"].handler(service, b"")
             )
             assert list(status.errors) == ["etcdserver: no leader"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_leader_and_term_are_the_engines_and_no_request_builds_a_status(
+    tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        config = HostConfig(data_dir=tmp_path, engine=ENGINES[engine], heartbeat_us=5_000, election_timeout_us=25_000)
+        async with asyncio.timeout(20), await Host.start(config, lambda group, space: KvStore(space)) as host:
+            fresh = host.status().node.groups[0].engine
+            assert (host.leader(), host.raft_term()) == (fresh.leader, fresh.raft_term)
+            service = Service(
+                host, election_timeout_s=0.025, request_bytes_max=1000, quota_bytes=1000, lease_ttl_min_s=1
+            )
+            await until_led(service.leader)
+            led = host.status().node.groups[0].engine
+            assert (host.leader(), host.raft_term()) == (led.leader, led.raft_term) == (host.member, led.era[0])
+            monkeypatch.setattr(Node, "status", lambda node: pytest.fail("a request has built the node's status"))
+            service.leader.check()
+            for path, request in (
+                ("/etcdserverpb.KV/Put", rpc_pb2.PutRequest(key=b"k", value=b"v")),
+                ("/etcdserverpb.KV/Range", rpc_pb2.RangeRequest(key=b"k")),
+            ):
+                answer = await METHODS[path].handler(service, request.SerializeToString())
+                assert rpc_pb2.PutResponse.FromString(answer).header.raft_term == host.raft_term()
+            monkeypatch.undo()
 
     asyncio.run(run())

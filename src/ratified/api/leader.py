@@ -47,7 +47,7 @@ class LeaderWatch:
             self._lost.pop(lost, None)
 
     def _is_known(self) -> bool:
-        return self._host.status().node.groups[0].engine.leader is not None
+        return self._host.leader() is not None
 
     def _begin(self) -> asyncio.Future[None]:
         lost = asyncio.get_running_loop().create_future()

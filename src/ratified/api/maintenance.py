@@ -17,15 +17,17 @@ ETCD_VERSION = "3.5.0"
 
 async def status(service: Service, request: bytes) -> bytes:
     """This member's own view; answered without a leader too."""
-    engine = service.host.status().node.groups[0].engine
+    host = service.host
+    leader = host.leader()
+    engine = host.status().node.groups[0].engine
     answer = rpc_pb2.StatusResponse(
         version=ETCD_VERSION,
-        leader=engine.leader or 0,
+        leader=leader or 0,
         raftIndex=engine.commit,
-        raftTerm=engine.raft_term,
+        raftTerm=host.raft_term(),
         raftAppliedIndex=engine.applied,
     )
-    if not engine.leader:
+    if leader is None:
         answer.errors.append(errors.NO_LEADER.text)
     return await service.query(queries.status(), linearizable=False) + answer.SerializeToString()
 

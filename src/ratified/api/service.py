@@ -13,15 +13,12 @@ from contextlib import aclosing
 from ratified.api.errors import refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.kv import commands, queries
-from ratified.kv.encoding import response
+from ratified.kv.encoding import field, response
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Host, OutcomeUnknown, Reader, RequestRefused
 from ratified.wire.etcd import errors, rpc_pb2
 
 REQUEST_TIMEOUT_S = 5.0
-
-TERM_AGE_S_MAX = 0.01
-"""How old the term in a header may be; it is for people, and the host's whole status is dear."""
 
 SIZE_AGE_S_MAX = 0.25
 """How old the store's size may be that a write is measured by: the quota may be overshot by what this lets in."""
@@ -49,7 +46,7 @@ class Service:
         self._size_bytes = 0
         self._size_until = -1.0
         self._header = b""
-        self._header_until = -1.0
+        self._header_term = -1
 
     async def propose(self, command: bytes) -> bytes:
         """Replicate a command, if the quota allows; the answer, with its header."""
@@ -108,10 +105,12 @@ class Service:
 
     def header(self) -> bytes:
         """Cluster, member and term as the encoded field 1 of every response."""
-        now = self._clock()
-        if now >= self._header_until:
-            self._header = self._encode_header()
-            self._header_until = now + TERM_AGE_S_MAX
+        term = self.host.raft_term()
+        if term != self._header_term:
+            header = rpc_pb2.ResponseHeader(
+                cluster_id=self.host.cluster, member_id=self.host.member, raft_term=term
+            ).SerializeToString()
+            self._header, self._header_term = field(b"\x0a", header), term
         return self._header
 
     async def _full(self) -> bool:
@@ -121,10 +120,3 @@ class Service:
             answer = await self.query(queries.status(), linearizable=False)
             self._size_bytes = commands.parse(rpc_pb2.StatusResponse, answer).dbSize
         return self._size_bytes > self.quota_bytes
-
-    def _encode_header(self) -> bytes:
-        engine = self.host.status().node.groups[0].engine
-        header = rpc_pb2.ResponseHeader(
-            cluster_id=self.host.cluster, member_id=self.host.member, raft_term=engine.raft_term
-        )
-        return rpc_pb2.PutResponse(header=header).SerializeToString()

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from ratified.consensus.contract import Entry
+from ratified.consensus.contract import Entry, Lead
 from ratified.machine import ApplyFailed
 from ratified.node.admission import Requests
 from ratified.node.config import NodeConfig
@@ -337,6 +337,10 @@ class Node:
     def digest(self, group: int) -> bytes:
         """The digest of a group's state, as far as it is applied here."""
         return self._replicas[group].store.digest()
+
+    def lead(self, group: int) -> Lead | None:
+        """Who leads a group, as its engine last reported it; None: it has reported nothing yet."""
+        return self._replicas[group].lead
 
     def status(self) -> NodeStatus:
         """What this node knows; nothing decides by it."""

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import lmdb
 
-from ratified.consensus.contract import Status
 from ratified.machine import StateMachine, StateMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, boot
 from ratified.node.config import NodeConfig
@@ -77,8 +76,6 @@ class Host:
         self._requests = OpenRequests()
         self._notices = NoticeLog(log, config.name)
         self._client_urls = tuple(config.client_urls)
-        self._statuses: dict[int, Status] = {}
-        self._status_turn = -1
         self._running = True
         self._failure: HostFailed | None = None
         self._node_stopped = asyncio.Event()
@@ -269,23 +266,17 @@ class Host:
 
     def leader(self, group: int = 0) -> int | None:
         """The member that leads this group, as far as this host knows."""
-        return self._engine_status(group).leader
+        lead = self._node.lead(group)
+        return None if lead is None else lead.member
 
     def raft_term(self, group: int = 0) -> int:
-        """The era of this group as etcd's ``raft_term`` fields have it."""
-        return self._engine_status(group).raft_term
+        """The era of this group as etcd's ``raft_term`` fields have it: term, round or epoch."""
+        lead = self._node.lead(group)
+        return self._node.status().groups[group].engine.raft_term if lead is None else lead.era[0]
 
     def digest(self, group: int = 0) -> bytes:
         """16 bytes of this group's state, the same on every member that has applied as much."""
         return self._node.digest(group)
-
-    def _engine_status(self, group: int) -> Status:
-        """Made once a turn at most, however many answers quote it."""
-        turns = self._driver.counters.turns
-        if self._status_turn != turns:
-            self._status_turn = turns
-            self._statuses = {number: each.engine for number, each in self._node.status().groups.items()}
-        return self._statuses[group]
 
     def now_us(self) -> int:
         """The clock that this host runs by: microseconds of CLOCK_BOOTTIME."""
