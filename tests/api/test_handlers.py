@@ -7,14 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
 
+from ratified.api.methods import METHODS, Kind
 from ratified.api.service import Service
 from ratified.cli.local import free_ports
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import errors, rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api
 
@@ -56,15 +58,75 @@ def test_a_transaction_that_only_reads_does_not_enter_the_log(with_api: WithApi)
     with_api(act)
 
 
+GARBAGE = b"\xff\xff\xff"
+DECODED = [path for path, method in METHODS.items() if method.kind is Kind.UNARY and method.request is not None]
+
+
 def test_garbage_gets_an_error_and_nothing_else(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
-        for path in (RANGE, PUT, TXN, GRANT, "/etcdserverpb.Cluster/MemberList", "/etcdserverpb.Maintenance/HashKV"):
+        for path in DECODED:
             with pytest.raises(EtcdError, match="grpc: error unmarshalling request"):
-                await api.call(path, b"\xff\xff\xff")
-        _, keeping = await send(api, KEEP_ALIVE, b"\xff\xff\xff")
+                await api.call(path, GARBAGE)
+        _, keeping = await send(api, KEEP_ALIVE, GARBAGE)
         with pytest.raises(EtcdError, match="grpc: error unmarshalling request"):
             await keeping
         await put(api, b"k", b"v")
+
+    with_api(act)
+
+
+def test_what_is_wrong_by_itself_never_enters_the_log(with_api: WithApi) -> None:
+    """What each check finds is in ``tests/kv/test_errors.py``; here, that every handler makes its check."""
+    twice = rpc_pb2.TxnRequest()
+    for _ in range(2):
+        twice.success.add().request_put.key = b"k"
+    wrong: list[tuple[str, Message, errors.Error]] = [
+        (RANGE, rpc_pb2.RangeRequest(), errors.EMPTY_KEY),
+        (RANGE, rpc_pb2.RangeRequest(key=b"k", sort_order=7), errors.INVALID_SORT_OPTION),  # type: ignore[arg-type]
+        (PUT, rpc_pb2.PutRequest(value=b"v"), errors.EMPTY_KEY),
+        ("/etcdserverpb.KV/DeleteRange", rpc_pb2.DeleteRangeRequest(), errors.EMPTY_KEY),
+        (TXN, twice, errors.DUPLICATE_KEY),
+        (TXN, rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest())]), errors.EMPTY_KEY),
+        (GRANT, rpc_pb2.LeaseGrantRequest(TTL=9_000_000_001), errors.LEASE_TTL_TOO_LARGE),
+    ]
+
+    async def act(api: Api) -> None:
+        last = api.service.host.status().node.groups[0].engine.last
+        for path, request, error in wrong:
+            with pytest.raises(EtcdError) as caught:
+                await api.call(path, request.SerializeToString())
+            assert (caught.value.code, caught.value.text) == error
+        assert api.service.host.status().node.groups[0].engine.last == last
+
+    with_api(act)
+
+
+def test_the_quota_refuses_what_makes_the_store_grow_and_nothing_else(with_api: WithApi) -> None:
+    put_below = rpc_pb2.TxnRequest()
+    put_below.failure.add().request_txn.success.add().request_put.key = b"k"
+    delete_only = rpc_pb2.TxnRequest()
+    delete_only.success.add().request_delete_range.key = b"k"
+
+    async def act(api: Api) -> None:
+        await api.call(GRANT, rpc_pb2.LeaseGrantRequest(TTL=60, ID=7).SerializeToString())
+        await put(api, b"k", b"v")
+        api.service.quota_bytes = 0
+        async with asyncio.timeout(10):
+            with pytest.raises(EtcdError, match="etcdserver: mvcc: database space exceeded"):
+                await put_until_refused(api)
+        grows: list[tuple[str, Message]] = [(TXN, put_below), (GRANT, rpc_pb2.LeaseGrantRequest(TTL=60))]
+        for path, request in grows:
+            with pytest.raises(EtcdError) as caught:
+                await api.call(path, request.SerializeToString())
+            assert (caught.value.code, caught.value.text) == errors.NO_SPACE
+        shrinks: list[tuple[str, Message]] = [
+            (TXN, delete_only),
+            ("/etcdserverpb.KV/DeleteRange", rpc_pb2.DeleteRangeRequest(key=b"k")),
+            ("/etcdserverpb.KV/Compact", rpc_pb2.CompactionRequest(revision=2)),
+            ("/etcdserverpb.Lease/LeaseRevoke", rpc_pb2.LeaseRevokeRequest(ID=7)),
+        ]
+        for path, request in shrinks:
+            await api.call(path, request.SerializeToString())
 
     with_api(act)
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from ratified.kv import commands, queries
+from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
@@ -74,19 +74,23 @@ def decode(response: type[M], answer: bytes) -> M:
 
 
 def build(request: Message) -> bytes:
-    """The command of a request."""
+    """The command of a request, checked before as where it comes in; raises ``EtcdError``."""
     data = request.SerializeToString()
     match request:
         case rpc_pb2.PutRequest():
+            requests.check_put(request)
             return commands.put(data)
         case rpc_pb2.DeleteRangeRequest():
+            requests.check_delete_range(request)
             return commands.delete_range(data)
         case rpc_pb2.TxnRequest():
+            requests.check_txn(request)
             return commands.txn(data)
         case rpc_pb2.CompactionRequest():
             return commands.compact(data)
         case rpc_pb2.LeaseGrantRequest():
-            return commands.lease_grant(data, FRESH_LEASE, TTL_MIN_S)
+            requests.check_lease_grant(request)
+            return commands.lease_grant(request, FRESH_LEASE, TTL_MIN_S)
         case rpc_pb2.LeaseRevokeRequest():
             return commands.lease_revoke(data)
     raise AssertionError(request)

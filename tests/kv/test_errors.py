@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.message import Message
 
-from ratified.kv import commands, encoding, queries
+from ratified.kv import encoding, requests
 from ratified.kv.errors import EtcdError
 from ratified.machine import ApplyFailed
 from ratified.wire.etcd import errors
@@ -14,13 +14,15 @@ from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
     LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseLeasesRequest,
     LeaseRevokeRequest,
     PutRequest,
     RangeRequest,
     RequestOp,
     TxnRequest,
 )
-from tests.kv.driver import Driver, Failed, build, refused
+from tests.kv.driver import Driver, Failed, refused
 
 EMPTY_KEY = (3, "etcdserver: key is not provided")
 DUPLICATE = (3, "etcdserver: duplicate key given in txn request")
@@ -110,15 +112,16 @@ def test_allowed(request_: Message) -> None:
 )
 def test_reads_refused_before_they_are_asked(request_: RangeRequest, error: tuple[int, str]) -> None:
     with pytest.raises(EtcdError) as caught:
-        queries.range_(request_.SerializeToString())
+        requests.check_range(request_)
     assert (caught.value.code, caught.value.text) == error
 
 
-@pytest.mark.parametrize("builder", [commands.put, commands.txn, commands.compact, queries.range_, queries.keep_alive])
-def test_bytes_that_are_no_request_are_refused(builder: object) -> None:
-    assert callable(builder)
-    with pytest.raises(EtcdError, match=r"error unmarshalling request: etcdserverpb\.") as caught:
-        builder(b"\xff\xff\xff")
+@pytest.mark.parametrize(
+    "message", [PutRequest, TxnRequest, CompactionRequest, RangeRequest, LeaseKeepAliveRequest, LeaseLeasesRequest]
+)
+def test_bytes_that_are_no_request_are_refused(message: type[Message]) -> None:
+    with pytest.raises(EtcdError, match=rf"error unmarshalling request: {message.DESCRIPTOR.full_name}: ") as caught:
+        requests.decode(message, b"\xff\xff\xff")
     assert caught.value.code == errors.INTERNAL
 
 
@@ -194,23 +197,17 @@ def test_a_command_that_cannot_be_understood_stops_the_replica() -> None:
     assert driver.store.revision == 1
 
 
-def test_the_quota_counts_what_makes_the_store_grow() -> None:
-    grows = [PutRequest(key=b"k"), LeaseGrantRequest(TTL=5), TxnRequest(failure=[nested(put(b"k"))])]
-    shrinks = [
-        DeleteRangeRequest(key=b"k"),
-        CompactionRequest(revision=1),
-        TxnRequest(success=[get(b"k"), delete(b"k")]),
-    ]
-    assert [commands.grows_store(build(request)) for request in grows] == [True] * 3
-    assert [commands.grows_store(build(request)) for request in shrinks] == [False] * 3
-    assert encoding.failure(EtcdError(*errors.NO_SPACE))[1:] == b"\x08etcdserver: mvcc: database space exceeded"
+def test_a_put_on_any_branch_makes_the_store_grow() -> None:
+    assert requests.has_put(TxnRequest(success=[put(b"k")]))
+    assert requests.has_put(TxnRequest(failure=[nested(put(b"k"))]))
+    assert not requests.has_put(TxnRequest(success=[get(b"k"), delete(b"k")], failure=[nested(delete(b"k"))]))
 
 
 def test_a_transaction_of_reads_can_be_asked() -> None:
     reads = TxnRequest(success=[get(b"k")], failure=[get(b"k")])
-    assert commands.txn_is_read_only(reads)
-    assert not commands.txn_is_read_only(TxnRequest(success=[get(b"k")], failure=[put(b"k")]))
-    assert not commands.txn_is_serializable(reads)
-    assert commands.txn_is_serializable(
+    assert requests.is_read_only(reads)
+    assert not requests.is_read_only(TxnRequest(success=[get(b"k")], failure=[put(b"k")]))
+    assert not requests.is_serializable(reads)
+    assert requests.is_serializable(
         TxnRequest(success=[RequestOp(request_range=RangeRequest(key=b"k", serializable=True))])
     )

@@ -10,19 +10,27 @@ import os
 
 from ratified.api.service import Service
 from ratified.api.stream import Stream
-from ratified.kv import commands, queries
+from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
-from ratified.wire.etcd import errors, rpc_pb2
+from ratified.wire.etcd import errors
+from ratified.wire.etcd.rpc_pb2 import (
+    LeaseGrantRequest,
+    LeaseKeepAliveRequest,
+    LeaseLeasesRequest,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
+)
 
 
-async def grant(service: Service, request: bytes) -> bytes:
+async def grant(service: Service, request: LeaseGrantRequest, data: bytes) -> bytes:
     """A new lease."""
-    chosen = commands.parse(rpc_pb2.LeaseGrantRequest, request).ID != 0
+    requests.check_lease_grant(request)
+    await service.check_quota()
     while True:
         try:
             return await service.propose(commands.lease_grant(request, _draw_id(), service.lease_ttl_min_s))
         except EtcdError as error:
-            if chosen or error.text != errors.LEASE_EXISTS.text:
+            if request.ID or error.text != errors.LEASE_EXISTS.text:
                 raise
 
 
@@ -31,22 +39,23 @@ def _draw_id() -> int:
     return int.from_bytes(os.urandom(8)) >> 1 or 1
 
 
-async def revoke(service: Service, request: bytes) -> bytes:
+async def revoke(service: Service, request: LeaseRevokeRequest, data: bytes) -> bytes:
     """End a lease and delete its keys."""
-    return await service.propose(commands.lease_revoke(request))
+    return await service.propose(commands.lease_revoke(data))
 
 
 async def keep_alive(service: Service, stream: Stream) -> None:
     """Renew leases, one after another, as the client asks; a TTL of 0 answers that a lease is gone."""
-    while (request := await stream.receive()) is not None:
-        await stream.send(await service.ask(queries.keep_alive(request)))
+    while (data := await stream.receive()) is not None:
+        requests.decode(LeaseKeepAliveRequest, data)
+        await stream.send(await service.ask(queries.keep_alive(data)))
 
 
-async def time_to_live(service: Service, request: bytes) -> bytes:
+async def time_to_live(service: Service, request: LeaseTimeToLiveRequest, data: bytes) -> bytes:
     """What is left of a lease."""
-    return await service.ask(queries.time_to_live(request))
+    return await service.ask(queries.time_to_live(data))
 
 
-async def leases(service: Service, request: bytes) -> bytes:
+async def leases(service: Service, request: LeaseLeasesRequest, data: bytes) -> bytes:
     """All leases."""
     return await service.query(queries.leases())

@@ -6,21 +6,21 @@ import msgspec
 
 from ratified.api.service import Service
 from ratified.kv import queries
-from ratified.kv.commands import parse
 from ratified.kv.errors import EtcdError
-from ratified.wire.etcd import errors, rpc_pb2
+from ratified.wire.etcd import errors
+from ratified.wire.etcd.rpc_pb2 import AlarmRequest, AlarmResponse, HashKVRequest, StatusRequest, StatusResponse
 from ratified.wire.report import NodeReport
 
 ETCD_VERSION = "3.5.0"
 """The version of etcd whose API this is: what clients that look for one want to see."""
 
 
-async def status(service: Service, request: bytes) -> bytes:
+async def status(service: Service, request: StatusRequest, data: bytes) -> bytes:
     """This member's own view; answered without a leader too."""
     host = service.host
     leader = host.leader()
     engine = host.status().node.groups[0].engine
-    answer = rpc_pb2.StatusResponse(
+    answer = StatusResponse(
         version=ETCD_VERSION,
         leader=leader or 0,
         raftIndex=engine.commit,
@@ -32,19 +32,19 @@ async def status(service: Service, request: bytes) -> bytes:
     return await service.query(queries.status(), linearizable=False) + answer.SerializeToString()
 
 
-async def alarm(service: Service, request: bytes) -> bytes:
+async def alarm(service: Service, request: AlarmRequest, data: bytes) -> bytes:
     """No alarms are kept in this version: there is none to list, and none to raise or clear."""
-    if parse(rpc_pb2.AlarmRequest, request).action != rpc_pb2.AlarmRequest.GET:
+    if request.action != AlarmRequest.GET:
         raise EtcdError(*errors.ALARMS_NOT_KEPT)
-    return rpc_pb2.AlarmResponse().SerializeToString() + service.header()
+    return AlarmResponse().SerializeToString() + service.header()
 
 
-async def hash_kv(service: Service, request: bytes) -> bytes:
+async def hash_kv(service: Service, request: HashKVRequest, data: bytes) -> bytes:
     """A hash of this member's state, to be compared with another member's at the same revision."""
-    return await service.query(queries.hash_kv(request), linearizable=False)
+    return await service.query(queries.hash_kv(data), linearizable=False)
 
 
-async def report(service: Service, request: bytes) -> bytes:
+async def report(service: Service, data: bytes) -> bytes:
     """What ``ratified up`` and ``ratified status`` show."""
     host, status = service.host, service.host.status()
     group = status.node.groups[0]

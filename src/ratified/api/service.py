@@ -12,7 +12,7 @@ from contextlib import aclosing
 
 from ratified.api.errors import refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
-from ratified.kv import commands, queries
+from ratified.kv import queries
 from ratified.kv.encoding import field, response
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Host, OutcomeUnknown, Reader, RequestRefused
@@ -49,9 +49,7 @@ class Service:
         self._header_term = -1
 
     async def propose(self, command: bytes) -> bytes:
-        """Replicate a command, if the quota allows; the answer, with its header."""
-        if commands.grows_store(command) and await self._full():
-            raise EtcdError(*errors.NO_SPACE)
+        """Replicate a command; the answer, with its header."""
         try:
             answer = await self.host.propose(command, timeout_s=self.timeout_s)
         except RequestRefused as error:
@@ -93,11 +91,20 @@ class Service:
         except OutcomeUnknown as error:
             raise stopped() from error
 
-    def limited(self, request: bytes) -> bytes:
-        """The request, unless it is too large."""
+    def check_size(self, request: bytes) -> None:
+        """Refuse a request that is larger than ``request_bytes_max``."""
         if len(request) > self.request_bytes_max:
             raise EtcdError(*errors.REQUEST_TOO_LARGE)
-        return request
+
+    async def check_quota(self) -> None:
+        """Refuse what would make the store grow while it is larger than ``quota_bytes``."""
+        now = self._clock()
+        if now >= self._size_until:
+            self._size_until = now + SIZE_AGE_S_MAX
+            answer = await self.query(queries.status(), linearizable=False)
+            self._size_bytes = rpc_pb2.StatusResponse.FromString(answer).dbSize
+        if self._size_bytes > self.quota_bytes:
+            raise EtcdError(*errors.NO_SPACE)
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""
@@ -112,11 +119,3 @@ class Service:
             ).SerializeToString()
             self._header, self._header_term = field(b"\x0a", header), term
         return self._header
-
-    async def _full(self) -> bool:
-        now = self._clock()
-        if now >= self._size_until:
-            self._size_until = now + SIZE_AGE_S_MAX
-            answer = await self.query(queries.status(), linearizable=False)
-            self._size_bytes = commands.parse(rpc_pb2.StatusResponse, answer).dbSize
-        return self._size_bytes > self.quota_bytes

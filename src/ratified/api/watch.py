@@ -21,8 +21,7 @@ from collections.abc import Coroutine
 
 from ratified.api.service import Service
 from ratified.api.stream import Stream
-from ratified.kv import queries
-from ratified.kv.commands import parse
+from ratified.kv import queries, requests
 from ratified.kv.encoding import varint
 from ratified.kv.errors import EtcdError
 from ratified.wire.etcd import errors, rpc_pb2
@@ -64,7 +63,7 @@ class _Watches:
     async def receive(self) -> None:
         """Carry out the client's requests, until it sends no more."""
         while (message := await self._stream.receive()) is not None:
-            request = parse(rpc_pb2.WatchRequest, message)
+            request = requests.decode(rpc_pb2.WatchRequest, message)
             match request.WhichOneof("request_union"):
                 case "create_request":
                     await self._create(request.create_request)
@@ -105,7 +104,7 @@ class _Watches:
         pump.cancel()
         await asyncio.wait((pump,))
         answer = await self._service.query(queries.status(), linearizable=False)
-        header = parse(rpc_pb2.StatusResponse, answer).header
+        header = rpc_pb2.StatusResponse.FromString(answer).header
         canceled = rpc_pb2.WatchResponse(header=header, watch_id=watch_id, canceled=True)
         await self._stream.send(canceled.SerializeToString())
 

@@ -10,8 +10,9 @@ Rules of this room:
    are continuations that the node advances.
 4. Semantics, error texts and gRPC codes are those of etcd 3.5.
 
-The files, from the bottom: ``encoding`` (answers as bytes), ``names`` (row keys), ``digest`` (the sums), ``mvcc`` (rows
-and revisions), ``ranges`` (RangeRequest), ``writes`` (Put, DeleteRange, Txn), ``intervals`` and ``watch``, ``lessor``,
-``commands`` and ``queries`` (what is proposed, and what is asked), ``hashes``, ``snapshot``, ``store`` (all of it,
-behind ``machine.Store``).
+The files, from the bottom: ``errors`` and ``encoding`` (answers as bytes), ``names`` (row keys), ``digest`` (the sums),
+``mvcc`` (rows and revisions), ``ranges`` (RangeRequest), ``writes`` (Put, DeleteRange, Txn), ``intervals`` and
+``watch``, ``leases`` and ``lessor``, ``requests`` (what is wrong with a request by itself), ``commands`` and
+``queries`` (what is proposed, and what is asked), ``hashes``, ``snapshot``, ``store`` (all of it, behind
+``machine.Store``).
 """

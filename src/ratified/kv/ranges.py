@@ -17,11 +17,9 @@ from typing import NamedTuple
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
-from ratified.kv.errors import EtcdError
 from ratified.kv.mvcc import DELETE, EVENTS, HISTORY, LIVE, PAIR_AT, Rows
 from ratified.machine import Slice
 from ratified.storage.space import View
-from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
 
@@ -299,9 +297,3 @@ class SlicedRange:
     def cancel(self) -> None:
         """Close the view."""
         self._view.close()
-
-
-def check_sort(request: RangeRequest) -> None:
-    """Refuse an order or a target that etcd does not know (proto3 lets any number through)."""
-    if request.sort_order not in (0, 1, 2) or request.sort_target not in _SORT_KEYS:
-        raise EtcdError(*errors.INVALID_SORT_OPTION)

@@ -92,7 +92,7 @@ class Lessee:
         match self._step:
             case _Step.GRANT:
                 grant = LeaseGrantRequest(ID=self._lease, TTL=self._ttl_s)
-                return Work.PROPOSE, commands.lease_grant(grant.SerializeToString(), self._lease, 1)
+                return Work.PROPOSE, commands.lease_grant(grant, self._lease, 1)
             case _Step.PUT:
                 put = PutRequest(key=key, value=b"held", lease=self._lease)
                 return Work.PROPOSE, commands.put(put.SerializeToString())
