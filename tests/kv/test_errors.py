@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.message import Message
 
-from ratified.kv import encoding, requests
+from ratified.kv import commands, encoding, requests
 from ratified.kv.errors import EtcdError
 from ratified.machine import ApplyFailed
 from ratified.wire.etcd import errors
@@ -191,7 +191,9 @@ def test_a_check_on_a_branch_that_is_not_taken_fails_nothing() -> None:
 def test_a_command_that_cannot_be_understood_stops_the_replica() -> None:
     """It was not built here, so it is no client's mistake: to go on would be to differ from whoever understands it."""
     driver = Driver()
-    for data in (b"\x63\x00", b"\x01\x00\xff\xff", b""):
+    request = PutRequest(key=b"k").SerializeToString()
+    assert commands.put(request) == b"\x01\x00" + request
+    for data in (b"\x63\x00" + request, b"\x01\x03who" + request, b"\x01\x00\xff\xff", b"\x01", b""):
         with pytest.raises(ApplyFailed, match="applying the entry with index"):
             driver.apply([data])
     assert driver.store.revision == 1

@@ -1,4 +1,7 @@
-"""What is proposed: a kind byte, a length-prefixed header (empty at first; user and auth revision later), and the body.
+"""What is proposed: a kind byte, a length-prefixed header, and the body.
+
+The header will hold the user and the auth revision; in this version it is empty, one zero byte. A command with more in
+it was proposed by a newer version, and applying it without its header would be applying something else.
 
 The body of a client's command is the bytes of its etcd request as they came in, with what had to be chosen filled in.
 They were decoded and checked there (``requests``); they are decoded again where they are applied, and nowhere between.
@@ -36,8 +39,10 @@ _PREFIX = {kind: bytes([kind]) + _NO_HEADER for kind in Kind}
 
 
 def split(command: bytes) -> tuple[int, bytes]:
-    """(kind, body) of a command; its header is skipped."""
-    return command[0], command[2 + command[1] :]
+    """(kind, body) of a command. Raises ``ValueError`` where its header is not empty."""
+    if command[1]:
+        raise ValueError(f"a command of kind {command[0]} has a header, which this version does not know")
+    return command[0], command[2:]
 
 
 def put(request: bytes) -> bytes:
