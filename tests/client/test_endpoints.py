@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.client.endpoints import EndpointError, Endpoints, error, may_repeat, parse_endpoint
+from ratified.client.endpoints import (
+    ROUND_PAUSE_S,
+    Attempts,
+    EndpointError,
+    Endpoints,
+    error,
+    may_repeat,
+    parse_endpoint,
+)
 from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
 
 
@@ -76,3 +84,25 @@ def test_a_write_is_sent_again_only_where_nothing_happened(
     assert may_repeat(code, text, repeatable=False) is write_again
     assert type(error(code, text, repeatable=False)) is write_error
     assert not isinstance(error(code, text, repeatable=True), OutcomeUnknown)
+
+
+def test_a_call_pauses_only_when_every_endpoint_has_failed_once_more() -> None:
+    endpoints = Endpoints(["a:1", "b:1"])
+    attempts = Attempts(endpoints, repeatable=False, deadline=10.0)
+    tried = []
+    pauses = []
+    for _ in range(4):
+        tried.append(attempts.target)
+        attempts.failed(attempts.target, "UNAVAILABLE", UNREACHED, now=9.0)
+        pauses.append(attempts.pause_s)
+    assert tried == ["a:1", "b:1", "a:1", "b:1"]
+    assert pauses == [0.0, ROUND_PAUSE_S, 0.0, ROUND_PAUSE_S]
+
+
+def test_a_call_ends_with_what_its_last_failure_means_when_its_time_is_over() -> None:
+    endpoints = Endpoints(["a:1", "b:1"])
+    with pytest.raises(Unavailable, match="failed to connect"):
+        Attempts(endpoints, repeatable=False, deadline=10.0).failed("a:1", "UNAVAILABLE", UNREACHED, now=10.0)
+    with pytest.raises(OutcomeUnknown):
+        Attempts(endpoints, repeatable=False, deadline=10.0).failed("b:1", "UNAVAILABLE", "Socket closed", now=0.0)
+    assert endpoints.current == "a:1"

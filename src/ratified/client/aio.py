@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -17,12 +16,13 @@ from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
     ROUND_PAUSE_S,
     TIMEOUT_S_DEFAULT,
+    Attempts,
     Endpoints,
     error,
-    may_repeat,
     parse_endpoint,
+    status_of,
 )
-from ratified.client.errors import ClientError, Unavailable
+from ratified.client.errors import ClientError
 from ratified.client.watching import WatchPosition
 from ratified.wire.report import NodeReport
 
@@ -43,9 +43,7 @@ class AsyncClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -76,13 +74,7 @@ class AsyncClient:
     ) -> results.Range:
         """The pairs of a prefix, or of [key, end), by key."""
         request = calls.range_request(
-            key,
-            prefix=prefix,
-            end=end,
-            limit=limit,
-            revision=revision,
-            serializable=serializable,
-            keys_only=keys_only,
+            key, prefix=prefix, end=end, limit=limit, revision=revision, serializable=serializable, keys_only=keys_only
         )
         return await self._do(calls.ranged(request))
 
@@ -112,9 +104,7 @@ class AsyncClient:
 
     async def lease_keep_alive(self, id: int) -> int | None:
         """Renew a lease once; the seconds that it lives from now on, or None where it is gone."""
-        return await self._do(
-            Call(calls.LEASE_KEEP_ALIVE, calls.keep_alive(id), calls.kept_alive, repeatable=True), streaming=True
-        )
+        return await self._do(calls.lease_keep_alive(id))
 
     async def lease_time_to_live(self, id: int, *, keys: bool = False) -> results.LeaseLeft | None:
         """What is left of a lease; None: it is gone."""
@@ -150,34 +140,28 @@ class AsyncClient:
             channel = self._channels[target] = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
         return channel
 
-    async def _do(self, call: Call[T], *, streaming: bool = False) -> T:
+    async def _do(self, call: Call[T]) -> T:
         """Carry out a call, at one endpoint after another while that is safe and there is time."""
         clock = asyncio.get_running_loop().time
-        deadline = clock() + self._timeout_s
-        tried = 0
+        attempts = Attempts(self._endpoints, repeatable=call.repeatable, deadline=clock() + self._timeout_s)
         while True:
-            target = self._endpoints.current
+            target = attempts.target
             try:
-                return call.read(await self._send(target, call, deadline - clock(), streaming))
+                return call.read(await self._send(target, call, attempts.deadline - clock()))
             except grpc.aio.AioRpcError as failed:
-                code, text = failed.code().name, failed.details() or ""
-                self._endpoints.failed(target)
-                tried += 1
-                if not may_repeat(code, text, repeatable=call.repeatable) or clock() >= deadline:
-                    raise error(code, text, repeatable=call.repeatable) from failed
-            if tried % len(self._endpoints.targets) == 0:
-                await asyncio.sleep(ROUND_PAUSE_S)
+                attempts.failed(target, *status_of(failed), clock())
+            await asyncio.sleep(attempts.pause_s)
 
     async def _at(self, target: str, call: Call[T], timeout_s: float) -> T:
         try:
-            return call.read(await self._send(target, call, timeout_s, streaming=False))
+            return call.read(await self._send(target, call, timeout_s))
         except grpc.aio.AioRpcError as failed:
-            raise error(failed.code().name, failed.details() or "", repeatable=call.repeatable) from failed
+            raise error(*status_of(failed), repeatable=call.repeatable) from failed
 
-    async def _send(self, target: str, call: Call[T], timeout_s: float, streaming: bool) -> bytes:
+    async def _send(self, target: str, call: Call[T], timeout_s: float) -> bytes:
         channel = self.channel(target)
         answer: bytes
-        if not streaming:
+        if not call.streaming:
             answer = await channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
             return answer
         stream = channel.stream_stream(call.method)(timeout=max(timeout_s, 0.001))
@@ -208,9 +192,7 @@ class AsyncWatch:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -234,9 +216,9 @@ class AsyncWatch:
     async def _receive(self) -> Sequence[results.Event]:
         """The events of one answer, from the next endpoint where one fails."""
         clock = asyncio.get_running_loop().time
-        give_up = clock() + self._timeout_s
+        attempts = Attempts(self._endpoints, repeatable=True, deadline=clock() + self._timeout_s)
         while True:
-            target = self._endpoints.current
+            target = attempts.target
             try:
                 if self._stream is None:
                     self._stream = self._client.channel(target).stream_stream(calls.WATCH)()
@@ -246,11 +228,7 @@ class AsyncWatch:
                     return self._position.on_response(answer)
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.aio.AioRpcError as failed:
-                code, text = failed.code().name, failed.details() or ""
+                code, text = status_of(failed)
             self._stream = None
-            if not may_repeat(code, text, repeatable=True):
-                raise error(code, text, repeatable=True)
-            if clock() >= give_up:
-                raise Unavailable(code, text)
-            self._endpoints.failed(target)
+            attempts.failed(target, code, text, clock())
             await asyncio.sleep(ROUND_PAUSE_S)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
+from google.protobuf.message import Message
 
 from ratified.client import results
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import REPORT_METHOD, NodeReport
 
+M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 Text: TypeAlias = bytes | str
 
@@ -33,12 +35,13 @@ STATUS = "/etcdserverpb.Maintenance/Status"
 
 
 class Call(NamedTuple, Generic[T]):
-    """One unary call."""
+    """One request and its answer; ``streaming``: they are the first of a stream."""
 
     method: str
     request: bytes
     read: Callable[[bytes], T]
     repeatable: bool
+    streaming: bool = False
 
 
 def encoded(text: Text) -> bytes:
@@ -99,9 +102,9 @@ def delete_request(
 
 
 class Compare(msgspec.Struct, frozen=True):
-    """A condition of a transaction, as the message says it; made by the ``compare_...`` functions."""
+    """A condition of a transaction; made by the ``compare_...`` functions."""
 
-    message: bytes
+    message: rpc_pb2.Compare
 
 
 _RELATIONS = {
@@ -138,149 +141,104 @@ def _compare(message: rpc_pb2.Compare, relation: str) -> Compare:
     if relation not in _RELATIONS:
         raise ValueError(f"{relation!r} is no relation; use one of {', '.join(_RELATIONS)}")
     message.result = _RELATIONS[relation]
-    return Compare(message.SerializeToString())
+    return Compare(message)
 
 
 class Do(msgspec.Struct, frozen=True):
-    """An operation of a transaction, as the message says it; made by its class methods."""
+    """An operation of a transaction; made by its class methods."""
 
-    message: bytes
+    message: rpc_pb2.RequestOp
 
     @classmethod
     def put(cls, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> Do:
         """Put."""
         request = put_request(key, value, lease=lease, previous=previous)
-        return cls(rpc_pb2.RequestOp(request_put=request).SerializeToString())
+        return cls(rpc_pb2.RequestOp(request_put=request))
 
     @classmethod
     def get(cls, key: Text, *, prefix: bool = False, end: Text | None = None, limit: int = 0) -> Do:
         """Read a range."""
         request = range_request(key, prefix=prefix, end=end, limit=limit)
-        return cls(rpc_pb2.RequestOp(request_range=request).SerializeToString())
+        return cls(rpc_pb2.RequestOp(request_range=request))
 
     @classmethod
     def delete(cls, key: Text, *, prefix: bool = False, end: Text | None = None) -> Do:
         """Delete."""
         request = delete_request(key, prefix=prefix, end=end)
-        return cls(rpc_pb2.RequestOp(request_delete_range=request).SerializeToString())
+        return cls(rpc_pb2.RequestOp(request_delete_range=request))
 
 
 def ranged(request: rpc_pb2.RangeRequest) -> Call[results.Range]:
     """A read of a range."""
-    return Call(
-        RANGE,
-        request.SerializeToString(),
-        lambda answer: results.ranged(rpc_pb2.RangeResponse.FromString(answer)),
-        repeatable=True,
-    )
+    return _call(RANGE, request, rpc_pb2.RangeResponse, results.ranged, repeatable=True)
 
 
 def put(request: rpc_pb2.PutRequest) -> Call[results.Put]:
     """A put."""
-    return Call(
-        PUT,
-        request.SerializeToString(),
-        lambda answer: results.put(rpc_pb2.PutResponse.FromString(answer)),
-        repeatable=False,
-    )
+    return _call(PUT, request, rpc_pb2.PutResponse, results.put, repeatable=False)
 
 
 def delete(request: rpc_pb2.DeleteRangeRequest) -> Call[results.Deleted]:
     """A delete."""
-    return Call(
-        DELETE_RANGE,
-        request.SerializeToString(),
-        lambda answer: results.deleted(rpc_pb2.DeleteRangeResponse.FromString(answer)),
-        repeatable=False,
-    )
+    return _call(DELETE_RANGE, request, rpc_pb2.DeleteRangeResponse, results.deleted, repeatable=False)
 
 
 def txn(compare: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]) -> Call[results.Txn]:
     """A transaction."""
     request = rpc_pb2.TxnRequest(
-        compare=[rpc_pb2.Compare.FromString(one.message) for one in compare],
-        success=[rpc_pb2.RequestOp.FromString(one.message) for one in success],
-        failure=[rpc_pb2.RequestOp.FromString(one.message) for one in failure],
+        compare=[one.message for one in compare],
+        success=[one.message for one in success],
+        failure=[one.message for one in failure],
     )
-    return Call(
-        TXN,
-        request.SerializeToString(),
-        lambda answer: results.txn(rpc_pb2.TxnResponse.FromString(answer)),
-        repeatable=False,
-    )
+    return _call(TXN, request, rpc_pb2.TxnResponse, results.txn, repeatable=False)
 
 
 def compact(revision: int, *, physical: bool) -> Call[int]:
     """Forget what is older than a revision."""
-    return Call(
-        COMPACT,
-        rpc_pb2.CompactionRequest(revision=revision, physical=physical).SerializeToString(),
-        lambda answer: rpc_pb2.CompactionResponse.FromString(answer).header.revision,
-        repeatable=False,
-    )
+    request = rpc_pb2.CompactionRequest(revision=revision, physical=physical)
+    return _call(COMPACT, request, rpc_pb2.CompactionResponse, results.revision, repeatable=False)
 
 
 def lease_grant(ttl: int, id: int) -> Call[results.Lease]:
     """A new lease."""
-
-    def read(answer: bytes) -> results.Lease:
-        message = rpc_pb2.LeaseGrantResponse.FromString(answer)
-        return results.Lease(message.ID, message.TTL)
-
-    return Call(LEASE_GRANT, rpc_pb2.LeaseGrantRequest(TTL=ttl, ID=id).SerializeToString(), read, repeatable=False)
+    request = rpc_pb2.LeaseGrantRequest(TTL=ttl, ID=id)
+    return _call(LEASE_GRANT, request, rpc_pb2.LeaseGrantResponse, results.lease, repeatable=False)
 
 
 def lease_revoke(id: int) -> Call[int]:
     """End a lease and its keys."""
-    return Call(
-        LEASE_REVOKE,
-        rpc_pb2.LeaseRevokeRequest(ID=id).SerializeToString(),
-        lambda answer: rpc_pb2.LeaseRevokeResponse.FromString(answer).header.revision,
-        repeatable=False,
-    )
+    request = rpc_pb2.LeaseRevokeRequest(ID=id)
+    return _call(LEASE_REVOKE, request, rpc_pb2.LeaseRevokeResponse, results.revision, repeatable=False)
+
+
+def lease_keep_alive(id: int) -> Call[int | None]:
+    """Renew a lease: one request and one answer of a stream. Gives None where the lease is gone."""
+    request = rpc_pb2.LeaseKeepAliveRequest(ID=id)
+    call = _call(LEASE_KEEP_ALIVE, request, rpc_pb2.LeaseKeepAliveResponse, results.kept_alive, repeatable=True)
+    return call._replace(streaming=True)
 
 
 def lease_time_to_live(id: int, *, keys: bool) -> Call[results.LeaseLeft | None]:
     """What is left of a lease; None: there is no such lease."""
-
-    def read(answer: bytes) -> results.LeaseLeft | None:
-        message = rpc_pb2.LeaseTimeToLiveResponse.FromString(answer)
-        if message.TTL < 0:
-            return None
-        return results.LeaseLeft(message.ID, message.TTL, message.grantedTTL, tuple(message.keys))
-
     request = rpc_pb2.LeaseTimeToLiveRequest(ID=id, keys=keys)
-    return Call(LEASE_TIME_TO_LIVE, request.SerializeToString(), read, repeatable=True)
+    return _call(LEASE_TIME_TO_LIVE, request, rpc_pb2.LeaseTimeToLiveResponse, results.lease_left, repeatable=True)
 
 
 def leases() -> Call[tuple[int, ...]]:
     """The ids of all leases."""
-    return Call(
-        LEASE_LEASES,
-        b"",
-        lambda answer: tuple(lease.ID for lease in rpc_pb2.LeaseLeasesResponse.FromString(answer).leases),
-        repeatable=True,
-    )
+    request = rpc_pb2.LeaseLeasesRequest()
+    return _call(LEASE_LEASES, request, rpc_pb2.LeaseLeasesResponse, results.leases, repeatable=True)
 
 
 def members() -> Call[tuple[results.Member, ...]]:
     """Who belongs to the cluster."""
-    return Call(
-        MEMBER_LIST,
-        rpc_pb2.MemberListRequest(linearizable=True).SerializeToString(),
-        lambda answer: tuple(map(results.member, rpc_pb2.MemberListResponse.FromString(answer).members)),
-        repeatable=True,
-    )
+    request = rpc_pb2.MemberListRequest(linearizable=True)
+    return _call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
 
 
 def status() -> Call[results.MemberStatus]:
     """One member's own view."""
-    return Call(
-        STATUS,
-        b"",
-        lambda answer: results.member_status(rpc_pb2.StatusResponse.FromString(answer)),
-        repeatable=True,
-    )
+    return _call(STATUS, rpc_pb2.StatusRequest(), rpc_pb2.StatusResponse, results.member_status, repeatable=True)
 
 
 def report() -> Call[NodeReport]:
@@ -288,11 +246,5 @@ def report() -> Call[NodeReport]:
     return Call(REPORT_METHOD, b"", lambda answer: msgspec.json.decode(answer, type=NodeReport), repeatable=True)
 
 
-def keep_alive(id: int) -> bytes:
-    """One request of the keep-alive stream."""
-    return rpc_pb2.LeaseKeepAliveRequest(ID=id).SerializeToString()
-
-
-def kept_alive(answer: bytes) -> int | None:
-    """The seconds that a lease lives from now on; None: there is no such lease."""
-    return rpc_pb2.LeaseKeepAliveResponse.FromString(answer).TTL or None
+def _call(method: str, request: Message, response: type[M], read: Callable[[M], T], *, repeatable: bool) -> Call[T]:
+    return Call(method, request.SerializeToString(), lambda answer: read(response.FromString(answer)), repeatable)

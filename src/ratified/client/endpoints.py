@@ -1,12 +1,14 @@
 """Which endpoint a call goes to, and whether it may go to another one after a failure.
 
-Two ideas, no transport: ``Endpoints`` turns to the next one after a failure; ``judge`` says what a failed call means.
+No transport: ``Endpoints`` turns to the next one after a failure, ``judge`` says what a failed call means, ``Attempts``
+puts the two together for one call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import Any
 from urllib.parse import urlsplit
 
 from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
@@ -106,3 +108,36 @@ def may_repeat(code: str, text: str, *, repeatable: bool) -> bool:
     """May the call be sent again, to another endpoint?"""
     fate = judge(code, text)
     return fate is Fate.NOTHING or (fate is Fate.UNKNOWN and repeatable)
+
+
+class Attempts:
+    """One call on its way over the endpoints: may it be sent again, where, and when."""
+
+    def __init__(self, endpoints: Endpoints, *, repeatable: bool, deadline: float) -> None:
+        """``deadline`` is by the caller's clock, in seconds."""
+        self.deadline = deadline
+        self._endpoints = endpoints
+        self._repeatable = repeatable
+        self._failed = 0
+
+    @property
+    def target(self) -> str:
+        """The endpoint to send to."""
+        return self._endpoints.current
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the next attempt: not at all until every endpoint has failed once more."""
+        return 0.0 if self._failed % len(self._endpoints.targets) else ROUND_PAUSE_S
+
+    def failed(self, target: str, code: str, text: str, now: float) -> None:
+        """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, or is out of time."""
+        self._endpoints.failed(target)
+        self._failed += 1
+        if not may_repeat(code, text, repeatable=self._repeatable) or now >= self.deadline:
+            raise error(code, text, repeatable=self._repeatable)
+
+
+def status_of(failed: Any) -> tuple[str, str]:
+    """The name of gRPC's status code, and the text, of an error that grpcio raised."""
+    return failed.code().name, failed.details() or ""

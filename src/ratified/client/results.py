@@ -142,6 +142,33 @@ def txn(answer: rpc_pb2.TxnResponse) -> Txn:
     return Txn(answer.header.revision, answer.succeeded, tuple(map(_operation, answer.responses)))
 
 
+def revision(answer: rpc_pb2.CompactionResponse | rpc_pb2.LeaseRevokeResponse) -> int:
+    """From etcd's message."""
+    return answer.header.revision
+
+
+def lease(answer: rpc_pb2.LeaseGrantResponse) -> Lease:
+    """From etcd's message."""
+    return Lease(answer.ID, answer.TTL)
+
+
+def kept_alive(answer: rpc_pb2.LeaseKeepAliveResponse) -> int | None:
+    """The seconds that a lease lives from now on; None: there is no such lease."""
+    return answer.TTL or None
+
+
+def lease_left(answer: rpc_pb2.LeaseTimeToLiveResponse) -> LeaseLeft | None:
+    """None: there is no such lease."""
+    if answer.TTL < 0:
+        return None
+    return LeaseLeft(answer.ID, answer.TTL, answer.grantedTTL, tuple(answer.keys))
+
+
+def leases(answer: rpc_pb2.LeaseLeasesResponse) -> tuple[int, ...]:
+    """The ids."""
+    return tuple(lease.ID for lease in answer.leases)
+
+
 def _operation(response: rpc_pb2.ResponseOp) -> Result:
     if response.HasField("response_range"):
         return ranged(response.response_range)
@@ -150,9 +177,11 @@ def _operation(response: rpc_pb2.ResponseOp) -> Result:
     return deleted(response.response_delete_range)
 
 
-def member(message: rpc_pb2.Member) -> Member:
+def members(answer: rpc_pb2.MemberListResponse) -> tuple[Member, ...]:
     """From etcd's message."""
-    return Member(message.ID, message.name, tuple(message.peerURLs), tuple(message.clientURLs))
+    return tuple(
+        Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs)) for member in answer.members
+    )
 
 
 def member_status(answer: rpc_pb2.StatusResponse) -> MemberStatus:

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -18,12 +17,13 @@ from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
     ROUND_PAUSE_S,
     TIMEOUT_S_DEFAULT,
+    Attempts,
     Endpoints,
     error,
-    may_repeat,
     parse_endpoint,
+    status_of,
 )
-from ratified.client.errors import ClientError, Unavailable
+from ratified.client.errors import ClientError
 from ratified.client.watching import WatchPosition
 from ratified.wire.report import NodeReport
 
@@ -45,9 +45,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -79,13 +77,7 @@ class Client:
     ) -> results.Range:
         """The pairs of a prefix, or of [key, end), by key."""
         request = calls.range_request(
-            key,
-            prefix=prefix,
-            end=end,
-            limit=limit,
-            revision=revision,
-            serializable=serializable,
-            keys_only=keys_only,
+            key, prefix=prefix, end=end, limit=limit, revision=revision, serializable=serializable, keys_only=keys_only
         )
         return self._do(calls.ranged(request))
 
@@ -115,9 +107,7 @@ class Client:
 
     def lease_keep_alive(self, id: int) -> int | None:
         """Renew a lease once; the seconds that it lives from now on, or None where it is gone."""
-        return self._do(
-            Call(calls.LEASE_KEEP_ALIVE, calls.keep_alive(id), calls.kept_alive, repeatable=True), streaming=True
-        )
+        return self._do(calls.lease_keep_alive(id))
 
     def lease_time_to_live(self, id: int, *, keys: bool = False) -> results.LeaseLeft | None:
         """What is left of a lease; None: it is gone."""
@@ -154,33 +144,27 @@ class Client:
                 channel = self._channels[target] = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
             return channel
 
-    def _do(self, call: Call[T], *, streaming: bool = False) -> T:
+    def _do(self, call: Call[T]) -> T:
         """Carry out a call, at one endpoint after another while that is safe and there is time."""
-        deadline = time.monotonic() + self._timeout_s
-        tried = 0
+        attempts = Attempts(self._endpoints, repeatable=call.repeatable, deadline=time.monotonic() + self._timeout_s)
         while True:
-            target = self._endpoints.current
+            target = attempts.target
             try:
-                return call.read(self._send(target, call, deadline - time.monotonic(), streaming))
+                return call.read(self._send(target, call, attempts.deadline - time.monotonic()))
             except grpc.RpcError as failed:
-                code, text = failed.code().name, failed.details() or ""
-                self._endpoints.failed(target)
-                tried += 1
-                if not may_repeat(code, text, repeatable=call.repeatable) or time.monotonic() >= deadline:
-                    raise error(code, text, repeatable=call.repeatable) from failed
-            if tried % len(self._endpoints.targets) == 0:
-                time.sleep(ROUND_PAUSE_S)
+                attempts.failed(target, *status_of(failed), time.monotonic())
+            time.sleep(attempts.pause_s)
 
     def _at(self, target: str, call: Call[T], timeout_s: float) -> T:
         try:
-            return call.read(self._send(target, call, timeout_s, streaming=False))
+            return call.read(self._send(target, call, timeout_s))
         except grpc.RpcError as failed:
-            raise error(failed.code().name, failed.details() or "", repeatable=call.repeatable) from failed
+            raise error(*status_of(failed), repeatable=call.repeatable) from failed
 
-    def _send(self, target: str, call: Call[T], timeout_s: float, streaming: bool) -> bytes:
+    def _send(self, target: str, call: Call[T], timeout_s: float) -> bytes:
         channel = self.channel(target)
         answer: bytes
-        if not streaming:
+        if not call.streaming:
             answer = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
             return answer
         stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=max(timeout_s, 0.001))
@@ -212,9 +196,7 @@ class Watch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -241,9 +223,9 @@ class Watch:
 
     def _receive(self) -> Sequence[results.Event]:
         """The events of one answer, from the next endpoint where one fails."""
-        give_up = time.monotonic() + self._timeout_s
+        attempts = Attempts(self._endpoints, repeatable=True, deadline=time.monotonic() + self._timeout_s)
         while True:
-            target = self._endpoints.current
+            target = attempts.target
             try:
                 if self._stream is None:
                     self._open(target)
@@ -251,15 +233,11 @@ class Watch:
             except StopIteration:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.RpcError as failed:
-                code, text = failed.code().name, failed.details() or ""
+                code, text = status_of(failed)
             self._stream = None
             if self._closed.is_set():
                 return ()
-            if not may_repeat(code, text, repeatable=True):
-                raise error(code, text, repeatable=True)
-            if time.monotonic() >= give_up:
-                raise Unavailable(code, text)
-            self._endpoints.failed(target)
+            attempts.failed(target, code, text, time.monotonic())
             self._closed.wait(ROUND_PAUSE_S)
 
     def _open(self, target: str) -> None:
