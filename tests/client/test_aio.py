@@ -79,6 +79,27 @@ def test_a_watch_goes_on_at_another_member_when_its_own_is_killed(cluster: Local
     with_client(cluster, act)
 
 
+def test_a_watch_that_was_quiet_for_longer_than_a_call_may_take_goes_on_too(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with (
+            AsyncClient(cluster.endpoints, timeout_s=2.0) as client,
+            AsyncClient(cluster.endpoints[1:]) as writer,
+            client.watch(key) as watch,
+        ):
+            await watch.begin()
+            waiting = asyncio.ensure_future(anext(watch))
+            await asyncio.sleep(2.2)
+            cluster.nodes[0].kill()
+            try:
+                await writer.put(key, "v")
+                assert (await waiting).pair.value == b"v"
+            finally:
+                cluster.nodes[0].start()
+                await asyncio.to_thread(cluster.nodes[0].wait_ready)
+
+    asyncio.run(run())
+
+
 def test_a_watch_of_what_is_compacted_says_where_to_begin(cluster: LocalCluster, key: str) -> None:
     async def act(client: AsyncClient) -> None:
         await client.put(key, "one")

@@ -171,3 +171,20 @@ def test_a_watch_goes_on_at_another_member_when_its_own_is_killed(cluster: Local
         finally:
             cluster.nodes[0].start()
             cluster.nodes[0].wait_ready()
+
+
+def test_a_watch_that_was_quiet_for_longer_than_a_call_may_take_goes_on_too(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints, timeout_s=2.0) as watcher, Client(cluster.endpoints[1:]) as writer:
+        watch = watcher.watch(key)
+        watch.begin()
+        kill = threading.Timer(2.2, cluster.nodes[0].kill)
+        kill.start()
+        try:
+            put = threading.Timer(2.4, writer.put, (key, "v"))
+            put.start()
+            assert next(watch).pair.value == b"v"
+            put.join()
+        finally:
+            kill.join()
+            cluster.nodes[0].start()
+            cluster.nodes[0].wait_ready()

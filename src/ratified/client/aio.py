@@ -214,11 +214,10 @@ class AsyncWatch:
             self._events.extend(await self._receive())
 
     async def _receive(self) -> Sequence[results.Event]:
-        """The events of one answer, from the next endpoint where one fails."""
-        clock = asyncio.get_running_loop().time
-        attempts = Attempts(self._endpoints, repeatable=True, deadline=clock() + self._timeout_s)
+        """The events of one answer; where an endpoint fails, the next ones are tried for ``timeout_s`` from then on."""
+        attempts: Attempts | None = None
         while True:
-            target = attempts.target
+            target = self._endpoints.current
             try:
                 if self._stream is None:
                     self._stream = self._client.channel(target).stream_stream(calls.WATCH)()
@@ -230,5 +229,8 @@ class AsyncWatch:
             except grpc.aio.AioRpcError as failed:
                 code, text = status_of(failed)
             self._stream = None
-            attempts.failed(target, code, text, clock())
+            now = asyncio.get_running_loop().time()
+            if attempts is None:
+                attempts = Attempts(self._endpoints, repeatable=True, deadline=now + self._timeout_s)
+            attempts.failed(target, code, text, now)
             await asyncio.sleep(ROUND_PAUSE_S)

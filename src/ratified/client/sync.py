@@ -222,10 +222,10 @@ class Watch:
             self._events.extend(self._receive())
 
     def _receive(self) -> Sequence[results.Event]:
-        """The events of one answer, from the next endpoint where one fails."""
-        attempts = Attempts(self._endpoints, repeatable=True, deadline=time.monotonic() + self._timeout_s)
+        """The events of one answer; where an endpoint fails, the next ones are tried for ``timeout_s`` from then on."""
+        attempts: Attempts | None = None
         while True:
-            target = attempts.target
+            target = self._endpoints.current
             try:
                 if self._stream is None:
                     self._open(target)
@@ -237,7 +237,10 @@ class Watch:
             self._stream = None
             if self._closed.is_set():
                 return ()
-            attempts.failed(target, code, text, time.monotonic())
+            now = time.monotonic()
+            if attempts is None:
+                attempts = Attempts(self._endpoints, repeatable=True, deadline=now + self._timeout_s)
+            attempts.failed(target, code, text, now)
             self._closed.wait(ROUND_PAUSE_S)
 
     def _open(self, target: str) -> None:
