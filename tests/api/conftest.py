@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ratified.api.methods import METHODS, Kind
+from ratified.api.methods import METHODS, MethodKind
 from ratified.api.service import Service
 from ratified.kv import queries
 from ratified.kv.store import KvStore
@@ -40,13 +40,13 @@ class Api:
 
     async def call(self, path: str, request: bytes = b"") -> bytes:
         method = METHODS[path]
-        assert method.kind is Kind.UNARY
+        assert method.kind is MethodKind.UNARY
         answer: bytes = await method.handler(self.service, request)
         return answer
 
     def open(self, path: str) -> tuple[QueueStream, asyncio.Task[None]]:
         method = METHODS[path]
-        assert method.kind is Kind.STREAM
+        assert method.kind is MethodKind.STREAM
         stream = QueueStream()
         return stream, asyncio.ensure_future(method.handler(self.service, stream))
 

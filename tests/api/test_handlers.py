@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.message import Message
 
-from ratified.api.methods import METHODS, Kind
+from ratified.api.methods import METHODS, MethodKind
 from ratified.api.service import Service
 from ratified.cli.local import free_ports
 from ratified.kv import queries
@@ -59,7 +59,7 @@ def test_a_transaction_that_only_reads_does_not_enter_the_log(with_api: WithApi)
 
 
 GARBAGE = b"\xff\xff\xff"
-DECODED = [path for path, method in METHODS.items() if method.kind is Kind.UNARY and method.request is not None]
+DECODED = [path for path, method in METHODS.items() if method.kind is MethodKind.UNARY and method.request is not None]
 
 
 def test_garbage_gets_an_error_and_nothing_else(with_api: WithApi) -> None:

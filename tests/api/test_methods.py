@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from ratified.api.methods import METHODS, Kind
+from ratified.api.methods import METHODS, MethodKind
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import REPORT_METHOD
 
@@ -39,4 +39,4 @@ def test_requests_and_kinds_are_etcds() -> None:
             if row is not None:
                 assert row.request is not None
                 assert row.request.DESCRIPTOR is method.input_type
-                assert (row.kind is Kind.STREAM) == method.client_streaming == method.server_streaming
+                assert (row.kind is MethodKind.STREAM) == method.client_streaming == method.server_streaming

@@ -6,7 +6,7 @@ import pytest
 
 from ratified.kv import queries
 from ratified.kv.limits import KvLimits
-from ratified.kv.watch import Progress
+from ratified.kv.watch import ProgressRequest
 from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,
     PutRequest,
@@ -240,7 +240,7 @@ def test_a_quiet_watcher_is_told_how_far_it_has_come() -> None:
 
 def ask_progress(driver: Driver, stream: int) -> Watch:
     answer = driver.store.read(0, queries.progress(stream))
-    assert isinstance(answer, Progress)
+    assert isinstance(answer, ProgressRequest)
     asked = Watch(answer)
     driver.watches.append(asked)
     return asked
@@ -282,7 +282,7 @@ def test_a_question_is_left_alone_until_its_stream_has_sent_everything() -> None
     driver.put(b"k")
     behind = driver.watch(WatchCreateRequest(key=b"k", start_revision=2), stream=7)
     question = driver.store.read(0, queries.progress(7))
-    assert isinstance(question, Progress)
+    assert isinstance(question, ProgressRequest)
     assert question.deadline is None
     assert question not in driver.store.woken(0)
     while len(behind.events) < 1:

@@ -18,20 +18,17 @@ async def range_(service: Service, request: RangeRequest, data: bytes) -> bytes:
 
 
 async def put(service: Service, request: PutRequest, data: bytes) -> bytes:
-    """Write one key."""
     requests.check_put(request)
     await service.check_quota()
     return await service.propose(commands.put(data))
 
 
 async def delete_range(service: Service, request: DeleteRangeRequest, data: bytes) -> bytes:
-    """Delete a range."""
     requests.check_delete_range(request)
     return await service.propose(commands.delete_range(data))
 
 
 async def txn(service: Service, request: TxnRequest, data: bytes) -> bytes:
-    """Compare and do, at one revision."""
     requests.check_txn(request)
     if requests.is_read_only(request):
         return await service.query(queries.txn(data), linearizable=not requests.is_serializable(request))
@@ -41,5 +38,4 @@ async def txn(service: Service, request: TxnRequest, data: bytes) -> bytes:
 
 
 async def compact(service: Service, request: CompactionRequest, data: bytes) -> bytes:
-    """Forget old revisions."""
     return await service.propose(commands.compact(data))

@@ -1,6 +1,6 @@
 """Calls that want a leader: etcd's request metadata ``hasleader: true``.
 
-A client that watches through a member which is cut off would wait for ever and not know it. With this word a call is
+A client that watches through a member which is cut off would wait for ever and not know it. With it a call is
 refused where the member knows of no leader, and a stream is ended once it has known of none for three election
 time-outs; the client then goes to another member.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from ratified.api.service import Service
-from ratified.api.stream import Stream
+from ratified.api.stream import BidiStream
 from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
 from ratified.wire.etcd import errors
@@ -23,7 +23,6 @@ from ratified.wire.etcd.rpc_pb2 import (
 
 
 async def grant(service: Service, request: LeaseGrantRequest, data: bytes) -> bytes:
-    """A new lease."""
     requests.check_lease_grant(request)
     await service.check_quota()
     while True:
@@ -44,7 +43,7 @@ async def revoke(service: Service, request: LeaseRevokeRequest, data: bytes) -> 
     return await service.propose(commands.lease_revoke(data))
 
 
-async def keep_alive(service: Service, stream: Stream) -> None:
+async def keep_alive(service: Service, stream: BidiStream) -> None:
     """Renew leases, one after another, as the client asks; a TTL of 0 answers that a lease is gone."""
     while (data := await stream.receive()) is not None:
         requests.decode(LeaseKeepAliveRequest, data)
@@ -52,10 +51,8 @@ async def keep_alive(service: Service, stream: Stream) -> None:
 
 
 async def time_to_live(service: Service, request: LeaseTimeToLiveRequest, data: bytes) -> bytes:
-    """What is left of a lease."""
     return await service.ask(queries.time_to_live(data))
 
 
 async def leases(service: Service, request: LeaseLeasesRequest, data: bytes) -> bytes:
-    """All leases."""
     return await service.query(queries.leases())

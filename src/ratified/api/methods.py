@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from ratified.api import cluster, kv, lease, maintenance, watch
 from ratified.api.service import Service
-from ratified.api.stream import Stream
+from ratified.api.stream import BidiStream
 from ratified.kv.requests import decode
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import REPORT_METHOD
@@ -21,7 +21,7 @@ from ratified.wire.report import REPORT_METHOD
 M = TypeVar("M", bound=Message)
 
 
-class Kind(Enum):
+class MethodKind(Enum):
     """How messages go."""
 
     UNARY = "unary"
@@ -34,13 +34,13 @@ class Method(NamedTuple):
     """One method: the message of its requests (None: it takes nothing), and who serves it."""
 
     request: type[Message] | None
-    kind: Kind
+    kind: MethodKind
     handler: Callable[[Service, Any], Awaitable[Any]]
 
 
 Handler = Callable[[Service, M, bytes], Awaitable[bytes]]
 """It gets a request decoded, and in the bytes in which it came: those go into a command or a query."""
-Streaming = Callable[[Service, Stream], Awaitable[None]]
+Streaming = Callable[[Service, BidiStream], Awaitable[None]]
 
 
 def _read(request: type[M], handler: Handler[M]) -> Method:
@@ -49,7 +49,7 @@ def _read(request: type[M], handler: Handler[M]) -> Method:
     def serve(service: Service, data: bytes) -> Awaitable[bytes]:
         return handler(service, decode(request, data), data)
 
-    return Method(request, Kind.UNARY, serve)
+    return Method(request, MethodKind.UNARY, serve)
 
 
 def _write(request: type[M], handler: Handler[M]) -> Method:
@@ -59,11 +59,11 @@ def _write(request: type[M], handler: Handler[M]) -> Method:
         service.check_size(data)
         return handler(service, decode(request, data), data)
 
-    return Method(request, Kind.UNARY, serve)
+    return Method(request, MethodKind.UNARY, serve)
 
 
 def _stream(request: type[Message], handler: Streaming) -> Method:
-    return Method(request, Kind.STREAM, handler)
+    return Method(request, MethodKind.STREAM, handler)
 
 
 METHODS: dict[str, Method] = {
@@ -82,5 +82,5 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Maintenance/Status": _read(rpc_pb2.StatusRequest, maintenance.status),
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
     "/etcdserverpb.Maintenance/HashKV": _read(rpc_pb2.HashKVRequest, maintenance.hash_kv),
-    REPORT_METHOD: Method(None, Kind.UNARY, maintenance.report),
+    REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Stream(Protocol):
+class BidiStream(Protocol):
     """One call's messages, as bytes. ``send`` waits while the client does not take them."""
 
     async def receive(self) -> bytes | None:

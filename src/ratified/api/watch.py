@@ -20,7 +20,7 @@ import itertools
 from collections.abc import Coroutine
 
 from ratified.api.service import Service
-from ratified.api.stream import Stream
+from ratified.api.stream import BidiStream
 from ratified.kv import queries, requests
 from ratified.kv.encoding import varint
 from ratified.kv.errors import EtcdError
@@ -32,7 +32,7 @@ WATCHES_PER_STREAM_MAX = 10_000
 _streams = itertools.count(1)
 
 
-async def watch(service: Service, stream: Stream) -> None:
+async def watch(service: Service, stream: BidiStream) -> None:
     """Serve one stream until the client cancels it."""
     watches = _Watches(service, stream)
     receiving = asyncio.ensure_future(watches.receive())
@@ -50,13 +50,13 @@ async def watch(service: Service, stream: Stream) -> None:
 class _Watches:
     """The watches of one stream, by id; ``failed`` ends the stream with its exception."""
 
-    def __init__(self, service: Service, stream: Stream) -> None:
+    def __init__(self, service: Service, stream: BidiStream) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._service = service
         self._stream = stream
         self._number = next(_streams)
         self._pumps: dict[int, asyncio.Task[None]] = {}
-        self._questions: set[asyncio.Task[None]] = set()
+        self._progress_requests: set[asyncio.Task[None]] = set()
         self._next_id = 0
         self._reader = service.host.reader()
 
@@ -73,8 +73,7 @@ class _Watches:
                     self._ask_progress()
 
     def end(self) -> None:
-        """The stream is over."""
-        for task in (*self._pumps.values(), *self._questions):
+        for task in (*self._pumps.values(), *self._progress_requests):
             task.cancel()
         self.failed.cancel()
 
@@ -110,8 +109,8 @@ class _Watches:
 
     def _ask_progress(self) -> None:
         task = self._start(self._pass_on(b"", queries.progress(self._number)))
-        self._questions.add(task)
-        task.add_done_callback(self._questions.discard)
+        self._progress_requests.add(task)
+        task.add_done_callback(self._progress_requests.discard)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(coroutine)

@@ -27,7 +27,6 @@ _BEHIND_WORDS = ("leader", "commit", "applied", "revision", "log_bytes")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
     app.command()(put)
     app.command()(get)
     app.command("del")(delete)

@@ -12,7 +12,6 @@ from ratified.cli.failure import CommandFailed
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
     app.command()(demo)
 
 

@@ -24,7 +24,6 @@ CONFIG_FILE = typer.Option(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
     app.command()(serve)
 
 

@@ -42,7 +42,6 @@ class Rates:
 
 
 def size_text(size_bytes: int) -> str:
-    """A size for people."""
     size = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
@@ -105,7 +104,6 @@ class LiveTable:
         self._live.stop()
 
     def show(self, rows: Sequence[Row], now_s: float) -> None:
-        """Redraw."""
         self._live.update(table(rows, [self._rates.rate(row, now_s) for row in rows]), refresh=True)
 
 
@@ -124,7 +122,6 @@ class PlainLines:
         self._last.clear()
 
     def show(self, rows: Sequence[Row], now_s: float) -> None:
-        """Print what is new."""
         for row in rows:
             report = row.report
             now = (row.why,) if report is None else (report.role, report.term, report.leader)

@@ -34,7 +34,6 @@ DATA_DIR = typer.Option(
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
     app.command()(up)
 
 

@@ -85,7 +85,6 @@ def range_request(
 
 
 def put_request(key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> rpc_pb2.PutRequest:
-    """The request of a put."""
     return rpc_pb2.PutRequest(key=encoded(key), value=encoded(value), lease=lease, prev_kv=previous)
 
 
@@ -151,40 +150,33 @@ class Do(msgspec.Struct, frozen=True):
 
     @classmethod
     def put(cls, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> Do:
-        """Put."""
         request = put_request(key, value, lease=lease, previous=previous)
         return cls(rpc_pb2.RequestOp(request_put=request))
 
     @classmethod
     def get(cls, key: Text, *, prefix: bool = False, end: Text | None = None, limit: int = 0) -> Do:
-        """Read a range."""
         request = range_request(key, prefix=prefix, end=end, limit=limit)
         return cls(rpc_pb2.RequestOp(request_range=request))
 
     @classmethod
     def delete(cls, key: Text, *, prefix: bool = False, end: Text | None = None) -> Do:
-        """Delete."""
         request = delete_request(key, prefix=prefix, end=end)
         return cls(rpc_pb2.RequestOp(request_delete_range=request))
 
 
 def ranged(request: rpc_pb2.RangeRequest) -> Call[results.Range]:
-    """A read of a range."""
     return _call(RANGE, request, rpc_pb2.RangeResponse, results.ranged, repeatable=True)
 
 
 def put(request: rpc_pb2.PutRequest) -> Call[results.Put]:
-    """A put."""
     return _call(PUT, request, rpc_pb2.PutResponse, results.put, repeatable=False)
 
 
 def delete(request: rpc_pb2.DeleteRangeRequest) -> Call[results.Deleted]:
-    """A delete."""
     return _call(DELETE_RANGE, request, rpc_pb2.DeleteRangeResponse, results.deleted, repeatable=False)
 
 
 def txn(compare: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]) -> Call[results.Txn]:
-    """A transaction."""
     request = rpc_pb2.TxnRequest(
         compare=[one.message for one in compare],
         success=[one.message for one in success],
@@ -200,7 +192,6 @@ def compact(revision: int, *, physical: bool) -> Call[int]:
 
 
 def lease_grant(ttl: int, id: int) -> Call[results.Lease]:
-    """A new lease."""
     request = rpc_pb2.LeaseGrantRequest(TTL=ttl, ID=id)
     return _call(LEASE_GRANT, request, rpc_pb2.LeaseGrantResponse, results.lease, repeatable=False)
 
@@ -225,19 +216,16 @@ def lease_time_to_live(id: int, *, keys: bool) -> Call[results.LeaseLeft | None]
 
 
 def leases() -> Call[tuple[int, ...]]:
-    """The ids of all leases."""
     request = rpc_pb2.LeaseLeasesRequest()
     return _call(LEASE_LEASES, request, rpc_pb2.LeaseLeasesResponse, results.leases, repeatable=True)
 
 
 def members() -> Call[tuple[results.Member, ...]]:
-    """Who belongs to the cluster."""
     request = rpc_pb2.MemberListRequest(linearizable=True)
     return _call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
 
 
 def status() -> Call[results.MemberStatus]:
-    """One member's own view."""
     return _call(STATUS, rpc_pb2.StatusRequest(), rpc_pb2.StatusResponse, results.member_status, repeatable=True)
 
 

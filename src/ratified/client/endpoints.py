@@ -64,7 +64,6 @@ class Endpoints:
 
     @property
     def current(self) -> str:
-        """The target to call."""
         return self.targets[self._index]
 
     def failed(self, target: str) -> None:

@@ -109,12 +109,10 @@ class MemberStatus(msgspec.Struct, frozen=True):
 
 
 def key_value(pair: kv_pb2.KeyValue) -> KeyValue:
-    """From etcd's message."""
     return KeyValue(pair.key, pair.value, pair.create_revision, pair.mod_revision, pair.version, pair.lease)
 
 
 def event(message: kv_pb2.Event) -> Event:
-    """From etcd's message."""
     return Event(
         "delete" if message.type == kv_pb2.Event.DELETE else "put",
         key_value(message.kv),
@@ -123,32 +121,26 @@ def event(message: kv_pb2.Event) -> Event:
 
 
 def put(answer: rpc_pb2.PutResponse) -> Put:
-    """From etcd's message."""
     return Put(answer.header.revision, key_value(answer.prev_kv) if answer.HasField("prev_kv") else None)
 
 
 def ranged(answer: rpc_pb2.RangeResponse) -> Range:
-    """From etcd's message."""
     return Range(answer.header.revision, tuple(map(key_value, answer.kvs)), answer.count, answer.more)
 
 
 def deleted(answer: rpc_pb2.DeleteRangeResponse) -> Deleted:
-    """From etcd's message."""
     return Deleted(answer.header.revision, answer.deleted, tuple(map(key_value, answer.prev_kvs)))
 
 
 def txn(answer: rpc_pb2.TxnResponse) -> Txn:
-    """From etcd's message."""
     return Txn(answer.header.revision, answer.succeeded, tuple(map(_operation, answer.responses)))
 
 
 def revision(answer: rpc_pb2.CompactionResponse | rpc_pb2.LeaseRevokeResponse) -> int:
-    """From etcd's message."""
     return answer.header.revision
 
 
 def lease(answer: rpc_pb2.LeaseGrantResponse) -> Lease:
-    """From etcd's message."""
     return Lease(answer.ID, answer.TTL)
 
 
@@ -165,7 +157,6 @@ def lease_left(answer: rpc_pb2.LeaseTimeToLiveResponse) -> LeaseLeft | None:
 
 
 def leases(answer: rpc_pb2.LeaseLeasesResponse) -> tuple[int, ...]:
-    """The ids."""
     return tuple(lease.ID for lease in answer.leases)
 
 
@@ -178,14 +169,12 @@ def _operation(response: rpc_pb2.ResponseOp) -> Result:
 
 
 def members(answer: rpc_pb2.MemberListResponse) -> tuple[Member, ...]:
-    """From etcd's message."""
     return tuple(
         Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs)) for member in answer.members
     )
 
 
 def member_status(answer: rpc_pb2.StatusResponse) -> MemberStatus:
-    """From etcd's message."""
     return MemberStatus(
         member=answer.header.member_id,
         cluster=answer.header.cluster_id,

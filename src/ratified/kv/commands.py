@@ -16,7 +16,7 @@ from ratified.machine import Era
 from ratified.wire.etcd.rpc_pb2 import LeaseGrantRequest
 
 
-class Kind(IntEnum):
+class CommandKind(IntEnum):
     """The first byte of a command."""
 
     PUT = 1
@@ -35,7 +35,7 @@ EXPIRE = Struct(">QQqQ")
 """The era in which it was proposed, the lease, and the index that granted it."""
 
 _NO_HEADER = b"\x00"
-_PREFIX = {kind: bytes([kind]) + _NO_HEADER for kind in Kind}
+_PREFIX = {kind: bytes([kind]) + _NO_HEADER for kind in CommandKind}
 
 
 def split(command: bytes) -> tuple[int, bytes]:
@@ -47,43 +47,43 @@ def split(command: bytes) -> tuple[int, bytes]:
 
 def put(request: bytes) -> bytes:
     """From a PutRequest."""
-    return _PREFIX[Kind.PUT] + request
+    return _PREFIX[CommandKind.PUT] + request
 
 
 def delete_range(request: bytes) -> bytes:
     """From a DeleteRangeRequest."""
-    return _PREFIX[Kind.DELETE_RANGE] + request
+    return _PREFIX[CommandKind.DELETE_RANGE] + request
 
 
 def txn(request: bytes) -> bytes:
     """From a TxnRequest; one that ``requests.is_read_only`` can be asked instead."""
-    return _PREFIX[Kind.TXN] + request
+    return _PREFIX[CommandKind.TXN] + request
 
 
 def compact(request: bytes) -> bytes:
     """From a CompactionRequest."""
-    return _PREFIX[Kind.COMPACT] + request
+    return _PREFIX[CommandKind.COMPACT] + request
 
 
 def lease_grant(request: LeaseGrantRequest, fresh_id: int, ttl_min_s: int) -> bytes:
     """With ``fresh_id`` where the client names none, and at least ``ttl_min_s`` to live."""
     grant = LeaseGrantRequest(ID=request.ID or fresh_id, TTL=max(request.TTL, ttl_min_s))
-    return _PREFIX[Kind.LEASE_GRANT] + grant.SerializeToString()
+    return _PREFIX[CommandKind.LEASE_GRANT] + grant.SerializeToString()
 
 
 def lease_revoke(request: bytes) -> bytes:
     """From a LeaseRevokeRequest."""
-    return _PREFIX[Kind.LEASE_REVOKE] + request
+    return _PREFIX[CommandKind.LEASE_REVOKE] + request
 
 
 def lead(era: Era) -> bytes:
     """A leader's first command: tells the store its era."""
-    return _PREFIX[Kind.LEAD] + LEAD.pack(*era)
+    return _PREFIX[CommandKind.LEAD] + LEAD.pack(*era)
 
 
 def lease_expire(era: Era, lease: int, granted: int) -> bytes:
     """A leader's command: this lease, as it was granted at that index, has run out."""
-    return _PREFIX[Kind.LEASE_EXPIRE] + EXPIRE.pack(*era, lease, granted)
+    return _PREFIX[CommandKind.LEASE_EXPIRE] + EXPIRE.pack(*era, lease, granted)
 
 
 def lease_ttl_min_s(election_timeout_us: int) -> int:

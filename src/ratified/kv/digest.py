@@ -28,7 +28,6 @@ _FACTOR = 0x2D99787926D46932A4C1F32680F70C55
 
 
 def row_hash(row: bytes) -> int:
-    """The hash of one row, as a number."""
     return int.from_bytes(blake2b(row, digest_size=16).digest(), "little")
 
 
@@ -48,13 +47,11 @@ class Sums(msgspec.Struct, gc=False):
         self.carry = 0
 
     def add_put(self, pair: bytes) -> None:
-        """A key was written."""
         number = row_hash(pair)
         self.events = (self.events + number) & MODULUS_MASK
         self.order = (self.order * _FACTOR + number) & MODULUS_MASK
 
     def add_deletion(self, pair: bytes) -> None:
-        """A key was deleted."""
         number = row_hash(pair)
         self.events = (self.events + number) & MODULUS_MASK
         self.order = (self.order * _FACTOR + number) & MODULUS_MASK
@@ -68,11 +65,9 @@ class Sums(msgspec.Struct, gc=False):
             self.dead = (self.dead + row_hash(pair)) & MODULUS_MASK
 
     def add_lease(self, row: bytes) -> None:
-        """A lease was granted."""
         self.leases = (self.leases + row_hash(row)) & MODULUS_MASK
 
     def remove_lease(self, row: bytes) -> None:
-        """A lease has ended."""
         self.leases = (self.leases - row_hash(row)) & MODULUS_MASK
 
     @property
@@ -80,10 +75,10 @@ class Sums(msgspec.Struct, gc=False):
         """The sum over the events that the store logically has."""
         return (self.events - self.dropped) & MODULUS_MASK
 
-    def digest(self, *facts: int) -> bytes:
-        """16 bytes over everything, and over ``facts`` (revision, compact revision, era)."""
-        numbers = (self.retained, self.order, self.leases, *facts)
-        whole = b"".join((number & MODULUS_MASK).to_bytes(16, "little") for number in numbers)
+    def digest(self, *numbers: int) -> bytes:
+        """16 bytes over everything, and over ``numbers`` (revision, compact revision, era)."""
+        all_numbers = (self.retained, self.order, self.leases, *numbers)
+        whole = b"".join((number & MODULUS_MASK).to_bytes(16, "little") for number in all_numbers)
         return blake2b(whole, digest_size=16).digest()
 
     def encode(self) -> bytes:
@@ -93,5 +88,4 @@ class Sums(msgspec.Struct, gc=False):
 
     @classmethod
     def decode(cls, data: bytes) -> Sums:
-        """What ``encode`` gave."""
         return cls(*(int.from_bytes(data[at : at + 16], "little") for at in range(0, 96, 16)))

@@ -6,11 +6,13 @@ little. Reading what came later is done in slices over a view.
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from ratified.kv import names
 from ratified.kv.digest import MODULUS_MASK, row_hash
 from ratified.kv.encoding import OK, header
 from ratified.kv.mvcc import EVENTS, PAIR_AT, Mvcc
-from ratified.machine import Slice
+from ratified.machine import Continuation, Slice
 from ratified.wire.etcd.rpc_pb2 import HashKVResponse
 
 
@@ -20,22 +22,22 @@ def answer(revision: int, compact_revision: int, total: int) -> bytes:
     return OK + header(revision) + response.SerializeToString()
 
 
-class SlicedHash:
+class SlicedHash(Continuation):
     """The hash at an earlier revision, as a continuation of one chunk."""
 
     def __init__(self, mvcc: Mvcc, revision: int) -> None:
         self._view = mvcc.space.view()
         self._total = mvcc.sums.retained
-        self._facts = mvcc.revision, mvcc.compact_revision
+        self._revisions = mvcc.revision, mvcc.compact_revision
         self._next = names.position(revision + 1, 0)
 
     @property
+    @override
     def deadline(self) -> int | None:
-        """At once: it waits for nothing but its turn."""
         return 0
 
+    @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
-        """Take some later events off."""
         for at, row in self._view.scan(EVENTS, self._next, None):
             self._total -= row_hash(row[PAIR_AT:])
             rows_max -= 1
@@ -45,8 +47,8 @@ class SlicedHash:
                 self._next = names.position(revision, sub + 1)
                 return Slice((), False)
         self._view.close()
-        return Slice([answer(*self._facts, self._total & MODULUS_MASK)], True)
+        return Slice([answer(*self._revisions, self._total & MODULUS_MASK)], True)
 
+    @override
     def cancel(self) -> None:
-        """Close the view."""
         self._view.close()

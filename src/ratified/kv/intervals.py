@@ -41,7 +41,6 @@ class IntervalMap(Generic[V]):
         return _height(self._root)
 
     def add(self, interval: Interval, value: V) -> None:
-        """Add a value to a range."""
         self._root = _add(self._root, interval, _order(interval), value)
 
     def remove(self, interval: Interval, value: V) -> None:

@@ -45,7 +45,6 @@ class Leases:
         return lease in self._by_id
 
     def get(self, lease: int) -> Lease | None:
-        """The lease, or None."""
         return self._by_id.get(lease)
 
     def ids(self) -> list[int]:
@@ -58,7 +57,6 @@ class Leases:
             raise EtcdError(*errors.LEASE_NOT_FOUND)
 
     def grant(self, lease: int, ttl: int, granted: int, sums: Sums) -> None:
-        """Add a lease."""
         if lease in self._by_id:
             raise EtcdError(*errors.LEASE_EXISTS)
         self._by_id[lease] = Lease(ttl, granted)

@@ -53,12 +53,10 @@ class Lessor:
             self._start_fresh(now)
 
     def on_granted(self, lease: int) -> None:
-        """A lease was granted by a command."""
         if self._era is not None:
             self._fresh.append(lease)
 
     def on_ended(self, lease: int) -> None:
-        """A lease was revoked, or has expired, by a command."""
         self._expiry.pop(lease, None)
 
     def must_announce(self, stored: Era) -> bool:

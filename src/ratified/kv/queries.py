@@ -1,7 +1,7 @@
-"""What is asked: reads, which any replica answers, and questions, which need the leader.
+"""What is asked: reads, which any replica answers (``Store.read``), and what only the leader answers (``Store.ask``).
 
-A query is a kind byte and the bytes of the etcd request; a watch and a question about progress have the number of the
-client's stream (u64) between the two. Who builds one has decoded and checked the request (``requests``).
+Either is a kind byte and the bytes of the etcd request, decoded and checked where they came in (``requests``). A watch
+and a progress request have the number of the client's stream (u64) behind the kind.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import IntEnum
 from struct import Struct
 
 
-class Query(IntEnum):
+class QueryKind(IntEnum):
     """The first byte of a read."""
 
     RANGE = 1
@@ -29,7 +29,7 @@ class Query(IntEnum):
     """StatusRequest -> StatusResponse with sizes only."""
 
 
-class Question(IntEnum):
+class AskKind(IntEnum):
     """The first byte of what only the leader can answer."""
 
     KEEP_ALIVE = 1
@@ -43,44 +43,43 @@ STREAM = Struct(">Q")
 
 def range_(request: bytes) -> bytes:
     """From a RangeRequest."""
-    return bytes([Query.RANGE]) + request
+    return bytes([QueryKind.RANGE]) + request
 
 
 def txn(request: bytes) -> bytes:
     """From a TxnRequest that ``requests.is_read_only``."""
-    return bytes([Query.TXN]) + request
+    return bytes([QueryKind.TXN]) + request
 
 
 def watch(stream: int, request: bytes) -> bytes:
     """From a WatchCreateRequest; ``stream`` groups the watches whose progress is asked for together."""
-    return bytes([Query.WATCH]) + STREAM.pack(stream) + request
+    return bytes([QueryKind.WATCH]) + STREAM.pack(stream) + request
 
 
 def progress(stream: int) -> bytes:
     """How far all watches of this stream have come."""
-    return bytes([Query.PROGRESS]) + STREAM.pack(stream)
+    return bytes([QueryKind.PROGRESS]) + STREAM.pack(stream)
 
 
 def leases() -> bytes:
-    """All leases."""
-    return bytes([Query.LEASES])
+    return bytes([QueryKind.LEASES])
 
 
 def hash_kv(request: bytes) -> bytes:
     """From a HashKVRequest."""
-    return bytes([Query.HASH_KV]) + request
+    return bytes([QueryKind.HASH_KV]) + request
 
 
 def status() -> bytes:
     """The revision (in the header) and the sizes."""
-    return bytes([Query.STATUS])
+    return bytes([QueryKind.STATUS])
 
 
 def keep_alive(request: bytes) -> bytes:
     """From a LeaseKeepAliveRequest."""
-    return bytes([Question.KEEP_ALIVE]) + request
+    return bytes([AskKind.KEEP_ALIVE]) + request
 
 
 def time_to_live(request: bytes) -> bytes:
     """From a LeaseTimeToLiveRequest."""
-    return bytes([Question.TIME_TO_LIVE]) + request
+    return bytes([AskKind.TIME_TO_LIVE]) + request

@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.mvcc import DELETE, EVENTS, HISTORY, LIVE, PAIR_AT, Rows
-from ratified.machine import Slice
+from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
@@ -37,7 +39,6 @@ class Interval(NamedTuple):
     end: bytes | None
 
     def holds(self, key: bytes) -> bool:
-        """Whether the key is in it."""
         return self.first <= key and (self.end is None or key < self.end)
 
     @property
@@ -54,7 +55,6 @@ def interval(key: bytes, range_end: bytes) -> Interval:
 
 
 def live_pairs(rows: Rows, wanted: Interval) -> Pairs:
-    """The newest pairs."""
     if wanted.empty:
         return
     group: list[tuple[bytes, bytes]] = []
@@ -273,7 +273,7 @@ def _without_value(pair: KeyValue) -> bytes:
     return pair.SerializeToString()
 
 
-class SlicedRange:
+class SlicedRange(Continuation):
     """A long range as a continuation; its chunks, joined, are one answer."""
 
     def __init__(self, view: View, read: RangeRead, begun: bytes) -> None:
@@ -282,18 +282,18 @@ class SlicedRange:
         self._begun = OK + begun
 
     @property
+    @override
     def deadline(self) -> int | None:
-        """At once: it waits for nothing but its turn."""
         return 0
 
+    @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
-        """The next piece."""
         piece = self._begun + self._read.advance(self._view, rows_max, bytes_max)
         self._begun = b""
         if self._read.finished:
             self._view.close()
         return Slice([piece] if piece else [], self._read.finished)
 
+    @override
     def cancel(self) -> None:
-        """Close the view."""
         self._view.close()

@@ -6,14 +6,17 @@ Rules
 2. A command that cannot be done gives one of etcd's errors as its result and changes nothing. An exception is a local
    failure: ``ApplyFailed`` stops the replica.
 3. ``duties`` is to be called after ``lead``, after every apply, and at the time it gave.
+4. ``restore`` raises ``SnapshotDamaged`` for rows that are not one whole state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from typing_extensions import override
+
 from ratified.kv import commands, hashes, snapshot
-from ratified.kv.commands import Kind
+from ratified.kv.commands import CommandKind
 from ratified.kv.encoding import OK, failure, field, header, header_only, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.hashes import SlicedHash
@@ -21,19 +24,19 @@ from ratified.kv.leases import Leases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import META, Mvcc
-from ratified.kv.queries import STREAM, Query, Question
+from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
-from ratified.kv.watch import Progress, WatchHub
+from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import check_put, delete_range, put, revoke, transact
-from ratified.machine import ApplyFailed, Command, Continuation, Era
+from ratified.machine import ApplyFailed, Command, Continuation, Era, Store
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
 _APPLIED = b"applied"
 
 
-class KvStore:
-    """etcd's store; implements ``machine.Store``."""
+class KvStore(Store):
+    """etcd's store."""
 
     def __init__(self, space: Space, limits: KvLimits | None = None) -> None:
         self._space = space
@@ -44,27 +47,26 @@ class KvStore:
         self._hub = WatchHub(self._mvcc, self._limits)
         self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
-            Kind.PUT: self._put,
-            Kind.DELETE_RANGE: self._delete_range,
-            Kind.TXN: self._txn,
-            Kind.COMPACT: self._compact,
-            Kind.LEASE_REVOKE: self._lease_revoke,
-            Kind.LEAD: self._lead,
-            Kind.LEASE_EXPIRE: self._lease_expire,
-            Kind.LEASE_GRANT: self._lease_grant,
+            CommandKind.PUT: self._put,
+            CommandKind.DELETE_RANGE: self._delete_range,
+            CommandKind.TXN: self._txn,
+            CommandKind.COMPACT: self._compact,
+            CommandKind.LEASE_REVOKE: self._lease_revoke,
+            CommandKind.LEAD: self._lead,
+            CommandKind.LEASE_EXPIRE: self._lease_expire,
+            CommandKind.LEASE_GRANT: self._lease_grant,
         }
         self._index = 0
 
     # -- what a replica calls -------------------------------------------------------------------------------------
 
     @property
+    @override
     def applied(self) -> int:
-        """The index up to which the store has applied the log."""
         return self._applied
 
     @property
     def revision(self) -> int:
-        """The store's revision."""
         return self._mvcc.revision
 
     @property
@@ -77,35 +79,35 @@ class KvStore:
         """Bytes of keys and values in the rows of keys, compacted ones that are not yet removed included."""
         return self._mvcc.size_bytes
 
+    @override
     def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
-        """Apply, in order, inside the caller's transaction; one result a command."""
         results = [self._apply(command) for command in commands]
         self._mvcc.remove_dead_rows(self._limits.removal_events_per_apply)
         self._mvcc.save()
         self._write_applied(last_index)
         return results
 
+    @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:
-        """Answer one of ``queries.Query`` from the committed state."""
         try:
             return self._read(request[0], request[1:])
         except EtcdError as error:
             return failure(error)
 
+    @override
     def woken(self, now: int) -> Sequence[Continuation]:
-        """The watches that have something to send since the last call."""
         return self._hub.woken()
 
+    @override
     def digest(self) -> bytes:
-        """16 bytes over the logical state."""
         return self._mvcc.digest()
 
+    @override
     def snapshot(self) -> Sequence[bytes]:
-        """The committed state as rows."""
         return snapshot.write(self._mvcc)
 
+    @override
     def restore(self, rows: Sequence[bytes], index: int) -> None:
-        """Replace the state, inside the caller's transaction; raises ``SnapshotDamaged``."""
         self._hub.catch_up_all()
         snapshot.clear(self._space)
         self._mvcc.reset()
@@ -114,12 +116,12 @@ class KvStore:
         self._mvcc.save()
         self._write_applied(index)
 
+    @override
     def lead(self, now: int, era: Era | None) -> None:
-        """Begin to lead in ``era``: every lease has its full time again. None: no longer lead."""
         self._lessor.lead(now, era)
 
+    @override
     def duties(self, now: int) -> tuple[Sequence[bytes], int | None]:
-        """What the leader is to propose: first its era, then the expiry of leases that have run out."""
         stored = self._mvcc.era
         era = self._lessor.era
         proposals: list[bytes] = []
@@ -130,16 +132,16 @@ class KvStore:
                 proposals += [self._expiry(era, lease) for lease in self._lessor.expired(now)]
         return proposals, self._lessor.deadline(stored)
 
+    @override
     def ask(self, now: int, request: bytes) -> bytes:
-        """Answer one of ``queries.Question``; ``now`` is when the barrier before it was fed."""
         if self._lessor.era is None or self._lessor.era != self._mvcc.era:
             return failure(EtcdError(*errors.LEADER_CHANGED))
         match request[0]:
-            case Question.KEEP_ALIVE:
+            case AskKind.KEEP_ALIVE:
                 return self._keep_alive(now, rpc_pb2.LeaseKeepAliveRequest.FromString(request[1:]).ID)
-            case Question.TIME_TO_LIVE:
+            case AskKind.TIME_TO_LIVE:
                 return self._time_to_live(now, rpc_pb2.LeaseTimeToLiveRequest.FromString(request[1:]))
-        raise ValueError(f"a question of the unknown kind {request[0]} reached the store")
+        raise ValueError(f"an ask of the unknown kind {request[0]} reached the store")
 
     # -- commands -------------------------------------------------------------------------------------------------
 
@@ -212,20 +214,20 @@ class KvStore:
 
     def _read(self, kind: int, body: bytes) -> bytes | Continuation:
         match kind:
-            case Query.RANGE:
+            case QueryKind.RANGE:
                 return self._range(rpc_pb2.RangeRequest.FromString(body))
-            case Query.TXN:
+            case QueryKind.TXN:
                 return OK + transact(self._mvcc, None, rpc_pb2.TxnRequest.FromString(body))
-            case Query.WATCH:
+            case QueryKind.WATCH:
                 request = rpc_pb2.WatchCreateRequest.FromString(body[STREAM.size :])
                 return self._hub.open(STREAM.unpack_from(body)[0], request)
-            case Query.PROGRESS:
-                return Progress(self._hub, STREAM.unpack(body)[0])
-            case Query.LEASES:
+            case QueryKind.PROGRESS:
+                return ProgressRequest(self._hub, STREAM.unpack(body)[0])
+            case QueryKind.LEASES:
                 return self._all_leases()
-            case Query.HASH_KV:
+            case QueryKind.HASH_KV:
                 return self._hash_kv(rpc_pb2.HashKVRequest.FromString(body).revision)
-            case Query.STATUS:
+            case QueryKind.STATUS:
                 size = varint(self._mvcc.size_bytes)
                 return header_only(self._mvcc.revision) + b"\x18" + size + b"\x48" + size
         raise ValueError(f"a query of the unknown kind {kind} reached the store")
@@ -255,7 +257,7 @@ class KvStore:
         self._mvcc.check_revision(revision, newest)
         return SlicedHash(self._mvcc, revision)
 
-    # -- questions ------------------------------------------------------------------------------------------------
+    # -- what only the leader answers -----------------------------------------------------------------------------
 
     def _keep_alive(self, now: int, lease: int) -> bytes:
         ttl = self._lessor.keep_alive(now, lease)

@@ -1,4 +1,4 @@
-"""Watches: every revision once, in order, and a word on how far one has come.
+"""Watches: every revision once, in order, and progress notifications.
 
 Rules
 1. A watcher is *synced*, when the hub hands it each change as it is applied, or it *catches up*, in slices, from the
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+
+from typing_extensions import override
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
@@ -43,8 +45,8 @@ class WatchHub:
         self._synced: dict[Watcher, None] = {}
         self._woken: dict[Continuation, None] = {}
         self._streams: dict[int, dict[Watcher, None]] = {}
-        self._asking: dict[Progress, None] = {}
-        """Questions that wait for their stream to have sent everything."""
+        self._progress_requests: dict[ProgressRequest, None] = {}
+        """Those that wait for their stream to have sent everything."""
 
     def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""
@@ -53,7 +55,6 @@ class WatchHub:
         return watcher
 
     def forget(self, watcher: Watcher) -> None:
-        """The watch is over."""
         self.leave(watcher)
         self._woken.pop(watcher, None)
         watchers = self._streams.get(watcher.stream)
@@ -97,9 +98,9 @@ class WatchHub:
 
     def woken(self) -> Sequence[Continuation]:
         """Who has something to send, in the order in which they were woken; each once."""
-        for question in [each for each in self._asking if self.stream_is_current(each.stream)]:
-            del self._asking[question]
-            self._woken[question] = None
+        for request in [each for each in self._progress_requests if self.stream_is_current(each.stream)]:
+            del self._progress_requests[request]
+            self._woken[request] = None
         if not self._woken:
             return ()
         woken, self._woken = list(self._woken), {}
@@ -111,21 +112,20 @@ class WatchHub:
             watcher.fall_behind()
             self._woken[watcher] = None
 
-    def ask(self, question: Progress) -> None:
-        """Wake the question when its stream has sent everything."""
-        self._asking[question] = None
+    def await_sync(self, request: ProgressRequest) -> None:
+        """Wake the request when its stream has sent everything."""
+        self._progress_requests[request] = None
 
-    def no_longer_asked(self, question: Progress) -> None:
-        """Nobody waits for the answer."""
-        self._asking.pop(question, None)
-        self._woken.pop(question, None)
+    def withdraw(self, request: ProgressRequest) -> None:
+        self._progress_requests.pop(request, None)
+        self._woken.pop(request, None)
 
     def stream_is_current(self, stream: int) -> bool:
         """Whether all watchers of a stream have sent everything up to the present revision."""
         return all(watcher.current for watcher in self._streams.get(stream, ()))
 
 
-class Watcher:
+class Watcher(Continuation):
     """One watch, as a continuation."""
 
     def __init__(self, hub: WatchHub, stream: int, request: WatchCreateRequest) -> None:
@@ -154,8 +154,8 @@ class Watcher:
             hub.join(self)
 
     @property
+    @override
     def deadline(self) -> int | None:
-        """At once while there is something to say or to catch up with; then when a progress notification is due."""
         if self._over:
             return None
         if not self._created or not self._synced or self._waiting:
@@ -189,8 +189,8 @@ class Watcher:
         self._synced = False
         self._hub.leave(self)
 
+    @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
-        """Send what there is."""
         if self._over:
             return Slice((), True)
         chunks: list[bytes] = []
@@ -214,8 +214,8 @@ class Watcher:
             self._quiet_since = now
         return Slice(chunks, False)
 
+    @override
     def cancel(self) -> None:
-        """Nobody watches any more."""
         self._over = True
         self._waiting.clear()
         self._hub.forget(self)
@@ -276,26 +276,26 @@ class Watcher:
         return b"".join([OK, header(revision), *(field(b"\x5a", event) for event in events)])
 
 
-class Progress:
-    """A client's question how far its stream has come: answered when all its watchers have sent everything."""
+class ProgressRequest(Continuation):
+    """A client asks how far its stream has come: answered when all its watchers have sent everything."""
 
     def __init__(self, hub: WatchHub, stream: int) -> None:
         self.stream = stream
         self._hub = hub
-        hub.ask(self)
+        hub.await_sync(self)
 
     @property
+    @override
     def deadline(self) -> int | None:
-        """None: the hub wakes it."""
         return None
 
+    @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
-        """The answer, if it can be given."""
         if not self._hub.stream_is_current(self.stream):
-            self._hub.ask(self)
+            self._hub.await_sync(self)
             return Slice((), False)
         return Slice([OK + header(self._hub.mvcc.revision) + NO_WATCH_ID], True)
 
+    @override
     def cancel(self) -> None:
-        """Nobody asks any more."""
-        self._hub.no_longer_asked(self)
+        self._hub.withdraw(self)

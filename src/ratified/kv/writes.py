@@ -61,14 +61,14 @@ def put(mvcc: Mvcc, request: PutRequest) -> bytes:
 
 def delete_range(mvcc: Mvcc, request: DeleteRangeRequest) -> bytes:
     """Delete; gives the DeleteRangeResponse."""
-    doomed = present(mvcc.space, request.key, request.range_end)
-    for key, pair in doomed:
+    deleted = present(mvcc.space, request.key, request.range_end)
+    for key, pair in deleted:
         mvcc.delete(key, pair)
     response = [header(mvcc.reading_revision)]
-    if doomed:
-        response.append(b"\x10" + varint(len(doomed)))
+    if deleted:
+        response.append(b"\x10" + varint(len(deleted)))
     if request.prev_kv:
-        response += [field(b"\x1a", pair) for _, pair in doomed]
+        response += [field(b"\x1a", pair) for _, pair in deleted]
     return b"".join(response)
 
 

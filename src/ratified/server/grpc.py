@@ -15,10 +15,12 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from typing_extensions import override
 
 from ratified.api.leader import METADATA
-from ratified.api.methods import Kind, Method
+from ratified.api.methods import Method, MethodKind
 from ratified.api.service import Service
+from ratified.api.stream import BidiStream
 from ratified.kv.errors import EtcdError
 from ratified.server.urls import Url
 
@@ -60,7 +62,6 @@ class GrpcListener:
             raise ListenError(f"cannot listen for clients on {url}: {error}") from error
 
     async def start(self) -> None:
-        """Serve."""
         await self._server.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -113,11 +114,11 @@ def _led(method: Method) -> Method:
         service.leader.check()
         await service.leader.run(method.handler(service, messages))
 
-    return method._replace(handler=unary if method.kind is Kind.UNARY else stream)
+    return method._replace(handler=unary if method.kind is MethodKind.UNARY else stream)
 
 
 def _handler(method: Method, service: Service) -> Any:
-    if method.kind is Kind.UNARY:
+    if method.kind is MethodKind.UNARY:
         return grpc.unary_unary_rpc_method_handler(_unary(method.handler, service))
     return grpc.stream_stream_rpc_method_handler(_streaming(method.handler, service))
 
@@ -150,19 +151,19 @@ def _streaming(
     return call
 
 
-class GrpcStream:
+class GrpcStream(BidiStream):
     """A streaming call's messages. Many tasks may send; grpcio takes one message at a time."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
         self._sending = asyncio.Lock()
 
+    @override
     async def receive(self) -> bytes | None:
-        """The next message; None: the client sends no more."""
         message = await self._context.read()
         return None if message is grpc.aio.EOF else message
 
+    @override
     async def send(self, message: bytes) -> None:
-        """Send a message."""
         async with self._sending:
             await self._context.write(message)
