@@ -16,6 +16,7 @@ from ratified.machine import Store
 from ratified.node.admission import Requests
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
+from ratified.node.observer import Observe
 from ratified.node.peers import Peers
 from ratified.node.ports import Notice
 from ratified.node.proposals import Names
@@ -48,8 +49,16 @@ def boot(now: int, files: Files, config: NodeConfig, environment: Environment, o
     return build(now, recover(files, config.log_limits), config, environment, open_store)
 
 
-def build(now: int, recovered: Recovered, config: NodeConfig, environment: Environment, open_store: OpenStore) -> Node:
-    """A node on a log that was recovered already."""
+def build(
+    now: int,
+    recovered: Recovered,
+    config: NodeConfig,
+    environment: Environment,
+    open_store: OpenStore,
+    *,
+    observe: Observe | None = None,
+) -> Node:
+    """A node on a log that was recovered already; ``observe`` makes an observer for each of its replicas."""
     incarnation = recovered.incarnation + 1
     planner = LogPlanner(recovered, config.log_limits)
     planner.append_incarnation(incarnation)
@@ -59,7 +68,7 @@ def build(now: int, recovered: Recovered, config: NodeConfig, environment: Envir
     peers = Peers(config, incarnation)
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
-        replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, names)
+        replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, names, observe)
     return Node(config, incarnation, replicas, planner, environment, peers, requests, _notices(recovered))
 
 
@@ -82,12 +91,15 @@ def _replica(
     peers: Peers,
     requests: Requests,
     names: Names,
+    observe: Observe | None,
 ) -> Replica:
     if store.applied > found.last:
         raise StoreAheadOfLog(group, store.applied, found.last)
-    engine = config.engine.engine(now, options(group, config), found.durable(store.applied))
+    durable = found.durable(store.applied)
+    observer = None if observe is None else observe(group, durable)
+    engine = config.engine.engine(now, options(group, config), durable)
     delivered = (store.applied, _era_of(found, store.applied))
-    replica = Replica(group, engine, store, config, planner, peers, requests, names, delivered)
+    replica = Replica(group, engine, store, config, planner, peers, requests, names, delivered, observer)
     if _is_alone(engine.status().membership, config.member):
         engine.campaign(now)  # there is nobody whose heartbeat an election timeout would wait for
         replica.again = True

@@ -19,6 +19,7 @@ from ratified.consensus.contract import Engine, Era
 from ratified.machine import Continuation, ReadFailed, Store
 from ratified.node.admission import Requests
 from ratified.node.forwarding import Send
+from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Session
 from ratified.node.ports import Outcome, Request, Why
 from ratified.node.streams import Streams
@@ -121,6 +122,7 @@ class Reads:
         answer: Answer,
         retry_us: int,
         questions_open_in: Callable[[], Era | None],
+        observer: ReplicaObserver | None,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -130,6 +132,7 @@ class Reads:
         self._answer = answer
         self._retry_us = retry_us
         self._questions_open_in = questions_open_in
+        self._observer = observer
         self._leader: int | None = None
         self._last_token = 0
         self._new_reads: list[OpenRead] = []
@@ -278,6 +281,8 @@ class Reads:
     def _feed(self, now: int, waiting: Waiting) -> int:
         token = self._next_token()
         self._fed[token] = waiting
+        if self._observer is not None:
+            self._observer.barrier_fed(token)
         self._engine.read_barrier(now, token)
         return token
 

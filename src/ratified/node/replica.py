@@ -21,6 +21,7 @@ from ratified.node.admission import Requests
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of, up_to_first_command
+from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Peers, Session
 from ratified.node.ports import Notice, Request, Why, Work
 from ratified.node.proposals import Names, Proposals, as_proposals
@@ -63,6 +64,7 @@ class Replica:
         requests: Requests,
         names: Names,
         delivered: tuple[int, Era],
+        observer: ReplicaObserver | None = None,
     ) -> None:
         limits = config.limits
         self.group = group
@@ -77,6 +79,7 @@ class Replica:
         self._config = config
         self._member = names.member
         self._incarnation = names.incarnation
+        self._observer = observer
         self._delivered = delivered
         """Index and era of the last entry that was delivered here."""
         self._durable_ticket = 0
@@ -103,6 +106,7 @@ class Replica:
             self._answer,
             retry_us,
             self._duties.questions_open_in,
+            observer,
         )
 
     # ---- inputs
@@ -159,8 +163,9 @@ class Replica:
         self._durable_ticket = ticket
         self.engine.persisted(now, ticket)
         while self._held and self._may_leave(self._held[0].ticket):
-            for session, message in self._held.popleft().messages:
-                self._answer(session, message)
+            held = self._held.popleft()
+            for session, message in held.messages:
+                self._leave(session, message, held.ticket)
 
     def on_applied(self, now: int, index: int) -> None:
         """The engine learns what the store has."""
@@ -205,7 +210,10 @@ class Replica:
             self._outbound.forward_waiting(now)
         if self._reads.busy:
             self._reads.flush(now)
-        return self.engine.ready()
+        ready = self.engine.ready()
+        if ready is not None and self._observer is not None:
+            self._observer.ready(ready)
+        return ready
 
     def apply(self, entries: Sequence[Entry]) -> Sequence[bytes]:
         """Apply a Ready's deliveries, inside the transaction of the turn. Raises ``ApplyFailed``."""
@@ -230,7 +238,9 @@ class Replica:
         if ready.write is not None:
             self._planner.append(self.group, ready.write.ticket, ready.write.records)
         for send in ready.send:
-            self._send(send.to, send.message)
+            session = self._peers.session(send.to)
+            if session is not None:
+                self._leave(session, send.message, None)
         if ready.send_after:
             self._hold(ready.after, ready.send_after)
         for fetch in ready.fetch:
@@ -316,7 +326,11 @@ class Replica:
         if isinstance(answer, Refused) and len(batch) > 1:
             batch = batch[:1]
             answer = self.engine.propose(now, batch)
-        return (answer, len(batch)) if isinstance(answer, Taken) else (None, len(batch))
+        if isinstance(answer, Refused):
+            return None, len(batch)
+        if self._observer is not None:
+            self._observer.taken(batch)
+        return answer, len(batch)
 
     def _may_forward(self) -> bool:
         """Is the leader's era still one in which something can be taken?"""
@@ -353,7 +367,7 @@ class Replica:
                 messages.append((session, send.message))
         if self._may_leave(ticket):
             for session, message in messages:
-                self._answer(session, message)
+                self._leave(session, message, ticket)
         elif messages:
             self._held.append(Held(ticket, messages))
 
@@ -374,6 +388,13 @@ class Replica:
             self._reads.on_read_index(now, read.token, read.index)
 
     # ---- messages
+
+    def _leave(self, session: Session, message: object, ticket: int | None) -> None:
+        """An engine's message leaves, if its session is still open; ``ticket`` is what it waited for."""
+        if session.open:
+            if self._observer is not None:
+                self._observer.leaves(session.member, message, ticket)
+            session.outbox.append((self.group, message))
 
     def _send(self, member: int, message: object) -> bool:
         """Put it on the member's session; False: there is none."""
