@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from ratified.consensus.contract import Entry, Era
+from ratified.consensus.contract import Entry, Era, Send
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.durability import Durability
 from ratified.consensus.raft.engine import Engine
@@ -19,6 +19,7 @@ from ratified.consensus.raft.messages import AppendEntriesResponse, Message, Req
 from ratified.kv.mvcc import META
 from ratified.kv.store import KvStore
 from ratified.node import forwarding
+from ratified.node.replica import Replica
 from ratified.sim import simulation
 from ratified.sim.limits import DrawnLimits, draw_limits
 from ratified.sim.profile import Profile, draw_profile
@@ -51,6 +52,23 @@ def asks_for_votes_early() -> AbstractContextManager[Any]:
 def answers_appends_early() -> AbstractContextManager[Any]:
     """Rule 3: an append response leaves before its write is durable."""
     return _leaves_at_once(AppendEntriesResponse)
+
+
+def holds_nothing_back() -> AbstractContextManager[Any]:
+    """Rule 3, where the replica keeps it: what waits for a ticket leaves at once."""
+    return patch.object(Replica, "_may_leave", lambda replica, ticket: True)
+
+
+def forgets_what_waits() -> AbstractContextManager[Any]:
+    """Rule 3: what waits for a ticket leaves at once, and is said to wait for nothing."""
+
+    def hold(replica: Replica, ticket: int, sends: Sequence[Send]) -> None:
+        for send in sends:
+            session = replica._peers.session(send.to)
+            if session is not None:
+                replica._leave(session, send.message, None)
+
+    return patch.object(Replica, "_hold", hold)
 
 
 def commits_older_terms_by_counting() -> AbstractContextManager[Any]:
@@ -181,6 +199,8 @@ MUTANTS = [
     Mutant("votes twice in a term", votes_twice, "everything", "datagram", 1),
     Mutant("asks for votes before its write is durable", asks_for_votes_early, "crashes", "session", 1),
     Mutant("answers appends before their write is durable", answers_appends_early, "crashes", "session", 1),
+    Mutant("holds nothing back until its write is durable", holds_nothing_back, "calm", "session", 1),
+    Mutant("forgets that a message waits for a write", forgets_what_waits, "calm", "session", 1),
     Mutant(
         "commits entries of older terms by counting",
         commits_older_terms_by_counting,

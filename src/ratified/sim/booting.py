@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import msgspec
 
@@ -55,7 +56,7 @@ class Booting:
             directory=directory,
             start=mix(self._world.seed, Concern.START, member, machine.starts),
             seed=mix(self._world.seed, Concern.NODE),
-            engine=self._observer.row(member, machine.disk, killed=machine.killed),
+            engine=manner.engine,
             peers=manner.memberships[0].voters,
             heartbeat_us=manner.heartbeat_us,
             election_timeout_us=manner.election_timeout_us,
@@ -66,6 +67,8 @@ class Booting:
         recovered = recover(machine.disk, config.log_limits)
         if recovered.cut is not None:
             self._counters["tails cut"] += 1
-        node = build(self._world.now, recovered, config, environment, open_store)
+        self._observer.recovered(member, machine.disk, killed=machine.killed)
+        observe = partial(self._observer.observe, member)
+        node = build(self._world.now, recovered, config, environment, open_store, observe=observe)
         self._observer.booted(member, node.incarnation)
         return node
