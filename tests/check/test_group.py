@@ -1,22 +1,33 @@
 """Each invariant of a group is found broken where it is broken, and holds where it holds."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
+from ratified.check.at_most_once import AtMostOnce
+from ratified.check.barriers import Barriers
+from ratified.check.digests import Digests
+from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
-from ratified.check.raft import RaftChecks
-from ratified.check.sequences import SequenceGroupChecks
+from ratified.check.oracle import Oracle, together
+from ratified.check.sequences import Sequences
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
+    Base,
+    Durable,
     Entry,
     Kind,
     Lead,
     Membership,
+    Proposal,
     ProposalId,
     ReadIndex,
+    Ready,
+    Record,
     StateRecord,
     TruncateRecord,
+    Write,
 )
 from ratified.consensus.entry import make_entry
 
@@ -28,150 +39,165 @@ def entry(index: int, term: int = 1, data: bytes | None = None, sequence: int | 
     return make_entry(index, (term, 0), Kind.COMMAND, name, data if data is not None else b"c%d" % index)
 
 
-def group() -> SequenceGroupChecks:
-    checks = SequenceGroupChecks(0, Membership(MEMBERS), Counter(), RaftChecks)
-    for member in MEMBERS:
-        checks.started(member, 0, b"", 0)
-    return checks
+class Group:
+    """One group on three members, with the oracles that hear of its Readys."""
+
+    def __init__(self) -> None:
+        self.checks = GroupChecks(0, Membership(MEMBERS), Counter(), Sequences(Counter()))
+        self.requests = AtMostOnce(self.checks)
+        self.barriers = Barriers(self.checks)
+        self._oracles = together([self.requests, self.barriers])
+        for member in MEMBERS:
+            self.checks.begins(member, Durable(b"", Base(0, (0, 0), Membership(MEMBERS))))
+            self._oracles.started(member, 0)
+
+    def ready(self, member: int, ready: Ready) -> None:
+        self.checks.ready(member, ready)
+        self._oracles.ready(member, ready)
+
+    def log(self, member: int, *entries: Entry, durable: bool = True) -> None:
+        self.ready(member, Ready(write=Write(1, entries)))
+        for record in entries:
+            self.checks.written(member, record)
+        if durable:
+            self.checks.synced(member)
+
+    def lead(self, member: int, lead: Lead) -> None:
+        self.ready(member, Ready(leader=lead))
+
+    def deliver(self, member: int, *entries: Entry) -> None:
+        self.ready(member, Ready(deliver=entries))
 
 
-def log(checks: SequenceGroupChecks, member: int, *entries: Entry, durable: bool = True) -> None:
-    checks.asked_to_write(member, entries)
-    for record in entries:
-        checks.written(member, record)
-    if durable:
-        checks.synced(member)
-
-
-def on_two_disks() -> SequenceGroupChecks:
-    checks = group()
+def on_two_disks() -> Group:
+    group = Group()
     for member in (1, 2):
-        log(checks, member, entry(1), entry(2))
-    return checks
+        group.log(member, entry(1), entry(2))
+    return group
 
 
 def test_what_a_quorum_holds_may_be_delivered() -> None:
-    checks = on_two_disks()
-    checks.delivered(1, [entry(1), entry(2)])
-    checks.delivered(2, [entry(1)])
-    assert checks.delivered_max == 2
+    group = on_two_disks()
+    group.deliver(1, entry(1), entry(2))
+    group.deliver(2, entry(1))
+    assert group.checks.delivered_max == 2
 
 
 def test_durability_a_quorum_must_hold_what_is_delivered() -> None:
-    checks = group()
-    log(checks, 1, entry(1))
-    log(checks, 2, entry(1), durable=False)
+    group = Group()
+    group.log(1, entry(1))
+    group.log(2, entry(1), durable=False)
     with pytest.raises(Violation, match="durability"):
-        checks.delivered(1, [entry(1)])
+        group.deliver(1, entry(1))
 
 
 def test_durability_one_must_hold_oneself_what_one_delivers() -> None:
-    checks = on_two_disks()
-    checks.delivered(1, [entry(1)])
-    log(checks, 3, entry(1), durable=False)
+    group = on_two_disks()
+    group.deliver(1, entry(1))
+    group.log(3, entry(1), durable=False)
     with pytest.raises(Violation, match="its own disk"):
-        checks.delivered(3, [entry(1)])
+        group.deliver(3, entry(1))
 
 
 def test_delivery_is_in_order_and_of_the_own_log() -> None:
-    checks = on_two_disks()
+    group = on_two_disks()
     with pytest.raises(Violation, match="delivery"):
-        checks.delivered(1, [entry(2)])
+        group.deliver(1, entry(2))
     with pytest.raises(Violation, match="delivery"):
-        on_two_disks().delivered(1, [entry(1, data=b"other")])
+        on_two_disks().deliver(1, entry(1, data=b"other"))
 
 
 def test_state_machine_safety_one_command_at_one_index() -> None:
-    checks = on_two_disks()
-    checks.delivered(1, [entry(1)])
-    log(checks, 3, entry(1, term=2, data=b"other"))
+    group = on_two_disks()
+    group.deliver(1, entry(1))
+    group.log(3, entry(1, term=2, data=b"other"))
     with pytest.raises(Violation, match="state machine safety"):
-        checks.delivered(3, [entry(1, term=2, data=b"other")])
+        group.deliver(3, entry(1, term=2, data=b"other"))
 
 
 def test_log_matching_one_index_and_era_means_one_log() -> None:
-    checks = group()
-    log(checks, 1, entry(1, term=1), entry(2, term=2))
+    group = Group()
+    group.log(1, entry(1, term=1), entry(2, term=2))
     with pytest.raises(Violation, match="log matching"):
-        log(checks, 2, entry(1, term=2), entry(2, term=2))
+        group.log(2, entry(1, term=2), entry(2, term=2))
 
 
 def test_election_safety_one_leader_an_era() -> None:
-    checks = group()
-    checks.lead(1, Lead(1, (1, 0), False))
+    group = Group()
+    group.lead(1, Lead(1, (1, 0), False))
     with pytest.raises(Violation, match="election safety"):
-        checks.lead(2, Lead(2, (1, 0), False))
+        group.lead(2, Lead(2, (1, 0), False))
 
 
 def test_leader_completeness_a_leader_has_what_is_committed() -> None:
-    checks = on_two_disks()
-    checks.lead(1, Lead(1, (1, 0), False))
-    checks.delivered(1, [entry(1), entry(2)])
-    log(checks, 3, entry(1))
+    group = on_two_disks()
+    group.lead(1, Lead(1, (1, 0), False))
+    group.deliver(1, entry(1), entry(2))
+    group.log(3, entry(1))
     with pytest.raises(Violation, match="leader completeness"):
-        checks.lead(3, Lead(3, (2, 0), False))
+        group.lead(3, Lead(3, (2, 0), False))
 
 
 def test_a_leader_that_learns_late_need_not_have_what_a_later_era_committed() -> None:
-    checks = on_two_disks()
-    checks.lead(1, Lead(1, (5, 0), False))
-    checks.delivered(1, [entry(1), entry(2)])
-    checks.lead(3, Lead(3, (2, 0), False))
+    group = on_two_disks()
+    group.lead(1, Lead(1, (5, 0), False))
+    group.deliver(1, entry(1), entry(2))
+    group.lead(3, Lead(3, (2, 0), False))
 
 
 def test_at_most_once_one_request_at_one_index() -> None:
-    checks = group()
-    checks.requested(b"once")
+    group = Group()
+    group.requests.requested(b"once")
     for member in (1, 2):
-        log(checks, member, entry(1, data=b"once"), entry(2, data=b"once"))
+        group.log(member, entry(1, data=b"once"), entry(2, data=b"once"))
     with pytest.raises(Violation, match="at most once"):
-        checks.delivered(1, [entry(1, data=b"once"), entry(2, data=b"once")])
+        group.deliver(1, entry(1, data=b"once"), entry(2, data=b"once"))
 
 
 def test_at_most_once_one_id_at_one_index() -> None:
-    checks = group()
+    group = Group()
     for member in (1, 2):
-        log(checks, member, entry(1, sequence=7), entry(2, sequence=7))
+        group.log(member, entry(1, sequence=7), entry(2, sequence=7))
     with pytest.raises(Violation, match="at most once"):
-        checks.delivered(1, [entry(1, sequence=7), entry(2, sequence=7)])
+        group.deliver(1, entry(1, sequence=7), entry(2, sequence=7))
 
 
 def test_what_was_delivered_is_not_refused() -> None:
-    checks = on_two_disks()
-    checks.requested(b"c1")
-    checks.delivered(1, [entry(1)])
-    checks.done(b"c1")
+    group = on_two_disks()
+    group.requests.requested(b"c1")
+    group.deliver(1, entry(1))
+    group.requests.done(b"c1")
     with pytest.raises(Violation, match="at most once"):
-        checks.refused(b"c1")
+        group.requests.refused(b"c1")
 
 
 def test_what_was_refused_is_never_delivered() -> None:
-    checks = on_two_disks()
-    checks.requested(b"c1")
-    checks.refused(b"c1")
+    group = on_two_disks()
+    group.requests.requested(b"c1")
+    group.requests.refused(b"c1")
     with pytest.raises(Violation, match="at most once"):
-        checks.delivered(1, [entry(1)])
+        group.deliver(1, entry(1))
 
 
 def test_what_is_done_was_delivered() -> None:
-    checks = group()
-    checks.requested(b"c1")
+    group = Group()
+    group.requests.requested(b"c1")
     with pytest.raises(Violation, match="delivery"):
-        checks.done(b"c1")
+        group.requests.done(b"c1")
 
 
 def test_a_barrier_is_not_answered_below_what_was_delivered_before_it() -> None:
-    checks = on_two_disks()
-    checks.barrier_fed(2, 1)
-    checks.delivered(1, [entry(1)])
-    checks.barrier_fed(2, 2)
-    checks.barriers_answered(2, [ReadIndex(1, 0)])
+    group = on_two_disks()
+    group.barriers.barrier_fed(2, 1)
+    group.deliver(1, entry(1))
+    group.barriers.barrier_fed(2, 2)
+    group.ready(2, Ready(reads=[ReadIndex(1, 0)]))
     with pytest.raises(Violation, match="reads"):
-        checks.barriers_answered(2, [ReadIndex(2, 0)])
+        group.ready(2, Ready(reads=[ReadIndex(2, 0)]))
 
 
 def test_equal_applied_index_means_equal_digest() -> None:
-    checks = group()
+    checks = Digests(Group().checks)
     checks.digest(1, 5, b"a")
     checks.digest(2, 4, b"b")
     with pytest.raises(Violation, match="state"):
@@ -180,13 +206,13 @@ def test_equal_applied_index_means_equal_digest() -> None:
 
 def test_recovery_finds_what_was_durable_and_all_or_nothing_of_the_rest() -> None:
     def lost(found_last: int, killed: bool) -> None:
-        checks = group()
-        log(checks, 1, entry(1))
-        log(checks, 1, entry(2), entry(3), durable=False)
+        group = Group()
+        group.log(1, entry(1))
+        group.log(1, entry(2), entry(3), durable=False)
         found = LogImage()
         for index in range(1, found_last + 1):
             found.take(entry(index))
-        checks.recovered(1, found, killed=killed)
+        group.checks.recovered(1, found, killed=killed)
 
     lost(3, killed=True)
     lost(3, killed=False)
@@ -208,3 +234,24 @@ def test_an_image_follows_truncation_and_replacement() -> None:
     assert not image.same_log(other)
     with pytest.raises(Violation, match="gap"):
         image.take(entry(9))
+
+
+def test_oracles_told_together_hear_what_each_of_them_judges_by_in_their_order() -> None:
+    heard: list[str] = []
+
+    class First(Oracle):
+        def taken(self, member: int, proposals: Sequence[Proposal]) -> None:
+            heard.append("first")
+
+    class Second(Oracle):
+        def taken(self, member: int, proposals: Sequence[Proposal]) -> None:
+            heard.append("second")
+
+        def durable(self, member: int, record: Record) -> None:
+            heard.append("durable")
+
+    oracles = together([First(), Second()])
+    oracles.taken(1, [])
+    oracles.durable(1, StateRecord(b""))
+    oracles.started(1, 0)
+    assert heard == ["first", "second", "durable"]

@@ -36,7 +36,7 @@ def write(group: PaxosChecks, member: int, *records: Record) -> None:
 
 def test_a_promise_never_falls_a_restart_between_or_not() -> None:
     group = checks((1, state((2, 2))))
-    group.started(1)
+    group.started(1, 0)
     with pytest.raises(Violation, match="promise monotone"):
         group.asked_to_write(1, [state((1, 3))])
 

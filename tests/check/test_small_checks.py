@@ -5,14 +5,16 @@ from collections import Counter
 import pytest
 
 from ratified.check.forwards import Forwards
+from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.raft import RaftChecks
 from ratified.check.revisions import Revisions
+from ratified.check.sequences import Sequences
 from ratified.check.states import States
 from ratified.check.violation import Violation
 from ratified.check.watches import Event, Watches
-from ratified.consensus.contract import Kind, StateRecord
+from ratified.consensus.contract import Kind, Membership, StateRecord
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.entry import make_entry
 from ratified.consensus.raft.messages import (
@@ -26,43 +28,47 @@ from ratified.consensus.raft.state import HardState, encode_state
 ERA = (3, 0)
 
 
+def raft_group() -> GroupChecks[LogImage]:
+    return GroupChecks(0, Membership((1, 2, 3)), Counter(), Sequences(Counter()))
+
+
 def forwards(*arrived: int) -> Forwards:
-    checks = Forwards(0)
+    checks = Forwards(raft_group())
     for number in arrived:
-        checks.arrived(1, ERA, 2, 1, number)
+        checks.forward_arrives(1, ERA, 2, 1, number)
     return checks
 
 
 def test_a_number_is_answered_when_it_and_all_below_have_arrived() -> None:
     checks = forwards(2, 1, 4)
-    checks.answered(1, ERA, 2, 1, 2, 11)
-    checks.answered(1, ERA, 2, 1, 1, 10)
-    checks.answered(1, ERA, 2, 1, 1, 10)
+    checks.forward_answered(1, ERA, 2, 1, 2, 11)
+    checks.forward_answered(1, ERA, 2, 1, 1, 10)
+    checks.forward_answered(1, ERA, 2, 1, 1, 10)
     with pytest.raises(Violation, match="number 3 had not reached it"):
-        checks.answered(1, ERA, 2, 1, 4, 12)
+        checks.forward_answered(1, ERA, 2, 1, 4, 12)
 
 
 def test_an_answer_is_the_same_again() -> None:
     checks = forwards(1)
-    checks.answered(1, ERA, 2, 1, 1, 10)
+    checks.forward_answered(1, ERA, 2, 1, 1, 10)
     with pytest.raises(Violation, match="and then with 11"):
-        checks.answered(1, ERA, 2, 1, 1, 11)
+        checks.forward_answered(1, ERA, 2, 1, 1, 11)
 
 
 def test_numbers_are_taken_in_their_order() -> None:
     checks = forwards(1, 2, 3)
-    checks.answered(1, ERA, 2, 1, 2, None)
-    checks.answered(1, ERA, 2, 1, 3, 10)
+    checks.forward_answered(1, ERA, 2, 1, 2, None)
+    checks.forward_answered(1, ERA, 2, 1, 3, 10)
     with pytest.raises(Violation, match="out of the order"):
-        checks.answered(1, ERA, 2, 1, 1, 11)
+        checks.forward_answered(1, ERA, 2, 1, 1, 11)
 
 
 def test_another_era_or_incarnation_counts_anew() -> None:
     checks = forwards(1)
-    checks.answered(1, ERA, 2, 1, 1, 10)
+    checks.forward_answered(1, ERA, 2, 1, 1, 10)
     for era, incarnation in (((4, 0), 1), (ERA, 2)):
         with pytest.raises(Violation, match="had not reached it"):
-            checks.answered(1, era, 2, incarnation, 1, 20)
+            checks.forward_answered(1, era, 2, incarnation, 1, 20)
 
 
 def test_answers_go_up_with_real_time() -> None:
@@ -133,6 +139,11 @@ def disk(term: int, vote: int | None, *terms: int) -> LogImage:
     return image
 
 
+def leave(checks: RaftChecks, group: GroupChecks[LogImage], to: int, message: object, held: LogImage) -> None:
+    group.members[1].disk = held
+    checks.leaves(1, to, message)
+
+
 @pytest.mark.parametrize(
     ("message", "held"),
     [
@@ -146,8 +157,9 @@ def disk(term: int, vote: int | None, *terms: int) -> LogImage:
     ],
 )
 def test_a_message_that_claims_what_is_not_durable_is_early(message: object, held: LogImage) -> None:
+    group = raft_group()
     with pytest.raises(Violation, match="nothing early"):
-        RaftChecks(Counter()).leaves(1, 2, message, held)
+        leave(RaftChecks(group), group, 2, message, held)
 
 
 @pytest.mark.parametrize(
@@ -164,15 +176,17 @@ def test_a_message_that_claims_what_is_not_durable_is_early(message: object, hel
     ],
 )
 def test_a_message_whose_claim_is_durable_may_leave(message: object, held: LogImage) -> None:
-    RaftChecks(Counter()).leaves(1, 2, message, held)
+    group = raft_group()
+    leave(RaftChecks(group), group, 2, message, held)
 
 
 def test_a_member_votes_once_a_term_restarts_or_not() -> None:
-    checks = RaftChecks(Counter())
-    checks.leaves(1, 2, RequestVoteResponse(2, True), disk(2, 2))
-    checks.leaves(1, 2, RequestVoteResponse(2, True), disk(2, 2))
+    group = raft_group()
+    checks = RaftChecks(group)
+    leave(checks, group, 2, RequestVoteResponse(2, True), disk(2, 2))
+    leave(checks, group, 2, RequestVoteResponse(2, True), disk(2, 2))
     with pytest.raises(Violation, match="one vote per term"):
-        checks.leaves(1, 3, RequestVoteResponse(2, True), disk(2, 3))
+        leave(checks, group, 3, RequestVoteResponse(2, True), disk(2, 3))
 
 
 def test_every_engine_has_checks_of_its_own() -> None:

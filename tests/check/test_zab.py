@@ -41,7 +41,7 @@ class Group:
             self.checks.durable(member, record)
 
     def leaves(self, sender: int, target: int, message: object) -> None:
-        self.checks.leaves(sender, target, message, self.checks.disks[sender])
+        self.checks.leaves(sender, target, message)
 
     def restart(self, member: int, *found: Record) -> None:
         image = LogImage()

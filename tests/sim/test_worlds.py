@@ -5,7 +5,7 @@ import io
 import msgspec
 import pytest
 
-from ratified.check.protocols import STANDS_ON_SESSIONS
+from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.sim.limits import draw_limits
 from ratified.sim.network import Model
@@ -40,7 +40,7 @@ def test_every_check_holds(scenario: str, network: str) -> None:
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != DEFAULT_ENGINE])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_check_holds_on_the_other_engines(scenario: str, engine: str) -> None:
-    networks = [Model.SESSION] if engine in STANDS_ON_SESSIONS else list(Model)
+    networks = [Model.SESSION] if PROTOCOLS[engine].stands_on_sessions else list(Model)
     for seed, network in enumerate(networks * 2, start=1):
         arguments = Arguments(seed=seed, scenario=scenario, network=network.value, duration_us=1_500_000, engine=engine)
         report = simulate(arguments)
@@ -75,7 +75,7 @@ def test_a_sweep_gives_every_scenario_both_networks() -> None:
 
 
 def test_an_engine_that_stands_on_sessions_gets_no_other_network() -> None:
-    for engine in STANDS_ON_SESSIONS:
+    for engine in (engine for engine, row in PROTOCOLS.items() if row.stands_on_sessions):
         met = {(of.scenario, of.network) for of in (arguments_of(seed, 1, engine) for seed in range(40))}
         assert met == {(scenario, Model.SESSION.value) for scenario in SCENARIOS}
 

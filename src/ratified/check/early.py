@@ -9,56 +9,65 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from ratified.check.group import GroupChecks
+from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Ready
 
 
-class Early:
+class _Start:
     """One start of one replica. Messages are matched by what they say and to whom."""
 
-    def __init__(self, who: str) -> None:
-        self._who = who
-        self._records = 0
-        """Asked to be written since this start."""
-        self._needed: dict[int, int] = {0: 0}
+    def __init__(self) -> None:
+        self.records = 0
+        """Asked to be written so far."""
+        self.needed: dict[int, int] = {0: 0}
         """By ticket, how many of them must be durable."""
-        self._at_once: list[tuple[int, Any]] = []
-        self._waiting: dict[int, list[tuple[int, Any]]] = {}
-        self._let_go: dict[int, deque[Any]] = {}
+        self.at_once: list[tuple[int, Any]] = []
+        self.waiting: dict[int, list[tuple[int, Any]]] = {}
+        self.let_go: dict[int, deque[Any]] = {}
         """By peer, what its next frame may carry, in this order."""
 
-    def ready(self, ready: Ready) -> None:
-        """The engine gave this."""
-        if ready.write is not None:
-            self._records += len(ready.write.records)
-            self._needed[ready.write.ticket] = self._records
-        self._at_once = [(send.to, send.message) for send in ready.send]
-        if ready.send_after:
-            self._waiting.setdefault(ready.after, []).extend((send.to, send.message) for send in ready.send_after)
 
-    def let_go(self, to: int, message: Any, ticket: int | None, durable: int) -> None:
-        """The replica lets a message go, for a ticket or (None) at once; ``durable`` records are on its disk."""
-        asked = self._at_once if ticket is None else self._waiting.get(ticket, [])
+class Early(Oracle):
+    def __init__(self, group: GroupChecks[Any]) -> None:
+        self._group = group
+        self._starts: dict[int, _Start] = {}
+
+    def started(self, member: int, applied: int) -> None:
+        self._starts[member] = _Start()
+
+    def ready(self, member: int, ready: Ready) -> None:
+        start = self._starts[member]
+        if ready.write is not None:
+            start.records += len(ready.write.records)
+            start.needed[ready.write.ticket] = start.records
+        start.at_once = [(send.to, send.message) for send in ready.send]
+        if ready.send_after:
+            start.waiting.setdefault(ready.after, []).extend((send.to, send.message) for send in ready.send_after)
+
+    def let_go(self, member: int, to: int, message: Any, ticket: int | None) -> None:
+        start = self._starts[member]
+        asked = start.at_once if ticket is None else start.waiting.get(ticket, [])
         try:
             asked.remove((to, message))
         except ValueError:
             when = "at once" if ticket is None else f"for ticket {ticket}"
-            raise self._early(f"lets {message} go {when}, as its engine did not ask") from None
+            raise self._early(member, f"lets {message} go {when}, as its engine did not ask") from None
         if ticket is not None:
-            missing = self._needed[ticket] - durable
+            missing = start.needed[ticket] - self._group.members[member].disk.records
             if missing > 0:
-                raise self._early(f"sends {message} before {missing} records are durable that it waits for")
-            for older in [older for older in self._waiting if older < ticket]:
-                del self._waiting[older]
-        self._let_go.setdefault(to, deque()).append(message)
+                raise self._early(member, f"sends {message} before {missing} records are durable that it waits for")
+            for older in [older for older in start.waiting if older < ticket]:
+                del start.waiting[older]
+        start.let_go.setdefault(to, deque()).append(message)
 
-    def leaves(self, to: int, message: Any) -> None:
-        """A frame carries the message. What was let go to a session that has ended since is passed over."""
-        let_go = self._let_go.get(to, ())
-        while let_go:
+    def leaves(self, member: int, to: int, message: Any) -> None:
+        let_go = self._starts[member].let_go.get(to, ())
+        while let_go:  # what was let go to a session that has ended since is passed over
             if let_go.popleft() == message:
                 return
-        raise self._early(f"sends {message}, which its replica did not let go")
+        raise self._early(member, f"sends {message}, which its replica did not let go")
 
-    def _early(self, seen: str) -> Violation:
-        return Violation("nothing early", f"{self._who} {seen}")
+    def _early(self, member: int, seen: str) -> Violation:
+        return self._group.violation("nothing early", f"member {member} {seen}")

@@ -6,7 +6,10 @@ number and all below have reached it, what it takes has ascending indexes, and w
 
 from __future__ import annotations
 
-from ratified.check.violation import Violation
+from typing import Any
+
+from ratified.check.group import GroupChecks
+from ratified.check.oracle import Oracle
 from ratified.consensus.contract import Era
 
 
@@ -37,30 +40,30 @@ class _Numbers:
         return below and above
 
 
-class Forwards:
+class Forwards(Oracle):
     """What the leaders of one group received and answered."""
 
-    def __init__(self, group: int) -> None:
+    def __init__(self, group: GroupChecks[Any]) -> None:
         self._group = group
         self._numbers: dict[tuple[int, Era, int, int], _Numbers] = {}
 
-    def arrived(self, leader: int, era: Era, origin: int, incarnation: int, number: int) -> None:
-        """A forwarded proposal, or a void, reached the member that leads in ``era``."""
+    def forward_arrives(self, leader: int, era: Era, origin: int, incarnation: int, number: int) -> None:
         self._of(leader, era, origin, incarnation).arrived(number)
 
-    def answered(self, leader: int, era: Era, origin: int, incarnation: int, number: int, index: int | None) -> None:
-        """``leader`` answers ``origin``'s proposal with this number: taken at ``index``, or refused (None)."""
+    def forward_answered(
+        self, leader: int, era: Era, origin: int, incarnation: int, number: int, index: int | None
+    ) -> None:
         numbers = self._of(leader, era, origin, incarnation)
-        who = f"group {self._group}: leader {leader} of era {era} answered number {number} of member {origin}"
+        who = f"leader {leader} of era {era} answered number {number} of member {origin}"
         if number in numbers.answers:
             if numbers.answers[number] != index:
-                raise Violation("forwarding", f"{who} with {numbers.answers[number]} and then with {index}")
+                raise self._group.violation("forwarding", f"{who} with {numbers.answers[number]} and then with {index}")
             return
         numbers.answers[number] = index
         if number > numbers.arrived_to:
-            raise Violation("forwarding", f"{who} when number {numbers.arrived_to + 1} had not reached it")
+            raise self._group.violation("forwarding", f"{who} when number {numbers.arrived_to + 1} had not reached it")
         if index is not None and not numbers.taken(number, index):
-            raise Violation("forwarding", f"{who} with index {index}, out of the order of the numbers")
+            raise self._group.violation("forwarding", f"{who} with index {index}, out of the order of the numbers")
 
     def _of(self, leader: int, era: Era, origin: int, incarnation: int) -> _Numbers:
         return self._numbers.setdefault((leader, era, origin, incarnation), _Numbers())

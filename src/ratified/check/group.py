@@ -1,26 +1,24 @@
 """The invariants of one group, over all of its members, as each Ready and each completed sync shows them.
 
 - *Election safety*: one leader per era.
+- *Leader completeness*: a new leader's log has what was delivered anywhere.
 - *State machine safety*: one list of command hashes by index, without eras.
 - *Durability*: when an index is first delivered anywhere, a quorum's disks hold it, and wherever it is delivered, that
   member's own disk does (rule 5).
-- *At most once*: of all ids under which one client's request was proposed, at most one is delivered, at one index, and
-  none if the request ended as refused. No id is delivered twice.
-- *Reads*: a barrier's index is at least all that was delivered anywhere before the barrier was fed (rule 8).
-- *State*: equal digests at equal applied index.
+- *Recovery*: a process starts from what was durable, and all or nothing of what was written behind that.
 
-What can be said of the logs themselves depends on their shape: ``sequences`` and ``slots``.
+What can be said of the logs themselves depends on their shape: ``sequences``, ``slots``.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, Generic, Protocol, Self, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, Self, TypeVar
 
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Entry, Era, Kind, Lead, Membership, Proposal, ProposalId, ReadIndex, Record
+from ratified.consensus.contract import Durable, Entry, Era, Lead, Membership, Ready, Record
 from ratified.consensus.quorum import is_quorum
 
 
@@ -29,6 +27,7 @@ class Image(Protocol):
 
     state: bytes
     records: int
+    """Taken so far."""
 
     @property
     def last(self) -> int:
@@ -37,8 +36,7 @@ class Image(Protocol):
     def take(self, record: Record) -> None:
         """One more record."""
 
-    def copy(self) -> Self:
-        """An image of its own."""
+    def copy(self) -> Self: ...
 
     def same_log(self, other: Self) -> bool:
         """Do both hold the same?"""
@@ -50,56 +48,78 @@ class Image(Protocol):
 ImageT = TypeVar("ImageT", bound=Image)
 
 
+class LogShape(Protocol[ImageT]):
+    """What one group's logs must agree in. It remembers, in its own form, what was delivered."""
+
+    def new_image(self) -> ImageT:
+        """Nothing written yet."""
+
+    def grows(self, member: int, log: ImageT, records: Sequence[Record]) -> None:
+        """``log``, what the member's engine has asked to be written, takes the records of a Ready."""
+
+    def is_own(self, log: ImageT, entry: Entry) -> bool:
+        """Is this what the log has at its index?"""
+
+    def first_delivered(self, log: ImageT, entry: Entry) -> None:
+        """The next index is delivered for the first time, by the member with this log."""
+
+    def holds(self, image: ImageT, entries: Sequence[Entry]) -> bool:
+        """Does the image have all of these as they were first delivered?"""
+
+    def is_complete(self, log: ImageT, index: int) -> bool:
+        """May the member with this log lead after ``index`` was delivered?"""
+
+
+@dataclass(slots=True)
 class MemberOfGroup(Generic[ImageT]):
     """What is seen of one member in one group. The disk outlives the process; the rest begins anew with each start."""
 
-    def __init__(self, member: int, disk: ImageT, log: ImageT) -> None:
-        self.member = member
-        self.disk = disk
-        """What its disk holds durably."""
-        self.unsynced: list[Record] = []
-        """What was written behind that and is not durable yet."""
-        self.log = log
-        """What its engine has asked to be written, and found at start."""
-        self.delivered = 0
-        self.era: Era = (0, 0)
-        self.barriers: dict[int, int] = {}
-        self.up = False
+    disk: ImageT
+    """What its disk holds durably."""
+    log: ImageT
+    """What its engine has asked to be written, and found at start."""
+    unsynced: list[Record] = field(default_factory=list)
+    """What was written behind what is durable."""
+    delivered: int = 0
+    era: Era = (0, 0)
 
 
-class GroupChecks(ABC, Generic[ImageT]):
+class GroupChecks(Generic[ImageT]):
     """One group's checks. Every method is called in the order in which things happen."""
 
-    def __init__(self, group: int, membership: Membership, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        group: int,
+        membership: Membership,
+        counters: Counter[str],
+        shape: LogShape[ImageT],
+    ) -> None:
         self.group = group
         self.membership = membership
+        self.counters = counters
+        self.shape = shape
         self.members = {
-            member: MemberOfGroup(member, self.new_image(), self.new_image())
+            member: MemberOfGroup(shape.new_image(), shape.new_image())
             for member in sorted({*membership.voters, *membership.learners})
         }
-        self.committed_at: list[Era] = [(0, 0)]
-        """By index, the latest era that anybody who first delivered up to there was in."""
         self.entries: list[bytes] = []
         """The encoding of everything that was delivered anywhere, from index 1 on, as it was first delivered."""
         self.leader: int | None = None
         """Who was elected last."""
-        self.requests_delivered: dict[bytes, int] = {}
+        self.on_election: Callable[[int], None] = lambda member: None
+        """Called with every member that is elected."""
+        self._committed_at: list[Era] = [(0, 0)]
+        """By index, the latest era that anybody who first delivered up to there was in."""
         self._commands: list[int] = [0]
         self._leaders: dict[Era, int] = {}
-        self._ids: dict[ProposalId, int] = {}
-        self._names: dict[bytes, ProposalId] = {}
-        """Under which id a client's request was taken first."""
-        self._refused: set[bytes] = set()
-        self._watched: set[bytes] = set()
-        self._digests: dict[int, tuple[bytes, int]] = {}
-        self._counters = counters
 
     @property
     def delivered_max(self) -> int:
         """The highest index that was delivered anywhere."""
         return len(self.entries)
 
-    def _broken(self, rule: str, seen: str) -> Violation:
+    def violation(self, rule: str, seen: str) -> Violation:
+        """What to raise where this group breaks a rule."""
         return Violation(rule, f"group {self.group}: {seen}")
 
     # -----------------------------------------------------------------------------------------------------------
@@ -109,12 +129,13 @@ class GroupChecks(ABC, Generic[ImageT]):
         """The record was written to the member's disk, behind all earlier ones, and may yet be lost."""
         self.members[member].unsynced.append(record)
 
-    def synced(self, member: int) -> None:
-        """All that was written is durable."""
+    def synced(self, member: int) -> Sequence[Record]:
+        """All that was written is durable; returns what was not before."""
         of = self.members[member]
         for record in of.unsynced:
             of.disk.take(record)
-        of.unsynced.clear()
+        synced, of.unsynced = of.unsynced, []
+        return synced
 
     def recovered(self, member: int, found: ImageT, *, killed: bool) -> None:
         """The member's process starts and its log holds ``found``: what was durable, and all, or after the loss of its
@@ -125,14 +146,14 @@ class GroupChecks(ABC, Generic[ImageT]):
             whole.take(record)
         if not found.same_log(whole):
             if killed or not found.same_log(of.disk):
-                raise self._broken(
+                raise self.violation(
                     "recovery",
                     f"member {member} recovered a log up to {found.last} that is not what its disk had durably "
                     f"(up to {of.disk.last})" + (", nor that and what was written behind it" if of.unsynced else ""),
                 )
-            self._counters["writes lost with a machine"] += 1
+            self.counters["writes lost with a machine"] += 1
             if whole.state != of.disk.state:
-                self._counters["unsynced states lost"] += 1
+                self.counters["unsynced states lost"] += 1
         found.keep_history(of.disk)
         of.disk = found
         of.unsynced = []
@@ -140,183 +161,93 @@ class GroupChecks(ABC, Generic[ImageT]):
     # -----------------------------------------------------------------------------------------------------------
     # Engines
 
-    def started(self, member: int, applied: int, state: bytes, last: int) -> None:
-        """An engine was made from what its disk holds, over a store with this applied index."""
+    def begins(self, member: int, durable: Durable) -> None:
+        """An engine is made from this, which must be what the member's disk holds."""
         of = self.members[member]
-        if (of.disk.state, of.disk.last) != (state, last):
-            raise self._broken(
+        last = max((run.last for run in durable.runs), default=durable.base.index)
+        if (of.disk.state, of.disk.last) != (durable.state, last):
+            raise self.violation(
                 "recovery", f"member {member} starts with a log up to {last}, its disk has one up to {of.disk.last}"
             )
         of.log = of.disk.copy()
-        of.delivered = applied
+        of.delivered = durable.applied
         of.era = (0, 0)
-        of.barriers = {}
-        of.up = True
 
-    def stopped(self, member: int) -> None:
-        """The process is gone."""
-        self.members[member].up = False
+    def ready(self, member: int, ready: Ready) -> None:
+        """The member's engine gave this, and nothing of it has been acted on."""
+        if ready.write is not None:
+            self.shape.grows(member, self.members[member].log, ready.write.records)
+        if ready.leader is not None:
+            self._follows(member, ready.leader)
+        if ready.deliver:
+            self._delivered(member, ready.deliver)
+            self.counters["entries delivered"] += len(ready.deliver)
+        if ready.fetch:
+            self.counters["fetches"] += len(ready.fetch)
 
-    def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
-        """A Ready's write."""
-        self._log_grows(member, self.members[member], records)
-
-    def lead(self, member: int, lead: Lead) -> None:
-        """A Ready's ``leader``."""
+    def _follows(self, member: int, lead: Lead) -> None:
         of = self.members[member]
         of.era = max(of.era, lead.era)
         if lead.member != member:
             return
         if lead.serving:
-            self._counters["leaders that served"] += 1
+            self.counters["leaders that served"] += 1
             return
         known = self._leaders.setdefault(lead.era, member)
         if known != member:
-            raise self._broken("election safety", f"members {known} and {member} both lead in era {lead.era}")
-        self._counters["elections"] += 1
+            raise self.violation("election safety", f"members {known} and {member} both lead in era {lead.era}")
+        self.counters["elections"] += 1
         self.leader = member
-        self._completeness(member, of, lead)
+        self._has_all_delivered(member, of.log, lead.era)
+        self.on_election(member)
 
-    def delivered(self, member: int, entries: Sequence[Entry]) -> None:
-        """A Ready's ``deliver``."""
+    def _has_all_delivered(self, member: int, log: ImageT, era: Era) -> None:
+        index = self.delivered_max
+        # Entries that a later era committed are no business of a leader that learns of its election late.
+        while self._committed_at[index] >= era:
+            index -= 1
+        if not self.shape.is_complete(log, index):
+            raise self.violation(
+                "leader completeness",
+                f"member {member} leads in era {era} without entry {index}, which was committed in era "
+                f"{self._committed_at[index]} at the latest",
+            )
+
+    def _delivered(self, member: int, entries: Sequence[Entry]) -> None:
         of = self.members[member]
         for entry in entries:
             if entry.index != of.delivered + 1:
-                raise self._broken(
+                raise self.violation(
                     "delivery", f"member {member} delivered entry {entry.index} after entry {of.delivered}"
                 )
             of.delivered = entry.index
-            if not self._is_the_logs(of, entry):
-                raise self._broken(
+            if not self.shape.is_own(of.log, entry):
+                raise self.violation(
                     "delivery", f"member {member} delivered an entry {entry.index} that is not its log's"
                 )
             self._one_command(member, of, entry)
-        self._on_own_disk(member, of, entries)
+        if not self.shape.holds(of.disk, entries):
+            raise self.violation(
+                "durability",
+                f"member {member} delivered up to entry {of.delivered}, its own disk holds a log up to {of.disk.last}",
+            )
 
     def _one_command(self, member: int, of: MemberOfGroup[ImageT], entry: Entry) -> None:
         command = hash((entry.kind, entry.proposal, entry.data))
         if entry.index <= self.delivered_max:
             if self._commands[entry.index] != command:
-                raise self._broken(
+                raise self.violation(
                     "state machine safety",
                     f"member {member} delivered another command at {entry.index} than was delivered there before",
                 )
             return
         self._commands.append(command)
         self.entries.append(entry.encoded)
-        self.committed_at.append(max(of.era, self.committed_at[-1]))
-        holders = self._holders(entry, of)
+        self._committed_at.append(max(of.era, self._committed_at[-1]))
+        self.shape.first_delivered(of.log, entry)
+        holders = [peer for peer, seen in self.members.items() if self.shape.holds(seen.disk, (entry,))]
         if not is_quorum(self.membership, holders):
-            raise self._broken(
+            raise self.violation(
                 "durability",
                 f"member {member} is the first to deliver entry {entry.index}, which only the disks of {holders} hold",
-            )
-        if entry.kind is Kind.COMMAND:
-            self._at_most_once(entry)
-
-    # -----------------------------------------------------------------------------------------------------------
-    # What depends on the shape of the log
-
-    @abstractmethod
-    def new_image(self) -> ImageT:
-        """Nothing written yet."""
-
-    @abstractmethod
-    def leaves(self, sender: int, target: int, message: Any) -> None:
-        """``message`` leaves ``sender``: the protocol's own invariants. Raises ``Violation``."""
-
-    @abstractmethod
-    def _log_grows(self, member: int, of: MemberOfGroup[ImageT], records: Sequence[Record]) -> None:
-        """``of.log`` takes the records of a Ready."""
-
-    @abstractmethod
-    def _completeness(self, member: int, of: MemberOfGroup[ImageT], lead: Lead) -> None:
-        """The member begins to lead."""
-
-    @abstractmethod
-    def _is_the_logs(self, of: MemberOfGroup[ImageT], entry: Entry) -> bool:
-        """Is this what the member's log has at its index?"""
-
-    @abstractmethod
-    def _on_own_disk(self, member: int, of: MemberOfGroup[ImageT], entries: Sequence[Entry]) -> None:
-        """Delivered: are they durable here (rule 5)?"""
-
-    @abstractmethod
-    def _holders(self, entry: Entry, of: MemberOfGroup[ImageT]) -> list[int]:
-        """Whose disks hold what was first delivered by ``of``."""
-
-    # -----------------------------------------------------------------------------------------------------------
-    # Commands
-
-    def _at_most_once(self, entry: Entry) -> None:
-        if entry.proposal is not None:
-            known = self._ids.setdefault(entry.proposal, entry.index)
-            if known != entry.index:
-                raise self._broken(
-                    "at most once", f"proposal {entry.proposal} was delivered at {known} and at {entry.index}"
-                )
-        if entry.data in self._watched:
-            known = self.requests_delivered.setdefault(entry.data, entry.index)
-            if known != entry.index:
-                raise self._broken(
-                    "at most once", f"one client's request was delivered at {known} and at {entry.index}"
-                )
-            if entry.data in self._refused:
-                raise self._broken("at most once", f"a request that was refused is delivered at {entry.index}")
-
-    # -----------------------------------------------------------------------------------------------------------
-    # Requests and reads
-
-    def requested(self, command: bytes) -> None:
-        """A client asks for this command, which no other request equals."""
-        assert command not in self._watched, "a client's commands are told apart by their bytes"
-        self._watched.add(command)
-
-    def taken(self, proposals: Sequence[Proposal]) -> None:
-        """An engine took these."""
-        for proposal in proposals:
-            if proposal.data in self._watched and self._names.setdefault(proposal.data, proposal.id) != proposal.id:
-                self._counters["requests proposed again"] += 1
-
-    def refused(self, command: bytes) -> None:
-        """The request ended as refused: nothing of it has happened or will."""
-        self._refused.add(command)
-        index = self.requests_delivered.get(command)
-        if index is not None:
-            raise self._broken("at most once", f"a request that was delivered at {index} was answered as refused")
-
-    def done(self, command: bytes) -> None:
-        """The request ended as done."""
-        if command not in self.requests_delivered:
-            raise self._broken("delivery", "a request was answered as done before it was delivered anywhere")
-
-    def barrier_fed(self, member: int, token: int) -> None:
-        """A read barrier was fed to the member's engine."""
-        self.members[member].barriers[token] = self.delivered_max
-
-    def barriers_answered(self, member: int, reads: Sequence[ReadIndex]) -> None:
-        """A Ready's ``reads``."""
-        barriers = self.members[member].barriers
-        for read in reads:
-            floor = barriers.pop(read.token, None)
-            if floor is None:
-                raise self._broken("reads", f"member {member} answered barrier {read.token}, which nobody asked for")
-            if read.index is None:
-                self._counters["reads not confirmed"] += 1
-            elif read.index < floor:
-                raise self._broken(
-                    "reads",
-                    f"member {member} serves a read at {read.index}, although {floor} was delivered somewhere before "
-                    "the read began",
-                )
-
-    # -----------------------------------------------------------------------------------------------------------
-    # State
-
-    def digest(self, member: int, applied: int, digest: bytes) -> None:
-        """The member's store has this digest at this applied index."""
-        known, other = self._digests.setdefault(applied, (digest, member))
-        if known != digest:
-            raise self._broken(
-                "state", f"members {other} and {member} have different digests at applied index {applied}"
             )

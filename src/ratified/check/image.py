@@ -22,14 +22,12 @@ class LogImage:
         self.chain: list[int] = [0]
         self.eras: list[Era] = [(0, 0)]
         self.records = 0
-        """Records taken so far."""
         self.held: set[tuple[int, Era]] = set()
         """Every (index, era) that this log has ever held; only asked for membership."""
         self._owns: list[int] = [0]
 
     @property
     def last(self) -> int:
-        """The index of the last entry, or the base."""
         return self.base + len(self.chain) - 1
 
     def at(self, index: int) -> int | None:
@@ -43,7 +41,6 @@ class LogImage:
         return self._owns[place] if 0 <= place < len(self._owns) else None
 
     def take(self, record: Record) -> None:
-        """One more record."""
         self.records += 1
         match record:
             case Entry():
@@ -79,7 +76,6 @@ class LogImage:
             del column[count:]
 
     def same_log(self, other: LogImage) -> bool:
-        """Equal state, base and entries."""
         return (self.state, self.base, self.last, self.chain[-1]) == (
             other.state,
             other.base,
@@ -88,11 +84,9 @@ class LogImage:
         )
 
     def keep_history(self, of: LogImage) -> None:
-        """This one replaces ``of``; what that has ever held was held."""
         self.held |= of.held
 
     def copy(self) -> LogImage:
-        """An image of its own with the same log."""
         twin = LogImage()
         twin.state, twin.base, twin.records = self.state, self.base, self.records
         twin.chain, twin.eras, twin._owns = list(self.chain), list(self.eras), list(self._owns)

@@ -16,10 +16,12 @@ Every method is called in the order in which things happen.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Membership, Record, StateRecord
+from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Membership, Ready, Record, StateRecord
 from ratified.consensus.entry import decode_entry
 from ratified.consensus.paxos import decode_state
 from ratified.consensus.paxos.messages import (
@@ -36,7 +38,7 @@ from ratified.consensus.paxos.messages import (
 from ratified.consensus.paxos.state import AcceptorState
 from ratified.consensus.quorum import is_quorum
 
-_NOTHING: tuple[Era, int] = (NO_ERA, 0)
+NOTHING: tuple[Era, int] = (NO_ERA, 0)
 
 
 def value_of(entry: Entry) -> int:
@@ -53,23 +55,19 @@ class AcceptorImage:
         self.state = b""
         self.base = 0
         self.records = 0
-        """Records taken so far."""
         self.accepted: dict[int, tuple[Era, int]] = {}
         self.ever: set[tuple[int, Era]] = set()
         """Every (slot, ballot) accepted so far; only asked for membership."""
 
     @property
     def acceptor(self) -> AcceptorState:
-        """The state, decoded."""
         return decode_state(self.state)
 
     @property
     def last(self) -> int:
-        """The highest slot with something in it, or the base."""
         return max(self.accepted, default=self.base)
 
     def take(self, record: Record) -> None:
-        """One more record."""
         self.records += 1
         match record:
             case StateRecord(data):
@@ -83,40 +81,32 @@ class AcceptorImage:
                     del self.accepted[slot]
 
     def copy(self) -> AcceptorImage:
-        """An image of its own."""
         twin = AcceptorImage()
         twin.state, twin.base, twin.records = self.state, self.base, self.records
         twin.accepted, twin.ever = dict(self.accepted), set(self.ever)
         return twin
 
     def keep_history(self, of: AcceptorImage) -> None:
-        """This one replaces ``of``; what that has ever held was held."""
         self.ever |= of.ever
 
     def same_log(self, other: AcceptorImage) -> bool:
-        """Equal state, base and slots."""
         return (self.state, self.base, self.accepted) == (other.state, other.base, other.accepted)
 
 
+@dataclass(slots=True)
 class Report:
     """What one member told the proposer of a ballot, as far as its promise's parts have left."""
 
-    __slots__ = ("accepted", "first", "to")
-
-    def __init__(self, first: int, to: int | None, accepted: dict[int, tuple[Era, int]]) -> None:
-        self.first = first
-        self.to = to
-        """The last slot that was told about; None: nothing is accepted behind."""
-        self.accepted = accepted
+    first: int
+    to: int | None
+    """The last slot that was told about; None: nothing is accepted behind."""
+    accepted: dict[int, tuple[Era, int]]
 
     def covers(self, slot: int) -> bool:
-        """Was this slot told about?"""
         return self.first <= slot and (self.to is None or slot <= self.to)
 
 
-class PaxosChecks:
-    """One group's checks."""
-
+class PaxosChecks(Oracle):
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
         members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
@@ -138,6 +128,11 @@ class PaxosChecks:
         return self._chosen_to
 
     # ----------------------------------------------------------------------------------------------------- records
+
+    def ready(self, member: int, ready: Ready) -> None:
+        if ready.write is not None:
+            self.asked_to_write(member, ready.write.records)
+        self.delivered(member, ready.deliver)
 
     def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
         """A Ready's write. It becomes durable as a whole, so what it accepts is held against the promise before it."""
@@ -182,22 +177,18 @@ class PaxosChecks:
             self._p2c(slot, ballot, value)
 
     def durable(self, member: int, record: Record) -> None:
-        """A record that the member's disk has got hold of."""
         disk = self._disks[member]
         disk.take(record)
         if isinstance(record, Entry):
             self._held(member, record.index, record.era, value_of(record))
 
-    def recovered(self, member: int, disk: AcceptorImage) -> None:
-        """The member starts, and its disk holds this: of what was written and never reported durable, perhaps more."""
-        disk.keep_history(self._disks[member])
-        for slot, (ballot, value) in disk.accepted.items():
+    def recovered(self, member: int, found: AcceptorImage) -> None:
+        found.keep_history(self._disks[member])
+        for slot, (ballot, value) in found.accepted.items():
             self._held(member, slot, ballot, value)
-        self._disks[member] = disk
-        self.started(member)
+        self._disks[member] = found
 
-    def started(self, member: int) -> None:
-        """The member's process started from what its disk holds; all else is forgotten."""
+    def started(self, member: int, applied: int) -> None:
         self._asked[member] = self._disks[member].copy()
 
     def _held(self, member: int, slot: int, ballot: Era, value: int) -> None:
@@ -244,7 +235,6 @@ class PaxosChecks:
     # --------------------------------------------------------------------------------------------------- messages
 
     def leaves(self, sender: int, target: int, message: Any) -> None:
-        """``message`` leaves ``sender``."""
         disk = self._disks[sender]
         match message:
             case Prepare(ballot):
@@ -289,8 +279,8 @@ class PaxosChecks:
         part = Report(message.first, last, told)
         end = max(disk.accepted, default=0) if last is None else last
         for slot in range(max(message.first, message.chosen + 1), end + 1):
-            accepted = disk.accepted.get(slot, _NOTHING)[0]
-            if accepted < ballot and told.get(slot, _NOTHING)[0] < accepted and slot not in self._chosen:
+            accepted = disk.accepted.get(slot, NOTHING)[0]
+            if accepted < ballot and told.get(slot, NOTHING)[0] < accepted and slot not in self._chosen:
                 raise Violation("promise", f"member {sender} promises {ballot} and hides slot {slot}, {accepted}")
         self._merge(sender, ballot, part)
 
@@ -316,7 +306,6 @@ class PaxosChecks:
     # --------------------------------------------------------------------------------------------------- deliveries
 
     def delivered(self, member: int, entries: Sequence[Entry]) -> None:
-        """A Ready's ``deliver``: chosen, and here as on this member's disk."""
         accepted: Mapping[int, tuple[Era, int]] = self._disks[member].accepted
         for entry in entries:
             value = value_of(entry)

@@ -1,32 +1,48 @@
-"""The tables of the protocols' own checks: what holds, what must be seen, and where it can be seen."""
+"""The table of the protocols' own checks: what holds, what must be seen, and where it can be seen."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from ratified.check.epochs import EpochGroupChecks
-from ratified.check.group import GroupChecks
+import msgspec
+
+from ratified.check.group import GroupChecks, LogShape
+from ratified.check.oracle import Oracle
+from ratified.check.paxos import PaxosChecks
 from ratified.check.raft import RaftChecks
-from ratified.check.sequences import SequenceGroupChecks
-from ratified.check.slots import SlotGroupChecks
-from ratified.consensus.contract import Membership
+from ratified.check.sequences import Sequences
+from ratified.check.slots import Slots
+from ratified.check.zab import ZabChecks
 
-PROTOCOLS: dict[str, Callable[[int, Membership, Counter[str]], GroupChecks[Any]]] = {
-    "raft": partial(SequenceGroupChecks, protocol=RaftChecks),
-    "paxos": SlotGroupChecks,
-    "zab": EpochGroupChecks,
+
+class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checks know of one protocol."""
+
+    shape: Callable[[Counter[str]], LogShape[Any]]
+    checks: Callable[[GroupChecks[Any]], Oracle]
+    must_happen: tuple[str, ...] = ()
+    """What is counted of this protocol's own and may not stay at zero over many worlds."""
+    stands_on_sessions: bool = False
+    """It promises progress over sessions only: messages of one connection arrive in order and at most once."""
+
+
+PROTOCOLS: dict[str, ProtocolRow] = {
+    "raft": ProtocolRow(
+        shape=Sequences,
+        checks=RaftChecks,
+        must_happen=("truncations", "votes refused"),
+    ),
+    "paxos": ProtocolRow(
+        shape=lambda counters: Slots(),
+        checks=lambda group: PaxosChecks(group.membership),
+    ),
+    "zab": ProtocolRow(
+        shape=Sequences,
+        checks=lambda group: ZabChecks(group.membership),
+        must_happen=("truncations",),
+        stands_on_sessions=True,
+    ),
 }
-"""By the engine's name, the checks of one group: number, membership, what is counted."""
-
-MUST_HAPPEN: dict[str, tuple[str, ...]] = {
-    "raft": ("truncations", "votes refused"),
-    "paxos": (),
-    "zab": ("truncations",),
-}
-"""By the engine's name, what is counted of this protocol's own and may not stay at zero over many worlds."""
-
-STANDS_ON_SESSIONS = frozenset({"zab"})
-"""The engines that promise progress over sessions only: messages of one connection arrive in order and at most once."""
+"""By the engine's name."""

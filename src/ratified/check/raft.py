@@ -6,10 +6,11 @@ such a claim too: one that crashed and ran again in the same term could collect 
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
+from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
+from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
 from ratified.consensus.raft import decode_state
 from ratified.consensus.raft.messages import (
@@ -19,15 +20,13 @@ from ratified.consensus.raft.messages import (
 )
 
 
-class RaftChecks:
-    """Checks of one group's messages as they leave."""
-
-    def __init__(self, counters: Counter[str]) -> None:
-        self._counters = counters
+class RaftChecks(Oracle):
+    def __init__(self, group: GroupChecks[LogImage]) -> None:
+        self._group = group
         self._votes: dict[tuple[int, int], int] = {}
 
-    def leaves(self, sender: int, target: int, message: Any, disk: LogImage) -> None:
-        """``message`` leaves ``sender``, whose disk holds ``disk`` durably."""
+    def leaves(self, sender: int, target: int, message: Any) -> None:
+        disk = self._group.members[sender].disk
         durable = decode_state(disk.state)
         if message.term > durable.term:
             raise self._early(sender, message, f"its disk has term {durable.term}")
@@ -43,7 +42,7 @@ class RaftChecks:
                 if durable.term == term and durable.voted_for != target:
                     raise self._early(sender, message, f"its disk has a vote for {durable.voted_for}")
             case RequestVoteResponse(granted=False):
-                self._counters["votes refused"] += 1
+                self._group.counters["votes refused"] += 1
             case AppendEntriesResponse(term, success=True, index=index):
                 if durable.term == term and disk.last < index:
                     raise self._early(sender, message, f"its disk has entries up to {disk.last}")

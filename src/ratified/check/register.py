@@ -41,11 +41,9 @@ class Register:
 
     @property
     def initial(self) -> Held:
-        """Nothing is held."""
         return None
 
     def step(self, state: Held, call: Call, result: Result, known: bool) -> tuple[bool, Held]:
-        """May ``call`` answer ``result`` in ``state``, and what is held then?"""
         version = 0 if state is None else state[1]
         match call:
             case Get():
@@ -60,5 +58,4 @@ class Register:
                 return not known or result == answer, (value, version + 1) if swapped else state
 
     def only_reads(self, call: Call) -> bool:
-        """Does ``call`` leave every state as it is?"""
         return isinstance(call, Get)

@@ -14,13 +14,9 @@ class Revisions:
 
     def __init__(self, group: int) -> None:
         self._group = group
-        self._highest = 0
-        self._writers: dict[int, str] = {}
-
-    @property
-    def highest(self) -> int:
+        self.highest = 0
         """The highest revision answered so far: the floor of what is invoked now."""
-        return self._highest
+        self._writers: dict[int, str] = {}
 
     def answered(self, floor: int, revision: int, changed: bool, who: str) -> None:
         """An operation with this ``floor`` at its invocation was answered at ``revision``."""
@@ -37,4 +33,4 @@ class Revisions:
                     "linearizability",
                     f"group {self._group}: revision {revision} was given to {other} and to {who}",
                 )
-        self._highest = max(self._highest, revision)
+        self.highest = max(self.highest, revision)

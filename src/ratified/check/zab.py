@@ -22,8 +22,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ratified.check.image import LogImage
+from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Entry, Era, Membership, Record, StateRecord
+from ratified.consensus.contract import Entry, Era, Membership, Ready, Record, StateRecord
 from ratified.consensus.quorum import quorum_value
 from ratified.consensus.zab import decode_state
 from ratified.consensus.zab.messages import (
@@ -80,9 +81,7 @@ class Established:
         return self.run_epochs[bisect_right(self.firsts, index) - 1]
 
 
-class ZabChecks:
-    """One group's checks."""
-
+class ZabChecks(Oracle):
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
         self._members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
@@ -106,8 +105,13 @@ class ZabChecks:
 
     # ----------------------------------------------------------------------------------------------------- records
 
+    def ready(self, member: int, ready: Ready) -> None:
+        if ready.write is not None:
+            self.asked_to_write(member, ready.write.records)
+        if ready.deliver:
+            self.delivered(member, ready.deliver)
+
     def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
-        """A Ready's write."""
         log = self._logs[member]
         for record in records:
             before = decode_state(log.state)
@@ -118,13 +122,11 @@ class ZabChecks:
                 self._entry(member, log, before, record)
 
     def durable(self, member: int, record: Record) -> None:
-        """The member's disk has this record."""
         disk = self.disks[member]
         disk.take(record)
         self._count(member, disk)
 
     def recovered(self, member: int, found: LogImage) -> None:
-        """The member's log holds ``found``: what its disk had durably, or something behind that too."""
         old, new = decode_state(self.disks[member].state), decode_state(found.state)
         if (new.accepted_epoch, new.current_epoch) < (old.accepted_epoch, old.current_epoch):
             raise Violation("epochs", f"member {member} recovers {new}, its disk had {old}")
@@ -133,7 +135,6 @@ class ZabChecks:
         self._count(member, found)
 
     def started(self, member: int, applied: int) -> None:
-        """An engine is made from what was recovered, over a store with this applied index."""
         self._logs[member] = self.disks[member].copy()
         self._positions[member] = applied
 
@@ -201,7 +202,6 @@ class ZabChecks:
     # --------------------------------------------------------------------------------------------------- deliveries
 
     def delivered(self, member: int, entries: Sequence[Entry]) -> None:
-        """A Ready's ``deliver``."""
         for entry in entries:
             index = self._positions[member] = self._positions[member] + 1
             h = self._known.get((entry.index, entry.era))
@@ -247,10 +247,10 @@ class ZabChecks:
 
     # ----------------------------------------------------------------------------------------------------- messages
 
-    def leaves(self, sender: int, target: int, message: Any, disk: LogImage) -> None:
-        """``message`` leaves ``sender``, whose disk holds ``disk`` durably."""
+    def leaves(self, sender: int, target: int, message: Any) -> None:
         if isinstance(message, Vote):
             return
+        disk = self.disks[sender]
         self._is_next_of_its_lane(sender, target, message)
         state = decode_state(disk.state)
         match message:

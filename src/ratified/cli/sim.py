@@ -52,7 +52,7 @@ def sim(
       ratified sim --seed 7 --scenario crashes
       ratified sim --seed 7 --nodes 5 --network datagram --trace trace.jsonl
     """
-    from ratified.check.protocols import STANDS_ON_SESSIONS
+    from ratified.check.protocols import PROTOCOLS
     from ratified.sim.network import Model
     from ratified.sim.scenario import SCENARIOS
     from ratified.sim.simulation import Arguments, simulate
@@ -64,7 +64,7 @@ def sim(
     choose("--scenario", scenario, list(SCENARIOS))
     choose("--network", network, [model.value for model in Model])
     row(engine)
-    if engine in STANDS_ON_SESSIONS and network != Model.SESSION:
+    if PROTOCOLS[engine].stands_on_sessions and network != Model.SESSION:
         raise CommandFailed(
             f"--network is {network}, and {engine} promises progress over sessions only: its messages must arrive in "
             "order. Leave --network out, or choose another --engine"

@@ -13,8 +13,8 @@ from ratified.consensus.engines import EngineRow
 from ratified.node.boot import build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
+from ratified.sim.checkers import Checkers
 from ratified.sim.limits import DrawnLimits
-from ratified.sim.observer import Observer
 from ratified.sim.process import KillableEnvironment, Machine, OpenStore
 from ratified.sim.world import Concern, World
 from ratified.storage import identity
@@ -36,9 +36,9 @@ class Manner(msgspec.Struct, frozen=True):
 class Booting:
     """Starts the nodes of one world, each observed."""
 
-    def __init__(self, world: World, observer: Observer, manner: Manner, counters: Counter[str]) -> None:
+    def __init__(self, world: World, checkers: Checkers, manner: Manner, counters: Counter[str]) -> None:
         self._world = world
-        self._observer = observer
+        self._checkers = checkers
         self._manner = manner
         self._counters = counters
 
@@ -67,8 +67,8 @@ class Booting:
         recovered = recover(machine.disk, config.log_limits)
         if recovered.cut is not None:
             self._counters["tails cut"] += 1
-        self._observer.recovered(member, machine.disk, killed=machine.killed)
-        observe = partial(self._observer.observe, member)
+        self._checkers.recovered(member, machine.disk, killed=machine.killed)
+        observe = partial(self._checkers.observe, member)
         node = build(self._world.now, recovered, config, environment, open_store, observe=observe)
-        self._observer.booted(member, node.incarnation)
+        self._checkers.booted(member, node.incarnation)
         return node

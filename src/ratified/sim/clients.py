@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections import Counter
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
-from ratified.check.group import GroupChecks
+from ratified.check.at_most_once import AtMostOnce
 from ratified.check.linearizability import Operation
 from ratified.check.register import Call, Delete, Get, Put, Result, Swap
 from ratified.check.revisions import Revisions
@@ -84,26 +84,26 @@ class Clients:
         self,
         world: World,
         machines: dict[int, Machine],
-        groups: dict[int, GroupChecks[Any]],
+        requests: dict[int, AtMostOnce],
         words: Words,
         habits: Habits,
         counters: Counter[str],
         trace: Trace,
     ) -> None:
         self.open: dict[int, Asked] = {}
-        self.watches = {group: Watches(group) for group in groups}
-        self.revisions = {group: Revisions(group) for group in groups}
+        self.watches = {group: Watches(group) for group in requests}
+        self.revisions = {group: Revisions(group) for group in requests}
         self._world = world
         self._machines = machines
         self._members = tuple(machines)
-        self._groups = groups
-        self._group_numbers = tuple(groups)
+        self._requests = requests
+        self._groups = tuple(requests)
         self._words = words
         self._habits = habits
         self._counters = counters
         self._trace = trace
         self._ended_requests: dict[tuple[int, bytes], list[tuple[Asked, int | None, Result, int]]] = {}
-        self._made: dict[int, list[tuple[int, bytes]]] = {group: [] for group in groups}
+        self._made: dict[int, list[tuple[int, bytes]]] = {group: [] for group in requests}
         """Which command made which revision, ascending, as far as answers said so."""
         self._token_last = 0
         self._stopping = False
@@ -142,7 +142,7 @@ class Clients:
             return
         self._token_last += 1
         token = self._token_last
-        group = draws.pick(self._group_numbers)
+        group = draws.pick(self._groups)
         key = b"k%d" % draws.below(self._habits.keys)
         call = self._draw_call(draws, token)
         timeout = draws.between(self._habits.timeout_least_us, self._habits.timeout_most_us)
@@ -165,14 +165,13 @@ class Clients:
         return Delete()
 
     def _ask(self, client: int, token: int, machine: Machine, group: int, key: bytes, call: Call, timeout: int) -> None:
-        checks = self._groups[group]
         command: bytes | None = None
         if isinstance(call, Get):
             work, data = Work.READ, self._words.read(key)
         else:
             work = Work.PROPOSE
             data = command = self._words.command(key, call, b"%d" % token)
-            checks.requested(data)
+            self._requests[group].requested(data)
         floor = self.revisions[group].highest
         self.open[token] = Asked(token, client, machine.member, group, key, call, command, self._world.executed, floor)
         self._counters["requests"] += 1
@@ -211,7 +210,7 @@ class Clients:
                 if isinstance(asked.call, Get):
                     self._counters["reads refused"] += 1
                 elif asked.command is not None:
-                    self._groups[asked.group].refused(asked.command)
+                    self._requests[asked.group].refused(asked.command)
             case Outcome.UNKNOWN:
                 self._unknown(asked)
         self._ended(asked, reply.outcome is Outcome.DONE)
@@ -220,7 +219,7 @@ class Clients:
         result, revision, changed = self._words.answer(asked.call, data)
         self._counters["requests done"] += 1
         if asked.command is not None:
-            self._groups[asked.group].done(asked.command)
+            self._requests[asked.group].done(asked.command)
         self.revisions[asked.group].answered(asked.floor, revision, changed, f"request {asked.token}")
         if changed:
             value = asked.call.value if isinstance(asked.call, Put | Swap) else None
@@ -250,7 +249,7 @@ class Clients:
         }
 
     def _hint(self, asked: Asked, revision: int) -> int | None:
-        delivered = self._groups[asked.group].requests_delivered
+        delivered = self._requests[asked.group].delivered
         if asked.command is not None:
             index = delivered.get(asked.command)
             return None if index is None else 2 * index

@@ -165,7 +165,7 @@ class _World:
             for member in members
         }
         self._checks = self._meter.groups[0]
-        self._load = Load(world, self._machines, self._checks, plan.every_us, plan.puts_at_once)
+        self._load = Load(world, self._machines, self._meter.requests[0], plan.every_us, plan.puts_at_once)
         for member, machine in self._machines.items():
             self._network.attach(member, machine)
             machine.clients = self._load

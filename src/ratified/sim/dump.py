@@ -40,15 +40,15 @@ def _parts(simulation: Simulation, broken: Violation | None) -> Iterator[bytes]:
     yield _block(_encode(simulation.arguments))
     yield _block(b"" if broken is None else _encode((broken.rule, broken.seen)))
     yield _U64.pack(world.now) + _U64.pack(world.executed) + _U64.pack(world.fingerprint)
-    yield _U32.pack(len(simulation.observer.groups))
-    for group, checks in simulation.observer.groups.items():
+    yield _U32.pack(len(simulation.checkers.groups))
+    for group, checks in simulation.checkers.groups.items():
         yield _U32.pack(group) + _U64.pack(len(checks.entries))
         for encoded in checks.entries:
             yield _block(encoded)
     yield _U32.pack(len(simulation.members))
     for member, machine in simulation.machines.items():
         yield _U32.pack(member) + _U32.pack(machine.starts)
-        for group, checks in simulation.observer.groups.items():
+        for group, checks in simulation.checkers.groups.items():
             disk = checks.members[member].disk
             store = machine.stores.get(group)
             yield _block(disk.state) + _U64.pack(disk.last)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from ratified.check.group import GroupChecks
+from ratified.check.at_most_once import AtMostOnce
 from ratified.kv import commands
 from ratified.node.ports import Outcome, Reply, Request, Work
 from ratified.sim.process import Machine
@@ -32,7 +30,7 @@ class Load:
     """All clients of a world."""
 
     def __init__(
-        self, world: World, machines: dict[int, Machine], checks: GroupChecks[Any], every_us: int, puts_at_once: int
+        self, world: World, machines: dict[int, Machine], requests: AtMostOnce, every_us: int, puts_at_once: int
     ) -> None:
         self.open: dict[int, tuple[int, int, bytes]] = {}
         """By token: when it was asked for, of whom, and the command."""
@@ -41,7 +39,7 @@ class Load:
         """Writes that ended in another way: refused, unknown, or with the process that had taken them."""
         self._world = world
         self._machines = machines
-        self._checks = checks
+        self._requests = requests
         self._every_us = every_us
         self._puts_at_once = puts_at_once
         self._until_us = 0
@@ -64,12 +62,12 @@ class Load:
             return
         since_us, _, command = asked
         if reply.outcome is Outcome.DONE:
-            self._checks.done(command)
+            self._requests.done(command)
             self.written.append(Written(self._world.now, self._world.now - since_us))
             return
         self.unacknowledged += 1
         if reply.outcome is Outcome.REFUSED:
-            self._checks.refused(command)
+            self._requests.refused(command)
 
     def process_gone(self, member: int) -> None:
         """All requests open on this member's process ended without a reply."""
@@ -90,6 +88,6 @@ class Load:
         machine = self._machines[members[token % len(members)]]
         value = (b"%d " % token).ljust(VALUE_BYTES, b".")
         command = commands.put(PutRequest(key=b"k%02d" % (token % KEYS), value=value).SerializeToString())
-        self._checks.requested(command)
+        self._requests.requested(command)
         self.open[token] = (self._world.now, machine.member, command)
         machine.offer(Request(token, 0, Work.PROPOSE, command, self._world.now + TIMEOUT_US))

@@ -8,7 +8,7 @@ import msgspec
 
 from ratified.consensus.contract import Membership
 from ratified.consensus.engines import EngineRow
-from ratified.sim.observer import Observer
+from ratified.sim.checkers import Checkers
 from ratified.storage.files import WriteAt
 from ratified.wire.codec import PeerCodec
 from ratified.wire.peer import Batch, Frame
@@ -25,7 +25,7 @@ class Traffic(msgspec.Struct, frozen=True):
         return Traffic(self.messages + other.messages, self.frames + other.frames, self.wire_bytes + other.wire_bytes)
 
 
-class Meter(Observer):
+class Meter(Checkers):
     """All checks of one world, and what passed before them."""
 
     def __init__(self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str]) -> None:

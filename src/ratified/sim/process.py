@@ -29,9 +29,9 @@ from ratified.check.violation import Violation
 from ratified.machine import Store
 from ratified.node.node import Node
 from ratified.node.ports import Close, Connected, Input, JobDone, Notice, Outputs, Received, Reply
+from ratified.sim.checkers import Checkers
 from ratified.sim.disk import Disk
 from ratified.sim.network import Network
-from ratified.sim.observer import Observer
 from ratified.sim.trace import Trace
 from ratified.sim.world import Concern, Stream, World
 from ratified.storage import guard
@@ -126,7 +126,7 @@ class Machine:
         member: int,
         world: World,
         network: Network,
-        observer: Observer,
+        checkers: Checkers,
         pace: Pace,
         boot: Boot,
         open_store: OpenStore,
@@ -147,7 +147,7 @@ class Machine:
         self.store_mark: StoreMark | None = None
         self._world = world
         self._network = network
-        self._observer = observer
+        self._checkers = checkers
         self.pace = pace
         self._boot = boot
         self._open_store = open_store
@@ -284,7 +284,7 @@ class Machine:
         sectors = self._disk_draws.below(len(op.data) // SECTOR + 1)
         self.disk.kill(op, sectors)
         if sectors == len(op.data) // SECTOR:
-            self._observer.written(self.member, op)
+            self._checkers.written(self.member, op)
         elif sectors:
             self._counters["writes torn"] += 1
         return True
@@ -297,7 +297,6 @@ class Machine:
         self._armed = None
         self.paused = False
         self._jobs.clear()
-        self._observer.stopped(self.member)
         self._network.machine_down(self.member, silent=silent)
         self.clients.process_gone(self.member)
 
@@ -322,9 +321,9 @@ class Machine:
         """An input for the node, if one runs."""
         if self.node is not None:
             if isinstance(given, Received):
-                self._observer.arrives(self.member, given.frame)
+                self._checkers.arrives(self.member, given.frame)
             elif isinstance(given, Connected):
-                self._observer.connected(self.member, given.connection)
+                self._checkers.connected(self.member, given.connection)
             self.node.offer(given)
             self._want_turn()
 
@@ -361,7 +360,7 @@ class Machine:
         for outgoing in outputs.frames:
             target = self._network.peer_of(member, outgoing.connection)
             if target is not None:
-                self._observer.leaves(member, outgoing.connection, target, outgoing.frame)
+                self._checkers.leaves(member, outgoing.connection, target, outgoing.frame)
                 self._network.send(member, outgoing.connection, outgoing.frame)
         for hangup in outputs.closes:
             self._network.hang_up(member, hangup.connection)
@@ -403,7 +402,7 @@ class Machine:
             applied = store.applied
             if self._checked.get(group) != applied:
                 self._checked[group] = applied
-                self._observer.groups[group].digest(self.member, applied, store.digest())
+                self._checkers.digest(self.member, group, applied, store.digest())
 
     # -----------------------------------------------------------------------------------------------------------
     # The disk
@@ -425,9 +424,9 @@ class Machine:
         op = job.ops[len(results)]
         results.append(perform(self.disk, op))
         if isinstance(op, WriteAt) and segment_number(op.file) is not None:
-            self._observer.written(self.member, op)
+            self._checkers.written(self.member, op)
         elif isinstance(op, SyncData):
-            self._observer.synced(self.member, op.file)
+            self._checkers.synced(self.member, op.file)
             self._counters["syncs"] += 1
         if len(results) == len(job.ops):
             self._jobs.popleft()

@@ -24,6 +24,7 @@ from ratified.kv import queries
 from ratified.kv.store import KvStore
 from ratified.machine import StateMachineStore, Store
 from ratified.sim.booting import Booting, Manner
+from ratified.sim.checkers import Checkers
 from ratified.sim.clients import Clients, Words
 from ratified.sim.crowd import NUMBER_SHIFT, Crowd, Guest
 from ratified.sim.dump import write_dump
@@ -32,7 +33,6 @@ from ratified.sim.kv_words import KvWords, body_of
 from ratified.sim.lessees import Lessee
 from ratified.sim.limits import draw_limits
 from ratified.sim.network import Model, Network
-from ratified.sim.observer import Observer
 from ratified.sim.process import Machine
 from ratified.sim.profile import draw_profile
 from ratified.sim.readers import Reader
@@ -82,7 +82,7 @@ class Simulation:
         membership = Membership(self.members)
         self.memberships = dict.fromkeys(range(self.profile.groups), membership)
         self._engine = ENGINES[arguments.engine]
-        self.observer = Observer(self._engine, self.memberships, self.counters)
+        self.checkers = Checkers(self._engine, self.memberships, self.counters)
         manner = Manner(
             self._engine,
             self.memberships,
@@ -90,7 +90,7 @@ class Simulation:
             self.profile.election_timeout_us,
             self.limits,
         )
-        self._booting = Booting(self.world, self.observer, manner, self.counters)
+        self._booting = Booting(self.world, self.checkers, manner, self.counters)
         self.network = Network(
             self.world,
             self.members,
@@ -103,7 +103,7 @@ class Simulation:
         self.clients = Clients(
             self.world,
             self.machines,
-            self.observer.groups,
+            self.checkers.requests,
             self._words(),
             self.profile.habits,
             self.counters,
@@ -133,7 +133,8 @@ class Simulation:
         )
 
         if scenario.hunt:
-            self.observer.elected = self.faults.elected
+            for checks in self.checkers.groups.values():
+                checks.on_election = self.faults.elected
 
     # -----------------------------------------------------------------------------------------------------------
     # Putting it together
@@ -143,7 +144,7 @@ class Simulation:
             member,
             self.world,
             self.network,
-            self.observer,
+            self.checkers,
             self.profile.pace,
             self._booting.boot,
             self._open_store,
@@ -209,7 +210,7 @@ class Simulation:
 
     def _leader(self) -> int | None:
         """Who was elected last in the first group, if it runs."""
-        member = self.observer.groups[0].leader
+        member = self.checkers.groups[0].leader
         return member if member is not None and self.machines[member].up else None
 
     # -----------------------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ class Simulation:
 
     def _settle(self) -> None:
         timeout = self.profile.election_timeout_us
-        entries = sum(checks.delivered_max for checks in self.observer.groups.values())
+        entries = sum(checks.delivered_max for checks in self.checkers.groups.values())
         patience = (
             LEASES_PATIENCE_US + 40 * timeout + 3 * self.profile.habits.timeout_most_us + entries * ENTRY_PATIENCE_US
         )
@@ -268,7 +269,7 @@ class Simulation:
         replicas_agree = all(
             group in machine.stores and machine.stores[group].applied == checks.delivered_max
             for machine in self.machines.values()
-            for group, checks in self.observer.groups.items()
+            for group, checks in self.checkers.groups.items()
         )
         return replicas_agree and self._leases_left() == 0 and all(self._has_seen_all(w) for w in self.watchers)
 

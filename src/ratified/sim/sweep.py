@@ -25,7 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ratified.check.protocols import MUST_HAPPEN, STANDS_ON_SESSIONS
+from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.sim.network import Model
 from ratified.sim.report import Report
@@ -90,7 +90,7 @@ _DATAGRAMS_ONLY = frozenset({"messages doubled", "messages lost", "messages over
 
 def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> Arguments:
     """The world with this seed in a sweep."""
-    models = (Model.SESSION,) if engine in STANDS_ON_SESSIONS else (Model.SESSION, Model.DATAGRAM)
+    models = (Model.SESSION,) if PROTOCOLS[engine].stands_on_sessions else (Model.SESSION, Model.DATAGRAM)
     return Arguments(
         seed=seed,
         duration_us=duration_us,
@@ -103,9 +103,9 @@ def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> A
 def must_happen(engine: str) -> tuple[str, ...]:
     """What a long sweep of this engine must have seen."""
     common = tuple(
-        name for name in MUST_HAPPEN_ALWAYS if engine not in STANDS_ON_SESSIONS or name not in _DATAGRAMS_ONLY
+        name for name in MUST_HAPPEN_ALWAYS if not PROTOCOLS[engine].stands_on_sessions or name not in _DATAGRAMS_ONLY
     )
-    return common + MUST_HAPPEN[engine]
+    return common + PROTOCOLS[engine].must_happen
 
 
 def sweep(worlds: Sequence[Arguments], processes: int) -> Iterator[Report]:

@@ -153,7 +153,7 @@ class World:
             limits=self._limits,
             extensions=Extensions(skip_chosen=member.id not in self._proposing_all_again),
         )
-        self.checks.started(member.id)
+        self.checks.started(member.id, member.applied)
         member.durable_ticket = 0
         member.engine = Engine(self.now, options, member.durable(self.membership, self.draw(4)))
         held = member.entries.get(member.applied)

@@ -368,7 +368,7 @@ class World:
     def _leave(self, member: Member, send: Send, session: int) -> None:
         if session == 0 or session != self.session(member.id, send.to):
             return
-        self.checks.leaves(member.id, send.to, send.message, self.checks.disks[member.id])
+        self.checks.leaves(member.id, send.to, send.message)
         message: Any = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=Message)
         self.under_way.setdefault((member.id, send.to), deque()).append(message)
         self.counts[type(message).__name__] += 1

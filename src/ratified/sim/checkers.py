@@ -10,9 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ratified.check.at_most_once import AtMostOnce
+from ratified.check.barriers import Barriers
+from ratified.check.digests import Digests
 from ratified.check.early import Early
 from ratified.check.forwards import Forwards
 from ratified.check.group import GroupChecks
+from ratified.check.oracle import Oracle, together
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.contract import (
     Durable,
@@ -37,42 +41,47 @@ from ratified.storage.format import (
 )
 from ratified.wire.peer import Batch, Forward, ForwardAnswer, Frame
 
+ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, Barriers, Forwards, Digests)
+"""What judges every group, beside its own checks, its protocol's, and those that its clients feed."""
+
 
 class ReplicaTap:
     """One start of one replica, shown to the checks."""
 
-    def __init__(self, member: int, checks: GroupChecks[Any], observer: Observer) -> None:
-        self.early = Early(f"group {checks.group}: member {member}")
+    def __init__(self, member: int, group: GroupChecks[Any], oracles: Oracle) -> None:
         self._member = member
-        self._checks = checks
-        self._disk = checks.members[member]
-        self._observer = observer
+        self._group = group
+        self._oracles = oracles
 
     def taken(self, proposals: Sequence[Proposal]) -> None:
-        self._checks.taken(proposals)
+        self._oracles.taken(self._member, proposals)
 
     def barrier_fed(self, token: int) -> None:
-        self._checks.barrier_fed(self._member, token)
+        self._oracles.barrier_fed(self._member, token)
 
     def ready(self, ready: Ready) -> None:
-        self.early.ready(ready)
-        self._observer.ready(self._member, self._checks, ready)
+        self._group.ready(self._member, ready)
+        self._oracles.ready(self._member, ready)
 
     def leaves(self, member: int, message: object, ticket: int | None) -> None:
-        self.early.let_go(member, message, ticket, self._disk.disk.records)
+        self._oracles.let_go(self._member, member, message, ticket)
 
 
-class Observer:
-    """All checks of one world, fed."""
+class Checkers:
+    """All oracles of one world, fed: from each replica, each disk, and each frame that leaves."""
 
     def __init__(self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str]) -> None:
-        make = PROTOCOLS[engine.name]
-        self.groups = {group: make(group, membership, counters) for group, membership in memberships.items()}
-        self.elected: Callable[[int], None] = lambda member: None
-        """Called with every member that is elected."""
+        row = PROTOCOLS[engine.name]
+        self.groups: dict[int, GroupChecks[Any]] = {
+            group: GroupChecks(group, membership, counters, row.shape(counters))
+            for group, membership in memberships.items()
+        }
+        self.requests = {group: AtMostOnce(checks) for group, checks in self.groups.items()}
+        self._oracles = {
+            group: together([row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]])
+            for group, checks in self.groups.items()
+        }
         self._message = engine.message
-        self._forwards = {group: Forwards(group) for group in memberships}
-        self._taps: dict[tuple[int, int], ReplicaTap] = {}
         self._incarnations: dict[int, int] = {}
         self._ends: dict[tuple[int, int], int] = {}
         """By connection and member, the incarnation of the process at that end."""
@@ -80,11 +89,11 @@ class Observer:
         self._counters = counters
 
     # -----------------------------------------------------------------------------------------------------------
-    # Engines
+    # Processes
 
     def recovered(self, member: int, files: Files, *, killed: bool) -> None:
         """A process of the member's has put its log in order, and its replicas begin."""
-        images = {group: checks.new_image() for group, checks in self.groups.items()}
+        images = {group: checks.shape.new_image() for group, checks in self.groups.items()}
         for name in files.names():
             if segment_number(name) is not None:
                 for group, record in _records(files.read(name, 0, files.size(name)), 0):
@@ -92,33 +101,21 @@ class Observer:
         for group, image in images.items():
             image.records = 0
             self.groups[group].recovered(member, image, killed=killed)
+            self._oracles[group].recovered(member, image.copy())
 
     def observe(self, member: int, group: int, durable: Durable) -> ReplicaTap:
         """A replica begins with what its log held."""
-        last = max((run.last for run in durable.runs), default=durable.base.index)
-        self.groups[group].started(member, durable.applied, durable.state, last)
-        tap = self._taps[member, group] = ReplicaTap(member, self.groups[group], self)
-        return tap
+        self.groups[group].begins(member, durable)
+        self._oracles[group].started(member, durable.applied)
+        return ReplicaTap(member, self.groups[group], self._oracles[group])
 
     def booted(self, member: int, incarnation: int) -> None:
         """The member's process runs: its peers know this start by its incarnation."""
         self._incarnations[member] = incarnation
 
-    def ready(self, member: int, checks: GroupChecks[Any], ready: Ready) -> None:
-        """An engine gave this."""
-        if ready.write is not None:
-            checks.asked_to_write(member, ready.write.records)
-        if ready.leader is not None:
-            checks.lead(member, ready.leader)
-            if ready.leader.member == member and not ready.leader.serving:
-                self.elected(member)
-        if ready.deliver:
-            checks.delivered(member, ready.deliver)
-            self._counters["entries delivered"] += len(ready.deliver)
-        if ready.reads:
-            checks.barriers_answered(member, ready.reads)
-        if ready.fetch:
-            self._counters["fetches"] += len(ready.fetch)
+    def digest(self, member: int, group: int, applied: int, digest: bytes) -> None:
+        """The member's store has this digest at this applied index."""
+        self._oracles[group].digest(member, applied, digest)
 
     # -----------------------------------------------------------------------------------------------------------
     # Frames
@@ -134,17 +131,14 @@ class Observer:
         for group, message in frame.messages:
             if isinstance(message, Forward):
                 self._counters["forwards sent" if message.data is not None else "voids sent"] += 1
-                continue
-            if isinstance(message, ForwardAnswer):
+            elif isinstance(message, ForwardAnswer):
                 self._counters["forwards refused" if message.index is None else "forwards taken"] += 1
-                self._forwards[group].answered(
-                    member, message.era, target, self._ends[connection, target], message.number, message.index
+                incarnation = self._ends[connection, target]
+                self._oracles[group].forward_answered(
+                    member, message.era, target, incarnation, message.number, message.index
                 )
-                continue
-            if not isinstance(message, self._message):
-                continue
-            self._taps[member, group].early.leaves(target, message)
-            self.groups[group].leaves(member, target, message)
+            elif isinstance(message, self._message):
+                self._oracles[group].leaves(member, target, message)
 
     def arrives(self, member: int, frame: Frame) -> None:
         """The network hands this frame to the node."""
@@ -153,7 +147,7 @@ class Observer:
         for group, message in frame.messages:
             if isinstance(message, Forward):
                 name = message.id
-                self._forwards[group].arrived(member, message.era, name.origin, name.incarnation, message.number)
+                self._oracles[group].forward_arrives(member, message.era, name.origin, name.incarnation, message.number)
 
     # -----------------------------------------------------------------------------------------------------------
     # Disks
@@ -168,13 +162,9 @@ class Observer:
         """A file of the member's was synced."""
         if file != self._written_file.get(member):
             return
-        for checks in self.groups.values():
-            checks.synced(member)
-
-    def stopped(self, member: int) -> None:
-        """The member's process is gone."""
-        for checks in self.groups.values():
-            checks.stopped(member)
+        for group, checks in self.groups.items():
+            for record in checks.synced(member):
+                self._oracles[group].durable(member, record)
 
 
 def _records(data: bytes, offset: int) -> Iterator[tuple[int, Record]]:
