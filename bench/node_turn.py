@@ -1,24 +1,28 @@
-"""What a put costs in node, engine and planner: 64 concurrent puts a turn on one leader of one member.
+"""What a node costs: a put, with many in one turn; and a turn in which little happens, with few groups and with many.
 
-Nothing is written to a disk and nothing sent: jobs are reported done in the next turn. Prints microseconds a put, for
-a state machine that does nothing, and the bare cost of making and queueing the requests beside it.
+Nothing is written to a disk and nothing sent: jobs are reported done in the next turn, and the clock stands still where
+turns are measured that nothing is due in. Prints
 
-    python bench/node_turn.py [--puts 64] [--turns 2000]
+- microseconds a put, for a state machine that does nothing, and the bare cost of making the requests beside it;
+- microseconds a turn with 1 to 10,000 groups on one member: with no input, with a local read of one group, and with a
+  ``GoOn`` for one stream. The design demands that they do not grow with the groups.
+
+    python bench/node_turn.py [--puts 64] [--turns 500] [--groups 1 100 1000 10000]
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ratified.consensus.contract import Membership
 from ratified.consensus.engines import ENGINES
-from ratified.machine import StateMachine, StateMachineStore
+from ratified.machine import Continuation, Slice, StateMachine, StateMachineStore
 from ratified.node.boot import boot
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import JobDone, Outcome, Request, Work
+from ratified.node.ports import GoOn, Hold, JobDone, Outcome, Request, Work
 from ratified.sim.disk import Disk
 from ratified.storage.files import Job, ReadAt, perform
 from ratified.storage.format import LogLimits
@@ -27,6 +31,7 @@ from ratified.storage.memory import MemoryEnvironment
 
 SECOND = 1_000_000
 VALUE = bytes(256)
+FOLLOW = b"follow"
 
 
 class Nothing(StateMachine):
@@ -45,11 +50,31 @@ class Nothing(StateMachine):
         """There is nothing to restore."""
 
 
-def leader() -> tuple[Node, int]:
-    """A single member that serves, and the time."""
+class Silent:
+    """A watch of something that never changes."""
+
+    deadline = None
+
+    def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
+        return Slice((), False)
+
+    def cancel(self) -> None:
+        """There is nothing to let go of."""
+
+
+class Followed(StateMachineStore):
+    """Answers ``FOLLOW`` with a stream."""
+
+    def read(self, now: int, request: bytes) -> bytes | Continuation:
+        return Silent() if request == FOLLOW else super().read(now, request)
+
+
+def leader(groups: int = 1) -> tuple[Node, int]:
+    """A single member that serves all of its groups, and the time."""
     limits = LogLimits(segment_bytes=1 << 30)
     disk = Disk()
-    create(disk, Identity(1, 1, bytes(16), "raft"), {0: Membership((1,))}, LogLimits(segment_bytes=1 << 16))
+    memberships = {group: Membership((1,)) for group in range(groups)}
+    create(disk, Identity(1, 1, bytes(16), "raft"), memberships, LogLimits(segment_bytes=1 << 23))
     config = NodeConfig(
         cluster=1,
         member=1,
@@ -61,13 +86,15 @@ def leader() -> tuple[Node, int]:
         peers=(1,),
         log_limits=limits,
     )
-    node = boot(0, disk, config, MemoryEnvironment(), lambda group, space: StateMachineStore(Nothing()))
+    node = boot(0, disk, config, MemoryEnvironment(), lambda group, space: Followed(Nothing()))
     now = 0
-    while not node.status().groups[0].engine.serving:
+    while True:
         outputs = node.turn(now, 64)
         done(node, outputs.jobs, disk)
-        now = now if outputs.more or outputs.jobs else max(now, outputs.deadline or now)
-    return node, now
+        if not (outputs.more or outputs.jobs):
+            if all(group.engine.serving for group in node.status().groups.values()):
+                return node, now
+            now = max(now, outputs.deadline or now)
 
 
 def done(node: Node, jobs: Sequence[Job], disk: Disk | None = None) -> None:
@@ -77,7 +104,7 @@ def done(node: Node, jobs: Sequence[Job], disk: Disk | None = None) -> None:
         node.offer(JobDone(job.id, [perform(disk, op) if disk is not None else None for op in job.ops]))
 
 
-def run(puts: int, turns: int) -> float:
+def put_us(puts: int, turns: int) -> float:
     """Microseconds a put."""
     node, now = leader()
     token = answered = 0
@@ -98,7 +125,7 @@ def run(puts: int, turns: int) -> float:
     return elapsed / token * 1e6
 
 
-def bare(puts: int, turns: int) -> float:
+def bare_us(puts: int, turns: int) -> float:
     """Making the requests and putting them into a list, per put."""
     begun = time.perf_counter()
     for turn in range(turns):
@@ -107,16 +134,52 @@ def bare(puts: int, turns: int) -> float:
     return (time.perf_counter() - begun) / (puts * turns) * 1e6
 
 
+def turn_us(groups: int, turns: int) -> tuple[float, float, float]:
+    """Microseconds a turn: with no input, with a read of one group, with a ``GoOn``."""
+    node, now = leader(groups)
+    last = groups - 1
+    node.offer(Request(1, last, Work.READ_LOCAL, FOLLOW, now + SECOND))
+    node.turn(now, 64)
+    token = 1
+
+    def read() -> None:
+        nonlocal token
+        token += 1
+        node.offer(Request(token, last, Work.READ_LOCAL, b"", now + SECOND))
+
+    def go_on() -> None:
+        node.offer(Hold((1,)))
+        node.offer(GoOn((1,)))
+
+    def measured(offer: Callable[[], None]) -> float:
+        best = SECOND * 1.0
+        for _ in range(5):
+            begun = time.perf_counter()
+            for _ in range(turns):
+                offer()
+                outputs = node.turn(now, 64)
+                assert not outputs.jobs
+            best = min(best, (time.perf_counter() - begun) / turns * 1e6)
+        return best
+
+    return measured(lambda: None), measured(read), measured(go_on)
+
+
 def main() -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--puts", type=int, default=64)
     parser.add_argument("--turns", type=int, default=500)
+    parser.add_argument("--groups", type=int, nargs="*", default=[1, 100, 1_000, 10_000])
     arguments = parser.parse_args()
-    cost = min(run(arguments.puts, arguments.turns) for _ in range(3))
-    floor = min(bare(arguments.puts, arguments.turns) for _ in range(3))
+    cost = min(put_us(arguments.puts, arguments.turns) for _ in range(3))
+    floor = min(bare_us(arguments.puts, arguments.turns) for _ in range(3))
     print(f"node, engine and planner: {cost:.1f} us a put of 256 bytes at {arguments.puts} puts a turn")
     print(f"bare requests:            {floor:.2f} us")
+    print("groups   empty turn   one group read   GoOn, in us")
+    for groups in arguments.groups:
+        empty, touched, go_on = turn_us(groups, arguments.turns)
+        print(f"{groups:6}   {empty:10.1f}   {touched:14.1f}   {go_on:4.1f}")
 
 
 if __name__ == "__main__":
