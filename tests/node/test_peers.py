@@ -8,6 +8,7 @@ import pytest
 from ratified.consensus.engines import ENGINES
 from ratified.node.config import NodeConfig
 from ratified.node.peers import Peers
+from ratified.node.timers import Timer, Timers
 from ratified.wire.peer import Barrier, Batch, Frame, Goodbye, Hello, Ping
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -30,8 +31,23 @@ def hello(**changes: object) -> Hello:
     return msgspec.structs.replace(good, **changes)
 
 
-def peers() -> Peers:
-    made = Peers(CONFIG, 1)
+class Timed(Peers):
+    """With a table of timers of its own, which runs out as a node's does."""
+
+    def __init__(self) -> None:
+        self.timers = Timers()
+        super().__init__(CONFIG, 1, self.timers)
+
+    def run_timers(self, now: int, frames_wait_on: tuple[int, ...] = ()) -> None:
+        for connection in frames_wait_on:
+            self.frames_wait(now, connection)
+        for timer, connection in self.timers.expired(now):
+            if timer is Timer.SILENCE:
+                self.on_silence(now, connection)
+
+
+def peers() -> Timed:
+    made = Timed()
     made.announce(0)
     return made
 
@@ -61,7 +77,7 @@ def test_both_sides_say_hello_first_and_then_have_a_session() -> None:
 
 
 def test_no_frame_leaves_before_the_incarnation_is_durable() -> None:
-    made = Peers(CONFIG, 1)
+    made = Timed()
     made.connected(0, 1, None)
     made.received(0, 1, hello())
     assert made.drain(SECOND) == ([], [])
@@ -147,7 +163,7 @@ def test_messages_of_one_turn_are_one_batch_and_silence_is_pinged() -> None:
     session.outbox += [(0, Barrier(1)), (1, Barrier(2))]
     frames, _ = made.drain(5 * MS)
     assert [outgoing.frame for outgoing in frames] == [Batch([(0, Barrier(1)), (1, Barrier(2))])]
-    assert made.deadline == 15 * MS
+    assert made.timers.deadline == 15 * MS
     assert made.drain(14 * MS) == ([], [])
     frames, _ = made.drain(15 * MS)
     assert [outgoing.frame for outgoing in frames] == [Ping()]
@@ -156,11 +172,11 @@ def test_messages_of_one_turn_are_one_batch_and_silence_is_pinged() -> None:
 def test_a_silent_connection_is_hung_up_unless_its_frames_wait_in_the_queue() -> None:
     made = peers()
     greeted(made, 1, hello())
-    made.give_up_silent(100 * MS, {1: 1})
+    made.run_timers(100 * MS, (1,))
     assert made.session(1) is not None
-    made.give_up_silent(199 * MS, {})
+    made.run_timers(199 * MS)
     assert made.session(1) is not None
-    made.give_up_silent(200 * MS, {})
+    made.run_timers(200 * MS)
     assert made.session(1) is None
 
 
@@ -168,7 +184,7 @@ def test_a_connection_on_which_nobody_says_hello_is_hung_up_whatever_else_comes(
     made = peers()
     made.connected(0, 9, None)
     made.received(99 * MS, 9, Ping())
-    made.give_up_silent(100 * MS, {})
+    made.run_timers(100 * MS)
     _, closes = made.drain(100 * MS)
     assert [close.connection for close in closes] == [9]
 

@@ -1,37 +1,46 @@
-"""Deadlines of many things."""
+"""The table of timers."""
 
 from __future__ import annotations
 
-from ratified.node.timers import Deadlines
+from ratified.node.timers import Timer, Timers
 
 
-class Thing:
-    def __init__(self, deadline: int | None) -> None:
-        self.deadline = deadline
+def test_a_timer_expires_once_at_the_time_to_which_it_was_set_last() -> None:
+    timers = Timers()
+    for key, at in ((1, 10), (2, 20), (3, 10), (4, 20)):
+        timers.set(Timer.REQUEST, key, at)
+    timers.set(Timer.REQUEST, 1, None)
+    timers.set(Timer.REQUEST, 3, 30)
+    timers.set(Timer.REQUEST, 4, 15)
+    assert timers.deadline == 15
+    assert timers.expired(25) == [(Timer.REQUEST, 4), (Timer.REQUEST, 2)]
+    assert timers.expired(25) == []
+    assert timers.deadline == 30
+    assert timers.expired(30) == [(Timer.REQUEST, 3)]
+    assert timers.deadline is None
 
 
-def test_what_is_due_comes_once_and_what_ended_or_moved_does_not() -> None:
-    alive = {1: Thing(10), 2: Thing(20), 3: Thing(10)}
-    deadlines = Deadlines(alive)
-    for key, thing in alive.items():
-        deadlines.add(thing.deadline or 0, key)
-    del alive[1]
-    alive[3].deadline = 30
-    deadlines.add(30, 3)
-    assert deadlines.next() == 20
-    assert deadlines.due(25) == [alive[2]]
-    assert deadlines.due(25) == []
-    assert deadlines.due(30) == [alive[3]]
-    assert deadlines.next() is None
+def test_one_that_moved_away_and_back_expires_once() -> None:
+    timers = Timers()
+    for at in (10, 20, None, 10):
+        timers.set(Timer.ENGINE, 0, at)
+    assert timers.expired(20) == [(Timer.ENGINE, 0)]
 
 
-def test_what_ended_takes_no_room_for_ever() -> None:
-    alive: dict[int, Thing] = {}
-    deadlines = Deadlines(alive)
+def test_timers_of_one_key_are_independent() -> None:
+    timers = Timers()
+    timers.set(Timer.ENGINE, 5, 10)
+    timers.set(Timer.DUTIES, 5, 10)
+    timers.set(Timer.ENGINE, 5, None)
+    assert timers.expired(10) == [(Timer.DUTIES, 5)]
+
+
+def test_what_was_stopped_takes_no_room_for_ever() -> None:
+    timers = Timers()
     for key in range(10_000):
-        alive[key] = Thing(key)
-        deadlines.add(key, key)
-        if key >= 10:
-            del alive[key - 10]
-    assert len(deadlines._heap) < 1000
-    assert len(deadlines.due(10_000)) == 10
+        timers.set(Timer.REQUEST, key, key)
+        timers.set(Timer.REQUEST, key - 10, None)
+        timers.set(Timer.ENGINE, 0, 1_000_000 + key)
+    assert len(timers._heap) < 1000
+    assert len(timers.expired(10_000)) == 10
+    assert timers.deadline == 1_000_000 + 9_999

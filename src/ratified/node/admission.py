@@ -14,7 +14,9 @@ from typing import Protocol
 
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reply, Request, Why
-from ratified.node.timers import Deadlines
+from ratified.node.timers import Timer, Timers
+
+_DEADLINE = Timer.REQUEST
 
 
 class OpenRequest(Protocol):
@@ -35,7 +37,9 @@ class OpenRequest(Protocol):
 
 
 class OpenStream(OpenRequest, Protocol):
-    """A read that answers in parts."""
+    """A read that answers in parts; at a deadline its continuation is advanced."""
+
+    group: int
 
     def hold(self) -> None:
         """Give no further chunk."""
@@ -47,10 +51,10 @@ class OpenStream(OpenRequest, Protocol):
 class Requests:
     """All open requests of a node, and the replies of the present turn."""
 
-    def __init__(self, limits: NodeLimits) -> None:
+    def __init__(self, limits: NodeLimits, timers: Timers) -> None:
         self._limits = limits
+        self._timers = timers
         self._open: dict[int, OpenRequest] = {}
-        self._deadlines: Deadlines[OpenRequest] = Deadlines(self._open)
         self._queued = 0
         self._streams: dict[int, OpenStream] = {}
         self._bytes = 0
@@ -60,11 +64,6 @@ class Requests:
     def open_count(self) -> int:
         """How many are open, streams included."""
         return len(self._open)
-
-    @property
-    def deadline(self) -> int | None:
-        """The earliest deadline of an open request."""
-        return self._deadlines.next()
 
     def admit(self, request: Request) -> bool:
         """May this one wait in the queue? If not, it has been refused."""
@@ -89,15 +88,18 @@ class Requests:
         """From now on the request is open."""
         self._open[request.token] = request
         self._bytes += request.size_bytes
-        deadline = request.deadline
-        if deadline is not None:
-            self._deadlines.add(deadline, request.token)
+        self._timers.set(_DEADLINE, request.token, request.deadline)
 
     def become_stream(self, token: int, stream: OpenStream) -> None:
         """The read has begun to answer in parts: it no longer has the request's deadline."""
         self._bytes -= self._open[token].size_bytes
+        self._timers.set(_DEADLINE, token, None)
         self._open[token] = stream
         self._streams[token] = stream
+
+    def stream(self, token: int) -> OpenStream:
+        """The stream with this token, which is open."""
+        return self._streams[token]
 
     def stream_ended(self, token: int) -> None:
         """This stream has ended or was cancelled."""
@@ -124,6 +126,7 @@ class Requests:
 
     def end(self, token: int, outcome: Outcome, data: bytes = b"", why: Why = Why.NONE) -> None:
         """Answer an open request, for the last time."""
+        self._timers.set(_DEADLINE, token, None)
         self._bytes -= self._open.pop(token).size_bytes
         self.replies.append(Reply(token, outcome, data, why))
 
@@ -139,13 +142,13 @@ class Requests:
         """The caller is gone; an unknown token has been answered already."""
         request = self._open.pop(token, None)
         if request is not None:
+            self._timers.set(_DEADLINE, token, None)
             self._bytes -= request.size_bytes
             request.cancel()
 
-    def expire(self, now: int) -> None:
-        """End everything whose deadline has come."""
-        for request in self._deadlines.due(now):
-            request.expire(now)
+    def expire(self, now: int, token: int) -> None:
+        """The deadline of this one has come."""
+        self._open[token].expire(now)
 
     def drain_replies(self) -> list[Reply]:
         """The replies since the last call."""

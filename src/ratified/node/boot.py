@@ -21,6 +21,7 @@ from ratified.node.peers import Peers
 from ratified.node.ports import Notice
 from ratified.node.proposals import Names
 from ratified.node.replica import Replica
+from ratified.node.timers import Timers
 from ratified.storage.files import Files
 from ratified.storage.log import LogPlanner
 from ratified.storage.recovery import Recovered, RecoveredGroup, recover
@@ -62,14 +63,15 @@ def build(
     incarnation = recovered.incarnation + 1
     planner = LogPlanner(recovered, config.log_limits)
     planner.append_incarnation(incarnation)
-    requests = Requests(config.limits)
+    timers = Timers()
+    requests = Requests(config.limits, timers)
     names = Names(config.member, incarnation)
     replicas: dict[int, Replica] = {}
-    peers = Peers(config, incarnation)
+    peers = Peers(config, incarnation, timers)
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
-        replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, names, observe)
-    return Node(config, incarnation, replicas, planner, environment, peers, requests, _notices(recovered))
+        replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, timers, names, observe)
+    return Node(config, incarnation, replicas, planner, environment, peers, requests, timers, _notices(recovered))
 
 
 def _notices(recovered: Recovered) -> list[Notice]:
@@ -90,6 +92,7 @@ def _replica(
     planner: LogPlanner,
     peers: Peers,
     requests: Requests,
+    timers: Timers,
     names: Names,
     observe: Observe | None,
 ) -> Replica:
@@ -99,7 +102,7 @@ def _replica(
     observer = None if observe is None else observe(group, durable)
     engine = config.engine.engine(now, options(group, config), durable)
     delivered = (store.applied, _era_of(found, store.applied))
-    replica = Replica(group, engine, store, config, planner, peers, requests, names, delivered, observer)
+    replica = Replica(group, engine, store, config, planner, peers, requests, timers, names, delivered, observer)
     if _is_alone(engine.status().membership, config.member):
         engine.campaign(now)  # there is nobody whose heartbeat an election timeout would wait for
         replica.again = True

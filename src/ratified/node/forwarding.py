@@ -95,6 +95,11 @@ class OriginForwards:
         self._proposals.located(proposal, answer.index)
         return proposal
 
+    def on_time(self, now: int) -> None:
+        """Perhaps the answers are overdue."""
+        if self.deadline is not None and self.deadline <= now:
+            self.send_again(now)
+
     def send_again(self, now: int) -> None:
         """Send what is unanswered once more, lowest number first, as far as the byte limit admits."""
         self.deadline = now + self._resend_us if self._unanswered else None

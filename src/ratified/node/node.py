@@ -41,7 +41,7 @@ from ratified.node.ports import (
 )
 from ratified.node.replica import Replica
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
-from ratified.node.timers import earliest
+from ratified.node.timers import Timer, Timers
 from ratified.storage.format import LogDamaged
 from ratified.storage.log import LogPlanner
 from ratified.storage.space import Environment
@@ -60,6 +60,7 @@ class Node:
         environment: Environment,
         peers: Peers,
         requests: Requests,
+        timers: Timers,
         notices: Sequence[Notice],
     ) -> None:
         self.config = config
@@ -71,6 +72,7 @@ class Node:
         self._environment = environment
         self._peers = peers
         self._requests = requests
+        self._timers = timers
         self._urgent: deque[Input] = deque()
         self._clients: deque[Input] = deque()
         self._applied: deque[tuple[Replica, int]] = deque()
@@ -78,6 +80,8 @@ class Node:
         """Frames that wait, by connection."""
         self._overflowed: dict[int, None] = {}
         self._touched: dict[int, Replica] = {}
+        self._again = [group for group, replica in replicas.items() if replica.again]
+        """Groups that a further turn could do something for at once, without another input."""
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
         self._closing = False
@@ -246,12 +250,31 @@ class Node:
         for connection in self._overflowed:
             self._peers.hang_up(now, connection, "more frames wait than peer_frames_max admits")
         self._overflowed.clear()
-        self._peers.give_up_silent(now, self._queued)
+        for connection in self._queued:
+            self._peers.frames_wait(now, connection)
+        groups, self._again = dict.fromkeys(self._again, False), []
+        requests: list[int] = []
+        for timer, key in self._timers.expired(now):
+            match timer:
+                case Timer.SILENCE:
+                    self._peers.on_silence(now, key)
+                case Timer.PING | Timer.LOG_MARK:
+                    pass  # each turn ends with both
+                case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.DUTIES:
+                    groups[key] = True
+                case Timer.CONTINUATION:
+                    stream = self._requests.stream(key)
+                    stream.expire(now)
+                    groups[stream.group] = True
+                case Timer.REQUEST:
+                    requests.append(key)
         self._tell_sessions(now)
-        for replica in self._replicas.values():
-            if replica.stopped is None and (replica.on_time(now) or replica.again):
-                self._touch(replica)
-        self._requests.expire(now)
+        for group in sorted(groups):
+            replica = self._replicas[group]
+            if self._touch(replica) and groups[group]:
+                replica.on_time(now)
+        for token in requests:
+            self._requests.expire(now, token)
 
     # ---- 2, 3, 4: replicas
 
@@ -268,6 +291,8 @@ class Node:
                 if ready is not None:
                     replica.act(now, ready)
                 replica.serve(now)
+            if replica.again:
+                self._again.append(replica.group)
 
     def _deliver(self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]]) -> None:
         """Apply everything in one transaction; who fails is undone alone. After the commit come the results."""
@@ -291,7 +316,8 @@ class Node:
     def _leave(self, now: int) -> Outputs:
         jobs = self._planner.plan(now)
         frames, closes = self._peers.drain(now)
-        self.deadline = self._next_deadline()
+        self._timers.set(Timer.LOG_MARK, 0, self._planner.deadline)
+        self.deadline = self._timers.deadline
         return Outputs(
             jobs=jobs,
             frames=frames,
@@ -299,18 +325,9 @@ class Node:
             closes=closes,
             notices=self._drain_notices(),
             deadline=self.deadline,
-            more=bool(self._applied or self._urgent or self._clients)
-            or any(replica.again for replica in self._replicas.values()),
+            more=bool(self._applied or self._urgent or self._clients or self._again),
             stopped=self._closing and self._planner.idle,
         )
-
-    def _next_deadline(self) -> int | None:
-        due = earliest(earliest(self._planner.deadline, self._peers.deadline), self._requests.deadline)
-        if not self._closing:
-            for replica in self._replicas.values():
-                if replica.stopped is None:
-                    due = earliest(due, replica.due_at)
-        return due
 
     def _drain_notices(self) -> list[Notice]:
         notices = [*self._notices, *self._peers.notices]
@@ -323,9 +340,9 @@ class Node:
         if self._closing:
             return
         for replica in self._replicas.values():
-            replica.again = False
             if replica.stopped is None:
                 replica.close(Why.STOPPING)
+        self._again.clear()
         self._closing = True
         self._applied.clear()
         self._touched.clear()

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ratified.node.config import NodeConfig
 from ratified.node.ports import Hangup, Notice, Outgoing
-from ratified.node.timers import earliest
+from ratified.node.timers import Timer, Timers
 from ratified.wire.peer import PROTOCOL_VERSION, Batch, Frame, Goodbye, Hello, Ping
 
 
@@ -37,23 +37,23 @@ class Session:
 
 
 class _Connection:
-    """One connection, handshake included. Times are microseconds."""
+    """One connection, handshake included."""
 
-    __slots__ = ("dialled", "id", "received_at", "sent_at", "session")
+    __slots__ = ("dialled", "id", "sent_at", "session")
 
     def __init__(self, connection: int, dialled: int | None, now: int) -> None:
         self.id = connection
         self.dialled = dialled
         self.session: Session | None = None
-        self.received_at = now
         self.sent_at = now
 
 
 class Peers:
     """All connections of a node."""
 
-    def __init__(self, config: NodeConfig, incarnation: int) -> None:
+    def __init__(self, config: NodeConfig, incarnation: int, timers: Timers) -> None:
         self._config = config
+        self._timers = timers
         self._hello = Hello(
             config.cluster,
             config.member,
@@ -84,6 +84,7 @@ class Peers:
     def connected(self, now: int, connection: int, dialled: int | None) -> None:
         """A connection is there."""
         self._connections[connection] = _Connection(connection, dialled, now)
+        self._heard(now, connection)
         if self._announced:
             self._greet(now, self._connections[connection])
 
@@ -105,7 +106,7 @@ class Peers:
         if connection.session is None:
             self._part(now, connection, "messages before the handshake")
         else:
-            connection.received_at = now
+            self._heard(now, number)
         return connection.session
 
     def received(self, now: int, number: int, frame: Hello | Goodbye | Ping) -> None:
@@ -114,7 +115,7 @@ class Peers:
         if connection is None:
             return
         if connection.session is not None:
-            connection.received_at = now
+            self._heard(now, number)
         match frame:
             case Hello():
                 if self._announced:
@@ -131,6 +132,8 @@ class Peers:
         """The connection is gone."""
         connection = self._connections.pop(number, None)
         if connection is not None:
+            self._timers.set(Timer.SILENCE, number, None)
+            self._timers.set(Timer.PING, number, None)
             self._lose_session(connection)
 
     def hang_up(self, now: int, number: int, reason: str) -> None:
@@ -165,23 +168,14 @@ class Peers:
 
     # ---- once a turn
 
-    @property
-    def deadline(self) -> int | None:
-        """When to ping, or to give a connection up."""
-        due: int | None = None
-        for connection in self._connections.values():
-            due = earliest(due, connection.received_at + self._config.election_timeout_us)
-            if connection.session is not None:
-                due = earliest(due, connection.sent_at + self._config.heartbeat_us)
-        return due
+    def frames_wait(self, now: int, number: int) -> None:
+        """Frames that came on this connection wait for a further turn."""
+        if number in self._connections:
+            self._heard(now, number)
 
-    def give_up_silent(self, now: int, queued: dict[int, int]) -> None:
-        """Hang up where nothing came for an election timeout; ``queued`` counts frames that wait, by connection."""
-        for connection in list(self._connections.values()):
-            if queued.get(connection.id):
-                connection.received_at = now
-            elif connection.received_at + self._config.election_timeout_us <= now:
-                self.hang_up(now, connection.id, "silent for an election timeout")
+    def on_silence(self, now: int, number: int) -> None:
+        """Nothing came on this connection for an election timeout."""
+        self.hang_up(now, number, "silent for an election timeout")
 
     def drain(self, now: int) -> tuple[list[Outgoing], list[Hangup]]:
         """What leaves in this turn: one batch per session that has messages, a Ping where all was quiet too long."""
@@ -216,7 +210,8 @@ class Peers:
         self._known[hello.member] = hello
         self._last_number += 1
         connection.session = Session(connection.id, self._last_number, hello)
-        connection.received_at = now
+        self._heard(now, connection.id)
+        self._timers.set(Timer.PING, connection.id, connection.sent_at + self._config.heartbeat_us)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
@@ -270,8 +265,13 @@ class Peers:
             del self._sessions[session.member]
             self._changes.append((session.member, None))
 
+    def _heard(self, now: int, number: int) -> None:
+        self._timers.set(Timer.SILENCE, number, now + self._config.election_timeout_us)
+
     def _send(self, now: int, connection: _Connection, frame: Frame) -> None:
         connection.sent_at = now
+        if connection.session is not None:
+            self._timers.set(Timer.PING, connection.id, now + self._config.heartbeat_us)
         self._frames.append(Outgoing(connection.id, frame))
 
     def _whose(self, connection: _Connection) -> str:

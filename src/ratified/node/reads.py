@@ -353,7 +353,7 @@ class Reads:
             read.refuse(Why.OVERLOADED)
         else:
             read.ended = True
-            self._streams.begin(read.token, answer)
+            self._streams.begin(now, read.token, answer)
 
     # ---- questions
 

@@ -27,7 +27,7 @@ from ratified.node.ports import Notice, Request, Why, Work
 from ratified.node.proposals import Names, Proposals, as_proposals
 from ratified.node.reads import Reads
 from ratified.node.streams import Streams
-from ratified.node.timers import earliest
+from ratified.node.timers import Timer, Timers
 from ratified.storage.log import LogPlanner
 from ratified.wire.peer import (
     Barrier,
@@ -62,6 +62,7 @@ class Replica:
         planner: LogPlanner,
         peers: Peers,
         requests: Requests,
+        timers: Timers,
         names: Names,
         delivered: tuple[int, Era],
         observer: ReplicaObserver | None = None,
@@ -76,6 +77,7 @@ class Replica:
         self._planner = planner
         self._peers = peers
         self._requests = requests
+        self._timers = timers
         self._config = config
         self._member = names.member
         self._incarnation = names.incarnation
@@ -87,15 +89,13 @@ class Replica:
         self.no_space = False
         self.again = False
         """A further turn could do something at once, without another input."""
-        self.due_at = engine.deadline
-        """When ``on_time`` has something to do."""
         self._bytes_max = config.engine_limits.undurable_bytes_max
         self._entries_max = config.limits.open_requests_max
         retry_us = config.election_timeout_us
         self._proposals = Proposals(names, requests)
         self._outbound = OriginForwards(self._proposals, limits, retry_us, self._send)
         self._inbound = LeaderForwards(limits, self._send)
-        self._streams = Streams(store, requests, limits)
+        self._streams = Streams(group, store, requests, limits, timers)
         self._duties = Duties(config.member, store, names)
         self._reads = Reads(
             engine,
@@ -108,6 +108,13 @@ class Replica:
             self._duties.questions_open_in,
             observer,
         )
+        self._timed = (
+            (Timer.ENGINE, engine),
+            (Timer.FORWARDS, self._outbound),
+            (Timer.READS, self._reads),
+            (Timer.DUTIES, self._duties),
+        )
+        self._set_timers()
 
     # ---- inputs
 
@@ -175,16 +182,11 @@ class Replica:
         """The log's answer to the engine."""
         self.engine.fetched(now, token, entries)
 
-    def on_time(self, now: int) -> bool:
-        """Do what is due; False: nothing was."""
-        if self.due_at is None or self.due_at > now:
-            return False
-        if self.engine.deadline is not None and self.engine.deadline <= now:
-            self.engine.tick(now)
-        if self._outbound.deadline is not None and self._outbound.deadline <= now:
-            self._outbound.send_again(now)
+    def on_time(self, now: int) -> None:
+        """A timer of this group has expired; reads ask again in ``prepare``."""
+        self.engine.tick(now)
+        self._outbound.on_time(now)
         self._duties.on_time(now)
-        return True
 
     def on_space(self, no_space: bool) -> None:
         """The disk is full, or no longer."""
@@ -257,14 +259,16 @@ class Replica:
         self._streams.run(now)
         if self._streams.runnable:
             self.again = True
-        self._reschedule()
+        self._set_timers()
 
-    def _reschedule(self) -> None:
-        """After a turn's inputs: only they move what ``due_at`` is taken from (a cancel may make it too early)."""
-        due_at = earliest(self.engine.deadline, self._outbound.deadline)
-        due_at = earliest(due_at, self._duties.deadline)
-        due_at = earliest(due_at, self._reads.deadline)
-        self.due_at = earliest(due_at, self._streams.deadline)
+    def _set_timers(self) -> None:
+        """After a turn's inputs: only they move a deadline."""
+        for timer, part in self._timed:
+            self._timers.set(timer, self.group, part.deadline)
+
+    def _stop_timers(self) -> None:
+        for timer, _ in self._timed:
+            self._timers.set(timer, self.group, None)
 
     # ---- the end
 
@@ -276,12 +280,13 @@ class Replica:
             f"{type(cause).__name__}: {cause}"
         )
         self._held.clear()
-        self.again = False
         self.close(Why.GROUP_STOPPED)
         return Notice(self.stopped, self.group)
 
     def close(self, why: Why) -> None:
-        """End everything that is open."""
+        """End everything that is open; nothing is due any more."""
+        self.again = False
+        self._stop_timers()
         self._proposals.give_up_all(why)
         self._reads.refuse_all(why)
         self._streams.refuse_all(why)

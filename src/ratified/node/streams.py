@@ -11,27 +11,29 @@ from ratified.machine import Continuation, Store
 from ratified.node.admission import Requests
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Why
-from ratified.node.timers import Deadlines
+from ratified.node.timers import Timer, Timers
 
 
 class Stream:
     """An open request that its continuation answers."""
 
-    __slots__ = ("_owner", "continuation", "size_bytes", "token")
+    __slots__ = ("_owner", "continuation", "group", "size_bytes", "token")
 
-    def __init__(self, owner: Streams, token: int, continuation: Continuation) -> None:
+    def __init__(self, owner: Streams, group: int, token: int, continuation: Continuation) -> None:
         self._owner = owner
+        self.group = group
         self.token = token
         self.continuation = continuation
         self.size_bytes = 0
 
     @property
     def deadline(self) -> int | None:
-        """A stream may go on for ever."""
-        return None
+        """When it wants to be advanced."""
+        return self.continuation.deadline
 
     def expire(self, now: int) -> None:
-        """Never called: there is no deadline."""
+        """The continuation wants to be advanced."""
+        self._owner.due(now, self)
 
     def cancel(self) -> None:
         """The reader is gone."""
@@ -49,15 +51,18 @@ class Stream:
 class Streams:
     """All streams of one replica."""
 
-    def __init__(self, store: Store, requests: Requests, limits: NodeLimits) -> None:
+    def __init__(self, group: int, store: Store, requests: Requests, limits: NodeLimits, timers: Timers) -> None:
+        self._group = group
         self._store = store
         self._requests = requests
         self._limits = limits
+        self._timers = timers
         self._streams: dict[int, Stream] = {}
         self._continuations: dict[int, Continuation] = {}
         self._tokens: dict[int, int] = {}
         """From a continuation's identity to its token."""
-        self._deadlines: Deadlines[Continuation] = Deadlines(self._continuations)
+        self._due: list[tuple[int, int]] = []
+        """Deadlines that have come in this turn, with their tokens."""
         self._runnable: dict[int, None] = {}
         self._held: dict[int, bool] = {}
         """Streams that their readers hold, and whether one would be runnable otherwise."""
@@ -66,30 +71,37 @@ class Streams:
         return len(self._streams)
 
     @property
-    def deadline(self) -> int | None:
-        """When a continuation wants to be advanced."""
-        return self._deadlines.next() if self._streams else None
-
-    @property
     def runnable(self) -> bool:
         """Is there a slice to run now?"""
         return bool(self._runnable)
 
-    def begin(self, token: int, continuation: Continuation) -> None:
+    def begin(self, now: int, token: int, continuation: Continuation) -> None:
         """The read under this token goes on as a stream."""
-        stream = Stream(self, token, continuation)
+        stream = Stream(self, self._group, token, continuation)
         self._streams[token] = stream
         self._continuations[token] = continuation
         self._tokens[id(continuation)] = token
         self._requests.become_stream(token, stream)
-        self._watch_deadline(token, continuation)
+        if not self.due(now, stream):
+            self._timers.set(Timer.CONTINUATION, token, continuation.deadline)
+
+    def due(self, now: int, stream: Stream) -> bool:
+        """If the deadline of this one has come, it is advanced in this turn."""
+        deadline = stream.deadline
+        if deadline is None or deadline > now:
+            return False
+        self._due.append((deadline, stream.token))
+        return True
 
     def run(self, now: int) -> None:
         """Advance what is woken or due, within the turn's bounds."""
         if not self._streams:
             return
-        for continuation in self._deadlines.due(now):
-            self._wake(self._tokens[id(continuation)])
+        if self._due:
+            due, self._due = sorted(self._due), []
+            for _, token in due:
+                if token in self._streams:
+                    self._wake(token)
         self._collect_woken(now)
         for token in list(self._runnable)[: self._limits.slices_max]:
             del self._runnable[token]
@@ -140,13 +152,10 @@ class Streams:
             self._forget(token)
             self._requests.end(token, Outcome.DONE)
         else:
-            self._watch_deadline(token, continuation)
-
-    def _watch_deadline(self, token: int, continuation: Continuation) -> None:
-        if continuation.deadline is not None:
-            self._deadlines.add(continuation.deadline, token)
+            self._timers.set(Timer.CONTINUATION, token, continuation.deadline)
 
     def _forget(self, token: int) -> None:
+        self._timers.set(Timer.CONTINUATION, token, None)
         stream = self._streams.pop(token)
         del self._continuations[token]
         del self._tokens[id(stream.continuation)]

@@ -1,73 +1,81 @@
-"""Deadlines of many things, most of which end before theirs comes."""
+"""All timers of a node: one enum and one table. A new timer is one row of the enum, and whoever sets it.
+
+A timer has a key, which says whose it is, and expires once, at the time to which it was set last. Setting and stopping
+cost the same however many timers there are, and so does a turn in which none expires.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
-from typing import Generic, Protocol, TypeVar
+from enum import IntEnum
 
 
-def earliest(one: int | None, other: int | None) -> int | None:
-    """The earlier of two deadlines; None: never."""
-    if one is None or (other is not None and other < one):
-        return other
-    return one
+class Timer(IntEnum):
+    """What a node waits for, and what its key is."""
 
+    SILENCE = 0
+    """Nothing came on a connection for an election timeout. Key: the connection."""
+    PING = 1
+    """Nothing was sent on a connection for a heartbeat. Key: the connection."""
+    LOG_MARK = 2
+    """The log rests: mark its end. Key: 0."""
+    ENGINE = 3
+    """``Engine.deadline``. Key: the group."""
+    FORWARDS = 4
+    """Forwarded proposals are unanswered: send them again. Key: the group."""
+    READS = 5
+    """Barriers or questions are unanswered: ask again. Key: the group."""
+    DUTIES = 6
+    """A leading store has duties. Key: the group."""
+    CONTINUATION = 7
+    """``Continuation.deadline``. Key: the token of its request."""
+    REQUEST = 8
+    """A request's deadline. Key: its token."""
 
-class Timed(Protocol):
-    """Something with a deadline of its own, which may move."""
-
-    @property
-    def deadline(self) -> int | None:
-        """Microseconds; None: never."""
-
-
-T = TypeVar("T", bound=Timed)
 
 _COMPACT_FROM = 256
 
 
-class Deadlines(Generic[T]):
-    """A heap of (deadline, key) over a mapping of what is alive.
+class Timers:
+    """When each timer expires; a heap, in which what was stopped or moved is left behind and dropped later."""
 
-    An entry counts while its key is in the mapping and the deadline is still the one that was added; everything else
-    is left behind and dropped later, so that ending something costs nothing here.
-    """
-
-    def __init__(self, alive: Mapping[int, T]) -> None:
-        self._alive = alive
-        self._heap: list[tuple[int, int]] = []
+    def __init__(self) -> None:
+        self._times: list[dict[int, int]] = [{} for _ in Timer]
+        self._heap: list[tuple[int, Timer, int]] = []
         self._compact_at = _COMPACT_FROM
 
-    def add(self, deadline: int, key: int) -> None:
-        """Watch ``key`` until ``deadline``."""
-        heapq.heappush(self._heap, (deadline, key))
-        if len(self._heap) > self._compact_at:
-            self._compact()
+    def set(self, timer: Timer, key: int, at: int | None) -> None:
+        """Have it expire at this time, and at no other; None: not at all."""
+        times = self._times[timer]
+        if at is None:
+            times.pop(key, None)
+        elif times.get(key) != at:
+            times[key] = at
+            heapq.heappush(self._heap, (at, timer, key))
+            if len(self._heap) > self._compact_at:
+                self._compact()
 
-    def next(self) -> int | None:
-        """The earliest deadline."""
+    @property
+    def deadline(self) -> int | None:
+        """When the next one expires."""
         while self._heap:
-            deadline, key = self._heap[0]
-            if self._counts(deadline, key):
-                return deadline
+            at, timer, key = self._heap[0]
+            if self._times[timer].get(key) == at:
+                return at
             heapq.heappop(self._heap)
         return None
 
-    def due(self, now: int) -> list[T]:
-        """Take out everything whose deadline has come."""
-        found: list[T] = []
+    def expired(self, now: int) -> list[tuple[Timer, int]]:
+        """Take out those whose time has come, in the order of their times."""
+        found: list[tuple[Timer, int]] = []
         while self._heap and self._heap[0][0] <= now:
-            deadline, key = heapq.heappop(self._heap)
-            if self._counts(deadline, key):
-                found.append(self._alive[key])
+            at, timer, key = heapq.heappop(self._heap)
+            if self._times[timer].get(key) == at:
+                del self._times[timer][key]
+                found.append((timer, key))
         return found
 
-    def _counts(self, deadline: int, key: int) -> bool:
-        timed = self._alive.get(key)
-        return timed is not None and timed.deadline == deadline
-
     def _compact(self) -> None:
-        """Drop what no longer counts, once most of the heap may be of that kind: constant cost per ``add``."""
-        self._heap = sorted({item for item in self._heap if self._counts(*item)})
+        """Drop what was left behind, once most of the heap may be of that kind: constant cost for each ``set``."""
+        self._heap = sorted((at, timer, key) for timer in Timer for key, at in self._times[timer].items())
         self._compact_at = max(_COMPACT_FROM, 2 * len(self._heap))
