@@ -112,12 +112,15 @@ class Requests:
             if stream is not None:
                 stream.hold()
 
-    def go_on(self, tokens: Iterable[int]) -> None:
-        """The reader of these streams has room again."""
+    def go_on(self, tokens: Iterable[int]) -> list[int]:
+        """The reader of these streams has room again; returns their groups."""
+        groups: list[int] = []
         for token in tokens:
             stream = self._streams.get(token)
             if stream is not None:
                 stream.go_on()
+                groups.append(stream.group)
+        return groups
 
     @property
     def streams_full(self) -> bool:

@@ -158,9 +158,8 @@ class Node:
             case Hold(tokens):
                 self._requests.hold(tokens)
             case GoOn(tokens):
-                self._requests.go_on(tokens)
-                for replica in self._replicas.values():
-                    self._touch(replica)
+                for group in self._requests.go_on(tokens):
+                    self._touch(self._replicas[group])
             case Close():
                 self._begin_close(now)
             case Request() | Cancel():
@@ -217,19 +216,20 @@ class Node:
 
     def _on_space(self, free_bytes: int) -> None:
         no_space = free_bytes < self.config.limits.free_bytes_min
-        if no_space != self._no_space:
-            self._no_space = no_space
-            limit = f"{self.config.limits.free_bytes_min >> 20} MiB"
-            self._notices.append(
-                Notice(
-                    f"the data directory's disk has less than {limit} left: writes are refused until there is more; "
-                    "free some room on it"
-                    if no_space
-                    else f"the data directory's disk has {limit} left again: writes are taken"
-                )
+        if no_space == self._no_space:
+            return
+        self._no_space = no_space
+        limit = f"{self.config.limits.free_bytes_min >> 20} MiB"
+        self._notices.append(
+            Notice(
+                f"the data directory's disk has less than {limit} left: writes are refused until there is more; "
+                "free some room on it"
+                if no_space
+                else f"the data directory's disk has {limit} left again: writes are taken"
             )
+        )
         for replica in self._replicas.values():
-            if replica.no_space != no_space and self._touch(replica):
+            if self._touch(replica):
                 replica.on_space(no_space)
 
     def _tell_sessions(self, now: int) -> None:
