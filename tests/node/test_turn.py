@@ -43,7 +43,7 @@ def test_a_held_message_is_dropped_with_its_session() -> None:
     cluster.hold_disk(follower)
     cluster.submit(leader, b"a")
     cluster.run(20 * MS)
-    held = [message for group in replica(cluster, follower)._held for _, message in group.messages]
+    held = [message for waiting in replica(cluster, follower)._awaiting_write for _, message in waiting.messages]
     assert held
     cluster.drop = lambda sender, to, group, message: {sender, to} == {leader, follower}
     cluster.reconnect(leader, follower)

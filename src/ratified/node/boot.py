@@ -13,14 +13,14 @@ from collections.abc import Callable
 from ratified.consensus.contract import Era, Membership, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
-from ratified.node.admission import Requests
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.observer import Observe
 from ratified.node.peers import Peers
 from ratified.node.ports import Notice
-from ratified.node.proposals import Names
-from ratified.node.replica import Replica
+from ratified.node.proposals import ProposalIds
+from ratified.node.replica import Replica, Shared
+from ratified.node.requests import Requests
 from ratified.node.timers import Timers
 from ratified.storage.files import Files
 from ratified.storage.log import LogPlanner
@@ -65,13 +65,13 @@ def build(
     planner.append_incarnation(incarnation)
     timers = Timers()
     requests = Requests(config.limits, timers)
-    names = Names(config.member, incarnation)
-    replicas: dict[int, Replica] = {}
     peers = Peers(config, incarnation, timers)
+    shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation))
+    replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
-        replicas[group] = _replica(now, group, found, store, config, planner, peers, requests, timers, names, observe)
-    return Node(config, incarnation, replicas, planner, environment, peers, requests, timers, _notices(recovered))
+        replicas[group] = _replica(now, group, found, store, shared, observe=observe)
+    return Node(shared, incarnation, replicas, environment, notices=_notices(recovered))
 
 
 def _notices(recovered: Recovered) -> list[Notice]:
@@ -88,21 +88,18 @@ def _replica(
     group: int,
     found: RecoveredGroup,
     store: Store,
-    config: NodeConfig,
-    planner: LogPlanner,
-    peers: Peers,
-    requests: Requests,
-    timers: Timers,
-    names: Names,
+    shared: Shared,
+    *,
     observe: Observe | None,
 ) -> Replica:
+    config = shared.config
     if store.applied > found.last:
         raise StoreAheadOfLog(group, store.applied, found.last)
     durable = found.durable(store.applied)
     observer = None if observe is None else observe(group, durable)
     engine = config.engine.engine(now, options(group, config), durable)
     delivered = (store.applied, _era_of(found, store.applied))
-    replica = Replica(group, engine, store, config, planner, peers, requests, timers, names, delivered, observer)
+    replica = Replica(group, engine, store, shared, delivered=delivered, observer=observer)
     if _is_alone(engine.status().membership, config.member):
         engine.campaign(now)  # there is nobody whose heartbeat an election timeout would wait for
         replica.again = True

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 
 from ratified.consensus.contract import Era, Lead, Proposal
 from ratified.machine import Store
-from ratified.node.proposals import Names
+from ratified.node.proposals import ProposalIds
 
 
 class Duties:
     """The duties of one replica's store."""
 
-    def __init__(self, member: int, store: Store, names: Names) -> None:
-        self._member = member
+    def __init__(self, store: Store, ids: ProposalIds) -> None:
         self._store = store
-        self._names = names
+        self._ids = ids
         self._era: Era | None = None
         self._first: int | None = None
         """The sequence of the era's first duty until it is applied."""
@@ -29,7 +28,7 @@ class Duties:
 
     def leader_changed(self, now: int, lead: Lead) -> None:
         """Begin, or end."""
-        era = lead.era if lead.member == self._member and lead.serving else None
+        era = lead.era if lead.member == self._ids.member and lead.serving else None
         if era == self._era:
             return
         self._era = era
@@ -82,4 +81,4 @@ class Duties:
 
     def _collect(self, now: int) -> None:
         commands, self._next_at = self._store.duties(now)
-        self._pending.extend(Proposal(self._names.next(), command) for command in commands)
+        self._pending.extend(self._ids.named(self._ids.next(), command) for command in commands)

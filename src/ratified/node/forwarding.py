@@ -18,7 +18,8 @@ from ratified.consensus.contract import Era, Proposal
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.peers import Session
 from ratified.node.ports import Why
-from ratified.node.proposals import OpenProposal, Proposals
+from ratified.node.proposals import ProposalIds, Proposals
+from ratified.node.requests import OpenRequest
 from ratified.wire.peer import Forward, ForwardAnswer
 
 Send = Callable[[int, object], bool]
@@ -28,15 +29,16 @@ Send = Callable[[int, object], bool]
 class OriginForwards:
     """What this node forwards to the present leader of one group."""
 
-    def __init__(self, proposals: Proposals, limits: NodeLimits, resend_us: int, send: Send) -> None:
+    def __init__(self, proposals: Proposals, ids: ProposalIds, limits: NodeLimits, resend_us: int, send: Send) -> None:
         self._proposals = proposals
+        self._ids = ids
         self._limits = limits
         self._resend_us = resend_us
         self._send = send
         self._leader: int | None = None
         self._era: Era | None = None
         self._last_number = 0
-        self._unanswered: dict[int, OpenProposal] = {}
+        self._unanswered: dict[int, OpenRequest] = {}
         """By number, ascending."""
         self._next_piece: int | None = None
         """Sending again goes on from this number when those before it are answered; None: all were sent."""
@@ -60,11 +62,12 @@ class OriginForwards:
         if leader is None or era is None or room <= 0 or self._next_piece is not None:
             return
         for proposal in self._proposals.waiting_up_to(room, self._limits.forward_bytes_max):
-            if not self._send(leader, Forward(era, self._last_number + 1, proposal.id, proposal.data)):
+            named = self._ids.named(proposal.sequence, proposal.data)
+            if not self._send(leader, Forward(era, self._last_number + 1, named.id, named.data)):
                 return
             self._last_number += 1
             self._unanswered[self._last_number] = proposal
-            self._proposals.forwarded(proposal, era)
+            self._proposals.addressed((proposal,), era)
             if self.deadline is None:
                 self.deadline = now + self._resend_us
 
@@ -77,7 +80,7 @@ class OriginForwards:
             FORWARD_WINDOW - (self._last_number + 1 - oldest),
         )
 
-    def on_answer(self, now: int, sender: int, answer: ForwardAnswer) -> OpenProposal | None:
+    def on_answer(self, now: int, sender: int, answer: ForwardAnswer) -> OpenRequest | None:
         """Take note of it; returns the proposal that was taken, to be checked whether it is lost already."""
         if answer.era != self._era or sender != self._leader:
             return None
@@ -92,7 +95,7 @@ class OriginForwards:
         if answer.index is None:
             self._proposals.never_taken(proposal, _why(answer.why))
             return None
-        self._proposals.located(proposal, answer.index)
+        self._proposals.taken((proposal,), answer.index)
         return proposal
 
     def on_time(self, now: int) -> None:
@@ -110,11 +113,12 @@ class OriginForwards:
         size = 0
         for number, proposal in self._unanswered.items():
             void = proposal.ended or proposal.era != era
-            size += 0 if void else proposal.size_bytes
-            if size > self._limits.forward_bytes_max and size > proposal.size_bytes:
+            size += 0 if void else len(proposal.data)
+            if size > self._limits.forward_bytes_max and size > len(proposal.data):
                 self._next_piece = number
                 return
-            if not self._send(leader, Forward(era, number, proposal.id, None if void else proposal.data)):
+            id = self._ids.named(proposal.sequence, proposal.data).id
+            if not self._send(leader, Forward(era, number, id, None if void else proposal.data)):
                 return
 
 

@@ -20,9 +20,7 @@ from collections.abc import Mapping, Sequence
 
 from ratified.consensus.contract import Entry, Lead
 from ratified.machine import ApplyFailed
-from ratified.node.admission import Requests
-from ratified.node.config import NodeConfig
-from ratified.node.peers import Peers, Session
+from ratified.node.peers import Session
 from ratified.node.ports import (
     Cancel,
     Close,
@@ -39,11 +37,11 @@ from ratified.node.ports import (
     Request,
     Why,
 )
-from ratified.node.replica import Replica
+from ratified.node.replica import Replica, Shared
+from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
-from ratified.node.timers import Timer, Timers
+from ratified.node.timers import Timer
 from ratified.storage.format import LogDamaged
-from ratified.storage.log import LogPlanner
 from ratified.storage.space import Environment
 from ratified.wire.peer import Batch, Goodbye, Hello, Ping
 
@@ -53,28 +51,25 @@ class Node:
 
     def __init__(
         self,
-        config: NodeConfig,
+        shared: Shared,
         incarnation: int,
         replicas: Mapping[int, Replica],
-        planner: LogPlanner,
         environment: Environment,
-        peers: Peers,
-        requests: Requests,
-        timers: Timers,
+        *,
         notices: Sequence[Notice],
     ) -> None:
-        self.config = config
+        self.config = shared.config
         self.incarnation = incarnation
         self.deadline: int | None = None
         """When ``turn`` must be called again, at the latest."""
         self._replicas = replicas
-        self._planner = planner
+        self._planner = shared.planner
         self._environment = environment
-        self._peers = peers
-        self._requests = requests
-        self._timers = timers
+        self._peers = shared.peers
+        self._requests = shared.requests
+        self._timers = shared.timers
         self._urgent: deque[Input] = deque()
-        self._clients: deque[Input] = deque()
+        self._clients: deque[OpenRequest | Cancel] = deque()
         self._applied: deque[tuple[Replica, int]] = deque()
         self._queued: dict[int, int] = {}
         """Frames that wait, by connection."""
@@ -94,9 +89,9 @@ class Node:
         match entered:
             case Request():
                 if self._closing:
-                    self._requests.refuse(entered.token, Why.STOPPING)
-                elif self._requests.admit(entered):
-                    self._clients.append(entered)
+                    self._requests.turn_away(entered, Why.STOPPING)
+                elif (request := self._requests.admit(entered)) is not None:
+                    self._clients.append(request)
             case Cancel():
                 self._clients.append(entered)
             case Received():
@@ -134,7 +129,11 @@ class Node:
             room -= 1
         self._run_timers(now)
         while room and self._clients:
-            self._take_client(now, self._clients.popleft())
+            client = self._clients.popleft()
+            if isinstance(client, Cancel):
+                self._take_cancel(client)
+            else:
+                self._take_request(now, client)
             room -= 1
 
     def _take_urgent(self, now: int, entered: Input) -> None:
@@ -156,30 +155,34 @@ class Node:
             case DiskSpace(free_bytes):
                 self._on_space(free_bytes)
             case Hold(tokens):
-                self._requests.hold(tokens)
+                for stream in self._requests.streams(tokens):
+                    self._replicas[stream.group].on_hold(stream)
             case GoOn(tokens):
-                for group in self._requests.go_on(tokens):
-                    self._touch(self._replicas[group])
+                for stream in self._requests.streams(tokens):
+                    replica = self._replicas[stream.group]
+                    self._touch(replica)
+                    replica.on_go_on(stream)
             case Close():
                 self._begin_close(now)
             case Request() | Cancel():
                 raise AssertionError("clients have a queue of their own")
 
-    def _take_client(self, now: int, entered: Input) -> None:
-        if isinstance(entered, Cancel):
-            self._requests.cancel(entered.token)
-        elif isinstance(entered, Request):
-            self._requests.taken(entered)
-            replica = self._replicas.get(entered.group)
-            if replica is None:
-                self._requests.refuse(entered.token, Why.NO_GROUP)
-            elif self._closing:
-                self._requests.refuse(entered.token, Why.STOPPING)
-            elif entered.deadline <= now:
-                self._requests.refuse(entered.token, Why.TIMED_OUT)
-            else:
-                self._touch(replica)
-                replica.on_request(now, entered)
+    def _take_request(self, now: int, request: OpenRequest) -> None:
+        replica = self._replicas.get(request.group)
+        if replica is None:
+            self._requests.refuse(request, Why.NO_GROUP)
+        elif self._closing:
+            self._requests.refuse(request, Why.STOPPING)
+        elif request.deadline <= now:
+            self._requests.refuse(request, Why.TIMED_OUT)
+        else:
+            self._touch(replica)
+            replica.on_request(now, request)
+
+    def _take_cancel(self, cancel: Cancel) -> None:
+        request = self._requests.cancel(cancel.token)
+        if request is not None:
+            self._replicas[request.group].on_cancel(request)
 
     def _touch(self, replica: Replica) -> bool:
         """This replica gets an input in this turn; False: it runs no longer."""
@@ -253,28 +256,28 @@ class Node:
         for connection in self._queued:
             self._peers.frames_wait(now, connection)
         groups, self._again = dict.fromkeys(self._again, False), []
-        requests: list[int] = []
+        requests: list[OpenRequest] = []
         for timer, key in self._timers.expired(now):
             match timer:
                 case Timer.SILENCE:
                     self._peers.on_silence(now, key)
                 case Timer.PING | Timer.LOG_MARK:
                     pass  # each turn ends with both
-                case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.DUTIES:
+                case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.QUESTIONS | Timer.DUTIES:
                     groups[key] = True
                 case Timer.CONTINUATION:
-                    stream = self._requests.stream(key)
-                    stream.expire(now)
+                    stream = self._requests[key]
+                    self._replicas[stream.group].on_stream_deadline(now, stream)
                     groups[stream.group] = True
                 case Timer.REQUEST:
-                    requests.append(key)
+                    requests.append(self._requests[key])
         self._tell_sessions(now)
         for group in sorted(groups):
             replica = self._replicas[group]
             if self._touch(replica) and groups[group]:
                 replica.on_time(now)
-        for token in requests:
-            self._requests.expire(now, token)
+        for request in requests:
+            self._replicas[request.group].on_request_deadline(request)
 
     # ---- 2, 3, 4: replicas
 
@@ -366,7 +369,7 @@ class Node:
             name=self.config.name,
             incarnation=self.incarnation,
             log_bytes=self._planner.size_bytes,
-            open_requests=self._requests.open_count,
+            open_requests=len(self._requests),
             groups={
                 group: GroupStatus(
                     engine=replica.engine.status(),

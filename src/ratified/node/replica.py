@@ -14,19 +14,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from ratified.consensus.contract import Engine, Entry, Era, Kind, Lead, Proposal, ReadIndex, Ready, Refused, Send, Taken
+from ratified.consensus.contract import Engine, Entry, Era, Kind, Lead, Proposal, Ready, Refused, Send, Taken
 from ratified.machine import ApplyFailed, Command, Store
-from ratified.node.admission import Requests
+from ratified.node.barriers import Barriers
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of, up_to_first_command
+from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Peers, Session
-from ratified.node.ports import Notice, Request, Why, Work
-from ratified.node.proposals import Names, Proposals, as_proposals
-from ratified.node.reads import Reads
-from ratified.node.streams import Streams
+from ratified.node.ports import Notice, Why, Work
+from ratified.node.proposals import ProposalIds, Proposals
+from ratified.node.questions import Questions
+from ratified.node.reads import LinearizableReads
+from ratified.node.requests import OpenRequest, Requests
 from ratified.node.timers import Timer, Timers
 from ratified.storage.log import LogPlanner
 from ratified.wire.peer import (
@@ -40,14 +43,22 @@ from ratified.wire.peer import (
 )
 
 
-class Held:
+class AwaitingWrite(NamedTuple):
     """Messages of one Ready that wait for a ticket; each belongs to the session that was current then."""
 
-    __slots__ = ("messages", "ticket")
+    ticket: int
+    messages: list[tuple[Session, object]]
 
-    def __init__(self, ticket: int, messages: list[tuple[Session, object]]) -> None:
-        self.ticket = ticket
-        self.messages = messages
+
+class Shared(NamedTuple):
+    """What the replicas of one node have in common."""
+
+    config: NodeConfig
+    planner: LogPlanner
+    peers: Peers
+    timers: Timers
+    requests: Requests
+    ids: ProposalIds
 
 
 class Replica:
@@ -58,15 +69,12 @@ class Replica:
         group: int,
         engine: Engine,
         store: Store,
-        config: NodeConfig,
-        planner: LogPlanner,
-        peers: Peers,
-        requests: Requests,
-        timers: Timers,
-        names: Names,
+        shared: Shared,
+        *,
         delivered: tuple[int, Era],
-        observer: ReplicaObserver | None = None,
+        observer: ReplicaObserver | None,
     ) -> None:
+        config, planner, peers, timers, requests, ids = shared
         limits = config.limits
         self.group = group
         self.engine = engine
@@ -79,61 +87,85 @@ class Replica:
         self._requests = requests
         self._timers = timers
         self._config = config
-        self._member = names.member
-        self._incarnation = names.incarnation
+        self._ids = ids
         self._observer = observer
         self._delivered = delivered
         """Index and era of the last entry that was delivered here."""
         self._durable_ticket = 0
-        self._held: deque[Held] = deque()
+        self._awaiting_write: deque[AwaitingWrite] = deque()
         self.no_space = False
         self.again = False
         """A further turn could do something at once, without another input."""
         self._bytes_max = config.engine_limits.undurable_bytes_max
         self._entries_max = config.limits.open_requests_max
         retry_us = config.election_timeout_us
-        self._proposals = Proposals(names, requests)
-        self._outbound = OriginForwards(self._proposals, limits, retry_us, self._send)
+        self._proposals = Proposals(ids, requests)
+        self._outbound = OriginForwards(self._proposals, ids, limits, retry_us, self._send)
         self._inbound = LeaderForwards(limits, self._send)
-        self._streams = Streams(group, store, requests, limits, timers)
-        self._duties = Duties(config.member, store, names)
-        self._reads = Reads(
-            engine,
-            store,
-            requests,
-            self._streams,
-            self._send,
-            self._answer,
-            retry_us,
-            self._duties.questions_open_in,
-            observer,
+        self._duties = Duties(store, ids)
+        self._local = LocalReads(store, requests, timers, limits)
+        self._barriers = barriers = Barriers(engine, self._answer, observer)
+        self._reads = LinearizableReads(
+            engine, store, requests, barriers, self._local, send=self._send, retry_us=retry_us
+        )
+        self._questions = Questions(
+            engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us
         )
         self._timed = (
             (Timer.ENGINE, engine),
             (Timer.FORWARDS, self._outbound),
             (Timer.READS, self._reads),
+            (Timer.QUESTIONS, self._questions),
             (Timer.DUTIES, self._duties),
         )
         self._set_timers()
 
     # ---- inputs
 
-    def on_request(self, now: int, request: Request) -> None:
-        """A client's request, admitted."""
+    def on_request(self, now: int, request: OpenRequest) -> None:
+        """A client's request has left the queue."""
+        work = request.work
         if self.stopped is not None:
-            self._requests.refuse(request.token, Why.GROUP_STOPPED)
-            return
-        match request.work:
-            case Work.PROPOSE if self.no_space:
-                self._requests.refuse(request.token, Why.NO_SPACE)
-            case Work.PROPOSE:
-                self._proposals.submit(request)
-            case Work.READ:
-                self._reads.read(request)
-            case Work.READ_LOCAL:
-                self._reads.read_local(now, request)
-            case Work.ASK:
-                self._reads.ask(request)
+            self._requests.refuse(request, Why.GROUP_STOPPED)
+        elif work is Work.READ_LOCAL:
+            self._local.read(now, request)
+        elif work is Work.PROPOSE and self.no_space:
+            self._requests.refuse(request, Why.NO_SPACE)
+        else:
+            self._requests.watch_deadline(request)
+            match work:
+                case Work.PROPOSE:
+                    self._proposals.submit(request)
+                case Work.READ:
+                    self._reads.submit(request)
+                case Work.ASK:
+                    self._questions.submit(request)
+
+    def on_request_deadline(self, request: OpenRequest) -> None:
+        """It ends now."""
+        if request.work is Work.PROPOSE:
+            self._proposals.give_up(request, Why.TIMED_OUT)
+        else:
+            self._requests.refuse(request, Why.TIMED_OUT)
+
+    def on_cancel(self, request: OpenRequest) -> None:
+        """It has ended: nobody waits for it."""
+        if request.work is Work.PROPOSE:
+            self._proposals.forget(request)
+        elif request.continuation is not None:
+            self._local.cancel(request)
+
+    def on_hold(self, stream: OpenRequest) -> None:
+        """Its reader has enough for now."""
+        self._local.hold(stream)
+
+    def on_go_on(self, stream: OpenRequest) -> None:
+        """Its reader has room again."""
+        self._local.go_on(stream)
+
+    def on_stream_deadline(self, now: int, stream: OpenRequest) -> None:
+        """Its continuation wants to be advanced."""
+        self._local.on_deadline(now, stream)
 
     def on_message(self, now: int, session: Session, message: object) -> None:
         """A message of a peer: for this replica, or for its engine."""
@@ -146,15 +178,15 @@ class Replica:
             case ForwardAnswer():
                 taken = self._outbound.on_answer(now, session.member, message)
                 if taken is not None:
-                    self._proposals.check_lost(taken, self.engine.lost, self._delivered)
+                    self._proposals.check_lost((taken,), self.engine.lost, self._delivered)
             case Barrier():
-                self._reads.on_barrier(now, session, message)
+                self._barriers.on_barrier(now, session, message)
             case BarrierAnswer():
                 self._reads.on_barrier_answer(now, message)
             case Question():
-                self._reads.on_question(session, message)
+                self._questions.on_question(session, message)
             case QuestionAnswer():
-                self._reads.on_question_answer(now, message)
+                self._questions.on_question_answer(now, message)
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
         """A session with ``member`` was opened, or lost."""
@@ -164,15 +196,17 @@ class Replica:
             if self.lead is not None and self.lead.member == member:
                 self._outbound.send_again(now)
                 self._reads.leader_changed(now, member)
+                self._questions.leader_changed(now, member)
 
     def on_persisted(self, now: int, ticket: int) -> None:
         """The log holds everything up to ``ticket``: what waited for it may leave."""
         self._durable_ticket = ticket
         self.engine.persisted(now, ticket)
-        while self._held and self._may_leave(self._held[0].ticket):
-            held = self._held.popleft()
-            for session, message in held.messages:
-                self._leave(session, message, held.ticket)
+        awaiting = self._awaiting_write
+        while awaiting and self._may_leave(awaiting[0].ticket):
+            durable, messages = awaiting.popleft()
+            for session, message in messages:
+                self._leave(session, message, durable)
 
     def on_applied(self, now: int, index: int) -> None:
         """The engine learns what the store has."""
@@ -183,7 +217,7 @@ class Replica:
         self.engine.fetched(now, token, entries)
 
     def on_time(self, now: int) -> None:
-        """A timer of this group has expired; reads ask again in ``prepare``."""
+        """A timer of this group has expired; reads and questions ask again in ``prepare``."""
         self.engine.tick(now)
         self._outbound.on_time(now)
         self._duties.on_time(now)
@@ -210,8 +244,8 @@ class Replica:
             self._propose(now, leading)
         elif self._proposals.waiting and self._may_forward():
             self._outbound.forward_waiting(now)
-        if self._reads.busy:
-            self._reads.flush(now)
+        self._reads.flush(now)
+        self._questions.flush(now)
         ready = self.engine.ready()
         if ready is not None and self._observer is not None:
             self._observer.ready(ready)
@@ -249,15 +283,16 @@ class Replica:
             self._planner.fetch(
                 fetch.token, self.group, fetch.first, fetch.last, self._config.engine_limits.bytes_per_message_max
             )
-        self._read_indexes(now, ready.reads)
+        self._barriers.on_read_indexes(now, ready.reads)
         if ready.leader is not None:  # after the reads: what a deposed leader did not confirm asks the next one at once
             self._leader_changed(now, ready.leader)
 
     def serve(self, now: int) -> None:
-        """Answer the reads that are confirmed and applied, and run slices of streams."""
+        """Answer what is confirmed and applied, and run slices of streams."""
         self._reads.serve(now)
-        self._streams.run(now)
-        if self._streams.runnable:
+        self._questions.serve(now)
+        self._local.run(now)
+        if self._local.runnable:
             self.again = True
         self._set_timers()
 
@@ -279,7 +314,7 @@ class Replica:
             f"group {self.group} has stopped on this node: applying the entry with index {error.index} raised "
             f"{type(cause).__name__}: {cause}"
         )
-        self._held.clear()
+        self._awaiting_write.clear()
         self.close(Why.GROUP_STOPPED)
         return Notice(self.stopped, self.group)
 
@@ -289,7 +324,8 @@ class Replica:
         self._stop_timers()
         self._proposals.give_up_all(why)
         self._reads.refuse_all(why)
-        self._streams.refuse_all(why)
+        self._questions.refuse_all(why)
+        self._local.refuse_all(why)
 
     # ---- proposals
 
@@ -306,9 +342,10 @@ class Replica:
             self._take_forwards(now)
         if self._proposals.waiting:
             batch = self._proposals.waiting_up_to(self._entries_max, self._bytes_max)
-            taken, count = self._offer(now, as_proposals(batch))
+            taken, count = self._offer(now, [self._ids.named(each.sequence, each.data) for each in batch])
             if taken is not None:
-                self._proposals.proposed(batch[:count], leading, taken.first)
+                self._proposals.addressed(batch[:count], leading)
+                self._proposals.taken(batch[:count], taken.first)
 
     def _take_forwards(self, now: int) -> None:
         items: Sequence[Item] = self._inbound.takeable(self._bytes_max)
@@ -343,7 +380,7 @@ class Replica:
         return (
             lead is not None
             and lead.member is not None
-            and lead.member != self._member
+            and lead.member != self._ids.member
             and not self.engine.lost(lead.era, None, self._delivered)
         )
 
@@ -357,10 +394,10 @@ class Replica:
             if entry.kind is not Kind.COMMAND:
                 continue
             result = next(remaining)
-            name = entry.proposal
-            if name is not None and name.origin == self._member and name.incarnation == self._incarnation:
-                ours.append(name.sequence)
-                self._proposals.applied(name.sequence, result)
+            id = entry.proposal
+            if id is not None and id.origin == self._ids.member and id.incarnation == self._ids.incarnation:
+                ours.append(id.sequence)
+                self._proposals.applied(id.sequence, result)
         return ours
 
     def _hold(self, ticket: int, sends: Sequence[Send]) -> None:
@@ -374,7 +411,7 @@ class Replica:
             for session, message in messages:
                 self._leave(session, message, ticket)
         elif messages:
-            self._held.append(Held(ticket, messages))
+            self._awaiting_write.append(AwaitingWrite(ticket, messages))
 
     def _may_leave(self, ticket: int) -> bool:
         """Is the write durable that this waits for?"""
@@ -382,15 +419,12 @@ class Replica:
 
     def _leader_changed(self, now: int, lead: Lead) -> None:
         self.lead = lead
-        other = lead.member if lead.member != self._member else None
+        other = lead.member if lead.member != self._ids.member else None
         self._outbound.leader_changed(other, lead.era)
         self._reads.leader_changed(now, other)
+        self._questions.leader_changed(now, other)
         self._duties.leader_changed(now, lead)
         self.again = True
-
-    def _read_indexes(self, now: int, reads: Sequence[ReadIndex]) -> None:
-        for read in reads:
-            self._reads.on_read_index(now, read.token, read.index)
 
     # ---- messages
 

@@ -24,12 +24,14 @@ class Timer(IntEnum):
     FORWARDS = 4
     """Forwarded proposals are unanswered: send them again. Key: the group."""
     READS = 5
-    """Barriers or questions are unanswered: ask again. Key: the group."""
-    DUTIES = 6
+    """Read barriers are unanswered: ask again. Key: the group."""
+    QUESTIONS = 6
+    """Questions to the leader are unanswered: ask again. Key: the group."""
+    DUTIES = 7
     """A leading store has duties. Key: the group."""
-    CONTINUATION = 7
+    CONTINUATION = 8
     """``Continuation.deadline``. Key: the token of its request."""
-    REQUEST = 8
+    REQUEST = 9
     """A request's deadline. Key: its token."""
 
 

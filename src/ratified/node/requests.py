@@ -1,0 +1,135 @@
+"""The requests of this node's clients: each is one object in one table, from its admission to its end.
+
+Rules:
+
+1. What does not fit is refused at once: too large, too many, too many bytes. One request always fits.
+2. A request is *open* from ``admit`` until ``end`` or ``cancel``; its token is unique for that time. Parts of a replica
+   may still have it in their lists then, and pass over what has ``ended``.
+3. It ends exactly once. After a cancel no reply follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from ratified.consensus.contract import Era
+from ratified.machine import Continuation
+from ratified.node.config import NodeLimits
+from ratified.node.ports import Outcome, Reply, Request, Why, Work
+from ratified.node.timers import Timer, Timers
+
+_DEADLINE = Timer.REQUEST
+
+
+class OpenRequest(msgspec.Struct, eq=False):
+    """A client's request on its way."""
+
+    token: int
+    group: int
+    work: Work
+    data: bytes
+    deadline: int
+    ended: bool = False
+    sequence: int = 0
+    """Of a proposal: that of its present id."""
+    era: Era | None = None
+    """Of a proposal: to which leader it is addressed; None: it waits."""
+    index: int | None = None
+    """Of a proposal: where it was taken, if known."""
+    continuation: Continuation | None = None
+    """Of a read that answers in parts, a *stream*: it no longer has a deadline of its own."""
+
+
+class Requests:
+    """All open requests of a node, by token, and the replies of the present turn."""
+
+    def __init__(self, limits: NodeLimits, timers: Timers) -> None:
+        self._limits = limits
+        self._timers = timers
+        self._open: dict[int, OpenRequest] = {}
+        self._streams = 0
+        self._bytes = 0
+        self._replies: list[Reply] = []
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __getitem__(self, token: int) -> OpenRequest:
+        return self._open[token]
+
+    def admit(self, request: Request) -> OpenRequest | None:
+        """Open it, so that it may wait in the queue; None: it has been refused."""
+        size = len(request.data)
+        waiting = len(self._open) - self._streams
+        if size > self._limits.request_bytes_max:
+            self.turn_away(request, Why.TOO_LARGE)
+            return None
+        if waiting >= self._limits.open_requests_max or (waiting and self._bytes + size > self._limits.open_bytes_max):
+            self.turn_away(request, Why.OVERLOADED)
+            return None
+        self._bytes += size
+        opened = OpenRequest(request.token, request.group, request.work, request.data, request.deadline)
+        self._open[request.token] = opened
+        return opened
+
+    def turn_away(self, request: Request, why: Why) -> None:
+        """Refuse what was never opened."""
+        self._replies.append(Reply(request.token, Outcome.REFUSED, b"", why))
+
+    def watch_deadline(self, request: OpenRequest) -> None:
+        """It is not answered at once: from now on it may expire."""
+        self._timers.set(_DEADLINE, request.token, request.deadline)
+
+    def chunk(self, request: OpenRequest, data: bytes) -> None:
+        """Part of a stream's answer."""
+        self._replies.append(Reply(request.token, Outcome.CHUNK, data))
+
+    def end(self, request: OpenRequest, outcome: Outcome, data: bytes = b"", why: Why = Why.NONE) -> None:
+        """Answer it, for the last time."""
+        self._close(request)
+        self._replies.append(Reply(request.token, outcome, data, why))
+
+    def refuse(self, request: OpenRequest, why: Why, data: bytes = b"") -> None:
+        """Nothing of it has happened or will."""
+        self.end(request, Outcome.REFUSED, data, why)
+
+    def cancel(self, token: int) -> OpenRequest | None:
+        """Nobody waits for this one any more; None: it has been answered already."""
+        request = self._open.get(token)
+        if request is not None:
+            self._close(request)
+        return request
+
+    def _close(self, request: OpenRequest) -> None:
+        del self._open[request.token]
+        self._bytes -= len(request.data)
+        self._timers.set(_DEADLINE, request.token, None)
+        self._streams -= request.continuation is not None
+        request.ended = True
+
+    # ---- streams
+
+    @property
+    def streams_full(self) -> bool:
+        """No further stream may begin."""
+        return self._streams >= self._limits.streams_max
+
+    def become_stream(self, request: OpenRequest, continuation: Continuation) -> None:
+        """The read has begun to answer in parts; what it asked for is no longer needed."""
+        self._streams += 1
+        self._bytes -= len(request.data)
+        self._timers.set(_DEADLINE, request.token, None)
+        request.data = b""
+        request.continuation = continuation
+
+    def streams(self, tokens: Iterable[int]) -> list[OpenRequest]:
+        """Those of these requests that are open streams."""
+        found = map(self._open.get, tokens)
+        return [request for request in found if request is not None and request.continuation is not None]
+
+    def drain_replies(self) -> list[Reply]:
+        """The replies since the last call."""
+        replies, self._replies = self._replies, []
+        return replies
