@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 import pytest
 
-from ratified.consensus.contract import Era, ProposalId
+from ratified.consensus.contract import Era
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
@@ -20,8 +23,21 @@ def session(member: int = 2, incarnation: int = 1) -> Session:
     return Session(1, 1, Hello(7, member, bytes(16), incarnation, 5, "raft", 1, 1, "n", ()))
 
 
-def forward(number: int, void: bool = False, era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:
-    return Forward(era, number, ProposalId(member, incarnation, 100 + number), None if void else b"%d" % number)
+def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:
+    """Consecutive numbers, some of them void."""
+    assert list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
+    proposals = [(100 + number, None if number in voids else b"%d" % number) for number in numbers]
+    return Forward(era, member, incarnation, numbers[0], proposals)
+
+
+def numbers_of(message: object) -> list[int]:
+    """Those of a forward or of its answer; none of another message."""
+    match message:
+        case Forward(first=first, proposals=proposals):
+            return list(range(first, first + len(proposals)))
+        case ForwardAnswer(first=first, count=count):
+            return list(range(first, first + count))
+    return []
 
 
 class Leader:
@@ -50,8 +66,13 @@ class Leader:
         return items
 
     def drain(self) -> list[tuple[int, int | None]]:
+        """Every number that was answered, with its index."""
         answers, self.answers = self.answers, []
-        return [(answer.number, answer.index) for answer in answers]
+        return [
+            (number, None if answer.index is None else answer.index + place)
+            for answer in answers
+            for place, number in enumerate(numbers_of(answer))
+        ]
 
 
 def test_a_number_is_taken_once_and_answered_again() -> None:
@@ -75,7 +96,7 @@ def test_what_comes_too_early_waits_for_what_is_missing() -> None:
 
 def test_a_void_fills_its_gap_and_its_number_is_never_taken_later() -> None:
     leader = Leader()
-    leader.receive(forward(2), forward(1, void=True))
+    leader.receive(forward(2), forward(1, voids=[1]))
     leader.take()
     leader.receive(forward(1))
     leader.take()
@@ -87,8 +108,31 @@ def test_a_void_for_what_was_taken_is_answered_with_its_index() -> None:
     leader = Leader()
     leader.receive(forward(1))
     leader.take()
-    leader.receive(forward(1, void=True))
+    leader.receive(forward(1, voids=[1]))
     assert leader.drain() == [(1, 1), (1, 1)]
+
+
+def test_one_answer_tells_of_all_that_were_taken_together_and_one_of_each_void() -> None:
+    leader = Leader()
+    leader.receive(forward(1, 2, 3, 4, voids=[3]), forward(5))
+    leader.take()
+    assert [(answer.first, answer.count, answer.index) for answer in leader.answers] == [
+        (1, 2, 1),
+        (3, 1, None),
+        (4, 2, 3),
+    ]
+
+
+def test_ranges_that_overlap_take_each_number_once_and_answer_again_what_was_seen() -> None:
+    leader = Leader()
+    leader.receive(forward(1, 2, 3), forward(6, 7))
+    leader.take()
+    leader.drain()
+    leader.receive(forward(3, 4, 5, 6, voids=[3, 6]))
+    assert leader.drain() == [(1, 1), (2, 2), (3, 3)]
+    leader.take()
+    assert leader.taken == [b"1", b"2", b"3", b"4", b"5", b"7"]
+    assert leader.drain() == [(4, 4), (5, 5), (6, None), (7, 6)]
 
 
 def test_only_the_leader_of_exactly_that_era_takes() -> None:
@@ -143,23 +187,42 @@ def test_lost_messages_are_sent_again_and_nothing_is_taken_twice(lost: type) -> 
     cluster = Cluster()
     leader = cluster.elect()
     origin = cluster.follower()
-    seen: set[tuple[type, int]] = set()
+    seen: set[int] = set()
 
     def drop_first(sender: int, to: int, group: int, message: object) -> bool:
-        if not isinstance(message, (Forward, ForwardAnswer)) or type(message) is not lost:
+        if type(message) is not lost:
             return False
-        key = (type(message), message.number)
-        fresh = key not in seen
-        seen.add(key)
+        fresh = seen.isdisjoint(numbers_of(message))
+        seen.update(numbers_of(message))
         return fresh
 
     cluster.drop = drop_first
-    tokens = [cluster.submit(origin, b"%d" % number, timeout_us=5 * SECOND) for number in range(5)]
+    tokens = []
+    for number in range(5):
+        tokens.append(cluster.submit(origin, b"%d" % number, timeout_us=5 * SECOND))
+        cluster.run(MS)
     assert {cluster.outcome(token).outcome for token in tokens} == {Outcome.DONE}
     cluster.run(SECOND)
     assert cluster.machine(leader).commands == [b"0", b"1", b"2", b"3", b"4"]
-    resent = [message for _, _, _, message in cluster.sent if isinstance(message, Forward)]
-    assert len(resent) > 5
+    sent = [numbers_of(message) for _, _, _, message in cluster.sent if isinstance(message, Forward)]
+    assert sum(map(len, sent)) >= 10, "each number was lost once, on its way or with its answer"
+
+
+def test_a_burst_of_forwarded_writes_costs_few_messages() -> None:
+    cluster = Cluster(inputs_max=256)
+    leader = cluster.elect()
+    origin = cluster.follower()
+    cluster.propose(origin, b"the first")
+    cluster.run(SECOND)
+    cluster.sent.clear()
+    tokens = [cluster.submit(origin, b"%d" % number) for number in range(64)]
+    for token in tokens:
+        assert cluster.outcome(token).outcome is Outcome.DONE
+    of_origin = [message for sender, to, _, message in cluster.sent if origin in (sender, to)]
+    assert len(of_origin) / len(tokens) <= 0.3
+    forwards = [message for message in of_origin if isinstance(message, (Forward, ForwardAnswer))]
+    assert [numbers_of(message) for message in forwards] == [list(range(2, 66))] * 2
+    assert cluster.machine(leader).commands[1:] == [b"%d" % number for number in range(64)]
 
 
 def test_a_new_session_sends_again_what_is_unanswered() -> None:
@@ -189,8 +252,9 @@ def test_what_a_new_session_sends_again_in_pieces_waits_for_answers_and_not_for_
     cluster.reconnect(origin, leader)
     assert {cluster.outcome(token).outcome for token in tokens} == {Outcome.DONE}
     assert cluster.now - started < 50 * MS, "the timer's first turn would come after 100 ms"
-    sent = [message.number for _, _, _, message in cluster.sent if isinstance(message, Forward)]
-    assert sent == list(range(1, 41)), "each is sent once more, and nothing overtakes what was lost"
+    pieces = [numbers_of(message) for _, _, _, message in cluster.sent if isinstance(message, Forward)]
+    assert list(chain(*pieces)) == list(range(1, 41)), "each is sent once more, and nothing overtakes what was lost"
+    assert max(map(len, pieces)) == 2, "of 10 bytes each: a piece has no more than forward_bytes_max"
 
 
 def test_no_number_leaves_the_window_of_the_answers_that_a_leader_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,8 +266,8 @@ def test_no_number_leaves_the_window_of_the_answers_that_a_leader_remembers(monk
     lost: list[int] = []
 
     def drop(sender: int, to: int, group: int, message: object) -> bool:
-        if isinstance(message, ForwardAnswer) and message.number == 1 and len(lost) < 2:
-            lost.append(message.number)
+        if isinstance(message, ForwardAnswer) and message.first == 1 and len(lost) < 2:
+            lost.append(message.first)
             return True
         return False
 
@@ -221,9 +285,10 @@ def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on()
     leader = cluster.elect()
     origin = cluster.follower()
     cluster.drop = lambda sender, to, group, message: (
-        isinstance(message, Forward) and message.number == 1 and message.data is not None
+        isinstance(message, Forward) and message.first == 1 and message.proposals[0][1] is not None
     )
     first = cluster.submit(origin, b"first", timeout_us=50 * MS)
+    cluster.run(MS)
     second = cluster.submit(origin, b"second", timeout_us=5 * SECOND)
     reply = cluster.outcome(first)
     assert (reply.outcome, reply.why) == (Outcome.UNKNOWN, Why.TIMED_OUT)

@@ -112,10 +112,10 @@ def test_at_most_forwards_max_are_unanswered_and_all_are_done_in_order() -> None
     def count(sender: int, to: int, group: int, message: object) -> bool:
         nonlocal most
         if isinstance(message, Forward):
-            unanswered.add(message.number)
+            unanswered.update(range(message.first, message.first + len(message.proposals)))
             most = max(most, len(unanswered))
         elif isinstance(message, ForwardAnswer):
-            unanswered.discard(message.number)
+            unanswered.difference_update(range(message.first, message.first + message.count))
         return False
 
     cluster.drop = count

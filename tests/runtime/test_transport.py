@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from ratified.consensus.contract import ProposalId
 from ratified.consensus.engines import ENGINES
 from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
 from ratified.runtime.address import Address
@@ -76,7 +75,7 @@ class Peer:
 
 def frame_of(size: int) -> Batch:
     """A frame of a little more than so many bytes."""
-    return Batch([(0, Forward((1, 0), 1, ProposalId(1, 1, 1), bytes(size)))])
+    return Batch([(0, Forward((1, 0), 1, 1, 1, [(1, bytes(size))]))])
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratified.consensus.contract import ProposalId
 from ratified.consensus.engines import ENGINES
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError, PeerCodec
 from ratified.wire.peer import (
@@ -33,8 +32,8 @@ ERA = st.tuples(U64, U64)
 TEXT = st.text(max_size=20)
 HELLO = Hello(1, 2, b"d" * 16, 3, 4, "raft", 1, 1, "n", ("http://a",))
 MESSAGES = st.one_of(
-    st.builds(Forward, ERA, U64, st.builds(ProposalId, U64, U64, U64), st.none() | st.binary(max_size=40)),
-    st.builds(ForwardAnswer, ERA, U64, st.none() | U64, TEXT),
+    st.builds(Forward, ERA, U64, U64, U64, st.lists(st.tuples(U64, st.none() | st.binary(max_size=40)), max_size=3)),
+    st.builds(ForwardAnswer, ERA, U64, U64, st.none() | U64, TEXT),
     st.builds(Barrier, U64),
     st.builds(BarrierAnswer, U64, st.none() | U64),
     st.builds(Question, U64, st.binary(max_size=40)),
@@ -135,8 +134,8 @@ def test_a_wrong_checksum_is_refused() -> None:
     [
         [4, [[0, [66, -1]]]],
         [4, [[-1, [66, 1]]]],
-        [4, [[0, [64, [0, -5], 1, [1, 1, 1], None]]]],
-        [4, [[0, [64, [0, 0], 1, [1, 1, -1], None]]]],
+        [4, [[0, [64, [0, -5], 1, 1, 1, [[1, None]]]]]],
+        [4, [[0, [64, [0, 0], 1, 1, 1, [[-1, None]]]]]],
         [4, [[0, [99, 1]]]],
         [4, [[0, [3, 1, 1, 1, 1, -1, []]]]],
         [1, 1, 2, b"short", 3, 4, "raft", 1, 1, "n", []],

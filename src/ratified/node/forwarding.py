@@ -1,6 +1,8 @@
 """Forwarded proposals, on both sides (rule 7).
 
-Those of one origin and incarnation to the leader of one era are numbered from 1.
+Those of one origin and incarnation to the leader of one era are numbered from 1. They go and are answered in ranges of
+consecutive numbers: what one turn has to say is one message, and what a number means does not depend on how ranges are
+cut.
 
 - The origin has at most ``forwards_max`` unanswered, all of them within ``FORWARD_WINDOW`` numbers, so that the leader
   still has the answer to each. It sends again what is not answered (on a new session, and by a timer), in pieces, the
@@ -12,15 +14,18 @@ Those of one origin and incarnation to the leader of one era are numbered from 1
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import NamedTuple
 
-from ratified.consensus.contract import Era, Proposal
+from ratified.consensus.contract import Era, Proposal, ProposalId
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.peers import Session
 from ratified.node.ports import Why
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.requests import OpenRequest
-from ratified.wire.peer import Forward, ForwardAnswer
+from ratified.wire.peer import Forward, ForwardAnswer, Forwarded
 
 Send = Callable[[int, object], bool]
 """``(member, message)``: put it on the member's session; False: there is none."""
@@ -29,7 +34,9 @@ Send = Callable[[int, object], bool]
 class OriginForwards:
     """What this node forwards to the present leader of one group."""
 
-    def __init__(self, proposals: Proposals, ids: ProposalIds, limits: NodeLimits, resend_us: int, send: Send) -> None:
+    def __init__(
+        self, proposals: Proposals, ids: ProposalIds, limits: NodeLimits, *, resend_us: int, send: Send
+    ) -> None:
         self._proposals = proposals
         self._ids = ids
         self._limits = limits
@@ -55,53 +62,59 @@ class OriginForwards:
             self.deadline = None
         self._leader = leader
 
-    def forward_waiting(self, now: int) -> None:
-        """Send as many of those that wait as the window has room for."""
-        leader, era = self._leader, self._era
-        room = self._room
-        if leader is None or era is None or room <= 0 or self._next_piece is not None:
-            return
-        for proposal in self._proposals.waiting_up_to(room, self._limits.forward_bytes_max):
-            named = self._ids.named(proposal.sequence, proposal.data)
-            if not self._send(leader, Forward(era, self._last_number + 1, named.id, named.data)):
-                return
-            self._last_number += 1
-            self._unanswered[self._last_number] = proposal
-            self._proposals.addressed((proposal,), era)
-            if self.deadline is None:
-                self.deadline = now + self._resend_us
-
-    @property
-    def _room(self) -> int:
-        """How many more may be sent."""
-        oldest = next(iter(self._unanswered), self._last_number + 1)
-        return min(
-            self._limits.forwards_max - len(self._unanswered),
-            FORWARD_WINDOW - (self._last_number + 1 - oldest),
-        )
-
-    def on_answer(self, now: int, sender: int, answer: ForwardAnswer) -> OpenRequest | None:
-        """Take note of it; returns the proposal that was taken, to be checked whether it is lost already."""
+    def on_answer(self, now: int, sender: int, answer: ForwardAnswer) -> Sequence[OpenRequest]:
+        """Take note of it; returns the proposals that were taken, to be checked whether they are lost already."""
         if answer.era != self._era or sender != self._leader:
-            return None
-        proposal = self._unanswered.pop(answer.number, None)
-        if proposal is None:
-            return None
+            return ()
+        end = min(answer.first + answer.count, self._last_number + 1)
+        first = max(answer.first, self._oldest)
+        answered = [self._unanswered.pop(number, None) for number in range(first, end)]
+        if not any(answered):
+            return ()
         self.deadline = now + self._resend_us if self._unanswered else None
-        if self._next_piece is not None and next(iter(self._unanswered), self._next_piece) >= self._next_piece:
-            self.deadline = now
-        if proposal.ended or proposal.era != answer.era:
-            return None
-        if answer.index is None:
-            self._proposals.never_taken(proposal, _why(answer.why))
-            return None
-        self._proposals.taken((proposal,), answer.index)
-        return proposal
+        still_open = [
+            request if request is not None and not request.ended and request.era == answer.era else None
+            for request in answered
+        ]
+        if answer.index is not None:
+            self._proposals.taken(still_open, answer.index + first - answer.first)
+            return [request for request in still_open if request is not None]
+        for request in still_open:
+            if request is not None:
+                self._proposals.never_taken(request, _why(answer.why))
+        return ()
 
     def on_time(self, now: int) -> None:
         """Perhaps the answers are overdue."""
         if self.deadline is not None and self.deadline <= now:
             self.send_again(now)
+
+    # ---- once a turn
+
+    @property
+    def wanted(self) -> bool:
+        """Is there something to send now?"""
+        if self._next_piece is not None:
+            return self._oldest >= self._next_piece
+        return self._proposals.waiting and self._room > 0
+
+    def flush(self, now: int) -> None:
+        """Send the next piece of what is sent again, or as many of those that wait as the window has room for."""
+        if self._next_piece is not None:
+            self.send_again(now)
+            return
+        leader, era = self._leader, self._era
+        if leader is None or era is None:
+            return
+        batch = self._proposals.waiting_up_to(self._room, self._limits.forward_bytes_max)
+        proposals = [(request.sequence, request.data) for request in batch]
+        if not self._send(leader, self._range(era, self._last_number + 1, proposals)):
+            return
+        self._unanswered.update(enumerate(batch, self._last_number + 1))
+        self._last_number += len(batch)
+        self._proposals.addressed(batch, era)
+        if self.deadline is None:
+            self.deadline = now + self._resend_us
 
     def send_again(self, now: int) -> None:
         """Send what is unanswered once more, lowest number first, as far as the byte limit admits."""
@@ -111,15 +124,33 @@ class OriginForwards:
         if leader is None or era is None:
             return
         size = 0
-        for number, proposal in self._unanswered.items():
-            void = proposal.ended or proposal.era != era
-            size += 0 if void else len(proposal.data)
-            if size > self._limits.forward_bytes_max and size > len(proposal.data):
+        piece: list[tuple[int, Forwarded]] = []
+        for number, request in self._unanswered.items():
+            void = request.ended or request.era != era
+            size += 0 if void else len(request.data)
+            if size > self._limits.forward_bytes_max and size > len(request.data):
                 self._next_piece = number
-                return
-            id = self._ids.named(proposal.sequence, proposal.data).id
-            if not self._send(leader, Forward(era, number, id, None if void else proposal.data)):
-                return
+                break
+            piece.append((number, (request.sequence, None if void else request.data)))
+        for _, part in groupby(enumerate(piece), lambda placed: placed[1][0] - placed[0]):
+            numbered = [each for _, each in part]
+            self._send(leader, self._range(era, numbered[0][0], [proposal for _, proposal in numbered]))
+
+    def _range(self, era: Era, first: int, proposals: Sequence[Forwarded]) -> Forward:
+        return Forward(era, self._ids.member, self._ids.incarnation, first, proposals)
+
+    @property
+    def _oldest(self) -> int:
+        """The lowest number that is unanswered, or would be."""
+        return next(iter(self._unanswered), self._last_number + 1)
+
+    @property
+    def _room(self) -> int:
+        """How many more may be sent."""
+        return min(
+            self._limits.forwards_max - len(self._unanswered),
+            FORWARD_WINDOW - (self._last_number + 1 - self._oldest),
+        )
 
 
 def _why(text: str) -> Why:
@@ -130,32 +161,55 @@ def _why(text: str) -> Why:
 class _Origin:
     """What a leader remembers of one origin in its era."""
 
-    __slots__ = ("answers", "held", "incarnation", "next")
+    __slots__ = ("answers", "era", "held", "incarnation", "member", "next")
 
-    def __init__(self, incarnation: int) -> None:
+    def __init__(self, era: Era, member: int, incarnation: int) -> None:
+        self.era = era
+        self.member = member
         self.incarnation = incarnation
         self.next = 1
-        self.answers: dict[int, ForwardAnswer] = {}
-        self.held: dict[int, Forward] = {}
+        self.answers: list[ForwardAnswer] = []
+        """To the numbers below ``next``, ascending, as long as the origin may ask for them."""
+        self.held: dict[int, Forwarded] = {}
 
     def seen(self, number: int) -> bool:
         """Was it taken or refused already?"""
         return number < self.next
 
+    def in_order(self) -> Sequence[int]:
+        """What may be taken now: nothing before which a number is missing."""
+        end = self.next
+        while end in self.held:
+            end += 1
+        return range(self.next, end)
+
     def settle(self, answer: ForwardAnswer) -> None:
-        """It is taken or refused; the answer is kept as long as the origin may ask for it."""
-        self.held.pop(answer.number, None)
-        self.answers[answer.number] = answer
-        self.answers.pop(answer.number - FORWARD_WINDOW, None)
-        self.next = answer.number + 1
+        """These numbers are taken or refused."""
+        for number in range(answer.first, answer.first + answer.count):
+            del self.held[number]
+        self.next = answer.first + answer.count
+        self.answers.append(answer)
+        while _last(self.answers[0]) < self.next - FORWARD_WINDOW:
+            del self.answers[0]
+
+    def answers_to(self, first: int, last: int) -> Sequence[ForwardAnswer]:
+        """Those in which at least one of these numbers is."""
+        begin = bisect_left(self.answers, first, key=_last)
+        end = bisect_left(self.answers, last + 1, key=lambda answer: answer.first)
+        return self.answers[begin:end]
 
 
-def follows(expected: int, number: int) -> bool:
-    """May ``number`` be taken now? Only if nothing before it is missing."""
-    return number == expected
+def _last(answer: ForwardAnswer) -> int:
+    return answer.first + answer.count - 1
 
 
-Item = tuple[int, _Origin, Forward]
+class Item(NamedTuple):
+    """A forwarded proposal, or a void (``data`` None), that may be taken now."""
+
+    origin: _Origin
+    number: int
+    sequence: int
+    data: bytes | None
 
 
 class LeaderForwards:
@@ -181,24 +235,23 @@ class LeaderForwards:
     def on_forward(self, session: Session, forward: Forward, leading: Era | None) -> None:
         """Hold it, or answer again; what is addressed to another era or is not the sender's own is dropped."""
         sender, incarnation = session.member, session.incarnation
-        if forward.era != leading or forward.id.origin != sender or forward.id.incarnation != incarnation:
+        if forward.era != leading or forward.origin != sender or forward.incarnation != incarnation:
             return
         self.era_is(leading)
         origin = self._origins.get(sender)
         if origin is None:
-            origin = self._origins[sender] = _Origin(incarnation)
-        number = forward.number
-        if origin.seen(number):
-            answer = origin.answers.get(number)
-            if answer is not None:
+            origin = self._origins[sender] = _Origin(forward.era, sender, incarnation)
+        if origin.seen(forward.first):
+            for answer in origin.answers_to(forward.first, forward.first + len(forward.proposals) - 1):
                 self._send(sender, answer)
-            return
-        if number - origin.next >= FORWARD_WINDOW or (
-            number != origin.next and len(origin.held) >= self._limits.forwards_held_max
-        ):
-            return
-        if forward.data is None or number not in origin.held:
-            origin.held[number] = forward
+        held = origin.held
+        for number, proposal in enumerate(forward.proposals, forward.first):
+            if number - origin.next >= FORWARD_WINDOW or (
+                number > origin.next and len(held) >= self._limits.forwards_held_max
+            ):
+                return
+            if not origin.seen(number) and (number not in held or proposal[1] is None):
+                held[number] = proposal
 
     def era_is(self, leading: Era | None) -> None:
         """Forget what belongs to an era that has ended."""
@@ -210,40 +263,51 @@ class LeaderForwards:
         """What may be taken now, voids included, of every origin in the order of its numbers."""
         items: list[Item] = []
         size = 0
-        for member, origin in self._origins.items():
-            expected = origin.next
-            for number in sorted(origin.held):
-                if not follows(expected, number):
-                    break
-                forward = origin.held[number]
-                size += len(forward.data or b"")
+        for origin in self._origins.values():
+            for number in origin.in_order():
+                sequence, data = origin.held[number]
+                size += len(data or b"")
                 if items and size > bytes_max:
                     return items
-                items.append((member, origin, forward))
-                expected = number + 1
+                items.append(Item(origin, number, sequence, data))
         return items
 
     def settle(self, items: Sequence[Item], first: int | None, why: Why = Why.NONE) -> None:
         """They were taken from index ``first`` on, or (None) refused; voids are refused in any case. Answer."""
-        index = first
-        for member, origin, forward in items:
-            if forward.data is None or index is None:
-                answer = ForwardAnswer(forward.era, forward.number, None, str(why))
+        placed: list[tuple[_Origin, int, int | None]] = []
+        commands = 0
+        for item in items:
+            if item.data is None or first is None:
+                placed.append((item.origin, item.number, None))
             else:
-                answer = ForwardAnswer(forward.era, forward.number, index)
-                index += 1
+                placed.append((item.origin, item.number, first + commands))
+                commands += 1
+        for (origin, _), together in groupby(placed, _one_answer):
+            part = list(together)
+            _, number, index = part[0]
+            answer = ForwardAnswer(origin.era, number, len(part), index, "" if index is not None else str(why))
             origin.settle(answer)
-            self._send(member, answer)
+            self._send(origin.member, answer)
+
+
+def _one_answer(placed: tuple[_Origin, int, int | None]) -> tuple[_Origin, int | None]:
+    """The same for neighbours that one answer can tell of: consecutive numbers at consecutive indexes, or at none."""
+    origin, number, index = placed
+    return origin, None if index is None else index - number
 
 
 def commands_of(items: Sequence[Item]) -> list[Proposal]:
     """What the engine is given: everything but the voids."""
-    return [Proposal(forward.id, forward.data) for _, _, forward in items if forward.data is not None]
+    return [
+        Proposal(ProposalId(item.origin.member, item.origin.incarnation, item.sequence), item.data)
+        for item in items
+        if item.data is not None
+    ]
 
 
 def up_to_first_command(items: Sequence[Item]) -> Sequence[Item]:
     """The shortest prefix with a command in it."""
-    for position, (_, _, forward) in enumerate(items):
-        if forward.data is not None:
+    for position, item in enumerate(items):
+        if item.data is not None:
             return items[: position + 1]
     return items

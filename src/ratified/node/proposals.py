@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 
 from ratified.consensus.contract import Era, Proposal, ProposalId
 from ratified.node.ports import Outcome, Why
@@ -52,8 +53,9 @@ class Proposals:
         self._requests = requests
         self._waiting: dict[int, OpenRequest] = {}
         self._addressed: dict[int, OpenRequest] = {}
-        self._taken: list[tuple[int, int, Sequence[OpenRequest]]] = []
-        """Runs of those that were taken one after another: first index, first sequence, requests. A heap."""
+        self._taken: list[tuple[int, int, Sequence[OpenRequest | None]]] = []
+        """Runs of those that were taken one after another: first index, a count, requests. A heap."""
+        self._runs = count()
         self._swept_era: Era | None = None
 
     def __len__(self) -> int:
@@ -87,11 +89,12 @@ class Proposals:
             self._addressed[request.sequence] = request
             request.era = era
 
-    def taken(self, batch: Sequence[OpenRequest], first: int) -> None:
-        """Their leader took them, in order, from index ``first`` on."""
+    def taken(self, batch: Sequence[OpenRequest | None], first: int) -> None:
+        """Their leader took them, in order, from index ``first`` on; None: one that waits for this no longer."""
         for index, request in enumerate(batch, first):
-            request.index = index
-        heapq.heappush(self._taken, (first, batch[0].sequence, batch))
+            if request is not None:
+                request.index = index
+        heapq.heappush(self._taken, (first, next(self._runs), batch))
 
     def never_taken(self, request: OpenRequest, why: Why) -> None:
         """Its leader will never take it: refused for a reason the client must know, or else it waits again."""
@@ -119,13 +122,15 @@ class Proposals:
             self._swept_era = era
             suspects = list(self._addressed.values())
         while self._taken and self._taken[0][0] <= index:
-            first, _, run = heapq.heappop(self._taken)
+            first, order, run = heapq.heappop(self._taken)
             reached = index + 1 - first
             suspects += [
-                request for at, request in enumerate(run[:reached], first) if not request.ended and request.index == at
+                request
+                for at, request in enumerate(run[:reached], first)
+                if request is not None and not request.ended and request.index == at
             ]
             if reached < len(run):
-                heapq.heappush(self._taken, (index + 1, run[reached].sequence, run[reached:]))
+                heapq.heappush(self._taken, (index + 1, order, run[reached:]))
         return self.check_lost(suspects, lost, delivered)
 
     def check_lost(self, suspects: Iterable[OpenRequest], lost: Lost, delivered: tuple[int, Era]) -> bool:

@@ -100,7 +100,7 @@ class Replica:
         self._entries_max = config.limits.open_requests_max
         retry_us = config.election_timeout_us
         self._proposals = Proposals(ids, requests)
-        self._outbound = OriginForwards(self._proposals, ids, limits, retry_us, self._send)
+        self._outbound = OriginForwards(self._proposals, ids, limits, resend_us=retry_us, send=self._send)
         self._inbound = LeaderForwards(limits, self._send)
         self._duties = Duties(store, ids)
         self._local = LocalReads(store, requests, timers, limits)
@@ -177,8 +177,7 @@ class Replica:
                 self._inbound.on_forward(session, message, self.engine.leading)
             case ForwardAnswer():
                 taken = self._outbound.on_answer(now, session.member, message)
-                if taken is not None:
-                    self._proposals.check_lost((taken,), self.engine.lost, self._delivered)
+                self._proposals.check_lost(taken, self.engine.lost, self._delivered)
             case Barrier():
                 self._barriers.on_barrier(now, session, message)
             case BarrierAnswer():
@@ -242,8 +241,8 @@ class Replica:
         self._inbound.era_is(leading)
         if leading is not None:
             self._propose(now, leading)
-        elif self._proposals.waiting and self._may_forward():
-            self._outbound.forward_waiting(now)
+        elif self._outbound.wanted and self._may_forward():
+            self._outbound.flush(now)
         self._reads.flush(now)
         self._questions.flush(now)
         ready = self.engine.ready()

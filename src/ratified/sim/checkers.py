@@ -130,13 +130,16 @@ class Checkers:
             return
         for group, message in frame.messages:
             if isinstance(message, Forward):
-                self._counters["forwards sent" if message.data is not None else "voids sent"] += 1
+                for _, data in message.proposals:
+                    self._counters["forwards sent" if data is not None else "voids sent"] += 1
             elif isinstance(message, ForwardAnswer):
-                self._counters["forwards refused" if message.index is None else "forwards taken"] += 1
+                self._counters["forwards refused" if message.index is None else "forwards taken"] += message.count
                 incarnation = self._ends[connection, target]
-                self._oracles[group].forward_answered(
-                    member, message.era, target, incarnation, message.number, message.index
-                )
+                for place in range(message.count):
+                    index = None if message.index is None else message.index + place
+                    self._oracles[group].forward_answered(
+                        member, message.era, target, incarnation, message.first + place, index
+                    )
             elif isinstance(message, self._message):
                 self._oracles[group].leaves(member, target, message)
 
@@ -146,8 +149,10 @@ class Checkers:
             return
         for group, message in frame.messages:
             if isinstance(message, Forward):
-                name = message.id
-                self._oracles[group].forward_arrives(member, message.era, name.origin, name.incarnation, message.number)
+                for number in range(message.first, message.first + len(message.proposals)):
+                    self._oracles[group].forward_arrives(
+                        member, message.era, message.origin, message.incarnation, number
+                    )
 
     # -----------------------------------------------------------------------------------------------------------
     # Disks

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from ratified.consensus.contract import U64, Era, ProposalId
+from ratified.consensus.contract import U64, Era
 
 REPLICA_TAG_FIRST = 64
 PROTOCOL_VERSION = 1
@@ -60,22 +60,28 @@ Frame: TypeAlias = Hello | Goodbye | Ping | Batch
 # Between replicas (rule 7)
 
 
+Forwarded: TypeAlias = tuple[U64, bytes | None]
+"""The sequence of a proposal's id, and its command; None: a void, which only fills the gap that the proposal leaves."""
+
+
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
-    """One proposal for the leader of exactly ``era``, numbered from 1 by its origin. Past its deadline the origin
-    sends the number again with ``data`` None: a void, which only fills the gap."""
+    """Proposals for the leader of exactly ``era``, with consecutive numbers from ``first`` on. An origin numbers them
+    from 1, in each era and incarnation; past its deadline a number is sent again as a void."""
 
     era: Era
-    number: U64
-    id: ProposalId
-    data: bytes | None
+    origin: U64
+    incarnation: U64
+    first: U64
+    proposals: Sequence[Forwarded]
 
 
 class ForwardAnswer(msgspec.Struct, frozen=True, array_like=True, tag=65, gc=False):
-    """The proposal with this number was taken at ``index``, or (None) refused and will never be taken: then ``why``
-    is for the client, or empty where proposing again may help."""
+    """The proposals with ``count`` numbers from ``first`` on were taken, at consecutive indexes from ``index`` on, or
+    (None) refused and will never be taken: then ``why`` is for the client, or empty where proposing again may help."""
 
     era: Era
-    number: U64
+    first: U64
+    count: U64
     index: U64 | None
     why: ShortText = ""
 
