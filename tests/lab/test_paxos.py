@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from ratified.lab.cases import CASES, Case
-from ratified.lab.paxos import run_paxos
+from ratified.lab.paxos import PAXOS
+from ratified.lab.textbook import CaseRun
 
 KNOWN = {
     "A": "0a35fdad1dd97c76a40a61b020c6181a56c4a40d4f723cb68fe70c2112aa9b63",
@@ -20,11 +21,11 @@ KNOWN = {
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_known_answers(name: str) -> None:
-    assert hashlib.sha256(run_paxos(CASES[name]).dump()).hexdigest() == KNOWN[name]
+    assert hashlib.sha256(CaseRun(PAXOS, CASES[name]).dump()).hexdigest() == KNOWN[name]
 
 
 def test_the_end_state_for_people_says_who_leads_and_what_was_learned() -> None:
-    end = run_paxos(CASES["E"]).end_state()
+    end = CaseRun(PAXOS, CASES["E"]).end_state()
     nodes = end["nodes"]
     assert isinstance(nodes, list)
     assert end["leader"] == 1
@@ -34,7 +35,7 @@ def test_the_end_state_for_people_says_who_leads_and_what_was_learned() -> None:
 
 def test_a_new_leader_proposes_every_reported_slot_again() -> None:
     """Node 2 led in ballot (1, 2), and slots 0 to 5 were chosen in it, before node 0, which it could not reach, led."""
-    dump = run_paxos(Case(seed=31337, nodes=5, rounds=2000, proposals=25, partition=((1, 0), (2, 0)))).dump()
+    dump = CaseRun(PAXOS, Case(seed=31337, nodes=5, rounds=2000, proposals=25, partition=((1, 0), (2, 0)))).dump()
     for slot in range(6):
         value = b"val-%d" % slot
         assert dump.count(struct.pack("<QIII", slot, 2, 0, len(value)) + value) == 5, "at each node"
@@ -60,4 +61,4 @@ FROZEN = {
 @pytest.mark.parametrize("name", FROZEN)
 def test_our_own_cases_stay_frozen(name: str) -> None:
     case, digest = FROZEN[name]
-    assert hashlib.sha256(run_paxos(case).dump()).hexdigest() == digest
+    assert hashlib.sha256(CaseRun(PAXOS, case).dump()).hexdigest() == digest

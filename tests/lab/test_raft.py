@@ -6,7 +6,8 @@ import pytest
 
 from ratified.lab.cases import CASES, Case, CaseInvalid, parse_partition
 from ratified.lab.numbers import sm
-from ratified.lab.raft import run_raft
+from ratified.lab.raft import RAFT
+from ratified.lab.textbook import CaseRun
 
 KNOWN = {
     "A": "a2299ff06a2ed5ced5842d100bb7867b3ae50f6e7d7da93f835385565f1ed9e9",
@@ -24,7 +25,7 @@ def test_sm_is_the_labs_function_and_not_splitmix64() -> None:
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_known_answers(name: str) -> None:
-    assert hashlib.sha256(run_raft(CASES[name]).dump()).hexdigest() == KNOWN[name]
+    assert hashlib.sha256(CaseRun(RAFT, CASES[name]).dump()).hexdigest() == KNOWN[name]
 
 
 FROZEN = {
@@ -52,7 +53,7 @@ FROZEN = {
 @pytest.mark.parametrize("name", FROZEN)
 def test_our_own_cases_stay_frozen(name: str) -> None:
     case, digest = FROZEN[name]
-    assert hashlib.sha256(run_raft(case).dump()).hexdigest() == digest
+    assert hashlib.sha256(CaseRun(RAFT, case).dump()).hexdigest() == digest
 
 
 def test_a_partition_is_a_list_of_pairs() -> None:

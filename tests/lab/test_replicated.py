@@ -8,8 +8,8 @@ import pytest
 
 from ratified.consensus.engines import ENGINES
 from ratified.lab.capstone import CapstoneLab
-from ratified.lab.cluster import LabBroken, LabCluster
 from ratified.lab.kv import KvLab, KvMap
+from ratified.lab.replicated import LabBroken, ReplicatedCluster
 
 KV = {
     (42, 500, 32, "default"): "1febc1252f87f873c315526e9d9c78a622131d700dccca84a6e089244930252b",
@@ -37,23 +37,23 @@ def test_the_known_answers_of_the_capstone(engine: str, case: tuple[int, int, in
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_who_is_cut_off_or_down_has_nothing_new_until_it_is_back(engine: str) -> None:
-    cluster = LabCluster(ENGINES[engine], 3, 1, KvMap)
+    cluster = ReplicatedCluster(ENGINES[engine], 3, 1, KvMap)
     cluster.cut_off([2])
     cluster.propose(b"\x93\xa3Put\xc4\x01a\xc4\x01x")
     cluster.stop(1)
     cluster.heal()
     cluster.propose(b"\x93\xa3Put\xc4\x01b\xc4\x01y")
-    assert len(cluster.replicas[1].log) == 1
-    assert cluster.replicas[1].engine is None
+    assert len(cluster.nodes[1].log.entries) == 1
+    assert not cluster.nodes[1].up
     cluster.start(1)
-    assert cluster.replicas[1].machine.pairs == {}
+    assert cluster.machines[1].pairs == {}
     cluster.finish()
-    assert [replica.machine.pairs for replica in cluster.replicas] == [{b"a": b"x", b"b": b"y"}] * 3
+    assert [machine.pairs for machine in cluster.machines] == [{b"a": b"x", b"b": b"y"}] * 3
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_without_a_majority_nothing_is_committed_and_the_lab_says_so(engine: str) -> None:
-    cluster = LabCluster(ENGINES[engine], 3, 1, KvMap)
+    cluster = ReplicatedCluster(ENGINES[engine], 3, 1, KvMap)
     cluster.stop(1)
     cluster.stop(2)
     with pytest.raises(LabBroken, match=r"proposal 1 is not committed|does not take proposal 1"):

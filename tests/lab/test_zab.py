@@ -5,7 +5,8 @@ import hashlib
 import pytest
 
 from ratified.lab.cases import CASES, Case
-from ratified.lab.zab import run_zab
+from ratified.lab.textbook import CaseRun
+from ratified.lab.zab import ZAB
 
 KNOWN = {
     "A": "16af5aa6dbd5ce09b259755f3339d6cf23966ce115b0e30d9c2990487783047d",
@@ -19,7 +20,7 @@ KNOWN = {
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_known_answers(name: str) -> None:
-    assert hashlib.sha256(run_zab(CASES[name]).dump()).hexdigest() == KNOWN[name]
+    assert hashlib.sha256(CaseRun(ZAB, CASES[name]).dump()).hexdigest() == KNOWN[name]
 
 
 FROZEN = {
@@ -46,10 +47,10 @@ DIGESTS = {
 
 @pytest.mark.parametrize("name", FROZEN)
 def test_our_own_cases_stay_frozen(name: str) -> None:
-    assert hashlib.sha256(run_zab(FROZEN[name]).dump()).hexdigest() == DIGESTS[name]
+    assert hashlib.sha256(CaseRun(ZAB, FROZEN[name]).dump()).hexdigest() == DIGESTS[name]
 
 
 def test_the_sessions_of_the_lab_keep_order() -> None:
     """Proposals and commits close behind one another never break a link, although their delays differ."""
-    lab = run_zab(FROZEN["a proposal at almost every tick"])
-    assert not any(word.startswith("ignored") for node in lab.nodes for word in node.engine.status().words)
+    run = CaseRun(ZAB, FROZEN["a proposal at almost every tick"])
+    assert not any(word.startswith("ignored") for node in run.nodes for word in node.engine.status().words)

@@ -53,9 +53,8 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     lab = typer.Typer(name="lab", rich_markup_mode=None)
     lab.callback(invoke_without_command=True)(_start)
-    lab.command()(raft)
-    lab.command()(paxos)
-    lab.command()(zab)
+    for name, protocol in {"raft": "Raft", "paxos": "Multi-Paxos", "zab": "ZAB"}.items():
+        lab.command(name)(_case_command(name, protocol))
     lab.command()(kv)
     lab.command()(capstone)
     app.add_typer(lab)
@@ -67,70 +66,32 @@ def _start(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-def raft(
-    case: str = CASE,
-    seed: int = SEED,
-    nodes: int = NODES,
-    rounds: int = ROUNDS,
-    proposals: int = PROPOSALS,
-    partition: str = PARTITION,
-    dump: Path = DUMP,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Run Raft and print the SHA-256 of the canonical end state.
+def _case_command(name: str, protocol: str) -> Callable[..., None]:
+    """The command that runs a case on one protocol, by its row's name and the name that people read."""
+
+    def command(
+        case: str = CASE,
+        seed: int = SEED,
+        nodes: int = NODES,
+        rounds: int = ROUNDS,
+        proposals: int = PROPOSALS,
+        partition: str = PARTITION,
+        dump: Path = DUMP,
+        as_json: bool = AS_JSON,
+    ) -> None:
+        from ratified.lab.protocols import PROTOCOLS
+        from ratified.lab.textbook import CaseRun
+
+        _say(CaseRun(PROTOCOLS[name], _case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+
+    command.__doc__ = f"""Run {protocol} and print the SHA-256 of the canonical end state.
 
     \b
     Examples:
-      ratified lab raft --case A
-      ratified lab raft --seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1
+      ratified lab {name} --case A
+      ratified lab {name} --seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1
     """
-    from ratified.lab.raft import run_raft
-
-    _say(run_raft(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
-
-
-def paxos(
-    case: str = CASE,
-    seed: int = SEED,
-    nodes: int = NODES,
-    rounds: int = ROUNDS,
-    proposals: int = PROPOSALS,
-    partition: str = PARTITION,
-    dump: Path = DUMP,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Run Multi-Paxos and print the SHA-256 of the canonical end state.
-
-    \b
-    Examples:
-      ratified lab paxos --case A
-      ratified lab paxos --seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1
-    """
-    from ratified.lab.paxos import run_paxos
-
-    _say(run_paxos(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
-
-
-def zab(
-    case: str = CASE,
-    seed: int = SEED,
-    nodes: int = NODES,
-    rounds: int = ROUNDS,
-    proposals: int = PROPOSALS,
-    partition: str = PARTITION,
-    dump: Path = DUMP,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Run ZAB and print the SHA-256 of the canonical end state.
-
-    \b
-    Examples:
-      ratified lab zab --case A
-      ratified lab zab --seed 3 --nodes 5 --rounds 1500 --proposals 10 --partition 0,1
-    """
-    from ratified.lab.zab import run_zab
-
-    _say(run_zab(_case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+    return command
 
 
 def kv(
@@ -182,7 +143,7 @@ def capstone(
 
 
 def _say_of_replicas(run: Callable[[], Lab], dump: Path | None, as_json: bool) -> None:
-    from ratified.lab.cluster import LabBroken
+    from ratified.lab.replicated import LabBroken
 
     try:
         _say(run(), dump, as_json)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
-from ratified.consensus.contract import Entry
+from ratified.consensus.contract import Status
+from ratified.consensus.driver import DurableLog
 from ratified.consensus.engines import EngineRow
-from ratified.lab.cluster import LabCluster, LabReplica, draws
+from ratified.lab.numbers import draws
+from ratified.lab.replicated import ReplicatedCluster
 from ratified.machine import StateMachine
 
 NODES = 3
@@ -55,7 +58,7 @@ class CapstoneLab:
     """One run: ``ops`` operations on ``keys`` keys."""
 
     def __init__(self, row: EngineRow, seed: int, ops: int, keys: int, scenario: str) -> None:
-        self._cluster = LabCluster(row, NODES, seed, NumberMap)
+        self._cluster = ReplicatedCluster(row, NODES, seed, NumberMap)
         numbers = draws(seed)
         for number in range(ops):
             if scenario == "fault" and number == ops // 2:
@@ -68,31 +71,30 @@ class CapstoneLab:
 
     def dump(self) -> bytes:
         """All nodes, one after another."""
-        return b"".join(_dump(replica) for replica in self._cluster.replicas)
+        return b"".join(_dump(status, log, machine) for status, log, machine in self._ends())
 
     def end_state(self) -> dict[str, object]:
         """The end state for people."""
         return {
             "nodes": [
                 {
-                    "member": replica.member,
-                    "role": replica.status.role,
-                    "words": replica.status.words,
-                    "commit": replica.status.commit,
-                    "keys": len(replica.machine.pairs),
+                    "member": status.member,
+                    "role": status.role,
+                    "words": status.words,
+                    "commit": status.commit,
+                    "keys": len(machine.pairs),
                 }
-                for replica in self._cluster.replicas
+                for status, _, machine in self._ends()
             ]
         }
 
-
-def _dump(replica: LabReplica[NumberMap]) -> bytes:
-    status, entries = replica.status, replica.entries
-    parts = [MAGIC, struct.pack("<BQQI", replica.member, status.era[0], status.commit, len(entries))]
-    parts += [_dump_entry(entry) for entry in entries]
-    pairs = replica.machine.snapshot()
-    return b"".join([*parts, struct.pack("<I", len(pairs) // _PAIR.size), pairs])
+    def _ends(self) -> Iterable[tuple[Status, DurableLog, NumberMap]]:
+        cluster = self._cluster
+        return zip(cluster.statuses(), [node.log for node in cluster.nodes], cluster.machines, strict=True)
 
 
-def _dump_entry(entry: Entry) -> bytes:
-    return struct.pack("<QQ", entry.era[0], entry.index) + entry.data
+def _dump(status: Status, log: DurableLog, machine: NumberMap) -> bytes:
+    entries, pairs = log.in_order(), machine.snapshot()
+    head = struct.pack("<BQQI", status.member, status.era[0], status.commit, len(entries))
+    dumped = [struct.pack("<QQ", entry.era[0], entry.index) + entry.data for entry in entries]
+    return b"".join([MAGIC, head, *dumped, struct.pack("<I", len(pairs) // _PAIR.size), pairs])

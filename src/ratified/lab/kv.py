@@ -6,8 +6,10 @@ import struct
 
 import msgspec
 
+from ratified.consensus.contract import Status
 from ratified.consensus.engines import EngineRow
-from ratified.lab.cluster import LabBroken, LabCluster, LabReplica, draws
+from ratified.lab.numbers import draws
+from ratified.lab.replicated import LabBroken, ReplicatedCluster
 from ratified.machine import StateMachine
 
 NODES = 5
@@ -68,7 +70,7 @@ class KvLab:
     """One run: ``ops`` operations on ``keys`` keys."""
 
     def __init__(self, row: EngineRow, seed: int, ops: int, keys: int, scenario: str) -> None:
-        self._cluster = LabCluster(row, NODES, seed, KvMap)
+        self._cluster = ReplicatedCluster(row, NODES, seed, KvMap)
         numbers = draws(seed)
         for number in range(ops):
             if scenario == "partition" and number == ops // 4:
@@ -82,7 +84,8 @@ class KvLab:
 
     def dumps(self) -> list[bytes]:
         """Every replica's."""
-        return [_dump(replica) for replica in self._cluster.replicas]
+        machines, statuses = self._cluster.machines, self._cluster.statuses()
+        return [_dump(machine, status) for machine, status in zip(machines, statuses, strict=True)]
 
     def dump(self) -> bytes:
         """The one dump of all replicas. Raises ``LabBroken`` where there is more than one."""
@@ -95,16 +98,14 @@ class KvLab:
     def end_state(self) -> dict[str, object]:
         """The end state for people."""
         nodes = [
-            {"member": replica.member, "role": replica.status.role, "words": replica.status.words}
-            for replica in self._cluster.replicas
+            {"member": status.member, "role": status.role, "words": status.words} for status in self._cluster.statuses()
         ]
-        machine = self._cluster.replicas[0].machine
+        machine = self._cluster.machines[0]
         return {"commands": machine.commands, "keys": len(machine.pairs), "nodes": nodes}
 
 
-def _dump(replica: LabReplica[KvMap]) -> bytes:
-    machine = replica.machine
-    parts = [MAGIC, struct.pack("<QQI", machine.commands, replica.status.era[0], len(machine.pairs))]
+def _dump(machine: KvMap, status: Status) -> bytes:
+    parts = [MAGIC, struct.pack("<QQI", machine.commands, status.era[0], len(machine.pairs))]
     for key, value in sorted(machine.pairs.items()):
         parts += [struct.pack("<I", len(key)), key, struct.pack("<I", len(value)), value]
     return b"".join(parts)
