@@ -24,12 +24,14 @@ message is shown when it leaves. Every word of a protocol is in ``words/``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import combinations
 
 from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
     BaseRecord,
-    Engine,
     Entry,
     Era,
     Lead,
@@ -43,11 +45,10 @@ from ratified.consensus.contract import (
     Send,
     StateRecord,
     TruncateRecord,
-    Write,
 )
 from ratified.consensus.draws import mix
+from ratified.consensus.driver import Driver, DurableLog, Input, Ports
 from ratified.consensus.engines import ENGINES
-from tests.consensus.contract.image import Image
 from tests.consensus.stories.words import WORDS
 from tests.consensus.stories.words.shape import bracketed
 
@@ -57,27 +58,14 @@ HEARTBEAT_US = 1_000
 
 
 class StoryMember:
-    """One member and its disk."""
+    """One member: its driver, and what the story has to remember of it."""
 
-    def __init__(self, membership: Membership) -> None:
-        self.image = Image(membership)
-        self.engine: Engine | None = None
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
         self.starts = 0
         self.applied = 0
         self.leader: int | None = None
         self.held = False
-        self.writes: deque[Write] = deque()
-        self.waiting: list[tuple[int, int, Send]] = []
-        """(ticket, session, message): what waits for the disk."""
-        self.durable = 0
-
-    def stop(self) -> None:
-        """What was not durable is gone."""
-        self.engine = None
-        self.leader = None
-        self.durable = 0
-        self.writes.clear()
-        self.waiting.clear()
 
 
 class Story:
@@ -88,7 +76,7 @@ class Story:
         self._members: dict[int, StoryMember] = {}
         self._sessions: dict[tuple[int, int], int] = {}
         self._sessions_opened = 0
-        self._under_way: deque[tuple[int, int, Send]] = deque()
+        self._under_way: deque[tuple[int, int | None, Send]] = deque()
         """(sender, session, message), oldest first."""
         self._proposals = 0
         self._out: list[str] = []
@@ -107,11 +95,9 @@ class Story:
             case ["propose", member, *words]:
                 self._propose(int(member), words)
             case ["barrier", member, token]:
-                self._engine(int(member)).read_barrier(self._now, int(token))
-                self._turn(int(member))
+                self._input(int(member), lambda engine, now: engine.read_barrier(now, int(token)))
             case ["campaign", member]:
-                self._engine(int(member)).campaign(self._now)
-                self._turn(int(member))
+                self._input(int(member), lambda engine, now: engine.campaign(now))
             case ["tick", member]:
                 self._tick(int(member))
             case ["wait"]:
@@ -149,21 +135,32 @@ class Story:
         self._row = ENGINES[engine]
         self._words = WORDS[engine]
         self._textbook = textbook
-        self._members = {member: StoryMember(membership) for member in membership.voters}
+        self._sessions.clear()
+        self._under_way.clear()
+        self._members = {member: self._member(member, membership) for member in membership.voters}
         for member in self._members:
             self._start(member)
         self._connect(set(self._members))
 
+    def _member(self, member: int, membership: Membership) -> StoryMember:
+        ports = Ports(
+            send=partial(self._leave, member),
+            deliver=partial(self._deliver, member),
+            observe=partial(self._say_what_is_ready, member),
+        )
+        log = DurableLog(Base(0, NO_ERA, membership))
+        return StoryMember(Driver(self._row.engine, self._options(member), log, ports))
+
     def _start(self, member: int) -> None:
         one = self._members[member]
-        assert one.engine is None, f"member {member} is up"
         one.starts += 1
-        durable = one.image.durable(one.applied, tail_entries=len(one.image.entries))
-        one.engine = self._row.engine(self._now, self._options(member), durable)
+        one.driver.start(self._now, applied=one.applied)
         self._turn(member)
 
     def _crash(self, member: int) -> None:
-        self._members[member].stop()
+        one = self._members[member]
+        one.driver.crash()
+        one.leader = None
         self._end_sessions([pair for pair in self._sessions if member in pair])
 
     def _options(self, member: int) -> Options:
@@ -178,11 +175,6 @@ class Story:
             election_timeout_us=2 * ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
         )
-
-    def _engine(self, member: int) -> Engine:
-        engine = self._members[member].engine
-        assert engine is not None, f"member {member} is down"
-        return engine
 
     # -------------------------------------------------------------------------------------------- sessions
 
@@ -203,23 +195,19 @@ class Story:
 
     def _tell_of_session(self, pair: tuple[int, int], session: int | None) -> None:
         for member, peer in (pair, pair[::-1]):
-            engine = self._members[member].engine
-            if engine is not None:
-                engine.peer(self._now, peer, session)
+            driver = self._members[member].driver
+            if driver.up:
+                driver.connect(peer, session)
                 self._turn(member)
 
-    def _session(self, member: int, peer: int) -> int | None:
-        return self._sessions.get((min(member, peer), max(member, peer)))
-
-    def _leave(self, member: int, session: int, send: Send) -> None:
-        if session == self._session(member, send.to):
+    def _leave(self, member: int, send: Send, session: int | None) -> None:
+        if session is not None:
             self._out.append(f"{member}>{send.to} {self._words.message(send.message)}")
             self._under_way.append((member, session, send))
 
     def _arrive(self) -> None:
         sender, _, send = self._under_way.popleft()
-        self._engine(send.to).step(self._now, sender, send.message)
-        self._turn(send.to)
+        self._input(send.to, lambda engine, now: engine.step(now, sender, send.message))
 
     def _lose(self, sender: int, receiver: int) -> None:
         lost = next(each for each in self._under_way if (each[0], each[2].to) == (sender, receiver))
@@ -229,11 +217,10 @@ class Story:
     # ------------------------------------------------------------------------------------------------ time
 
     def _tick(self, member: int) -> None:
-        deadline = self._engine(member).deadline
+        deadline = self._members[member].driver.engine.deadline
         assert deadline is not None, f"member {member} has no deadline"
         self._now = max(self._now, deadline)
-        self._engine(member).tick(self._now)
-        self._turn(member)
+        self._input(member, lambda engine, now: engine.tick(now))
 
     def _wait(self) -> None:
         deadlines = self._deadlines()
@@ -245,7 +232,7 @@ class Story:
         return {
             member: deadline
             for member, one in self._members.items()
-            if one.engine is not None and (deadline := one.engine.deadline) is not None
+            if one.driver.up and (deadline := one.driver.engine.deadline) is not None
         }
 
     def _milliseconds_to(self, deadline: int) -> str:
@@ -258,61 +245,43 @@ class Story:
         for word in words:
             self._proposals += 1
             proposals.append(Proposal(ProposalId(member, self._members[member].starts, self._proposals), word.encode()))
-        answer = self._engine(member).propose(self._now, proposals)
+        answer = self._members[member].driver.engine.propose(self._now, proposals)
         self._say(member, f"refuses: {answer.reason}" if isinstance(answer, Refused) else f"takes it at {answer.first}")
         self._turn(member)
 
     # ------------------------------------------------------------------------------------------------ turns
 
+    def _input(self, member: int, action: Input) -> None:
+        assert self._members[member].driver.up, f"member {member} is down"
+        self._members[member].driver.feed(action)
+        self._turn(member)
+
     def _turn(self, member: int) -> None:
         """What an input left to do: hand out what is ready, complete writes, until neither is left."""
         one = self._members[member]
-        engine = self._engine(member)
-        while True:
-            while (ready := engine.ready()) is not None:
-                self._act(member, one, ready)
-            if not one.writes or one.held:
-                return
-            write = one.writes.popleft()
-            one.image.apply(write)
-            one.durable = write.ticket
-            self._say(member, f"disk: {self._written(write.records)}")
-            engine.persisted(self._now, write.ticket)
-            self._release(member, one)
+        one.driver.drain(self._now)
+        while one.driver.writes and not one.held:
+            self._say(member, f"disk: {self._written(one.driver.writes[0].records)}")
+            one.driver.complete()
+            one.driver.drain(self._now)
 
-    def _act(self, member: int, one: StoryMember, ready: Ready) -> None:
-        if ready.leader is not None:
-            self._say_who_leads(member, one, ready.leader)
-        if ready.deliver:
-            self._say(member, f"delivers {bracketed(map(self._words.entry, ready.deliver))}")
-            one.applied = ready.deliver[-1].index
-            self._engine(member).applied(self._now, one.applied)
-        for read in ready.reads:
-            where = "is not confirmed" if read.index is None else f"reads at {read.index}"
-            self._say(member, f"barrier {read.token} {where}")
-        for fetch in ready.fetch:
-            entries = [one.image.entries[index] for index in range(fetch.first, fetch.last + 1)]
-            self._engine(member).fetched(self._now, fetch.token, entries)
-        for send in ready.send:
-            self._leave(member, self._session(member, send.to) or 0, send)
-        if ready.write is not None:
-            one.writes.append(ready.write)
-        one.waiting += [(ready.after, self._session(member, send.to) or 0, send) for send in ready.send_after]
-        self._release(member, one)
-
-    def _release(self, member: int, one: StoryMember) -> None:
-        """Send what waited for a write that is durable by now."""
-        waiting, one.waiting = one.waiting, []
-        for after, session, send in waiting:
-            if after <= one.durable:
-                self._leave(member, session, send)
-            else:
-                one.waiting.append((after, session, send))
+    def _deliver(self, member: int, entries: Sequence[Entry]) -> int:
+        self._members[member].applied = entries[-1].index
+        return entries[-1].index
 
     # ----------------------------------------------------------------------------------------------- output
 
     def _say(self, member: int, text: str) -> None:
         self._out.append(f"{member} {text}")
+
+    def _say_what_is_ready(self, member: int, ready: Ready) -> None:
+        if ready.leader is not None:
+            self._say_who_leads(member, self._members[member], ready.leader)
+        if ready.deliver:
+            self._say(member, f"delivers {bracketed(map(self._words.entry, ready.deliver))}")
+        for read in ready.reads:
+            where = "is not confirmed" if read.index is None else f"reads at {read.index}"
+            self._say(member, f"barrier {read.token} {where}")
 
     def _say_who_leads(self, member: int, one: StoryMember, lead: Lead) -> None:
         if lead.member is not None:
@@ -342,11 +311,11 @@ class Story:
 
     def _show(self) -> None:
         for member, one in self._members.items():
-            image = one.image
-            held = bracketed(self._words.entry(entry) for _, entry in sorted(image.entries.items()))
-            disk = f"{self._words.state(self._row.decode_state(image.state))}, {held}"
-            if one.engine is None:
-                self._say(member, f"is down; disk: {disk}")
-            else:
-                status = one.engine.status()
+            log = one.driver.log
+            held = bracketed(map(self._words.entry, log.in_order()))
+            disk = f"{self._words.state(self._row.decode_state(log.state))}, {held}"
+            if one.driver.up:
+                status = one.driver.engine.status()
                 self._say(member, f"is {status.role}, {self._words.committed} {status.commit}; disk: {disk}")
+            else:
+                self._say(member, f"is down; disk: {disk}")
