@@ -1,11 +1,9 @@
 """A small deterministic cluster that drives engines by the contract and by nothing else.
 
 It knows no protocol. Time is virtual; a disk takes ``disk_us``, a message ``latency_us``; a turn takes a drawn number
-of inputs. Whatever leaves an engine is checked here, in every test, by the number of the contract's rule:
+of inputs. The driver asserts rules 1 to 5 of every Ready, in every test. Besides, by the number of the contract's rule:
 
-- 1, 2: tickets go up by one; ``after`` is the last ticket issued.
-- 3: what is in ``send_after`` is released when that ticket is durable, and forgotten in a crash.
-- 5: entries are delivered in order, once, durable here, equal on all members, within ``deliver_bytes_max``.
+- 5: what is delivered is what the disk has, and equal on all members.
 - 7: what ``lost`` gave up is never delivered.
 - 8: a barrier is answered once, with an index at or above everything delivered anywhere before it was fed.
 """
@@ -13,13 +11,15 @@ of inputs. Whatever leaves an engine is checked here, in every test, by the numb
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
     Engine,
     Entry,
     Era,
@@ -36,24 +36,28 @@ from ratified.consensus.contract import (
     Refused,
     Send,
     Taken,
-    Write,
 )
 from ratified.consensus.draws import mix
+from ratified.consensus.driver import Driver, DurableLog, Input, Ports
 from ratified.consensus.engines import EngineRow
-from tests.consensus.contract.image import Image
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 2_000
 
 
 class Member:
-    """One member: its engine, its disk, and what was seen leaving it."""
+    """One member: its driver, and what was seen leaving it."""
 
     def __init__(self, cluster: Cluster, member: int) -> None:
         self.id = member
         self.cluster = cluster
-        self.image = Image(cluster.membership)
-        self.engine: Engine | None = None
+        ports = Ports(
+            send=lambda send, session: cluster.transmit(member, send, session),
+            deliver=self._deliver,
+            fetch=self._fetch,
+        )
+        log = DurableLog(Base(0, NO_ERA, cluster.membership))
+        self.driver = Driver(cluster.row.engine, cluster.options(member), log, ports)
         self.starts = 0
         self.disk_us: int | None = cluster.disk_us
         """None: writes stay in flight until ``release_disk``."""
@@ -65,62 +69,63 @@ class Member:
         self.lead: Lead | None = None
         self.reads: dict[int, int | None] = {}
         self.fetches: list[Fetch] = []
-        self._inputs: deque[Callable[[Engine, int], None]] = deque()
-        self._writes: deque[Write] = deque()
-        self._held: list[tuple[int, Send, int]] = []
-        self._ticket_issued = 0
-        self._ticket_durable = 0
         self._barriers: dict[int, int] = {}
-        self._out_bytes = 0
-        self._out: deque[tuple[int, int]] = deque()
 
     # ------------------------------------------------------------------------------------------------ life
 
     def start(self, tail_entries: int = 0) -> None:
         """Start from what the disk holds, with ``tail_entries`` of the latest entries in memory."""
         self.starts += 1
-        cluster = self.cluster
-        self._ticket_issued = self._ticket_durable = 0
         self._barriers.clear()
-        self._out.clear()
-        self._out_bytes = 0
-        del self.delivered[max(0, self.applied - self._delivered_base) :]
-        durable = self.image.durable(self.applied, tail_entries)
-        self.engine = cluster.row.engine(cluster.now, cluster.options(self.id), durable)
+        first = self.delivered[0].index if self.delivered else 1
+        del self.delivered[max(0, self.applied + 1 - first) :]
+        self.driver.start(self.cluster.now, applied=self.applied, tail_entries=tail_entries)
         self.feed(lambda engine, now: None)
-
-    @property
-    def _delivered_base(self) -> int:
-        return self.delivered[0].index - 1 if self.delivered else self.applied
 
     def crash(self) -> None:
         """Everything that was not durable is gone; the store keeps what was applied."""
-        self.engine = None
-        self._inputs.clear()
-        self._writes.clear()
-        self._held.clear()
+        self.driver.crash()
         self.lead = None
+
+    @property
+    def up(self) -> bool:
+        return self.driver.up
+
+    @property
+    def running(self) -> Engine:
+        return self.driver.engine
+
+    def serves(self) -> bool:
+        """Does it lead, with a commit of its own era?"""
+        return self.up and self.running.status().serving
+
+    def leads(self) -> bool:
+        """Would it take a proposal?"""
+        return self.up and self.running.leading is not None
 
     # ---------------------------------------------------------------------------------------------- inputs
 
-    def feed(self, action: Callable[[Engine, int], None]) -> None:
+    def feed(self, action: Input) -> None:
         """An input for one of the next turns."""
-        if self.engine is not None:
-            self._inputs.append(action)
-            self.cluster.at(self.cluster.now, self._turn)
+        self.driver.feed(action)
+        self._turn_soon()
+
+    def connect(self, peer: int, session: int | None) -> None:
+        """A session was opened, or lost."""
+        self.driver.connect(peer, session)
+        self._turn_soon()
 
     def propose(self, *datas: bytes) -> Taken | Refused:
         """Propose in a turn of its own, and say how it was answered."""
         cluster = self.cluster
         proposals = [Proposal(cluster.next_id(self.id), data) for data in datas]
-        engine = self.running
-        era = engine.leading
-        answer = engine.propose(cluster.now, proposals)
+        era = self.running.leading
+        answer = self.running.propose(cluster.now, proposals)
         if isinstance(answer, Taken):
             assert era is not None, "taken without leading"
             for offset, proposal in enumerate(proposals):
                 cluster.taken[proposal.id] = (era, answer.first + offset)
-        self._drain()
+        self._turn(inputs_max=0)
         return answer
 
     def barrier(self, token: int) -> None:
@@ -128,18 +133,46 @@ class Member:
         self._barriers[token] = self.cluster.highest_delivered
         self.feed(lambda engine, now: engine.read_barrier(now, token))
 
-    @property
-    def running(self) -> Engine:
-        assert self.engine is not None, f"member {self.id} is down"
-        return self.engine
+    # ----------------------------------------------------------------------------------------------- turns
 
-    def serves(self) -> bool:
-        """Does it lead, with a commit of its own era?"""
-        return self.engine is not None and self.engine.status().serving
+    def _turn_soon(self) -> None:
+        self.cluster.at(self.cluster.now, self._turn_of_inputs)
 
-    def leads(self) -> bool:
-        """Would it take a proposal?"""
-        return self.engine is not None and self.engine.leading is not None
+    def _turn_of_inputs(self) -> None:
+        if self.driver.inputs:
+            self._turn(1 + mix(self.cluster.seed, 1, self.id, len(self.readies)) % self.cluster.turn_inputs_max)
+
+    def _turn(self, inputs_max: int) -> None:
+        ready = self.driver.turn(self.cluster.now, inputs_max)
+        if ready is not None:
+            self._record(ready)
+        if self.driver.inputs:
+            self._turn_soon()
+        self.cluster.arm(self)
+
+    def _record(self, ready: Ready) -> None:
+        self.readies.append(ready)
+        self.fetches += ready.fetch
+        if ready.leader is not None:
+            self.lead = ready.leader
+        for read in ready.reads:
+            floor = self._barriers.pop(read.token)
+            assert read.index is None or read.index >= floor, f"rule 8: read {read.token} at {read.index} < {floor}"
+            self.reads[read.token] = read.index
+        if ready.deliver or ready.leader is not None:
+            self.cluster.ask_what_is_lost(self)
+        if ready.write is not None and self.disk_us is not None:
+            self._after(self.disk_us, partial(self._complete_up_to, ready.write.ticket))
+
+    def _after(self, delay_us: int, action: Callable[[], None]) -> None:
+        """Act after this time, unless the process was lost meanwhile."""
+        start = self.starts
+
+        def act() -> None:
+            if self.up and start == self.starts:
+                action()
+
+        self.cluster.at(self.cluster.now + delay_us, act)
 
     # ------------------------------------------------------------------------------------------------ disk
 
@@ -150,136 +183,54 @@ class Member:
     @property
     def writes_held(self) -> int:
         """Writes that are in flight."""
-        return len(self._writes)
+        return len(self.driver.writes)
 
     def release_disk(self, writes: int | None = None) -> None:
         """Let the next ``writes`` become durable; None: all, and later ones as usual."""
         if writes is None:
             self.disk_us = self.cluster.disk_us
-        for _ in range(len(self._writes) if writes is None else writes):
-            self._complete_write(self._writes[0].ticket)
+        for _ in range(len(self.driver.writes) if writes is None else writes):
+            self._complete(1)
 
-    def _complete_write(self, ticket: int) -> None:
-        while self._writes and self._writes[0].ticket <= ticket:
-            write = self._writes.popleft()
-            self.image.apply(write)
-            self._ticket_durable = write.ticket
-        self.feed(lambda engine, now: engine.persisted(now, ticket))
-        held, self._held = self._held, []
-        for after, send, session in held:
-            if after <= self._ticket_durable:
-                self.cluster.transmit(self.id, send, session)
-            else:
-                self._held.append((after, send, session))
+    def _complete_up_to(self, ticket: int) -> None:
+        self._complete(sum(write.ticket <= ticket for write in self.driver.writes))
 
-    # ----------------------------------------------------------------------------------------------- turns
+    def _complete(self, writes: int) -> None:
+        self.driver.complete(writes)
+        if self.driver.inputs:
+            self._turn_soon()
 
-    def _turn(self) -> None:
-        if self.engine is None or not self._inputs:
-            return
-        count = 1 + mix(self.cluster.seed, 1, self.id, len(self.readies)) % self.cluster.turn_inputs_max
-        for _ in range(min(count, len(self._inputs))):
-            self._inputs.popleft()(self.engine, self.cluster.now)
-        self._drain()
-        if self._inputs:
-            self.cluster.at(self.cluster.now, self._turn)
+    def _fetch(self, fetch: Fetch) -> int:
+        return 1 + mix(self.cluster.seed, 2, self.id, fetch.token) % (fetch.last - fetch.first + 1)
 
-    def _drain(self) -> None:
-        ready = self.running.ready()
-        if ready is not None:
-            self.readies.append(ready)
-            self._act(ready)
-        self.cluster.arm(self)
+    # ----------------------------------------------------------------------------------------------- store
 
-    def _act(self, ready: Ready) -> None:
-        cluster = self.cluster
-        if ready.leader is not None:
-            self.lead = ready.leader
-        for read in ready.reads:
-            floor = self._barriers.pop(read.token)
-            assert read.index is None or read.index >= floor, f"rule 8: read {read.token} at {read.index} < {floor}"
-            self.reads[read.token] = read.index
-        self._take_deliveries(ready.deliver)
-        if ready.deliver or ready.leader is not None:
-            cluster.ask_what_is_lost(self)
-        if ready.write is not None:
-            assert ready.write.ticket == self._ticket_issued + 1, "rule 2: tickets go up by one"
-            self._ticket_issued = ready.write.ticket
-            self._writes.append(ready.write)
-            if self.disk_us is not None:
-                ticket, start = ready.write.ticket, self.starts
-                cluster.at(cluster.now + self.disk_us, lambda: self._complete_write_of(start, ticket))
-        assert ready.after == self._ticket_issued, "send_after waits for the last ticket issued"
-        for send in ready.send:
-            cluster.transmit(self.id, send, cluster.session(self.id, send.to))
-        for send in ready.send_after:
-            session = cluster.session(self.id, send.to)
-            if ready.after <= self._ticket_durable:
-                cluster.transmit(self.id, send, session)
-            else:
-                self._held.append((ready.after, send, session))
-        for fetch in ready.fetch:
-            self.fetches.append(fetch)
-            self._answer_fetch(fetch)
-
-    def _complete_write_of(self, start: int, ticket: int) -> None:
-        if self.engine is not None and start == self.starts and ticket > self._ticket_durable:
-            self._complete_write(ticket)
-
-    def _answer_fetch(self, fetch: Fetch) -> None:
-        assert fetch.first <= fetch.last
-        entries = [self.image.entries[index] for index in range(fetch.first, fetch.last + 1)]
-        count = 1 + mix(self.cluster.seed, 2, self.id, fetch.token) % len(entries)
-        self.feed(lambda engine, now: engine.fetched(now, fetch.token, entries[:count]))
-
-    def _take_deliveries(self, entries: Sequence[Entry]) -> None:
-        if not entries:
-            return
-        cluster = self.cluster
-        expected = self.delivered[-1].index if self.delivered else self.applied
-        size = 0
+    def _deliver(self, entries: Sequence[Entry]) -> int:
         for entry in entries:
-            expected += 1
-            assert entry.index == expected, f"rule 5: entry {entry.index} delivered where {expected} is due"
-            held = self.image.entries.get(entry.index)
-            assert held is not None, f"rule 5: entry {entry.index} delivered and not durable here"
+            held = self.driver.log.entries[entry.index]
             assert _content(held) == _content(entry), f"rule 5: entry {entry.index} differs from the disk's"
-            cluster.agree(entry)
-            size += len(entry.encoded)
+            self.cluster.agree(entry)
         self.delivered += entries
-        assert size + self._out_bytes <= cluster.limits.deliver_bytes_max or (
-            len(entries) == 1 and not self._out_bytes
-        ), "rule 5: more than deliver_bytes_max is out"
-        self._out.append((expected, size))
-        self._out_bytes += size
-        cluster.highest_delivered = max(cluster.highest_delivered, expected)
+        last = entries[-1].index
+        self.cluster.highest_delivered = max(self.cluster.highest_delivered, last)
         if self.apply_us is not None:
-            start = self.starts
-            cluster.at(cluster.now + self.apply_us, lambda: self.apply(expected, start))
+            self._after(self.apply_us, partial(self.apply, last))
+        return self.applied
 
-    def apply(self, index: int, start: int | None = None) -> None:
+    def apply(self, index: int) -> None:
         """The store has everything up to ``index``."""
-        if self.engine is None or (start is not None and start != self.starts):
-            return
-        self.applied = max(self.applied, index)
-        while self._out and self._out[0][0] <= index:
-            self._out_bytes -= self._out.popleft()[1]
-        self.feed(lambda engine, now: engine.applied(now, index))
+        if index > self.applied:
+            self.applied = index
+            self.driver.applied(index)
+            self._turn_soon()
 
     def holds_what_was_agreed(self, last: int) -> bool:
         """Is what the disk has up to ``last`` what was delivered there anywhere?"""
         return all(
             self.cluster.agreed.get(index, _content(entry)) == _content(entry)
-            for index, entry in self.image.entries.items()
+            for index, entry in self.driver.log.entries.items()
             if index <= last
         )
-
-    @property
-    def last_delivered(self) -> tuple[int, Era]:
-        """Index and era of the last entry delivered, before this start perhaps."""
-        index = self.delivered[-1].index if self.delivered else self.applied
-        held = self.image.entries.get(index)
-        return index, self.image.base.era if held is None else held.era
 
     @property
     def commands(self) -> list[bytes]:
@@ -370,9 +321,9 @@ class Cluster:
         start = member.starts
 
         def tick() -> None:
-            if start != member.starts or member.engine is None:
+            if start != member.starts or not member.up:
                 return
-            due = member.engine.deadline
+            due = member.running.deadline
             if due is not None and due <= self.now:
                 member.feed(lambda engine, now: engine.tick(now))
 
@@ -399,18 +350,16 @@ class Cluster:
         action()
 
     def describe(self) -> str:
-        return "; ".join(
-            "down" if member.engine is None else str(member.engine.status()) for member in self.members.values()
-        )
+        return "; ".join(str(member.running.status()) if member.up else "down" for member in self.members.values())
 
     # --------------------------------------------------------------------------------------------- network
 
-    def session(self, a: int, b: int) -> int:
-        """The current session of a pair; 0: none, and what is sent is lost."""
-        return self._sessions.get((min(a, b), max(a, b))) or 0
+    def session(self, a: int, b: int) -> int | None:
+        """The current session of a pair; None: there is none, and what is sent is lost."""
+        return self._sessions.get((min(a, b), max(a, b)))
 
-    def transmit(self, sender: int, send: Send, session: int) -> None:
-        if session == 0 or session != self.session(sender, send.to):
+    def transmit(self, sender: int, send: Send, session: int | None) -> None:
+        if session is None:
             return
         self.sent.append((self.now, sender, send.to, send.message))
         if mix(self.seed, 4, sender, send.to, len(self.sent)) % 100 < self.loss_percent:
@@ -432,7 +381,7 @@ class Cluster:
     def heal(self) -> None:
         """Open every session that is not there."""
         for pair in self._pairs():
-            if self._sessions.get(pair) is None and all(self.members[member].engine for member in pair):
+            if self._sessions.get(pair) is None and all(self.members[member].up for member in pair):
                 self._open(pair)
 
     def crash(self, *members: int) -> None:
@@ -461,11 +410,8 @@ class Cluster:
 
     def _tell(self, pair: tuple[int, int], session: int | None) -> None:
         self._sessions[pair] = session
-        self._tell_one(pair[0], pair[1], session)
-        self._tell_one(pair[1], pair[0], session)
-
-    def _tell_one(self, member: int, peer: int, session: int | None) -> None:
-        self.members[member].feed(lambda engine, now: engine.peer(now, peer, session))
+        self.members[pair[0]].connect(pair[1], session)
+        self.members[pair[1]].connect(pair[0], session)
 
     # ---------------------------------------------------------------------------------------------- claims
 
@@ -480,7 +426,7 @@ class Cluster:
 
     def ask_what_is_lost(self, member: Member) -> None:
         """Of every proposal that was taken and not delivered here."""
-        delivered = member.last_delivered
+        delivered = member.driver.delivered
         here = {entry.proposal for entry in member.delivered}
         for proposal, (era, index) in self.taken.items():
             if proposal not in here and proposal not in self._lost and member.running.lost(era, index, delivered):
@@ -518,7 +464,7 @@ class Cluster:
         """Run until all these commands were delivered on the members ``on`` (all that are up)."""
 
         def done() -> bool:
-            ups = [each for each in self.members.values() if each.engine and (on is None or each.id in on)]
+            ups = [each for each in self.members.values() if each.up and (on is None or each.id in on)]
             return all(set(datas) <= set(each.commands) for each in ups)
 
         self.run_until(done)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ratified.consensus.contract import Refused, RefusedReason, Taken
+from ratified.consensus.contract import Base, BaseRecord, Refused, RefusedReason, Taken
 from tests.consensus.contract.harness import Cluster
 
 Build = Callable[..., Cluster]
@@ -95,9 +95,8 @@ def test_a_log_need_not_begin_at_one(cluster: Build) -> None:
     world.run_for(10_000)
     world.crash(1, 2, 3)
     for member in world.members.values():
-        entry = member.image.entries[10]
-        base = member.image.base
-        member.image.cut(type(base)(10, entry.era, base.membership))
+        log = member.driver.log
+        log.take([BaseRecord(Base(10, log.entries[10].era, log.base.membership))])
     world.restart(1, 2, 3)
     world.elect()
     world.propose(b"after")

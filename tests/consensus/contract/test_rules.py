@@ -57,10 +57,10 @@ def trouble(world: Cluster, steps: int) -> None:
                 world.isolate(chosen)
             case 1:
                 world.heal()
-            case 2 if all(member.engine for member in world.members.values()):
+            case 2 if all(member.up for member in world.members.values()):
                 world.crash(chosen)
             case 3:
-                down = [member for member in everyone if world.members[member].engine is None]
+                down = [member for member in everyone if not world.members[member].up]
                 world.restart(*down, tail_entries=draw(step, 2) % 4)
             case 4:
                 world.members[chosen].hold_disk()
@@ -68,7 +68,7 @@ def trouble(world: Cluster, steps: int) -> None:
                 for member in world.members.values():
                     member.release_disk()
         for member in world.members.values():
-            if member.engine is not None:
+            if member.up:
                 member.barrier(step)
                 if member.leads():
                     member.propose(*[b"%d.%d" % (step, i) for i in range(draw(step, 3) % 4 + 1)])
@@ -76,7 +76,7 @@ def trouble(world: Cluster, steps: int) -> None:
     world.loss_percent = 0
     for member in world.members.values():
         member.release_disk()
-    world.restart(*[member for member in everyone if world.members[member].engine is None])
+    world.restart(*[member for member in everyone if not world.members[member].up])
     world.heal()
     end = world.now + 200 * ELECTION_US
     era = None
