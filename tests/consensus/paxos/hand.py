@@ -5,7 +5,6 @@ from __future__ import annotations
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
-    Durable,
     Entry,
     Era,
     Extensions,
@@ -18,9 +17,9 @@ from ratified.consensus.contract import (
     ProposalId,
     Ready,
     Refused,
-    Run,
     Taken,
 )
+from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos import Engine, Message
 from ratified.consensus.paxos.messages import Promise
@@ -34,20 +33,19 @@ def entry(slot: int, era: Era, data: bytes = b"") -> Entry:
     return make_entry(slot, era, Kind.COMMAND if data else Kind.NOOP, None, data)
 
 
-def durable(*entries: Entry, state: bytes = b"", applied: int = 0, members: int = 3) -> Durable:
-    """A log with these entries, none of them in memory."""
-    runs = [Run(each.index, each.index, each.era) for each in entries]
-    return Durable(state, Base(0, NO_ERA, Membership(tuple(range(1, members + 1)))), runs, (), (), applied)
+def log(*entries: Entry, state: bytes = b"", members: int = 3) -> DurableLog:
+    """What a disk of one of ``members`` holds."""
+    return DurableLog(Base(0, NO_ERA, Membership(tuple(range(1, members + 1)))), state, entries)
 
 
 class Hand:
-    """Member ``member``, whose writes become durable when ``sync`` says so."""
+    """Member 1, with nothing of its log in memory at start, whose writes become durable when ``sync`` says so."""
 
     def __init__(
-        self, member: int = 1, start: Durable | None = None, limits: Limits | None = None, **extensions: bool
+        self, start: DurableLog | None = None, *, applied: int = 0, limits: Limits | None = None, **extensions: bool
     ) -> None:
         options = Options(
-            member=member,
+            member=1,
             seed=1,
             election_deadline=lambda now, era: now + ELECTION_US,
             election_timeout_us=ELECTION_US,
@@ -56,7 +54,6 @@ class Hand:
             extensions=Extensions(**extensions),
         )
         self.now = 0
-        self.engine = Engine(0, options, start or durable())
         self.sent: list[tuple[int, Message]] = []
         """What may have left by now, with its target."""
         self.delivered: list[Entry] = []
@@ -64,53 +61,40 @@ class Hand:
         self.lead: Lead | None = None
         self.fetches: list[tuple[int, int, int]] = []
         self.reads: dict[int, int | None] = {}
-        self._held: list[tuple[int, int, Message]] = []
-        self._tickets: list[int] = []
+        ports = Ports(
+            send=lambda send, session: self.sent.append((send.to, send.message)),
+            fetch=lambda fetch: 0,
+            observe=self._observe,
+        )
+        self.driver = Driver(Engine, options, start or log(), ports)
+        self.driver.start(0, applied=applied, tail_entries=0)
+        self.engine = self.driver.engine
         self.drain()
 
-    def drain(self) -> None:
-        """One turn."""
-        while (ready := self.engine.ready()) is not None:
-            self._act(ready)
-
-    def _act(self, ready: Ready) -> None:
+    def _observe(self, ready: Ready) -> None:
         if ready.write is not None:
-            self._tickets.append(ready.write.ticket)
             self.written += [record for record in ready.write.records if isinstance(record, Entry)]
         if ready.leader is not None:
             self.lead = ready.leader
-        self.sent += [(send.to, send.message) for send in ready.send]
-        self._held += [(ready.after, send.to, send.message) for send in ready.send_after]
         self.delivered += ready.deliver
         self.fetches += [(fetch.token, fetch.first, fetch.last) for fetch in ready.fetch]
         self.reads |= {read.token: read.index for read in ready.reads}
-        if not self._tickets:
-            self._release(2**63)
+
+    def drain(self) -> None:
+        """Everything that leaves without the disk."""
+        self.driver.drain(self.now)
 
     def sync(self) -> None:
         """Everything written is durable, and so on until nothing more is written."""
-        while self._tickets:
-            ticket = self._tickets[-1]
-            self._tickets.clear()
-            self.engine.persisted(self.now, ticket)
-            self._release(ticket)
-            self.drain()
-
-    def _release(self, ticket: int) -> None:
-        held, self._held = self._held, []
-        for after, to, message in held:
-            if after <= ticket:
-                self.sent.append((to, message))
-            else:
-                self._held.append((after, to, message))
+        self.driver.settle(self.now)
 
     def step(self, sender: int, message: Message) -> None:
-        self.engine.step(self.now, sender, message)
+        self.driver.feed(lambda engine, now: engine.step(now, sender, message))
         self.drain()
 
     def tick(self, now: int) -> None:
         self.now = now
-        self.engine.tick(now)
+        self.driver.feed(lambda engine, now: engine.tick(now))
         self.drain()
 
     def propose(self, *datas: bytes) -> Taken | Refused:
@@ -129,7 +113,6 @@ class Hand:
     def candidate(self) -> Era:
         """Begin a ballot, durably."""
         self.engine.campaign(self.now)
-        self.drain()
         self.sync()
         return self.engine.status().era
 

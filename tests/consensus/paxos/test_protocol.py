@@ -17,7 +17,7 @@ from ratified.consensus.paxos.messages import (
 )
 from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.state import AcceptorState, encode_state
-from tests.consensus.paxos.hand import ELECTION_US, HEARTBEAT_US, Hand, durable, entry
+from tests.consensus.paxos.hand import ELECTION_US, HEARTBEAT_US, Hand, entry, log
 
 
 def accept(ballot: tuple[int, int], *entries: Entry, chosen: int = 0) -> Accept:
@@ -60,7 +60,7 @@ def test_what_is_below_the_promise_is_refused() -> None:
 
 
 def test_a_promise_holds_after_a_restart() -> None:
-    hand = Hand(start=durable(state=encode_state(AcceptorState((5, 3), (0, 0), 0))))
+    hand = Hand(log(state=encode_state(AcceptorState((5, 3), (0, 0), 0))))
     hand.step(2, Prepare((5, 2), 1))
     assert hand.take(RefusedBallot) == [RefusedBallot((5, 3))]
 
@@ -80,7 +80,7 @@ def test_a_promise_reports_everything_accepted_from_the_slot_asked_for_in_parts(
 
 def test_a_promise_reports_what_has_to_be_fetched_from_the_log() -> None:
     old = entry(1, (1, 2), b"old")
-    hand = Hand(start=durable(old, state=encode_state(AcceptorState((1, 2), (0, 0), 0))))
+    hand = Hand(log(old, state=encode_state(AcceptorState((1, 2), (0, 0), 0))))
     hand.step(3, Prepare((2, 3), 1))
     hand.sync()
     assert hand.take(Promise) == []
@@ -167,7 +167,7 @@ def test_without_outbid_hearsay_a_ballot_is_above_the_own_and_the_promised_one_o
 
 
 def test_a_promise_that_comes_twice_is_one() -> None:
-    hand = Hand(start=durable(members=5))
+    hand = Hand(log(members=5))
     hand.candidate()
     hand.promise(2)
     hand.promise(2)
@@ -177,7 +177,7 @@ def test_a_promise_that_comes_twice_is_one() -> None:
 
 
 def test_the_value_of_the_highest_ballot_is_proposed_again() -> None:
-    hand = Hand(start=durable(members=5))
+    hand = Hand(log(members=5))
     hand.step(3, Prepare((6, 3), 1))
     hand.candidate()
     hand.promise(2, 1, entry(1, (5, 2), b"highest"))
@@ -214,7 +214,7 @@ def test_a_candidate_asks_for_every_part_of_a_promise_before_it_leads() -> None:
 
 
 def test_the_own_promise_counts_although_a_decision_came_before_it_was_durable() -> None:
-    hand = Hand(start=durable(members=5))
+    hand = Hand(log(members=5))
     hand.step(2, accept((1, 2), entry(1, (1, 2), b"a")))
     hand.sync()
     hand.engine.campaign(0)
@@ -264,7 +264,7 @@ def test_without_skip_chosen_every_slot_is_asked_for_reported_and_proposed_again
 
 
 def test_a_value_is_chosen_by_a_quorum_of_members_the_leaders_own_disk_among_them() -> None:
-    hand = Hand(start=durable(members=5))
+    hand = Hand(log(members=5))
     hand.candidate()
     hand.promise(2)
     hand.promise(3)
@@ -411,7 +411,7 @@ def test_learning_goes_on_until_nothing_is_missed() -> None:
 def test_who_learns_is_told_from_the_log_what_is_no_longer_in_memory() -> None:
     values = [entry(slot, (1, 2), b"%d" % slot) for slot in (1, 2)]
     state = encode_state(AcceptorState((1, 2), (0, 0), 2))
-    hand = Hand(start=durable(*values, state=state, applied=2))
+    hand = Hand(log(*values, state=state), applied=2)
     hand.step(3, Learn(1))
     token, first, last = hand.fetches[-1]
     assert (first, last) == (1, 2)
@@ -430,7 +430,7 @@ def test_nothing_beyond_what_is_known_to_be_chosen_is_taught() -> None:
 
 def test_what_was_known_to_be_chosen_is_delivered_after_a_restart_and_nothing_else() -> None:
     values = [entry(slot, (1, 2), b"%d" % slot) for slot in (1, 2, 3)]
-    hand = Hand(start=durable(*values, state=encode_state(AcceptorState((1, 2), (0, 0), 2))))
+    hand = Hand(log(*values, state=encode_state(AcceptorState((1, 2), (0, 0), 2))))
     while hand.fetches:
         token, first, last = hand.fetches.pop()
         hand.engine.fetched(0, token, values[first - 1 : last])

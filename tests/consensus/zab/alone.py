@@ -7,7 +7,6 @@ from typing import Any
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
-    Durable,
     Entry,
     Extensions,
     Kind,
@@ -17,8 +16,9 @@ from ratified.consensus.contract import (
     Proposal,
     ProposalId,
     Ready,
-    Run,
+    Send,
 )
+from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.entry import make_entry
 from ratified.consensus.zab import Engine, zxid
 from ratified.consensus.zab.messages import (
@@ -58,8 +58,6 @@ class Alone:
         limits: Limits | None = None,
         **extensions: bool,
     ) -> None:
-        entries = [entry(index, each) for index, each in enumerate(epochs, 1)]
-        runs = [Run(each.index, each.index, each.era) for each in entries]
         last = epochs[-1] if epochs else 0
         self.state = state or EpochState(last, last, epochs.index(last) if epochs else 0)
         options = Options(
@@ -71,36 +69,38 @@ class Alone:
             extensions=Extensions(**extensions),
             limits=limits or Limits(),
         )
-        base = Base(0, NO_ERA, membership)
-        self.engine = Engine(0, options, Durable(encode_state(self.state), base, runs, entries, (), applied))
+        entries = [entry(index, each) for index, each in enumerate(epochs, 1)]
+        log = DurableLog(Base(0, NO_ERA, membership), encode_state(self.state), entries)
         self.now = 0
-        self.seqs: dict[tuple[int, int], int] = {}
-        self.links: dict[int, int] = {}
+        self._sent: list[tuple[int, Any]] = []
+        self.driver = Driver(Engine, options, log, Ports(send=self._send))
+        self.driver.start(0, applied=applied)
+        engine = self.driver.engine
+        assert isinstance(engine, Engine)
+        self.engine = engine
         for peer in (each for each in (2, 3) if each in (*membership.voters, *membership.learners)):
-            self.engine.peer(0, peer, peer)
+            self.driver.connect(peer, peer)
         self.drain()
+
+    def _send(self, send: Send, session: int | None) -> None:
+        if session is not None:
+            self._sent.append((send.to, send.message))
 
     # ------------------------------------------------------------------------------------------------- what leaves
 
     def turn(self) -> Ready:
         """The turn's Ready, its write still in flight."""
-        return self.engine.ready() or Ready()
+        return self.driver.turn(self.now) or Ready()
 
     def drain(self) -> list[tuple[int, Any]]:
         """Everything that leaves, the disk being infinitely fast."""
-        sent: list[tuple[int, Any]] = []
-        while (ready := self.engine.ready()) is not None:
-            sent += [(send.to, send.message) for send in ready.send]
-            if ready.write is not None:
-                self.engine.persisted(self.now, ready.write.ticket)
-            sent += [(send.to, send.message) for send in ready.send_after]
-            if ready.deliver:
-                self.engine.applied(self.now, ready.deliver[-1].index)
-        return sent
+        self._sent.clear()
+        self.driver.settle(self.now)
+        return list(self._sent)
 
     def say(self, sender: int, message: Any) -> list[tuple[int, Any]]:
         """The message arrives; everything that leaves."""
-        self.engine.step(self.now, sender, message)
+        self.driver.feed(lambda engine, now: engine.step(now, sender, message))
         return self.drain()
 
     def answer(self, sender: int, message: Any) -> Any:
@@ -175,9 +175,11 @@ class Alone:
         self.elected()
         offer = self.connect(2, self.state.accepted_epoch)
         assert offer is not None
-        log = self.engine._core.log
-        ending = Ending(self.state.current_epoch, log.last_epoch, log.last)
-        self.say(2, self.ack_epoch(offer.epoch, ending, log.last_origin))
+        history = self.driver.log.in_order()
+        last_epoch = history[-1].era[0] if history else 0
+        origin = sum(each.era[0] < last_epoch for each in history)
+        ending = Ending(self.state.current_epoch, last_epoch, len(history))
+        self.say(2, self.ack_epoch(offer.epoch, ending, origin))
         self.say(2, AckNewLeader(1, 3, offer.epoch))
         assert self.engine.leading == (offer.epoch, 0)
         return offer.epoch

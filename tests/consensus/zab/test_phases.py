@@ -81,7 +81,7 @@ def test_a_later_round_takes_along_and_an_earlier_one_is_told() -> None:
 
 def test_nobody_is_voted_for_whom_there_is_no_session_with() -> None:
     one = Alone()
-    one.engine.peer(0, 3, None)
+    one.driver.connect(3, None)
     one.drain()
     assert one.say(2, one.vote(3)) == []
     assert one.role == "looking"
@@ -90,7 +90,7 @@ def test_nobody_is_voted_for_whom_there_is_no_session_with() -> None:
 def test_a_follower_whose_session_with_the_leader_ends_begins_a_new_round() -> None:
     one = Alone()
     one.follow(3)
-    one.engine.peer(0, 3, None)
+    one.driver.connect(3, None)
     (vote,) = of(Vote, one.drain())
     assert (vote.round, vote.candidacy.member) == (2, 1)
 
@@ -118,7 +118,9 @@ def test_a_member_alone_leads_at_once_but_not_while_its_disk_is_slow() -> None:
     assert deadline == 2000
     one.engine.tick(2000)
     assert one.role == "looking"
-    one.engine.persisted(2500, one.engine._core.durability.issued)
+    one.now = 2500
+    one.driver.complete()
+    one.turn()
     one.engine.tick(3000)
     assert one.role == "leading"
 
@@ -236,11 +238,10 @@ def test_a_leader_counts_its_own_acceptance_when_it_is_durable() -> None:
     one = Alone()
     one.elected()
     one.engine.step(0, 2, CEpoch(1, 1, 0))
-    ready = one.turn()
+    one.turn()
     one.engine.step(0, 2, one.ack_epoch(1))
     assert one.turn().send == ()
-    assert ready.write is not None
-    one.engine.persisted(0, ready.write.ticket)
+    one.driver.complete()
     assert [type(send.message) for send in one.turn().send] == [NewLeader]
 
 
@@ -344,11 +345,11 @@ def test_a_leader_acknowledges_its_own_newleader_when_it_is_durable() -> None:
     one.elected()
     one.connect(2, 1)
     one.engine.step(0, 2, one.ack_epoch(2, Ending(1, 1, 1)))
-    ready = one.turn()
+    one.turn()
     one.engine.step(0, 2, AckNewLeader(1, 3, 2))
     assert one.engine.leading is None
-    assert ready.write is not None
-    one.engine.persisted(0, ready.write.ticket)
+    one.driver.complete()
+    one.turn()
     assert one.engine.leading == (2, 0)
 
 
@@ -386,8 +387,7 @@ def test_propose_goes_at_once_and_is_committed_by_a_quorum_of_acks() -> None:
     assert send.message == Propose(1, 5, zxid.pack(epoch, 2), send.message.entries)
     one.engine.step(0, 2, Ack(1, 5, zxid.pack(epoch, 2)))
     assert one.engine.status().commit == 1, "the own copy counts when it is durable"
-    assert ready.write is not None
-    one.engine.persisted(0, ready.write.ticket)
+    one.driver.complete()
     (send,) = one.turn().send
     assert send.message == Commit(1, 6, zxid.pack(epoch, 2))
 
@@ -401,8 +401,7 @@ def test_a_follower_acknowledges_when_it_is_durable_and_delivers_when_it_is_comm
     assert send.message == Ack(link, 4, zxid.pack(5, 2))
     one.engine.step(0, 3, Commit(link, 4, zxid.pack(5, 1)))
     assert one.engine.ready() is None, "committed, and not durable here"
-    assert ready.write is not None
-    one.engine.persisted(0, ready.write.ticket)
+    one.driver.complete()
     assert [each.index for each in one.turn().deliver] == [1]
 
 
@@ -513,7 +512,8 @@ def test_a_message_of_a_link_that_ended_says_nothing() -> None:
 def test_a_new_session_ends_the_link() -> None:
     one = Alone()
     one.synchronised()
-    one.engine.peer(0, 3, 99)
+    one.driver.connect(3, 99)
+    one.turn()
     assert one.role == "looking"
 
 
@@ -597,7 +597,7 @@ def test_a_leader_drops_what_no_follower_sends_and_lets_it_go(message: Any) -> N
 
 def test_what_comes_without_a_session_is_counted_and_dropped() -> None:
     one = Alone()
-    one.engine.peer(0, 3, None)
+    one.driver.connect(3, None)
     one.drain()
     one.say(3, one.vote(3))
     one.say(9, one.vote(9))
