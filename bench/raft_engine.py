@@ -4,6 +4,9 @@ A leader of three takes proposals 64 at a time; its write becomes durable; both 
 delivered and applied. Beside it, in the same run: a bare loop that builds and keeps the same entries, which nothing
 can undercut; a follower that takes the same entries; and read barriers, 64 to a round.
 
+The engine is fed here without ``consensus/driver.py``: keeping a log and asserting the contract of every Ready costs
+0.2 us an entry at the leader and up to 1 us at the follower, which are not the engine's.
+
     .venv/bin/python bench/raft_engine.py
 """
 
