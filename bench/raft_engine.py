@@ -15,9 +15,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ratified.consensus.contract import NO_ERA, Base, Durable, Kind, Membership, Options, Proposal, ProposalId
+from ratified.consensus import raft
+from ratified.consensus.contract import NO_ERA, Base, Durable, Engine, Kind, Membership, Options, Proposal, ProposalId
 from ratified.consensus.entry import make_entry
-from ratified.consensus.raft import Engine
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -39,7 +39,7 @@ def engine() -> Engine:
         election_timeout_us=10**9,
         heartbeat_us=10**9,
     )
-    return Engine(0, options, Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))))
+    return raft.Engine(0, options, Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))))
 
 
 def turn(one: Engine) -> None:

@@ -11,11 +11,14 @@ from msgspec.structs import replace
 
 from ratified.consensus.contract import Entry, Era, Send
 from ratified.consensus.raft.core import Core
-from ratified.consensus.raft.durability import Durability
-from ratified.consensus.raft.engine import Engine
+from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.leader import Leader
-from ratified.consensus.raft.log import Log
 from ratified.consensus.raft.messages import AppendEntriesResponse, Message, RequestVote
+from ratified.consensus.replication.engine import Engine
+from ratified.consensus.replication.history import History
+from ratified.consensus.replication.outbox import Outbox
+from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.writes import Writes
 from ratified.kv.mvcc import META
 from ratified.kv.store import KvStore
 from ratified.node import forwarding
@@ -35,12 +38,12 @@ def votes_twice() -> AbstractContextManager[Any]:
 
 @contextmanager
 def _leaves_at_once(kind: type[Message]) -> Iterator[None]:
-    waits = Core.send_after
+    waits = Outbox.send_after
 
-    def send_after(core: Core, to: int, message: Message) -> None:
-        (core.send if isinstance(message, kind) else lambda *sent: waits(core, *sent))(to, message)
+    def send_after(outbox: Outbox, to: int, message: Message) -> None:
+        (outbox.send if isinstance(message, kind) else lambda *sent: waits(outbox, *sent))(to, message)
 
-    with patch.object(Core, "send_after", send_after):
+    with patch.object(Outbox, "send_after", send_after):
         yield
 
 
@@ -78,31 +81,31 @@ def commits_older_terms_by_counting() -> AbstractContextManager[Any]:
 
 def delivers_what_is_not_durable() -> AbstractContextManager[Any]:
     """Rule 5: committed is not enough."""
-    return patch.object(Engine, "deliverable", lambda engine: engine._core.commit)
+    return patch.object(Engine, "deliverable", lambda engine: engine._algorithm.log.commit)
 
 
 def does_not_truncate() -> AbstractContextManager[Any]:
     """Figure 2, AppendEntries 3: entries that conflict stay, and what is behind them is appended."""
 
-    def first_new(log: Log, entries: Sequence[Entry]) -> int:
+    def first_new(log: History, entries: Sequence[Entry]) -> int:
         return sum(entry.index <= log.last for entry in entries)
 
-    return patch.object(Log, "first_new", first_new)
+    return patch.object(History, "first_new", first_new)
 
 
 def does_not_clip() -> AbstractContextManager[Any]:
     """Rule 4: a write in flight still stands for what was truncated meanwhile."""
-    return patch.object(Durability, "clip", lambda durability, last: None)
+    return patch.object(Writes, "clip", lambda writes, last: None)
 
 
 def reads_before_first_commit() -> AbstractContextManager[Any]:
     """Section 8: a new leader does not know yet what is committed."""
-    return patch.object(Leader, "may_serve_reads", lambda leader: True)
+    return patch.object(ReadRounds, "may_begin", lambda reads, serving: True)
 
 
 def reads_without_a_round() -> AbstractContextManager[Any]:
     """Rule 8: somebody else may lead by now."""
-    return patch.object(Leader, "round_is_confirmed", lambda leader: True)
+    return patch.object(ReadRounds, "is_confirmed", lambda reads: True)
 
 
 @contextmanager
@@ -129,10 +132,10 @@ def takes_forwards_twice() -> Iterator[None]:
 def says_lost_too_early() -> AbstractContextManager[Any]:
     """Rule 7: that a later term has begun does not mean that an entry of an older one cannot be delivered."""
 
-    def lost(engine: Engine, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
-        return engine._core.term > era[0]
+    def lost(raft: Raft, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
+        return raft.era > era
 
-    return patch.object(Engine, "lost", lost)
+    return patch.object(Raft, "lost", lost)
 
 
 def skips_gaps() -> AbstractContextManager[Any]:

@@ -30,5 +30,4 @@ def quorum_value(membership: Membership, value: Callable[[int], int]) -> int:
 
 
 def _reached(voters: Sequence[int], value: Callable[[int], int]) -> int:
-    values = sorted((value(voter) for voter in voters), reverse=True)
-    return values[majority(len(voters)) - 1]
+    return sorted(map(value, voters))[len(voters) - majority(len(voters))]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ratified.consensus import raft
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
@@ -26,7 +27,8 @@ from ratified.consensus.contract import (
     TruncateRecord,
 )
 from ratified.consensus.entry import make_entry
-from ratified.consensus.raft import Engine, decode_state
+from ratified.consensus.raft import decode_state
+from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -38,6 +40,7 @@ from ratified.consensus.raft.messages import (
     RequestVoteResponse,
 )
 from ratified.consensus.raft.state import HardState, encode_state
+from ratified.consensus.replication.engine import Engine
 
 MEMBERS = Membership((1, 2, 3))
 
@@ -53,7 +56,7 @@ def engine(
     voted_for: int | None = None,
     extensions: Extensions | None = None,
     limits: Limits | None = None,
-) -> Engine:
+) -> Engine[Raft]:
     """Member 1 of three, at time 0, whose log has entries of these terms."""
     entries = [entry(index, each) for index, each in enumerate(terms, 1)]
     runs = [Run(each.index, each.index, each.era) for each in entries]
@@ -67,12 +70,12 @@ def engine(
         extensions=extensions or Extensions(),
         limits=limits or Limits(),
     )
-    one = Engine(0, options, Durable(state, Base(0, NO_ERA, MEMBERS), runs, entries))
+    one = raft.Engine(0, options, Durable(state, Base(0, NO_ERA, MEMBERS), runs, entries))
     one.ready()
     return one
 
 
-def drain(one: Engine, now: int = 0) -> Ready:
+def drain(one: Engine[Raft], now: int = 0) -> Ready:
     """The turn's Ready, its write durable at once."""
     ready = one.ready()
     assert ready is not None
@@ -81,7 +84,7 @@ def drain(one: Engine, now: int = 0) -> Ready:
     return ready
 
 
-def answer(one: Engine, sender: int, message: Message) -> Any:
+def answer(one: Engine[Raft], sender: int, message: Message) -> Any:
     """What goes back to the sender."""
     one.step(0, sender, message)
     ready = drain(one)
@@ -90,7 +93,7 @@ def answer(one: Engine, sender: int, message: Message) -> Any:
     return send.message
 
 
-def leader(terms: Sequence[int] = (), limits: Limits | None = None, **extensions: bool) -> Engine:
+def leader(terms: Sequence[int] = (), limits: Limits | None = None, **extensions: bool) -> Engine[Raft]:
     """Member 1, elected by member 2, its no-op and first messages drained."""
     one = engine(terms=terms, extensions=Extensions(**extensions), limits=limits)
     one.campaign(0)
@@ -105,7 +108,7 @@ def append(term: int, prev: tuple[int, int], entries: Sequence[Entry] = (), comm
     return AppendEntries(term, prev[0], prev[1], commit, 0, [each.encoded for each in entries])
 
 
-def propose(one: Engine, *datas: bytes) -> None:
+def propose(one: Engine[Raft], *datas: bytes) -> None:
     one.propose(0, [Proposal(ProposalId(1, 1, 100 + number), data) for number, data in enumerate(datas)])
 
 

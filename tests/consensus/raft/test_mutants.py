@@ -10,11 +10,14 @@ import pytest
 from ratified.consensus.contract import Entry, Era
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.raft.core import Core
-from ratified.consensus.raft.durability import Durability
-from ratified.consensus.raft.engine import Engine
+from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.leader import Leader
-from ratified.consensus.raft.log import Log
 from ratified.consensus.raft.messages import AppendEntriesResponse, HeartbeatResponse, RequestVote, RequestVoteResponse
+from ratified.consensus.replication.engine import Engine
+from ratified.consensus.replication.history import History
+from ratified.consensus.replication.outbox import Outbox
+from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.writes import Writes
 from tests.consensus.contract import test_reads, test_replication, test_rules
 from tests.consensus.contract.harness import Cluster
 from tests.consensus.raft import test_figure_2
@@ -26,22 +29,22 @@ def build(members: int = 3, **options: Any) -> Cluster:
     return Cluster(ENGINES["raft"], members, **options)
 
 
-def at_once(kind: type) -> Callable[[Core, int, Any], None]:
+def at_once(kind: type) -> Callable[[Outbox, int, Any], None]:
     """What waits for the disk leaves at once, if it is of this kind."""
-    after = Core.send_after
+    after = Outbox.send_after
 
-    def send_after(core: Core, to: int, message: Any) -> None:
-        (core.send if isinstance(message, kind) else after.__get__(core))(to, message)
+    def send_after(outbox: Outbox, to: int, message: Any) -> None:
+        (outbox.send if isinstance(message, kind) else after.__get__(outbox))(to, message)
 
     return send_after
 
 
-def skip_what_is_there(log: Log, entries: Sequence[Entry]) -> int:
+def skip_what_is_there(log: History, entries: Sequence[Entry]) -> int:
     return sum(entry.index <= log.last for entry in entries)
 
 
-def when_a_later_term_begins(engine: Engine, era: Era, _index: int | None, _delivered: tuple[int, Era]) -> bool:
-    return engine.status().era > era
+def when_a_later_term_begins(raft: Raft, era: Era, _index: int | None, _delivered: tuple[int, Era]) -> bool:
+    return raft.era > era
 
 
 def alone(test: Callable[[], None]) -> Test:
@@ -57,25 +60,25 @@ MUTANTS: dict[str, tuple[type, str, Any, Test]] = {
         alone(test_figure_2.test_one_vote_a_term),
     ),
     "RequestVote before its write": (
-        Core,
+        Outbox,
         "send_after",
         at_once(RequestVote),
         alone(test_figure_2.test_a_request_for_votes_waits_for_its_write),
     ),
     "vote before its write": (
-        Core,
+        Outbox,
         "send_after",
         at_once(RequestVoteResponse),
         test_rules.test_rule_3_nobody_leads_by_votes_that_are_not_durable,
     ),
     "append response before its write": (
-        Core,
+        Outbox,
         "send_after",
         at_once(AppendEntriesResponse),
         test_rules.test_rule_3_a_commit_needs_a_quorum_of_disks,
     ),
     "heartbeat's answer before its term is durable": (
-        Core,
+        Outbox,
         "send_after",
         at_once(HeartbeatResponse),
         alone(test_figure_2.test_a_heartbeats_answer_waits_while_its_term_is_not_durable),
@@ -89,35 +92,35 @@ MUTANTS: dict[str, tuple[type, str, Any, Test]] = {
     "deliver what is not durable here": (
         Engine,
         "deliverable",
-        lambda engine: engine._core.commit,
+        lambda engine: engine._algorithm.log.commit,
         test_rules.test_rule_5_what_is_committed_elsewhere_is_not_delivered_before_it_is_durable_here,
     ),
     "no truncation on conflict": (
-        Log,
+        History,
         "first_new",
         skip_what_is_there,
         test_replication.test_a_new_leader_replaces_what_the_old_one_could_not_commit,
     ),
     "durable index not clipped": (
-        Durability,
+        Writes,
         "clip",
-        lambda durability, last: None,
+        lambda writes, last: None,
         test_rules.test_rule_4_a_write_in_flight_stands_for_nothing_that_was_truncated,
     ),
     "read before the first commit of the term": (
-        Leader,
-        "may_serve_reads",
-        lambda leader: True,
+        ReadRounds,
+        "may_begin",
+        lambda reads, serving: True,
         test_reads.test_rule_8_nothing_is_confirmed_before_the_leader_serves,
     ),
     "read without a quorum round": (
-        Leader,
-        "round_is_confirmed",
-        lambda leader: True,
+        ReadRounds,
+        "is_confirmed",
+        lambda reads: True,
         test_reads.test_rule_8_a_leader_that_was_cut_off_confirms_nothing,
     ),
     "lost said too early": (
-        Engine,
+        Raft,
         "lost",
         when_a_later_term_begins,
         test_rules.test_rule_7_a_proposal_of_an_old_era_that_survived_is_delivered_and_never_lost,

@@ -9,7 +9,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from ratified.consensus.quorum import is_quorum
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.messages import RequestVote
 
@@ -24,23 +23,23 @@ class Candidate:
     def __init__(self, core: Core) -> None:
         """Begin a term, vote for oneself, and ask for votes."""
         core.adopt_term(core.term + 1)
-        core.vote(core.member)
+        core.vote(core.member.id)
         self._core = core
         self._granted: dict[int, None] = {}
         self._own_vote = core.next_ticket
-        request = RequestVote(core.term, core.log.last, core.log.last_term)
-        for peer in core.peers:
-            core.send_after(peer, request)
+        request = RequestVote(core.term, core.log.last, core.log.last_era[0])
+        for peer in core.configurations.peers:
+            core.outbox.send_after(peer, request)
 
     @property
     def waits_for_disk(self) -> bool:
         """Is the own vote not durable yet, and with it no RequestVote sent?"""
-        return self._core.member not in self._granted
+        return self._core.member.id not in self._granted
 
     def on_persisted(self, ticket: int) -> None:
         """The disk has got as far as ``ticket``."""
         if ticket >= self._own_vote:
-            self._granted[self._core.member] = None
+            self._granted[self._core.member.id] = None
 
     def on_granted(self, voter: int) -> None:
         """``voter`` voted for this candidate."""
@@ -48,5 +47,4 @@ class Candidate:
 
     @property
     def has_won(self) -> bool:
-        """Do the votes hold a quorum?"""
-        return is_quorum(self._core.membership, self._granted)
+        return self._core.configurations.is_quorum(self._granted)

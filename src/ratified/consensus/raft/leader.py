@@ -15,193 +15,126 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Entry, Kind, Progress, Proposal, ReadIndex, Refused, RefusedReason, Taken
-from ratified.consensus.entry import ENTRY_HEADER_BYTES, make_entry
-from ratified.consensus.quorum import quorum_value
+import msgspec
+
+from ratified.consensus.contract import Entry, Progress, Proposal, Taken
 from ratified.consensus.raft.core import Core
-from ratified.consensus.raft.messages import (
-    AppendEntries,
-    AppendEntriesResponse,
-    CommitAdvanced,
-    Heartbeat,
-)
+from ratified.consensus.raft.messages import AppendEntries, AppendEntriesResponse, CommitAdvanced, Heartbeat
 from ratified.consensus.raft.progress import Mode, PeerProgress
-from ratified.consensus.reads import Reads
+from ratified.consensus.replication.liveness import Liveness
+from ratified.consensus.replication.peers import Peers
+from ratified.consensus.replication.proposals import commands, noop
+from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.window import fitting
+
+
+class ForPeer(msgspec.Struct, frozen=True, gc=False):
+    """Entries are fetched to be sent to ``member``, by the leader of ``term``."""
+
+    term: int
+    member: int
 
 
 class Leader:
     """This member while it leads, in one term."""
 
-    __slots__ = ("_core", "_heartbeat_deadline", "_heartbeat_due", "_peers", "_reads", "_shared", "leader", "serving")
+    __slots__ = ("_core", "_heartbeat_due", "_peers", "_shared", "leader", "liveness", "reads", "serving")
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self.leader = core.member
+        self.leader = core.member.id
         self.serving = False
         """Is an entry of this term committed?"""
         mode = Mode.REPLICATE if core.options.extensions.pipelining else Mode.PROBE
-        self._peers = {peer: PeerProgress(core.log.last + 1, mode, core.now) for peer in core.peers}
-        self._reads = Reads()
+        self._peers = Peers(core.configurations, lambda: self._begin(mode), lambda: self._begin(Mode.PROBE))
+        self.liveness = Liveness(core.member)
+        self.reads = ReadRounds(core.configurations, core.outbox, core.options.limits.barriers_max)
         self._heartbeat_due = True
-        self._heartbeat_deadline = core.now + core.options.heartbeat_us
         self._shared: dict[tuple[int, int], AppendEntries] = {}
         if core.options.extensions.noop_on_election:
-            core.append([make_entry(core.log.last + 1, (core.term, 0), Kind.NOOP, None, b"")])
+            core.append([noop(core.log.last + 1, core.era)])
+
+    def _begin(self, mode: Mode) -> PeerProgress:
+        return PeerProgress(self._core.log.last + 1, mode, self._core.options.limits)
 
     # ------------------------------------------------------------------------------------------------------ inputs
 
-    def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
-        """Append the proposals to the own log, all or none."""
+    def propose(self, proposals: Sequence[Proposal]) -> Taken:
+        """Append the proposals to the own log."""
         core = self._core
-        waiting = core.undurable_bytes
-        if waiting:
-            size = sum([len(proposal.data) for proposal in proposals]) + ENTRY_HEADER_BYTES * len(proposals)
-            if waiting + size > core.options.limits.undurable_bytes_max:
-                return Refused(RefusedReason.OVERLOADED, core.member)
         first = core.log.last + 1
-        era = (core.term, 0)
-        core.append(
-            [
-                make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data)
-                for index, proposal in enumerate(proposals, first)
-            ]
-        )
+        core.append(commands(proposals, first, core.era))
         if not core.options.extensions.pipelining:
             self._ask_all()
         return Taken(first)
 
-    def read_barrier(self, token: int) -> None:
-        """A read waits for the next round."""
-        if len(self._reads) >= self._core.options.limits.barriers_max:
-            self._core.reads.append(ReadIndex(token, None))
-        else:
-            self._reads.ask(token)
-
     def on_append_entries_response(self, sender: int, message: AppendEntriesResponse) -> None:
         """A peer's log is equal up to some index, or does not fit."""
-        peer = self._heard(sender, message.round)
+        peer = self._hear(sender, message.round)
         if peer is None:
             return
         peer.answered = True
         if not message.success:
             self._on_refusal(peer, message)
         elif message.index > self._core.log.last:
-            self._core.ignore("AppendEntriesResponse beyond the log")
+            self._core.outbox.ignore("AppendEntriesResponse beyond the log")
         else:
             self._on_success(peer, message.index)
 
     def on_heartbeat_response(self, sender: int, round_: int) -> None:
         """A peer still follows this leader."""
-        self._heard(sender, round_)
+        self._hear(sender, round_)
 
     def on_session_change(self, member: int) -> None:
         """A session with a peer ended or began: what was under way is lost."""
-        peer = self._peers.get(member)
+        peer = self._peers.table.get(member)
         if peer is not None:
             peer.reset()
 
-    def on_fetched(self, token: int, entries: Sequence[Entry]) -> None:
+    def on_fetched(self, purpose: ForPeer, entries: Sequence[Entry]) -> None:
         """Old entries for a peer that is behind came back from the log."""
-        for member, peer in self._peers.items():
-            if peer.fetching == token:
-                peer.fetching = None
-                self._send_fetched(member, peer, entries)
+        peer = self._peers.table.get(purpose.member)
+        if purpose.term == self._core.term and peer is not None:
+            self._send_fetched(purpose.member, peer, entries)
 
-    def tick(self, now: int) -> None:
+    def on_deadline(self) -> None:
         """Figure 2, "repeat during idle periods"; what was sent and not answered is asked about again."""
-        if now < self._heartbeat_deadline:
+        if not self.liveness.heartbeat_is_due():
             return
-        self._heartbeat_deadline = now + self._core.options.heartbeat_us
         self._heartbeat_due = True
-        for peer in self._peers.values():
+        for peer in self._peers.table.values():
             if peer.mode is Mode.PROBE or (peer.match + 1 < peer.next and not peer.answered):
                 peer.due = True
             peer.answered = False
-
-    def stop(self) -> None:
-        """This member leads no longer."""
-        self._core.reads.extend(self._reads.fail())
-
-    # ----------------------------------------------------------------------------------------------------- timers
-
-    @property
-    def deadline(self) -> int | None:
-        """The next heartbeat, or the end of the disk's patience, whichever comes first."""
-        heartbeat = self._heartbeat_deadline if self._peers else None
-        since = self._core.durability.waiting_since
-        if since is None or not self._core.options.extensions.step_down_on_slow_disk:
-            return heartbeat
-        slow = since + self._core.options.election_timeout_us
-        return slow if heartbeat is None else min(heartbeat, slow)
-
-    def disk_is_slow(self, now: int) -> bool:
-        """Has the oldest write waited a whole election timeout (rule 11)?"""
-        since = self._core.durability.waiting_since
-        options = self._core.options
-        return (
-            options.extensions.step_down_on_slow_disk
-            and since is not None
-            and now - since >= options.election_timeout_us
-        )
-
-    def quorum_is_silent(self, now: int) -> bool:
-        """Has no quorum answered for a whole election timeout (dissertation, section 6.2)?"""
-        options = self._core.options
-        if not options.extensions.check_quorum:
-            return False
-        heard = quorum_value(
-            self._core.membership, lambda member: now if member == self._core.member else self._peers[member].heard
-        )
-        return now - heard >= options.election_timeout_us
 
     # ------------------------------------------------------------------------------------------------------ commit
 
     def advance_commit(self) -> None:
         """Figure 2, last rule for leaders."""
         core = self._core
-        index = quorum_value(core.membership, self._durable_at)
-        if index > core.commit and self.may_commit(index):
+        index = core.configurations.quorum_value(self._durable_at)
+        if index > core.log.commit and self.may_commit(index):
             core.commit_to(index)
-            self.serving = core.log.term_at(index) == core.term
+            self.serving = core.log.era_at(index) == core.era
 
     def may_commit(self, index: int) -> bool:
         """Section 5.4.2: only an entry of the own term is committed by counting."""
-        return self._core.log.term_at(index) == self._core.term
+        return self._core.log.era_at(index) == self._core.era
 
     def _durable_at(self, member: int) -> int:
-        return self._core.durability.index if member == self._core.member else self._peers[member].match
-
-    # ------------------------------------------------------------------------------------------------------- reads
-
-    def may_serve_reads(self) -> bool:
-        """Section 8: before the first commit of its term a leader does not know what is committed."""
-        return self.serving
-
-    def round_is_confirmed(self) -> bool:
-        """Has a quorum answered the round that is under way? Then no later term had a leader when it began."""
-        return quorum_value(self._core.membership, self._round_of) >= self._reads.round
-
-    def _round_of(self, member: int) -> int:
-        return self._reads.round if member == self._core.member else self._peers[member].round
-
-    def _advance_reads(self) -> None:
-        if self._reads.under_way and self.round_is_confirmed():
-            self._core.reads.extend(self._reads.confirmed())
-        if self._reads.wanted and self.may_serve_reads():
-            self._reads.begin(self._core.commit)
-            self._heartbeat_due = True
-            if self.round_is_confirmed():  # by this member alone
-                self._core.reads.extend(self._reads.confirmed())
+        return self._core.log.durable if member == self.leader else self._peers.table[member].match
 
     # -------------------------------------------------------------------------------------------------- replication
 
     def flush(self) -> None:
         """Send what this turn's inputs call for."""
-        self._advance_reads()
+        core = self._core
+        if self.reads.advance(serving=self.serving, commit=core.log.commit):
+            self._heartbeat_due = True
         if self._heartbeat_due:
             self._heartbeat_due = False
             self._send_heartbeats()
-        for member, peer in self._peers.items():
+        for member, peer in self._peers.table.items():
             if peer.mode is Mode.REPLICATE:
                 self._replicate(member, peer)
                 self._tell_commit(member, peer)
@@ -210,19 +143,18 @@ class Leader:
         self._shared.clear()
 
     def progress(self) -> dict[int, Progress]:
-        """For people."""
-        return {member: Progress(peer.match, peer.next, peer.mode.value) for member, peer in self._peers.items()}
+        return {member: Progress(peer.match, peer.next, peer.mode.value) for member, peer in self._peers.table.items()}
 
-    def _heard(self, sender: int, round_: int) -> PeerProgress | None:
-        peer = self._peers.get(sender)
+    def _hear(self, sender: int, round_: int) -> PeerProgress | None:
+        peer = self._peers.table.get(sender)
         if peer is None:
-            self._core.ignore("an answer from no peer of this leader")
-        elif round_ > self._reads.round:
-            self._core.ignore("an answer to a round that never began")
+            self._core.outbox.ignore("an answer from no peer of this leader")
+        elif round_ > self.reads.round:
+            self._core.outbox.ignore("an answer to a round that never began")
             return None
         else:
-            peer.heard = self._core.now
-            peer.round = max(peer.round, round_)
+            self.liveness.heard(sender)
+            self.reads.on_answer(sender, round_)
         return peer
 
     def _on_success(self, peer: PeerProgress, match: int) -> None:
@@ -238,17 +170,16 @@ class Leader:
         stale = refused <= peer.match if peer.mode is Mode.REPLICATE else refused != peer.next - 1
         if stale:
             return
-        base = self._core.log.base
         next_index = refused
         if self._core.options.extensions.conflict_hints:
-            meet, _ = self._core.log.last_at_most(message.hint_index, message.hint_term)
+            meet, _ = self._core.log.last_at_most(message.hint_index, (message.hint_term, 0))
             next_index = min(meet + 1, refused)
-        peer.probe(max(next_index, base + 1))
+        peer.probe(max(next_index, self._core.log.base + 1))
         # A peer that needs what lies below the base can only wait; it is asked once a heartbeat.
         peer.due = peer.next - 1 < refused
 
     def _ask_all(self) -> None:
-        for peer in self._peers.values():
+        for peer in self._peers.table.values():
             peer.due = True
 
     def _send_heartbeats(self) -> None:
@@ -256,30 +187,30 @@ class Leader:
         if not core.options.extensions.separate_heartbeats:
             self._ask_all()
             return
-        for member, peer in self._peers.items():
-            commit = min(peer.match, core.commit)
+        for member, peer in self._peers.table.items():
+            commit = min(peer.match, core.log.commit)
             peer.commit_told = max(peer.commit_told, commit)
-            core.send(member, Heartbeat(core.term, commit, self._reads.round))
+            core.outbox.send(member, Heartbeat(core.term, commit, self.reads.round))
 
     def _tell_commit(self, member: int, peer: PeerProgress) -> None:
         """Without entries on their way, a peer would learn the commit index only from the next heartbeat."""
         core = self._core
-        commit = min(peer.match, core.commit)
+        commit = min(peer.match, core.log.commit)
         if commit > peer.commit_told and core.options.extensions.separate_heartbeats:
             peer.commit_told = commit
-            core.send(member, CommitAdvanced(core.term, commit))
+            core.outbox.send(member, CommitAdvanced(core.term, commit))
 
     def _replicate(self, member: int, peer: PeerProgress) -> None:
         """Send ahead of the answers, as far as window and memory reach."""
-        log, limits = self._core.log, self._core.options.limits
+        log = self._core.log
         if peer.due:
             peer.due = False
             self._send_append(member, peer, self._append_entries(peer.next, peer.next - 1))
-        while peer.next <= log.last and peer.has_room(limits):
+        while peer.next <= log.last and peer.window.has_room():
             if peer.next < log.first_in_memory:
-                self._fetch_for(peer)
+                self._fetch_for(member, peer)
                 return
-            last = self._last_of_message(peer.next)
+            last = log.message_end(peer.next, log.last)
             self._send_append(member, peer, self._append_entries(peer.next, last))
             peer.sent(last, log.bytes_between(peer.next, last))
 
@@ -290,40 +221,24 @@ class Leader:
         if self._core.options.extensions.pipelining or peer.next > log.last:
             self._send_append(member, peer, self._append_entries(peer.next, peer.next - 1))
         elif peer.next < log.first_in_memory:
-            self._fetch_for(peer)
+            self._fetch_for(member, peer)
         else:
-            last = self._last_of_message(peer.next)
-            self._send_append(member, peer, self._append_entries(peer.next, last))
+            self._send_append(member, peer, self._append_entries(peer.next, log.message_end(peer.next, log.last)))
 
-    def _fetch_for(self, peer: PeerProgress) -> None:
-        if peer.fetching is None:
-            last = peer.next + self._core.options.limits.entries_per_message_max - 1
-            peer.fetching = self._core.fetch(peer.next, min(last, self._core.log.first_in_memory - 1))
+    def _fetch_for(self, member: int, peer: PeerProgress) -> None:
+        core = self._core
+        last = peer.next + core.options.limits.entries_per_message_max - 1
+        core.outbox.fetch(core.log.missing(peer.next, last), ForPeer(core.term, member))
 
     def _send_fetched(self, member: int, peer: PeerProgress, entries: Sequence[Entry]) -> None:
         """Send what was fetched, if the peer still needs it there; what does not fit is fetched again."""
-        limits = self._core.options.limits
-        start = 0
-        while start < len(entries) and peer.next == entries[start].index and peer.has_room(limits):
-            size = len(entries[start].encoded)
-            end = start + 1
-            while end < min(len(entries), start + limits.entries_per_message_max):
-                size += len(entries[end].encoded)
-                if size > limits.bytes_per_message_max:
-                    size -= len(entries[end].encoded)
-                    break
-                end += 1
-            message = self._message(peer.next, [entry.encoded for entry in entries[start:end]])
-            self._send_append(member, peer, message)
+        while entries and peer.next == entries[0].index and peer.window.has_room():
+            fit, size = fitting(entries, self._core.options.limits)
+            self._send_append(member, peer, self._message(peer.next, [entry.encoded for entry in fit]))
             if peer.mode is Mode.PROBE:
                 return
-            peer.sent(entries[end - 1].index, size)
-            start = end
-
-    def _last_of_message(self, first: int) -> int:
-        limits = self._core.options.limits
-        last = min(self._core.log.last, first + limits.entries_per_message_max - 1)
-        return max(first, self._core.log.fit(first, last, limits.bytes_per_message_max))
+            peer.sent(fit[-1].index, size)
+            entries = entries[len(fit) :]
 
     def _append_entries(self, first: int, last: int) -> AppendEntries:
         """The message with the entries ``first`` to ``last``, one object for all peers that need it this turn."""
@@ -335,10 +250,10 @@ class Leader:
 
     def _message(self, first: int, entries: Sequence[bytes]) -> AppendEntries:
         core = self._core
-        prev_term = core.log.term_at(first - 1)
-        assert prev_term is not None, f"entry {first - 1} is not in the log"
-        return AppendEntries(core.term, first - 1, prev_term, core.commit, self._reads.round, entries)
+        prev_era = core.log.era_at(first - 1)
+        assert prev_era is not None, f"entry {first - 1} is not in the log"
+        return AppendEntries(core.term, first - 1, prev_era[0], core.log.commit, self.reads.round, entries)
 
     def _send_append(self, member: int, peer: PeerProgress, message: AppendEntries) -> None:
         peer.commit_told = max(peer.commit_told, min(message.commit, message.prev_index + len(message.entries)))
-        self._core.send(member, message)
+        self._core.outbox.send(member, message)

@@ -11,13 +11,10 @@ import struct
 import msgspec
 
 from ratified.consensus.contract import U64_MAX
+from ratified.consensus.replication.state import unpack_state
 
 _STATE = struct.Struct("<QQ")
 _NO_VOTE = U64_MAX  # -1 in two's complement
-
-
-class StateFormatError(ValueError):
-    """Bytes that are no state of Raft's."""
 
 
 class HardState(msgspec.Struct, frozen=True, gc=False):
@@ -28,18 +25,10 @@ class HardState(msgspec.Struct, frozen=True, gc=False):
 
 
 def encode_state(state: HardState) -> bytes:
-    """The record's bytes."""
     return _STATE.pack(state.term, _NO_VOTE if state.voted_for is None else state.voted_for)
 
 
 def decode_state(data: bytes) -> HardState:
-    """Read what ``encode_state`` wrote; b"" is the state before anything was written.
-
-    Raises ``StateFormatError`` for anything else.
-    """
-    if not data:
-        return HardState()
-    if len(data) != _STATE.size:
-        raise StateFormatError(f"a Raft state has {_STATE.size} bytes, this one has {len(data)}")
-    term, vote = _STATE.unpack(data)
+    """Raises ``StateFormatError``."""
+    term, vote = unpack_state("Raft", _STATE, data) or (0, _NO_VOTE)
     return HardState(term, None if vote == _NO_VOTE else vote)

@@ -1,0 +1,79 @@
+"""The configurations that a member knows of, by index (rule 6 of the contract).
+
+Rules of this file:
+
+1. A configuration is in force when its entry is appended, and undone when that is truncated. So quorums, voters and
+   peers are those of the latest one, both halves of it while it is joint.
+2. Earlier ones are kept until one that replaces them is known to be committed here.
+3. Who the peers are is worked out once for each change. ``peers`` is the same object for as long as nothing changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ratified.consensus.contract import Base, Membership
+from ratified.consensus.quorum import is_quorum, quorum_value
+
+
+class Configurations:
+    """All that may still count, the committed one first."""
+
+    __slots__ = ("_by_index", "latest", "own", "peers")
+
+    def __init__(self, own: int, base: Base) -> None:
+        self.own = own
+        self._by_index = [(base.index, base.membership)]
+        self.latest: Membership
+        self.peers: tuple[int, ...]
+        """All other members to replicate to, ascending."""
+        self._take_latest()
+
+    @property
+    def committed(self) -> Membership:
+        """The latest one that is known to be committed."""
+        return self._by_index[0][1]
+
+    def append(self, index: int, membership: Membership) -> None:
+        """The entry at ``index`` says that ``membership`` holds from there on."""
+        assert index > self._by_index[-1][0], f"configuration {index} is not behind {self._by_index[-1][0]}"
+        self._by_index.append((index, membership))
+        self._take_latest()
+
+    def truncate(self, first: int) -> None:
+        """The entries from ``first`` on are gone, and the configurations among them."""
+        assert first > self._by_index[0][0], f"configuration {self._by_index[0][0]} is committed"
+        if self._by_index[-1][0] >= first:
+            self._by_index = [each for each in self._by_index if each[0] < first]
+            self._take_latest()
+
+    def commit_to(self, index: int) -> None:
+        """Everything up to ``index`` is committed: what a configuration up to there replaced counts no more."""
+        while len(self._by_index) > 1 and self._by_index[1][0] <= index:
+            del self._by_index[0]
+
+    def _take_latest(self) -> None:
+        membership = self.latest = self._by_index[-1][1]
+        others = {*membership.voters, *membership.outgoing, *membership.learners} - {self.own}
+        self.peers = tuple(sorted(others))
+
+    # ----------------------------------------------------------------------------------------------------- quorums
+
+    def is_voter(self, member: int) -> bool:
+        """Does ``member`` vote, by the latest configuration?"""
+        return member in self.latest.voters or member in self.latest.outgoing
+
+    @property
+    def may_campaign(self) -> bool:
+        """Is this member a voter of the latest configuration, or of an earlier one that may still be the committed one?
+
+        A leader on its way out that alone has the best log would otherwise stop everybody.
+        """
+        return any(self.own in each.voters or self.own in each.outgoing for _, each in self._by_index)
+
+    def is_quorum(self, members: Collection[int]) -> bool:
+        return is_quorum(self.latest, members)
+
+    def quorum_value(self, value: Callable[[int], int]) -> int:
+        """The highest number that a quorum's values reach."""
+        return quorum_value(self.latest, value)

@@ -1,0 +1,87 @@
+"""Handing committed entries to the state machine (rule 5 of the contract).
+
+Entries leave in order and once. At most ``deliver_bytes_max`` encoded bytes are out and not yet applied, and one entry
+always may be. What is no longer in memory is fetched first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from ratified.consensus.contract import Entry
+from ratified.consensus.replication.outbox import Outbox
+
+FOR_DELIVERY = "delivery"
+"""The purpose of a fetch whose entries are to be handed to the store."""
+
+
+class Source(Protocol):
+    """Where the entries are: a ``History``, or the slots of Paxos."""
+
+    def batch(self, first: int, last: int, bytes_max: int) -> tuple[Sequence[Entry], int]:
+        """The entries from ``first`` on that fit into ``bytes_max``, one at the least, and their bytes.
+
+        None of them: ``first`` is not in memory, and to be fetched.
+        """
+
+    def missing(self, first: int, last: int) -> tuple[int, int]:
+        """The range to fetch: from ``first``, which is not in memory, no further than ``last``."""
+
+
+class Delivery:
+    """How far entries were delivered and applied."""
+
+    __slots__ = ("_bytes_max", "_fetched", "_out", "_out_bytes", "_outbox", "applied", "delivered")
+
+    def __init__(self, applied: int, bytes_max: int, outbox: Outbox) -> None:
+        self.applied = applied
+        self.delivered = applied
+        self._bytes_max = bytes_max
+        self._outbox = outbox
+        self._fetched: list[Entry] = []
+        self._out: deque[tuple[int, int]] = deque()
+        self._out_bytes = 0
+
+    def on_applied(self, index: int) -> None:
+        """The store has everything up to ``index``."""
+        assert index <= self.delivered, f"entry {index} was applied and never delivered"
+        self.applied = max(self.applied, index)
+        while self._out and self._out[0][0] <= index:
+            self._out_bytes -= self._out.popleft()[1]
+
+    def on_fetched(self, entries: Sequence[Entry]) -> None:
+        """The entries that were asked for, or a prefix of them.
+
+        Some may have been delivered meanwhile: a slot of Paxos that is accepted once more, in a later ballot, is in
+        memory again.
+        """
+        assert entries[0].index <= self.delivered + 1, "what was fetched is not what is delivered next"
+        self._fetched += [entry for entry in entries if entry.index > self.delivered]
+
+    def take(self, source: Source, limit: int) -> Sequence[Entry]:
+        """What may be delivered now, with an index of at most ``limit``."""
+        first = self.delivered + 1
+        if first > limit:
+            return ()
+        room = self._bytes_max - self._out_bytes
+        entries, size = self._next_fetched(room) if self._fetched else source.batch(first, limit, room)
+        if not entries:
+            self._outbox.fetch(source.missing(first, limit), FOR_DELIVERY)
+            return ()
+        if size > room and self._out:
+            return ()  # one entry alone, and no room for it beside what is out
+        del self._fetched[: len(entries)]
+        self.delivered = entries[-1].index
+        self._out.append((self.delivered, size))
+        self._out_bytes += size
+        return entries
+
+    def _next_fetched(self, room: int) -> tuple[Sequence[Entry], int]:
+        size = 0
+        for position, entry in enumerate(self._fetched):
+            size += len(entry.encoded)
+            if size > room and position:
+                return self._fetched[:position], size - len(entry.encoded)
+        return self._fetched[:], size

@@ -1,0 +1,274 @@
+"""The contract's inputs and ``ready``, for every protocol.
+
+Rules of this file:
+
+1. An input moves time on, then reaches what it is for. What a paper says is in the ``Algorithm``, and nothing else is.
+2. Only who leads takes proposals and read barriers. What cannot be done yet is refused here.
+3. What is delivered is committed *and* durable here (rule 5 of the contract).
+4. ``ready`` decides nothing that an input did not decide; it collects, and it hands out the ticket of the write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from typing_extensions import override
+
+from ratified.consensus import contract
+from ratified.consensus.contract import (
+    Durable,
+    Entry,
+    Era,
+    Lead,
+    Membership,
+    Options,
+    Progress,
+    Proposal,
+    Ready,
+    Refused,
+    RefusedReason,
+    Status,
+    Taken,
+    Write,
+)
+from ratified.consensus.replication.delivery import FOR_DELIVERY, Delivery, Source
+from ratified.consensus.replication.member import Member
+from ratified.consensus.replication.proposals import encoded_bytes
+from ratified.consensus.replication.reads import ReadRounds
+
+
+class Log(Source, Protocol):
+    """A member's entries: a ``History``, or the slots of Paxos."""
+
+    @property
+    def last(self) -> int: ...
+
+    @property
+    def durable(self) -> int:
+        """Everything up to here is durable here."""
+
+    @property
+    def commit(self) -> int:
+        """Everything up to here is known to be committed."""
+
+    @property
+    def undurable_bytes(self) -> int:
+        """Encoded bytes of the entries that the disk does not have yet."""
+
+
+class Role(Protocol):
+    """What a member is at present; its class names it."""
+
+    @property
+    def leader(self) -> int | None:
+        """Who leads, as far as is known."""
+
+
+class Leading(Role, Protocol):
+    """The role of a member that leads, or is about to: ``leader`` is itself as soon as it does."""
+
+    @property
+    def reads(self) -> ReadRounds: ...
+
+    @property
+    def serving(self) -> bool:
+        """Is something of this leader's own era committed?"""
+
+    def flush(self) -> None:
+        """The turn ends: decide what is sent."""
+
+    def progress(self) -> dict[int, Progress]: ...
+
+
+class Algorithm(Protocol):
+    """One protocol, as its paper has it. The present time is ``Member.now``."""
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def role(self) -> Role: ...
+
+    @property
+    def leading(self) -> Leading | None: ...
+
+    @property
+    def era(self) -> Era: ...
+
+    @property
+    def deadline(self) -> int | None: ...
+
+    def on_deadline(self) -> None:
+        """The deadline has passed."""
+
+    def on_message(self, sender: int, message: Any) -> None: ...
+
+    def on_session(self, member: int, session: int | None) -> None: ...
+
+    def on_persisted(self, ticket: int) -> None: ...
+
+    def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None: ...
+
+    def campaign(self) -> None: ...
+
+    def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
+        """Take all or none; this member leads, and the disk has room."""
+
+    def take_write(self) -> Write | None:
+        """Everything that has changed since the last write; None: nothing."""
+
+    def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool: ...
+
+    def words(self) -> dict[str, str]: ...
+
+
+A = TypeVar("A", bound=Algorithm)
+
+
+class Engine(contract.Engine, Generic[A]):
+    """One member's part in one group's consensus."""
+
+    __slots__ = ("_algorithm", "_delivery", "_member")
+
+    def __init__(
+        self, algorithm: Callable[[Member[Any], Durable], A], now: int, options: Options, durable: Durable
+    ) -> None:
+        self._member: Member[Any] = Member(now, options, durable)
+        self._delivery = Delivery(durable.applied, options.limits.deliver_bytes_max, self._member.outbox)
+        self._algorithm = algorithm(self._member, durable)
+
+    # ------------------------------------------------------------------------------------------------------ inputs
+
+    @override
+    def tick(self, now: int) -> None:
+        self._member.at(now)
+        deadline = self._algorithm.deadline
+        if deadline is not None and now >= deadline:
+            self._algorithm.on_deadline()
+
+    @override
+    def step(self, now: int, sender: int, message: Any) -> None:
+        self._member.at(now)
+        self._algorithm.on_message(sender, message)
+
+    @override
+    def peer(self, now: int, member: int, session: int | None) -> None:
+        self._member.at(now)
+        self._algorithm.on_session(member, session)
+
+    @override
+    def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
+        assert proposals, "nothing was proposed"
+        member, algorithm = self._member, self._algorithm
+        member.at(now)
+        leader = algorithm.role.leader
+        if leader != member.id:
+            return Refused(RefusedReason.NOT_LEADER, leader)
+        waiting = algorithm.log.undurable_bytes
+        if waiting and waiting + encoded_bytes(proposals) > member.options.limits.undurable_bytes_max:
+            return Refused(RefusedReason.OVERLOADED, leader)
+        return algorithm.propose(proposals)
+
+    @override
+    def read_barrier(self, now: int, token: int) -> None:
+        self._member.at(now)
+        leading = self._algorithm.leading
+        if leading is None or leading.leader is None:
+            self._member.outbox.answer_reads((token,), None)
+        else:
+            leading.reads.ask(token)
+
+    @override
+    def persisted(self, now: int, ticket: int) -> None:
+        self._member.at(now)
+        self._algorithm.on_persisted(ticket)
+
+    @override
+    def applied(self, now: int, index: int) -> None:
+        self._member.at(now)
+        self._delivery.on_applied(index)
+
+    @override
+    def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
+        self._member.at(now)
+        purpose = self._member.outbox.take_purpose(token)
+        if purpose == FOR_DELIVERY:
+            self._delivery.on_fetched(entries)
+        else:
+            self._algorithm.on_fetched(purpose, entries)
+
+    @override
+    def campaign(self, now: int) -> None:
+        self._member.at(now)
+        self._algorithm.campaign()
+
+    @override
+    def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
+        self._member.at(now)
+        return Refused(RefusedReason.NOT_YET, self._algorithm.role.leader)
+
+    @override
+    def transfer_leadership(self, now: int, to: int) -> Refused | None:
+        self._member.at(now)
+        return Refused(RefusedReason.NOT_YET, self._algorithm.role.leader)
+
+    # ------------------------------------------------------------------------------------------------------- ready
+
+    @override
+    def ready(self) -> Ready | None:
+        member, algorithm = self._member, self._algorithm
+        leading = algorithm.leading
+        if leading is not None:
+            leading.flush()
+        write = algorithm.take_write()
+        return member.outbox.take(
+            write=write,
+            after=member.writes.issued,
+            deliver=self._delivery.take(algorithm.log, self.deliverable()),
+            lead=Lead(algorithm.role.leader, algorithm.era, leading is not None and leading.serving),
+            membership=member.configurations.latest,
+        )
+
+    def deliverable(self) -> int:
+        """Rule 5: what is committed and durable; else the store could be ahead of its own log."""
+        log = self._algorithm.log
+        return min(log.commit, log.durable)
+
+    # ----------------------------------------------------------------------------------------------------- read only
+
+    @property
+    @override
+    def deadline(self) -> int | None:
+        return self._algorithm.deadline
+
+    @property
+    @override
+    def leading(self) -> Era | None:
+        algorithm = self._algorithm
+        return algorithm.era if algorithm.role.leader == self._member.id else None
+
+    @override
+    def status(self) -> Status:
+        member, algorithm = self._member, self._algorithm
+        log, leading, era = algorithm.log, algorithm.leading, algorithm.era
+        ignored = {f"ignored: {why}": str(count) for why, count in member.outbox.ignored.items()}
+        return Status(
+            member=member.id,
+            role=type(algorithm.role).__name__.lower(),
+            era=era,
+            raft_term=era[0],
+            leader=algorithm.role.leader,
+            serving=leading is not None and leading.serving,
+            last=log.last,
+            durable=log.durable,
+            commit=log.commit,
+            applied=self._delivery.applied,
+            membership=member.configurations.latest,
+            progress={} if leading is None else leading.progress(),
+            words={**algorithm.words(), **ignored},
+        )
+
+    @override
+    def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
+        return self._algorithm.lost(era, index, delivered)

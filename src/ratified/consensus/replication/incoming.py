@@ -1,0 +1,46 @@
+"""Checking and decoding the entries that arrive.
+
+A message is checked as a whole before it changes anything: what no correct peer sends is dropped and counted, under the
+reason that ``UnfitEntries`` gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Entry, Era, Kind
+from ratified.consensus.entry import EntryFormatError, decode_entry
+
+INDEX_MAX = 2**63 - 1
+"""Whatever arrives has to fit the fixed-width records."""
+
+
+class UnfitEntries(ValueError):
+    """Entries that cannot be taken, and why."""
+
+
+def decode_entries(encoded: Sequence[bytes]) -> list[Entry]:
+    """The entries of a message, each looked at by itself."""
+    try:
+        entries = [decode_entry(each) for each in encoded]
+    except EntryFormatError as error:
+        raise UnfitEntries("a malformed entry") from error
+    if Kind.MEMBERSHIP in [entry.kind for entry in entries]:
+        raise UnfitEntries("a membership entry, which this version cannot follow")
+    return entries
+
+
+def check_sequence(entries: Sequence[Entry], first: int, era_least: Era, era_most: Era) -> None:
+    """Can these entries stand from index ``first`` on, in eras that do not decrease, within these two?"""
+    era = era_least
+    for index, entry in enumerate(entries, first):
+        if entry.index != index:
+            raise UnfitEntries("entries with a gap")
+        if entry.era != era:
+            if entry.era < era:
+                raise UnfitEntries("entries whose eras decrease")
+            era = entry.era
+    if era > era_most:
+        raise UnfitEntries("an entry of an era that has not begun")
+    if first + len(entries) - 1 > INDEX_MAX:
+        raise UnfitEntries("an entry with an impossible index")

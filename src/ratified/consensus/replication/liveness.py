@@ -1,0 +1,61 @@
+"""How long others have been silent, and the own disk; when the next heartbeat is due (rules 11 and 14 of the contract).
+
+Rules of this file:
+
+1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody.
+2. A leader that no quorum answers for a whole election timeout stops leading (dissertation, section 6.2), and so does
+   one whose oldest write has waited that long.
+3. Without peers there is no heartbeat, and so no deadline for one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ratified.consensus.replication.member import Member
+
+
+class Liveness:
+    """What a leader knows of who is alive."""
+
+    __slots__ = ("_heard", "_heartbeat_deadline", "_member", "_since")
+
+    def __init__(self, member: Member[Any]) -> None:
+        self._member = member
+        self._since = member.now
+        self._heard: dict[int, int] = {}
+        self._heartbeat_deadline = member.now + member.options.heartbeat_us
+
+    @property
+    def deadline(self) -> int | None:
+        """The next heartbeat, or the end of the disk's patience, whichever comes first."""
+        member = self._member
+        heartbeat = self._heartbeat_deadline if member.configurations.peers else None
+        disk = member.disk_deadline
+        return heartbeat if disk is None else disk if heartbeat is None else min(heartbeat, disk)
+
+    def heard(self, member: int) -> None:
+        """An answer of ``member`` arrived."""
+        self._heard[member] = self._member.now
+
+    def heartbeat_is_due(self) -> bool:
+        """Is it time for a heartbeat? Then the next one is due a whole interval from now."""
+        member = self._member
+        if member.now < self._heartbeat_deadline:
+            return False
+        self._heartbeat_deadline = member.now + member.options.heartbeat_us
+        return True
+
+    def may_lead_on(self) -> bool:
+        """Does the disk answer, and did a quorum?"""
+        return not self._member.disk_is_slow and not self._quorum_is_silent()
+
+    def _quorum_is_silent(self) -> bool:
+        member = self._member
+        options = member.options
+        if not options.extensions.check_quorum:
+            return False
+        return member.now - member.configurations.quorum_value(self._heard_at) >= options.election_timeout_us
+
+    def _heard_at(self, member: int) -> int:
+        return self._member.now if member == self._member.id else self._heard.get(member, self._since)

@@ -1,0 +1,49 @@
+"""What a member is on every engine and in every role: its id, time, options, configurations, writes and outbox."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from ratified.consensus.contract import Durable, Era, Options
+from ratified.consensus.membership import Configurations
+from ratified.consensus.replication.outbox import Outbox
+from ratified.consensus.replication.writes import Claim, Writes
+
+
+class Member(Generic[Claim]):
+    """``Claim`` is what one of its writes claims beside entries."""
+
+    __slots__ = ("configurations", "id", "now", "options", "outbox", "writes")
+
+    def __init__(self, now: int, options: Options, durable: Durable) -> None:
+        assert not durable.memberships, "the log holds a membership entry, which this version cannot follow"
+        self.id = options.member
+        self.now = now
+        """When the present input arrived (microseconds)."""
+        self.options = options
+        self.configurations = Configurations(options.member, durable.base)
+        self.writes: Writes[Claim] = Writes()
+        self.outbox = Outbox()
+
+    def at(self, now: int) -> None:
+        """An input arrives at ``now`` (rule 1 of the contract: time never decreases)."""
+        assert now >= self.now, f"time went from {self.now} back to {now}"
+        self.now = now
+
+    def election_deadline(self, era: Era) -> int:
+        """When an election that begins now, in ``era``, is overdue (rule 11 of the contract)."""
+        return self.options.election_deadline(self.now, era)
+
+    @property
+    def disk_deadline(self) -> int | None:
+        """When the oldest write will have waited a whole election timeout; None: nothing waits, or nobody asks."""
+        since = self.writes.waiting_since
+        if since is None or not self.options.extensions.step_down_on_slow_disk:
+            return None
+        return since + self.options.election_timeout_us
+
+    @property
+    def disk_is_slow(self) -> bool:
+        """Has the oldest write waited that long?"""
+        deadline = self.disk_deadline
+        return deadline is not None and self.now >= deadline

@@ -1,0 +1,26 @@
+"""From proposals to entries: the same on every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Entry, Era, Kind, Proposal
+from ratified.consensus.entry import ENTRY_HEADER_BYTES, make_entry
+
+
+def encoded_bytes(proposals: Sequence[Proposal]) -> int:
+    """What the entries of these proposals will take."""
+    return sum([len(proposal.data) for proposal in proposals]) + ENTRY_HEADER_BYTES * len(proposals)
+
+
+def commands(proposals: Sequence[Proposal], first: int, era: Era) -> list[Entry]:
+    """The proposals as entries of ``era``, from index ``first`` on."""
+    return [
+        make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data)
+        for index, proposal in enumerate(proposals, first)
+    ]
+
+
+def noop(index: int, era: Era) -> Entry:
+    """What a leader begins its era with, and what fills a gap."""
+    return make_entry(index, era, Kind.NOOP, None, b"")

@@ -1,0 +1,98 @@
+"""Linearizable reads without an entry of their own, in batches (rule 8 of the contract; Ongaro's dissertation, 6.4).
+
+A *round* has a number. It begins by taking the leader's commit index and asking all peers whether it still leads; every
+barrier that waited when it began is answered when a quorum has answered a message that carried this number or a later
+one. One round is under way at a time; what arrives meanwhile waits for the next one, whatever its number.
+
+Each leadership counts its rounds from 1. Whoever answers in another era than the question's says ``NO_ROUND``: who
+asked may lead that era too by the time of the answer, and would take it for one to a round of its present count.
+
+What a peer's answer means is each protocol's own: in Raft that it knows no later term, in Paxos that it has promised
+nothing above the ballot, in ZAB that it has accepted no later epoch. Whoever commits something in a later era needed
+a quorum for that first, and one of its members answers here. What it answers, it answers before; so what the later
+leader commits, it commits after this round began.
+"""
+
+from __future__ import annotations
+
+from ratified.consensus.membership import Configurations
+from ratified.consensus.replication.outbox import Outbox
+
+NO_ROUND = 0
+"""The first round is 1, so this one confirms nothing."""
+
+
+class ReadRounds:
+    """The barriers that wait at one leader, in one era, and who has answered which round."""
+
+    __slots__ = (
+        "_answered",
+        "_barriers_max",
+        "_configurations",
+        "_confirming",
+        "_index",
+        "_outbox",
+        "_waiting",
+        "round",
+    )
+
+    def __init__(self, configurations: Configurations, outbox: Outbox, barriers_max: int) -> None:
+        self.round = 0
+        """The number of the latest round."""
+        self._configurations = configurations
+        self._outbox = outbox
+        self._barriers_max = barriers_max
+        self._waiting: list[int] = []
+        self._confirming: list[int] = []
+        self._index = 0
+        self._answered: dict[int, int] = {}
+        """By member, the latest round that it has answered."""
+
+    def ask(self, token: int) -> None:
+        """A barrier waits for the next round."""
+        if len(self._waiting) + len(self._confirming) >= self._barriers_max:
+            self._outbox.answer_reads([token], None)
+        else:
+            self._waiting.append(token)
+
+    def on_answer(self, member: int, round_: int) -> None:
+        """``member`` has answered a message that carried ``round_``."""
+        assert round_ <= self.round, f"round {round_} never began"
+        if round_ > self._answered.get(member, NO_ROUND):
+            self._answered[member] = round_
+
+    def forget(self, member: int) -> None:
+        """What ``member`` has answered counts no longer."""
+        self._answered.pop(member, None)
+
+    def advance(self, *, serving: bool, commit: int) -> bool:
+        """Answer what is confirmed, begin a round for what waits; True: one began, and all peers are to be asked."""
+        self._confirm()
+        if not self._waiting or self._confirming or not self.may_begin(serving):
+            return False
+        self.round += 1
+        self._confirming, self._waiting = self._waiting, []
+        self._index = commit
+        self._confirm()  # by this member alone
+        return True
+
+    def may_begin(self, serving: bool) -> bool:
+        """Before it has committed in its own era, a leader does not know all that is committed (Raft, section 8)."""
+        return serving
+
+    def is_confirmed(self) -> bool:
+        """Has a quorum answered the round that is under way?"""
+        return self._configurations.quorum_value(self._round_of) >= self.round
+
+    def _round_of(self, member: int) -> int:
+        return self.round if member == self._configurations.own else self._answered.get(member, NO_ROUND)
+
+    def _confirm(self) -> None:
+        if self._confirming and self.is_confirmed():
+            self._outbox.answer_reads(self._confirming, self._index)
+            self._confirming = []
+
+    def fail(self) -> None:
+        """This leader leads no longer: nothing that waits can be confirmed."""
+        self._outbox.answer_reads([*self._confirming, *self._waiting], None)
+        self._confirming, self._waiting = [], []

@@ -1,0 +1,79 @@
+"""What is in flight to one peer, and how much a message may hold (rule 10 of the contract).
+
+Rules of this file:
+
+1. A window counts messages and bytes, whichever limit is reached first. One message always may be in flight.
+2. Messages are answered in the order in which they were sent, or not at all: a session keeps order. An answer to one
+   shows that what was sent before it and is not answered was lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from ratified.consensus.contract import Entry, Limits
+
+
+class Window:
+    """The messages with entries that a peer has not answered yet."""
+
+    __slots__ = ("_bytes", "_in_flight", "_limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._in_flight: deque[tuple[int, int, int, int]] = deque()
+        """Of each message: its first and last index, its bytes, the heartbeat after which it was sent."""
+        self._bytes = 0
+
+    def has_room(self) -> bool:
+        """May one more message be sent?"""
+        limits = self._limits
+        return not self._in_flight or (
+            len(self._in_flight) < limits.inflight_messages_max and self._bytes < limits.inflight_bytes_max
+        )
+
+    def sent(self, first: int, last: int, size: int, beat: int = 0) -> None:
+        """The entries ``first`` to ``last``, ``size`` bytes in all, are on their way in one message."""
+        self._in_flight.append((first, last, size, beat))
+        self._bytes += size
+
+    def acknowledged(self, index: int) -> None:
+        """The peer has everything up to ``index``."""
+        while self._in_flight and self._in_flight[0][1] <= index:
+            self._pop()
+
+    def answered(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The peer has ``first`` to ``last``; the ranges that were sent before these and are lost."""
+        lost: list[tuple[int, int]] = []
+        for position, flight in enumerate(self._in_flight):
+            if first <= flight[0] and flight[1] <= last:
+                lost = [self._pop() for _ in range(position)]
+                self._pop()
+                break
+        return lost
+
+    def overdue(self, beat: int) -> tuple[int, int] | None:
+        """The range of the oldest message, no longer in flight, if it was sent before heartbeat ``beat``."""
+        return self._pop() if self._in_flight and self._in_flight[0][3] < beat else None
+
+    def clear(self) -> None:
+        """The session ended or began: what was in flight is gone, and so may be its answers."""
+        self._in_flight.clear()
+        self._bytes = 0
+
+    def _pop(self) -> tuple[int, int]:
+        first, last, size, _ = self._in_flight.popleft()
+        self._bytes -= size
+        return first, last
+
+
+def fitting(entries: Sequence[Entry], limits: Limits) -> tuple[Sequence[Entry], int]:
+    """As many of ``entries``, from the front, as one message holds, one at the least; and their bytes."""
+    size = len(entries[0].encoded)
+    for position in range(1, min(len(entries), limits.entries_per_message_max)):
+        following = len(entries[position].encoded)
+        if size + following > limits.bytes_per_message_max:
+            return entries[:position], size
+        size += following
+    return entries[: max(limits.entries_per_message_max, 1)], size

@@ -1,0 +1,71 @@
+"""Configurations by index: which one counts, and for whom (rule 6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratified.consensus.contract import Base, Membership
+from ratified.consensus.membership import Configurations
+
+OLD = Membership((1, 2, 3))
+JOINT = Membership((2, 3, 4), outgoing=(1, 2, 3), learners=(9,))
+NEW = Membership((2, 3, 4), learners=(9,))
+
+
+def configurations(own: int = 1) -> Configurations:
+    return Configurations(own, Base(10, (1, 0), OLD))
+
+
+def test_a_configuration_holds_from_its_entry_on_and_not_when_that_is_truncated() -> None:
+    ours = configurations()
+    assert list(ours.peers) == [2, 3]
+    ours.append(12, JOINT)
+    assert (ours.latest, ours.committed, list(ours.peers)) == (JOINT, OLD, [2, 3, 4, 9])
+    ours.append(15, NEW)
+    assert (ours.latest, list(ours.peers)) == (NEW, [2, 3, 4, 9])
+    ours.truncate(13)
+    assert ours.latest == JOINT
+    ours.truncate(12)
+    assert (ours.latest, list(ours.peers)) == (OLD, [2, 3])
+    with pytest.raises(AssertionError, match="committed"):
+        ours.truncate(10)
+
+
+def test_what_a_committed_configuration_replaced_counts_no_more() -> None:
+    ours = configurations()
+    ours.append(12, JOINT)
+    ours.append(15, NEW)
+    ours.commit_to(11)
+    assert ours.committed == OLD
+    ours.commit_to(14)
+    assert ours.committed == JOINT
+    assert ours.may_campaign, "a voter of the outgoing half"
+    ours.commit_to(15)
+    assert (ours.committed, ours.may_campaign) == (NEW, False)
+
+
+def test_a_member_on_its_way_out_may_campaign_until_its_successors_are_known_to_be_committed() -> None:
+    ours = configurations()
+    ours.append(12, NEW)
+    assert not ours.is_voter(1)
+    assert ours.may_campaign
+    ours.truncate(12)
+    assert ours.is_voter(1)
+
+
+def test_quorums_take_both_halves_while_joint_and_never_learners() -> None:
+    ours = configurations()
+    ours.append(12, JOINT)
+    assert not ours.is_quorum([3, 4, 9])
+    assert ours.is_quorum([2, 3])
+    reached = {1: 1, 2: 5, 3: 4, 4: 9, 9: 99}
+    assert ours.quorum_value(lambda member: reached[member]) == 4
+    assert [member for member in (1, 4, 9) if ours.is_voter(member)] == [1, 4]
+
+
+def test_peers_stay_the_same_object_while_nothing_changes() -> None:
+    ours = configurations()
+    before = ours.peers
+    ours.commit_to(11)
+    ours.truncate(11)
+    assert ours.peers is before
