@@ -9,8 +9,11 @@ from typing import Any
 from unittest.mock import patch
 
 from ratified.consensus.contract import Entry
+from ratified.consensus.replication.engine import Engine
+from ratified.consensus.replication.outbox import Outbox
+from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.zab.core import Core
-from ratified.consensus.zab.engine import Engine
+from ratified.consensus.zab.engine import Zab
 from ratified.consensus.zab.follower import Following
 from ratified.consensus.zab.leader import Leading
 from ratified.consensus.zab.link import Link
@@ -39,7 +42,7 @@ def counter_used_twice() -> Iterator[None]:
     def propose_over_the_last(self: Core, entries: Sequence[Entry]) -> None:
         if entries[0].index <= self.log.last:
             self.log.truncate(entries[0].index)
-            self.durability.truncated(entries[0].index)
+            self.member.writes.clip(entries[0].index - 1)
         append(self, entries)
 
     append = Core.append
@@ -51,12 +54,12 @@ def counter_used_twice() -> Iterator[None]:
 
 
 def _leaves_at_once(kind: type[Any]) -> AbstractContextManager[Any]:
-    waits = Core.send_after
+    waits = Outbox.send_after
 
-    def send_after(core: Core, to: int, message: Any) -> None:
-        (core.send if type(message) is kind else lambda *sent: waits(core, *sent))(to, message)
+    def send_after(outbox: Outbox, to: int, message: Any) -> None:
+        (outbox.send if type(message) is kind else lambda *sent: waits(outbox, *sent))(to, message)
 
-    return patch.object(Core, "send_after", send_after)
+    return patch.object(Outbox, "send_after", send_after)
 
 
 def newleader_acknowledged_before_durable() -> AbstractContextManager[Any]:
@@ -101,22 +104,22 @@ def committed_without_newleader() -> AbstractContextManager[Any]:
 
 def own_acknowledgement_before_durable() -> AbstractContextManager[Any]:
     def durable_at(self: Leading, member: int) -> int:
-        return self._core.log.last if member == self._core.member else honest(self, member)
+        return self._core.log.last if member == self._core.member.id else honest(self, member)
 
     honest = Leading._durable_at
     return patch.object(Leading, "_durable_at", durable_at)
 
 
 def delivered_before_durable() -> AbstractContextManager[Any]:
-    return patch.object(Engine, "deliverable", lambda self: self._core.commit)
+    return patch.object(Engine, "deliverable", lambda self: self._algorithm.log.commit)
 
 
 def reads_without_a_round() -> AbstractContextManager[Any]:
-    return patch.object(Leading, "round_is_confirmed", lambda _self: True)
+    return patch.object(ReadRounds, "is_confirmed", lambda _self: True)
 
 
 def lost_when_a_later_epoch_begins() -> AbstractContextManager[Any]:
-    return patch.object(Engine, "lost", lambda self, era, _index, _delivered: self.status().era > era)
+    return patch.object(Zab, "lost", lambda self, era, _index, _delivered: self.era > era)
 
 
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:

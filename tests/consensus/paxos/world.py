@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from ratified.check.paxos import PaxosChecks, value_of
+from ratified.consensus import paxos
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
     Durable,
+    Engine,
     Entry,
     Era,
     Extensions,
@@ -35,7 +37,7 @@ from ratified.consensus.contract import (
     Write,
 )
 from ratified.consensus.draws import mix
-from ratified.consensus.paxos import Engine, Message
+from ratified.consensus.paxos import Message
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 1_000
@@ -155,7 +157,7 @@ class World:
         )
         self.checks.started(member.id, member.applied)
         member.durable_ticket = 0
-        member.engine = Engine(self.now, options, member.durable(self.membership, self.draw(4)))
+        member.engine = paxos.Engine(self.now, options, member.durable(self.membership, self.draw(4)))
         held = member.entries.get(member.applied)
         member.delivered = (member.applied, held.era if held is not None else NO_ERA)
 

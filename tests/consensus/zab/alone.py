@@ -20,7 +20,9 @@ from ratified.consensus.contract import (
 )
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.entry import make_entry
+from ratified.consensus.replication import engine
 from ratified.consensus.zab import Engine, zxid
+from ratified.consensus.zab.engine import Zab
 from ratified.consensus.zab.messages import (
     AckEpoch,
     AckNewLeader,
@@ -75,9 +77,9 @@ class Alone:
         self._sent: list[tuple[int, Any]] = []
         self.driver = Driver(Engine, options, log, Ports(send=self._send))
         self.driver.start(0, applied=applied)
-        engine = self.driver.engine
-        assert isinstance(engine, Engine)
-        self.engine = engine
+        running = self.driver.engine
+        assert isinstance(running, engine.Engine)
+        self.engine: engine.Engine[Zab] = running
         for peer in (each for each in (2, 3) if each in (*membership.voters, *membership.learners)):
             self.driver.connect(peer, peer)
         self.drain()

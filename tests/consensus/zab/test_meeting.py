@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from ratified.consensus.contract import NO_ERA, Base, Durable, Membership, Run
-from ratified.consensus.zab.log import Log
+from ratified.consensus.contract import NO_ERA, Base, Durable, Limits, Membership, Run
+from ratified.consensus.replication.history import History
 
 QUORUM = 2
 EPOCHS_MAX = 3
@@ -150,17 +150,17 @@ class Model:
 
 
 @cache
-def log(history: tuple[int, ...], base: int) -> Log:
+def log(history: tuple[int, ...], base: int) -> History:
     """The history, what is up to ``base`` compacted away."""
     era = (history[base - 1], 0) if base else NO_ERA
     runs = [Run(index, index, (epoch, 0)) for index, epoch in enumerate(history, 1) if index > base]
-    return Log(Durable(b"", Base(base, era, Membership((1, 2, 3))), runs))
+    return History(Durable(b"", Base(base, era, Membership((1, 2, 3))), runs, (), (), base), Limits())
 
 
 def found(meeting: Meeting, leader_base: int = 0, follower_base: int = 0) -> int:
     """Where the leader finds that the two meet."""
     told = log(meeting.follower, follower_base)
-    return log(meeting.leader, leader_base).meet(told.last_epoch, told.last_origin, told.last)
+    return log(meeting.leader, leader_base).meet(told.last_era, told.last_origin, told.last)
 
 
 @cache

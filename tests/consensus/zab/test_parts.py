@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.consensus.contract import NO_ERA, Base, Durable, Entry, Membership, Run
+from ratified.consensus.contract import NO_ERA, Base, Durable, Entry, Limits, Membership, Run
+from ratified.consensus.replication.history import History
+from ratified.consensus.replication.state import StateFormatError
 from ratified.consensus.zab import decode_state, zxid
 from ratified.consensus.zab.link import Answers, Lane, Link
-from ratified.consensus.zab.log import Log
-from ratified.consensus.zab.state import EpochState, StateFormatError, encode_state
+from ratified.consensus.zab.state import EpochState, encode_state
 from tests.consensus.zab.alone import Alone, entry
 
 
-def log(*epochs: int, base: int = 0, base_epoch: int = 0) -> Log:
+def log(*epochs: int, base: int = 0, base_epoch: int = 0) -> History:
     entries: list[Entry] = [entry(index, each) for index, each in enumerate(epochs, base + 1)]
     runs = [Run(each.index, each.index, each.era) for each in entries]
     era = (base_epoch, 0) if base else NO_ERA
-    return Log(Durable(b"", Base(base, era, Membership((1, 2, 3))), runs, entries))
+    return History(Durable(b"", Base(base, era, Membership((1, 2, 3))), runs, entries, (), base), Limits())
 
 
 def test_a_zxid_has_the_epoch_above_and_the_counter_below() -> None:
@@ -39,7 +40,7 @@ def test_the_state_is_sixteen_bytes_and_comes_back() -> None:
 
 
 def test_zxids_are_computed_from_epoch_and_index() -> None:
-    core = Alone(1, 1, 3, 3, 3).engine._core
+    core = Alone(1, 1, 3, 3, 3).engine._algorithm._core
     assert [core.zxid_at(index) for index in range(6)] == [
         0,
         zxid.pack(1, 1),
@@ -51,11 +52,11 @@ def test_zxids_are_computed_from_epoch_and_index() -> None:
 
 
 def test_where_an_epoch_begins_is_unknown_once_it_is_compacted_away() -> None:
-    assert log(1, 1, 3).origin_of(3) == 2
-    assert log(1, 1, 3).origin_of(1) == 0
-    assert log(1, 1, 3).origin_of(2) is None
-    assert log(4, 6, base=10, base_epoch=4).origin_of(4) is None
-    assert log(4, 6, base=10, base_epoch=4).origin_of(6) == 11
+    assert log(1, 1, 3).origin_of((3, 0)) == 2
+    assert log(1, 1, 3).origin_of((1, 0)) == 0
+    assert log(1, 1, 3).origin_of((2, 0)) is None
+    assert log(4, 6, base=10, base_epoch=4).origin_of((4, 0)) is None
+    assert log(4, 6, base=10, base_epoch=4).origin_of((6, 0)) == 11
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_histories_meet_in_the_followers_last_epoch_or_where_it_begins(
     leader: tuple[int, ...], follower: tuple[int, ...], meet: int
 ) -> None:
     told = log(*follower)
-    assert log(*leader).meet(told.last_epoch, told.last_origin, told.last) == meet
+    assert log(*leader).meet(told.last_era, told.last_origin, told.last) == meet
 
 
 def test_an_epoch_that_begins_below_the_base_is_told_to_begin_there() -> None:

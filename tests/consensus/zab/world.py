@@ -15,10 +15,12 @@ import msgspec
 
 from ratified.check.image import LogImage
 from ratified.check.zab import ZabChecks
+from ratified.consensus import zab
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
     Durable,
+    Engine,
     Entry,
     Era,
     Fetch,
@@ -37,7 +39,7 @@ from ratified.consensus.contract import (
     Write,
 )
 from ratified.consensus.draws import mix
-from ratified.consensus.zab import Engine, Message
+from ratified.consensus.zab import Message
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 1_000
@@ -160,7 +162,7 @@ class World:
         self.checks.recovered(member.id, member.image())
         self.checks.started(member.id, member.applied)
         member.durable_ticket = 0
-        member.engine = Engine(self.now, options, member.durable(self.membership, self.draw(4)))
+        member.engine = zab.Engine(self.now, options, member.durable(self.membership, self.draw(4)))
         member.delivered = (member.applied, member.log[member.applied - 1].era if member.applied else NO_ERA)
 
     def crash(self, member: Member) -> None:

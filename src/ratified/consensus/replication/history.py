@@ -91,22 +91,19 @@ class History:
         assert found_era is not None
         return found, found_era
 
-    def runs_above(self, index: int, count_max: int) -> list[tuple[Era, int]]:
-        """(era, last index) of the eras that have entries behind ``index``, latest first, at most ``count_max``."""
-        runs = self._runs
-        above = bisect_right(runs.lasts, index)
-        return [(runs.eras[at], runs.lasts[at]) for at in range(len(runs) - 1, above - 1, -1)][:count_max]
+    @property
+    def last_origin(self) -> int:
+        """Behind which index the last era begins; the base where that is below it."""
+        return self._runs.firsts[-1] - 1 if len(self._runs) > 1 else self.base
 
-    def meet(self, runs: Sequence[tuple[Era, int]], floor: int) -> int:
-        """Up to where this history and one with these latest ``runs`` are equal; both are known to be up to ``floor``.
+    def meet(self, era: Era, origin: int, last: int) -> int:
+        """Up to where this history and another one are equal.
 
-        Of one era two histories hold the same entries, as far as both reach, and the same ones below them.
+        The other one ends with the entries ``origin + 1`` to ``last`` of ``era``, of which this one holds a prefix,
+        perhaps none, and below them the two are equal.
         """
-        for era, last in runs:
-            at = self._run_of(era)
-            if at is not None:
-                return max(floor, min(last, self._runs.lasts[at]))
-        return floor
+        at = self._run_of(era)
+        return origin if at is None else min(last, self._runs.lasts[at])
 
     def first_new(self, entries: Sequence[Entry]) -> int:
         """How many of ``entries``, from the front, this history holds already: same index, same era."""

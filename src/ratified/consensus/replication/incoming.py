@@ -31,13 +31,16 @@ def decode_entries(encoded: Sequence[bytes]) -> list[Entry]:
 
 
 def check_sequence(entries: Sequence[Entry], first: int, era_least: Era, era_most: Era) -> None:
-    """Can these entries stand from index ``first`` on, in eras that do not decrease, within these two?"""
+    """Can these entries stand from index ``first`` on, in eras that do not decrease, within these two?
+
+    The second half of an era is the proposer's (Paxos), or always 0: it is the same in all of them.
+    """
     era = era_least
     for index, entry in enumerate(entries, first):
         if entry.index != index:
             raise UnfitEntries("entries with a gap")
         if entry.era != era:
-            if entry.era < era:
+            if entry.era < era or entry.era[1] != era[1]:
                 raise UnfitEntries("entries whose eras decrease")
             era = entry.era
     if era > era_most:

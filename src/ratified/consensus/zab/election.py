@@ -12,7 +12,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-from ratified.consensus.quorum import is_quorum
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.messages import Candidacy, CEpoch, Fitness, Standing, Vote
 
@@ -40,10 +39,10 @@ class Looking:
     def winner(self) -> int | None:
         """Whom a quorum votes for, this member included; a member whose disk is slow does not take its own election."""
         member = self.candidacy.member
-        if member == self._core.member and self._core.disk_is_slow:
+        if member == self._core.member.id and self._core.member.disk_is_slow:
             return None
         votes = [voter for voter, candidacy in self._view.items() if candidacy.member == member]
-        return member if is_quorum(self._core.membership, [*votes, self._core.member]) else None
+        return member if self._core.configurations.is_quorum([*votes, self._core.member.id]) else None
 
     def on_vote(self, sender: int, vote: Vote) -> int | None:
         """A vote arrived; the member to follow if it says that one leads already."""
@@ -63,7 +62,7 @@ class Looking:
 
     def on_early_cepoch(self, sender: int, message: CEpoch) -> None:
         """Its sender has seen this member win before this member has: kept until then."""
-        if self.candidacy.member == self._core.member:
+        if self.candidacy.member == self._core.member.id:
             self.early[sender] = message
         else:
             self._tell(sender)
@@ -98,13 +97,13 @@ class Looking:
 
     def _may_win(self, other: Candidacy) -> bool:
         """Is it a voter, and is there a session with it?"""
-        return other.member in self._core.sessions and self._core.may_vote(other.member)
+        return other.member in self._core.sessions and self._core.configurations.is_voter(other.member)
 
     def _tell_all(self) -> None:
-        for peer in self._core.peers:
+        for peer in self._core.configurations.peers:
             if peer in self._core.sessions:
                 self._tell(peer)
 
     def _tell(self, peer: int) -> None:
         core = self._core
-        core.send(peer, Vote(core.round, Standing.LOOKING, core.accepted_epoch, self.candidacy))
+        core.outbox.send(peer, Vote(core.round, Standing.LOOKING, core.accepted_epoch, self.candidacy))

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Kind
-from ratified.consensus.entry import EntryFormatError, decode_entry
+from ratified.consensus.contract import Entry, Era
+from ratified.consensus.replication.incoming import UnfitEntries, check_sequence, decode_entries
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.link import Answers, Lane, Link
@@ -97,13 +97,13 @@ class Following:
 
     def on_persisted(self) -> None:
         """The own disk has got further."""
-        self._answers.durable(self._core.durability.done)
+        self._answers.durable(self._core.member.writes.done)
 
     def turn_ends(self) -> None:
         """What was answered in this turn leaves when all that was written so far is durable."""
-        durability = self._core.durability
-        self._answers.turn_ends(durability.issued)
-        self._answers.durable(durability.done)
+        writes = self._core.member.writes
+        self._answers.turn_ends(writes.issued)
+        self._answers.durable(writes.done)
 
     def on_message(self, message: FromLeader) -> bool:
         """A message of the leader; False: it is of a link that ended, and says nothing."""
@@ -163,7 +163,7 @@ class Following:
         core = self._core
         if self.phase is not Phase.ACCEPTED or message.epoch != core.accepted_epoch:
             self._break("NEWLEADER of an epoch that was not accepted")
-        elif message.meet_index < core.commit or core.log.epoch_at(message.meet_index) != message.meet_epoch:
+        elif message.meet_index < core.log.commit or core.log.era_at(message.meet_index) != (message.meet_epoch, 0):
             self._break("NEWLEADER where the histories do not meet")
         elif message.mode is Mode.DIFF and core.log.last != message.meet_index:
             self._break("DIFF of a history that goes on behind where it meets")
@@ -178,17 +178,18 @@ class Following:
 
     def _on_history(self, message: History) -> None:
         core = self._core
-        entries = self._decode(message.entries)
+        if self.phase is not Phase.SYNCHRONISATION:
+            self._break("HISTORY that was not asked for")
+            return
+        entries = self._decode(message.entries, core.log.last_era, (core.accepted_epoch - 1, 0))
         if entries is None:
             return
-        if self.phase is not Phase.SYNCHRONISATION or entries[-1].index > self._origin:
-            self._break("HISTORY that was not asked for")
-        elif not core.log.last_epoch <= entries[0].era[0] <= entries[-1].era[0] < core.accepted_epoch:
-            self._break("HISTORY whose epochs decrease")
-        else:
-            core.append(entries)
-            self._answer(AckHistory(self._link.number, self._next_answer(), core.log.last))
-            self._advance()
+        if entries[-1].index > self._origin:
+            self._break("HISTORY beyond the initial history")
+            return
+        core.append(entries)
+        self._answer(AckHistory(self._link.number, self._next_answer(), core.log.last))
+        self._advance()
 
     def _advance(self) -> None:
         """The current epoch after the whole initial history, the acknowledgement after both."""
@@ -219,18 +220,18 @@ class Following:
     def _on_propose(self, message: Propose) -> None:
         """Step f.3.1, and f.3.2 when it is durable."""
         core = self._core
-        entries = self._decode(message.entries)
+        if self.phase is not Phase.BROADCAST or zxid.unpack(message.zxid) != (
+            core.accepted_epoch,
+            core.log.last + 1 - self._origin,
+        ):
+            self._break("PROPOSE out of place")
+            return
+        entries = self._decode(message.entries, core.era, core.era)
         if entries is None:
             return
-        first = zxid.unpack(message.zxid)
-        if self.phase is not Phase.BROADCAST or first != (core.accepted_epoch, entries[0].index - self._origin):
-            self._break("PROPOSE out of place")
-        elif not entries[0].era[0] == entries[-1].era[0] == core.accepted_epoch:
-            self._break("PROPOSE of another epoch")
-        else:
-            core.append(entries)
-            counter = core.log.last - self._origin
-            self._answer(Ack(self._link.number, self._next_answer(), zxid.pack(core.accepted_epoch, counter)))
+        core.append(entries)
+        counter = core.log.last - self._origin
+        self._answer(Ack(self._link.number, self._next_answer(), zxid.pack(core.accepted_epoch, counter)))
 
     def _on_commit(self, message: Commit) -> None:
         """Step f.3.3."""
@@ -245,53 +246,41 @@ class Following:
         index = self._origin + counter
         if epoch != core.accepted_epoch or index > core.log.last:
             self._break("a commit of what was not proposed")
-        elif index > core.commit:
+        elif index > core.log.commit:
             core.commit_to(index)
 
     def _on_ping(self, message: Ping) -> None:
         """The epoch was durable before ACKEPOCH left, so the answer waits for nothing."""
         core = self._core
-        if self.phase is Phase.DISCOVERY or core.durability.accepted_epoch < core.accepted_epoch:
+        if self.phase is Phase.DISCOVERY or core.durable_state.accepted_epoch < core.accepted_epoch:
             self._break("PING before the epoch was accepted")
             return
         # What had left at the PING before this one is surely ahead of this answer, whenever the caller sends it.
         answers, self._answers_told = self._answers_told, self._answers.left
         seq = self._link.next(Lane.AT_ONCE)
-        core.send(self.leader_id, Pong(self._link.number, seq, core.accepted_epoch, message.round, answers))
+        core.outbox.send(self.leader_id, Pong(self._link.number, seq, core.accepted_epoch, message.round, answers))
 
     # ------------------------------------------------------------------------------------------------------ the link
 
     def _answer(self, message: CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack) -> None:
         self._answers.made()
-        self._core.send_after(self.leader_id, message)
+        self._core.outbox.send_after(self.leader_id, message)
 
     def _next_answer(self) -> int:
         return self._link.next(Lane.AFTER_WRITE)
 
     def _break(self, reason: str) -> None:
-        self._core.ignore(reason)
+        self._core.outbox.ignore(reason)
         self.ended = True
 
-    def _decode(self, encoded: Sequence[bytes]) -> Sequence[Entry] | None:
-        """The entries if they can follow one another behind the history; None (and the link ends) where they cannot."""
-        index = self._core.log.last
-        epoch = 0
-        entries: list[Entry] = []
-        for each in encoded:
-            try:
-                entry = decode_entry(each)
-            except EntryFormatError:
-                self._break("a malformed entry")
-                return None
-            index += 1
-            if entry.index != index or entry.era[0] < epoch or entry.era[1]:
-                self._break("entries that do not follow one another")
-                return None
-            if entry.kind is Kind.MEMBERSHIP:
-                self._break("a membership, which this version cannot follow")
-                return None
-            epoch = entry.era[0]
-            entries.append(entry)
+    def _decode(self, encoded: Sequence[bytes], era_least: Era, era_most: Era) -> Sequence[Entry] | None:
+        """The entries if they can follow behind the history; None (and the link ends) where they cannot."""
+        try:
+            entries = decode_entries(encoded)
+            check_sequence(entries, self._core.log.last + 1, era_least, era_most)
+        except UnfitEntries as unfit:
+            self._break(str(unfit))
+            return None
         if not entries:
             self._break("a message without entries")
             return None

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Kind, Progress, Proposal, ReadIndex, Refused, RefusedReason, Taken
-from ratified.consensus.entry import ENTRY_HEADER_BYTES, make_entry
-from ratified.consensus.quorum import is_quorum, quorum_value
-from ratified.consensus.reads import Reads
+from ratified.consensus.contract import Entry, Progress, Proposal, Refused, RefusedReason, Taken
+from ratified.consensus.replication.liveness import Liveness
+from ratified.consensus.replication.proposals import commands, noop
+from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.learner import Learner, Stage
@@ -41,7 +41,7 @@ from ratified.consensus.zab.messages import (
     NewLeader,
     Pong,
 )
-from ratified.consensus.zab.sender import Sender
+from ratified.consensus.zab.sender import ForFollower, Sender
 
 
 class Phase(Enum):
@@ -60,19 +60,18 @@ class Leading:
     __slots__ = (
         "_core",
         "_establish_deadline",
-        "_heard",
-        "_heartbeat_deadline",
         "_heartbeat_due",
         "_learners",
         "_opening",
         "_own_ticket",
-        "_reads",
         "_sender",
         "better",
         "ended",
         "epoch",
+        "liveness",
         "origin",
         "phase",
+        "reads",
     )
 
     def __init__(self, core: Core) -> None:
@@ -87,8 +86,8 @@ class Leading:
         self.better: Candidacy | None = None
         """A follower with a better history, for which this member gave up."""
         self._learners: dict[int, Learner] = {}
-        self._heard: dict[int, int] = {}
-        self._reads = Reads()
+        self.liveness = Liveness(core.member)
+        self.reads = ReadRounds(core.configurations, core.outbox, core.options.limits.barriers_max)
         self._sender: Sender | None = None
         """There from synchronisation on."""
         self._own_ticket = 0
@@ -96,7 +95,6 @@ class Leading:
         self._opening = 0
         """With this index committed this member serves."""
         self._heartbeat_due = False
-        self._heartbeat_deadline = core.now + core.options.heartbeat_us
         self._establish_deadline = 0
         self._restart_establishing()
         self._choose_epoch()
@@ -104,48 +102,28 @@ class Leading:
     @property
     def leader(self) -> int | None:
         """This member, in the broadcast phase."""
-        return self._core.member if self.phase is Phase.BROADCAST else None
+        return self._core.member.id if self.phase is Phase.BROADCAST else None
 
     @property
     def serving(self) -> bool:
         """Is what this epoch began with committed: the initial history, and the no-op where there is one?"""
-        return self.phase is Phase.BROADCAST and self._core.commit >= self._opening
+        return self.phase is Phase.BROADCAST and self._core.log.commit >= self._opening
 
     # ------------------------------------------------------------------------------------------------------ inputs
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
         """Give the proposals the next zxids, all or none (step l.3.1)."""
         core = self._core
-        if self.phase is not Phase.BROADCAST:
-            return Refused(RefusedReason.NOT_LEADER, None)
         if len(proposals) > zxid.counters_left(core.log.last - self.origin):
             self.ended = True
             return Refused(RefusedReason.NOT_LEADER, None)
-        waiting = core.undurable_bytes
-        if waiting:
-            size = sum([len(proposal.data) for proposal in proposals]) + ENTRY_HEADER_BYTES * len(proposals)
-            if waiting + size > core.options.limits.undurable_bytes_max:
-                return Refused(RefusedReason.OVERLOADED, core.member)
         first = self.next_index()
-        era = (core.accepted_epoch, 0)
-        core.append(
-            [
-                make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data)
-                for index, proposal in enumerate(proposals, first)
-            ]
-        )
+        core.append(commands(proposals, first, core.era))
         return Taken(first)
 
     def next_index(self) -> int:
         """Where the next proposal goes; its counter is this index less the origin, and is used once."""
         return self._core.log.last + 1
-
-    def read_barrier(self, token: int) -> None:
-        """A read waits for the next round."""
-        if self.phase is not Phase.BROADCAST or len(self._reads) >= self._core.options.limits.barriers_max:
-            self._core.reads.append(ReadIndex(token, None))
-        else:
-            self._reads.ask(token)
 
     def on_cepoch(self, sender: int, message: CEpoch) -> None:
         """A follower opens a link (step f.1.1)."""
@@ -155,11 +133,12 @@ class Leading:
             return
         link = Link(message.link)
         if not link.follows(Lane.AFTER_WRITE, message.seq):
-            self._core.ignore("FIFO: a gap or a repetition")
+            self._core.outbox.ignore("FIFO: a gap or a repetition")
             return
         self._core.epoch_seen = max(self._core.epoch_seen, message.accepted_epoch)
-        self._learners[sender] = Learner(link)
-        self._heard[sender] = self._core.now
+        self._forget(sender)
+        self._learners[sender] = Learner(link, self._core.options.limits)
+        self.liveness.heard(sender)
         if self.epoch is None:
             self._choose_epoch()
         elif message.accepted_epoch > self.epoch:
@@ -176,7 +155,7 @@ class Leading:
         if not learner.link.follows(lane, message.seq):
             self._break(sender, "FIFO: a gap or a repetition")
             return
-        self._heard[sender] = self._core.now
+        self.liveness.heard(sender)
         match message:
             case Ack():
                 self._on_ack(sender, learner, message)
@@ -191,74 +170,55 @@ class Leading:
 
     def on_session_end(self, member: int) -> None:
         """The session with a peer ended, and its link with it."""
-        self._learners.pop(member, None)
+        self._forget(member)
 
     def on_persisted(self) -> None:
         """The own disk has got further."""
         self._advance()
 
-    def on_fetched(self, token: int, entries: Sequence[Entry]) -> None:
+    def on_fetched(self, purpose: ForFollower, entries: Sequence[Entry]) -> None:
         """Old entries for a follower came back from the log."""
-        for member, learner in self._learners.items():
-            if learner.fetching == token:
-                learner.fetching = None
-                assert self._sender is not None
-                self._sender.send_fetched(member, learner, entries)
-
-    def tick(self, now: int) -> None:
-        """Heartbeat; give up where no quorum follows, or the disk does not answer."""
-        if self._core.disk_is_slow or self._followers_are_slow(now):
-            self.ended = True
-        elif now >= self._heartbeat_deadline:
-            self._heartbeat_deadline = now + self._core.options.heartbeat_us
-            self._heartbeat_due = True
-
-    def stop(self) -> None:
-        """This member leads no longer."""
-        self._core.reads.extend(self._reads.fail())
+        learner = self._learners.get(purpose.member)
+        if learner is not None and self._sender is not None:
+            self._sender.on_fetched(purpose, learner, entries)
 
     # ----------------------------------------------------------------------------------------------------- timers
 
     @property
     def deadline(self) -> int | None:
         """The next heartbeat, the end of the patience with followers, or with the disk, whichever comes first."""
-        core = self._core
-        times = [self._heartbeat_deadline] if core.peers else []
-        if self.phase is not Phase.BROADCAST:
-            times.append(self._establish_deadline)
-        since = core.durability.waiting_since
-        if since is not None and core.options.extensions.step_down_on_slow_disk:
-            times.append(since + core.options.election_timeout_us)
-        return min(times, default=None)
+        deadline = self.liveness.deadline
+        if self.phase is Phase.BROADCAST:
+            return deadline
+        return self._establish_deadline if deadline is None else min(deadline, self._establish_deadline)
+
+    def on_deadline(self) -> None:
+        """Heartbeat; give up where no quorum follows, or the disk does not answer."""
+        if not self._may_lead_on():
+            self.ended = True
+        elif self.liveness.heartbeat_is_due():
+            self._heartbeat_due = True
+
+    def _may_lead_on(self) -> bool:
+        """Does the present phase get a quorum in time, and does the disk answer?"""
+        if self.phase is Phase.BROADCAST:
+            return self.liveness.may_lead_on()
+        member = self._core.member
+        return not member.disk_is_slow and member.now < self._establish_deadline
 
     def _restart_establishing(self) -> None:
-        core = self._core
-        self._establish_deadline = core.options.election_deadline(core.now, (core.accepted_epoch, 0))
-
-    def _followers_are_slow(self, now: int) -> bool:
-        """Does the present phase get no quorum in time?"""
-        return self._quorum_is_silent(now) if self.phase is Phase.BROADCAST else now >= self._establish_deadline
-
-    def _quorum_is_silent(self, now: int) -> bool:
-        """Has no quorum been heard for a whole election timeout?"""
-        core = self._core
-        if not core.options.extensions.check_quorum:
-            return False
-        heard = quorum_value(
-            core.membership, lambda member: now if member == core.member else self._heard.get(member, 0)
-        )
-        return now - heard >= core.options.election_timeout_us
+        self._establish_deadline = self._core.member.election_deadline(self._core.era)
 
     # ---------------------------------------------------------------------------------------------------- discovery
 
     def _choose_epoch(self) -> None:
         """Step l.1.1: with a quorum's CEPOCHs, an epoch later than all that it has accepted."""
         core = self._core
-        if not is_quorum(core.membership, [*self._learners, core.member]):
+        if not core.configurations.is_quorum([*self._learners, core.member.id]):
             return
         epoch = 1 + max(core.accepted_epoch, core.epoch_seen)
         if epoch > zxid.EPOCH_MAX:
-            core.ignore("an epoch that leaves none behind it")
+            core.outbox.ignore("an epoch that leaves none behind it")
             self.ended = True
             return
         core.accept_epoch(epoch)
@@ -274,7 +234,7 @@ class Leading:
         learner = self._learners[member]
         learner.stage = Stage.OFFERED
         number = learner.link.number
-        self._core.send_after(member, NewEpoch(number, learner.link.next(Lane.AFTER_WRITE), self.epoch))
+        self._core.outbox.send_after(member, NewEpoch(number, learner.link.next(Lane.AFTER_WRITE), self.epoch))
 
     def _on_ack_epoch(self, sender: int, learner: Learner, message: AckEpoch) -> None:
         """Step f.1.2 is done."""
@@ -302,8 +262,8 @@ class Leading:
     def _with_own(self, members: list[int]) -> bool:
         """Are these a quorum, with this member if its disk is as far?"""
         core = self._core
-        own = [core.member] if core.durability.done >= self._own_ticket else []
-        return is_quorum(core.membership, members + own)
+        own = [core.member.id] if core.member.writes.done >= self._own_ticket else []
+        return core.configurations.is_quorum(members + own)
 
     # ----------------------------------------------------------------------------------------------- synchronisation
 
@@ -328,9 +288,10 @@ class Leading:
         assert history is not None
         assert self.epoch is not None
         ending = history.ending
-        meet = core.log.meet(ending.last_epoch, history.last_origin, ending.last_index)
-        meet_epoch = core.log.epoch_at(meet)
-        if meet_epoch is None:
+        # Below its last epoch the two are equal: every leader of a later epoch has that epoch's initial history.
+        meet = core.log.meet((ending.last_epoch, 0), history.last_origin, ending.last_index)
+        meet_era = core.log.era_at(meet)
+        if meet_era is None:
             self._break(member, "a history that ends below the base: it needs a snapshot")
             return
         mode = self.sync_mode(ending.last_index, meet)
@@ -339,7 +300,7 @@ class Leading:
         learner.next = meet + 1
         link = learner.link
         seq = link.next(Lane.AT_ONCE)
-        core.send(member, NewLeader(link.number, seq, self.epoch, mode, meet_epoch, meet, self.origin))
+        core.outbox.send(member, NewLeader(link.number, seq, self.epoch, mode, meet_era[0], meet, self.origin))
 
     def sync_mode(self, last: int, meet: int) -> Mode:
         """DIFF where the follower's history ends where the two meet, TRUNC where it goes on."""
@@ -373,10 +334,10 @@ class Leading:
         """Step l.2.2: the initial history is committed."""
         core = self._core
         self.phase = Phase.BROADCAST
-        if self.origin > core.commit:
+        if self.origin > core.log.commit:
             core.commit_to(self.origin)
         if core.options.extensions.noop_on_election:
-            core.append([make_entry(self.next_index(), (core.accepted_epoch, 0), Kind.NOOP, None, b"")])
+            core.append([noop(self.next_index(), core.era)])
         self._opening = core.log.last
 
     # ---------------------------------------------------------------------------------------------------- broadcast
@@ -402,69 +363,43 @@ class Leading:
     def _advance_commit(self) -> None:
         """Step l.3.2."""
         index = self.acked_by_quorum()
-        if index > self._core.commit and self.may_commit():
+        if index > self._core.log.commit and self.may_commit():
             self._core.commit_to(index)
 
     def acked_by_quorum(self) -> int:
         """Up to where a quorum has this history durably."""
-        return quorum_value(self._core.membership, self._durable_at)
+        return self._core.configurations.quorum_value(self._durable_at)
 
     def may_commit(self) -> bool:
         """What earlier epochs left is committed by NEWLEADER, not by counting who holds it."""
         return self.phase is Phase.BROADCAST
 
     def _durable_at(self, member: int) -> int:
-        if member == self._core.member:
-            return self._core.durability.index
+        if member == self._core.member.id:
+            return self._core.log.durable
         learner = self._learners.get(member)
         return 0 if learner is None else learner.match
 
     # ------------------------------------------------------------------------------------------------------- reads
 
-    def may_serve_reads(self) -> bool:
-        """Before it serves, a leader does not know all that is committed."""
-        return self.serving
-
-    def round_is_confirmed(self) -> bool:
-        """Has a quorum answered the round that is under way?
-
-        A later leader needs a quorum that accepts its epoch, and one of those members answers here. What it answers, it
-        answers before it accepts; so what the later leader commits, it commits after this round began.
-        """
-        return quorum_value(self._core.membership, self._round_of) >= self._reads.round
-
-    def _round_of(self, member: int) -> int:
-        if member == self._core.member:
-            return self._reads.round
-        learner = self._learners.get(member)
-        return -1 if learner is None else learner.round
-
     def _on_pong(self, sender: int, learner: Learner, message: Pong) -> None:
-        if message.epoch != self.epoch or message.round > self._reads.round:
+        if message.epoch != self.epoch or message.round > self.reads.round:
             self._break(sender, "an answer to no PING of this leader")
             return
         if not self._all_answers_are_here(learner, message):
             self._break(sender, "FIFO: an answer is missing")
             return
-        learner.round = max(learner.round, message.round)
+        self.reads.on_answer(sender, message.round)
 
     def _all_answers_are_here(self, learner: Learner, message: Pong) -> bool:
         return learner.link.has_received(Lane.AFTER_WRITE, message.answers)
-
-    def _advance_reads(self) -> None:
-        if self._reads.under_way and self.round_is_confirmed():
-            self._core.reads.extend(self._reads.confirmed())
-        if self._reads.wanted and self.may_serve_reads():
-            self._reads.begin(self._core.commit)
-            self._heartbeat_due = True
-            if self.round_is_confirmed():  # by this member alone
-                self._core.reads.extend(self._reads.confirmed())
 
     # ------------------------------------------------------------------------------------------------------ sending
 
     def flush(self) -> None:
         """Send what this turn's inputs call for."""
-        self._advance_reads()
+        if self.reads.advance(serving=self.serving, commit=self._core.log.commit):
+            self._heartbeat_due = True
         sender = self._sender
         if sender is None:
             return
@@ -473,13 +408,12 @@ class Leading:
                 continue
             sender.send(member, learner)
             if self._heartbeat_due:
-                sender.ping(member, learner, self._reads.round)
+                sender.ping(member, learner, self.reads.round)
             if self.phase is Phase.BROADCAST:
                 sender.tell_commit(member, learner)
         self._heartbeat_due = False
 
     def progress(self) -> dict[int, Progress]:
-        """For people."""
         return {
             member: Progress(learner.match, learner.next, learner.stage.value)
             for member, learner in self._learners.items()
@@ -487,5 +421,10 @@ class Leading:
 
     def _break(self, member: int, reason: str) -> None:
         """The link ends; the follower finds out when it hears nothing more."""
-        self._core.ignore(reason)
+        self._core.outbox.ignore(reason)
+        self._forget(member)
+
+    def _forget(self, member: int) -> None:
+        """What came over the link counts no longer."""
         self._learners.pop(member, None)
+        self.reads.forget(member)

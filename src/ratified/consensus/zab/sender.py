@@ -9,12 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ratified.consensus.contract import Entry
+from ratified.consensus.replication.window import fitting
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.learner import Learner, Stage
 from ratified.consensus.zab.link import Lane
 from ratified.consensus.zab.messages import Commit, History, Ping, Propose, UpToDate
+
+
+class ForFollower(msgspec.Struct, frozen=True, gc=False):
+    """Entries are fetched to be sent to ``member`` over this link of this session."""
+
+    member: int
+    session: int
+    link: int
 
 
 class Sender:
@@ -29,66 +40,63 @@ class Sender:
 
     def ping(self, member: int, learner: Learner, round_: int) -> None:
         """This leader is alive; the answer confirms the read round."""
-        self._core.send(member, Ping(learner.link.number, learner.link.next(Lane.AT_ONCE), round_))
+        self._core.outbox.send(member, Ping(learner.link.number, learner.link.next(Lane.AT_ONCE), round_))
 
     def tell_commit(self, member: int, learner: Learner) -> None:
         """UPTODATE once, then COMMIT as far as the follower has been sent."""
         core = self._core
-        commit = min(core.commit, learner.next - 1)
+        commit = min(core.log.commit, learner.next - 1)
         committed = zxid.pack(self._epoch, max(commit - self._origin, 0))
         link = learner.link
         if learner.stage is Stage.SYNCHRONISED:
             learner.stage = Stage.UP_TO_DATE
-            core.send(member, UpToDate(link.number, link.next(Lane.AT_ONCE), committed))
+            core.outbox.send(member, UpToDate(link.number, link.next(Lane.AT_ONCE), committed))
         elif learner.stage is Stage.UP_TO_DATE and commit > learner.commit_told:
-            core.send(member, Commit(link.number, link.next(Lane.AT_ONCE), committed))
+            core.outbox.send(member, Commit(link.number, link.next(Lane.AT_ONCE), committed))
         else:
             return
         learner.commit_told = commit
 
     def send(self, member: int, learner: Learner) -> None:
         """Send ahead of the acknowledgements, as far as window and memory reach."""
-        log, limits = self._core.log, self._core.options.limits
-        while learner.next <= log.last and learner.has_room(limits):
+        log = self._core.log
+        while learner.next <= log.last and learner.window.has_room():
             if learner.next < log.first_in_memory:
-                self._fetch_for(learner)
+                self._fetch_for(member, learner)
                 return
-            last = min(self._end_of_kind(learner.next), learner.next + limits.entries_per_message_max - 1)
-            last = max(learner.next, log.fit(learner.next, last, limits.bytes_per_message_max))
-            self._send_message(member, learner, log.entries(learner.next, last))
+            last = log.message_end(learner.next, self._end_of_kind(learner.next))
+            self._send_message(member, learner, log.entries(learner.next, last), log.bytes_between(learner.next, last))
 
     def _end_of_kind(self, first: int) -> int:
         """Initial history and proposals do not share a message."""
         return self._origin if first <= self._origin else self._core.log.last
 
-    def _send_message(self, member: int, learner: Learner, entries: Sequence[Entry]) -> None:
+    def _send_message(self, member: int, learner: Learner, entries: Sequence[Entry], size: int) -> None:
         link = learner.link
         seq = link.next(Lane.AT_ONCE)
         first = entries[0].index
         encoded = [entry.encoded for entry in entries]
         if first <= self._origin:
-            self._core.send(member, History(link.number, seq, encoded))
+            self._core.outbox.send(member, History(link.number, seq, encoded))
         else:
-            self._core.send(member, Propose(link.number, seq, zxid.pack(self._epoch, first - self._origin), encoded))
-        learner.sent(entries[-1].index, sum([len(each) for each in encoded]))
+            first_zxid = zxid.pack(self._epoch, first - self._origin)
+            self._core.outbox.send(member, Propose(link.number, seq, first_zxid, encoded))
+        learner.sent(entries[-1].index, size)
 
-    def _fetch_for(self, learner: Learner) -> None:
-        if learner.fetching is None:
-            last = learner.next + self._core.options.limits.entries_per_message_max - 1
-            learner.fetching = self._core.fetch(learner.next, min(last, self._core.log.first_in_memory - 1))
+    def _fetch_for(self, member: int, learner: Learner) -> None:
+        core = self._core
+        last = learner.next + core.options.limits.entries_per_message_max - 1
+        core.outbox.fetch(core.log.missing(learner.next, last), self._purpose(member, learner))
 
-    def send_fetched(self, member: int, learner: Learner, entries: Sequence[Entry]) -> None:
-        """Send what was fetched, as far as it fits; what does not is fetched again."""
-        limits = self._core.options.limits
-        start = 0
-        while start < len(entries) and learner.next == entries[start].index and learner.has_room(limits):
-            size = len(entries[start].encoded)
-            end = start + 1
-            stop = min(len(entries), start + limits.entries_per_message_max)
-            while end < stop and entries[end].index <= self._end_of_kind(learner.next):
-                size += len(entries[end].encoded)
-                if size > limits.bytes_per_message_max:
-                    break
-                end += 1
-            self._send_message(member, learner, entries[start:end])
-            start = end
+    def _purpose(self, member: int, learner: Learner) -> ForFollower:
+        return ForFollower(member, self._core.sessions[member], learner.link.number)
+
+    def on_fetched(self, purpose: ForFollower, learner: Learner, entries: Sequence[Entry]) -> None:
+        """Send what was fetched, if it was for this link, as far as it fits; what does not is fetched again."""
+        if purpose != self._purpose(purpose.member, learner):
+            return
+        while entries and learner.next == entries[0].index and learner.window.has_room():
+            of_one_kind = entries[: self._end_of_kind(learner.next) - learner.next + 1]
+            fit, size = fitting(of_one_kind, self._core.options.limits)
+            self._send_message(purpose.member, learner, fit, size)
+            entries = entries[len(fit) :]

@@ -10,11 +10,9 @@ import struct
 
 import msgspec
 
+from ratified.consensus.replication.state import unpack_state
+
 _STATE = struct.Struct("<IIQ")
-
-
-class StateFormatError(ValueError):
-    """Bytes that are no state of ZAB's."""
 
 
 class EpochState(msgspec.Struct, frozen=True, gc=False):
@@ -26,17 +24,9 @@ class EpochState(msgspec.Struct, frozen=True, gc=False):
 
 
 def encode_state(state: EpochState) -> bytes:
-    """The record's bytes."""
     return _STATE.pack(state.accepted_epoch, state.current_epoch, state.origin)
 
 
 def decode_state(data: bytes) -> EpochState:
-    """Read what ``encode_state`` wrote; b"" is the state before anything was written.
-
-    Raises ``StateFormatError`` for anything else.
-    """
-    if not data:
-        return EpochState()
-    if len(data) != _STATE.size:
-        raise StateFormatError(f"a ZAB state has {_STATE.size} bytes, this one has {len(data)}")
-    return EpochState(*_STATE.unpack(data))
+    """Raises ``StateFormatError``."""
+    return EpochState(*unpack_state("ZAB", _STATE, data))
