@@ -62,21 +62,25 @@ class Delivery:
 
     def take(self, source: Source, limit: int) -> Sequence[Entry]:
         """What may be delivered now, with an index of at most ``limit``."""
-        first = self.delivered + 1
-        if first > limit:
-            return ()
-        room = self._bytes_max - self._out_bytes
-        entries, size = self._next_fetched(room) if self._fetched else source.batch(first, limit, room)
-        if not entries:
-            self._outbox.fetch(source.missing(first, limit), FOR_DELIVERY)
-            return ()
-        if size > room and self._out:
-            return ()  # one entry alone, and no room for it beside what is out
-        del self._fetched[: len(entries)]
-        self.delivered = entries[-1].index
-        self._out.append((self.delivered, size))
-        self._out_bytes += size
-        return entries
+        taken: Sequence[Entry] = ()
+        size = 0
+        while self.delivered < limit:
+            first = self.delivered + 1
+            room = self._bytes_max - self._out_bytes - size
+            entries, more = self._next_fetched(room) if self._fetched else source.batch(first, limit, room)
+            if not entries:
+                self._outbox.fetch(source.missing(first, limit), FOR_DELIVERY)
+                break
+            if more > room and (taken or self._out):
+                break  # one entry alone, and no room for it beside what is out
+            del self._fetched[: len(entries)]
+            taken = [*taken, *entries] if taken else entries
+            size += more
+            self.delivered = entries[-1].index
+        if taken:
+            self._out.append((self.delivered, size))
+            self._out_bytes += size
+        return taken
 
     def _next_fetched(self, room: int) -> tuple[Sequence[Entry], int]:
         size = 0
