@@ -12,12 +12,14 @@ from ratified.consensus.contract import NO_ERA, Entry, Era
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.engine import Engine
+from ratified.consensus.paxos.engine import Paxos
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import Prepare
 from ratified.consensus.paxos.spans import Spans
 from ratified.consensus.paxos.state import AcceptorState
+from ratified.consensus.replication.engine import Engine
+from ratified.consensus.replication.reads import ReadRounds
 from tests.mutants.mutant import Break, Mutant
 
 
@@ -45,7 +47,7 @@ def gaps_left_open() -> AbstractContextManager[Any]:
 
 def delivered_over_a_gap() -> AbstractContextManager[Any]:
     def first_open(self: Leader) -> int:
-        slot = self._core.chosen + 1
+        slot = self._core.slots.chosen + 1
         while slot < self._next and self._quorum_reach(slot) < slot:
             slot += 1
         return slot
@@ -67,7 +69,7 @@ def quorum_counted_by_messages() -> AbstractContextManager[Any]:
     turns = cycle(range(1000))
 
     def credited(self: Leader, _sender: int) -> int:
-        return sorted(self._peers)[next(turns) % len(self._peers)]
+        return sorted(self._peers.table)[next(turns) % len(self._peers.table)]
 
     return patch.object(Leader, "credited", credited)
 
@@ -75,13 +77,13 @@ def quorum_counted_by_messages() -> AbstractContextManager[Any]:
 def prepare_before_its_ballot_is_durable() -> AbstractContextManager[Any]:
     def ask(self: Candidate, acceptor: int, first: int) -> None:
         self._asked[acceptor] = first
-        self._core.send(acceptor, Prepare(self.ballot, first))
+        self._core.outbox.send(acceptor, Prepare(self.ballot, first))
 
     return patch.object(Candidate, "ask", ask)
 
 
 def lost_while_the_slot_is_open() -> AbstractContextManager[Any]:
-    return patch.object(Engine, "lost", lambda _self, era, _index, delivered: delivered[1] > era)
+    return patch.object(Paxos, "lost", lambda _self, era, _index, delivered: delivered[1] > era)
 
 
 def decided_trusted_for_an_older_value() -> AbstractContextManager[Any]:
@@ -90,8 +92,8 @@ def decided_trusted_for_an_older_value() -> AbstractContextManager[Any]:
 
 def own_accept_counted_before_durable() -> AbstractContextManager[Any]:
     def accepted_by(self: Leader, member: int) -> Spans:
-        if member != self._core.member:
-            return self._peers[member].accepted
+        if member != self._core.member.id:
+            return self._peers.table[member].accepted
         spans = Spans()
         spans.add(self._first, max(self._next - 1, self._first))
         return spans
@@ -100,15 +102,15 @@ def own_accept_counted_before_durable() -> AbstractContextManager[Any]:
 
 
 def delivered_before_durable() -> AbstractContextManager[Any]:
-    return patch.object(Core, "deliverable", property(lambda self: self.chosen))
+    return patch.object(Engine, "deliverable", lambda self: self._algorithm.log.commit)
 
 
 def reads_without_a_round() -> AbstractContextManager[Any]:
-    return patch.object(Leader, "round_is_confirmed", lambda _self: True)
+    return patch.object(ReadRounds, "is_confirmed", lambda _self: True)
 
 
 def reads_before_serving() -> AbstractContextManager[Any]:
-    return patch.object(Leader, "may_serve_reads", lambda _self: True)
+    return patch.object(ReadRounds, "may_begin", lambda _self, _serving: True)
 
 
 def _mutant(name: str, breaks: Break, scenario: str, network: str, caught_by: int, **more: Any) -> Mutant:

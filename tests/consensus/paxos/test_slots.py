@@ -1,5 +1,7 @@
 """What is accepted, what of it is durable, and what is in memory (rules 4 and 10)."""
 
+from collections.abc import Sequence
+
 from ratified.consensus.contract import NO_ERA, Base, Durable, Entry, Era, Kind, Limits, Membership, Run
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.slots import Slots
@@ -13,10 +15,16 @@ def entry(slot: int, era: Era = BALLOT_1, data: bytes = b"") -> Entry:
 
 
 def slots_with(*entries: Entry, limits: Limits | None = None) -> Slots:
-    slots = Slots(EMPTY, limits or Limits())
+    slots = Slots(EMPTY, 0, limits or Limits())
     for each in entries:
-        slots.put((each,), 0)
+        slots.put((each,))
     return slots
+
+
+def numbers(batch: tuple[Sequence[Entry], int]) -> list[int]:
+    entries, size = batch
+    assert size == sum(len(each.encoded) for each in entries)
+    return [each.index for each in entries]
 
 
 def persist(slots: Slots, *numbers: int, era: Era = BALLOT_1) -> None:
@@ -31,14 +39,14 @@ def test_the_durable_prefix_ends_before_the_first_gap() -> None:
     assert slots.durable == 1
     persist(slots, 2)
     assert slots.durable == 2
-    slots.put((entry(3),), 0)
+    slots.put((entry(3),))
     persist(slots, 3)
     assert slots.durable == 4
 
 
 def test_a_write_of_an_earlier_ballot_stands_for_nothing() -> None:
     slots = slots_with(entry(1))
-    slots.put((entry(1, BALLOT_2),), 0)
+    slots.put((entry(1, BALLOT_2),))
     persist(slots, 1)
     assert not slots.is_durable(1)
     assert slots.durable == 0
@@ -50,7 +58,8 @@ def test_a_write_of_an_earlier_ballot_stands_for_nothing() -> None:
 def test_a_slot_accepted_again_is_no_longer_durable_unless_its_value_is_chosen() -> None:
     slots = slots_with(entry(1), entry(2))
     persist(slots, 1, 2)
-    slots.put((entry(1, BALLOT_2), entry(2, BALLOT_2)), 1)
+    slots.choose_to(1)
+    slots.put((entry(1, BALLOT_2), entry(2, BALLOT_2)))
     assert slots.durable == 1
 
 
@@ -58,33 +67,31 @@ def test_what_is_not_durable_stays_in_memory_and_the_lowest_of_the_rest_go() -> 
     slots = slots_with(*[entry(slot, data=bytes(100)) for slot in range(1, 11)], limits=Limits(tail_bytes_max=320))
     persist(slots, *range(1, 10))
     slots.evict()
-    assert slots.get(1) is None
-    assert slots.get(9) is not None
-    assert slots.get(10) is not None
     assert slots.missing(1, 9)[0] == 1
-    assert slots.batch(1, 10) == []
-    assert [each.index for each in slots.batch(9, 10)] == [9, 10]
+    assert slots.message(1, 10) == ([], 0)
+    assert slots.batch(1, 10, 1000) == ([], 0)
+    assert numbers(slots.message(9, 10)) == [9, 10]
 
 
 def test_a_batch_skips_gaps_and_ends_at_the_limits() -> None:
     limits = Limits(entries_per_message_max=2)
     slots = slots_with(entry(1), entry(3), entry(4), limits=limits)
-    assert [each.index for each in slots.batch(1, 9)] == [1, 3]
+    assert numbers(slots.message(1, 9)) == [1, 3]
     large = slots_with(entry(1, data=bytes(500)), entry(2), limits=Limits(bytes_per_message_max=1))
-    assert [each.index for each in large.batch(1, 2)] == [1]
+    assert numbers(large.message(1, 2)) == [1]
 
 
 def test_what_was_fetched_and_accepted_again_meanwhile_is_not_used() -> None:
     slots = slots_with(entry(1), entry(2))
     persist(slots, 1, 2)
-    slots.put((entry(2, BALLOT_2, b"new"),), 0)
-    assert [each.era for each in slots.fit((entry(1), entry(2)))] == [BALLOT_1, BALLOT_2]
+    slots.put((entry(2, BALLOT_2, b"new"),))
+    assert [each.era for each in slots.fit((entry(1), entry(2)))[0]] == [BALLOT_1, BALLOT_2]
 
 
 def test_a_log_with_gaps_and_many_ballots_is_read_from_its_runs() -> None:
     runs = (Run(1, 3, BALLOT_2), Run(4, 4, BALLOT_1), Run(7, 9, BALLOT_2))
     slots = Slots(
-        Durable(b"", Base(0, NO_ERA, Membership((1,))), runs, (entry(7, BALLOT_2), entry(9, BALLOT_2))), Limits()
+        Durable(b"", Base(0, NO_ERA, Membership((1,))), runs, (entry(7, BALLOT_2), entry(9, BALLOT_2))), 0, Limits()
     )
     assert slots.durable == 4
     assert slots.last == 9

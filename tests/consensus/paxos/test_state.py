@@ -2,7 +2,8 @@
 
 import pytest
 
-from ratified.consensus.paxos.state import AcceptorState, StateFormatError, decode_state, encode_state
+from ratified.consensus.paxos.state import AcceptorState, decode_state, encode_state
+from ratified.consensus.replication.state import StateFormatError
 
 
 def test_the_state_is_forty_bytes_and_reads_back() -> None:

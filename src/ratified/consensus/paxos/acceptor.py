@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Entry, Era, Kind
-from ratified.consensus.entry import EntryFormatError, decode_entry
+from ratified.consensus.contract import Entry, Era
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.messages import Accept, Accepted, Promise
 from ratified.consensus.paxos.purposes import ForPromise
+from ratified.consensus.replication.incoming import UnfitEntries, check_sequence, decode_entries
 
 
 class Acceptor:
@@ -49,12 +49,10 @@ class Acceptor:
         begin = slots.next_accepted(max(first, core.closed + 1))
         if begin is None:
             return self._part(first, (), slots.last)
-        entries = slots.batch(begin, slots.last)
+        entries, _ = slots.message(begin, slots.last)
         if entries:
             return self._part(first, entries, slots.last)
-        purpose = ForPromise(core.promised, first)
-        if not core.is_fetching(purpose):
-            core.fetch(*slots.missing(begin, slots.last), purpose)
+        core.outbox.fetch(slots.missing(begin, slots.last), ForPromise(core.promised, first))
         return None
 
     def report_fetched(self, purpose: ForPromise, fetched: Sequence[Entry]) -> Promise | None:
@@ -62,7 +60,7 @@ class Acceptor:
         core = self._core
         if purpose.ballot != core.promised:
             return None
-        entries = core.slots.fit(fetched)
+        entries, _ = core.slots.fit(fetched)
         return self._part(purpose.first, entries, core.slots.last) if entries else None
 
     def _part(self, first: int, entries: Sequence[Entry], end: int) -> Promise:
@@ -76,15 +74,15 @@ class Acceptor:
     def on_accept(self, message: Accept) -> Accepted | None:
         """Accept what is proposed; the answer, or None where the message was dropped."""
         core = self._core
-        entries = decode_proposals(core, message)
-        if entries is None:
+        entries = self._decode(message)
+        if not entries:
             return None
         first, last = entries[0].index, entries[-1].index
         if first <= core.slots.base:
-            core.ignore("Accept at or below the base")
+            core.outbox.ignore("Accept at or below the base")
             return None
         if first - core.slots.last > core.options.limits.gap_entries_max:
-            core.ignore("Accept far above the last accepted slot")
+            core.outbox.ignore("Accept far above the last accepted slot")
             return None
         core.promise(message.ballot)
         self._put_new(entries)
@@ -103,35 +101,13 @@ class Acceptor:
         if fresh:
             core.put(fresh)
 
-
-def decode_proposals(core: Core, message: Accept) -> list[Entry] | None:
-    """The message's entries, contiguous and of its ballot; None (and counted) where they are not."""
-    entries = decode_entries(core, message.entries)
-    if not entries:
-        return None
-    index = entries[0].index
-    for entry in entries:
-        if entry.index != index or entry.era != message.ballot:
-            core.ignore("Accept with a gap or of two ballots")
-            return None
-        index += 1
-    return entries
-
-
-def decode_entries(core: Core, encoded: Sequence[bytes]) -> list[Entry] | None:
-    """Entries of a message; None (and counted) where one is no entry, or of a kind that cannot be followed yet."""
-    entries: list[Entry] = []
-    for each in encoded:
+    def _decode(self, message: Accept) -> Sequence[Entry]:
+        """The message's entries, contiguous and of its ballot; none (and counted) where they are not."""
         try:
-            entry = decode_entry(each)
-        except EntryFormatError:
-            core.ignore("a malformed entry")
-            return None
-        if entry.kind is Kind.MEMBERSHIP:
-            core.ignore("a membership entry, which this version cannot follow")
-            return None
-        if not 0 < entry.index < 2**63:
-            core.ignore("an entry with an impossible slot")
-            return None
-        entries.append(entry)
-    return entries
+            entries = decode_entries(message.entries)
+            if entries:
+                check_sequence(entries, entries[0].index, message.ballot, message.ballot)
+        except UnfitEntries as unfit:
+            self._core.outbox.ignore(f"Accept: {unfit}")
+            return ()
+        return entries

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from ratified.consensus.contract import Entry
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.messages import Prepare, Promise
-from ratified.consensus.quorum import is_quorum
 
 
 class Candidate:
@@ -53,18 +52,18 @@ class Candidate:
         self._settled = core.closed
         """Everything up to here is chosen, says one of those who promised, and is not reported."""
         self._ask_again: int | None = None
-        for peer in core.peers:
+        for peer in core.configurations.peers:
             self.ask(peer, self.first)
 
     def ask(self, acceptor: int, first: int) -> None:
         """Send Prepare, when the ballot is durable."""
         self._asked[acceptor] = first
-        self._core.send_after(acceptor, Prepare(self.ballot, first))
+        self._core.outbox.send_after(acceptor, Prepare(self.ballot, first))
 
     @property
     def waits_for_disk(self) -> bool:
         """Is the own ballot not durable yet, and with it no Prepare sent?"""
-        return self._core.durability.promised < self.ballot
+        return self._core.durable_promise < self.ballot
 
     def own_promise_is_durable(self, ticket: int) -> bool:
         """Has the disk got as far as the promise of this ballot?"""
@@ -72,7 +71,7 @@ class Candidate:
 
     def is_own_report_due(self, ticket: int) -> bool:
         """Is it time to take the own acceptor's promise, for the first time?"""
-        member = self._core.member
+        member = self._core.member.id
         if member in self._asked or member in self._promised or not self.own_promise_is_durable(ticket):
             return False
         self._asked[member] = self.first
@@ -87,7 +86,7 @@ class Candidate:
             return None  # it came before
         for entry in entries:
             if not message.first <= entry.index <= message.last or entry.era >= self.ballot:
-                core.ignore("Promise with a slot or a ballot that it cannot have")
+                core.outbox.ignore("Promise with a slot or a ballot that it cannot have")
                 return None
         for entry in entries:
             known = self._highest.get(entry.index)
@@ -108,7 +107,7 @@ class Candidate:
     @property
     def has_won(self) -> bool:
         """Has a quorum promised and told everything, and is all that it knows to be chosen known here?"""
-        return is_quorum(self._core.membership, self._promised) and self._core.chosen >= self._settled
+        return self._core.configurations.is_quorum(self._promised) and self._core.slots.chosen >= self._settled
 
     @property
     def first_open(self) -> int:
@@ -126,7 +125,7 @@ class Candidate:
     @property
     def lacks_values(self) -> bool:
         """Is there something to learn before this candidate can win?"""
-        return self._core.chosen < self._settled
+        return self._core.slots.chosen < self._settled
 
     @property
     def deadline(self) -> int | None:
@@ -139,12 +138,12 @@ class Candidate:
         A Prepare that nobody answered is not repeated: then the next ballot comes.
         """
         waiting = self.lacks_values or any(first > self.first for first in self._asked.values())
-        self._ask_again = self._core.now + self._core.options.heartbeat_us if waiting else None
+        self._ask_again = self._core.member.now + self._core.options.heartbeat_us if waiting else None
 
     def ask_again(self) -> None:
         """Ask once more for the parts that are missing."""
         core = self._core
         for acceptor, first in self._asked.items():
-            if acceptor != core.member:
+            if acceptor != core.member.id:
                 self.ask(acceptor, first)
         self.arm()

@@ -11,28 +11,14 @@ Rules of this file:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import partial
 
-from ratified.consensus.contract import (
-    Durable,
-    Entry,
-    Era,
-    Lead,
-    Membership,
-    Options,
-    Proposal,
-    ReadIndex,
-    Ready,
-    Refused,
-    RefusedReason,
-    Status,
-    Taken,
-)
+from ratified.consensus.contract import Durable, Entry, Era, Proposal, Taken, Write
 from ratified.consensus.draws import mix
-from ratified.consensus.paxos.acceptor import Acceptor, decode_entries
+from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
-from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.delivery import Delivery
+from ratified.consensus.paxos.core import Claim, Core
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import (
@@ -48,8 +34,11 @@ from ratified.consensus.paxos.messages import (
     Promise,
 )
 from ratified.consensus.paxos.messages import Refused as RefusedBallot
-from ratified.consensus.paxos.purposes import ForAcceptor, ForDelivery, ForLearner, ForPromise
-from ratified.consensus.reads import NO_ROUND
+from ratified.consensus.paxos.purposes import ForAcceptor, ForLearner, ForPromise
+from ratified.consensus.replication import engine
+from ratified.consensus.replication.incoming import UnfitEntries, decode_entries
+from ratified.consensus.replication.member import Member
+from ratified.consensus.replication.reads import NO_ROUND
 
 _BACK_OFF_STEPS_MAX = 8
 _BACK_OFF = 0x6261636B6F6666
@@ -65,73 +54,68 @@ class Follower:
         self.leader = leader
 
 
-class Engine:
-    """One member's part in one Multi-Paxos group (Lamport, "Paxos Made Simple", 2001)."""
+class Paxos:
+    """Lamport, "Paxos Made Simple" (2001), for a sequence of instances."""
 
-    def __init__(self, now: int, options: Options, durable: Durable) -> None:
-        self._core = Core(now, options, durable)
+    __slots__ = ("_acceptor", "_core", "_election_deadline", "_learner", "_overtaken", "log", "role")
+
+    def __init__(self, member: Member[Claim], durable: Durable) -> None:
+        self._core = Core(member, durable)
         self._acceptor = Acceptor(self._core)
         self._learner = Learner(self._core)
-        self._delivery = Delivery(self._core, durable.applied)
-        self._role: Follower | Candidate | Leader = Follower(None)
+        self.log = self._core.slots
+        self.role: Follower | Candidate | Leader = Follower(None)
         self._overtaken = 0
         """Own ballots overtaken in phase 1 since somebody led."""
-        self._reported_lead: Lead | None = None
-        self._reported_membership: Membership | None = None
         self._election_deadline: int | None = None
         self._restart_election_timer()
+
+    @property
+    def era(self) -> Era:
+        return self._core.promised
+
+    @property
+    def leading(self) -> Leader | None:
+        return self.role if isinstance(self.role, Leader) else None
 
     # ------------------------------------------------------------------------------------------------------- timers
 
     @property
     def deadline(self) -> int | None:
-        """When to ``tick`` next; None: there is no timer at all."""
-        role, election = self._role, self._election_deadline
+        role, election = self.role, self._election_deadline
         if isinstance(role, Leader):
-            return role.deadline
+            return role.liveness.deadline
         if isinstance(role, Candidate) and role.deadline is not None and election is not None:
             return min(role.deadline, election)
         return election
 
-    @property
-    def leading(self) -> Era | None:
-        """The ballot in which this engine leads at this moment; None: it does not lead."""
-        return self._role.ballot if isinstance(self._role, Leader) else None
-
-    def tick(self, now: int) -> None:
-        """The last reported deadline has passed; an early tick does nothing."""
-        self._core.now = now
-        deadline = self.deadline
-        if deadline is None or now < deadline:
-            return
-        role = self._role
+    def on_deadline(self) -> None:
+        role = self.role
         if isinstance(role, Leader):
-            if role.disk_is_slow(now) or role.quorum_is_silent(now):
-                self._become_follower(None)
+            if role.liveness.may_lead_on():
+                role.on_deadline()
             else:
-                role.tick(now)
-        elif self._election_deadline is not None and now >= self._election_deadline:
+                self._become_follower(None)
+        elif self._election_deadline is not None and self._core.member.now >= self._election_deadline:
             self._on_election_timeout()
         elif isinstance(role, Candidate):
             role.ask_again()
             self._learner.ask()
 
-    def campaign(self, now: int) -> None:
-        """Try to lead, now."""
-        self._core.now = now
-        if self._core.is_voter and not isinstance(self._role, Leader):
+    def campaign(self) -> None:
+        if self._core.configurations.may_campaign and not isinstance(self.role, Leader):
             self._become_candidate()
 
     def _on_election_timeout(self) -> None:
-        if isinstance(self._role, Candidate) and self._role.waits_for_disk:
+        if isinstance(self.role, Candidate) and self.role.waits_for_disk:
             self._restart_election_timer()  # no Prepare has left yet: another ballot would only queue behind this one
         else:
             self._become_candidate()
 
     def _restart_election_timer(self) -> None:
         core = self._core
-        if core.is_voter:
-            self._election_deadline = core.options.election_deadline(core.now, core.promised) + self._back_off()
+        if core.configurations.may_campaign:
+            self._election_deadline = core.member.election_deadline(core.promised) + self._back_off()
         else:
             self._election_deadline = None
 
@@ -141,44 +125,44 @@ class Engine:
         if not self._overtaken or not core.options.extensions.back_off:
             return 0
         steps = min(self._overtaken, _BACK_OFF_STEPS_MAX)
-        draw = mix(core.options.seed, _BACK_OFF, core.member, core.promised[0], self._overtaken)
+        draw = mix(core.options.seed, _BACK_OFF, core.member.id, core.promised[0], self._overtaken)
         return draw % (steps * core.options.election_timeout_us + 1)
 
     # -------------------------------------------------------------------------------------------------------- roles
 
     def _become_follower(self, leader: int | None) -> None:
-        role = self._role
+        role = self.role
         if isinstance(role, Leader):
-            role.stop()
+            role.reads.fail()
         elif isinstance(role, Candidate) and leader is None:
             self._overtaken += 1
         if leader is not None:
             self._overtaken = 0
-        self._role = Follower(leader)
+        self.role = Follower(leader)
         self._restart_election_timer()
 
     def _become_candidate(self) -> None:
-        self._role = Candidate(self._core)
+        self.role = Candidate(self._core)
         self._restart_election_timer()
 
     def _advance_candidate(self, candidate: Candidate) -> None:
         """Phase 1 came a step further."""
         if candidate.has_won:
             self._overtaken = 0
-            self._role = Leader(self._core, candidate.first_open, candidate.to_propose)
+            self.role = Leader(self._core, candidate.first_open, candidate.to_propose)
         else:
             candidate.arm()
 
     def _give_way(self, ballot: Era) -> None:
         """A higher ballot than this proposer's own is about."""
         self._core.heard_of(ballot)
-        role = self._role
+        role = self.role
         if not isinstance(role, Follower) and ballot > role.ballot:
             self._become_follower(None)
 
     def _follow(self, leader: int, ballot: Era) -> None:
         """``leader`` has completed phase 1 of ``ballot``, which is not below the promise here."""
-        role = self._role
+        role = self.role
         if ballot > self._core.promised:
             self._core.promise(ballot)
         if isinstance(role, Follower) and role.leader == leader:
@@ -188,13 +172,11 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------------- messages
 
-    def step(self, now: int, sender: int, message: Message) -> None:
-        """A message from ``sender``'s current session."""
-        self._core.now = now
+    def on_message(self, sender: int, message: Message) -> None:
         match message:
             case Accepted():
-                if isinstance(self._role, Leader) and message.ballot == self._role.ballot:
-                    self._role.on_accepted(sender, message)
+                if isinstance(self.role, Leader) and message.ballot == self.role.ballot:
+                    self.role.on_accepted(sender, message)
             case Accept():
                 self._on_accept(sender, message)
             case Decided():
@@ -218,53 +200,60 @@ class Engine:
         """Is ``ballot`` one of the sender's own, who alone may propose in it?"""
         if ballot[1] == sender:
             return True
-        self._core.ignore("somebody else's ballot")
+        self._core.outbox.ignore("somebody else's ballot")
         return False
 
     def _on_prepare(self, sender: int, message: Prepare) -> None:
         """Phase 1b."""
         core = self._core
         ballot = message.ballot
-        if not self._is_proposers(sender, ballot) or not core.is_voter:
+        if not self._is_proposers(sender, ballot) or not core.configurations.is_voter(core.member.id):
             return
         if not self._acceptor.may_promise(ballot):
-            core.send_after(sender, RefusedBallot(core.promised))
+            core.outbox.send_after(sender, RefusedBallot(core.promised))
             return
         if ballot > core.promised:
             core.promise(ballot)
             self._become_follower(None)
-        elif not (isinstance(self._role, Follower) and self._role.leader == sender):
+        elif not (isinstance(self.role, Follower) and self.role.leader == sender):
             self._restart_election_timer()
         self._send_promise(sender, self._acceptor.report(message.first))
 
     def _send_promise(self, proposer: int, part: Promise | None) -> None:
         if part is None:
             return
-        if proposer == self._core.member:
+        if proposer == self._core.member.id:
             self._on_promise(proposer, part)
         else:
-            self._core.send_after(proposer, part)
+            self._core.outbox.send_after(proposer, part)
 
     def _on_promise(self, sender: int, message: Promise) -> None:
         """Phase 1 answers."""
-        candidate = self._role
+        candidate = self.role
         if not isinstance(candidate, Candidate) or message.ballot != candidate.ballot:
             return
-        entries = decode_entries(self._core, message.entries)
+        entries = self._decode(message)
         if entries is None:
             return
         more_from = candidate.on_promise(sender, message, entries)
-        if sender != self._core.member and message.chosen > self._core.chosen:
+        if sender != self._core.member.id and message.chosen > self._core.slots.chosen:
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
         if more_from is not None:
             self._restart_election_timer()
-            if sender == self._core.member:
+            if sender == self._core.member.id:
                 self._send_promise(sender, self._acceptor.report(more_from))
             else:
                 candidate.ask(sender, more_from)
-        if self._role is candidate:
+        if self.role is candidate:
             self._advance_candidate(candidate)
+
+    def _decode(self, message: Promise | Learned) -> Sequence[Entry] | None:
+        try:
+            return decode_entries(message.entries)
+        except UnfitEntries as unfit:
+            self._core.outbox.ignore(f"{type(message).__name__}: {unfit}")
+            return None
 
     def _on_accept(self, sender: int, message: Accept) -> None:
         """Phase 2b."""
@@ -272,13 +261,13 @@ class Engine:
         if not self._is_proposers(sender, message.ballot):
             return
         if not self._acceptor.may_accept(message.ballot):
-            core.send_after(sender, RefusedBallot(core.promised))
+            core.outbox.send_after(sender, RefusedBallot(core.promised))
             return
         answer = self._acceptor.on_accept(message)
         if answer is None:
             return
         self._follow(sender, message.ballot)
-        core.send_after(sender, answer)
+        core.outbox.send_after(sender, answer)
         self._learner.on_decided(message.ballot, message.chosen)
 
     def _on_heartbeat(self, sender: int, message: Heartbeat) -> None:
@@ -294,20 +283,20 @@ class Engine:
             self._learner.ask()
         if core.options.extensions.separate_heartbeats:
             answer = HeartbeatAnswer(core.promised, round_)
-            if core.durability.promised >= core.promised:
-                core.send(sender, answer)
+            if core.durable_promise >= core.promised:
+                core.outbox.send(sender, answer)
             else:
-                core.send_after(sender, answer)
+                core.outbox.send_after(sender, answer)
 
     def _on_heartbeat_answer(self, sender: int, message: HeartbeatAnswer) -> None:
-        if isinstance(self._role, Leader) and message.ballot == self._role.ballot:
-            self._role.on_heartbeat_answer(sender, message.round)
+        if isinstance(self.role, Leader) and message.ballot == self.role.ballot:
+            self.role.on_heartbeat_answer(sender, message.round)
         else:
             self._give_way(message.ballot)
 
     def _on_learned(self, sender: int, message: Learned) -> None:
         core = self._core
-        entries = decode_entries(core, message.entries)
+        entries = self._decode(message)
         if not entries:
             return
         ballot = max(entry.era for entry in entries)
@@ -318,152 +307,53 @@ class Engine:
         if not self._learner.on_learned(sender, message, entries):
             return
         self._learner.ask()
-        if isinstance(self._role, Candidate):
+        if isinstance(self.role, Candidate):
             self._restart_election_timer()
-            self._advance_candidate(self._role)
+            self._advance_candidate(self.role)
 
-    def peer(self, now: int, member: int, session: int | None) -> None:
-        """A session with ``member`` was opened (its number), or lost (None)."""
-        self._core.now = now
-        if isinstance(self._role, Leader):
-            self._role.on_session_change(member)
+    def on_session(self, member: int, session: int | None) -> None:
+        if isinstance(self.role, Leader):
+            self.role.on_session_change(member)
 
-    # ----------------------------------------------------------------------------------------------------- requests
+    # ------------------------------------------------------------------------------------------------ slots and disk
 
-    def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
-        """Take all of them, in order, or none; never forwards."""
-        assert proposals, "nothing was proposed"
-        self._core.now = now
-        if isinstance(self._role, Leader):
-            return self._role.propose(proposals)
-        return Refused(RefusedReason.NOT_LEADER, self._role.leader)
+    def propose(self, proposals: Sequence[Proposal]) -> Taken:
+        assert isinstance(self.role, Leader)
+        return self.role.propose(proposals)
 
-    def read_barrier(self, now: int, token: int) -> None:
-        """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token."""
-        self._core.now = now
-        if isinstance(self._role, Leader):
-            self._role.read_barrier(token)
-        else:
-            self._core.reads.append(ReadIndex(token, None))
-
-    def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
-        """Change the configuration to ``change``; taken, or refused with a reason."""
-        self._core.now = now
-        return Refused(RefusedReason.NOT_YET, self._role.leader)
-
-    def transfer_leadership(self, now: int, to: int) -> Refused | None:
-        """Hand the lead to ``to``; None: it is under way."""
-        self._core.now = now
-        return Refused(RefusedReason.NOT_YET, self._role.leader)
-
-    # ------------------------------------------------------------------------------------------------ log and store
-
-    def persisted(self, now: int, ticket: int) -> None:
-        """This write and all earlier ones of the group are durable."""
-        core = self._core
-        core.now = now
+    def on_persisted(self, ticket: int) -> None:
+        core, role = self._core, self.role
         fresh = core.persisted(ticket)
         self._learner.on_persisted()
-        role = self._role
         if isinstance(role, Leader):
             role.on_persisted(fresh)
         elif isinstance(role, Candidate) and role.is_own_report_due(ticket):
-            self._send_promise(core.member, self._acceptor.report(role.first))
+            self._send_promise(core.member.id, self._acceptor.report(role.first))
 
-    def applied(self, now: int, index: int) -> None:
-        """The store has everything up to ``index``."""
-        self._core.now = now
-        self._delivery.on_applied(index)
-
-    def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
-        """The answer to a ``Fetch``."""
-        self._core.now = now
-        match purpose := self._core.take_purpose(token):
-            case ForDelivery():
-                self._delivery.on_fetched(entries)
+    def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
+        match purpose:
             case ForLearner(member):
                 self._learner.on_fetched(member, entries)
             case ForAcceptor():
-                if isinstance(self._role, Leader):
-                    self._role.on_fetched(purpose, entries)
+                if isinstance(self.role, Leader):
+                    self.role.on_fetched(purpose, entries)
             case ForPromise():
                 self._send_promise(purpose.ballot[1], self._acceptor.report_fetched(purpose, entries))
 
-    # --------------------------------------------------------------------------------------------------------- ready
-
-    def ready(self) -> Ready | None:
-        """Drain what must leave, once per turn; None: nothing."""
-        core = self._core
-        if isinstance(self._role, Leader):
-            self._role.flush()
-        write = core.take_write()
-        deliver = self._delivery.take()
-        lead = self._take_lead()
-        membership = self._take_membership()
-        send, send_after, reads, fetch = core.outgoing, core.outgoing_after, core.reads, core.fetches
-        if not (write or send or send_after or deliver or reads or fetch or lead or membership):
-            return None
-        core.outgoing, core.outgoing_after, core.reads, core.fetches = [], [], [], []
-        return Ready(
-            write=write,
-            send=send,
-            send_after=send_after,
-            after=core.durability.issued,
-            deliver=deliver,
-            reads=reads,
-            membership=membership,
-            leader=lead,
-            fetch=fetch,
-        )
-
-    def _take_lead(self) -> Lead | None:
-        lead = Lead(self._role.leader, self._core.promised, self._serving)
-        if lead == self._reported_lead:
-            return None
-        self._reported_lead = lead
-        return lead
-
-    def _take_membership(self) -> Membership | None:
-        if self._core.membership is self._reported_membership:
-            return None
-        self._reported_membership = self._core.membership
-        return self._reported_membership
-
-    # --------------------------------------------------------------------------------------------------- for people
-
-    @property
-    def _serving(self) -> bool:
-        return isinstance(self._role, Leader) and self._role.serving
-
-    def status(self) -> Status:
-        """What this engine knows, for metrics and people."""
-        core = self._core
-        round_, proposer = core.promised
-        return Status(
-            member=core.member,
-            role=type(self._role).__name__.lower(),
-            era=core.promised,
-            raft_term=round_,
-            leader=self._role.leader,
-            serving=self._serving,
-            last=core.slots.last,
-            durable=core.slots.durable,
-            commit=core.chosen,
-            applied=self._delivery.applied,
-            membership=core.membership,
-            progress=self._role.progress() if isinstance(self._role, Leader) else {},
-            words={
-                "ballot": f"{round_}.{proposer}",
-                "own ballot": f"{core.own[0]}.{core.own[1]}",
-                **{f"ignored: {why}": str(count) for why, count in core.ignored.items()},
-            },
-        )
+    def take_write(self) -> Write | None:
+        return self._core.take_write()
 
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
-        """Can a proposal addressed to ``era`` (taken at ``index``, if known) never be delivered any more?
-
-        One slot has one value: what was proposed in a slot that has been delivered, and was not delivered there, never
-        will be. Nothing else proves it. A delivered entry of a later ballot does not: an acceptor that nobody has
+        """One slot has one value: what was proposed in a slot that has been delivered, and was not delivered there,
+        never will be. Nothing else proves it. A delivered entry of a later ballot does not: an acceptor that nobody has
         heard since may have accepted the proposal in a higher slot, from where any later ballot may revive it.
         """
         return index is not None and delivered[0] >= index
+
+    def words(self) -> dict[str, str]:
+        promised, own = self._core.promised, self._core.own
+        return {"ballot": f"{promised[0]}.{promised[1]}", "own ballot": f"{own[0]}.{own[1]}"}
+
+
+Engine = partial(engine.Engine, Paxos)
+"""One member's part in one Multi-Paxos group: ``Engine(now, options, durable)``."""

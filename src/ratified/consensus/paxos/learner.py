@@ -3,7 +3,7 @@ good.
 
 Rules of this file:
 
-1. ``Core.chosen`` is a prefix: every slot up to it is chosen and its chosen value is what is accepted here.
+1. ``Slots.chosen`` is a prefix: every slot up to it is chosen and its chosen value is what is accepted here.
 2. "Everything up to i is chosen", said by the proposer of ballot b, settles a slot here only if the value here was
    accepted in b or later. By P2b such a value is the chosen one; an older one may be any other.
 3. Where that does not hold, values are asked for (``Learn``) from whoever said so. A learned value replaces what is
@@ -49,8 +49,8 @@ class Learner:
     def on_decided(self, ballot: Era, chosen: int) -> None:
         """The proposer of ``ballot`` says that everything up to ``chosen`` is chosen."""
         core = self._core
-        while core.chosen < chosen:
-            slot = core.chosen + 1
+        while core.slots.chosen < chosen:
+            slot = core.slots.chosen + 1
             accepted = core.slots.ballot_at(slot)
             if accepted is None or not self.trusts(accepted, ballot):
                 break
@@ -59,12 +59,12 @@ class Learner:
     def hear_of(self, teller: int, chosen: int) -> None:
         """``teller`` knows the values up to ``chosen``, and will not send them unasked."""
         self._tellers.pop(teller, None)
-        if chosen > self._core.chosen:
+        if chosen > self._core.slots.chosen:
             self._tellers[teller] = chosen
 
     def _teller(self) -> int | None:
         """Who was heard last of those that know more than this member."""
-        chosen = self._core.chosen
+        chosen = self._core.slots.chosen
         return next((teller for teller in reversed(self._tellers) if self._tellers[teller] > chosen), None)
 
     def ask(self) -> None:
@@ -76,7 +76,7 @@ class Learner:
         waiting = core.slots.undurable_bytes
         self._paused = waiting > 0 and waiting >= core.options.limits.undurable_bytes_max
         if not self._paused:
-            core.send(teller, Learn(core.chosen + 1))
+            core.outbox.send(teller, Learn(core.slots.chosen + 1))
 
     def on_persisted(self) -> None:
         """There may be room again."""
@@ -86,11 +86,11 @@ class Learner:
     def on_learned(self, teller: int, message: Learned, entries: Sequence[Entry]) -> bool:
         """Chosen values came; True: some were news."""
         core = self._core
-        before = core.chosen
+        before = core.slots.chosen
         news = [entry for entry in entries if entry.index > before]
         for position, entry in enumerate(news, before + 1):
             if entry.index != position:
-                core.ignore("Learned with a gap")
+                core.outbox.ignore("Learned with a gap")
                 return False
         for entry in news:
             accepted = core.slots.ballot_at(entry.index)
@@ -98,7 +98,7 @@ class Learner:
                 core.put((entry,))
             core.choose_to(entry.index)
         self.hear_of(teller, message.chosen)
-        return core.chosen > before
+        return core.slots.chosen > before
 
     # ------------------------------------------------------------------------------------------------- telling
 
@@ -107,19 +107,19 @@ class Learner:
         core = self._core
         slots = core.slots
         first = max(first, 1)
-        if first > core.chosen or first <= slots.base:
+        if first > slots.chosen or first <= slots.base:
             return
-        entries = slots.batch(first, core.chosen)
+        entries, _ = slots.message(first, slots.chosen)
         if entries:
             self._tell(learner, entries)
-        elif not core.is_fetching(purpose := ForLearner(learner)):
-            core.fetch(*slots.missing(first, core.chosen), purpose)
+        else:
+            core.outbox.fetch(slots.missing(first, slots.chosen), ForLearner(learner))
 
     def on_fetched(self, learner: int, fetched: Sequence[Entry]) -> None:
         """What is to be told had to be fetched."""
-        entries = self._core.slots.fit(fetched)
+        entries, _ = self._core.slots.fit(fetched)
         if entries:
             self._tell(learner, entries)
 
     def _tell(self, learner: int, entries: Sequence[Entry]) -> None:
-        self._core.send(learner, Learned(self._core.chosen, [entry.encoded for entry in entries]))
+        self._core.outbox.send(learner, Learned(self._core.slots.chosen, [entry.encoded for entry in entries]))

@@ -1,46 +1,36 @@
 """How far one peer is, as its leader sees it: which slots it has accepted in the leader's ballot, what is under way.
 
-Proposals are sent ahead of the answers, at most ``inflight_messages_max`` messages unanswered. What is answered behind
-something unanswered shows that the latter was lost (a session keeps order): it is sent again. So is the oldest message
-that had no answer for a whole heartbeat.
+Proposals are sent ahead of the answers, within a window. What is answered behind something unanswered shows that the
+latter was lost (a session keeps order): it is sent again. So is the oldest message that had no answer for a whole
+heartbeat.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Sequence
 
+from ratified.consensus.contract import Limits
 from ratified.consensus.paxos.spans import Spans
-
-
-class Flight(NamedTuple):
-    """An Accept under way: its slots, and the heartbeat after which it was sent."""
-
-    first: int
-    last: int
-    beat: int
+from ratified.consensus.replication.window import Window
 
 
 class PeerProgress:
     """One peer of a leader."""
 
-    __slots__ = ("_resends", "accepted", "chosen_told", "heard", "in_flight", "next", "resend", "round")
+    __slots__ = ("_resends", "accepted", "chosen_told", "next", "resend", "window")
 
-    def __init__(self, first: int, now: int, *, resends: bool) -> None:
+    def __init__(self, first: int, limits: Limits, *, resends: bool) -> None:
         self._resends = resends
         """Without, what is lost inside a session stays lost (the extension ``resend``)."""
         self.accepted = Spans()
         self.next = first
         """The next slot to send."""
-        self.in_flight: deque[Flight] = deque()
+        self.window = Window(limits)
         self.resend: deque[tuple[int, int]] = deque()
         """What was lost on its way."""
         self.chosen_told = 0
         """The chosen prefix that the peer learns from what was sent to it."""
-        self.round = 0
-        """The latest read round that the peer answered."""
-        self.heard = now
-        """When an answer last arrived (microseconds); phase 1 counts as one."""
 
     def wanted(self, last: int) -> tuple[int, int]:
         """The range to send next, up to ``last`` where nothing was lost; perhaps empty."""
@@ -48,38 +38,34 @@ class PeerProgress:
             return self.resend[0]
         return self.accepted.reach(self.next) + 1, last
 
-    def sent(self, first: int, last: int, beat: int) -> None:
-        """The front of what was wanted is on its way."""
+    def sent(self, first: int, last: int, size: int, beat: int) -> None:
+        """The front of what was wanted is on its way, after heartbeat ``beat``."""
         if self.resend:
             _, end = self.resend.popleft()
             if last < end:
                 self.resend.appendleft((last + 1, end))
         else:
             self.next = last + 1
-        self.in_flight.append(Flight(first, last, beat))
+        self.window.sent(first, last, size, beat)
 
     def answered(self, first: int, last: int) -> None:
         """The peer has accepted ``first`` to ``last``."""
         self.accepted.add(first, last)
-        for position, flight in enumerate(self.in_flight):
-            if first <= flight.first and flight.last <= last:
-                for _ in range(position):
-                    self._lost(self.in_flight.popleft())
-                self.in_flight.popleft()
-                return
+        self._lost(self.window.answered(first, last))
 
     def beat(self, beat: int) -> None:
         """A heartbeat is due: what was sent before the last one and not answered yet may be lost."""
-        if self.in_flight and self.in_flight[0].beat < beat - 1:
-            self._lost(self.in_flight.popleft())
+        overdue = self.window.overdue(beat - 1)
+        if overdue is not None:
+            self._lost([overdue])
 
-    def _lost(self, flight: Flight) -> None:
+    def _lost(self, ranges: Sequence[tuple[int, int]]) -> None:
         if self._resends:
-            self.resend.append((flight.first, flight.last))
+            self.resend.extend(ranges)
 
     def reset(self, first_open: int) -> None:
         """The session ended or began: what was in flight is gone, and so may be its answers."""
-        self.in_flight.clear()
+        self.window.clear()
         self.resend.clear()
         self.next = first_open
         self.chosen_told = 0

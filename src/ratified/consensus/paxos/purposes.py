@@ -1,16 +1,10 @@
-"""What entries are fetched for. At most one fetch of a purpose is under way."""
+"""What entries are fetched for, beside delivery."""
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 import msgspec
 
 from ratified.consensus.contract import Era
-
-
-class ForDelivery(msgspec.Struct, frozen=True, gc=False):
-    """To be handed to the store."""
 
 
 class ForPromise(msgspec.Struct, frozen=True, gc=False):
@@ -31,6 +25,3 @@ class ForAcceptor(msgspec.Struct, frozen=True, gc=False):
 
     ballot: Era
     member: int
-
-
-Purpose: TypeAlias = ForDelivery | ForPromise | ForLearner | ForAcceptor

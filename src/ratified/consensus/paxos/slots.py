@@ -6,6 +6,8 @@ Rules of this file (rules 4 and 10 of the contract):
 2. The entries themselves are in memory where the disk does not have them yet; of the others, the highest slots that
    ``tail_bytes_max`` allows. The rest comes back by ``fetch``.
 3. A slot is durable when the write with its *latest* ballot is: a write of an earlier ballot stands for nothing more.
+   What is chosen keeps its value: there an earlier version will do.
+4. Every slot up to ``chosen`` is chosen, for ever, and what is accepted there is what was chosen.
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.consensus.contract import Durable, Entry, Era, Limits
-from ratified.consensus.paxos.spans import Runs
+from ratified.consensus.replication.runs import Runs
+from ratified.consensus.replication.window import fitting
 
 
 class Slots:
     """Ballots of all accepted slots above the base, entries of some."""
 
-    __slots__ = ("_bytes", "_entries", "_limits", "_runs", "_undurable", "base", "durable", "undurable_bytes")
+    __slots__ = ("_bytes", "_entries", "_limits", "_runs", "_undurable", "base", "chosen", "durable", "undurable_bytes")
 
-    def __init__(self, durable: Durable, limits: Limits) -> None:
+    def __init__(self, durable: Durable, chosen: int, limits: Limits) -> None:
         self.base = durable.base.index
+        self.chosen = max(durable.applied, chosen)
         self.undurable_bytes = 0
         self._limits = limits
         self._runs = Runs()
@@ -34,6 +38,8 @@ class Slots:
         self._undurable: dict[int, Era] = {}
         self.durable = self._runs.contiguous_end(self.base)
         """Every slot up to here is accepted and durable."""
+        assert self.base <= durable.applied, "the store is older than the log's base"
+        assert self.chosen <= self.durable, "the store, or what is chosen, is ahead of the log"
         for entry in durable.tail:
             assert self.ballot_at(entry.index) == entry.era, f"tail and runs differ in slot {entry.index}"
         self.evict()
@@ -42,6 +48,15 @@ class Slots:
     def last(self) -> int:
         """The highest slot with something accepted in it, or the base."""
         return max(self._runs.last, self.base)
+
+    @property
+    def commit(self) -> int:
+        return self.chosen
+
+    def choose_to(self, slot: int) -> None:
+        """Everything up to ``slot`` is chosen, and is what is accepted here."""
+        assert slot > self.chosen, f"chosen {self.chosen} -> {slot}"
+        self.chosen = slot
 
     def ballot_at(self, slot: int) -> Era | None:
         """The ballot in which ``slot`` was last accepted; None: nothing is."""
@@ -55,11 +70,8 @@ class Slots:
         """The lowest slot at or above ``slot`` with something accepted in it."""
         return self._runs.next_from(slot)
 
-    def put(self, entries: Sequence[Entry], settled: int) -> None:
-        """Accept contiguous ``entries`` of one ballot, in place of what was there.
-
-        What is chosen keeps its value, so up to slot ``settled`` an earlier durable version will do for ``durable``.
-        """
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Accept contiguous ``entries`` of one ballot, in place of what was there."""
         first, last = entries[0].index, entries[-1].index
         assert first > self.base, f"slot {first} is at or below the base {self.base}"
         assert last == first + len(entries) - 1, "slots are not contiguous"
@@ -77,7 +89,7 @@ class Slots:
             self._bytes += size
             self.undurable_bytes += size
         if self.durable >= first:
-            self.durable = max(first - 1, min(self.durable, settled))
+            self.durable = max(first - 1, min(self.durable, self.chosen))
 
     def persisted(self, slot: int, era: Era) -> bool:
         """A write with this slot in this ballot is durable: does that make the slot so?"""
@@ -100,28 +112,30 @@ class Slots:
             slot += 1
         self.durable = slot
 
-    def get(self, slot: int) -> Entry | None:
-        """The entry, if it is in memory."""
-        return self._entries.get(slot)
+    def batch(self, first: int, last: int, bytes_max: int) -> tuple[list[Entry], int]:
+        """What is accepted in ``first`` to ``last``, as far as it is in memory and fits, one at the least; its bytes.
 
-    def batch(self, first: int, last: int) -> list[Entry]:
-        """What is accepted in ``first`` to ``last``, as far as it is in memory and fits into one message.
-
-        Empty although ``next_accepted(first)`` is at most ``last``: then that slot has to be fetched.
+        Nothing although ``next_accepted(first)`` is at most ``last``: then that slot has to be fetched.
         """
+        return self._in_memory(first, last, last - first + 1, bytes_max)
+
+    def message(self, first: int, last: int) -> tuple[list[Entry], int]:
+        """The same, as much as one message holds."""
+        limits = self._limits
+        return self._in_memory(first, last, max(limits.entries_per_message_max, 1), limits.bytes_per_message_max)
+
+    def _in_memory(self, first: int, last: int, entries_max: int, bytes_max: int) -> tuple[list[Entry], int]:
         entries: list[Entry] = []
-        room = self._limits.bytes_per_message_max
+        held, size = self._entries, 0
         slot = self._runs.next_from(first)
-        while slot is not None and slot <= last and len(entries) < max(self._limits.entries_per_message_max, 1):
-            entry = self._entries.get(slot)
-            if entry is None:
+        while slot is not None and slot <= last and len(entries) < entries_max:
+            entry = held.get(slot)
+            if entry is None or (size + len(entry.encoded) > bytes_max and entries):
                 break
-            room -= len(entry.encoded)
-            if room < 0 and entries:
-                break
+            size += len(entry.encoded)
             entries.append(entry)
-            slot = slot + 1 if slot + 1 in self._entries else self._runs.next_from(slot + 1)
-        return entries
+            slot = slot + 1 if slot + 1 in held else self._runs.next_from(slot + 1)
+        return entries, size
 
     def missing(self, first: int, last: int) -> tuple[int, int]:
         """The range to fetch first: from ``first``, which is accepted and not in memory, no further than ``last``."""
@@ -132,21 +146,19 @@ class Slots:
             slot += 1
         return first, slot
 
-    def fit(self, fetched: Sequence[Entry]) -> list[Entry]:
-        """As many of the fetched entries as one message holds, at least one, as they are accepted by now.
+    def fit(self, fetched: Sequence[Entry]) -> tuple[Sequence[Entry], int]:
+        """As many of the fetched entries as one message holds, as they are accepted by now, and their bytes.
 
         A fetch answers what was there when it was asked for; where a slot was accepted again since and is not in
         memory any more, the answer ends.
         """
         entries: list[Entry] = []
-        room = self._limits.bytes_per_message_max
-        for each in fetched[: max(self._limits.entries_per_message_max, 1)]:
+        for each in fetched:
             entry = self._entries.get(each.index, each)
-            room -= len(entry.encoded)
-            if entry.era != self.ballot_at(entry.index) or (room < 0 and entries):
+            if entry.era != self.ballot_at(entry.index):
                 break
             entries.append(entry)
-        return entries
+        return fitting(entries, self._limits) if entries else ((), 0)
 
     def evict(self) -> None:
         """Let go of the lowest durable slots where the durable ones in memory hold more than ``tail_bytes_max``.

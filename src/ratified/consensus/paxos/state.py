@@ -16,12 +16,9 @@ import struct
 import msgspec
 
 from ratified.consensus.contract import NO_ERA, Era
+from ratified.consensus.replication.state import unpack_state
 
 _STATE = struct.Struct("<QQQQQ")
-
-
-class StateFormatError(ValueError):
-    """Bytes that are no state of Paxos's."""
 
 
 class AcceptorState(msgspec.Struct, frozen=True, gc=False):
@@ -33,18 +30,10 @@ class AcceptorState(msgspec.Struct, frozen=True, gc=False):
 
 
 def encode_state(state: AcceptorState) -> bytes:
-    """The record's bytes."""
     return _STATE.pack(*state.promised, *state.own, state.chosen)
 
 
 def decode_state(data: bytes) -> AcceptorState:
-    """Read what ``encode_state`` wrote; b"" is the state before anything was written.
-
-    Raises ``StateFormatError`` for anything else.
-    """
-    if not data:
-        return AcceptorState()
-    if len(data) != _STATE.size:
-        raise StateFormatError(f"a Paxos state has {_STATE.size} bytes, this one has {len(data)}")
-    promised_round, promised_proposer, own_round, own_proposer, chosen = _STATE.unpack(data)
+    """Raises ``StateFormatError``."""
+    promised_round, promised_proposer, own_round, own_proposer, chosen = unpack_state("Paxos", _STATE, data) or (0,) * 5
     return AcceptorState((promised_round, promised_proposer), (own_round, own_proposer), chosen)
