@@ -1,0 +1,335 @@
+"""A hostile world for a few engines of any protocol, with the protocol's own checks on everything that leaves.
+
+Disks complete writes late, or not at all for a while; a machine that is lost keeps what was durable and a drawn prefix
+of the writes behind it, and its store may lose something of what it had applied. Time passes in drawn steps, turns take
+a drawn number of inputs, limits are drawn small. What happens to messages is the network's (``networks``). Every draw
+is keyed by the seed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from ratified.check.protocols import PROTOCOLS
+from ratified.check.violation import Violation
+from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
+    Engine,
+    Entry,
+    Era,
+    Extensions,
+    Fetch,
+    Kind,
+    Limits,
+    Membership,
+    Options,
+    Proposal,
+    ProposalId,
+    Ready,
+    Record,
+    Send,
+    StateRecord,
+    Status,
+    Taken,
+    TruncateRecord,
+)
+from ratified.consensus.draws import mix
+from ratified.consensus.driver import Driver, DurableLog, Ports
+from ratified.consensus.engines import ENGINES
+
+ELECTION_US = 10_000
+HEARTBEAT_US = 1_000
+STEP_US = 200
+DRAWN: dict[str, tuple[int, ...]] = {
+    "entries_per_message_max": (1, 2, 4096),
+    "bytes_per_message_max": (1, 200, 1 << 20),
+    "inflight_messages_max": (1, 3, 64),
+    "inflight_bytes_max": (1, 200, 8 << 20),
+    "deliver_bytes_max": (1, 200, 4 << 20),
+    "tail_bytes_max": (1, 300, 16 << 20),
+    "undurable_bytes_max": (1, 500, 64 << 20),
+    "barriers_max": (1, 100, 100),
+    "gap_entries_max": (1, 5, 1 << 16),
+}
+
+
+class Network(Protocol):
+    """What carries messages, and the trouble that it has."""
+
+    def carries(self, sender: int, target: int) -> bool:
+        """Is there a way now? Without one nothing leaves."""
+
+    def send(self, sender: int, target: int, message: Any) -> None:
+        """A message is under way."""
+
+    def strike(self, fault: int, chosen: int) -> None:
+        """Begin or end some trouble; ``fault`` is a draw from ``FAULTS``, ``chosen`` a drawn member."""
+
+    def heal(self) -> None:
+        """End all trouble."""
+
+    def lost(self, member: int) -> None:
+        """The member's machine was lost."""
+
+    def step(self) -> None:
+        """Tell members of sessions, and let some messages arrive."""
+
+
+FAULTS = range(12)
+"""Of the 600 numbers that a step draws from, those that are the network's."""
+
+
+class Member:
+    """One member, and what the world remembers of it."""
+
+    def __init__(self, id_: int, driver: Driver) -> None:
+        self.id = id_
+        self.driver = driver
+        self.applied = 0
+        """What its store has applied; a machine that is lost may lose some of it."""
+        self.asked: dict[ProposalId, tuple[Era, int]] = {}
+        """What it took in this process and neither delivered nor called lost: era and index."""
+
+
+class World:
+    """Members, the network between them, and the checks."""
+
+    def __init__(
+        self,
+        engine: str,
+        network: Callable[[World], Network],
+        seed: int,
+        members: int = 3,
+        *,
+        chaos: bool = True,
+        limits: Limits | None = None,
+        extensions: Callable[[int], Extensions] = lambda member: Extensions(),
+    ) -> None:
+        self.seed = seed
+        self.now = 0
+        self.chaos = chaos
+        self.counts: Counter[str] = Counter()
+        """What happened."""
+        self.seen: Callable[[Any], None] = lambda message: None
+        """Called with every message that leaves."""
+        self._row = ENGINES[engine]
+        self._draws = 0
+        self._proposed = 0
+        self._disk_draw = 2 + mix(seed, 8) % 20
+        """One in so many steps a waiting write completes."""
+        self._held_disk: int | None = None
+        self._lost: set[ProposalId] = set()
+        self._delivered: set[ProposalId] = set()
+        self._limits = limits or Limits(
+            **{name: values[mix(seed, 7, at) % len(values)] for at, (name, values) in enumerate(DRAWN.items())}
+        )
+        self._extensions = extensions
+        membership = Membership(tuple(range(1, members + 1)))
+        self.checks = PROTOCOLS[engine](0, membership, Counter())
+        self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
+        self.network = network(self)
+        for member in self.members.values():
+            self.start(member)
+
+    def draw(self, bound: int) -> int:
+        """The next draw, below ``bound``."""
+        self._draws += 1
+        return mix(self.seed, 1, self._draws) % bound
+
+    # ------------------------------------------------------------------------------------------------------- life
+
+    def _member(self, id_: int, membership: Membership) -> Member:
+        ports = Ports(
+            send=partial(self._send, id_),
+            deliver=lambda entries: self._deliver(self.members[id_], entries),
+            fetch=self._fetch,
+            observe=partial(self._observe, id_),
+        )
+        log = DurableLog(Base(0, NO_ERA, membership))
+        return Member(id_, Driver(self._row.engine, self._options(id_), log, ports))
+
+    def _options(self, member: int) -> Options:
+        def election_deadline(now: int, era: Era) -> int:
+            return now + ELECTION_US + mix(self.seed, 2, member, *era, now) % ELECTION_US
+
+        return Options(
+            member=member,
+            seed=self.seed,
+            election_deadline=election_deadline,
+            election_timeout_us=2 * ELECTION_US,
+            heartbeat_us=HEARTBEAT_US,
+            limits=self._limits,
+            extensions=self._extensions(member),
+        )
+
+    def start(self, member: Member) -> None:
+        log = member.driver.log
+        found = self.checks.new_image()
+        for record in (StateRecord(log.state), *log.in_order()):
+            found.take(record)
+        self.checks.recovered(member.id, found, killed=False)
+        self.checks.started(member.id, member.applied, log.state, max(log.entries, default=log.base.index))
+        member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
+
+    def crash(self, member: Member) -> None:
+        """The machine is lost; of what was not durable a drawn prefix of the writes remains."""
+        writes = member.driver.writes
+        kept = self.draw(len(writes) + 1)
+        for at in range(kept):
+            self._durable(member, writes[at].records)
+        self.counts["writes lost"] += kept < len(writes)
+        self.counts["crashes"] += 1
+        self.checks.stopped(member.id)
+        member.driver.crash(writes_kept=kept)
+        member.asked.clear()
+        self.network.lost(member.id)
+        member.applied = 0 if self.draw(4) == 0 else member.applied - self.draw(member.applied + 1) % 3
+
+    def _durable(self, member: Member, records: Sequence[Record]) -> None:
+        for record in records:
+            self.checks.written(member.id, record)
+        self.checks.synced(member.id)
+
+    # ------------------------------------------------------------------------------------------------------ a step
+
+    def step(self) -> None:
+        """A little time passes, and something happens."""
+        self.now += self.draw(STEP_US)
+        if self.chaos:
+            self._strike()
+        for member in self.members.values():
+            if not member.driver.up and (not self.chaos or self.draw(100) == 0):
+                self.start(member)
+        self.network.step()
+        for member in self.members.values():
+            self._complete_writes(member)
+            if member.driver.up:
+                self._offer_work(member, member.driver.engine)
+            while member.driver.inputs:
+                member.driver.turn(self.now, 1 + self.draw(4))
+
+    def _strike(self) -> None:
+        chosen = 1 + self.draw(len(self.members))
+        match self.draw(600):
+            case fault if fault in FAULTS:
+                self.network.strike(fault, chosen)
+            case 12 | 13:
+                self._held_disk = chosen
+            case 14 | 15 | 16:
+                self._held_disk = None
+            case 17 | 18 | 19 if self.members[chosen].driver.up:
+                self.crash(self.members[chosen])
+
+    def _complete_writes(self, member: Member) -> None:
+        writes = member.driver.writes
+        while writes and (not self.chaos or (self._held_disk != member.id and self.draw(self._disk_draw) == 0)):
+            self._durable(member, writes[0].records)
+            member.driver.complete()
+
+    def _offer_work(self, member: Member, engine: Engine) -> None:
+        feed = member.driver.feed
+        if engine.deadline is not None and engine.deadline <= self.now:
+            feed(lambda engine, now: engine.tick(now))
+        if self.chaos and self.draw(1000) < 2:
+            feed(lambda engine, now: engine.campaign(now))
+        if self.draw(30 if engine.leading is None else 4) == 0:
+            feed(partial(self._ask_barrier, member, self._draws))
+        if engine.leading is not None and self.draw(8) == 0:
+            feed(partial(self._propose, member, 1 + self.draw(3)))
+
+    def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
+        self.checks.barrier_fed(member.id, token)
+        engine.read_barrier(now, token)
+
+    def _propose(self, member: Member, count: int, engine: Engine, now: int) -> None:
+        era = engine.leading
+        numbers = range(self._proposed + 1, self._proposed + count + 1)
+        self._proposed += count
+        answer = engine.propose(now, [Proposal(ProposalId(member.id, 1, number), b"%d" % number) for number in numbers])
+        if isinstance(answer, Taken):
+            assert era is not None, "taken without leading"
+            for at, number in enumerate(numbers):
+                member.asked[ProposalId(member.id, 1, number)] = (era, answer.first + at)
+
+    # ------------------------------------------------------------------------------------------------ what leaves
+
+    def _observe(self, member: int, ready: Ready) -> None:
+        if ready.write is not None:
+            self.checks.asked_to_write(member, ready.write.records)
+            self.counts["truncations"] += sum(isinstance(record, TruncateRecord) for record in ready.write.records)
+        if ready.leader is not None:
+            self.checks.lead(member, ready.leader)
+            self.counts["leaders"] += ready.leader.serving
+        if ready.deliver:
+            self.checks.delivered(member, ready.deliver)
+        self.checks.barriers_answered(member, ready.reads)
+        for read in ready.reads:
+            self.counts["reads" if read.index is not None else "reads refused"] += 1
+
+    def _send(self, member: int, send: Send, session: int | None) -> None:
+        if not self.network.carries(member, send.to):
+            return
+        self.seen(send.message)
+        self.checks.leaves(member, send.to, send.message)
+        self.counts[type(send.message).__name__] += 1
+        message = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=self._row.message)
+        self.network.send(member, send.to, message)
+
+    def _fetch(self, fetch: Fetch) -> int:
+        self.counts["fetches"] += 1
+        return 1 + self.draw(fetch.last - fetch.first + 1)
+
+    def _deliver(self, member: Member, entries: Sequence[Entry]) -> int:
+        for entry in entries:
+            self.counts[f"delivered {Kind(entry.kind).name}"] += 1
+            if entry.proposal is not None:
+                assert entry.proposal not in self._lost, f"rule 7: {entry.proposal} was lost"
+                self._delivered.add(entry.proposal)
+                member.asked.pop(entry.proposal, None)
+        for proposal, (era, index) in list(member.asked.items()):
+            if member.driver.engine.lost(era, index, member.driver.delivered):
+                assert proposal not in self._delivered, f"rule 7: {proposal} was delivered and is called lost"
+                self._lost.add(proposal)
+                del member.asked[proposal]
+                self.counts["lost"] += 1
+        member.applied = entries[-1].index
+        return member.applied
+
+    # -------------------------------------------------------------------------------------------------- the end
+
+    def run(self, steps: int) -> None:
+        """Let trouble reign."""
+        for _ in range(steps):
+            self.step()
+
+    def heal(self, steps: int = 3000) -> None:
+        """No more faults: everybody starts, and what is delivered anywhere from now on is delivered everywhere."""
+        self.chaos = False
+        self._held_disk = None
+        self.network.heal()
+        goal = self.checks.delivered_max + 20
+        for _ in range(steps):
+            self.step()
+            if min(member.driver.delivered[0] for member in self.members.values()) >= goal:
+                return
+        raise AssertionError(f"no progress in peace: {self.statuses()}")
+
+    def statuses(self) -> list[Status]:
+        """Of those that are up."""
+        return [member.driver.engine.status() for member in self.members.values() if member.driver.up]
+
+
+def lives(world: World) -> bool:
+    """Does nothing go wrong in it, neither in trouble nor in peace?"""
+    try:
+        world.run(1200)
+        world.heal(1500)
+    except (AssertionError, Violation):
+        return False
+    return True
