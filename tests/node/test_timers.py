@@ -9,7 +9,7 @@ def test_a_timer_expires_once_at_the_time_to_which_it_was_set_last() -> None:
     timers = Timers()
     for key, at in ((1, 10), (2, 20), (3, 10), (4, 20)):
         timers.set(Timer.REQUEST, key, at)
-    timers.set(Timer.REQUEST, 1, None)
+    timers.stop(Timer.REQUEST, 1)
     timers.set(Timer.REQUEST, 3, 30)
     timers.set(Timer.REQUEST, 4, 15)
     assert timers.deadline == 15
@@ -39,8 +39,9 @@ def test_what_was_stopped_takes_no_room_for_ever() -> None:
     timers = Timers()
     for key in range(10_000):
         timers.set(Timer.REQUEST, key, key)
-        timers.set(Timer.REQUEST, key - 10, None)
+        timers.stop(Timer.REQUEST, key - 10)
         timers.set(Timer.ENGINE, 0, 1_000_000 + key)
+        assert timers.deadline == max(key - 9, 0)
     assert len(timers._heap) < 1000
     assert len(timers.expired(10_000)) == 10
     assert timers.deadline == 1_000_000 + 9_999

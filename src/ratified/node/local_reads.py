@@ -128,7 +128,7 @@ class LocalReads:
             self._timers.set(Timer.CONTINUATION, stream.token, continuation.deadline)
 
     def _forget(self, stream: OpenRequest) -> None:
-        self._timers.set(Timer.CONTINUATION, stream.token, None)
+        self._timers.stop(Timer.CONTINUATION, stream.token)
         del self._streams[id(stream.continuation)]
         self._runnable.pop(stream.token, None)
         self._held.pop(stream.token, None)

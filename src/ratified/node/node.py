@@ -121,7 +121,7 @@ class Node:
         while room and self._applied:
             replica, index = self._applied.popleft()
             if self._touch(replica):
-                replica.on_applied(now, index)
+                replica.engine.applied(now, index)
             room -= 1
         while room and self._urgent:
             self._take_urgent(now, self._urgent.popleft())
@@ -156,12 +156,12 @@ class Node:
                 self._on_space(free_bytes)
             case Hold(tokens):
                 for stream in self._requests.streams(tokens):
-                    self._replicas[stream.group].on_hold(stream)
+                    self._replicas[stream.group].local.hold(stream)
             case GoOn(tokens):
                 for stream in self._requests.streams(tokens):
                     replica = self._replicas[stream.group]
                     self._touch(replica)
-                    replica.on_go_on(stream)
+                    replica.local.go_on(stream)
             case Close():
                 self._begin_close(now)
             case Request() | Cancel():
@@ -215,7 +215,7 @@ class Node:
         for fetched in completed.fetched:
             replica = self._replicas[fetched.group]
             if self._touch(replica):
-                replica.on_fetched(now, fetched.token, fetched.entries)
+                replica.engine.fetched(now, fetched.token, fetched.entries)
 
     def _on_space(self, free_bytes: int) -> None:
         no_space = free_bytes < self.config.limits.free_bytes_min
@@ -267,7 +267,7 @@ class Node:
                     groups[key] = True
                 case Timer.CONTINUATION:
                     stream = self._requests[key]
-                    self._replicas[stream.group].on_stream_deadline(now, stream)
+                    self._replicas[stream.group].local.on_deadline(now, stream)
                     groups[stream.group] = True
                 case Timer.REQUEST:
                     requests.append(self._requests[key])

@@ -132,8 +132,8 @@ class Peers:
         """The connection is gone."""
         connection = self._connections.pop(number, None)
         if connection is not None:
-            self._timers.set(Timer.SILENCE, number, None)
-            self._timers.set(Timer.PING, number, None)
+            self._timers.stop(Timer.SILENCE, number)
+            self._timers.stop(Timer.PING, number)
             self._lose_session(connection)
 
     def hang_up(self, now: int, number: int, reason: str) -> None:

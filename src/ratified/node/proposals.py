@@ -84,9 +84,13 @@ class Proposals:
 
     def addressed(self, batch: Sequence[OpenRequest], era: Era) -> None:
         """The oldest that wait are on their way to the leader of ``era``: from now on they may happen."""
+        if len(batch) == len(self._waiting):
+            self._addressed.update(self._waiting)
+            self._waiting = {}
+        else:
+            for request in batch:
+                self._addressed[request.sequence] = self._waiting.pop(request.sequence)
         for request in batch:
-            del self._waiting[request.sequence]
-            self._addressed[request.sequence] = request
             request.era = era
 
     def taken(self, batch: Sequence[OpenRequest | None], first: int) -> None:

@@ -42,6 +42,10 @@ from ratified.wire.peer import (
     ReplicaMessage,
 )
 
+# A member of an enum costs more each time, on CPython 3.11, than what the fast path does with it.
+_COMMAND = Kind.COMMAND
+_PROPOSE = Work.PROPOSE
+
 
 class AwaitingWrite(NamedTuple):
     """Messages of one Ready that wait for a ticket; each belongs to the session that was current then."""
@@ -103,10 +107,10 @@ class Replica:
         self._outbound = OriginForwards(self._proposals, ids, limits, resend_us=retry_us, send=self._send)
         self._inbound = LeaderForwards(limits, self._send)
         self._duties = Duties(store, ids)
-        self._local = LocalReads(store, requests, timers, limits)
+        self.local = LocalReads(store, requests, timers, limits)
         self._barriers = barriers = Barriers(engine, self._answer, observer)
         self._reads = LinearizableReads(
-            engine, store, requests, barriers, self._local, send=self._send, retry_us=retry_us
+            engine, store, requests, barriers, self.local, send=self._send, retry_us=retry_us
         )
         self._questions = Questions(
             engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us
@@ -124,48 +128,33 @@ class Replica:
 
     def on_request(self, now: int, request: OpenRequest) -> None:
         """A client's request has left the queue."""
-        work = request.work
         if self.stopped is not None:
             self._requests.refuse(request, Why.GROUP_STOPPED)
-        elif work is Work.READ_LOCAL:
-            self._local.read(now, request)
-        elif work is Work.PROPOSE and self.no_space:
-            self._requests.refuse(request, Why.NO_SPACE)
+        elif request.work is _PROPOSE:
+            if self.no_space:
+                self._requests.refuse(request, Why.NO_SPACE)
+            else:
+                self._requests.watch_deadline(request)
+                self._proposals.submit(request)
+        elif request.work is Work.READ_LOCAL:
+            self.local.read(now, request)
         else:
             self._requests.watch_deadline(request)
-            match work:
-                case Work.PROPOSE:
-                    self._proposals.submit(request)
-                case Work.READ:
-                    self._reads.submit(request)
-                case Work.ASK:
-                    self._questions.submit(request)
+            (self._reads if request.work is Work.READ else self._questions).submit(request)
 
     def on_request_deadline(self, request: OpenRequest) -> None:
         """It ends now."""
-        if request.work is Work.PROPOSE:
+        if request.work is _PROPOSE:
             self._proposals.give_up(request, Why.TIMED_OUT)
         else:
             self._requests.refuse(request, Why.TIMED_OUT)
 
     def on_cancel(self, request: OpenRequest) -> None:
         """It has ended: nobody waits for it."""
-        if request.work is Work.PROPOSE:
+        if request.work is _PROPOSE:
             self._proposals.forget(request)
         elif request.continuation is not None:
-            self._local.cancel(request)
-
-    def on_hold(self, stream: OpenRequest) -> None:
-        """Its reader has enough for now."""
-        self._local.hold(stream)
-
-    def on_go_on(self, stream: OpenRequest) -> None:
-        """Its reader has room again."""
-        self._local.go_on(stream)
-
-    def on_stream_deadline(self, now: int, stream: OpenRequest) -> None:
-        """Its continuation wants to be advanced."""
-        self._local.on_deadline(now, stream)
+            self.local.cancel(request)
 
     def on_message(self, now: int, session: Session, message: object) -> None:
         """A message of a peer: for this replica, or for its engine."""
@@ -207,14 +196,6 @@ class Replica:
             for session, message in messages:
                 self._leave(session, message, durable)
 
-    def on_applied(self, now: int, index: int) -> None:
-        """The engine learns what the store has."""
-        self.engine.applied(now, index)
-
-    def on_fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
-        """The log's answer to the engine."""
-        self.engine.fetched(now, token, entries)
-
     def on_time(self, now: int) -> None:
         """A timer of this group has expired; reads and questions ask again in ``prepare``."""
         self.engine.tick(now)
@@ -252,7 +233,7 @@ class Replica:
 
     def apply(self, entries: Sequence[Entry]) -> Sequence[bytes]:
         """Apply a Ready's deliveries, inside the transaction of the turn. Raises ``ApplyFailed``."""
-        commands = [Command(entry.index, entry.data) for entry in entries if entry.kind is Kind.COMMAND]
+        commands = [Command(entry.index, entry.data) for entry in entries if entry.kind is _COMMAND]
         results = self.store.apply(commands, entries[-1].index)
         assert len(results) == len(commands), "a store returns one result a command"
         return results
@@ -290,8 +271,8 @@ class Replica:
         """Answer what is confirmed and applied, and run slices of streams."""
         self._reads.serve(now)
         self._questions.serve(now)
-        self._local.run(now)
-        if self._local.runnable:
+        self.local.run(now)
+        if self.local.runnable:
             self.again = True
         self._set_timers()
 
@@ -302,7 +283,7 @@ class Replica:
 
     def _stop_timers(self) -> None:
         for timer, _ in self._timed:
-            self._timers.set(timer, self.group, None)
+            self._timers.stop(timer, self.group)
 
     # ---- the end
 
@@ -324,7 +305,7 @@ class Replica:
         self._proposals.give_up_all(why)
         self._reads.refuse_all(why)
         self._questions.refuse_all(why)
-        self._local.refuse_all(why)
+        self.local.refuse_all(why)
 
     # ---- proposals
 
@@ -388,13 +369,10 @@ class Replica:
     def _settle(self, entries: Sequence[Entry], results: Sequence[bytes]) -> list[int]:
         """Match results to proposals; returns the sequences of this start's own."""
         ours: list[int] = []
-        remaining = iter(results)
-        for entry in entries:
-            if entry.kind is not Kind.COMMAND:
-                continue
-            result = next(remaining)
-            id = entry.proposal
-            if id is not None and id.origin == self._ids.member and id.incarnation == self._ids.incarnation:
+        member, incarnation = self._ids.member, self._ids.incarnation
+        proposals = [entry.proposal for entry in entries if entry.kind is _COMMAND]
+        for id, result in zip(proposals, results, strict=True):
+            if id is not None and id.origin == member and id.incarnation == incarnation:
                 ours.append(id.sequence)
                 self._proposals.applied(id.sequence, result)
         return ours

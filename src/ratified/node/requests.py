@@ -105,8 +105,9 @@ class Requests:
     def _close(self, request: OpenRequest) -> None:
         del self._open[request.token]
         self._bytes -= len(request.data)
-        self._timers.set(_DEADLINE, request.token, None)
-        self._streams -= request.continuation is not None
+        self._timers.stop(_DEADLINE, request.token)
+        if request.continuation is not None:
+            self._streams -= 1
         request.ended = True
 
     # ---- streams
@@ -120,7 +121,7 @@ class Requests:
         """The read has begun to answer in parts; what it asked for is no longer needed."""
         self._streams += 1
         self._bytes -= len(request.data)
-        self._timers.set(_DEADLINE, request.token, None)
+        self._timers.stop(_DEADLINE, request.token)
         request.data = b""
         request.continuation = continuation
 

@@ -47,19 +47,23 @@ class Timers:
         self._compact_at = _COMPACT_FROM
 
     def set(self, timer: Timer, key: int, at: int | None) -> None:
-        """Have it expire at this time, and at no other; None: not at all."""
+        """Have it expire at this time, and at no other; None: stop it."""
         times = self._times[timer]
         if at is None:
             times.pop(key, None)
         elif times.get(key) != at:
             times[key] = at
             heapq.heappush(self._heap, (at, timer, key))
-            if len(self._heap) > self._compact_at:
-                self._compact()
+
+    def stop(self, timer: Timer, key: int) -> None:
+        """Have it not expire."""
+        self._times[timer].pop(key, None)
 
     @property
     def deadline(self) -> int | None:
-        """When the next one expires."""
+        """When the next one expires; asked once a turn."""
+        if len(self._heap) > self._compact_at:
+            self._compact()
         while self._heap:
             at, timer, key = self._heap[0]
             if self._times[timer].get(key) == at:
