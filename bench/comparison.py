@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ratified.cli.compare import all_runs, rows_of
 from ratified.cli.plot import draw
+from ratified.compare.comparison import PLANS, Measured, Summary, summarize
 from ratified.consensus.engines import ENGINES
-from ratified.sim.comparison import PLANS, Measured, Summary, summarize
 
 PAGE = Path(__file__).parents[1] / "docs" / "comparison.md"
 FIGURE = PAGE.with_suffix(".png")

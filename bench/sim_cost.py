@@ -10,7 +10,8 @@ import argparse
 import time
 from heapq import heappop, heappush
 
-from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.arguments import Arguments
+from ratified.sim.simulation import simulate
 
 PENDING = 50
 """Events in the bare loop's heap at a time: about as many as in a world of three nodes."""

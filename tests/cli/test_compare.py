@@ -11,8 +11,8 @@ import pytest
 
 from ratified.cli.compare import rows_of
 from ratified.cli.main import run
+from ratified.compare.comparison import PLANS, measure, summarize
 from ratified.consensus.engines import ENGINES
-from ratified.sim.comparison import PLANS, measure, summarize
 
 
 def measured(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ratified.cli.compare import rows_of
+from ratified.compare.comparison import PLANS, measure, summarize
 from ratified.consensus.engines import ENGINES
-from ratified.sim.comparison import PLANS, measure, summarize
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
 

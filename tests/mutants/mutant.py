@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from ratified.consensus.engines import DEFAULT_ENGINE
-from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.arguments import Arguments
+from ratified.sim.simulation import simulate
 
 Break = Callable[[], AbstractContextManager[Any]]
 """Breaks the rule for the length of a ``with`` block."""

@@ -24,9 +24,8 @@ from ratified.kv.store import KvStore
 from ratified.node import forwarding
 from ratified.node.replica import Replica
 from ratified.sim import simulation
-from ratified.sim.limits import DrawnLimits, draw_limits
-from ratified.sim.profile import Profile, draw_profile
-from ratified.sim.scenario import Scenario
+from ratified.sim.arguments import Arguments
+from ratified.sim.draw import SimulationOptions, draw_options
 from ratified.storage import guard, recovery
 from tests.mutants.mutant import Mutant
 
@@ -169,20 +168,22 @@ def one_entry_at_a_time() -> Iterator[None]:
     be on a majority before the new term's first one is; messages get lost, so that leaders die with entries that nobody
     else has; and elections are quick, so that there are many."""
 
-    def limits(seed: int, *, frames_are_messages: bool) -> DrawnLimits:
-        drawn = draw_limits(seed, frames_are_messages=frames_are_messages)
-        small = replace(drawn.engine, entries_per_message_max=1, inflight_messages_max=1)
-        return replace(drawn, engine=small)
-
-    def profile(seed: int, scenario: Scenario, nodes: int | None) -> Profile:
-        drawn = draw_profile(seed, scenario, nodes)
+    def options(arguments: Arguments) -> SimulationOptions:
+        drawn = draw_options(arguments)
+        cluster = drawn.cluster
+        small = replace(cluster.limits.engine, entries_per_message_max=1, inflight_messages_max=1)
         return replace(
             drawn,
-            groups=1,
-            election_timeout_us=50_000,
-            heartbeat_us=10_000,
-            weather=replace(
-                drawn.weather,
+            cluster=replace(
+                cluster,
+                groups=1,
+                election_timeout_us=50_000,
+                heartbeat_us=10_000,
+                limits=replace(cluster.limits, engine=small),
+                through_wire=False,
+            ),
+            unreliable_network=replace(
+                drawn.unreliable_network,
                 grain_us=1,
                 latency_most_us=5_000,
                 loss_chance=200_000,
@@ -190,22 +191,21 @@ def one_entry_at_a_time() -> Iterator[None]:
                 duplicate_chance=0,
                 break_chance=0,
             ),
-            habits=replace(
-                drawn.habits,
+            workload=replace(
+                drawn.workload,
                 clients=2,
                 think_most_us=20_000,
                 timeout_least_us=1_000,
                 timeout_most_us=100_000,
                 probe_timeout_us=2_000_000,
                 value_bytes=0,
+                watchers=0,
+                range_readers=0,
+                lease_holders=0,
             ),
-            watchers=0,
-            readers=0,
-            lessees=0,
-            through_wire=False,
         )
 
-    with patch.object(simulation, "draw_limits", limits), patch.object(simulation, "draw_profile", profile):
+    with patch.object(simulation, "draw_options", options):
         yield
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.arguments import Arguments
+from ratified.sim.simulation import simulate
 from ratified.sim.sweep import arguments_of, main, sweep
 
 ARGUMENTS = ["--seed", "12", "--duration", "2s", "--scenario", "everything", "--network", "datagram"]

@@ -1,12 +1,10 @@
 """The two network models, cuts, and connections that end."""
 
-from collections import Counter
-from collections.abc import Callable
-
 import pytest
 
 from ratified.node.ports import Connected, Disconnected, Input, Received
-from ratified.sim.network import Model, Network, Weather
+from ratified.sim.network import Carry, Network
+from ratified.sim.options import NetworkModel, NetworkOptions
 from ratified.sim.world import World
 from ratified.wire.peer import Batch, Frame, Ping
 
@@ -42,10 +40,10 @@ class Phone:
 class Pair:
     """Two machines with a connection between them."""
 
-    def __init__(self, model: Model, seed: int = 1, **weather: int) -> None:
+    def __init__(self, model: NetworkModel, seed: int = 1, carry: Carry | None = None, **options: int) -> None:
         self.world = World(seed)
-        self.counters: Counter[str] = Counter()
-        self.network = Network(self.world, (1, 2), model, Weather(**weather), None, self.counters)
+        self.counters = self.world.counters
+        self.network = Network(self.world, (1, 2), model, NetworkOptions(**options), carry)
         self.one, self.two = Phone(self.world), Phone(self.world)
         self.network.attach(1, self.one)
         self.network.attach(2, self.two)
@@ -62,21 +60,21 @@ class Pair:
 
 
 def test_the_lower_id_dials_and_both_learn_of_the_connection() -> None:
-    pair = Pair(Model.SESSION)
+    pair = Pair(NetworkModel.SESSION)
     assert [given for _, given in pair.one.heard] == [Connected(1, 2)]
     assert [given for _, given in pair.two.heard] == [Connected(1, None)]
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_a_session_delivers_in_order(seed: int) -> None:
-    pair = Pair(Model.SESSION, seed, latency_most_us=50_000, slow_chance=300_000)
+    pair = Pair(NetworkModel.SESSION, seed, latency_most_us=50_000, slow_chance=300_000)
     pair.send(*range(30))
     pair.run(10_000_000)
     assert pair.two.messages == list(range(30))
 
 
 def test_datagrams_overtake_get_lost_and_double() -> None:
-    pair = Pair(Model.DATAGRAM, latency_most_us=50_000, loss_chance=200_000, duplicate_chance=200_000)
+    pair = Pair(NetworkModel.DATAGRAM, latency_most_us=50_000, loss_chance=200_000, duplicate_chance=200_000)
     pair.send(*range(100))
     pair.run(10_000_000)
     got = pair.two.messages
@@ -87,7 +85,7 @@ def test_datagrams_overtake_get_lost_and_double() -> None:
 
 
 def test_a_session_s_frames_wait_at_a_cut_and_go_on_where_it_heals_in_time() -> None:
-    pair = Pair(Model.SESSION, stall_least_us=900_000)
+    pair = Pair(NetworkModel.SESSION, stall_least_us=900_000)
     pair.network.cut(1, 2)
     pair.send(1, 2)
     pair.run(500_000)
@@ -99,7 +97,7 @@ def test_a_session_s_frames_wait_at_a_cut_and_go_on_where_it_heals_in_time() -> 
 
 
 def test_a_session_breaks_where_its_frames_wait_too_long_and_nothing_of_it_arrives_later() -> None:
-    pair = Pair(Model.SESSION)
+    pair = Pair(NetworkModel.SESSION)
     pair.network.cut(1, 2)
     pair.send(1)
     pair.run(3_000_000)
@@ -111,7 +109,7 @@ def test_a_session_breaks_where_its_frames_wait_too_long_and_nothing_of_it_arriv
 
 
 def test_a_cut_is_directed_and_overlapping_cuts_heal_one_by_one() -> None:
-    pair = Pair(Model.DATAGRAM)
+    pair = Pair(NetworkModel.DATAGRAM)
     pair.network.cut(1, 2)
     pair.network.cut(1, 2)
     pair.network.heal(1, 2)
@@ -126,7 +124,7 @@ def test_a_cut_is_directed_and_overlapping_cuts_heal_one_by_one() -> None:
 
 
 def test_handshakes_and_pings_keep_their_order_between_datagrams() -> None:
-    pair = Pair(Model.DATAGRAM, latency_most_us=50_000, loss_chance=1_000_000)
+    pair = Pair(NetworkModel.DATAGRAM, latency_most_us=50_000, loss_chance=1_000_000)
     for _ in range(5):
         pair.network.send(1, pair.one.connection, Ping())
     pair.run(1_000_000)
@@ -135,7 +133,7 @@ def test_handshakes_and_pings_keep_their_order_between_datagrams() -> None:
 
 @pytest.mark.parametrize(("silent", "least_us"), [(False, 0), (True, 200_000)])
 def test_peers_notice_a_killed_process_at_once_and_a_lost_machine_late(silent: bool, least_us: int) -> None:
-    pair = Pair(Model.SESSION)
+    pair = Pair(NetworkModel.SESSION)
     died_at = pair.world.now
     pair.two.up = False
     pair.network.machine_down(2, silent=silent)
@@ -147,7 +145,7 @@ def test_peers_notice_a_killed_process_at_once_and_a_lost_machine_late(silent: b
 
 
 def test_hanging_up_comes_behind_what_was_sent() -> None:
-    pair = Pair(Model.SESSION, latency_most_us=50_000)
+    pair = Pair(NetworkModel.SESSION, latency_most_us=50_000)
     number = pair.one.connection
     pair.send(1, 2, 3)
     pair.network.hang_up(1, number)
@@ -158,22 +156,17 @@ def test_hanging_up_comes_behind_what_was_sent() -> None:
     assert pair.network.peer_of(2, number) is None
 
 
-def test_frames_may_go_through_the_wire() -> None:
-    seen: list[Frame] = []
+def test_a_frame_is_carried_as_another_one_or_lost() -> None:
+    carried: list[tuple[int, int, Frame]] = []
 
-    def through_wire(frame: Frame) -> Frame:
-        seen.append(frame)
-        return frame
+    def carry(source: int, target: int, frame: Frame) -> Frame | None:
+        carried.append((source, target, frame))
+        return Batch([(0, "another")]) if isinstance(frame, Batch) else None
 
-    pair = Pair(Model.SESSION)
-    wire: Callable[[Frame], Frame] = through_wire
-    world = World(1)
-    network = Network(world, (1, 2), Model.SESSION, Weather(), wire, Counter())
-    one, two = Phone(world), Phone(world)
-    network.attach(1, one)
-    network.attach(2, two)
-    network.machine_up(1)
-    world.run(1_000_000)
-    network.send(1, one.connection, Ping())
-    assert seen == [Ping()]
-    assert pair.counters["connections"] == 1
+    pair = Pair(NetworkModel.SESSION, carry=carry)
+    pair.send(1)
+    pair.network.send(2, pair.two.connection, Ping())
+    pair.run(1_000_000)
+    assert carried == [(1, 2, Batch([(0, 1)])), (2, 1, Ping())]
+    assert pair.two.messages == ["another"]
+    assert pair.one.count(Received) == 0

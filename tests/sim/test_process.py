@@ -3,7 +3,7 @@
 import pytest
 
 from ratified.sim.process import CommitKill, KillableEnvironment, Killed
-from ratified.sim.world import Concern, Stream
+from ratified.sim.world import Concern, Draws
 from ratified.storage.memory import MemoryEnvironment
 
 
@@ -41,7 +41,7 @@ def test_a_lost_machine_leaves_a_store_with_rows_missing() -> None:
             rows.space(1).put("t", b"%d" % number, b"v")
     lost = 0
     for seed in range(10):
-        rows.scramble(Stream(seed, Concern.MACHINE_LOSS).below)
+        rows.scramble(Draws(seed, Concern.MACHINE_LOSS).below)
         left = len(list(rows.space(1).scan("t", b"", None)))
         lost += 50 - left
     assert lost > 0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.arguments import Arguments
+from ratified.sim.simulation import simulate
 
 STORIES = [
     (

@@ -1,7 +1,7 @@
 """Virtual time and chance."""
 
 from ratified.consensus.draws import mix
-from ratified.sim.world import Concern, Stream, World
+from ratified.sim.world import Concern, Draws, World
 
 
 def order_of(seed: int, orderly: bool = False) -> list[int]:
@@ -45,14 +45,14 @@ def test_time_only_goes_forward_and_stops_where_it_is_told_to() -> None:
 
 
 def test_a_draw_is_keyed_by_what_it_is_for_and_its_number() -> None:
-    stream = Stream(42, Concern.LOSS, 1, 2)
-    assert [stream.draw(), stream.draw()] == [mix(42, Concern.LOSS, 1, 2, 1), mix(42, Concern.LOSS, 1, 2, 2)]
+    draws = Draws(42, Concern.LOSS, 1, 2)
+    assert [draws.draw(), draws.draw()] == [mix(42, Concern.LOSS, 1, 2, 1), mix(42, Concern.LOSS, 1, 2, 2)]
 
 
 def test_a_draw_more_on_one_key_moves_no_other() -> None:
-    other = Stream(42, Concern.LOSS, 1, 3)
-    Stream(42, Concern.LOSS, 1, 2).draw()
-    assert other.draw() == Stream(42, Concern.LOSS, 1, 3).draw()
+    other = Draws(42, Concern.LOSS, 1, 3)
+    Draws(42, Concern.LOSS, 1, 2).draw()
+    assert other.draw() == Draws(42, Concern.LOSS, 1, 3).draw()
 
 
 def test_two_runs_that_differ_in_the_time_of_one_event_have_two_fingerprints() -> None:

@@ -7,11 +7,11 @@ import pytest
 
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from ratified.sim.arguments import Arguments, replay_command
 from ratified.sim.limits import draw_limits
-from ratified.sim.network import Model
-from ratified.sim.report import replay_command
+from ratified.sim.options import NetworkModel
 from ratified.sim.scenario import SCENARIOS
-from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.simulation import simulate
 from ratified.sim.sweep import arguments_of, must_happen
 
 MET = {
@@ -26,7 +26,7 @@ MET = {
 }
 
 
-@pytest.mark.parametrize("network", [model.value for model in Model])
+@pytest.mark.parametrize("network", [model.value for model in NetworkModel])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_check_holds(scenario: str, network: str) -> None:
     met = 0
@@ -40,7 +40,7 @@ def test_every_check_holds(scenario: str, network: str) -> None:
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != DEFAULT_ENGINE])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_check_holds_on_the_other_engines(scenario: str, engine: str) -> None:
-    networks = [Model.SESSION] if PROTOCOLS[engine].stands_on_sessions else list(Model)
+    networks = [NetworkModel.SESSION] if PROTOCOLS[engine].stands_on_sessions else list(NetworkModel)
     for seed, network in enumerate(networks * 2, start=1):
         arguments = Arguments(seed=seed, scenario=scenario, network=network.value, duration_us=1_500_000, engine=engine)
         report = simulate(arguments)
@@ -71,13 +71,13 @@ def test_the_report_says_how_to_run_this_world_again() -> None:
 
 def test_a_sweep_gives_every_scenario_both_networks() -> None:
     met = {(of.scenario, of.network) for of in (arguments_of(seed, 1) for seed in range(40))}
-    assert met == {(scenario, model.value) for scenario in SCENARIOS for model in Model}
+    assert met == {(scenario, model.value) for scenario in SCENARIOS for model in NetworkModel}
 
 
 def test_an_engine_that_stands_on_sessions_gets_no_other_network() -> None:
     for engine in (engine for engine, row in PROTOCOLS.items() if row.stands_on_sessions):
         met = {(of.scenario, of.network) for of in (arguments_of(seed, 1, engine) for seed in range(40))}
-        assert met == {(scenario, Model.SESSION.value) for scenario in SCENARIOS}
+        assert met == {(scenario, NetworkModel.SESSION.value) for scenario in SCENARIOS}
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -14,7 +14,7 @@ from ratified.cli.engine import choose, row
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
-    from ratified.sim.comparison import Measured, Summary
+    from ratified.compare.comparison import Measured, Summary
 
 NODES_MAX = 15
 SEEDS_MAX = 100_000
@@ -53,7 +53,7 @@ def compare(
       ratified compare --engines raft,zab --scenario bursts --json
       ratified compare --scenario leader-crash --seeds 20 --plot crash.png
     """
-    from ratified.sim.comparison import PLANS, ComparisonBroken, summarize
+    from ratified.compare.comparison import PLANS, ComparisonBroken, summarize
 
     if scenario == "help":
         for name, plan in PLANS.items():
@@ -128,7 +128,7 @@ def _measure(
 
 def all_runs(jobs: Sequence[tuple[str, str, int, int]], processes: int) -> Iterator[Measured]:
     """In the order of the jobs, whoever runs them."""
-    from ratified.sim.comparison import measure
+    from ratified.compare.comparison import measure
 
     if processes == 1:
         for job in jobs:

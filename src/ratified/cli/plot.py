@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ratified.sim.comparison import BEGIN_US, Measured, Plan, Summary
+from ratified.compare.comparison import BEGIN_US, Measured, Plan, Summary
 
 BIN_US = 100_000
 SIZE_INCHES = (9.0, 6.4)

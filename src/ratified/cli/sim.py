@@ -53,18 +53,19 @@ def sim(
       ratified sim --seed 7 --nodes 5 --network datagram --trace trace.jsonl
     """
     from ratified.check.protocols import PROTOCOLS
-    from ratified.sim.network import Model
+    from ratified.sim.arguments import Arguments
+    from ratified.sim.options import NetworkModel
     from ratified.sim.scenario import SCENARIOS
-    from ratified.sim.simulation import Arguments, simulate
+    from ratified.sim.simulation import simulate
 
     if scenario == "help":
         for name, known in SCENARIOS.items():
             typer.echo(f"{name:16} {known.text}")
         return
     choose("--scenario", scenario, list(SCENARIOS))
-    choose("--network", network, [model.value for model in Model])
+    choose("--network", network, [model.value for model in NetworkModel])
     row(engine)
-    if PROTOCOLS[engine].stands_on_sessions and network != Model.SESSION:
+    if PROTOCOLS[engine].stands_on_sessions and network != NetworkModel.SESSION:
         raise CommandFailed(
             f"--network is {network}, and {engine} promises progress over sessions only: its messages must arrive in "
             "order. Leave --network out, or choose another --engine"

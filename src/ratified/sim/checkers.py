@@ -81,6 +81,10 @@ class Checkers:
             group: together([row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]])
             for group, checks in self.groups.items()
         }
+        self.on_frame: Callable[[int, int, Frame], None] = lambda member, target, frame: None
+        """Called with every frame that leaves: of whom, to whom."""
+        self.on_write: Callable[[int], None] = lambda size_bytes: None
+        """Called with the size of every write to a log."""
         self._message = engine.message
         self._incarnations: dict[int, int] = {}
         self._ends: dict[tuple[int, int], int] = {}
@@ -126,6 +130,7 @@ class Checkers:
 
     def leaves(self, member: int, connection: int, target: int, frame: Frame) -> None:
         """The node hands this frame to the network."""
+        self.on_frame(member, target, frame)
         if not isinstance(frame, Batch):
             return
         for group, message in frame.messages:
@@ -159,6 +164,7 @@ class Checkers:
 
     def written(self, member: int, op: WriteAt) -> None:
         """Bytes were written to the member's log."""
+        self.on_write(len(op.data))
         self._written_file[member] = op.file
         for group, record in _records(op.data, 0):
             self.groups[group].written(member, record)

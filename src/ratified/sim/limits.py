@@ -11,18 +11,21 @@ import msgspec
 from ratified.consensus.contract import Limits
 from ratified.kv.limits import KvLimits
 from ratified.node.config import NodeLimits
-from ratified.sim.world import Concern, Stream
+from ratified.sim.world import Concern, Draws
 from ratified.storage.format import LogLimits
 
 
-class DrawnLimits(msgspec.Struct, frozen=True):
-    """One world's limits."""
+class SystemLimits(msgspec.Struct, frozen=True):
+    """All limits of the system, by room."""
 
     engine: Limits
     node: NodeLimits
     log: LogLimits
     kv: KvLimits
 
+
+SERVER_LIMITS = SystemLimits(engine=Limits(), node=NodeLimits(), log=LogLimits(segment_bytes=1 << 20), kv=KvLimits())
+"""The defaults of a server, but for the segments: the simulated recovery reads all of one."""
 
 _ENGINE: dict[str, tuple[int, ...]] = {
     "entries_per_message_max": (1, 1, 2, 5),
@@ -63,7 +66,7 @@ _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""
 
 
-def draw_limits(seed: int, *, frames_are_messages: bool) -> DrawnLimits:
+def draw_limits(seed: int, *, frames_are_messages: bool) -> SystemLimits:
     """All limits of the world with this seed.
 
     Where every message of a batch travels in a frame of its own, the limit of waiting frames keeps its default: a small
@@ -75,11 +78,11 @@ def draw_limits(seed: int, *, frames_are_messages: bool) -> DrawnLimits:
     if "forwards_held_max" in node:
         # A leader that holds little from origins that send much takes one number per sending: live, and very slow.
         node.setdefault("forwards_max", FORWARDS_MAX_SMALL)
-    return DrawnLimits(
+    return SystemLimits(
         engine=Limits(**_draw(seed, 1, _ENGINE)),
         node=NodeLimits(**node),
         kv=KvLimits(**_draw(seed, 5, _KV)),
-        log=LogLimits(segment_bytes=Stream(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG)),
+        log=LogLimits(segment_bytes=Draws(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG)),
     )
 
 
@@ -87,7 +90,7 @@ def _draw(seed: int, kind: int, choices: dict[str, tuple[int, ...]]) -> dict[str
     """Half of the limits, each as one of its choices; the others keep their default."""
     drawn: dict[str, int] = {}
     for number, name in enumerate(choices):
-        stream = Stream(seed, Concern.LIMIT, kind * 1000 + number)
-        if stream.chance(500_000):
-            drawn[name] = stream.pick(choices[name])
+        draws = Draws(seed, Concern.LIMIT, kind * 1000 + number)
+        if draws.chance(500_000):
+            drawn[name] = draws.pick(choices[name])
     return drawn

@@ -13,44 +13,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Protocol
 
-import msgspec
-
 from ratified.node.ports import Connected, Disconnected, Input, Received
-from ratified.sim.world import Concern, Stream, World
+from ratified.sim.options import NetworkModel, NetworkOptions
+from ratified.sim.world import Concern, Draws, World
 from ratified.wire.peer import Batch, Frame
 
-
-class Model(StrEnum):
-    """What happens to messages under way."""
-
-    SESSION = "session"
-    DATAGRAM = "datagram"
-
-
-class Weather(msgspec.Struct, frozen=True, kw_only=True):
-    """How the network behaves; times in microseconds, chances in millionths."""
-
-    grain_us: int = 1
-    """Latencies are multiples of it: the coarser, the more happens at one instant, in a drawn order."""
-    latency_least_us: int = 200
-    latency_most_us: int = 2_000
-    slow_chance: int = 0
-    """A message that takes up to ``slow_most_us`` instead."""
-    slow_most_us: int = 200_000
-    loss_chance: int = 0
-    duplicate_chance: int = 0
-    break_chance: int = 0
-    """A connection breaks instead of taking a frame."""
-    stall_least_us: int = 200_000
-    stall_most_us: int = 2_000_000
-    """How long frames wait at a cut before their connection breaks."""
-    redial_least_us: int = 10_000
-    redial_most_us: int = 200_000
+Carry = Callable[[int, int, Frame], Frame | None]
+"""``(source, target, frame)`` -> what travels in the frame's place; None: it is lost."""
 
 
 class Endpoint(Protocol):
@@ -58,13 +30,13 @@ class Endpoint(Protocol):
 
     @property
     def up(self) -> bool:
-        """Somebody answers the phone."""
+        """A process listens."""
 
     def offer(self, given: Input) -> None:
         """An input for the node on it."""
 
 
-class _Way:
+class _Flow:
     """One direction of a connection."""
 
     __slots__ = ("arrival", "ordered", "source", "target", "waiting")
@@ -80,16 +52,16 @@ class _Way:
 
 
 class _Connection:
-    """Two ends and two ways; ``open`` says per end whether it still believes in it."""
+    """Two ends and two flows; ``open`` says per end whether it knows of no end."""
 
-    __slots__ = ("dialer", "id", "open", "target", "ways")
+    __slots__ = ("dialer", "flows", "id", "open", "target")
 
     def __init__(self, number: int, dialer: int, target: int) -> None:
         self.id = number
         self.dialer = dialer
         self.target = target
         self.open = {dialer: True, target: True}
-        self.ways = {dialer: _Way(dialer, target), target: _Way(target, dialer)}
+        self.flows = {dialer: _Flow(dialer, target), target: _Flow(target, dialer)}
 
     def other(self, member: int) -> int:
         return self.target if member == self.dialer else self.dialer
@@ -102,17 +74,16 @@ class Network:
         self,
         world: World,
         members: tuple[int, ...],
-        model: Model,
-        weather: Weather,
-        through_wire: Callable[[Frame], Frame] | None,
-        counters: Counter[str],
+        model: NetworkModel,
+        options: NetworkOptions,
+        carry: Carry | None = None,
     ) -> None:
-        self.weather = weather
+        self.options = options
         self._world = world
         self._members = members
         self._model = model
-        self._through_wire = through_wire
-        self._counters = counters
+        self._carry = carry
+        self._counters = world.counters
         self._endpoints: dict[int, Endpoint] = {}
         self._connections: dict[int, _Connection] = {}
         self._connection_last = 0
@@ -122,11 +93,11 @@ class Network:
         self._cuts = dict.fromkeys(pairs, 0)
         self._dialers = [pair for pair in pairs if pair[0] < pair[1]]
         seed = world.seed
-        self._latency = {pair: Stream(seed, Concern.LATENCY, *pair) for pair in pairs}
-        self._loss = {pair: Stream(seed, Concern.LOSS, *pair) for pair in pairs}
-        self._duplicate = {pair: Stream(seed, Concern.DUPLICATE, *pair) for pair in pairs}
-        self._break = {pair: Stream(seed, Concern.BREAK, *pair) for pair in pairs}
-        self._dial = {pair: Stream(seed, Concern.DIAL, *pair) for pair in pairs}
+        self._latency = {pair: Draws(seed, Concern.LATENCY, *pair) for pair in pairs}
+        self._loss = {pair: Draws(seed, Concern.LOSS, *pair) for pair in pairs}
+        self._duplicate = {pair: Draws(seed, Concern.DUPLICATE, *pair) for pair in pairs}
+        self._break = {pair: Draws(seed, Concern.BREAK, *pair) for pair in pairs}
+        self._dial = {pair: Draws(seed, Concern.DIAL, *pair) for pair in pairs}
 
     def attach(self, member: int, endpoint: Endpoint) -> None:
         """This machine has this member's address."""
@@ -152,7 +123,7 @@ class Network:
     def _redial(self, pair: tuple[int, int]) -> None:
         attempt = self._dialing.get(pair, 0) + 1
         self._dialing[pair] = attempt
-        delay = self._dial[pair].between(self.weather.redial_least_us, self.weather.redial_most_us)
+        delay = self._dial[pair].between(self.options.redial_least_us, self.options.redial_most_us)
         self._world.at(self._world.now + delay, *pair, self._try_dial, pair, attempt)
 
     def _try_dial(self, pair: tuple[int, int], attempt: int) -> None:
@@ -183,49 +154,54 @@ class Network:
         connection = self._connections.get(number)
         if connection is None or not connection.open[member]:
             return
-        way = connection.ways[member]
-        pair = (way.source, way.target)
-        if self._break[pair].chance(self.weather.break_chance):
+        flow = connection.flows[member]
+        pair = (flow.source, flow.target)
+        if self._break[pair].chance(self.options.break_chance):
             self._counters["connections broken"] += 1
             self._break_off(connection)
             return
-        if self._through_wire is not None:
-            frame = self._through_wire(frame)
-        if self._model is Model.DATAGRAM and isinstance(frame, Batch):
+        if self._carry is not None:
+            carried = self._carry(flow.source, flow.target, frame)
+            if carried is None:
+                return
+            frame = carried
+        if self._model is NetworkModel.DATAGRAM and isinstance(frame, Batch):
             for message in frame.messages:
-                self._send_datagram(connection, way, Batch((message,)))
+                self._send_datagram(connection, flow, Batch((message,)))
         else:
-            self._send_in_order(connection, way, frame)
+            self._send_in_order(connection, flow, frame)
 
-    def _send_in_order(self, connection: _Connection, way: _Way, frame: Frame) -> None:
-        if way.waiting or self._cuts[way.source, way.target]:
-            way.waiting.append(frame)
-            if len(way.waiting) == 1:
-                delay = self._stall(way.source, way.target)
-                self._world.at(self._world.now + delay, way.source, way.target, self._stalled, connection, way, frame)
+    def _send_in_order(self, connection: _Connection, flow: _Flow, frame: Frame) -> None:
+        if flow.waiting or self._cuts[flow.source, flow.target]:
+            flow.waiting.append(frame)
+            if len(flow.waiting) == 1:
+                delay = self._stall(flow.source, flow.target)
+                self._world.at(
+                    self._world.now + delay, flow.source, flow.target, self._stalled, connection, flow, frame
+                )
             return
-        # Events of one way at one time keep their order, so an arrival may not come before the last one.
-        way.ordered = way.arrival = max(way.arrival, self._world.now + self._delay(way.source, way.target))
-        self._world.at(way.arrival, way.source, way.target, self._arrive, connection, way.target, frame)
+        # Events of one flow at one time keep their order, so an arrival may not come before the last one.
+        flow.ordered = flow.arrival = max(flow.arrival, self._world.now + self._delay(flow.source, flow.target))
+        self._world.at(flow.arrival, flow.source, flow.target, self._arrive, connection, flow.target, frame)
 
-    def _send_datagram(self, connection: _Connection, way: _Way, frame: Batch) -> None:
-        pair = (way.source, way.target)
+    def _send_datagram(self, connection: _Connection, flow: _Flow, frame: Batch) -> None:
+        pair = (flow.source, flow.target)
         copies = 1
         if self._cuts[pair]:
             self._counters["messages cut off"] += 1
             return
-        if self._loss[pair].chance(self.weather.loss_chance):
+        if self._loss[pair].chance(self.options.loss_chance):
             self._counters["messages lost"] += 1
             return
-        if self._duplicate[pair].chance(self.weather.duplicate_chance):
+        if self._duplicate[pair].chance(self.options.duplicate_chance):
             self._counters["messages doubled"] += 1
             copies = 2
         for _ in range(copies):
-            arrival = max(way.ordered, self._world.now + self._delay(*pair))
-            if arrival < way.arrival:
+            arrival = max(flow.ordered, self._world.now + self._delay(*pair))
+            if arrival < flow.arrival:
                 self._counters["messages overtaken"] += 1
-            way.arrival = max(way.arrival, arrival)
-            self._world.at(arrival, *pair, self._arrive, connection, way.target, frame)
+            flow.arrival = max(flow.arrival, arrival)
+            self._world.at(arrival, *pair, self._arrive, connection, flow.target, frame)
 
     def _arrive(self, connection: _Connection, target: int, frame: Frame) -> None:
         if connection.open[target]:
@@ -238,9 +214,9 @@ class Network:
         if connection is None or not connection.open[member]:
             return
         peer = connection.other(member)
-        way = connection.ways[member]
+        flow = connection.flows[member]
         delay = self._stall(member, peer) if self._cuts[member, peer] else self._delay(member, peer)
-        arrival = max(way.arrival, self._world.now + delay)
+        arrival = max(flow.arrival, self._world.now + delay)
         self._world.at(arrival, member, peer, self._end, connection, peer)
         self._close_end(connection, member, tell=False)
 
@@ -258,11 +234,11 @@ class Network:
         if self._cuts[source, target]:
             return
         for connection in self._connections.values():
-            way = connection.ways.get(source)
-            if way is not None and way.target == target and way.waiting:
-                waiting, way.waiting = way.waiting, []
+            flow = connection.flows.get(source)
+            if flow is not None and flow.target == target and flow.waiting:
+                waiting, flow.waiting = flow.waiting, []
                 for frame in waiting:
-                    self._send_in_order(connection, way, frame)
+                    self._send_in_order(connection, flow, frame)
 
     def break_all(self, member: int) -> None:
         """Every connection of this member breaks."""
@@ -270,8 +246,12 @@ class Network:
             self._counters["connections broken"] += 1
             self._break_off(connection)
 
-    def _stalled(self, connection: _Connection, way: _Way, frame: Frame) -> None:
-        if way.waiting and way.waiting[0] is frame:
+    def break_between(self, one: int, other: int) -> None:
+        """The connection between these two breaks."""
+        self._break_off(self._connections[self._dialed[min(one, other), max(one, other)]])
+
+    def _stalled(self, connection: _Connection, flow: _Flow, frame: Frame) -> None:
+        if flow.waiting and flow.waiting[0] is frame:
             self._counters["connections stalled"] += 1
             self._break_off(connection)
 
@@ -287,7 +267,7 @@ class Network:
 
     def _close_end(self, connection: _Connection, member: int, *, tell: bool) -> None:
         connection.open[member] = False
-        connection.ways[member].waiting = []
+        connection.flows[member].waiting = []
         if tell:
             self._endpoints[member].offer(Disconnected(connection.id))
         if member == connection.dialer:
@@ -302,13 +282,13 @@ class Network:
     # Draws
 
     def _delay(self, source: int, target: int) -> int:
-        weather = self.weather
+        options = self.options
         draw = self._latency[source, target].draw()
-        most = weather.latency_most_us
-        if weather.slow_chance and (draw >> 40) % 1_000_000 < weather.slow_chance:
-            most = weather.slow_most_us
-        delay = weather.latency_least_us + (draw & 0xFFFFFFFF) % (most - weather.latency_least_us + 1)
-        return delay - delay % weather.grain_us
+        most = options.latency_most_us
+        if options.slow_chance and (draw >> 40) % 1_000_000 < options.slow_chance:
+            most = options.slow_most_us
+        delay = options.latency_least_us + (draw & 0xFFFFFFFF) % (most - options.latency_least_us + 1)
+        return delay - delay % options.grain_us
 
     def _stall(self, source: int, target: int) -> int:
-        return self._latency[source, target].between(self.weather.stall_least_us, self.weather.stall_most_us)
+        return self._latency[source, target].between(self.options.stall_least_us, self.options.stall_most_us)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from ratified.sim.simulation import Arguments
+from ratified.sim.arguments import Arguments, replay_command
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -29,12 +26,3 @@ class Report(msgspec.Struct, frozen=True):
     def replay(self) -> str:
         """The command that runs this very world again."""
         return replay_command(self.arguments)
-
-
-def replay_command(arguments: Arguments) -> str:
-    """The command line of these arguments."""
-    nodes = f" --nodes {arguments.nodes}" if arguments.nodes is not None else ""
-    return (
-        f"ratified sim --seed {arguments.seed}{nodes} --duration {arguments.duration_us}us --scenario "
-        f"{arguments.scenario} --network {arguments.network} --engine {arguments.engine}"
-    )

@@ -27,10 +27,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
-from ratified.sim.network import Model
+from ratified.sim.arguments import Arguments
+from ratified.sim.options import NetworkModel
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
-from ratified.sim.simulation import Arguments, simulate
+from ratified.sim.simulation import simulate
 
 SEEDS = 2_000
 DURATION_S = 2.0
@@ -90,7 +91,7 @@ _DATAGRAMS_ONLY = frozenset({"messages doubled", "messages lost", "messages over
 
 def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> Arguments:
     """The world with this seed in a sweep."""
-    models = (Model.SESSION,) if PROTOCOLS[engine].stands_on_sessions else (Model.SESSION, Model.DATAGRAM)
+    models = (NetworkModel.SESSION,) if PROTOCOLS[engine].stands_on_sessions else tuple(NetworkModel)
     return Arguments(
         seed=seed,
         duration_us=duration_us,

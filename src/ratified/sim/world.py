@@ -1,4 +1,4 @@
-"""Virtual time and chance: one heap of events, and streams of keyed draws.
+"""Virtual time and chance: one heap of events, keyed draws, and what is told of a run while it goes on.
 
 Rules:
 
@@ -6,15 +6,19 @@ Rules:
    drawn, keyed by sender, receiver and time: events of one link at one time keep their order (they share a tie), events
    of different links meet in every order.
 2. An event is a function and its arguments. It may schedule others at the present time or later, never earlier.
-3. A ``Stream`` is one key's sequence of draws: ``mix(seed, concern, from, to, n)`` for n = 1, 2, ...
+3. ``Draws`` are one key's sequence: ``mix(seed, concern, from, to, n)`` for n = 1, 2, ...
+4. Counters count what happened, by name. A trace only looks: with it and without it a run is the same.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import Any
+from typing import IO, Any
+
+import msgspec
 
 from ratified.consensus.draws import mix, splitmix64
 
@@ -38,11 +42,11 @@ class Concern(IntEnum):
     START = 12
     MACHINE_LOSS = 13
     NODE = 14
-    PROFILE = 15
-    HUNT = 16
+    OPTIONS = 15
+    NEW_LEADER = 16
 
 
-class Stream:
+class Draws:
     """The draws on one key, in order."""
 
     __slots__ = ("_count", "_prefix")
@@ -69,20 +73,24 @@ class Stream:
         return per_million > 0 and self.draw() % 1_000_000 < per_million
 
     def pick(self, choices: tuple[int, ...]) -> int:
-        """One of the choices."""
         return choices[self.draw() % len(choices)]
 
 
 class World:
-    """The clock and the heap."""
+    """The clock, the heap, and what is told of them."""
 
-    def __init__(self, seed: int, *, orderly: bool = False) -> None:
+    def __init__(self, seed: int, *, orderly: bool = False, trace: IO[bytes] | None = None) -> None:
         self.seed = seed
         self.now = 0
         self.executed = 0
         """Events that ran so far: the one total order of what happens in this world."""
         self.fingerprint = 0
         """Changes with the time and place of every event: two runs that differ anywhere differ here."""
+        self.counters: Counter[str] = Counter()
+        self.traced = trace is not None
+        """Is anybody reading? Asked before work is done for a line."""
+        self._trace = trace
+        self._encode = msgspec.json.Encoder().encode
         self._orderly = orderly
         self._sequence = 0
         self._heap: list[tuple[int, int, int, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -104,9 +112,19 @@ class World:
         """Run every event up to and including time ``until``, and set the clock there."""
         heap = self._heap
         while heap and heap[0][0] <= until:
-            time, _, sender, sequence, action, arguments = heappop(heap)
-            self.now = time
-            self.executed += 1
-            self.fingerprint = (self.fingerprint * 0x5851F42D4C957F2D + (time << 20) + (sequence << 4) + sender) & _MASK
-            action(*arguments)
+            self.step()
         self.now = max(self.now, until)
+
+    def step(self) -> None:
+        """Run the next event."""
+        time, _, sender, sequence, action, arguments = heappop(self._heap)
+        self.now = time
+        self.executed += 1
+        self.fingerprint = (self.fingerprint * 0x5851F42D4C957F2D + (time << 20) + (sequence << 4) + sender) & _MASK
+        action(*arguments)
+
+    def trace(self, member: int, what: str, **details: object) -> None:
+        """One JSON object on a line: ``t`` (virtual microseconds), ``m`` (the member, 0 for the world), ``what``, and
+        details that depend on it."""
+        if self._trace is not None:
+            self._trace.write(self._encode({"t": self.now, "m": member, "what": what, **details}) + b"\n")

@@ -7,18 +7,19 @@ grant or keep-alive that was answered was asked for.
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import Enum
 
 from ratified.check.violation import Violation
 from ratified.kv import commands, queries
-from ratified.node.ports import Outcome, Reply, Request, Work
-from ratified.sim.process import Machine
-from ratified.sim.world import Concern, Stream, World
+from ratified.node.ports import Outcome, Work
+from ratified.sim.cluster import Cluster
+from ratified.sim.workload.kv_api import body_of
+from ratified.sim.workload.requester import Requester
 from ratified.wire.etcd.rpc_pb2 import (
     LeaseGrantRequest,
     LeaseKeepAliveRequest,
     LeaseKeepAliveResponse,
+    LeaseLeasesResponse,
     PutRequest,
     RangeRequest,
     RangeResponse,
@@ -34,58 +35,51 @@ class _Step(Enum):
     LOOK = "look"
 
 
-class Lessee:
+class LeaseHolder:
     """One client; one lease after the other."""
 
-    def __init__(
-        self,
-        number: int,
-        token_first: int,
-        world: World,
-        machines: dict[int, Machine],
-        group: int,
-        timeout_us: int,
-        counters: Counter[str],
-    ) -> None:
-        self.number = number
-        self.group = group
-        self.stopping = False
-        self.token = token_first
-        self.open = False
-        self._world = world
-        self._machines = machines
-        self._members = tuple(machines)
-        self._timeout_us = timeout_us
-        self._counters = counters
-        self._draws = Stream(world.seed, Concern.CLIENT, number)
-        self._machine = machines[self._members[0]]
+    def __init__(self, number: int, group: int, cluster: Cluster) -> None:
+        self.requester = Requester(number, group, cluster, self._ended)
+        self._stopping = False
+        self._world = cluster.world
+        self._machine = cluster.machines[cluster.members[0]]
+        self._group = group
+        self._timeout_us = cluster.options.election_timeout_us
         self._asked_at = 0
-        self._chunks: list[bytes] = []
         self._begin_lease()
 
     def _begin_lease(self) -> None:
-        self._lease = 1 + self._draws.draw() % (2**62)
-        self._ttl_s = 1 + self._draws.below(2)
-        self._keeps = self._draws.below(6)
+        draws = self.requester.draws
+        self._lease = 1 + draws.draw() % (2**62)
+        self._ttl_s = 1 + draws.below(2)
+        self._keeps = draws.below(6)
         self._step = _Step.GRANT
         self._alive_until = 0
 
     def act(self) -> None:
-        """Take the next step, on a drawn node."""
-        self._machine = self._machines[self._draws.pick(self._members)]
-        if self.stopping or self.open:
+        """Take the next step."""
+        requester = self.requester
+        found = requester.find_process()
+        if self._stopping or requester.open:
             return
-        if not self._machine.up:
+        if not found:
             self._later()
             return
-        self.token += 1
-        self.open = True
-        self._chunks = []
         self._asked_at = self._world.now
-        work, data = self._request()
-        deadline = self._world.now + self._timeout_us
-        self._machine.offer(Request(self.token, self.group, work, data, deadline))
-        self._world.at(deadline + self._timeout_us, self.number, self.number, self._give_up, self.token)
+        requester.ask(*self._request(), self._timeout_us)
+        give_up_at = self._world.now + 2 * self._timeout_us
+        self._world.at(give_up_at, requester.number, requester.number, requester.give_up, requester.token)
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def waiting(self) -> str | None:
+        """Leases that nobody keeps alive any more, and that have not expired yet."""
+        store = self._machine.stores.get(self._group)
+        answer = b"" if store is None else store.read(self._world.now, queries.leases())
+        assert isinstance(answer, bytes), "all leases are answered at once"
+        left = len(LeaseLeasesResponse.FromString(body_of(answer)).leases) if answer else 0
+        return f"{left} leases have not expired in group {self._group}" if left else None
 
     def _request(self) -> tuple[Work, bytes]:
         key = b"lease-%d" % self._lease
@@ -101,15 +95,10 @@ class Lessee:
             case _Step.LOOK:
                 return Work.READ, queries.range_(RangeRequest(key=key).SerializeToString())
 
-    def replied(self, reply: Reply) -> None:
-        """The node replied."""
-        if reply.outcome is Outcome.CHUNK:
-            self._chunks.append(reply.data)
-            return
-        self.open = False
-        if reply.outcome is Outcome.DONE:
-            self._done(b"".join(self._chunks) + reply.data)
-        elif reply.outcome is Outcome.UNKNOWN and self._step is _Step.GRANT:
+    def _ended(self, outcome: Outcome, parts: list[bytes]) -> None:
+        if outcome is Outcome.DONE:
+            self._done(b"".join(parts))
+        elif outcome is Outcome.UNKNOWN and self._step is _Step.GRANT:
             self._begin_lease()
         self._later()
 
@@ -117,7 +106,7 @@ class Lessee:
         failed = data[0] != 0
         match self._step:
             case _Step.GRANT:
-                self._counters["leases granted"] += 1
+                self._world.counters["leases granted"] += 1
                 self._lives()
                 self._step = _Step.PUT
             case _Step.PUT:
@@ -132,7 +121,7 @@ class Lessee:
                 if LeaseKeepAliveResponse.FromString(data[1:]).TTL <= 0:
                     self._gone()
                     return
-                self._counters["leases kept alive"] += 1
+                self._world.counters["leases kept alive"] += 1
                 self._lives()
                 self._keeps -= 1
                 if self._keeps <= 0:
@@ -149,24 +138,11 @@ class Lessee:
         if self._world.now < self._alive_until:
             raise Violation(
                 "leases",
-                f"group {self.group}: a lease of {self._ttl_s} s was gone {self._alive_until - self._world.now} us "
+                f"group {self._group}: a lease of {self._ttl_s} s was gone {self._alive_until - self._world.now} us "
                 "before its time",
             )
-        self._counters["leases expired"] += 1
+        self._world.counters["leases expired"] += 1
         self._begin_lease()
 
-    def process_gone(self, member: int) -> None:
-        """The process on this member's machine is gone."""
-        if self.open and self._machine.member == member:
-            self._give_up(self.token)
-
-    def _give_up(self, token: int) -> None:
-        if self.open and token == self.token:
-            self.open = False
-            if self._step is _Step.GRANT:
-                self._begin_lease()
-            self._later()
-
     def _later(self) -> None:
-        delay = 1 + self._draws.below(SECOND_US // 4)
-        self._world.at(self._world.now + delay, self.number, self.number, self.act)
+        self.requester.later(SECOND_US // 4, self.act)

@@ -1,6 +1,6 @@
 """The same load and the same fault on any engine, in a plain world, measured.
 
-Where ``simulation`` draws limits and faults to find what is wrong, this world is made to be understood:
+Where ``sim.simulation`` draws limits and faults to find what is wrong, this world is made to be understood:
 
 1. Limits and timers are the defaults of a server. Links take 0.5 to 1.5 ms, syncs 1 to 2 ms, computing takes no time at
    all: what is measured is the protocol's, in virtual time, and not Python's.
@@ -15,29 +15,17 @@ Where ``simulation`` draws limits and faults to find what is wrong, this world i
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 
 import msgspec
 
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Limits, Membership
-from ratified.consensus.engines import ENGINES
-from ratified.kv.limits import KvLimits
-from ratified.kv.store import KvStore
-from ratified.machine import Store
-from ratified.node.config import NodeLimits
-from ratified.sim.booting import Booting, Manner
-from ratified.sim.limits import DrawnLimits
-from ratified.sim.load import Load, Written
+from ratified.sim.cluster import Cluster
 from ratified.sim.meter import Meter, Traffic
-from ratified.sim.network import Model, Network, Weather
-from ratified.sim.process import Machine, Pace
-from ratified.sim.trace import Trace
+from ratified.sim.options import ClusterOptions, DiskOptions, NetworkOptions, ProcessOptions
+from ratified.sim.workload.load import Load, Written
 from ratified.sim.world import World
-from ratified.storage.format import LogLimits
-from ratified.storage.space import Space
 
 HEARTBEAT_US = 100_000
 ELECTION_TIMEOUT_US = 1_000_000
@@ -47,9 +35,7 @@ SETTLE_US = 20_000_000
 """So long after the load's end every write must have ended, and every member must have everything."""
 LOOK_US = 1_000
 """How often it is looked whether a returned member has caught up."""
-SEGMENT_BYTES = 1 << 20
-"""A segment is smaller than a server's: the simulated recovery reads all of it."""
-WEATHER = Weather(
+NETWORK = NetworkOptions(
     latency_least_us=500,
     latency_most_us=1_500,
     stall_least_us=1_000_000,
@@ -57,7 +43,8 @@ WEATHER = Weather(
     redial_least_us=50_000,
     redial_most_us=100_000,
 )
-PACE = Pace(turn_most_us=20, turn_inputs=(1_000,), operation_most_us=20, sync_least_us=1_000, sync_most_us=2_000)
+PROCESS = ProcessOptions(turn_most_us=20, turn_inputs=(1_000,))
+DISK = DiskOptions(operation_most_us=20, sync_least_us=1_000, sync_most_us=2_000)
 
 
 class Fault(Enum):
@@ -144,31 +131,27 @@ class ComparisonBroken(Exception):
     """A check of the simulator failed, or the load did not get through; the message says where."""
 
 
-class _World:
-    """One world with one engine and one plan."""
+class _Run:
+    """One cluster with one engine and one plan."""
 
     def __init__(self, engine: str, plan: Plan, seed: int, nodes: int) -> None:
         self._plan = plan
-        self._world = world = World(seed)
-        counters: Counter[str] = Counter()
-        members = tuple(range(1, nodes + 1))
-        row = ENGINES[engine]
-        memberships = {0: Membership(members)}
-        log = LogLimits(segment_bytes=SEGMENT_BYTES)
-        limits = DrawnLimits(engine=Limits(), node=NodeLimits(), log=log, kv=KvLimits())
-        manner = Manner(row, memberships, HEARTBEAT_US, ELECTION_TIMEOUT_US, limits)
-        self._meter = Meter(row, memberships, counters)
-        self._network = Network(world, members, Model.SESSION, WEATHER, None, counters)
-        boot = Booting(world, self._meter, manner, counters).boot
-        self._machines = {
-            member: Machine(member, world, self._network, self._meter, PACE, boot, _open_store, counters, Trace(None))
-            for member in members
-        }
-        self._checks = self._meter.groups[0]
-        self._load = Load(world, self._machines, self._meter.requests[0], plan.every_us, plan.puts_at_once)
-        for member, machine in self._machines.items():
-            self._network.attach(member, machine)
-            machine.clients = self._load
+        self._world = World(seed)
+        options = ClusterOptions(
+            engine=engine,
+            nodes=nodes,
+            heartbeat_us=HEARTBEAT_US,
+            election_timeout_us=ELECTION_TIMEOUT_US,
+            process=PROCESS,
+            disk=DISK,
+            network=NETWORK,
+        )
+        self._cluster = Cluster(options, self._world)
+        self._network = self._cluster.network
+        self._machines = self._cluster.machines
+        self._checks = self._cluster.checkers.groups[0]
+        self._meter = Meter(self._cluster)
+        self._load = Load(self._cluster, plan.every_us, plan.puts_at_once)
         self._total, self._log_bytes = Traffic(), 0
         self._target = 0
         self._returned: tuple[int, Traffic] = (0, Traffic())
@@ -176,10 +159,9 @@ class _World:
 
     def run(self) -> None:
         """From the first start until every member has everything."""
-        for machine in self._machines.values():
-            machine.start()
+        self._cluster.start(self._load)
         self._world.run(BEGIN_US)
-        if self._leader() is None:
+        if self._cluster.leader() is None:
             raise Violation("liveness", f"nobody leads {BEGIN_US / 1e6:.0f} s after the start")
         self._meter.reset()
         self._load.begin(BEGIN_US + self._plan.load_us)
@@ -221,19 +203,13 @@ class _World:
             self._world.run(self._world.now + LOOK_US)
 
     def _all_have_everything(self) -> bool:
-        return (self._plan.fault is None or self._catch_up is not None) and all(
-            machine.stores[0].applied == self._checks.delivered_max for machine in self._machines.values()
-        )
+        return (self._plan.fault is None or self._catch_up is not None) and self._cluster.replicas_agree()
 
     # -----------------------------------------------------------------------------------------------------------
     # The fault
 
-    def _leader(self) -> int | None:
-        member = self._checks.leader
-        return member if member is not None and self._machines[member].up else None
-
     def _strike(self, fault: Fault) -> None:
-        leader = self._leader()
+        leader = self._cluster.leader()
         assert leader is not None, "nothing has happened that could end a leader"
         victim = leader
         if fault is Fault.FOLLOWER_CUT_OFF:
@@ -272,20 +248,16 @@ class _World:
         return [(victim, other) for other in others] + [(other, victim) for other in others]
 
 
-def _open_store(_group: int, space: Space) -> Store:
-    return KvStore(space)
-
-
 def measure(engine: str, plan: str, seed: int, nodes: int) -> Measured:
     """One run. Raises ``ComparisonBroken``."""
-    world = _World(engine, PLANS[plan], seed, nodes)
+    run = _Run(engine, PLANS[plan], seed, nodes)
     try:
-        world.run()
+        run.run()
     except Violation as violation:
         raise ComparisonBroken(
             f"{engine}, scenario {plan}, seed {seed}, {nodes} nodes: {violation.rule}: {violation.seen}"
         ) from violation
-    return world.measured(engine, nodes)
+    return run.measured(engine, nodes)
 
 
 # ---------------------------------------------------------------------------------------------------------------

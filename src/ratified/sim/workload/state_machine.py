@@ -40,7 +40,6 @@ class Registers(StateMachine):
         self._revision = 1
 
     def apply(self, command: bytes) -> bytes:
-        """Put, delete or swap."""
         wanted = _command_of(command)
         before = self._held.get(wanted.key)
         version = 0 if before is None else before[1]
@@ -54,24 +53,20 @@ class Registers(StateMachine):
         return _encode(_Answer(self._revision, before, changed, changed))
 
     def query(self, request: bytes) -> bytes:
-        """What a key holds."""
         return _encode(_Answer(self._revision, self._held.get(request)))
 
     def snapshot(self) -> bytes:
-        """Everything, by key."""
         return _encode((self._revision, sorted(self._held.items())))
 
     def restore(self, snapshot: bytes) -> None:
-        """The reverse."""
         self._revision, rows = msgspec.msgpack.decode(snapshot, type=tuple[int, list[tuple[bytes, tuple[bytes, int]]]])
         self._held = dict(rows)
 
 
-class RegisterWords:
-    """How clients speak to ``Registers``."""
+class RegistersApi:
+    """Calls on ``Registers``."""
 
     def command(self, key: bytes, call: Call, tag: bytes) -> bytes:
-        """The command for a write; no other one has these bytes."""
         match call:
             case Put(value):
                 return _encode(_Command(key, tag, "put", value))
@@ -82,12 +77,10 @@ class RegisterWords:
             case Get():
                 raise AssertionError("a read is no command")
 
-    def read(self, key: bytes) -> bytes:
-        """The request for a read."""
+    def query(self, key: bytes) -> bytes:
         return key
 
     def answer(self, call: Call, reply: bytes) -> tuple[Result, int, bool]:
-        """Result, revision, and whether the revision is this call's own."""
         answer = _answer_of(reply)
         result: Result = True if isinstance(call, Swap) and answer.swapped else answer.held
         return result, answer.revision, answer.changed

@@ -34,11 +34,10 @@ def body_of(reply: bytes) -> bytes:
     return reply[1:]
 
 
-class KvWords:
+class KvApi:
     """Registers, as keys of the store."""
 
     def command(self, key: bytes, call: Call, tag: bytes) -> bytes:
-        """The command for a write; no other one has these bytes."""
         match call:
             case Put(value):
                 return commands.put(PutRequest(key=key, value=value, prev_kv=True).SerializeToString())
@@ -49,12 +48,10 @@ class KvWords:
             case Get():
                 raise AssertionError("a read is no command")
 
-    def read(self, key: bytes) -> bytes:
-        """The request for a read."""
+    def query(self, key: bytes) -> bytes:
         return queries.range_(RangeRequest(key=key).SerializeToString())
 
     def answer(self, call: Call, reply: bytes) -> tuple[Result, int, bool]:
-        """Result, revision, and whether the revision is this call's own."""
         body = body_of(reply)
         match call:
             case Get():

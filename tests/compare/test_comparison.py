@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.consensus.engines import ENGINES
-from ratified.sim import comparison
-from ratified.sim.comparison import (
+from ratified.compare import comparison
+from ratified.compare.comparison import (
     BEGIN_US,
     ELECTION_TIMEOUT_US,
     PLANS,
@@ -16,7 +15,8 @@ from ratified.sim.comparison import (
     percentile,
     summarize,
 )
-from ratified.sim.load import VALUE_BYTES, Written
+from ratified.consensus.engines import ENGINES
+from ratified.sim.workload.load import VALUE_BYTES, Written
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.check.at_most_once import AtMostOnce
 from ratified.kv import commands
 from ratified.node.ports import Outcome, Reply, Request, Work
-from ratified.sim.process import Machine
-from ratified.sim.world import World
+from ratified.sim.cluster import Cluster
 from ratified.wire.etcd.rpc_pb2 import PutRequest
 
 CLIENT = 1_000
@@ -27,19 +25,17 @@ class Written(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Load:
-    """All clients of a world."""
+    """All clients of a cluster of one group."""
 
-    def __init__(
-        self, world: World, machines: dict[int, Machine], requests: AtMostOnce, every_us: int, puts_at_once: int
-    ) -> None:
+    def __init__(self, cluster: Cluster, every_us: int, puts_at_once: int) -> None:
         self.open: dict[int, tuple[int, int, bytes]] = {}
         """By token: when it was asked for, of whom, and the command."""
         self.written: list[Written] = []
         self.unacknowledged = 0
         """Writes that ended in another way: refused, unknown, or with the process that had taken them."""
-        self._world = world
-        self._machines = machines
-        self._requests = requests
+        self._world = cluster.world
+        self._machines = cluster.machines
+        self._requests = cluster.checkers.requests[0]
         self._every_us = every_us
         self._puts_at_once = puts_at_once
         self._until_us = 0
@@ -56,7 +52,6 @@ class Load:
         self._avoided = member
 
     def replied(self, member: int, reply: Reply) -> None:
-        """A node replied."""
         asked = self.open.pop(reply.token, None)
         if asked is None:
             return
@@ -70,7 +65,6 @@ class Load:
             self._requests.refused(command)
 
     def process_gone(self, member: int) -> None:
-        """All requests open on this member's process ended without a reply."""
         for token in [token for token, (_, asked, _) in self.open.items() if asked == member]:
             del self.open[token]
             self.unacknowledged += 1

@@ -1,0 +1,76 @@
+"""A whole cluster in a world: its machines, the network between them, and every check on what leaves them.
+
+This is the one builder: of the worlds of ``simulation``, of the comparison of engines, and of the node's own tests.
+"""
+
+from __future__ import annotations
+
+from ratified.sim.checkers import Checkers
+from ratified.sim.network import Carry, Network
+from ratified.sim.options import ClusterOptions
+from ratified.sim.process import Clients, Machine
+from ratified.sim.world import World
+from ratified.wire.codec import PeerCodec
+from ratified.wire.peer import Frame
+
+
+class Cluster:
+    """Nothing runs before ``start``. ``carry`` is a test's own hand on the frames under way."""
+
+    def __init__(self, options: ClusterOptions, world: World, carry: Carry | None = None) -> None:
+        self.options = options
+        self.world = world
+        self.members = options.members
+        self.checkers = Checkers(options.row, options.memberships, world.counters)
+        if options.through_wire:
+            carry = _through(PeerCodec(options.row.message))
+        self.network = Network(world, self.members, options.model, options.network, carry)
+        self.machines = {
+            member: Machine(member, options, world, self.network, self.checkers) for member in self.members
+        }
+        for member, machine in self.machines.items():
+            self.network.attach(member, machine)
+
+    def start(self, clients: Clients) -> None:
+        """Start every machine; replies go to ``clients``."""
+        for machine in self.machines.values():
+            machine.clients = clients
+        for machine in self.machines.values():
+            machine.start()
+
+    def leader(self, group: int = 0) -> int | None:
+        """Who was elected last, if it runs."""
+        member = self.checkers.groups[group].leader
+        return member if member is not None and self.machines[member].up else None
+
+    def replicas_agree(self) -> bool:
+        """Has every replica applied all that was delivered anywhere?"""
+        return all(
+            group in machine.stores and machine.stores[group].applied == checks.delivered_max
+            for machine in self.machines.values()
+            for group, checks in self.checkers.groups.items()
+        )
+
+    def standing(self) -> list[str]:
+        """Where every replica stands, for people."""
+        standing: list[str] = []
+        for member, machine in self.machines.items():
+            if machine.node is None:
+                standing.append(f"member {member} is down")
+                continue
+            for group, status in machine.node.status().groups.items():
+                engine = status.engine
+                standing.append(
+                    f"member {member} in group {group} is {engine.role} of era {engine.era} under {engine.leader}, log "
+                    f"to {engine.last}, durable to {engine.durable}, committed to {engine.commit}, applied to "
+                    f"{status.applied}" + (f", stopped: {status.stopped}" if status.stopped else "")
+                )
+        return standing
+
+
+def _through(codec: PeerCodec) -> Carry:
+    def carry(source: int, target: int, frame: Frame) -> Frame:
+        (arrived,) = codec.feed(codec.encode(frame))
+        return arrived
+
+    return carry

@@ -1,0 +1,112 @@
+"""What a seed draws: sizes, timers, limits, what network, disks and processes are like, and what clients do.
+
+Each is drawn on a key of its own, and only from what an operator could meet.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ratified.kv.limits import KvLimits
+from ratified.kv.store import KvStore
+from ratified.machine import StateMachineStore, Store
+from ratified.sim.arguments import Arguments
+from ratified.sim.limits import draw_limits
+from ratified.sim.options import (
+    ClusterOptions,
+    DiskOptions,
+    NetworkModel,
+    NetworkOptions,
+    OpenStore,
+    ProcessOptions,
+    WorkloadOptions,
+)
+from ratified.sim.workload.state_machine import Registers
+from ratified.sim.world import Concern, Draws
+from ratified.storage.space import Space
+
+
+class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """One run's."""
+
+    cluster: ClusterOptions
+    unreliable_network: NetworkOptions
+    """While that fault lasts."""
+    slow_disk: DiskOptions
+    """While that fault lasts."""
+    workload: WorkloadOptions
+    state_machine: bool
+    """The groups replicate a user's ``StateMachine``, and not the key-value store."""
+
+
+def draw_options(arguments: Arguments) -> SimulationOptions:
+    """The options of the run with these arguments."""
+    seed = arguments.seed
+
+    def pick(question: int, *choices: int) -> int:
+        return Draws(seed, Concern.OPTIONS, question).pick(choices)
+
+    model = NetworkModel(arguments.network)
+    timeout = pick(1, 100_000, 200_000, 400_000)
+    network = NetworkOptions(
+        grain_us=pick(2, 1, 1, 500),
+        latency_least_us=pick(3, 100, 1_000),
+        latency_most_us=pick(4, 1_000, 4_000, 12_000),
+        stall_least_us=timeout // 2,
+        stall_most_us=4 * timeout,
+        redial_least_us=timeout // 20,
+        redial_most_us=timeout,
+    )
+    disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
+    limits = draw_limits(seed, frames_are_messages=model is NetworkModel.DATAGRAM)
+    state_machine = pick(22, 0, 0, 0, 1) == 1
+    clients_of_kv = 0 if state_machine else 1
+    return SimulationOptions(
+        cluster=ClusterOptions(
+            engine=arguments.engine,
+            nodes=arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7),
+            groups=pick(14, 1, 1, 1, 3),
+            election_timeout_us=timeout,
+            heartbeat_us=timeout // pick(15, 3, 5, 10),
+            limits=limits,
+            open_store=_open_registers if state_machine else _open_kv(limits.kv),
+            process=ProcessOptions(turn_most_us=pick(10, 0, 50, 500)),
+            disk=disk,
+            network=network,
+            model=model,
+            through_wire=pick(21, 0, 0, 0, 1) == 1,
+        ),
+        unreliable_network=msgspec.structs.replace(
+            network,
+            loss_chance=pick(5, 0, 10_000, 100_000, 300_000),
+            duplicate_chance=pick(6, 0, 20_000, 200_000),
+            slow_chance=pick(7, 0, 20_000, 100_000),
+            slow_most_us=pick(8, timeout // 4, timeout),
+            break_chance=pick(9, 0, 500, 5_000),
+        ),
+        slow_disk=msgspec.structs.replace(
+            disk, slow_sync_chance=pick(12, 0, 10_000, 100_000), slow_sync_most_us=timeout
+        ),
+        workload=WorkloadOptions(
+            clients=pick(16, 1, 2, 4, 6),
+            keys=pick(17, 1, 2, 5),
+            think_most_us=pick(18, timeout // 10, timeout // 2),
+            timeout_least_us=pick(19, 1_000, timeout),
+            timeout_most_us=pick(20, timeout, 3 * timeout, 10 * timeout),
+            probe_timeout_us=20 * timeout,
+            value_bytes=pick(25, 0, 0, 600, 1_500),
+            abandon_most_us=timeout,
+            watchers=clients_of_kv * pick(23, 0, 1, 3),
+            range_readers=clients_of_kv * pick(26, 0, 0, 1, 2),
+            lease_holders=clients_of_kv * pick(24, 0, 0, 1, 2),
+        ),
+        state_machine=state_machine,
+    )
+
+
+def _open_registers(member: int, group: int, space: Space) -> Store:
+    return StateMachineStore(Registers())
+
+
+def _open_kv(limits: KvLimits) -> OpenStore:
+    return lambda member, group, space: KvStore(space, limits)

@@ -1,0 +1,145 @@
+"""A fault, when it strikes, and whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from ratified.sim.cluster import Cluster
+from ratified.sim.options import DiskOptions, NetworkOptions
+from ratified.sim.process import Machine
+from ratified.sim.world import Concern, Draws
+
+Links: TypeAlias = list[tuple[int, int]]
+
+
+class Injector:
+    """The hand that injects faults into one cluster, until the world heals."""
+
+    def __init__(self, cluster: Cluster, unreliable_network: NetworkOptions, slow_disk: DiskOptions) -> None:
+        self.cluster = cluster
+        self.unreliable_network = unreliable_network
+        self.slow_disk = slow_disk
+        self.timeout_us = cluster.options.election_timeout_us
+        self.over = False
+        self._world = cluster.world
+        self._cuts: dict[int, Links] = {}
+        self._cut_last = 0
+
+    def draws(self, concern: Concern, key: int) -> Draws:
+        return Draws(self._world.seed, concern, key)
+
+    def victim(self, draws: Draws) -> Machine:
+        leader = self.cluster.leader()
+        if leader is not None and draws.chance(500_000):
+            return self.cluster.machines[leader]
+        return self.cluster.machines[draws.pick(self.cluster.members)]
+
+    def down_most(self, draws: Draws) -> int:
+        """Some are back before anybody notices, some are away for long."""
+        return draws.pick((self.timeout_us // 10, self.timeout_us, 6 * self.timeout_us))
+
+    def at(self, time: int, action: Callable[..., None], *arguments: object) -> None:
+        self._world.at(time, 0, 0, action, *arguments)
+
+    def later(self, draws: Draws, most_us: int, action: Callable[..., None], *arguments: object) -> None:
+        self.at(self._world.now + 1 + draws.below(most_us), action, *arguments)
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Cuts
+
+    def new_cut(self) -> int:
+        """The number of a cut to come."""
+        self._cut_last += 1
+        return self._cut_last
+
+    def cut(self, number: int, shape: str, member: int, links: Links) -> None:
+        if self.over:
+            return
+        self._world.counters["partitions"] += 1
+        self._cuts[number] = links
+        for source, target in links:
+            self.cluster.network.cut(source, target)
+        self._world.trace(member, "cut", shape=shape, links=links)
+
+    def mend(self, number: int) -> None:
+        links = self._cuts.pop(number, None)
+        if links is None:
+            return
+        for source, target in links:
+            self.cluster.network.heal(source, target)
+        self._world.trace(0, "healed", links=links)
+
+    def mend_all(self) -> None:
+        for number in list(self._cuts):
+            self.mend(number)
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Processes
+
+    def revive(self) -> None:
+        """Every machine runs."""
+        for machine in self.cluster.machines.values():
+            machine.spare()
+            machine.resume()
+            machine.start()
+
+
+Begin: TypeAlias = Callable[[Injector, int], None]
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of fault."""
+
+    name: str
+    """By which scenarios refer to it."""
+    begin: Begin
+    """Called with the scenario's rate; one of the functions below makes it."""
+    heal: Callable[[Injector], None]
+    """Take back what still lasts when the world heals."""
+    counters: tuple[str, ...]
+    """What counts it."""
+
+
+def again_and_again(key: int, inject: Callable[[Injector, Draws], None]) -> Begin:
+    """At drawn times; the rate is how many election timeouts lie between two on average. ``key`` is that of its draws,
+    for ever."""
+
+    def begin(injector: Injector, rate: int) -> None:
+        draws = injector.draws(Concern.FAULT, key)
+
+        def strike() -> None:
+            if not injector.over:
+                inject(injector, draws)
+                injector.later(draws, 2 * rate * injector.timeout_us, strike)
+
+        injector.later(draws, 2 * rate * injector.timeout_us, strike)
+
+    return begin
+
+
+def at_elections(inject: Callable[[Injector, Draws, int], None]) -> Begin:
+    """When somebody is elected; the rate is in how many of a hundred cases."""
+
+    def begin(injector: Injector, rate: int) -> None:
+        draws = injector.draws(Concern.NEW_LEADER, 0)
+
+        def elected(member: int) -> None:
+            if not injector.over and draws.below(100) < rate:
+                inject(injector, draws, member)
+
+        for checks in injector.cluster.checkers.groups.values():
+            checks.on_election = elected
+
+    return begin
+
+
+def all_the_time(inject: Callable[[Injector], None]) -> Begin:
+    """From the beginning on; the rate is 1."""
+    return lambda injector, rate: inject(injector)
+
+
+def nothing_lasts(injector: Injector) -> None:
+    """For faults that are over as soon as they have struck."""

@@ -1,0 +1,122 @@
+"""What a cluster and its surroundings are like. Times are microseconds, chances millionths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from ratified.consensus.contract import Membership
+from ratified.consensus.engines import ENGINES, EngineRow
+from ratified.kv.store import KvStore
+from ratified.machine import Store
+from ratified.sim.limits import SERVER_LIMITS, SystemLimits
+from ratified.storage.space import Space
+
+OpenStore = Callable[[int, int, Space], Store]
+"""``(member, group, space) -> store``."""
+
+
+def open_kv(member: int, group: int, space: Space) -> Store:
+    """The key-value store with its default limits."""
+    return KvStore(space)
+
+
+class NetworkModel(StrEnum):
+    """What happens to messages under way."""
+
+    SESSION = "session"
+    DATAGRAM = "datagram"
+
+
+class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What links are like."""
+
+    grain_us: int = 1
+    """Latencies are multiples of it: the coarser, the more happens at one instant, in a drawn order."""
+    latency_least_us: int = 200
+    latency_most_us: int = 2_000
+    slow_chance: int = 0
+    """A message that takes up to ``slow_most_us`` instead."""
+    slow_most_us: int = 200_000
+    loss_chance: int = 0
+    duplicate_chance: int = 0
+    break_chance: int = 0
+    """A connection breaks instead of taking a frame."""
+    stall_least_us: int = 200_000
+    stall_most_us: int = 2_000_000
+    """How long frames wait at a cut before their connection breaks."""
+    redial_least_us: int = 10_000
+    redial_most_us: int = 200_000
+
+
+class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a node is driven."""
+
+    turn_most_us: int = 50
+    """A turn begins at most so long after something asked for it."""
+    turn_inputs: tuple[int, ...] = (1, 2, 5, 1_000)
+    """How many inputs a turn may take: one of these, drawn for each."""
+
+
+class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a disk takes."""
+
+    operation_most_us: int = 100
+    sync_least_us: int = 100
+    sync_most_us: int = 3_000
+    slow_sync_chance: int = 0
+    """A sync that takes up to ``slow_sync_most_us``."""
+    slow_sync_most_us: int = 500_000
+
+
+class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How many clients of each kind there are, and what they do."""
+
+    clients: int = 3
+    """Who read and write single keys."""
+    keys: int = 3
+    think_most_us: int = 50_000
+    timeout_least_us: int = 100_000
+    timeout_most_us: int = 5_000_000
+    probe_timeout_us: int = 10_000_000
+    """What the last writes may take: nobody may time out for being impatient."""
+    value_bytes: int = 0
+    """What every value is longer than it must be: several sectors make a write that can tear."""
+    abandon_chance: int = 30_000
+    abandon_most_us: int = 20_000
+    watchers: int = 0
+    """Per group, as the next two; only the key-value store can be watched, holds leases, and reads ranges."""
+    lease_holders: int = 0
+    range_readers: int = 0
+
+
+class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """One cluster: what its members run, on what, between what."""
+
+    engine: str
+    nodes: int
+    groups: int = 1
+    heartbeat_us: int
+    election_timeout_us: int
+    limits: SystemLimits = SERVER_LIMITS
+    open_store: OpenStore = open_kv
+    process: ProcessOptions
+    disk: DiskOptions
+    network: NetworkOptions
+    model: NetworkModel = NetworkModel.SESSION
+    through_wire: bool = False
+    """Frames are encoded and decoded on their way."""
+
+    @property
+    def row(self) -> EngineRow:
+        return ENGINES[self.engine]
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        return tuple(range(1, self.nodes + 1))
+
+    @property
+    def memberships(self) -> dict[int, Membership]:
+        return dict.fromkeys(range(self.groups), Membership(self.members))

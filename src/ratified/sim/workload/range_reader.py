@@ -1,0 +1,59 @@
+"""Clients that read all keys at once, linearizably or locally: long ranges, in slices, while others write."""
+
+from __future__ import annotations
+
+from ratified.check.watches import Event
+from ratified.kv import queries
+from ratified.node.ports import Outcome, Work
+from ratified.sim.cluster import Cluster
+from ratified.sim.workload.answers import Answers
+from ratified.sim.workload.kv_api import body_of
+from ratified.sim.workload.requester import Requester
+from ratified.wire.etcd.rpc_pb2 import RangeRequest, RangeResponse
+
+FIRST, END = b"k", b"l"
+"""The keys of all register clients."""
+
+
+class RangeReader:
+    """One client; one read after the other, until it stops."""
+
+    def __init__(self, number: int, group: int, cluster: Cluster, answers: Answers) -> None:
+        self.requester = Requester(number, group, cluster, self._ended)
+        self._stopping = False
+        self._counters = cluster.world.counters
+        self._answers = answers
+        self._timeout_us = cluster.options.election_timeout_us
+        self._floor = 0
+
+    def act(self) -> None:
+        requester = self.requester
+        found = requester.find_process()
+        if self._stopping or requester.open:
+            return
+        if not found:
+            self._later()
+            return
+        locally = requester.draws.chance(500_000)
+        self._floor = 0 if locally else self._answers.revisions.highest
+        request = RangeRequest(key=FIRST, range_end=END, serializable=locally)
+        work = Work.READ_LOCAL if locally else Work.READ
+        requester.ask(work, queries.range_(request.SerializeToString()), self._timeout_us)
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    def waiting(self) -> str | None:
+        return None
+
+    def _ended(self, outcome: Outcome, parts: list[bytes]) -> None:
+        if outcome is Outcome.DONE:
+            response = RangeResponse.FromString(body_of(b"".join(parts)))
+            pairs = [Event(pair.mod_revision, pair.key, pair.value) for pair in response.kvs]
+            self._answers.states.read(self._floor, response.header.revision, pairs)
+            self._counters["whole reads"] += 1
+            self._counters["whole reads in slices"] += len(parts) > 1
+        self._later()
+
+    def _later(self) -> None:
+        self.requester.later(self._timeout_us, self.act)
