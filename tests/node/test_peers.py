@@ -193,7 +193,7 @@ def test_a_frozen_peer_is_noticed_by_silence_alone() -> None:
     cluster = Cluster()
     leader = cluster.elect()
     frozen = cluster.follower()
-    cluster.processes[frozen].node = None
+    cluster.processes[frozen].pause()
     cluster.run(SECOND)
     peer = cluster.node(leader).status().peers[frozen]
     assert (peer.name, peer.connected) == (f"n{frozen}", False)

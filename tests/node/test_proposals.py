@@ -43,6 +43,7 @@ def test_a_proposal_that_never_left_is_refused_at_its_deadline() -> None:
     cluster = Cluster()
     leader = cluster.elect()
     cluster.isolate(origin := cluster.follower())
+    cluster.run(MS)
     token = cluster.submit(origin, b"a", timeout_us=300 * MS)
     submitted_at = cluster.now
     reply = cluster.outcome(token)
