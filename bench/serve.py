@@ -26,9 +26,9 @@ import grpc
 import grpc.aio
 import msgspec
 
-from ratified.cli.local import LocalCluster, free_ports
 from ratified.client import Client
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from ratified.testing.processes import LocalCluster, free_ports
 from ratified.wire.etcd import rpc_pb2
 
 CLIENT_PROCESSES = 2

@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 
 from ratified.api.methods import METHODS, MethodKind
 from ratified.api.service import Service
-from ratified.cli.local import free_ports
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
+from ratified.testing.processes import free_ports
 from ratified.wire.etcd import errors, rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api

@@ -10,12 +10,12 @@ import pytest
 from ratified.api.leader import LeaderWatch
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
-from ratified.cli.local import free_ports
 from ratified.consensus.engines import ENGINES
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.node.node import Node
 from ratified.runtime import Host, HostConfig
+from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from ratified.cli.faults import read_back
-from ratified.cli.local import LocalCluster
 from ratified.cli.main import run
 from ratified.client import Client
 from ratified.consensus.engines import ENGINES
+from ratified.testing.leaders import read_back
+from ratified.testing.processes import LocalCluster
 
 TIMEOUT_S = 60
 FAST = ("--heartbeat-interval=40", "--election-timeout=400")
@@ -248,5 +248,5 @@ def test_demo_kills_a_leader_and_gives_its_verdict(engine: str, capsys: pytest.C
     outcome = json.loads(printed.out)
     assert outcome["verdict"] == "linearizable"
     assert outcome["lost"] == []
-    assert len(outcome["blows"]) == 1
+    assert len(outcome["faults"]) == 1
     assert outcome["acknowledged_writes"] > 0

@@ -10,8 +10,8 @@ import pytest
 
 from ratified.cli import up
 from ratified.cli.failure import CommandFailed
-from ratified.cli.local import free_ports
 from ratified.cli.up import _welcome, choose_ports
+from ratified.testing.processes import free_ports
 
 
 def test_preferred_ports_are_taken_where_they_are_free_and_else_it_says_so(

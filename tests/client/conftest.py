@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ratified.cli.local import LocalCluster
+from ratified.testing.processes import LocalCluster
 
 
 @pytest.fixture(scope="package")

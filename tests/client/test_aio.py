@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ratified.cli.local import LocalCluster, free_ports
 from ratified.client import AsyncClient, Compacted, Do, Refused, Unavailable, compare_version
+from ratified.testing.processes import LocalCluster, free_ports
 
 
 def with_client(cluster: LocalCluster, act: Callable[[AsyncClient], Coroutine[Any, Any, None]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.local import LocalCluster
+from ratified.testing.processes import LocalCluster
 
 DOCS = Path(__file__).parents[2] / "docs" / "clients.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)

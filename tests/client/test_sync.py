@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from ratified.cli.local import LocalCluster, free_ports
 from ratified.client import (
     Client,
     Compacted,
@@ -21,6 +20,7 @@ from ratified.client import (
     compare_value,
     compare_version,
 )
+from ratified.testing.processes import LocalCluster, free_ports
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.local import LocalCluster
+from ratified.testing.processes import LocalCluster
 
 COMMAND_TIMEOUT_S = 30.0
 ETCD3_REQUIREMENTS = ("etcd3==0.12.0", "protobuf==3.20.3", "grpcio>=1.60", "tenacity>=8", "six>=1.16", "setuptools<81")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.local import LocalCluster
+from ratified.testing.processes import LocalCluster
 
 SCRIPT = Path(__file__).with_name("etcd3_script.py")
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 from typing import Any
 
-from ratified.cli.local import LocalCluster
+from ratified.testing.processes import LocalCluster
 from tests.conformance.conftest import Etcdctl
 
 

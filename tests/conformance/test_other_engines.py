@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.local import LocalCluster
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from ratified.testing.processes import LocalCluster
 from tests.conformance import test_etcdctl
 from tests.conformance.conftest import Etcdctl
 from tests.conformance.test_etcd3 import SCRIPT

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ratified.cli.faults import KILL, PAUSE, Fault, Outcome, trouble_leaders
-from ratified.cli.local import LocalCluster
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from ratified.testing.faults import KILL, PAUSE, ProcessFault
+from ratified.testing.leaders import Outcome, fail_leaders
+from ratified.testing.processes import LocalCluster
 from tests.faults.conftest import kills_of
 
 BUILD = Path(__file__).parents[2] / "build"
@@ -23,16 +24,16 @@ PAUSES_OF_DEFAULT_ENGINE = 5
 PAUSES_OF_OTHERS = 2
 
 
-def trouble(directory: Path, engine: str, fault: Fault, seed: int, times: int) -> Outcome:
+def trouble(directory: Path, engine: str, fault: ProcessFault, seed: int, times: int) -> Outcome:
     """Run, write the report, and assert that nothing was lost and nobody read what could not be."""
     with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
-        outcome = asyncio.run(trouble_leaders(cluster, fault, seed=seed, times=times, clients=CLIENTS, say=print))
+        outcome = asyncio.run(fail_leaders(cluster, fault, seed=seed, times=times, clients=CLIENTS, say=print))
     BUILD.mkdir(exist_ok=True)
     report = BUILD / f"leader-{fault.name.lower()}-{engine}.json"
     report.write_bytes(msgspec.json.format(msgspec.json.encode(outcome)))
     assert outcome.lost == ()
     assert outcome.verdict == "linearizable"
-    assert len(outcome.blows) == times
+    assert len(outcome.faults) == times
     assert outcome.acknowledged_writes > 10 * times, "the clients hardly wrote: this run shows nothing"
     assert outcome.reads > 0
     return outcome
@@ -49,4 +50,4 @@ def test_a_killed_leader_loses_no_acknowledged_write_and_the_history_is_lineariz
 def test_a_leader_that_was_paused_serves_no_old_state(tmp_path: Path, engine: str, seed: int) -> None:
     pauses = PAUSES_OF_DEFAULT_ENGINE if engine == DEFAULT_ENGINE else PAUSES_OF_OTHERS
     outcome = trouble(tmp_path, engine, PAUSE, seed, pauses)
-    assert len({blow.node for blow in outcome.blows}) > 1, "no pause was long enough for another leader"
+    assert len({injected.node for injected in outcome.faults}) > 1, "no pause was long enough for another leader"

@@ -10,11 +10,11 @@ import pytest
 
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
-from ratified.cli.local import free_ports
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
 from ratified.server.grpc import GrpcListener
 from ratified.server.urls import Url
+from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
 
 WATCHES = 20

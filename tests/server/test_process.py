@@ -16,10 +16,10 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
-from ratified.cli.local import LocalNode, free_ports
 from ratified.client import Client, Refused
 from ratified.consensus.engines import ENGINES
 from ratified.storage.identity import IDENTITY_FILE, VERSION
+from ratified.testing.processes import LocalNode, free_ports
 
 TIMEOUT_S = 60
 
@@ -208,7 +208,7 @@ def test_existing_without_data_is_refused(place: Place) -> None:
 
 def test_a_node_ends_with_the_process_that_started_it(place: Place) -> None:
     script = (
-        "import sys; from pathlib import Path; from ratified.cli.local import LocalNode\n"
+        "import sys; from pathlib import Path; from ratified.testing.processes import LocalNode\n"
         "node = LocalNode('n', 0, sys.argv[2:], Path(sys.argv[1])); node.start(); node.wait_ready()\n"
         "print(node.pid, flush=True); sys.stdin.read()"
     )

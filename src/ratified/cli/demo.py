@@ -37,8 +37,9 @@ def demo(
     row(engine)
     import msgspec
 
-    from ratified.cli.faults import KILL, trouble_leaders
-    from ratified.cli.local import LocalCluster, NodeFailed, scratch_directory
+    from ratified.testing.faults import KILL
+    from ratified.testing.leaders import fail_leaders
+    from ratified.testing.processes import LocalCluster, NodeFailed, scratch_directory
 
     began_s = time.monotonic()
 
@@ -49,14 +50,14 @@ def demo(
         with scratch_directory("ratified-demo-") as directory:
             with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
                 say(f"three nodes run {engine} and serve on " + ", ".join(cluster.endpoints))
-                outcome = asyncio.run(trouble_leaders(cluster, KILL, seed=seed, times=kills, clients=clients, say=say))
+                outcome = asyncio.run(fail_leaders(cluster, KILL, seed=seed, times=kills, clients=clients, say=say))
             say("stopped all nodes")
     except NodeFailed as failed:
         raise CommandFailed(str(failed)) from failed
     if as_json:
         typer.echo(msgspec.json.encode(outcome).decode())
     else:
-        gaps = ", ".join(f"{blow.without_write_s:.2f} s" for blow in outcome.blows)
+        gaps = ", ".join(f"{injected.without_write_s:.2f} s" for injected in outcome.faults)
         typer.echo(
             f"\nacknowledged writes  {outcome.acknowledged_writes}, of which {len(outcome.lost)} are missing\n"
             f"without a write      {gaps} (after each kill)\n"

@@ -18,9 +18,9 @@ from ratified.cli.engine import ENGINE, row
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
-    from ratified.cli.local import LocalCluster, LocalNode
     from ratified.cli.table import LiveTable, PlainLines, Row
     from ratified.client import AsyncClient
+    from ratified.testing.processes import LocalCluster, LocalNode
 
 CLIENT_PORTS_PREFERRED = (2379, 22379, 32379)
 PORTS_FILE = "cluster.toml"
@@ -56,7 +56,7 @@ def up(
     row(engine)
     if not 1 <= nodes <= NODES_MAX:
         raise typer.BadParameter(f"--nodes is {nodes}; give 1 to {NODES_MAX}")
-    from ratified.cli.local import NodeFailed, scratch_directory
+    from ratified.testing.processes import NodeFailed, scratch_directory
 
     try:
         with nullcontext(data_dir) if data_dir else scratch_directory("ratified-up-") as directory:
@@ -77,7 +77,7 @@ def choose_ports(directory: Path, nodes: int) -> tuple[Ports, list[str]]:
 
     Peer ports are part of a cluster's identity, so they are written down. Raises ``CommandFailed``.
     """
-    from ratified.cli.local import free_ports, is_free
+    from ratified.testing.processes import free_ports, is_free
 
     file = directory / PORTS_FILE
     if file.exists():
@@ -117,9 +117,9 @@ def _read_ports(file: Path, nodes: int) -> Ports:
 
 
 async def _up(directory: Path, nodes: int, engine: str, *, kept: bool) -> None:
-    from ratified.cli.local import LocalCluster
     from ratified.cli.table import LiveTable, PlainLines
     from ratified.client import AsyncClient
+    from ratified.testing.processes import LocalCluster
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

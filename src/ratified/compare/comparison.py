@@ -47,7 +47,7 @@ PROCESS = ProcessOptions(turn_most_us=20, turn_inputs=(1_000,))
 DISK = DiskOptions(operation_most_us=20, sync_least_us=1_000, sync_most_us=2_000)
 
 
-class Fault(Enum):
+class MemberFault(Enum):
     """What happens to one member for a while."""
 
     LEADER_CRASH = "the leader is killed"
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     every_us: int
     puts_at_once: int
     load_us: int
-    fault: Fault | None = None
+    fault: MemberFault | None = None
     fault_us: int = 3_000_000
     fault_ends_us: int = 7_000_000
 
@@ -75,21 +75,21 @@ PLANS: dict[str, Plan] = {
         every_us=10_000,
         puts_at_once=1,
         load_us=12_000_000,
-        fault=Fault.LEADER_CRASH,
+        fault=MemberFault.LEADER_CRASH,
     ),
     "leader-partition": Plan(
         text="one put every 10 ms for 12 s; the leader is cut off after 3 s, the network heals after 7 s",
         every_us=10_000,
         puts_at_once=1,
         load_us=12_000_000,
-        fault=Fault.LEADER_CUT_OFF,
+        fault=MemberFault.LEADER_CUT_OFF,
     ),
     "follower-partition": Plan(
         text="one put every 10 ms for 12 s; a follower is cut off after 3 s, the network heals after 7 s",
         every_us=10_000,
         puts_at_once=1,
         load_us=12_000_000,
-        fault=Fault.FOLLOWER_CUT_OFF,
+        fault=MemberFault.FOLLOWER_CUT_OFF,
     ),
 }
 
@@ -208,22 +208,22 @@ class _Run:
     # -----------------------------------------------------------------------------------------------------------
     # The fault
 
-    def _strike(self, fault: Fault) -> None:
+    def _strike(self, fault: MemberFault) -> None:
         leader = self._cluster.leader()
         assert leader is not None, "nothing has happened that could end a leader"
         victim = leader
-        if fault is Fault.FOLLOWER_CUT_OFF:
+        if fault is MemberFault.FOLLOWER_CUT_OFF:
             victim = next(member for member in self._machines if member != leader)
         self._load.avoid(victim)
-        if fault is Fault.LEADER_CRASH:
+        if fault is MemberFault.LEADER_CRASH:
             self._machines[victim].kill()
         else:
             for source, target in self._links(victim):
                 self._network.cut(source, target)
         self._world.at(BEGIN_US + self._plan.fault_ends_us, 0, 0, self._mend, fault, victim)
 
-    def _mend(self, fault: Fault, victim: int) -> None:
-        if fault is Fault.LEADER_CRASH:
+    def _mend(self, fault: MemberFault, victim: int) -> None:
+        if fault is MemberFault.LEADER_CRASH:
             self._machines[victim].start()
         else:
             for source, target in self._links(victim):

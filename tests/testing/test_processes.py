@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.local import LocalNode, NodeFailed, free_ports, is_free, scratch_directory
+from ratified.testing.processes import LocalNode, NodeFailed, free_ports, is_free, scratch_directory
 
 
 def test_free_ports_are_different_and_free() -> None:

@@ -1,4 +1,4 @@
-"""``python -m ratified.cli.tied PID serve ...``: the command, ended with SIGTERM when the process that started it ends.
+"""``python -m ratified.testing.tied PID serve ...``: the command, ended with SIGTERM at the end of who started it.
 
 ``ratified up``, ``ratified demo``, tests and benchmarks start their nodes this way, so that none is left behind however
 its parent dies. Linux only (prctl's PR_SET_PDEATHSIG); elsewhere a node is simply not tied.

@@ -102,7 +102,7 @@ class LocalNode:
         self._ready.clear()
         self._ended.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ratified.cli.tied", str(os.getpid()), "serve", *self._arguments],
+            [sys.executable, "-m", "ratified.testing.tied", str(os.getpid()), "serve", *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
