@@ -8,7 +8,6 @@ import pytest
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.sim.arguments import Arguments, replay_command
-from ratified.sim.limits import draw_limits
 from ratified.sim.options import NetworkModel
 from ratified.sim.scenario import SCENARIOS
 from ratified.sim.simulation import simulate
@@ -83,14 +82,3 @@ def test_an_engine_that_stands_on_sessions_gets_no_other_network() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_a_sweep_must_have_seen_is_named_once(engine: str) -> None:
     assert len(set(must_happen(engine))) == len(must_happen(engine)) > 30
-
-
-def test_limits_are_often_as_small_as_they_may_be_and_often_the_default() -> None:
-    drawn = [draw_limits(seed, frames_are_messages=False) for seed in range(200)]
-    for name in ("entries_per_message_max", "deliver_bytes_max", "barriers_max"):
-        values = [getattr(limits.engine, name) for limits in drawn]
-        assert 20 < values.count(1) < 150
-        assert values.count(getattr(type(drawn[0].engine)(), name)) > 50
-    assert {limits.node.peer_frames_max for limits in drawn} >= {16, 64}
-    calm = draw_limits(5, frames_are_messages=True)
-    assert calm.node.peer_frames_max == type(calm.node)().peer_frames_max

@@ -166,7 +166,7 @@ class _Run:
         self._meter.reset()
         self._load.begin(BEGIN_US + self._plan.load_us)
         if self._plan.fault is not None:
-            self._world.at(BEGIN_US + self._plan.fault_us, 0, 0, self._strike, self._plan.fault)
+            self._world.at(BEGIN_US + self._plan.fault_us, 0, 0, self._inject, self._plan.fault)
         self._world.run(BEGIN_US + self._plan.load_us)
         self._total, self._log_bytes = self._meter.total(), self._meter.log_bytes
         self._run_until(lambda: not self._load.open, "writes are still open")
@@ -208,7 +208,7 @@ class _Run:
     # -----------------------------------------------------------------------------------------------------------
     # The fault
 
-    def _strike(self, fault: MemberFault) -> None:
+    def _inject(self, fault: MemberFault) -> None:
         leader = self._cluster.leader()
         assert leader is not None, "nothing has happened that could end a leader"
         victim = leader

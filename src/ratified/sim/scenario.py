@@ -17,33 +17,33 @@ class Scenario(msgspec.Struct, frozen=True):
 SCENARIOS: dict[str, Scenario] = {
     "calm": Scenario("nothing goes wrong", {}),
     "weather": Scenario(
-        "messages are lost, doubled, delayed; connections break", {"unreliable network": 1, "broken connections": 10}
+        "messages are lost, doubled, delayed; connections break", {"unreliable-network": 1, "broken-connections": 10}
     ),
     "partitions": Scenario(
-        "links are cut, both ways and one way, and heal", {"partition": 6, "broken connections": 20}
+        "links are cut, both ways and one way, and heal", {"partition": 6, "broken-connections": 20}
     ),
-    "crashes": Scenario("processes are killed or stopped, and start again", {"kill": 4, "stop": 12, "slow disk": 1}),
+    "crashes": Scenario("processes are killed or stopped, and start again", {"kill": 4, "stop": 12, "slow-disk": 1}),
     "machine-losses": Scenario(
-        "machines lose their power, one or all at once", {"machine loss": 5, "power cut": 25, "unreliable network": 1}
+        "machines lose their power, one or all at once", {"machine-loss": 5, "power-cut": 25, "unreliable-network": 1}
     ),
-    "pauses": Scenario("processes stand still, leaders above all", {"pause": 4, "slow disk": 1}),
+    "pauses": Scenario("processes stand still, leaders above all", {"pause": 4, "slow-disk": 1}),
     "leader-hunt": Scenario(
         "leaders die or are cut off as soon as they are elected, in bad weather",
-        {"leader failure": 90, "kill": 3, "unreliable network": 1},
+        {"leader-failure": 90, "kill": 3, "unreliable-network": 1},
     ),
     "everything": Scenario(
         "all of these together",
         {
             "kill": 8,
             "stop": 25,
-            "machine loss": 12,
-            "power cut": 60,
+            "machine-loss": 12,
+            "power-cut": 60,
             "partition": 10,
             "pause": 15,
-            "broken connections": 25,
-            "leader failure": 10,
-            "unreliable network": 1,
-            "slow disk": 1,
+            "broken-connections": 25,
+            "leader-failure": 10,
+            "unreliable-network": 1,
+            "slow-disk": 1,
         },
     ),
 }

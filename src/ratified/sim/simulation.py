@@ -1,8 +1,8 @@
 """One run: a cluster and its clients, put together from arguments, live through a scenario, heal, and are judged.
 
-``simulate`` is a function of its arguments. Faults strike for ``duration``; then they stop, everything that is broken
-is mended, the clients begin nothing new, and every node of every group is asked for one more write. That these writes
-get through, that every open request ends and that all replicas meet at one applied index, within ``patience``, is the
+``simulate`` is a function of its arguments. Faults are injected for ``duration``; then everything that is broken is
+mended, the clients begin nothing new, and every node of every group is asked for one more write. That these writes get
+through, that every open request ends and that all replicas meet at one applied index, within ``patience``, is the
 liveness that is promised; who waits for whom is said where it is broken. Then the histories are judged.
 """
 

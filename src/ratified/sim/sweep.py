@@ -1,11 +1,10 @@
 """Many worlds: ``python -m ratified.sim.sweep [--engine X] [--seeds N] [--first N] [--duration S] [--processes N]
 [--digests FILE]``.
 
-Every seed is one short, nasty run: scenario and network follow from it in turn, so that all of them get their share
-(an engine that stands on sessions gets no other network);
-many short runs find more than few long ones, because what a seed draws once (limits, timers, sizes) is what differs
-most. Which process runs a seed changes nothing: results are reported in the order of the seeds, and the same sweep ends
-with the same digest on one core and on many.
+Every seed is one short, nasty run: scenario and network follow from it in turn, so that all of them get their share (an
+engine that stands on sessions gets no other network). Many short runs find more than few long ones, because what a seed
+draws once (limits, timers, sizes) is what differs most. Which process runs a seed changes nothing: results are reported
+in the order of the seeds, and the same sweep ends with the same digest on one core and on many.
 
 A sweep fails where a check fails, and where something that must happen has not: a quiet world proves nothing.
 """
@@ -28,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.sim.arguments import Arguments
+from ratified.sim.faults.registry import FAULTS
 from ratified.sim.options import NetworkModel
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
@@ -49,32 +49,19 @@ _TURN = [name for name, weight in SCENARIO_WEIGHTS.items() for _ in range(weight
 _TURN += ["everything"] * (20 - len(_TURN))
 assert set(_TURN) == set(SCENARIOS), "every scenario gets its share"
 
-MUST_HAPPEN_ALWAYS = (
-    "connections broken",
+MUST_HAPPEN = (
     "connections stalled",
     "elections",
     "fetches",
     "forwards refused",
     "forwards taken",
-    "kills",
-    "kills at a commit",
-    "leaders struck down",
     "leases expired",
     "leases kept alive",
-    "machine losses",
-    "messages doubled",
-    "messages lost",
-    "messages overtaken",
-    "partitions",
-    "pauses",
-    "power cuts",
     "reads not confirmed",
     "reads refused",
     "requests abandoned",
     "requests of unknown outcome",
     "requests proposed again",
-    "slow syncs",
-    "stops",
     "stores begun anew",
     "tails cut",
     "voids sent",
@@ -85,7 +72,7 @@ MUST_HAPPEN_ALWAYS = (
     "unsynced states lost",
     "writes torn",
 )
-"""Counters that a sweep of ``SEEDS`` seeds must not leave at zero, whatever the engine; each adds its own."""
+"""Counters that a sweep of ``SEEDS`` seeds must not leave at zero, beside every fault's own and the protocol's."""
 _DATAGRAMS_ONLY = frozenset({"messages doubled", "messages lost", "messages overtaken"})
 
 
@@ -103,10 +90,10 @@ def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> A
 
 def must_happen(engine: str) -> tuple[str, ...]:
     """What a long sweep of this engine must have seen."""
-    common = tuple(
-        name for name in MUST_HAPPEN_ALWAYS if not PROTOCOLS[engine].stands_on_sessions or name not in _DATAGRAMS_ONLY
-    )
-    return common + PROTOCOLS[engine].must_happen
+    row = PROTOCOLS[engine]
+    everywhere = [name for fault in FAULTS.values() for name in fault.counters] + list(MUST_HAPPEN)
+    possible = (name for name in everywhere if not (row.stands_on_sessions and name in _DATAGRAMS_ONLY))
+    return (*possible, *row.must_happen)
 
 
 def sweep(worlds: Sequence[Arguments], processes: int) -> Iterator[Report]:

@@ -1,4 +1,4 @@
-"""A fault, when it strikes, and whom."""
+"""What a fault is, when it begins, and whom it meets."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     heal: Callable[[Injector], None]
     """Take back what still lasts when the world heals."""
     counters: tuple[str, ...]
-    """What counts it."""
+    """What counts it, and must not stay at zero in a long sweep."""
 
 
 def again_and_again(key: int, inject: Callable[[Injector, Draws], None]) -> Begin:
@@ -110,12 +110,15 @@ def again_and_again(key: int, inject: Callable[[Injector, Draws], None]) -> Begi
     def begin(injector: Injector, rate: int) -> None:
         draws = injector.draws(Concern.FAULT, key)
 
-        def strike() -> None:
+        def once() -> None:
             if not injector.over:
                 inject(injector, draws)
-                injector.later(draws, 2 * rate * injector.timeout_us, strike)
+                again()
 
-        injector.later(draws, 2 * rate * injector.timeout_us, strike)
+        def again() -> None:
+            injector.later(draws, 2 * rate * injector.timeout_us, once)
+
+        again()
 
     return begin
 
@@ -142,4 +145,4 @@ def all_the_time(inject: Callable[[Injector], None]) -> Begin:
 
 
 def nothing_lasts(injector: Injector) -> None:
-    """For faults that are over as soon as they have struck."""
+    """For faults that are over as soon as they were injected."""

@@ -43,4 +43,4 @@ def _heal(injector: Injector) -> None:
     injector.revive()
 
 
-LEADER_FAILURE = Fault(name="leader failure", begin=at_elections(_fail), heal=_heal, counters=("leaders struck down",))
+LEADER_FAILURE = Fault(name="leader-failure", begin=at_elections(_fail), heal=_heal, counters=("leaders struck down",))

@@ -20,6 +20,6 @@ def _lose_all(injector: Injector, draws: Draws) -> None:
 
 
 MACHINE_LOSS = Fault(
-    name="machine loss", begin=again_and_again(1, _lose), heal=Injector.revive, counters=("machine losses",)
+    name="machine-loss", begin=again_and_again(1, _lose), heal=Injector.revive, counters=("machine losses",)
 )
-POWER_CUT = Fault(name="power cut", begin=again_and_again(2, _lose_all), heal=Injector.revive, counters=("power cuts",))
+POWER_CUT = Fault(name="power-cut", begin=again_and_again(2, _lose_all), heal=Injector.revive, counters=("power cuts",))

@@ -20,13 +20,13 @@ def _reliable(injector: Injector) -> None:
 
 
 BROKEN_CONNECTIONS = Fault(
-    name="broken connections",
+    name="broken-connections",
     begin=again_and_again(5, _break_connections),
     heal=nothing_lasts,
     counters=("connections broken",),
 )
 UNRELIABLE_NETWORK = Fault(
-    name="unreliable network",
+    name="unreliable-network",
     begin=all_the_time(_unreliable),
     heal=_reliable,
     counters=("messages doubled", "messages lost", "messages overtaken"),

@@ -15,4 +15,4 @@ def _fast(injector: Injector) -> None:
         machine.disk_queue.options = injector.cluster.options.disk
 
 
-SLOW_DISK = Fault(name="slow disk", begin=all_the_time(_slow), heal=_fast, counters=("slow syncs",))
+SLOW_DISK = Fault(name="slow-disk", begin=all_the_time(_slow), heal=_fast, counters=("slow syncs",))
