@@ -15,6 +15,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ratified.check.at_most_once import AtMostOnce
+from ratified.check.barriers import Barriers
+from ratified.check.group import GroupChecks
+from ratified.check.oracle import together
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
@@ -131,7 +135,10 @@ class World:
         )
         self._extensions = extensions
         membership = Membership(tuple(range(1, members + 1)))
-        self.checks = PROTOCOLS[engine](0, membership, Counter())
+        protocol = PROTOCOLS[engine]
+        counters = Counter[str]()
+        self.checks = GroupChecks[Any](0, membership, counters, protocol.shape(counters))
+        self.oracles = together([protocol.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
         self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
         self.network = network(self)
         for member in self.members.values():
@@ -170,11 +177,13 @@ class World:
 
     def start(self, member: Member) -> None:
         log = member.driver.log
-        found = self.checks.new_image()
+        found = self.checks.shape.new_image()
         for record in (StateRecord(log.state), *log.in_order()):
             found.take(record)
         self.checks.recovered(member.id, found, killed=False)
-        self.checks.started(member.id, member.applied, log.state, max(log.entries, default=log.base.index))
+        self.oracles.recovered(member.id, found.copy())
+        self.checks.begins(member.id, log.durable(member.applied))
+        self.oracles.started(member.id, member.applied)
         member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
 
     def crash(self, member: Member) -> None:
@@ -185,7 +194,6 @@ class World:
             self._durable(member, writes[at].records)
         self.counts["writes lost"] += kept < len(writes)
         self.counts["crashes"] += 1
-        self.checks.stopped(member.id)
         member.driver.crash(writes_kept=kept)
         member.asked.clear()
         self.network.lost(member.id)
@@ -194,7 +202,8 @@ class World:
     def _durable(self, member: Member, records: Sequence[Record]) -> None:
         for record in records:
             self.checks.written(member.id, record)
-        self.checks.synced(member.id)
+        for record in self.checks.synced(member.id):
+            self.oracles.durable(member.id, record)
 
     # ------------------------------------------------------------------------------------------------------ a step
 
@@ -244,7 +253,7 @@ class World:
             feed(partial(self._propose, member, 1 + self.draw(3)))
 
     def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
-        self.checks.barrier_fed(member.id, token)
+        self.oracles.barrier_fed(member.id, token)
         engine.read_barrier(now, token)
 
     def _propose(self, member: Member, count: int, engine: Engine, now: int) -> None:
@@ -260,15 +269,12 @@ class World:
     # ------------------------------------------------------------------------------------------------ what leaves
 
     def _observe(self, member: int, ready: Ready) -> None:
+        self.checks.ready(member, ready)
+        self.oracles.ready(member, ready)
         if ready.write is not None:
-            self.checks.asked_to_write(member, ready.write.records)
             self.counts["truncations"] += sum(isinstance(record, TruncateRecord) for record in ready.write.records)
         if ready.leader is not None:
-            self.checks.lead(member, ready.leader)
             self.counts["leaders"] += ready.leader.serving
-        if ready.deliver:
-            self.checks.delivered(member, ready.deliver)
-        self.checks.barriers_answered(member, ready.reads)
         for read in ready.reads:
             self.counts["reads" if read.index is not None else "reads refused"] += 1
 
@@ -276,7 +282,7 @@ class World:
         if not self.network.carries(member, send.to):
             return
         self.seen(send.message)
-        self.checks.leaves(member, send.to, send.message)
+        self.oracles.leaves(member, send.to, send.message)
         self.counts[type(send.message).__name__] += 1
         message = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=self._row.message)
         self.network.send(member, send.to, message)
