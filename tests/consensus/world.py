@@ -24,6 +24,7 @@ from ratified.check.violation import Violation
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
+    Durable,
     Engine,
     Entry,
     Era,
@@ -135,10 +136,9 @@ class World:
         )
         self._extensions = extensions
         membership = Membership(tuple(range(1, members + 1)))
-        protocol = PROTOCOLS[engine]
-        counters = Counter[str]()
-        self.checks = GroupChecks[Any](0, membership, counters, protocol.shape(counters))
-        self.oracles = together([protocol.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
+        row = PROTOCOLS[engine]
+        self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()))
+        self._oracles = together([row.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
         self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
         self.network = network(self)
         for member in self.members.values():
@@ -159,7 +159,12 @@ class World:
             observe=partial(self._observe, id_),
         )
         log = DurableLog(Base(0, NO_ERA, membership))
-        return Member(id_, Driver(self._row.engine, self._options(id_), log, ports))
+        return Member(id_, Driver(partial(self._engine, id_), self._options(id_), log, ports))
+
+    def _engine(self, member: int, now: int, options: Options, durable: Durable) -> Engine:
+        self.checks.begins(member, durable)
+        self._oracles.started(member, durable.applied)
+        return self._row.engine(now, options, durable)
 
     def _options(self, member: int) -> Options:
         def election_deadline(now: int, era: Era) -> int:
@@ -181,9 +186,7 @@ class World:
         for record in (StateRecord(log.state), *log.in_order()):
             found.take(record)
         self.checks.recovered(member.id, found, killed=False)
-        self.oracles.recovered(member.id, found.copy())
-        self.checks.begins(member.id, log.durable(member.applied))
-        self.oracles.started(member.id, member.applied)
+        self._oracles.recovered(member.id, found.copy())
         member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
 
     def crash(self, member: Member) -> None:
@@ -203,7 +206,7 @@ class World:
         for record in records:
             self.checks.written(member.id, record)
         for record in self.checks.synced(member.id):
-            self.oracles.durable(member.id, record)
+            self._oracles.durable(member.id, record)
 
     # ------------------------------------------------------------------------------------------------------ a step
 
@@ -253,7 +256,7 @@ class World:
             feed(partial(self._propose, member, 1 + self.draw(3)))
 
     def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
-        self.oracles.barrier_fed(member.id, token)
+        self._oracles.barrier_fed(member.id, token)
         engine.read_barrier(now, token)
 
     def _propose(self, member: Member, count: int, engine: Engine, now: int) -> None:
@@ -270,7 +273,7 @@ class World:
 
     def _observe(self, member: int, ready: Ready) -> None:
         self.checks.ready(member, ready)
-        self.oracles.ready(member, ready)
+        self._oracles.ready(member, ready)
         if ready.write is not None:
             self.counts["truncations"] += sum(isinstance(record, TruncateRecord) for record in ready.write.records)
         if ready.leader is not None:
@@ -282,7 +285,7 @@ class World:
         if not self.network.carries(member, send.to):
             return
         self.seen(send.message)
-        self.oracles.leaves(member, send.to, send.message)
+        self._oracles.leaves(member, send.to, send.message)
         self.counts[type(send.message).__name__] += 1
         message = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=self._row.message)
         self.network.send(member, send.to, message)

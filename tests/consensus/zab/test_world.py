@@ -40,7 +40,7 @@ def test_what_a_session_loses_doubles_or_swaps_does_no_harm(seed: int) -> None:
 
 def test_what_a_session_loses_doubles_or_swaps_is_noticed_and_nothing_else_is() -> None:
     found = 0
-    for seed in range(10):
+    for seed in range(20):
         world = World("zab", lossy, seed)
         world.run(1000)
         found += noticed(world, "FIFO")
