@@ -102,7 +102,7 @@ def own_accept_counted_before_durable() -> AbstractContextManager[Any]:
 
 
 def delivered_before_durable() -> AbstractContextManager[Any]:
-    return patch.object(Engine, "deliverable", lambda self: self._algorithm.log.commit)
+    return patch.object(Engine, "deliverable", lambda self: self._algorithm.core.log.commit)
 
 
 def reads_without_a_round() -> AbstractContextManager[Any]:

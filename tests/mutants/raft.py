@@ -80,7 +80,7 @@ def commits_older_terms_by_counting() -> AbstractContextManager[Any]:
 
 def delivers_what_is_not_durable() -> AbstractContextManager[Any]:
     """Rule 5: committed is not enough."""
-    return patch.object(Engine, "deliverable", lambda engine: engine._algorithm.log.commit)
+    return patch.object(Engine, "deliverable", lambda engine: engine._algorithm.core.log.commit)
 
 
 def does_not_truncate() -> AbstractContextManager[Any]:
@@ -132,7 +132,7 @@ def says_lost_too_early() -> AbstractContextManager[Any]:
     """Rule 7: that a later term has begun does not mean that an entry of an older one cannot be delivered."""
 
     def lost(raft: Raft, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
-        return raft.era > era
+        return raft.core.era > era
 
     return patch.object(Raft, "lost", lost)
 

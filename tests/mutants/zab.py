@@ -111,7 +111,7 @@ def own_acknowledgement_before_durable() -> AbstractContextManager[Any]:
 
 
 def delivered_before_durable() -> AbstractContextManager[Any]:
-    return patch.object(Engine, "deliverable", lambda self: self._algorithm.log.commit)
+    return patch.object(Engine, "deliverable", lambda self: self._algorithm.core.log.commit)
 
 
 def reads_without_a_round() -> AbstractContextManager[Any]:
@@ -119,7 +119,7 @@ def reads_without_a_round() -> AbstractContextManager[Any]:
 
 
 def lost_when_a_later_epoch_begins() -> AbstractContextManager[Any]:
-    return patch.object(Zab, "lost", lambda self, era, _index, _delivered: self.era > era)
+    return patch.object(Zab, "lost", lambda self, era, _index, _delivered: self.core.era > era)
 
 
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:

@@ -302,6 +302,17 @@ def test_what_was_lost_on_its_way_is_sent_again() -> None:
     assert [each.index for each in accepted_entries(hand, 2)] == [3, 1], "no answer for long"
 
 
+def test_what_is_under_way_to_a_peer_is_limited_in_bytes_too() -> None:
+    hand = Hand(limits=Limits(entries_per_message_max=1, inflight_bytes_max=200))
+    ballot = hand.lead_with()
+    hand.step(2, Accepted(ballot, 1, 1))
+    accepted_entries(hand, 2)
+    hand.propose(bytes(100), bytes(100), bytes(100))
+    assert [each.index for each in accepted_entries(hand, 2)] == [2, 3]
+    hand.step(2, Accepted(ballot, 2, 2))
+    assert [each.index for each in accepted_entries(hand, 2)] == [4]
+
+
 def test_without_resend_nothing_is_sent_twice() -> None:
     hand = Hand(limits=Limits(entries_per_message_max=1), resend=False)
     ballot = hand.lead_with()

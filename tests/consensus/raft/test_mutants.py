@@ -44,7 +44,7 @@ def skip_what_is_there(log: History, entries: Sequence[Entry]) -> int:
 
 
 def when_a_later_term_begins(raft: Raft, era: Era, _index: int | None, _delivered: tuple[int, Era]) -> bool:
-    return raft.era > era
+    return raft.core.era > era
 
 
 def alone(test: Callable[[], None]) -> Test:
@@ -92,7 +92,7 @@ MUTANTS: dict[str, tuple[type, str, Any, Test]] = {
     "deliver what is not durable here": (
         Engine,
         "deliverable",
-        lambda engine: engine._algorithm.log.commit,
+        lambda engine: engine._algorithm.core.log.commit,
         test_rules.test_rule_5_what_is_committed_elsewhere_is_not_delivered_before_it_is_durable_here,
     ),
     "no truncation on conflict": (

@@ -40,7 +40,7 @@ def test_the_state_is_sixteen_bytes_and_comes_back() -> None:
 
 
 def test_zxids_are_computed_from_epoch_and_index() -> None:
-    core = Alone(1, 1, 3, 3, 3).engine._algorithm._core
+    core = Alone(1, 1, 3, 3, 3).engine._algorithm.core
     assert [core.zxid_at(index) for index in range(6)] == [
         0,
         zxid.pack(1, 1),

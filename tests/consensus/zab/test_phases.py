@@ -163,7 +163,7 @@ def test_a_follower_whose_leader_does_not_lead_looks_again(vote: str) -> None:
         "it follows somebody": Vote(1, Standing.FOLLOWING, 0, one.candidacy(2)),
     }
     one.engine.step(0, 3, votes[vote])
-    assert not (one.engine._algorithm._follows(3) and one.engine._algorithm._core.round == 1)
+    assert not (one.engine._algorithm._follows(3) and one.engine._algorithm.core.round == 1)
 
 
 def test_an_old_leader_that_hears_of_a_later_epoch_looks_again() -> None:
@@ -260,7 +260,7 @@ def test_a_follower_that_has_accepted_a_later_epoch_makes_its_leader_begin_anoth
     epoch = one.broadcasting()
     one.say(3, CEpoch(1, 1, epoch + 5))
     assert one.role == "looking"
-    one.say(2, one.vote(1, round_=one.engine._algorithm._core.round))
+    one.say(2, one.vote(1, round_=one.engine._algorithm.core.round))
     offer = one.connect(2, epoch, link=2)
     assert offer is not None
     assert offer.epoch == epoch + 6

@@ -4,7 +4,7 @@ Rules of this package:
 
 1. One member is a ``Core`` (promise, own ballot, accepted values, chosen prefix) and all of the paper's roles at once:
    always ``Acceptor`` and ``Learner``; as a proposer ``Follower`` (idle), ``Candidate`` (phase 1) or ``Leader``
-   (phase 2, the distinguished proposer). ``Engine`` changes proposer roles; one never outlives its ballot.
+   (phase 2, the distinguished proposer). ``Paxos`` changes proposer roles; one never outlives its ballot.
 2. Safety is the acceptor's promise and the proposer's choice of values; leading, heartbeats and back-off only make
    progress likely. Any number of proposers may believe that they lead.
 3. Names are the paper's; an instance of its algorithm is a *slot*, and the index of an entry. A ballot is an era

@@ -56,6 +56,15 @@ class Core:
         self._accepted: list[tuple[int, Era]] = []
         self._written = state
 
+    @property
+    def era(self) -> Era:
+        """The promised ballot, as it is reported."""
+        return self.promised
+
+    @property
+    def log(self) -> Slots:
+        return self.slots
+
     # --------------------------------------------------------------------------------------------------- ballots
 
     def promise_at_start(self, state: AcceptorState) -> Era:

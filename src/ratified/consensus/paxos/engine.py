@@ -57,22 +57,17 @@ class Follower:
 class Paxos:
     """Lamport, "Paxos Made Simple" (2001), for a sequence of instances."""
 
-    __slots__ = ("_acceptor", "_core", "_election_deadline", "_learner", "_overtaken", "log", "role")
+    __slots__ = ("_acceptor", "_election_deadline", "_learner", "_overtaken", "core", "role")
 
     def __init__(self, member: Member[Claim], durable: Durable) -> None:
-        self._core = Core(member, durable)
-        self._acceptor = Acceptor(self._core)
-        self._learner = Learner(self._core)
-        self.log = self._core.slots
+        self.core = Core(member, durable)
+        self._acceptor = Acceptor(self.core)
+        self._learner = Learner(self.core)
         self.role: Follower | Candidate | Leader = Follower(None)
         self._overtaken = 0
         """Own ballots overtaken in phase 1 since somebody led."""
         self._election_deadline: int | None = None
         self._restart_election_timer()
-
-    @property
-    def era(self) -> Era:
-        return self._core.promised
 
     @property
     def leading(self) -> Leader | None:
@@ -96,14 +91,14 @@ class Paxos:
                 role.on_deadline()
             else:
                 self._become_follower(None)
-        elif self._election_deadline is not None and self._core.member.now >= self._election_deadline:
+        elif self._election_deadline is not None and self.core.member.now >= self._election_deadline:
             self._on_election_timeout()
         elif isinstance(role, Candidate):
             role.ask_again()
             self._learner.ask()
 
     def campaign(self) -> None:
-        if self._core.configurations.may_campaign and not isinstance(self.role, Leader):
+        if self.core.configurations.may_campaign and not isinstance(self.role, Leader):
             self._become_candidate()
 
     def _on_election_timeout(self) -> None:
@@ -113,7 +108,7 @@ class Paxos:
             self._become_candidate()
 
     def _restart_election_timer(self) -> None:
-        core = self._core
+        core = self.core
         if core.configurations.may_campaign:
             self._election_deadline = core.member.election_deadline(core.promised) + self._back_off()
         else:
@@ -121,7 +116,7 @@ class Paxos:
 
     def _back_off(self) -> int:
         """How much longer to wait because others overtook this member: drawn, and more each time."""
-        core = self._core
+        core = self.core
         if not self._overtaken or not core.options.extensions.back_off:
             return 0
         steps = min(self._overtaken, _BACK_OFF_STEPS_MAX)
@@ -142,20 +137,20 @@ class Paxos:
         self._restart_election_timer()
 
     def _become_candidate(self) -> None:
-        self.role = Candidate(self._core)
+        self.role = Candidate(self.core)
         self._restart_election_timer()
 
     def _advance_candidate(self, candidate: Candidate) -> None:
         """Phase 1 came a step further."""
         if candidate.has_won:
             self._overtaken = 0
-            self.role = Leader(self._core, candidate.first_open, candidate.to_propose)
+            self.role = Leader(self.core, candidate.first_open, candidate.to_propose)
         else:
             candidate.arm()
 
     def _give_way(self, ballot: Era) -> None:
         """A higher ballot than this proposer's own is about."""
-        self._core.heard_of(ballot)
+        self.core.heard_of(ballot)
         role = self.role
         if not isinstance(role, Follower) and ballot > role.ballot:
             self._become_follower(None)
@@ -163,8 +158,8 @@ class Paxos:
     def _follow(self, leader: int, ballot: Era) -> None:
         """``leader`` has completed phase 1 of ``ballot``, which is not below the promise here."""
         role = self.role
-        if ballot > self._core.promised:
-            self._core.promise(ballot)
+        if ballot > self.core.promised:
+            self.core.promise(ballot)
         if isinstance(role, Follower) and role.leader == leader:
             self._restart_election_timer()
         else:
@@ -200,12 +195,12 @@ class Paxos:
         """Is ``ballot`` one of the sender's own, who alone may propose in it?"""
         if ballot[1] == sender:
             return True
-        self._core.outbox.ignore("somebody else's ballot")
+        self.core.outbox.ignore("somebody else's ballot")
         return False
 
     def _on_prepare(self, sender: int, message: Prepare) -> None:
         """Phase 1b."""
-        core = self._core
+        core = self.core
         ballot = message.ballot
         if not self._is_proposers(sender, ballot) or not core.configurations.is_voter(core.member.id):
             return
@@ -222,10 +217,10 @@ class Paxos:
     def _send_promise(self, proposer: int, part: Promise | None) -> None:
         if part is None:
             return
-        if proposer == self._core.member.id:
+        if proposer == self.core.member.id:
             self._on_promise(proposer, part)
         else:
-            self._core.outbox.send_after(proposer, part)
+            self.core.outbox.send_after(proposer, part)
 
     def _on_promise(self, sender: int, message: Promise) -> None:
         """Phase 1 answers."""
@@ -236,12 +231,12 @@ class Paxos:
         if entries is None:
             return
         more_from = candidate.on_promise(sender, message, entries)
-        if sender != self._core.member.id and message.chosen > self._core.slots.chosen:
+        if sender != self.core.member.id and message.chosen > self.core.slots.chosen:
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
         if more_from is not None:
             self._restart_election_timer()
-            if sender == self._core.member.id:
+            if sender == self.core.member.id:
                 self._send_promise(sender, self._acceptor.report(more_from))
             else:
                 candidate.ask(sender, more_from)
@@ -252,12 +247,12 @@ class Paxos:
         try:
             return decode_entries(message.entries)
         except UnfitEntries as unfit:
-            self._core.outbox.ignore(f"{type(message).__name__}: {unfit}")
+            self.core.outbox.ignore(f"{type(message).__name__}: {unfit}")
             return None
 
     def _on_accept(self, sender: int, message: Accept) -> None:
         """Phase 2b."""
-        core = self._core
+        core = self.core
         if not self._is_proposers(sender, message.ballot):
             return
         if not self._acceptor.may_accept(message.ballot):
@@ -271,7 +266,7 @@ class Paxos:
         self._learner.on_decided(message.ballot, message.chosen)
 
     def _on_heartbeat(self, sender: int, message: Heartbeat) -> None:
-        core = self._core
+        core = self.core
         if not self._is_proposers(sender, message.ballot):
             return
         round_ = NO_ROUND
@@ -295,7 +290,7 @@ class Paxos:
             self._give_way(message.ballot)
 
     def _on_learned(self, sender: int, message: Learned) -> None:
-        core = self._core
+        core = self.core
         entries = self._decode(message)
         if not entries:
             return
@@ -322,7 +317,7 @@ class Paxos:
         return self.role.propose(proposals)
 
     def on_persisted(self, ticket: int) -> None:
-        core, role = self._core, self.role
+        core, role = self.core, self.role
         fresh = core.persisted(ticket)
         self._learner.on_persisted()
         if isinstance(role, Leader):
@@ -341,7 +336,7 @@ class Paxos:
                 self._send_promise(purpose.ballot[1], self._acceptor.report_fetched(purpose, entries))
 
     def take_write(self) -> Write | None:
-        return self._core.take_write()
+        return self.core.take_write()
 
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
         """One slot has one value: what was proposed in a slot that has been delivered, and was not delivered there,
@@ -351,7 +346,7 @@ class Paxos:
         return index is not None and delivered[0] >= index
 
     def words(self) -> dict[str, str]:
-        promised, own = self._core.promised, self._core.own
+        promised, own = self.core.promised, self.core.own
         return {"ballot": f"{promised[0]}.{promised[1]}", "own ballot": f"{own[0]}.{own[1]}"}
 
 

@@ -3,7 +3,7 @@
 Rules of this package:
 
 1. One member is a ``Core`` (term, vote, log, commit index) and one role: ``Follower``, ``Candidate``, ``Leader``.
-   ``Engine`` changes roles; a role never outlives its term.
+   ``Raft`` changes roles; a role never outlives its term.
 2. Names are the paper's. A rule that figure 2 does not have is an extension, has a flag in
    ``contract.Extensions``, and changes when things are sent, never what is safe.
 3. Nothing is believed to be on disk before ``persisted`` says so: not the own vote, not the own copy of an entry,

@@ -2,17 +2,17 @@
 
 Rules of this file:
 
-1. Term, vote and log change here and nowhere else, and each change asserts what it must keep.
-2. A change of term, vote or log becomes part of the next write; the disk is believed only through ``Writes``.
+1. Term and vote change here and nowhere else, the log in its ``Journal``; each change asserts what it must keep.
+2. A change of term, vote or log becomes part of the next write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Durable, Entry, Era, StateRecord, TruncateRecord, Write
+from ratified.consensus.contract import Durable, Entry, Era, StateRecord, Write
 from ratified.consensus.raft.state import HardState, decode_state, encode_state
-from ratified.consensus.replication.history import History
+from ratified.consensus.replication.journal import Journal
 from ratified.consensus.replication.member import Member
 
 
@@ -22,8 +22,8 @@ class Core:
     __slots__ = (
         "_written",
         "configurations",
-        "durable_term",
         "era",
+        "journal",
         "log",
         "member",
         "options",
@@ -38,11 +38,12 @@ class Core:
         self.options = member.options
         self.outbox = member.outbox
         self.configurations = member.configurations
-        self.term = self.durable_term = state.term
+        self.term = state.term
         self.era: Era = (state.term, 0)
         """The present term, as it stands in entries."""
         self.voted_for = state.voted_for
-        self.log = History(durable, member.options.limits)
+        self.journal = Journal(member, durable, state.term)
+        self.log = self.journal.history
         assert self.log.last_era <= self.era, "the log holds an entry of a later term than the state"
         self._written = state
 
@@ -67,27 +68,16 @@ class Core:
         """Section 5.4.1: does a log that ends like this hold everything that may be committed?"""
         return ((last_term, 0), last_index) >= (self.log.last_era, self.log.last)
 
-    # --------------------------------------------------------------------------------------------------------- log
+    # ------------------------------------------------------------------------------------------------- log and disk
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Entries join the log, and the next write."""
         assert entries[-1].era[0] <= self.term, "an entry of a term that has not begun here"
-        self.log.append(entries)
-        self.outbox.records += entries
+        self.journal.append(entries)
 
-    def truncate(self, first: int) -> None:
-        """The entries from ``first`` on conflict with the leader's (figure 2, AppendEntries 3)."""
-        self.log.truncate(first)
-        self.configurations.truncate(first)
-        self.member.writes.clip(first - 1)
-        self.outbox.records.append(TruncateRecord(first))
-
-    def commit_to(self, index: int) -> None:
-        """Everything up to ``index`` is committed, for ever."""
-        self.log.commit_to(index)
-        self.configurations.commit_to(index)
-
-    # -------------------------------------------------------------------------------------------------------- disk
+    @property
+    def durable_term(self) -> int:
+        return self.journal.claimed
 
     @property
     def next_ticket(self) -> int:
@@ -101,14 +91,4 @@ class Core:
         if self.term != state.term or self.voted_for != state.voted_for:
             self._written = HardState(self.term, self.voted_for)
             records.insert(0, StateRecord(encode_state(self._written)))
-        if not records:
-            return None
-        member = self.member
-        return Write(member.writes.issue(self.log.last, self.term, member.now), records)
-
-    def persisted(self, ticket: int) -> None:
-        """The disk has got as far as ``ticket``."""
-        for write in self.member.writes.persisted(ticket):
-            self.log.persisted(write.last)
-            self.durable_term = write.claim
-        self.log.evict()
+        return self.journal.write(records, self.term)

@@ -37,18 +37,13 @@ from ratified.consensus.replication.reads import NO_ROUND
 class Raft:
     """Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended version), figure 2."""
 
-    __slots__ = ("_core", "_election_deadline", "log", "role")
+    __slots__ = ("_election_deadline", "core", "role")
 
     def __init__(self, member: Member[int], durable: Durable) -> None:
-        self._core = Core(member, durable)
-        self.log = self._core.log
-        self.role: Follower | Candidate | Leader = Follower(self._core, None)
+        self.core = Core(member, durable)
+        self.role: Follower | Candidate | Leader = Follower(self.core, None)
         self._election_deadline: int | None = None
         self._restart_election_timer()
-
-    @property
-    def era(self) -> Era:
-        return self._core.era
 
     @property
     def leading(self) -> Leader | None:
@@ -74,11 +69,11 @@ class Raft:
             self._stand()
 
     def campaign(self) -> None:
-        if self._core.configurations.may_campaign and not isinstance(self.role, Leader):
+        if self.core.configurations.may_campaign and not isinstance(self.role, Leader):
             self._stand()
 
     def _restart_election_timer(self) -> None:
-        core = self._core
+        core = self.core
         may_campaign = core.configurations.may_campaign
         self._election_deadline = core.member.election_deadline(core.era) if may_campaign else None
 
@@ -86,7 +81,7 @@ class Raft:
 
     def _adopt_term(self, term: int) -> None:
         """Whoever leads or stood in an earlier term is a follower in this one, of nobody yet (section 5.1)."""
-        self._core.adopt_term(term)
+        self.core.adopt_term(term)
         self._step_down()
 
     def _step_down(self) -> None:
@@ -95,7 +90,7 @@ class Raft:
     def _become_follower(self, leader: int | None) -> None:
         if isinstance(self.role, Leader):
             self.role.reads.fail()
-        self.role = Follower(self._core, leader)
+        self.role = Follower(self.core, leader)
 
     def _follow(self, sender: int) -> Follower | None:
         """``sender`` leads this term; this member as its follower, or None where another one leads it already."""
@@ -103,22 +98,22 @@ class Raft:
             self._become_follower(sender)
         if isinstance(self.role, Follower) and self.role.leader == sender:
             return self.role
-        self._core.outbox.ignore("a second leader in one term")
+        self.core.outbox.ignore("a second leader in one term")
         return None
 
     def _stand(self) -> None:
         """Begin a term as its candidate."""
-        self.role = Candidate(self._core)
+        self.role = Candidate(self.core)
         self._restart_election_timer()
 
     def _count_votes(self, candidate: Candidate) -> None:
         if candidate.has_won:
-            self.role = Leader(self._core)
+            self.role = Leader(self.core)
 
     # ----------------------------------------------------------------------------------------------------- messages
 
     def on_message(self, sender: int, message: Message) -> None:
-        core = self._core
+        core = self.core
         if message.term > core.term:
             self._on_later_term(message)
         match message:
@@ -153,7 +148,7 @@ class Raft:
 
     def _on_request_vote(self, sender: int, message: RequestVote) -> None:
         """Figure 2, "RequestVote RPC, receiver implementation"."""
-        core = self._core
+        core = self.core
         granted = (
             message.term == core.term
             and core.may_vote_for(sender)
@@ -165,14 +160,14 @@ class Raft:
         core.outbox.send_after(sender, RequestVoteResponse(core.term, granted))
 
     def _on_append_entries(self, sender: int, message: AppendEntries) -> None:
-        core = self._core
+        core = self.core
         if message.term < core.term:
             core.outbox.send_after(sender, AppendEntriesResponse(core.term, False, message.prev_index, NO_ROUND))
         elif (follower := self._hear_leader(sender)) and (answer := follower.on_append_entries(message)):
             core.outbox.send_after(sender, answer)
 
     def _on_heartbeat(self, sender: int, message: Heartbeat) -> None:
-        core = self._core
+        core = self.core
         round_ = NO_ROUND
         if message.term == core.term:
             follower = self._hear_leader(sender)
@@ -204,7 +199,7 @@ class Raft:
         return self.role.propose(proposals)
 
     def on_persisted(self, ticket: int) -> None:
-        self._core.persisted(ticket)
+        self.core.journal.persisted(ticket)
         if isinstance(self.role, Candidate):
             self.role.on_persisted(ticket)
             self._count_votes(self.role)
@@ -216,14 +211,14 @@ class Raft:
             self.role.on_fetched(purpose, entries)
 
     def take_write(self) -> Write | None:
-        return self._core.take_write()
+        return self.core.take_write()
 
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
         """Terms never decrease along a log: behind a delivered entry of a later term no entry of ``era`` can come."""
         return delivered[1] > era
 
     def words(self) -> dict[str, str]:
-        return {"term": str(self._core.term)}
+        return {"term": str(self.core.term)}
 
 
 Engine = partial(engine.Engine, Raft)

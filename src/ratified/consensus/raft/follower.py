@@ -45,7 +45,7 @@ class Follower:
         new = entries[log.first_new(entries) :]
         if new:
             if new[0].index <= log.last:
-                core.truncate(new[0].index)
+                core.journal.truncate(new[0].index)
             core.append(new)
         match = prev + len(entries)
         self.learn_commit(min(message.commit, match))
@@ -57,7 +57,7 @@ class Follower:
         if index > core.log.last:
             core.outbox.ignore("commit index beyond the log")
         elif index > core.log.commit:
-            core.commit_to(index)
+            core.journal.commit_to(index)
 
     def _refusal(self, message: AppendEntries) -> AppendEntriesResponse:
         """Nothing fits behind ``prev_index`` (AppendEntries 2)."""

@@ -114,7 +114,7 @@ class Leader:
         core = self._core
         index = core.configurations.quorum_value(self._durable_at)
         if index > core.log.commit and self.may_commit(index):
-            core.commit_to(index)
+            core.journal.commit_to(index)
             self.serving = core.log.era_at(index) == core.era
 
     def may_commit(self, index: int) -> bool:

@@ -57,6 +57,17 @@ class Log(Source, Protocol):
         """Encoded bytes of the entries that the disk does not have yet."""
 
 
+class Core(Protocol):
+    """What a member is in every role."""
+
+    @property
+    def log(self) -> Log: ...
+
+    @property
+    def era(self) -> Era:
+        """The present one, as it is reported."""
+
+
 class Role(Protocol):
     """What a member is at present; its class names it."""
 
@@ -85,16 +96,13 @@ class Algorithm(Protocol):
     """One protocol, as its paper has it. The present time is ``Member.now``."""
 
     @property
-    def log(self) -> Log: ...
+    def core(self) -> Core: ...
 
     @property
     def role(self) -> Role: ...
 
     @property
     def leading(self) -> Leading | None: ...
-
-    @property
-    def era(self) -> Era: ...
 
     @property
     def deadline(self) -> int | None: ...
@@ -165,7 +173,7 @@ class Engine(contract.Engine, Generic[A]):
         leader = algorithm.role.leader
         if leader != member.id:
             return Refused(RefusedReason.NOT_LEADER, leader)
-        waiting = algorithm.log.undurable_bytes
+        waiting = algorithm.core.log.undurable_bytes
         if waiting and waiting + encoded_bytes(proposals) > member.options.limits.undurable_bytes_max:
             return Refused(RefusedReason.OVERLOADED, leader)
         return algorithm.propose(proposals)
@@ -225,14 +233,14 @@ class Engine(contract.Engine, Generic[A]):
         return member.outbox.take(
             write=write,
             after=member.writes.issued,
-            deliver=self._delivery.take(algorithm.log, self.deliverable()),
-            lead=Lead(algorithm.role.leader, algorithm.era, leading is not None and leading.serving),
+            deliver=self._delivery.take(algorithm.core.log, self.deliverable()),
+            lead=Lead(algorithm.role.leader, algorithm.core.era, leading is not None and leading.serving),
             membership=member.configurations.latest,
         )
 
     def deliverable(self) -> int:
         """Rule 5: what is committed and durable; else the store could be ahead of its own log."""
-        log = self._algorithm.log
+        log = self._algorithm.core.log
         return min(log.commit, log.durable)
 
     # ----------------------------------------------------------------------------------------------------- read only
@@ -246,12 +254,12 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def leading(self) -> Era | None:
         algorithm = self._algorithm
-        return algorithm.era if algorithm.role.leader == self._member.id else None
+        return algorithm.core.era if algorithm.role.leader == self._member.id else None
 
     @override
     def status(self) -> Status:
         member, algorithm = self._member, self._algorithm
-        log, leading, era = algorithm.log, algorithm.leading, algorithm.era
+        log, leading, era = algorithm.core.log, algorithm.leading, algorithm.core.era
         ignored = {f"ignored: {why}": str(count) for why, count in member.outbox.ignored.items()}
         return Status(
             member=member.id,

@@ -2,17 +2,16 @@
 
 Rules of this file:
 
-1. Epochs and history change here and nowhere else, and each change asserts what it must keep.
-2. What changes becomes part of the next write, in the order in which it changed; the disk is believed only through
-   ``Writes``.
+1. Epochs change here and nowhere else, the history in its ``Journal``; each change asserts what it must keep.
+2. What changes becomes part of the next write, in the order in which it changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, TruncateRecord, Write
-from ratified.consensus.replication.history import History
+from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.replication.journal import Journal
 from ratified.consensus.replication.member import Member
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.messages import Candidacy, Ending, Fitness
@@ -25,8 +24,8 @@ class Core:
     __slots__ = (
         "_links_opened",
         "configurations",
-        "durable_state",
         "epoch_seen",
+        "journal",
         "log",
         "member",
         "options",
@@ -41,8 +40,9 @@ class Core:
         self.options = member.options
         self.outbox = member.outbox
         self.configurations = member.configurations
-        self.state = self.durable_state = decode_state(durable.state)
-        self.log = History(durable, member.options.limits)
+        self.state = decode_state(durable.state)
+        self.journal = Journal(member, durable, self.state)
+        self.log = self.journal.history
         assert self.log.last_era <= self.era, "the log holds an entry of an epoch that was not accepted"
         self.sessions: dict[int, int] = {}
         """The sessions there are, by member."""
@@ -92,20 +92,7 @@ class Core:
     def append(self, entries: Sequence[Entry]) -> None:
         """Entries join the history, and the next write."""
         assert entries[-1].era[0] <= self.accepted_epoch, "an entry of an epoch that was not accepted here"
-        self.log.append(entries)
-        self.outbox.records += entries
-
-    def truncate(self, first: int) -> None:
-        """The entries from ``first`` on are not in the leader's history (TRUNC)."""
-        self.log.truncate(first)
-        self.configurations.truncate(first)
-        self.member.writes.clip(first - 1)
-        self.outbox.records.append(TruncateRecord(first))
-
-    def commit_to(self, index: int) -> None:
-        """Everything up to ``index`` is committed, for ever."""
-        self.log.commit_to(index)
-        self.configurations.commit_to(index)
+        self.journal.append(entries)
 
     def zxid_at(self, index: int) -> int | None:
         """The zxid of the entry at ``index``; None where its epoch's beginning was compacted away."""
@@ -124,7 +111,7 @@ class Core:
         """This member's own: what it would still have if it crashed now."""
         index = self.log.durable
         epoch, _ = self.log.era_at(index) or NO_ERA
-        ending = Ending(self.durable_state.current_epoch, epoch, index)
+        ending = Ending(self.journal.claimed.current_epoch, epoch, index)
         return Candidacy(Fitness.SLOW if self.member.disk_is_slow else fitness, ending, self.member.id)
 
     # -------------------------------------------------------------------------------------------- sessions and links
@@ -148,15 +135,4 @@ class Core:
 
     def take_write(self) -> Write | None:
         """Everything that has changed since the last write; None: nothing."""
-        records = self.outbox.take_records()
-        if not records:
-            return None
-        member = self.member
-        return Write(member.writes.issue(self.log.last, self.state, member.now), records)
-
-    def persisted(self, ticket: int) -> None:
-        """The disk has got as far as ``ticket``."""
-        for write in self.member.writes.persisted(ticket):
-            self.log.persisted(write.last)
-            self.durable_state = write.claim
-        self.log.evict()
+        return self.journal.write(self.outbox.take_records(), self.state)

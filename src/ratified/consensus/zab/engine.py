@@ -43,19 +43,14 @@ from ratified.consensus.zab.state import EpochState
 class Zab:
     """Junqueira, Reed and Serafini, "Zab: High-performance broadcast for primary-backup systems" (DSN 2011)."""
 
-    __slots__ = ("_core", "_election_deadline", "log", "role")
+    __slots__ = ("_election_deadline", "core", "role")
 
     def __init__(self, member: Member[EpochState], durable: Durable) -> None:
-        self._core = Core(member, durable)
-        self.log = self._core.log
-        self.role: Looking | Following | Leading = Looking(self._core, Fitness.READY)
+        self.core = Core(member, durable)
+        self.role: Looking | Following | Leading = Looking(self.core, Fitness.READY)
         self._election_deadline = 0
         self._restart_election_timer()
         self._decide()
-
-    @property
-    def era(self) -> Era:
-        return self._core.era
 
     @property
     def leading(self) -> Leading | None:
@@ -77,11 +72,11 @@ class Zab:
             self._look(Fitness.READY)
 
     def campaign(self) -> None:
-        if self._core.configurations.may_campaign and not isinstance(self.role, Leading):
+        if self.core.configurations.may_campaign and not isinstance(self.role, Leading):
             self._look(Fitness.CAMPAIGNING)
 
     def _restart_election_timer(self) -> None:
-        self._election_deadline = self._core.member.election_deadline(self._core.era)
+        self._election_deadline = self.core.member.election_deadline(self.core.era)
 
     # -------------------------------------------------------------------------------------------------------- roles
 
@@ -91,7 +86,7 @@ class Zab:
         if isinstance(self.role, Leading):
             self.role.reads.fail()
             better = self.role.better
-        self.role = Looking(self._core, fitness, better)
+        self.role = Looking(self.core, fitness, better)
         self._restart_election_timer()
         self._decide()
 
@@ -102,28 +97,28 @@ class Zab:
     def _decide(self) -> None:
         """Does this round have a winner?"""
         looking = self.role
-        if not isinstance(looking, Looking) or not self._core.configurations.may_campaign:
+        if not isinstance(looking, Looking) or not self.core.configurations.may_campaign:
             return
         winner = looking.winner
-        if winner == self._core.member.id:
+        if winner == self.core.member.id:
             self._lead(looking)
         elif winner is not None:
             self._follow(winner)
 
     def _lead(self, looking: Looking) -> None:
-        leading = self.role = Leading(self._core)
+        leading = self.role = Leading(self.core)
         for sender, message in looking.early.items():
             leading.on_cepoch(sender, message)
         self._look_if_ended()
 
     def _follow(self, leader: int) -> None:
-        self.role = Following(self._core, leader)
+        self.role = Following(self.core, leader)
         self._restart_election_timer()
 
     # ----------------------------------------------------------------------------------------------------- messages
 
     def on_message(self, sender: int, message: Message) -> None:
-        core = self._core
+        core = self.core
         if sender not in core.sessions or sender not in core.configurations.peers:
             core.outbox.ignore("a message from no session with a peer")
             return
@@ -145,7 +140,7 @@ class Zab:
             self._restart_election_timer()
 
     def _on_vote(self, sender: int, vote: Vote) -> None:
-        core, role = self._core, self.role
+        core, role = self.core, self.role
         core.epoch_seen = max(core.epoch_seen, vote.epoch)
         if isinstance(role, Looking):
             leader = role.on_vote(sender, vote)
@@ -190,7 +185,7 @@ class Zab:
 
     def _tell(self, member: int) -> None:
         """Whom this member follows, or that it leads."""
-        core, role = self._core, self.role
+        core, role = self.core, self.role
         assert not isinstance(role, Looking)
         leader, standing = (
             (core.member.id, Standing.LEADING) if isinstance(role, Leading) else (role.leader_id, Standing.FOLLOWING)
@@ -199,7 +194,7 @@ class Zab:
         core.outbox.send(member, Vote(core.round, standing, core.accepted_epoch, candidacy))
 
     def on_session(self, member: int, session: int | None) -> None:
-        core = self._core
+        core = self.core
         if member not in core.configurations.peers:
             return
         if member in core.sessions:
@@ -234,7 +229,7 @@ class Zab:
         return answer
 
     def on_persisted(self, ticket: int) -> None:
-        self._core.persisted(ticket)
+        self.core.journal.persisted(ticket)
         if not isinstance(self.role, Looking):
             self.role.on_persisted()
 
@@ -243,7 +238,7 @@ class Zab:
             self.role.on_fetched(purpose, entries)
 
     def take_write(self) -> Write | None:
-        write = self._core.take_write()
+        write = self.core.take_write()
         if isinstance(self.role, Following):
             self.role.turn_ends()
         return write
@@ -253,7 +248,7 @@ class Zab:
         return delivered[1] > era
 
     def words(self) -> dict[str, str]:
-        core = self._core
+        core = self.core
         last = core.zxid_at(core.log.last)
         return {
             "epoch": str(core.current_epoch),

@@ -171,7 +171,7 @@ class Following:
             self._break("NEWLEADER with another initial history")
         else:
             if core.log.last > message.meet_index:
-                core.truncate(message.meet_index + 1)
+                core.journal.truncate(message.meet_index + 1)
             self._origin = message.origin
             self.phase = Phase.SYNCHRONISATION
             self._advance()
@@ -247,12 +247,12 @@ class Following:
         if epoch != core.accepted_epoch or index > core.log.last:
             self._break("a commit of what was not proposed")
         elif index > core.log.commit:
-            core.commit_to(index)
+            core.journal.commit_to(index)
 
     def _on_ping(self, message: Ping) -> None:
         """The epoch was durable before ACKEPOCH left, so the answer waits for nothing."""
         core = self._core
-        if self.phase is Phase.DISCOVERY or core.durable_state.accepted_epoch < core.accepted_epoch:
+        if self.phase is Phase.DISCOVERY or core.journal.claimed.accepted_epoch < core.accepted_epoch:
             self._break("PING before the epoch was accepted")
             return
         # What had left at the PING before this one is surely ahead of this answer, whenever the caller sends it.

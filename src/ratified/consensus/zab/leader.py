@@ -335,7 +335,7 @@ class Leading:
         core = self._core
         self.phase = Phase.BROADCAST
         if self.origin > core.log.commit:
-            core.commit_to(self.origin)
+            core.journal.commit_to(self.origin)
         if core.options.extensions.noop_on_election:
             core.append([noop(self.next_index(), core.era)])
         self._opening = core.log.last
@@ -364,7 +364,7 @@ class Leading:
         """Step l.3.2."""
         index = self.acked_by_quorum()
         if index > self._core.log.commit and self.may_commit():
-            self._core.commit_to(index)
+            self._core.journal.commit_to(index)
 
     def acked_by_quorum(self) -> int:
         """Up to where a quorum has this history durably."""

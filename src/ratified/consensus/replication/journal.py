@@ -1,0 +1,60 @@
+"""A history whose changes reach the disk: each joins the next write, in the order in which it was made.
+
+Rules of this file:
+
+1. History, configurations and records change together, here and nowhere else.
+2. A truncation clips what is durable and every write in flight (rule 4 of the contract).
+3. The disk is believed only through ``Writes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic
+
+from ratified.consensus.contract import Durable, Entry, Record, TruncateRecord, Write
+from ratified.consensus.replication.history import History
+from ratified.consensus.replication.member import Member
+from ratified.consensus.replication.writes import Claim
+
+
+class Journal(Generic[Claim]):
+    """``claimed`` is what the latest durable write claims beside entries."""
+
+    __slots__ = ("_member", "claimed", "history")
+
+    def __init__(self, member: Member[Claim], durable: Durable, claimed: Claim) -> None:
+        self._member = member
+        self.history = History(durable, member.options.limits)
+        self.claimed = claimed
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        self.history.append(entries)
+        self._member.outbox.records += entries
+
+    def truncate(self, first: int) -> None:
+        """The entries from ``first`` on are gone."""
+        member = self._member
+        self.history.truncate(first)
+        member.configurations.truncate(first)
+        member.writes.clip(first - 1)
+        member.outbox.records.append(TruncateRecord(first))
+
+    def commit_to(self, index: int) -> None:
+        """Everything up to ``index`` is committed, for ever."""
+        self.history.commit_to(index)
+        self._member.configurations.commit_to(index)
+
+    def write(self, records: Sequence[Record], claim: Claim) -> Write | None:
+        """The next write: these records, after which ``claim`` holds; None: there is nothing to write."""
+        if not records:
+            return None
+        member = self._member
+        return Write(member.writes.issue(self.history.last, claim, member.now), records)
+
+    def persisted(self, ticket: int) -> None:
+        """The disk has got as far as ``ticket``."""
+        for write in self._member.writes.persisted(ticket):
+            self.history.persisted(write.last)
+            self.claimed = write.claim
+        self.history.evict()
