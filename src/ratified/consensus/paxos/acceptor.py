@@ -22,8 +22,6 @@ from ratified.consensus.replication.incoming import UnfitEntries, check_sequence
 
 
 class Acceptor:
-    """This member as an acceptor, in every role."""
-
     __slots__ = ("_core",)
 
     def __init__(self, core: Core) -> None:

@@ -111,7 +111,6 @@ class Candidate:
 
     @property
     def first_open(self) -> int:
-        """The first slot to propose in."""
         return max(self._settled, self._core.closed) + 1
 
     @property
@@ -141,7 +140,6 @@ class Candidate:
         self._ask_again = self._core.member.now + self._core.options.heartbeat_us if waiting else None
 
     def ask_again(self) -> None:
-        """Ask once more for the parts that are missing."""
         core = self._core
         for acceptor, first in self._asked.items():
             if acceptor != core.member.id:

@@ -72,7 +72,6 @@ class Core:
         return state.promised
 
     def promise(self, ballot: Era) -> None:
-        """Accept nothing below ``ballot`` any more."""
         assert ballot >= self.promised, f"promise {ballot} after {self.promised}"
         self.promised = ballot
 

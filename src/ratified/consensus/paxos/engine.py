@@ -141,7 +141,6 @@ class Paxos:
         self._restart_election_timer()
 
     def _advance_candidate(self, candidate: Candidate) -> None:
-        """Phase 1 came a step further."""
         if candidate.has_won:
             self._overtaken = 0
             self.role = Leader(self.core, candidate.first_open, candidate.to_propose)
@@ -223,7 +222,6 @@ class Paxos:
             self.core.outbox.send_after(proposer, part)
 
     def _on_promise(self, sender: int, message: Promise) -> None:
-        """Phase 1 answers."""
         candidate = self.role
         if not isinstance(candidate, Candidate) or message.ballot != candidate.ballot:
             return

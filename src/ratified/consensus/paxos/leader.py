@@ -31,8 +31,6 @@ from ratified.consensus.replication.reads import ReadRounds
 
 
 class Leader:
-    """This member while it leads, in one ballot."""
-
     __slots__ = (
         "_accepted",
         "_beat",
@@ -95,7 +93,6 @@ class Leader:
     # ------------------------------------------------------------------------------------------------------ inputs
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken:
-        """Give each of the proposals a slot."""
         first = self._next
         self._put(commands(proposals, first, self.ballot))
         return Taken(first)
@@ -186,7 +183,6 @@ class Leader:
     # ----------------------------------------------------------------------------------------------------- sending
 
     def flush(self) -> None:
-        """Send what this turn's inputs call for."""
         if self.reads.advance(serving=self.serving, commit=self._core.slots.chosen):
             self._heartbeat_due = True
         if self._heartbeat_due:

@@ -24,8 +24,6 @@ from ratified.consensus.paxos.purposes import ForLearner
 
 
 class Learner:
-    """This member as a learner, in every role."""
-
     __slots__ = ("_core", "_paused", "_tellers")
 
     def __init__(self, core: Core) -> None:
@@ -34,11 +32,6 @@ class Learner:
         """By member, a slot up to which it knows what was chosen; who was heard last comes last."""
         self._paused = False
         """Values are wanted and too much waits for the disk."""
-
-    @property
-    def is_behind(self) -> bool:
-        """Are there slots that are known to be chosen and not what they hold?"""
-        return self._teller() is not None
 
     # -------------------------------------------------------------------------------------------- being told
 
@@ -68,7 +61,6 @@ class Learner:
         return next((teller for teller in reversed(self._tellers) if self._tellers[teller] > chosen), None)
 
     def ask(self) -> None:
-        """Ask for what was missed, if anything was."""
         core = self._core
         teller = self._teller()
         if teller is None:
@@ -79,7 +71,6 @@ class Learner:
             core.outbox.send(teller, Learn(core.slots.chosen + 1))
 
     def on_persisted(self) -> None:
-        """There may be room again."""
         if self._paused:
             self.ask()
 

@@ -16,8 +16,6 @@ from ratified.consensus.replication.window import Window
 
 
 class PeerProgress:
-    """One peer of a leader."""
-
     __slots__ = ("_resends", "accepted", "chosen_told", "next", "resend", "window")
 
     def __init__(self, first: int, limits: Limits, *, resends: bool) -> None:
@@ -49,7 +47,6 @@ class PeerProgress:
         self.window.sent(first, last, size, beat)
 
     def answered(self, first: int, last: int) -> None:
-        """The peer has accepted ``first`` to ``last``."""
         self.accepted.add(first, last)
         self._lost(self.window.answered(first, last))
 

@@ -99,12 +99,7 @@ class Slots:
         self.undurable_bytes -= len(self._entries[slot].encoded)
         return True
 
-    def is_durable(self, slot: int) -> bool:
-        """Is what is accepted in ``slot`` durable?"""
-        return slot not in self._undurable and self._runs.era_at(slot) is not None
-
     def advance_durable(self) -> None:
-        """Move ``durable`` on."""
         end = self._runs.contiguous_end(self.durable)
         undurable = self._undurable
         slot = self.durable

@@ -15,7 +15,6 @@ class Spans:
         self._lasts: list[int] = []
 
     def add(self, first: int, last: int) -> None:
-        """Put ``first`` to ``last`` into the set."""
         firsts, lasts = self._firsts, self._lasts
         begin = bisect_right(lasts, first - 2)
         end = bisect_right(firsts, last + 1)

@@ -57,7 +57,6 @@ class Core:
         self.voted_for = None
 
     def vote(self, candidate: int) -> None:
-        """Vote, once a term."""
         self.voted_for = candidate
 
     def may_vote_for(self, candidate: int) -> bool:
@@ -71,7 +70,6 @@ class Core:
     # ------------------------------------------------------------------------------------------------- log and disk
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Entries join the log, and the next write."""
         assert entries[-1].era[0] <= self.term, "an entry of a term that has not begun here"
         self.journal.append(entries)
 
@@ -85,7 +83,6 @@ class Core:
         return self.member.writes.issued + 1
 
     def take_write(self) -> Write | None:
-        """Everything that has changed since the last write; None: nothing."""
         records = self.outbox.take_records()
         state = self._written
         if self.term != state.term or self.voted_for != state.voted_for:

@@ -14,8 +14,6 @@ from ratified.consensus.raft.messages import RequestVote
 
 
 class Candidate:
-    """This member while it stands for election, in one term."""
-
     __slots__ = ("_core", "_granted", "_own_vote")
 
     leader: int | None = None
@@ -37,12 +35,10 @@ class Candidate:
         return self._core.member.id not in self._granted
 
     def on_persisted(self, ticket: int) -> None:
-        """The disk has got as far as ``ticket``."""
         if ticket >= self._own_vote:
             self._granted[self._core.member.id] = None
 
     def on_granted(self, voter: int) -> None:
-        """``voter`` voted for this candidate."""
         self._granted[voter] = None
 
     @property

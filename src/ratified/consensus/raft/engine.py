@@ -102,7 +102,6 @@ class Raft:
         return None
 
     def _stand(self) -> None:
-        """Begin a term as its candidate."""
         self.role = Candidate(self.core)
         self._restart_election_timer()
 

@@ -36,8 +36,6 @@ class ForPeer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Leader:
-    """This member while it leads, in one term."""
-
     __slots__ = ("_core", "_heartbeat_due", "_peers", "_shared", "leader", "liveness", "reads", "serving")
 
     def __init__(self, core: Core) -> None:
@@ -60,7 +58,6 @@ class Leader:
     # ------------------------------------------------------------------------------------------------------ inputs
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken:
-        """Append the proposals to the own log."""
         core = self._core
         first = core.log.last + 1
         core.append(commands(proposals, first, core.era))
@@ -82,7 +79,6 @@ class Leader:
             self._on_success(peer, message.index)
 
     def on_heartbeat_response(self, sender: int, round_: int) -> None:
-        """A peer still follows this leader."""
         self._hear(sender, round_)
 
     def on_session_change(self, member: int) -> None:
@@ -127,7 +123,6 @@ class Leader:
     # -------------------------------------------------------------------------------------------------- replication
 
     def flush(self) -> None:
-        """Send what this turn's inputs call for."""
         core = self._core
         if self.reads.advance(serving=self.serving, commit=core.log.commit):
             self._heartbeat_due = True

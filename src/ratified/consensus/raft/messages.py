@@ -27,8 +27,6 @@ class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False)
 
 
 class RequestVoteResponse(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """The vote, or its refusal."""
-
     term: Number
     granted: bool
 

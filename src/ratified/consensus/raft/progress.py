@@ -24,8 +24,6 @@ class Mode(Enum):
 
 
 class PeerProgress:
-    """One peer of a leader."""
-
     __slots__ = ("answered", "commit_told", "due", "match", "mode", "next", "window")
 
     def __init__(self, next_index: int, mode: Mode, limits: Limits) -> None:

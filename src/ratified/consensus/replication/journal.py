@@ -53,7 +53,6 @@ class Journal(Generic[Claim]):
         return Write(member.writes.issue(self.history.last, claim, member.now), records)
 
     def persisted(self, ticket: int) -> None:
-        """The disk has got as far as ``ticket``."""
         for write in self._member.writes.persisted(ticket):
             self.history.persisted(write.last)
             self.claimed = write.claim

@@ -81,7 +81,6 @@ class ReadRounds:
         return serving
 
     def is_confirmed(self) -> bool:
-        """Has a quorum answered the round that is under way?"""
         return self._configurations.quorum_value(self._round_of) >= self.round
 
     def _round_of(self, member: int) -> int:

@@ -61,7 +61,6 @@ class Runs:
         eras[begin:end] = [run[2] for run in runs]
 
     def truncate(self, first: int) -> None:
-        """Forget the indexes from ``first`` on."""
         while self.firsts and self.firsts[-1] >= first:
             self.firsts.pop()
             self.lasts.pop()
@@ -70,7 +69,6 @@ class Runs:
             self.lasts[-1] = first - 1
 
     def forget(self, last: int) -> None:
-        """Forget the indexes up to ``last``."""
         gone = bisect_right(self.lasts, last)
         del self.firsts[:gone], self.lasts[:gone], self.eras[:gone]
         if self.firsts and self.firsts[0] <= last:

@@ -27,7 +27,6 @@ class Window:
         self._bytes = 0
 
     def has_room(self) -> bool:
-        """May one more message be sent?"""
         limits = self._limits
         return not self._in_flight or (
             len(self._in_flight) < limits.inflight_messages_max and self._bytes < limits.inflight_bytes_max
@@ -39,7 +38,6 @@ class Window:
         self._bytes += size
 
     def acknowledged(self, index: int) -> None:
-        """The peer has everything up to ``index``."""
         while self._in_flight and self._in_flight[0][1] <= index:
             self._pop()
 

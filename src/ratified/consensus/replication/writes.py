@@ -30,8 +30,6 @@ class WriteInFlight(Generic[Claim]):
 
 
 class Writes(Generic[Claim]):
-    """All writes in flight."""
-
     __slots__ = ("_in_flight", "done", "issued")
 
     def __init__(self) -> None:

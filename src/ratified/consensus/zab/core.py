@@ -90,7 +90,6 @@ class Core:
     # ------------------------------------------------------------------------------------------------------ history
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Entries join the history, and the next write."""
         assert entries[-1].era[0] <= self.accepted_epoch, "an entry of an epoch that was not accepted here"
         self.journal.append(entries)
 
@@ -134,5 +133,4 @@ class Core:
         return self.member.writes.issued + (1 if self.outbox.records else 0)
 
     def take_write(self) -> Write | None:
-        """Everything that has changed since the last write; None: nothing."""
         return self.journal.write(self.outbox.take_records(), self.state)

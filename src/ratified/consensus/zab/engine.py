@@ -81,7 +81,6 @@ class Zab:
     # -------------------------------------------------------------------------------------------------------- roles
 
     def _look(self, fitness: Fitness) -> None:
-        """Begin a new election round."""
         better = None
         if isinstance(self.role, Leading):
             self.role.reads.fail()
@@ -95,7 +94,6 @@ class Zab:
             self._look(Fitness.READY)
 
     def _decide(self) -> None:
-        """Does this round have a winner?"""
         looking = self.role
         if not isinstance(looking, Looking) or not self.core.configurations.may_campaign:
             return

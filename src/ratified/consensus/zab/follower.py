@@ -96,7 +96,6 @@ class Following:
         return self._answers.left == 0
 
     def on_persisted(self) -> None:
-        """The own disk has got further."""
         self._answers.durable(self._core.member.writes.done)
 
     def turn_ends(self) -> None:
@@ -205,7 +204,6 @@ class Following:
         return self.history_is_complete()
 
     def history_is_complete(self) -> bool:
-        """Is the whole initial history here?"""
         return self._core.log.last >= self._origin
 
     # ---------------------------------------------------------------------------------------------------- broadcast

@@ -112,7 +112,6 @@ class Leading:
     # ------------------------------------------------------------------------------------------------------ inputs
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
-        """Give the proposals the next zxids, all or none (step l.3.1)."""
         core = self._core
         if len(proposals) > zxid.counters_left(core.log.last - self.origin):
             self.ended = True
@@ -173,7 +172,6 @@ class Leading:
         self._forget(member)
 
     def on_persisted(self) -> None:
-        """The own disk has got further."""
         self._advance()
 
     def on_fetched(self, purpose: ForFollower, entries: Sequence[Entry]) -> None:
@@ -397,7 +395,6 @@ class Leading:
     # ------------------------------------------------------------------------------------------------------ sending
 
     def flush(self) -> None:
-        """Send what this turn's inputs call for."""
         if self.reads.advance(serving=self.serving, commit=self._core.log.commit):
             self._heartbeat_due = True
         sender = self._sender

@@ -33,8 +33,6 @@ _TAKES_ENTRIES = (Stage.SYNCHRONISING, Stage.SYNCHRONISED, Stage.UP_TO_DATE)
 
 
 class Learner:
-    """A follower's link and progress."""
-
     __slots__ = ("commit_told", "history", "link", "match", "next", "stage", "window")
 
     def __init__(self, link: Link, limits: Limits) -> None:
@@ -50,7 +48,6 @@ class Learner:
 
     @property
     def takes_entries(self) -> bool:
-        """Was NEWLEADER sent?"""
         return self.stage in _TAKES_ENTRIES
 
     def sent(self, last: int, size: int) -> None:
@@ -59,6 +56,5 @@ class Learner:
         self.next = last + 1
 
     def acknowledged(self, index: int) -> None:
-        """Everything up to ``index`` is durable at the follower."""
         self.match = max(self.match, index)
         self.window.acknowledged(index)

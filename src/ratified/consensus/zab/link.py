@@ -45,15 +45,12 @@ class Answers:
         self._made = 0
 
     def durable(self, ticket: int) -> None:
-        """The disk has got as far as ``ticket``."""
         while self._tickets and self._tickets[0] <= ticket:
             self._tickets.popleft()
             self.left += 1
 
 
 class Link:
-    """One end of a link."""
-
     __slots__ = ("_received", "_sent", "number")
 
     def __init__(self, number: int) -> None:

@@ -18,7 +18,6 @@ def pack(epoch: int, counter: int) -> int:
 
 
 def unpack(zxid: int) -> tuple[int, int]:
-    """Epoch and counter."""
     return zxid >> 32, zxid & COUNTER_MAX
 
 
