@@ -45,7 +45,6 @@ class Barriers:
         self._engine.read_barrier(now, token)
 
     def on_barrier(self, now: int, session: Session, message: Barrier) -> None:
-        """Another node's."""
 
         def answer(_: int, index: int | None) -> None:
             self._answer(session, BarrierAnswer(message.token, index))
@@ -56,7 +55,6 @@ class Barriers:
             self.feed(now, answer)
 
     def on_read_indexes(self, now: int, reads: Sequence[ReadIndex]) -> None:
-        """The engine's answers."""
         for read in reads:
             on_index = self._waiting.pop(read.token, None)
             if on_index is not None:

@@ -15,8 +15,6 @@ from ratified.node.proposals import ProposalIds
 
 
 class Duties:
-    """The duties of one replica's store."""
-
     def __init__(self, store: Store, ids: ProposalIds) -> None:
         self._store = store
         self._ids = ids
@@ -27,7 +25,6 @@ class Duties:
         self._next_at: int | None = None
 
     def leader_changed(self, now: int, lead: Lead) -> None:
-        """Begin, or end."""
         era = lead.era if lead.member == self._ids.member and lead.serving else None
         if era == self._era:
             return
@@ -56,7 +53,6 @@ class Duties:
         self._collect(now)
 
     def on_time(self, now: int) -> None:
-        """The store's deadline may have come."""
         deadline = self.deadline
         if deadline is not None and deadline <= now:
             self._collect(now)
@@ -68,7 +64,6 @@ class Duties:
 
     @property
     def waiting(self) -> bool:
-        """Is there a duty to propose?"""
         return bool(self._pending)
 
     def pending_in(self, leading: Era) -> Sequence[Proposal]:

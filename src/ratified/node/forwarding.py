@@ -85,7 +85,6 @@ class OriginForwards:
         return ()
 
     def on_time(self, now: int) -> None:
-        """Perhaps the answers are overdue."""
         if self.deadline is not None and self.deadline <= now:
             self.send_again(now)
 
@@ -93,7 +92,6 @@ class OriginForwards:
 
     @property
     def wanted(self) -> bool:
-        """Is there something to send now?"""
         if self._next_piece is not None:
             return self._oldest >= self._next_piece
         return self._proposals.waiting and self._room > 0
@@ -184,7 +182,6 @@ class _Origin:
         return range(self.next, end)
 
     def settle(self, answer: ForwardAnswer) -> None:
-        """These numbers are taken or refused."""
         for number in range(answer.first, answer.first + answer.count):
             del self.held[number]
         self.next = answer.first + answer.count

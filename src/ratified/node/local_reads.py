@@ -35,7 +35,6 @@ class LocalReads:
 
     @property
     def runnable(self) -> bool:
-        """Is there a slice to run now?"""
         return bool(self._runnable)
 
     def read(self, now: int, request: OpenRequest) -> None:
@@ -62,22 +61,18 @@ class LocalReads:
         return True
 
     def hold(self, stream: OpenRequest) -> None:
-        """Its reader has enough for now."""
         if stream.token not in self._held:
             self._held[stream.token] = self._runnable.pop(stream.token, None) is not None
 
     def go_on(self, stream: OpenRequest) -> None:
-        """Its reader has room again."""
         if self._held.pop(stream.token, False):
             self._runnable[stream.token] = stream
 
     def cancel(self, stream: OpenRequest) -> None:
-        """Its reader is gone."""
         self._forget(stream)
         _continuation(stream).cancel()
 
     def refuse_all(self, why: Why) -> None:
-        """The replica stops."""
         for stream in list(self._streams.values()):
             self.cancel(stream)
             self._requests.refuse(stream, why)

@@ -236,7 +236,6 @@ class Node:
                 replica.on_space(no_space)
 
     def _tell_sessions(self, now: int) -> None:
-        """Sessions were opened or lost: every replica is told."""
         for member, session in self._peers.drain_changes():
             for replica in self._replicas.values():
                 if self._touch(replica):
@@ -355,7 +354,6 @@ class Node:
     # ---- for ports and people
 
     def digest(self, group: int) -> bytes:
-        """The digest of a group's state, as far as it is applied here."""
         return self._replicas[group].store.digest()
 
     def lead(self, group: int) -> Lead | None:

@@ -37,8 +37,6 @@ class Session:
 
 
 class _Connection:
-    """One connection, handshake included."""
-
     __slots__ = ("dialled", "id", "sent_at", "session")
 
     def __init__(self, connection: int, dialled: int | None, now: int) -> None:
@@ -49,8 +47,6 @@ class _Connection:
 
 
 class Peers:
-    """All connections of a node."""
-
     def __init__(self, config: NodeConfig, incarnation: int, timers: Timers) -> None:
         self._config = config
         self._timers = timers
@@ -82,7 +78,6 @@ class Peers:
     # ---- inputs
 
     def connected(self, now: int, connection: int, dialled: int | None) -> None:
-        """A connection is there."""
         self._connections[connection] = _Connection(connection, dialled, now)
         self._heard(now, connection)
         if self._announced:
@@ -129,7 +124,6 @@ class Peers:
                 pass
 
     def disconnected(self, now: int, number: int) -> None:
-        """The connection is gone."""
         connection = self._connections.pop(number, None)
         if connection is not None:
             self._timers.stop(Timer.SILENCE, number)
@@ -143,7 +137,6 @@ class Peers:
             self.disconnected(now, number)
 
     def close(self, now: int) -> None:
-        """This node stops."""
         for connection in list(self._connections.values()):
             self._part(now, connection, "the node is stopping")
 
@@ -155,12 +148,7 @@ class Peers:
     # ---- messages
 
     def session(self, member: int) -> Session | None:
-        """The current session with a member."""
         return self._sessions.get(member)
-
-    def sessions(self) -> list[Session]:
-        """All sessions, in the order of their opening."""
-        return list(self._sessions.values())
 
     def known(self) -> dict[int, Hello]:
         """The last good Hello of every member that was ever met."""
@@ -174,7 +162,6 @@ class Peers:
             self._heard(now, number)
 
     def on_silence(self, now: int, number: int) -> None:
-        """Nothing came on this connection for an election timeout."""
         self.hang_up(now, number, "silent for an election timeout")
 
     def drain(self, now: int) -> tuple[list[Outgoing], list[Hangup]]:

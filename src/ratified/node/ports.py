@@ -26,8 +26,6 @@ from ratified.wire.peer import Frame
 
 
 class Work(Enum):
-    """What a request asks for."""
-
     PROPOSE = "propose"
     """Replicate ``data`` as a command; the reply is the result of applying it."""
     READ = "read"
@@ -96,8 +94,6 @@ class Received(msgspec.Struct, frozen=True, gc=False):
 
 
 class Disconnected(msgspec.Struct, frozen=True, gc=False):
-    """The connection is gone."""
-
     connection: int
 
 
@@ -118,8 +114,6 @@ Input: TypeAlias = Request | Cancel | Hold | GoOn | JobDone | Connected | Receiv
 
 
 class Outcome(Enum):
-    """How a request goes on, or ends."""
-
     DONE = "done"
     CHUNK = "chunk"
     """Part of a continuation's answer; more follows."""
@@ -130,8 +124,6 @@ class Outcome(Enum):
 
 
 class Why(StrEnum):
-    """Why a request was refused, or is unknown."""
-
     NONE = ""
     NO_LEADER = "no leader"
     TIMED_OUT = "timed out"
@@ -147,8 +139,6 @@ class Why(StrEnum):
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
-    """An answer to the request with this token."""
-
     token: int
     outcome: Outcome
     data: bytes = b""
@@ -156,8 +146,6 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A frame for a connection."""
-
     connection: int
     frame: Frame
 
@@ -178,8 +166,6 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What one turn gives."""
-
     jobs: Sequence[Job] = ()
     frames: Sequence[Outgoing] = ()
     replies: Sequence[Reply] = ()

@@ -63,7 +63,6 @@ class Proposals:
 
     @property
     def waiting(self) -> bool:
-        """Is there something to propose or to forward?"""
         return bool(self._waiting)
 
     def submit(self, request: OpenRequest) -> None:
@@ -109,7 +108,6 @@ class Proposals:
             self._requests.refuse(request, why)
 
     def applied(self, sequence: int, result: bytes) -> None:
-        """The entry with this sequence of ours was applied."""
         request = self._addressed.pop(sequence, None)
         if request is not None:
             self._requests.end(request, _DONE, result)
@@ -155,12 +153,10 @@ class Proposals:
             self._requests.refuse(request, Why.NO_LEADER if why is Why.TIMED_OUT else why)
 
     def give_up_all(self, why: Why) -> None:
-        """The replica stops."""
         for request in [*self._addressed.values(), *self._waiting.values()]:
             self.give_up(request, why)
 
     def refuse_waiting(self, why: Why) -> None:
-        """Nothing can be proposed now."""
         for request in list(self._waiting.values()):
             self.give_up(request, why)
 

@@ -23,8 +23,6 @@ from ratified.wire.peer import Question, QuestionAnswer
 
 
 class RemoteQuestion:
-    """Another node's."""
-
     __slots__ = ("data", "session", "token")
 
     def __init__(self, session: Session, message: Question) -> None:
@@ -87,11 +85,9 @@ class Questions:
         self._carried: dict[int, Carried] = {}
 
     def submit(self, question: OpenRequest) -> None:
-        """A client's question."""
         self._new.append(question)
 
     def on_question(self, session: Session, message: Question) -> None:
-        """Another node's."""
         if self._engine.leading is None:
             self._answer(session, QuestionAnswer(message.token, None))
         else:
@@ -110,13 +106,11 @@ class Questions:
             self._reply(carried.question, message.reply or b"", message.failed)
 
     def leader_changed(self, now: int, leader: int | None) -> None:
-        """Ask again whoever leads now."""
         self._leader = leader
         for carried in self._carried.values():
             carried.retry_at = now
 
     def refuse_all(self, why: Why) -> None:
-        """The replica stops."""
         askings = [*(asking for _, asking in self._confirmed), *self._fed]
         for question in [
             *self._new,
@@ -130,7 +124,6 @@ class Questions:
 
     @property
     def deadline(self) -> int | None:
-        """When a question must be carried again."""
         return min((carried.retry_at for carried in self._carried.values()), default=None)
 
     def flush(self, now: int) -> None:
@@ -142,7 +135,6 @@ class Questions:
             self._retry(now)
 
     def serve(self, now: int) -> None:
-        """Answer what is confirmed and applied."""
         if not self._confirmed:
             return
         confirmed, self._confirmed = self._confirmed, []
@@ -215,7 +207,7 @@ class Questions:
 
     def _retry(self, now: int) -> None:
         due = [token for token, carried in self._carried.items() if carried.question.ended or carried.retry_at <= now]
-        questions: list[AnyQuestion] = [self._carried.pop(token).question for token in due]
-        questions = [question for question in questions if isinstance(question, OpenRequest) and not question.ended]
+        carried = [self._carried.pop(token).question for token in due]
+        questions: list[AnyQuestion] = [question for question in carried if not question.ended]
         if questions:
             self._ask(now, questions)

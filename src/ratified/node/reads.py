@@ -33,8 +33,6 @@ class ReadBarrier:
 
 
 class LinearizableReads:
-    """All linearizable reads of one replica's clients."""
-
     def __init__(
         self,
         engine: Engine,
@@ -61,7 +59,6 @@ class LinearizableReads:
         self._confirmed: list[tuple[int, ReadBarrier]] = []
 
     def submit(self, request: OpenRequest) -> None:
-        """A client's read."""
         self._new.append(request)
 
     def on_barrier_answer(self, now: int, message: BarrierAnswer) -> None:
@@ -77,7 +74,6 @@ class LinearizableReads:
             barrier.retry_at = now
 
     def refuse_all(self, why: Why) -> None:
-        """The replica stops."""
         barriers = [*self._unanswered, *(barrier for _, barrier in self._confirmed)]
         for request in [*self._new, *(read for barrier in barriers for read in barrier.reads)]:
             if not request.ended:
@@ -87,7 +83,6 @@ class LinearizableReads:
 
     @property
     def deadline(self) -> int | None:
-        """When a barrier must be asked again."""
         return min((barrier.retry_at for barrier in self._unanswered), default=None)
 
     def flush(self, now: int) -> None:
@@ -99,7 +94,6 @@ class LinearizableReads:
             self._retry(now)
 
     def serve(self, now: int) -> None:
-        """Read what is confirmed and applied."""
         if not self._confirmed:
             return
         applied = self._store.applied

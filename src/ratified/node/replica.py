@@ -66,8 +66,6 @@ class Shared(NamedTuple):
 
 
 class Replica:
-    """One group's part of a node."""
-
     def __init__(
         self,
         group: int,
@@ -143,7 +141,6 @@ class Replica:
             (self._reads if request.work is Work.READ else self._questions).submit(request)
 
     def on_request_deadline(self, request: OpenRequest) -> None:
-        """It ends now."""
         if request.work is _PROPOSE:
             self._proposals.give_up(request, Why.TIMED_OUT)
         else:
@@ -177,7 +174,6 @@ class Replica:
                 self._questions.on_question_answer(now, message)
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
-        """A session with ``member`` was opened, or lost."""
         self.engine.peer(now, member, session.number if session is not None else None)
         if session is not None:
             self._inbound.on_session(session)
@@ -203,14 +199,12 @@ class Replica:
         self._duties.on_time(now)
 
     def on_space(self, no_space: bool) -> None:
-        """The disk is full, or no longer."""
         self.no_space = no_space
         if no_space:
             self._proposals.refuse_waiting(Why.NO_SPACE)
 
     @property
     def open_proposals(self) -> int:
-        """Proposals of this node's clients under way."""
         return len(self._proposals)
 
     # ---- once a turn

@@ -24,8 +24,6 @@ _DEADLINE = Timer.REQUEST
 
 
 class OpenRequest(msgspec.Struct, eq=False):
-    """A client's request on its way."""
-
     token: int
     group: int
     work: Work
@@ -83,7 +81,6 @@ class Requests:
         self._timers.set(_DEADLINE, request.token, request.deadline)
 
     def chunk(self, request: OpenRequest, data: bytes) -> None:
-        """Part of a stream's answer."""
         self._replies.append(Reply(request.token, Outcome.CHUNK, data))
 
     def end(self, request: OpenRequest, outcome: Outcome, data: bytes = b"", why: Why = Why.NONE) -> None:
@@ -114,7 +111,6 @@ class Requests:
 
     @property
     def streams_full(self) -> bool:
-        """No further stream may begin."""
         return self._streams >= self._limits.streams_max
 
     def become_stream(self, request: OpenRequest, continuation: Continuation) -> None:
@@ -131,6 +127,5 @@ class Requests:
         return [request for request in found if request is not None and request.continuation is not None]
 
     def drain_replies(self) -> list[Reply]:
-        """The replies since the last call."""
         replies, self._replies = self._replies, []
         return replies

@@ -8,8 +8,6 @@ from ratified.consensus.contract import Status
 
 
 class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One group on this node."""
-
     engine: Status
     applied: int
     open_proposals: int
@@ -27,8 +25,6 @@ class PeerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One node."""
-
     member: int
     name: str
     incarnation: int

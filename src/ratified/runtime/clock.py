@@ -6,5 +6,4 @@ import time
 
 
 def boottime_us() -> int:
-    """Microseconds since this machine was booted."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000

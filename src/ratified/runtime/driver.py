@@ -43,7 +43,6 @@ class TurnBudget:
         self._inputs = float(self.inputs_max)
 
     def spent(self, inputs: int, us: float) -> None:
-        """A turn took this many inputs and this long."""
         if not inputs:
             return
         self._us = self._us * 7 / 8 + us
@@ -98,7 +97,6 @@ class Driver:
         self._replies: deque[Reply] = deque()
 
     def offer(self, item: Input) -> None:
-        """Queue an input for the next turn."""
         self._node.offer(item)
         self._offered += 1
         if not self._turn_due:
@@ -106,7 +104,6 @@ class Driver:
             self._loop.call_soon(self._turn)
 
     def offer_all(self, items: Sequence[Input]) -> None:
-        """Queue several inputs, in order."""
         for item in items:
             self.offer(item)
 

@@ -19,6 +19,7 @@ from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reply, Request, Why, Work
 from ratified.runtime.address import AddressError, bind, parse_address
+from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.config import HostConfig, Roster, roster
 from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
@@ -27,7 +28,6 @@ from ratified.runtime.driver import Driver
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, StartRefused
 from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
-from ratified.runtime.requests import OnReply, OpenRequests
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
 from ratified.storage.format import LogDamaged, LogTooNew
@@ -73,7 +73,7 @@ class Host:
         self._node = node
         self._environment = environment
         self._resources = resources
-        self._requests = OpenRequests()
+        self._callbacks = Callbacks()
         self._notices = NoticeLog(log, config.name)
         self._client_urls = tuple(config.client_urls)
         self._running = True
@@ -96,7 +96,7 @@ class Host:
             self._loop,
             self._disk,
             self._peers,
-            on_reply=self._requests.answer,
+            on_reply=self._callbacks.call,
             on_notice=self._on_notice,
             on_stopped=self._node_stopped.set,
             on_crash=self._on_crash,
@@ -142,16 +142,16 @@ class Host:
 
         The token returned is for ``cancel``. A host that has ended refuses.
         """
-        token = self._requests.open(on_reply)
+        token = self._callbacks.add(on_reply)
         if self._running:
             self._driver.offer(Request(token, group, work, data, boottime_us() + timeout_us))
         else:
-            self._loop.call_soon(self._requests.answer, Reply(token, Outcome.REFUSED, b"", Why.STOPPING))
+            self._loop.call_soon(self._callbacks.call, Reply(token, Outcome.REFUSED, b"", Why.STOPPING))
         return token
 
     def cancel(self, token: int) -> None:
         """Wait no longer for this request; its callback is not called any more. It may happen all the same."""
-        if self._requests.cancel(token):
+        if self._callbacks.cancel(token):
             self._offer(Cancel(token))
 
     async def propose(self, command: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
@@ -246,8 +246,8 @@ class Host:
             node=self._node.status(),
             turns=self._driver.counters,
             peers=self._peers.counters,
-            requests=self._requests.counters,
-            open_requests=len(self._requests),
+            requests=self._callbacks.counters,
+            open_requests=len(self._callbacks),
         )
 
     def members(self) -> tuple[MemberInfo, ...]:
@@ -356,8 +356,8 @@ class Host:
 
     def _release(self) -> None:
         self._resources.close()
-        for reply in self._requests.unanswered(Why.STOPPING):
-            self._loop.call_soon(self._requests.answer, reply)
+        for reply in self._callbacks.unanswered(Why.STOPPING):
+            self._loop.call_soon(self._callbacks.call, reply)
         self._ended.set()
 
     def _fail(self, text: str, cause: BaseException | None = None) -> None:

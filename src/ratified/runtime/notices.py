@@ -22,7 +22,6 @@ class NoticeLog:
         """When each text was written last, and how often it has been left out since."""
 
     def write(self, now: int, text: str) -> None:
-        """Log it, or count it."""
         at, left_out = self._written.pop(text, (None, 0))
         if at is not None and now < at + REPEAT_AFTER_US:
             self._written[text] = (at, left_out + 1)

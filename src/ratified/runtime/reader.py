@@ -25,11 +25,9 @@ class Reader:
         self._has_room.set()
 
     async def has_room(self) -> None:
-        """Wait until streams are not held."""
         await self._has_room.wait()
 
     def begins(self, token: int) -> None:
-        """The reader has one stream more."""
         self._tokens[token] = None
 
     def arrived(self, token: int, size_bytes: int) -> None:

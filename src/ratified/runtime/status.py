@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ratified.node.status import NodeStatus
+from ratified.runtime.callbacks import RequestCounters
 from ratified.runtime.driver import TurnCounters
-from ratified.runtime.requests import RequestCounters
 from ratified.runtime.transport import TransportCounters
 
 

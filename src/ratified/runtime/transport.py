@@ -38,8 +38,6 @@ LINGER_S = 1.0
 
 
 class TransportLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of the peer transport."""
-
     outgoing_bytes_max: int = 64 << 20
     """Bytes waiting to be sent on one connection."""
     received_bytes_max: int = 16 << 20
@@ -167,7 +165,6 @@ class PeerTransport:
             self._servers.append(server)
 
     def dial(self, members: Iterable[int]) -> None:
-        """Keep a connection to each of these members."""
         for member in members:
             if member not in self._diallers:
                 self._diallers[member] = self.loop.create_task(self._keep_dialling(member))
@@ -222,7 +219,6 @@ class PeerTransport:
     # Called by sessions
 
     def opened(self, session: _Session) -> None:
-        """A connection is there."""
         if session.member is None:
             if self._accepted >= self._limits.accepted_max:
                 self.counters.refused += 1
@@ -240,7 +236,6 @@ class PeerTransport:
         self._offer(Connected(session.number, session.member))
 
     def received(self, session: _Session, data: bytes) -> None:
-        """Bytes arrived."""
         if session.number not in self._open:
             return
         self.counters.bytes_received += len(data)
@@ -258,7 +253,6 @@ class PeerTransport:
         self._account(session, len(data))
 
     def lost(self, session: _Session) -> None:
-        """The connection is gone."""
         self._forget(session)
 
     # ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,9 @@
-"""Who waits for which request: callbacks by token, and a count of how requests ended."""
+"""Who waits for which request: callbacks by token, and a count of how requests ended.
+
+The node has the requests themselves. A callback stands here because it must be called exactly once or never again
+whatever happens to the node: after a cancel no reply reaches it, not even one that a turn has given already, and when
+the node has ended with an exception all that are left are answered.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,6 @@ import msgspec
 from ratified.node.ports import Outcome, Reply, Why
 
 OnReply: TypeAlias = Callable[[Reply], None]
-
 
 # A member of an enum costs more each time, on CPython 3.11, than what is done with it here.
 _CHUNK = Outcome.CHUNK
@@ -27,9 +31,7 @@ class RequestCounters(msgspec.Struct):
     chunks: int = 0
 
 
-class OpenRequests:
-    """Callbacks of the requests that have not ended."""
-
+class Callbacks:
     def __init__(self) -> None:
         self.counters = RequestCounters()
         self._tokens = 0
@@ -38,8 +40,8 @@ class OpenRequests:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def open(self, on_reply: OnReply) -> int:
-        """Remember a callback; its token is never used again."""
+    def add(self, on_reply: OnReply) -> int:
+        """Returns its token, which is never used again."""
         self._tokens += 1
         self._waiting[self._tokens] = on_reply
         return self._tokens
@@ -51,8 +53,7 @@ class OpenRequests:
         self.counters.cancelled += 1
         return True
 
-    def answer(self, reply: Reply) -> None:
-        """Hand a reply to who waits for it."""
+    def call(self, reply: Reply) -> None:
         outcome = reply.outcome
         if outcome is _CHUNK:
             on_reply = self._waiting.get(reply.token)
