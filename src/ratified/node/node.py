@@ -45,6 +45,8 @@ from ratified.storage.format import LogDamaged
 from ratified.storage.space import Environment
 from ratified.wire.peer import Batch, Goodbye, Hello, Ping
 
+_LOG_MARK = Timer.LOG_MARK
+
 
 class Node:
     """One process of the cluster. Build it with ``boot``."""
@@ -254,9 +256,16 @@ class Node:
         self._overflowed.clear()
         for connection in self._queued:
             self._peers.frames_wait(now, connection)
+        expired = self._timers.expired(now)
+        if expired or self._again:
+            self._run_expired(now, expired)
+        self._tell_sessions(now)
+
+    def _run_expired(self, now: int, expired: Sequence[tuple[Timer, int]]) -> None:
+        """Connections first, then groups in ascending order, then requests."""
         groups, self._again = dict.fromkeys(self._again, False), []
         requests: list[OpenRequest] = []
-        for timer, key in self._timers.expired(now):
+        for timer, key in expired:
             match timer:
                 case Timer.SILENCE:
                     self._peers.on_silence(now, key)
@@ -318,7 +327,7 @@ class Node:
     def _leave(self, now: int) -> Outputs:
         jobs = self._planner.plan(now)
         frames, closes = self._peers.drain(now)
-        self._timers.set(Timer.LOG_MARK, 0, self._planner.deadline)
+        self._timers.set(_LOG_MARK, 0, self._planner.deadline)
         self.deadline = self._timers.deadline
         return Outputs(
             jobs=jobs,

@@ -14,10 +14,15 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratified.node.config import NodeConfig
 from ratified.node.ports import Hangup, Notice, Outgoing
 from ratified.node.timers import Timer, Timers
 from ratified.wire.peer import PROTOCOL_VERSION, Batch, Frame, Goodbye, Hello, Ping
+
+_PING = Timer.PING
+_SILENCE = Timer.SILENCE
 
 
 class Session:
@@ -126,8 +131,8 @@ class Peers:
     def disconnected(self, now: int, number: int) -> None:
         connection = self._connections.pop(number, None)
         if connection is not None:
-            self._timers.stop(Timer.SILENCE, number)
-            self._timers.stop(Timer.PING, number)
+            self._timers.stop(_SILENCE, number)
+            self._timers.stop(_PING, number)
             self._lose_session(connection)
 
     def hang_up(self, now: int, number: int, reason: str) -> None:
@@ -140,8 +145,10 @@ class Peers:
         for connection in list(self._connections.values()):
             self._part(now, connection, "the node is stopping")
 
-    def drain_changes(self) -> list[tuple[int, Session | None]]:
+    def drain_changes(self) -> Sequence[tuple[int, Session | None]]:
         """Sessions opened, or (None) lost, with their member, since the last call; in order."""
+        if not self._changes:
+            return ()
         changes, self._changes = self._changes, []
         return changes
 
@@ -198,7 +205,7 @@ class Peers:
         self._last_number += 1
         connection.session = Session(connection.id, self._last_number, hello)
         self._heard(now, connection.id)
-        self._timers.set(Timer.PING, connection.id, connection.sent_at + self._config.heartbeat_us)
+        self._timers.set(_PING, connection.id, connection.sent_at + self._config.heartbeat_us)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
@@ -253,12 +260,12 @@ class Peers:
             self._changes.append((session.member, None))
 
     def _heard(self, now: int, number: int) -> None:
-        self._timers.set(Timer.SILENCE, number, now + self._config.election_timeout_us)
+        self._timers.set(_SILENCE, number, now + self._config.election_timeout_us)
 
     def _send(self, now: int, connection: _Connection, frame: Frame) -> None:
         connection.sent_at = now
         if connection.session is not None:
-            self._timers.set(Timer.PING, connection.id, now + self._config.heartbeat_us)
+            self._timers.set(_PING, connection.id, now + self._config.heartbeat_us)
         self._frames.append(Outgoing(connection.id, frame))
 
     def _whose(self, connection: _Connection) -> str:

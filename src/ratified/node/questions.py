@@ -124,7 +124,7 @@ class Questions:
 
     @property
     def deadline(self) -> int | None:
-        return min((carried.retry_at for carried in self._carried.values()), default=None)
+        return min(carried.retry_at for carried in self._carried.values()) if self._carried else None
 
     def flush(self, now: int) -> None:
         """Ask everything that arrived in this turn, and again what is due."""

@@ -83,7 +83,7 @@ class LinearizableReads:
 
     @property
     def deadline(self) -> int | None:
-        return min((barrier.retry_at for barrier in self._unanswered), default=None)
+        return min(barrier.retry_at for barrier in self._unanswered) if self._unanswered else None
 
     def flush(self, now: int) -> None:
         """Ask for everything that arrived in this turn, and again for what is due."""

@@ -47,6 +47,11 @@ _COMMAND = Kind.COMMAND
 _PROPOSE = Work.PROPOSE
 
 
+_TIMERS = (Timer.ENGINE, Timer.FORWARDS, Timer.READS, Timer.QUESTIONS, Timer.DUTIES)
+_EXPIRED: tuple[int | None, ...] = (-1,) * len(_TIMERS)
+"""No deadlines: each timer must be set anew."""
+
+
 class AwaitingWrite(NamedTuple):
     """Messages of one Ready that wait for a ticket; each belongs to the session that was current then."""
 
@@ -113,13 +118,8 @@ class Replica:
         self._questions = Questions(
             engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us
         )
-        self._timed = (
-            (Timer.ENGINE, engine),
-            (Timer.FORWARDS, self._outbound),
-            (Timer.READS, self._reads),
-            (Timer.QUESTIONS, self._questions),
-            (Timer.DUTIES, self._duties),
-        )
+        self._deadlines = _EXPIRED
+        """To which the group's timers are set."""
         self._set_timers()
 
     # ---- inputs
@@ -194,6 +194,7 @@ class Replica:
 
     def on_time(self, now: int) -> None:
         """A timer of this group has expired; reads and questions ask again in ``prepare``."""
+        self._deadlines = _EXPIRED
         self.engine.tick(now)
         self._outbound.on_time(now)
         self._duties.on_time(now)
@@ -272,12 +273,18 @@ class Replica:
 
     def _set_timers(self) -> None:
         """After a turn's inputs: only they move a deadline."""
-        for timer, part in self._timed:
-            self._timers.set(timer, self.group, part.deadline)
-
-    def _stop_timers(self) -> None:
-        for timer, _ in self._timed:
-            self._timers.stop(timer, self.group)
+        deadlines = (
+            self.engine.deadline,
+            self._outbound.deadline,
+            self._reads.deadline,
+            self._questions.deadline,
+            self._duties.deadline,
+        )
+        if deadlines != self._deadlines:
+            for timer, before, at in zip(_TIMERS, self._deadlines, deadlines, strict=True):
+                if at != before:
+                    self._timers.set(timer, self.group, at)
+            self._deadlines = deadlines
 
     # ---- the end
 
@@ -295,7 +302,8 @@ class Replica:
     def close(self, why: Why) -> None:
         """End everything that is open; nothing is due any more."""
         self.again = False
-        self._stop_timers()
+        for timer in _TIMERS:
+            self._timers.stop(timer, self.group)
         self._proposals.give_up_all(why)
         self._reads.refuse_all(why)
         self._questions.refuse_all(why)

@@ -64,18 +64,20 @@ class Timers:
         """When the next one expires; asked once a turn."""
         if len(self._heap) > self._compact_at:
             self._compact()
-        while self._heap:
-            at, timer, key = self._heap[0]
+        heap = self._heap
+        while heap:
+            at, timer, key = heap[0]
             if self._times[timer].get(key) == at:
                 return at
-            heapq.heappop(self._heap)
+            heapq.heappop(heap)
         return None
 
     def expired(self, now: int) -> list[tuple[Timer, int]]:
         """Take out those whose time has come, in the order of their times."""
         found: list[tuple[Timer, int]] = []
-        while self._heap and self._heap[0][0] <= now:
-            at, timer, key = heapq.heappop(self._heap)
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            at, timer, key = heapq.heappop(heap)
             if self._times[timer].get(key) == at:
                 del self._times[timer][key]
                 found.append((timer, key))
