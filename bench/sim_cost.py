@@ -43,7 +43,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     wanted = parser.parse_args()
     print(f"{'world':44} {'messages/s':>10} {'us/message':>10} {'us/event':>9} {'bare us':>8} {'times bare':>10}")
-    for scenario, network, nodes in (("calm", "session", 3), ("calm", "session", 5), ("everything", "datagram", 5)):
+    for scenario, network, nodes in (
+        ("fault-free", "session", 3),
+        ("fault-free", "session", 5),
+        ("everything", "datagram", 5),
+    ):
         messages = events = 0
         spent = bare = 0.0
         for seed in range(1, wanted.seeds + 1):

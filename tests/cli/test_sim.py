@@ -11,7 +11,7 @@ from ratified.cli.main import run
 
 def test_it_says_verdict_digest_and_how_to_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     dump = tmp_path / "dump"
-    arguments = ["sim", "--seed", "4", "--duration", "300ms", "--scenario", "calm", "--dump", str(dump)]
+    arguments = ["sim", "--seed", "4", "--duration", "300ms", "--scenario", "fault-free", "--dump", str(dump)]
     assert run(arguments) == 0
     out = capsys.readouterr().out
     assert out.startswith("passed: every check held")
@@ -38,7 +38,7 @@ def test_scenarios_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--scenario", "none"], "choose one of: calm"),
+        (["--scenario", "none"], "choose one of: fault-free"),
         (["--network", "pigeon"], "choose one of: session, datagram"),
         (["--engine", "none"], "choose one of: raft"),
         (["--engine", "zab", "--network", "datagram"], "zab promises progress over sessions only"),

@@ -122,7 +122,7 @@ MUTANTS = [
     _mutant(
         "takes the latest instead of the highest value",
         latest_instead_of_highest_value,
-        "leader-hunt",
+        "leader-failures",
         "datagram",
         2,
         nodes=5,

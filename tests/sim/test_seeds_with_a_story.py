@@ -9,7 +9,7 @@ STORIES = [
     (
         "A range of one key, whose slice was full with it, began again at that key in every further slice, for ever: "
         "with the default limits a value over 256 KiB was enough.",
-        Arguments(seed=1, scenario="calm", network="session", duration_us=1_000_000),
+        Arguments(seed=1, scenario="fault-free", network="session", duration_us=1_000_000),
     ),
     (
         "Nine watches of three groups found six places on three nodes: who has seen everything must make room.",
@@ -28,7 +28,7 @@ STORIES = [
     (
         "Many writes timed out and their order was known from the log, but not where the reads between them belong: "
         "the search put all the writes first, and gave up.",
-        Arguments(seed=30321, scenario="weather", network="session", duration_us=2_000_000),
+        Arguments(seed=30321, scenario="unreliable-network", network="session", duration_us=2_000_000),
     ),
     (
         "A leader's disk began epoch 1 after a quorum had begun epoch 2 and committed in it; the check asked of epoch "

@@ -14,13 +14,13 @@ from ratified.sim.simulation import simulate
 from ratified.sim.sweep import arguments_of, must_happen
 
 MET = {
-    "calm": "elections",
-    "weather": "messages lost",
+    "fault-free": "elections",
+    "unreliable-network": "messages lost",
     "partitions": "partitions",
     "crashes": "kills",
     "machine-losses": "machine losses",
     "pauses": "pauses",
-    "leader-hunt": "leaders struck down",
+    "leader-failures": "leader failures",
     "everything": "process starts",
 }
 
@@ -33,7 +33,7 @@ def test_every_check_holds(scenario: str, network: str) -> None:
         report = simulate(Arguments(seed=seed, scenario=scenario, network=network, duration_us=1_500_000))
         assert report.broken is None, f"{report.broken}\n{report.replay}"
         met += report.counters.get(MET[scenario], 0)
-    assert met > 0 or (scenario, network) == ("weather", "session")
+    assert met > 0 or (scenario, network) == ("unreliable-network", "session")
 
 
 @pytest.mark.parametrize("engine", [engine for engine in ENGINES if engine != DEFAULT_ENGINE])
@@ -62,9 +62,9 @@ def test_a_trace_tells_what_happened_in_order() -> None:
 
 
 def test_the_report_says_how_to_run_this_world_again() -> None:
-    arguments = Arguments(seed=9, nodes=3, duration_us=250_000, scenario="calm", network="datagram")
+    arguments = Arguments(seed=9, nodes=3, duration_us=250_000, scenario="fault-free", network="datagram")
     assert replay_command(arguments) == (
-        "ratified sim --seed 9 --nodes 3 --duration 250000us --scenario calm --network datagram --engine raft"
+        "ratified sim --seed 9 --nodes 3 --duration 250000us --scenario fault-free --network datagram --engine raft"
     )
 
 

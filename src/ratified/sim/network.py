@@ -4,8 +4,8 @@ Rules:
 
 1. *Session*: what TCP gives. Frames of a connection arrive in order; where a link is cut they wait,
    as TCP sends again, until it heals, or until the connection breaks; then what has not arrived never will.
-2. *Datagram*: every message of a ``Batch`` goes its own way and may be lost, doubled, delayed, overtaken. Hello,
-   Goodbye and Ping keep the session model and are not overtaken, so that a handshake means what it says.
+2. *Datagram*: every message of a ``Batch`` goes its own way and may be lost, duplicated, delayed, reordered.
+   Hello, Goodbye and Ping keep the session model and their order, so that a handshake means what it says.
 3. A cut is directed, from one member to another, and counted: two partitions that overlap heal one by one.
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
 5. Of two members the one with the lower id dials, and dials again until somebody answers.
@@ -194,12 +194,12 @@ class Network:
             self._counters["messages lost"] += 1
             return
         if self._duplicate[pair].chance(self.options.duplicate_chance):
-            self._counters["messages doubled"] += 1
+            self._counters["messages duplicated"] += 1
             copies = 2
         for _ in range(copies):
             arrival = max(flow.ordered, self._world.now + self._delay(*pair))
             if arrival < flow.arrival:
-                self._counters["messages overtaken"] += 1
+                self._counters["messages reordered"] += 1
             flow.arrival = max(flow.arrival, arrival)
             self._world.at(arrival, *pair, self._arrive, connection, flow.target, frame)
 

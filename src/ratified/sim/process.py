@@ -208,7 +208,7 @@ class Machine:
         """As the server does: use the store only if it is the marked one of this boot, else begin an empty one."""
         present = StoreMark(b"%d" % self._boot_id, self.member, self._inode, clean=False)
         if guard.store_usable(self._store_mark, present) is not None:
-            self._counters["stores begun anew"] += 1
+            self._counters["stores rebuilt"] += 1
             self._inode += 1
             self.environment = MemoryEnvironment()
         self._store_mark = StoreMark(present.boot_id, self.member, self._inode, clean=False)

@@ -15,9 +15,9 @@ class Scenario(msgspec.Struct, frozen=True):
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "calm": Scenario("nothing goes wrong", {}),
-    "weather": Scenario(
-        "messages are lost, doubled, delayed; connections break", {"unreliable-network": 1, "broken-connections": 10}
+    "fault-free": Scenario("nothing goes wrong", {}),
+    "unreliable-network": Scenario(
+        "messages are lost, duplicated, delayed; connections break", {"unreliable-network": 1, "broken-connections": 10}
     ),
     "partitions": Scenario(
         "links are cut, both ways and one way, and heal", {"partition": 6, "broken-connections": 20}
@@ -27,12 +27,12 @@ SCENARIOS: dict[str, Scenario] = {
         "machines lose their power, one or all at once", {"machine-loss": 5, "power-cut": 25, "unreliable-network": 1}
     ),
     "pauses": Scenario("processes stand still, leaders above all", {"pause": 4, "slow-disk": 1}),
-    "leader-hunt": Scenario(
-        "leaders die or are cut off as soon as they are elected, in bad weather",
+    "leader-failures": Scenario(
+        "leaders die or are cut off as soon as they are elected, on an unreliable network",
         {"leader-failure": 90, "kill": 3, "unreliable-network": 1},
     ),
     "everything": Scenario(
-        "all of these together",
+        "all of this together",
         {
             "kill": 8,
             "stop": 25,

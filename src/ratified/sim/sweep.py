@@ -36,13 +36,13 @@ from ratified.sim.simulation import simulate
 SEEDS = 2_000
 DURATION_S = 2.0
 SCENARIO_WEIGHTS = {
-    "calm": 1,
-    "weather": 2,
+    "fault-free": 1,
+    "unreliable-network": 2,
     "partitions": 3,
     "crashes": 3,
     "machine-losses": 3,
     "pauses": 2,
-    "leader-hunt": 2,
+    "leader-failures": 2,
 }
 """Of 20 seeds in a row; the rest meet everything at once."""
 _TURN = [name for name, weight in SCENARIO_WEIGHTS.items() for _ in range(weight)]
@@ -62,18 +62,18 @@ MUST_HAPPEN = (
     "requests abandoned",
     "requests of unknown outcome",
     "requests proposed again",
-    "stores begun anew",
+    "stores rebuilt",
     "tails cut",
     "voids sent",
     "watch events",
     "watches compacted",
-    "whole reads in slices",
+    "range reads in slices",
     "writes lost with a machine",
     "unsynced states lost",
     "writes torn",
 )
 """Counters that a sweep of ``SEEDS`` seeds must not leave at zero, beside every fault's own and the protocol's."""
-_DATAGRAMS_ONLY = frozenset({"messages doubled", "messages lost", "messages overtaken"})
+_DATAGRAMS_ONLY = frozenset({"messages duplicated", "messages lost", "messages reordered"})
 
 
 def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> Arguments:

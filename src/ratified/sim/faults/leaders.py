@@ -10,7 +10,7 @@ from ratified.sim.world import Draws
 def _fail(injector: Injector, draws: Draws, member: int) -> None:
     """One of three is cut off at once, before a word of its new era gets out: its log then holds entries of that era
     which nobody else has. The others are killed, or cut off, when some of their words may have got out."""
-    injector.cluster.world.counters["leaders struck down"] += 1
+    injector.cluster.world.counters["leader failures"] += 1
     way = draws.below(3)
     if way == 0:
         _cut_off(injector, draws, member)
@@ -23,7 +23,7 @@ def _cut_off(injector: Injector, draws: Draws, member: int) -> None:
     if not injector.over:
         number = injector.new_cut()
         others = [other for other in injector.cluster.members if other != member]
-        injector.cut(number, "struck down", member, both_ways([member], others))
+        injector.cut(number, "new leader", member, both_ways([member], others))
         injector.later(draws, _away_most(injector, draws), injector.mend, number)
 
 
@@ -43,4 +43,4 @@ def _heal(injector: Injector) -> None:
     injector.revive()
 
 
-LEADER_FAILURE = Fault(name="leader-failure", begin=at_elections(_fail), heal=_heal, counters=("leaders struck down",))
+LEADER_FAILURE = Fault(name="leader-failure", begin=at_elections(_fail), heal=_heal, counters=("leader failures",))

@@ -29,5 +29,5 @@ UNRELIABLE_NETWORK = Fault(
     name="unreliable-network",
     begin=all_the_time(_unreliable),
     heal=_reliable,
-    counters=("messages doubled", "messages lost", "messages overtaken"),
+    counters=("messages duplicated", "messages lost", "messages reordered"),
 )

@@ -51,8 +51,8 @@ class RangeReader:
             response = RangeResponse.FromString(body_of(b"".join(parts)))
             pairs = [Event(pair.mod_revision, pair.key, pair.value) for pair in response.kvs]
             self._answers.states.read(self._floor, response.header.revision, pairs)
-            self._counters["whole reads"] += 1
-            self._counters["whole reads in slices"] += len(parts) > 1
+            self._counters["range reads"] += 1
+            self._counters["range reads in slices"] += len(parts) > 1
         self._later()
 
     def _later(self) -> None:

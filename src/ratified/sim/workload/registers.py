@@ -95,7 +95,7 @@ class RegisterClients:
         member = draws.pick(self._members)
         machine = self._machines[member]
         if not machine.up:
-            self._counters["clients found nobody"] += 1
+            self._counters["requests without a process"] += 1
             self._think(client)
             return
         self._token_last += 1
