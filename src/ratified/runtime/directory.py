@@ -16,6 +16,7 @@ import msgspec
 from ratified.consensus.contract import Membership
 from ratified.runtime.errors import StartRefused
 from ratified.storage import identity
+from ratified.storage.descriptors import SPARE_DESCRIPTORS, SpareDescriptors
 from ratified.storage.files import Directory
 from ratified.storage.format import LogLimits
 from ratified.storage.identity import DirectoryLocked, Identity, IdentityError
@@ -55,7 +56,9 @@ def open_directory(
         _make(path)
         lock = identity.lock(path)
         resources.callback(lock.release)
-        files = Directory(path)
+        spares = SpareDescriptors(SPARE_DESCRIPTORS)
+        resources.callback(spares.close)
+        files = Directory(path, spares)
         resources.callback(files.close)
         found = identity.read(files)
         if found is None:

@@ -14,6 +14,11 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from ratified.storage.descriptors import SpareDescriptors
+
+OPEN_FILES_MAX = 8
+"""Files of a data directory that are open at one time: the segment that is written, and some that are read."""
+
 
 class WriteAt(msgspec.Struct, frozen=True):
     """Write ``data`` at ``offset``."""
@@ -123,11 +128,21 @@ def perform(files: Files, op: Op) -> bytes | None:
 
 
 class Directory:
-    """A real directory. File descriptors are kept open until ``close``."""
+    """A real directory, with few descriptors whatever the number of its files:
 
-    def __init__(self, path: Path) -> None:
+    1. At most ``OPEN_FILES_MAX`` files are open; the one that was used least recently is closed for the next one.
+    2. The file that was written last stays open, so that an append to it opens nothing; so does a file that was
+       written and not synced, so that no error of its writing is reported to nobody.
+    3. Opening takes one of ``spares`` where the process has no descriptor left.
+    """
+
+    def __init__(self, path: Path, spares: SpareDescriptors | None = None) -> None:
         self.path = path
+        self._spares = spares or SpareDescriptors(0)
         self._descriptors: dict[str, int] = {}
+        """Of the open files, the one used last at the end."""
+        self._unsynced: set[str] = set()
+        self._written_last = ""
 
     def names(self) -> Sequence[str]:
         """The names of all plain files, sorted."""
@@ -139,9 +154,10 @@ class Directory:
 
     def read(self, file: str, offset: int, length: int) -> bytes:
         """At most ``length`` bytes; fewer where the file ends."""
+        descriptor = self._descriptor(file)
         parts: list[bytes] = []
         while length > 0:
-            part = os.pread(self._descriptor(file), length, offset)
+            part = os.pread(descriptor, length, offset)
             if not part:
                 break
             parts.append(part)
@@ -151,20 +167,24 @@ class Directory:
 
     def write(self, file: str, offset: int, data: bytes) -> None:
         """Write all of ``data``."""
+        descriptor = self._descriptor(file)
+        self._unsynced.add(file)
+        self._written_last = file
         rest = memoryview(data)
         while rest:
-            written = os.pwrite(self._descriptor(file), rest, offset)
+            written = os.pwrite(descriptor, rest, offset)
             rest = rest[written:]
             offset += written
 
     def sync_data(self, file: str) -> None:
         """fdatasync."""
         os.fdatasync(self._descriptor(file))
+        self._unsynced.discard(file)
 
     def create(self, file: str, length: int) -> None:
         """Create a new file of ``length`` zero bytes."""
-        descriptor = os.open(self.path / file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._descriptors[file] = descriptor
+        descriptor = self._open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        self._unsynced.add(file)
         if length:
             os.posix_fallocate(descriptor, 0, length)
 
@@ -174,6 +194,11 @@ class Directory:
         self._forget(new)
         if old in self._descriptors:
             self._descriptors[new] = self._descriptors.pop(old)
+        if old in self._unsynced:
+            self._unsynced.discard(old)
+            self._unsynced.add(new)
+        if self._written_last == old:
+            self._written_last = new
 
     def remove(self, file: str) -> None:
         """Remove the file."""
@@ -182,11 +207,12 @@ class Directory:
 
     def sync_directory(self) -> None:
         """fsync of the directory."""
-        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = self._spares.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+            self._spares.refill()
 
     def close(self) -> None:
         """Close every descriptor."""
@@ -194,13 +220,28 @@ class Directory:
             self._forget(file)
 
     def _descriptor(self, file: str) -> int:
-        descriptor = self._descriptors.get(file)
+        descriptor = self._descriptors.pop(file, None)
         if descriptor is None:
-            descriptor = os.open(self.path / file, os.O_RDWR | os.O_CLOEXEC)
-            self._descriptors[file] = descriptor
+            return self._open(file, os.O_RDWR)
+        self._descriptors[file] = descriptor
         return descriptor
 
+    def _open(self, file: str, flags: int) -> int:
+        self._make_room()
+        descriptor = self._descriptors[file] = self._spares.open(self.path / file, flags)
+        return descriptor
+
+    def _make_room(self) -> None:
+        """Close what was used least recently, so that one file more may be open."""
+        for file in list(self._descriptors):
+            if len(self._descriptors) < OPEN_FILES_MAX:
+                return
+            if file != self._written_last and file not in self._unsynced:
+                self._forget(file)
+
     def _forget(self, file: str) -> None:
+        self._unsynced.discard(file)
         descriptor = self._descriptors.pop(file, None)
         if descriptor is not None:
             os.close(descriptor)
+            self._spares.refill()
