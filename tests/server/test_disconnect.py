@@ -41,7 +41,7 @@ def test_the_watches_of_a_lost_connection_are_cancelled(tmp_path: Path, metadata
             service = Service(
                 host, election_timeout_s=0.05, request_bytes_max=1000, quota_bytes=1000, lease_ttl_min_s=1
             )
-            listener = GrpcListener(METHODS, service)
+            listener = GrpcListener(METHODS, service, connections_max=10)
             url = Url("127.0.0.1", free_ports(1)[0])
             listener.listen(url)
             await listener.start()

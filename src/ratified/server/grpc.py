@@ -10,8 +10,8 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -29,6 +29,7 @@ log = logging.getLogger("ratified.server")
 OVERHEAD_BYTES_MAX = 512 << 10
 """What a message may be larger than the largest request, so that the API and not the transport refuses it."""
 
+_Address: TypeAlias = "tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -37,12 +38,14 @@ class ListenError(Exception):
 
 
 class GrpcListener:
-    """The client API on one or more addresses."""
+    """The client API on one or more addresses, with at most ``connections_max`` connections on each."""
 
-    def __init__(self, methods: Mapping[str, Method], service: Service) -> None:
+    def __init__(self, methods: Mapping[str, Method], service: Service, connections_max: int) -> None:
         self._server = grpc.aio.server(
             options=(
                 ("grpc.so_reuseport", 0),
+                # Of each address; one connection too many is closed at once.
+                ("grpc.max_allowed_incoming_connections", connections_max),
                 ("grpc.max_receive_message_length", service.request_bytes_max + OVERHEAD_BYTES_MAX),
                 ("grpc.max_send_message_length", -1),
                 # etcd's clients ping as often as every few seconds; gRPC's default answers that with a GOAWAY.
@@ -69,13 +72,19 @@ class GrpcListener:
         await self._server.stop(grace_s)
 
 
-def _check_free(url: Url) -> None:
-    """gRPC is content with some of a name's addresses and says little; so each is tried first."""
+def addresses(url: Url) -> Sequence[_Address]:
+    """What is listened on for this URL; raises ``ListenError`` where its host has no address."""
     try:
         found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ListenError(f"cannot listen for clients on {url}: {error.strerror or error}") from error
-    for family, kind, protocol, _, where in dict.fromkeys(found):
+    return list(dict.fromkeys(found))
+
+
+def _check_free(url: Url) -> None:
+    """gRPC is content with some of a name's addresses and says little; so each is tried first."""
+    found = addresses(url)
+    for family, kind, protocol, _, where in found:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

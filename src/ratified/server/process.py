@@ -22,7 +22,8 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, StartRefused
 from ratified.server.config import ServerConfig
-from ratified.server.grpc import GrpcListener, ListenError
+from ratified.server.descriptors import TooFewDescriptors, client_connections_max
+from ratified.server.grpc import GrpcListener, ListenError, addresses
 
 log = logging.getLogger("ratified.server")
 
@@ -71,7 +72,7 @@ async def _serve(config: ServerConfig) -> None:
     host = await _start_host(config)
     try:
         await _serve_on(host, config, stop)
-    except ListenError as error:
+    except (ListenError, TooFewDescriptors) as error:
         raise ServeFailed(str(error)) from error
     except HostFailed as error:
         raise ServeFailed(f"the server had to stop: {error}") from error
@@ -118,7 +119,8 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    listener = GrpcListener(METHODS, service)
+    addresses_count = sum(len(addresses(url)) for url in config.listen_client_urls)
+    listener = GrpcListener(METHODS, service, client_connections_max() // addresses_count)
     for url in config.listen_client_urls:
         listener.listen(url)
     await listener.start()
