@@ -1,50 +1,83 @@
 """Which store may be used, and which must be rebuilt from the log.
 
 A commit of the store does not sync. A process that died leaves the page cache, so its store is whole; a machine that
-died may have left torn pages; a copy of a directory that was in use is neither. So a store carries a mark that says
-on which boot of which machine, in which file, it was last opened, and whether it was closed and synced:
+died may have left torn pages; a file that was cut, exchanged or copied while it was in use is neither. So a store
+carries a mark that says on which boot of which machine, in which file, up to which commit it was used, and whether it
+was closed and synced; and whatever the mark says, the file is looked at before LMDB maps it.
 
 1. A store whose file is not the marked one (device and inode) is a copy, and is rebuilt.
 2. After an unclean stop it is used only on the same boot, and only once an fsync has succeeded.
-3. The mark says *unclean*, durably, before the store is used, and *clean* only after everything was synced.
-4. Whatever else looks wrong with mark or store has the same remedy: the log is the truth, so the store is discarded
+3. Its newest commit is the one that is marked. Each commit is marked after it was made, so after an unclean stop it
+   may also be the one after that. An older one is a copy that was put in the file's place.
+4. Its file is as long as its pages need. Up to ``WHOLE_CHECK_BYTES_MAX`` all its pages and rows are checked, beyond it
+   drawn ones, against each other and against the digest that the store has recorded (``RowChecks``).
+5. The mark says *unclean*, durably, before the store is used, and *clean* only after everything was synced.
+6. Whatever else looks wrong with mark or store has the same remedy: the log is the truth, so the store is discarded
    and rebuilt. It is never an error.
 
-The mark: magic (8 bytes), u32 version, u32 CRC32C of everything else, u64 device, u64 inode, u8 clean, u8 length and
-the boot id.
+The mark: magic (8 bytes), u32 version, u32 CRC32C of everything else, u64 device, u64 inode, u64 commit, u8 clean,
+u8 length and the boot id. It is written in place: a mark that is torn does not read, and that is rule 6.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import google_crc32c
-import lmdb
 import msgspec
 
-from ratified.storage.lmdb import DATA_FILE, LmdbEnvironment
+from ratified.consensus.draws import mix
+from ratified.storage.lmdb import DATA_FILE, ROTTEN, LmdbEnvironment
+from ratified.storage.pages import StoredRows, StoreFile, StoreUnsound, reading
 
 STORE_DIRECTORY = "store"
 MARK_FILE = "mark"
-VERSION = 1
+VERSION = 2
+WHOLE_CHECK_BYTES_MAX = 32 << 20
+"""Half a second of a processor, where it holds 50,000 keys."""
+DRAWN_ROWS = 200
+"""Some 2,000 pages are read for them, which a disk has not in memory after a restart of the machine."""
 _MAGIC = b"RATISTOR"
 _HEAD = struct.Struct("<8sII")
-_BODY = struct.Struct("<QQBB")
+_BODY = struct.Struct("<QQQBB")
 
 
 class StoreMark(msgspec.Struct, frozen=True, gc=False):
-    """Where a store was last opened: the machine's boot, and the file; ``clean``: it was synced and closed since."""
+    """How a store was last used: the machine's boot, the file, and the last commit; ``clean``: synced and closed."""
 
     boot_id: bytes
     device: int
     inode: int
     clean: bool
+    commit: int = 0
+
+
+class RowChecks(NamedTuple):
+    """What whoever keeps rows knows of them. Each raises ``StoreUnsound`` where a space's rows are not sound."""
+
+    whole: Callable[[StoredRows], None]
+    """All rows, and the digest that is recorded among them."""
+    sums: Callable[[StoredRows], None]
+    """What is recorded, without reading all rows."""
+    row: Callable[[StoredRows, str, bytes, bytes], None]
+    """One row, as ``(table, key, value)``."""
+
+
+def _nothing(*_: object) -> None:
+    """What is known of rows of which nothing is known."""
+
+
+PAGES_ONLY = RowChecks(_nothing, _nothing, _nothing)
 
 
 def store_usable(recorded: StoreMark | None, present: StoreMark) -> str | None:
-    """May the store be used? None: yes, once its file was synced; else why not.
+    """May the store be used, as far as its mark can tell? None: yes, once its file was synced; else why not.
 
     ``recorded`` is what the store's mark says (None: no readable mark), ``present`` what is true now.
     """
@@ -54,10 +87,13 @@ def store_usable(recorded: StoreMark | None, present: StoreMark) -> str | None:
         return "its file is a copy of the one that was in use"
     if not recorded.clean and recorded.boot_id != present.boot_id:
         return "the machine stopped while it was in use, so it may be torn"
+    after = present.commit - recorded.commit
+    if not 0 <= after <= (0 if recorded.clean else 1):
+        return f"its file was exchanged: it ends with commit {present.commit}, and commit {recorded.commit} was made"
     return None
 
 
-def open_store(path: Path, boot_id: bytes) -> tuple[LmdbEnvironment, str | None]:
+def open_store(path: Path, boot_id: bytes, checks: RowChecks = PAGES_ONLY) -> tuple[LmdbEnvironment, str | None]:
     """Open the store of a data directory, or discard it and open an empty one.
 
     Returns the environment, and why it is empty (None: it is the old one). Raises ``OSError`` and ``lmdb.Error``
@@ -65,33 +101,74 @@ def open_store(path: Path, boot_id: bytes) -> tuple[LmdbEnvironment, str | None]
     """
     directory = path / STORE_DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
-    if not (directory / DATA_FILE).exists():
-        discarded: str | None = "there is none yet"
-    else:
-        discarded = store_usable(_recorded(directory), _present(directory, boot_id)) or _sync_failed(directory)
-    if discarded is None:
-        _write_mark(directory, _present(directory, boot_id))
+    discarded = "there is none yet"
+    if (directory / DATA_FILE).exists():
         try:
+            _check(directory, boot_id, checks)
             return _opened(directory, boot_id), None
-        except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError) as error:
-            discarded = f"it does not open: {error}"
+        except (StoreUnsound, *ROTTEN) as error:
+            discarded = str(error)
     _discard(directory)
-    environment = _opened(directory, boot_id)
-    _write_mark(directory, _present(directory, boot_id))
-    return environment, discarded
+    return _opened(directory, boot_id), discarded
+
+
+def distrust(path: Path) -> None:
+    """Have the store of this data directory discarded when it is next opened."""
+    (path / STORE_DIRECTORY / MARK_FILE).unlink(missing_ok=True)
+
+
+def _check(directory: Path, boot_id: bytes, checks: RowChecks) -> None:
+    """Raise ``StoreUnsound`` where the store is not to be used."""
+    try:
+        with reading(directory / DATA_FILE) as file:
+            present = _present(directory, boot_id, file.commit.number)
+            why_not = store_usable(_recorded(directory), present) or _sync_failed(directory)
+            if why_not is not None:
+                raise StoreUnsound(why_not)
+            if file.size_bytes <= WHOLE_CHECK_BYTES_MAX:
+                _check_whole(file, checks)
+            else:
+                _check_drawn(file, checks)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise StoreUnsound(f"its file cannot be read: {error.strerror}") from error
+
+
+def _check_whole(file: StoreFile, checks: RowChecks) -> None:
+    file.check_pages()
+    for space in file.spaces():
+        checks.whole(StoredRows(file, space))
+
+
+def _check_drawn(file: StoreFile, checks: RowChecks) -> None:
+    for space in file.spaces():
+        checks.sums(StoredRows(file, space))
+    for draw, table in zip(range(DRAWN_ROWS), cycle(sorted(file.tables)), strict=False):
+        drawn = file.draw(table, mix(file.commit.number, draw))
+        if drawn is not None:
+            space, key, value = drawn
+            checks.row(StoredRows(file, space), table, key, value)
 
 
 def _opened(directory: Path, boot_id: bytes) -> LmdbEnvironment:
-    def mark_clean() -> None:
-        present = _present(directory, boot_id)
-        _write_mark(directory, StoreMark(present.boot_id, present.device, present.inode, clean=True))
+    mark = _Mark(directory, boot_id)
+    try:
+        environment = LmdbEnvironment(directory, witness=mark)
+    except BaseException:
+        mark.abandoned()
+        raise
+    try:
+        mark.in_use(environment.commit)
+    except BaseException:
+        environment.abandon()
+        raise
+    return environment
 
-    return LmdbEnvironment(directory, closed=mark_clean)
 
-
-def _present(directory: Path, boot_id: bytes) -> StoreMark:
+def _present(directory: Path, boot_id: bytes, commit: int) -> StoreMark:
     status = (directory / DATA_FILE).stat()
-    return StoreMark(boot_id, status.st_dev, status.st_ino, clean=False)
+    return StoreMark(boot_id, status.st_dev, status.st_ino, clean=False, commit=commit)
 
 
 def _sync_failed(directory: Path) -> str | None:
@@ -117,6 +194,41 @@ def _discard(directory: Path) -> None:
 # The mark
 
 
+class _Mark:
+    """The mark of a store that is in use: an environment's ``Witness``."""
+
+    def __init__(self, directory: Path, boot_id: bytes) -> None:
+        self._directory = directory
+        self._boot_id = boot_id
+        self._present = StoreMark(boot_id, 0, 0, clean=False)
+        self._descriptor = os.open(directory / MARK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def in_use(self, commit: int) -> None:
+        """The environment is open, and its last commit is this one."""
+        self._present = _present(self._directory, self._boot_id, commit)
+        os.ftruncate(self._descriptor, 0)
+        self._write(self._present)
+        os.fsync(self._descriptor)
+        _sync_directory(self._directory)
+
+    def committed(self, commit: int) -> None:
+        """One more commit; like the commit itself it is not synced."""
+        self._write(msgspec.structs.replace(self._present, commit=commit))
+
+    def closed(self, commit: int) -> None:
+        """The environment was synced and closed."""
+        self._write(msgspec.structs.replace(self._present, commit=commit, clean=True))
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def abandoned(self) -> None:
+        """It was left as a process that dies would leave it."""
+        os.close(self._descriptor)
+
+    def _write(self, mark: StoreMark) -> None:
+        os.pwrite(self._descriptor, _encode(mark), 0)
+
+
 def _recorded(directory: Path) -> StoreMark | None:
     try:
         data = (directory / MARK_FILE).read_bytes()
@@ -127,23 +239,14 @@ def _recorded(directory: Path) -> StoreMark | None:
     magic, version, crc = _HEAD.unpack_from(data)
     if magic != _MAGIC or version != VERSION or crc != _crc(data):
         return None
-    device, inode, clean, length = _BODY.unpack_from(data, _HEAD.size)
+    device, inode, commit, clean, length = _BODY.unpack_from(data, _HEAD.size)
     boot_id = data[_HEAD.size + _BODY.size :]
-    return StoreMark(boot_id, device, inode, bool(clean)) if len(boot_id) == length else None
+    return StoreMark(boot_id, device, inode, bool(clean), commit) if len(boot_id) == length else None
 
 
-def _write_mark(directory: Path, mark: StoreMark) -> None:
-    body = _BODY.pack(mark.device, mark.inode, mark.clean, len(mark.boot_id)) + mark.boot_id
-    crc = _crc(_HEAD.pack(_MAGIC, VERSION, 0) + body)
-    new = directory / (MARK_FILE + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, _HEAD.pack(_MAGIC, VERSION, crc) + body)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    new.rename(directory / MARK_FILE)
-    _sync_directory(directory)
+def _encode(mark: StoreMark) -> bytes:
+    body = _BODY.pack(mark.device, mark.inode, mark.commit, mark.clean, len(mark.boot_id)) + mark.boot_id
+    return _HEAD.pack(_MAGIC, VERSION, _crc(_HEAD.pack(_MAGIC, VERSION, 0) + body)) + body
 
 
 def _crc(data: bytes) -> int:

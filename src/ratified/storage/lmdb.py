@@ -7,34 +7,46 @@
 3. Readers share one snapshot of the last commit; a view keeps its snapshot until it is closed, and nothing that it
    can see is overwritten meanwhile.
 4. A table is made by the first write to it. Its handle is lost with the transaction, or the savepoint, that made it.
-5. No writemap: a stray write of the process must never reach the store, and savepoints need it off.
+5. After each commit the file is as long as the commit's pages, so that one that is shorter was cut (``storage.pages``).
+6. No writemap: a stray write of the process must never reach the store, and savepoints need it off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import lmdb
 
-from ratified.storage.space import KEY_BYTES_MAX, check_key
+from ratified.storage.space import KEY_BYTES_MAX, SPACE_BYTES, check_key
 
 MAP_BYTES = 1 << 40
 READERS_MAX = 4096
 TABLES_MAX = 64
 DATA_FILE = "data.mdb"
-_SPACE_BYTES = 4
-_BOUND_BYTES_MAX = KEY_BYTES_MAX + _SPACE_BYTES
+ROTTEN = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
+"""How LMDB says that the file is not what it has written."""
+_BOUND_BYTES_MAX = KEY_BYTES_MAX + SPACE_BYTES
 
 _Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 _Cursor: TypeAlias = "lmdb.Cursor[bytes]"
 _Tables: TypeAlias = "dict[str, lmdb._Database]"
 
 
-def _nothing() -> None:
-    """What follows a clean close where nobody wants to know of it."""
+class Witness(Protocol):
+    """Who keeps account of an environment's commits, beside the environment's file."""
+
+    def committed(self, commit: int) -> None:
+        """The commit with this number was made; LMDB counts them."""
+
+    def closed(self, commit: int) -> None:
+        """It was the last one; everything was synced and closed."""
+
+    def abandoned(self) -> None:
+        """Everything was closed and nothing was synced."""
 
 
 class _Level(NamedTuple):
@@ -67,8 +79,8 @@ class _Snapshot:
 class LmdbEnvironment:
     """All spaces of one node, in one LMDB file in the directory ``path``, which must exist.
 
-    ``map_bytes`` is address space, not disk: the file grows as it is used. ``closed`` is called when a clean close
-    has synced and closed everything.
+    ``map_bytes`` is address space, not disk: the file grows as it is used. ``witness``, if there is one, is told of
+    each commit and of the end.
     """
 
     def __init__(
@@ -77,9 +89,10 @@ class LmdbEnvironment:
         *,
         map_bytes: int = MAP_BYTES,
         readers_max: int = READERS_MAX,
-        closed: Callable[[], None] = _nothing,
+        witness: Witness | None = None,
     ) -> None:
-        self._closed = closed
+        self._witness = witness
+        self._file = path / DATA_FILE
         self._environment = lmdb.open(
             str(path),
             map_size=map_bytes,
@@ -92,10 +105,17 @@ class LmdbEnvironment:
         )
         with self._environment.begin() as transaction:
             names = list(transaction.cursor().iternext(keys=True, values=False))
+        self._page_bytes = self._environment.stat()["psize"]
+        self._file_bytes_min = 0
         self._tables: _Tables = {name.decode(): self._environment.open_db(name, create=False) for name in names}
         self._levels: list[_Level] = []
         """The open transaction and the savepoints in it, innermost last."""
         self._committed: _Snapshot | None = None
+
+    @property
+    def commit(self) -> int:
+        """The number of the last commit."""
+        return self._environment.info()["last_txnid"]
 
     def space(self, number: int) -> LmdbSpace:
         """The rows of this space (u32)."""
@@ -111,6 +131,7 @@ class LmdbEnvironment:
         if self._committed is not None:
             self._committed.release()
             self._committed = None
+        self._account_for_commit()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -125,13 +146,32 @@ class LmdbEnvironment:
         """Sync and close; raises ``RuntimeError`` while a transaction is open."""
         if self._levels:
             raise RuntimeError("the environment is closed while its transaction is open")
+        commit = self.commit
         self._environment.sync(True)
         self._environment.close()
-        self._closed()
+        if self._witness is not None:
+            self._witness.closed(commit)
 
     def abandon(self) -> None:
-        """Close as a process that dies would: nothing is synced, and ``closed`` is not called."""
+        """Close as a process that dies would: nothing is synced."""
         self._environment.close()
+        if self._witness is not None:
+            self._witness.abandoned()
+
+    def _account_for_commit(self) -> None:
+        """Make the file as long as the commit's pages, and tell the witness.
+
+        LMDB does not write pages that the commit which took them has freed again, so the last ones may be missing. A
+        file without them looks like one that was cut.
+        """
+        info = self._environment.info()
+        file_bytes = (info["last_pgno"] + 1) * self._page_bytes
+        if file_bytes > self._file_bytes_min:
+            self._file_bytes_min = file_bytes
+            if self._file.stat().st_size < file_bytes:
+                os.truncate(self._file, file_bytes)
+        if self._witness is not None:
+            self._witness.committed(info["last_txnid"])
 
     @contextmanager
     def _level(self, parent: _Transaction | None) -> Iterator[list[str]]:
@@ -187,7 +227,7 @@ class LmdbSpace:
 
     def __init__(self, environment: LmdbEnvironment, number: int) -> None:
         self._environment = environment
-        self._prefix = number.to_bytes(_SPACE_BYTES, "big")
+        self._prefix = number.to_bytes(SPACE_BYTES, "big")
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None; inside the transaction what it wrote is seen."""
@@ -281,7 +321,7 @@ def _scan(
 def _after(prefix: bytes) -> bytes | None:
     """The first key of the next space; None: there is none."""
     number = int.from_bytes(prefix, "big") + 1
-    return number.to_bytes(_SPACE_BYTES, "big") if number >> 8 * _SPACE_BYTES == 0 else None
+    return number.to_bytes(SPACE_BYTES, "big") if number >> 8 * SPACE_BYTES == 0 else None
 
 
 def _ascending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
@@ -291,7 +331,7 @@ def _ascending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tupl
         if high is not None and key >= high:
             return
         if key >= low:
-            yield key[_SPACE_BYTES:], value
+            yield key[SPACE_BYTES:], value
 
 
 def _descending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
@@ -302,4 +342,4 @@ def _descending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tup
         if key < low:
             return
         if high is None or key < high:
-            yield key[_SPACE_BYTES:], value
+            yield key[SPACE_BYTES:], value

@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+SPACE_BYTES = 4
+"""In front of every key in the file stands its space, a u32, big-endian."""
+
 KEY_BYTES_MAX = 507
-"""LMDB's 511, less the 4-byte space in front of every key."""
+"""LMDB's 511, less the space."""
 
 
 def check_key(key: bytes) -> None:
