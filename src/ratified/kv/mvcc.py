@@ -43,8 +43,10 @@ _SUM_BYTES = 16
 PAIR_AT = _SUM_BYTES + 1
 """Where the pair begins in a row of ``events``."""
 
-_STATE = Struct(">qqQQ")
-_REMOVAL = Struct(">QIQ")
+STATE = Struct(">qqQQ")
+"""The row ``state`` begins with revision, compact revision and era; the sums follow."""
+REMOVAL = Struct(">QIQ")
+"""The row ``removal``: the position that removal has reached, and ``Mvcc.size_bytes``."""
 _LEASE = Struct(">Q")
 FIRST_REVISION = 1
 NEVER_COMPACTED = -1
@@ -114,16 +116,16 @@ class Mvcc:
             self.load_state(state)
         removal = space.get(META, b"removal")
         if removal is not None:
-            *removed, self.size_bytes = _REMOVAL.unpack(removal)
+            *removed, self.size_bytes = REMOVAL.unpack(removal)
             self._removed = (removed[0], removed[1])
 
     # -- the replicated state -------------------------------------------------------------------------------------
 
     def load_state(self, state: bytes) -> None:
         """Take over what ``state`` of another replica, or of an earlier life, gave."""
-        self.revision, self.compact_revision, high, low = _STATE.unpack(state[: _STATE.size])
+        self.revision, self.compact_revision, high, low = STATE.unpack(state[: STATE.size])
         self.era = (high, low)
-        self.sums = Sums.decode(state[_STATE.size :])
+        self.sums = Sums.decode(state[STATE.size :])
 
     def reset(self) -> None:
         """Be as empty as the space that a snapshot is loaded into."""
@@ -132,12 +134,12 @@ class Mvcc:
 
     def state(self) -> bytes:
         """Revision, compact revision, era and sums."""
-        return _STATE.pack(self.revision, self.compact_revision, *self.era) + self.sums.encode()
+        return STATE.pack(self.revision, self.compact_revision, *self.era) + self.sums.encode()
 
     def save(self) -> None:
         """Write what is kept up in memory, in the transaction of the rows that it describes."""
         self.space.put(META, b"state", self.state())
-        self.space.put(META, b"removal", _REMOVAL.pack(*self._removed, self.size_bytes))
+        self.space.put(META, b"removal", REMOVAL.pack(*self._removed, self.size_bytes))
 
     def digest(self) -> bytes:
         """16 bytes over the whole logical state."""

@@ -31,6 +31,7 @@ from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
 from ratified.storage.format import LogDamaged, LogTooNew
+from ratified.storage.guard import PAGES_ONLY, RowChecks
 from ratified.storage.guard import open_store as open_environment
 from ratified.storage.identity import IdentityError
 from ratified.storage.memory import MemoryEnvironment
@@ -103,12 +104,14 @@ class Host:
         )
 
     @classmethod
-    async def start(cls, config: HostConfig, replicated: type[StateMachine] | OpenStore) -> Host:
+    async def start(
+        cls, config: HostConfig, replicated: type[StateMachine] | OpenStore, checks: RowChecks = PAGES_ONLY
+    ) -> Host:
         """Open the data directory, recover, listen, and take part in the cluster.
 
         ``replicated`` is a ``StateMachine`` subclass, of which every group gets an instance, or a function that opens
-        a group's store on its space of the LMDB environment. Returns once requests are taken; the first ones wait for
-        a leader. Raises ``StartRefused``.
+        a group's store on its space of the LMDB environment; ``checks`` then says which rows are sound. Returns once
+        requests are taken; the first ones wait for a leader. Raises ``StartRefused``.
         """
         members = roster(config)
         with ExitStack() as resources:
@@ -125,7 +128,7 @@ class Host:
                 limits=config.log_limits,
                 resources=resources,
             )
-            environment, open_store = _open_environment(directory.path, replicated)
+            environment, open_store = _open_environment(directory.path, replicated, checks)
             with ExitStack() as unused:
                 unused.callback(environment.abandon)
                 node = _boot(config, members, directory, environment, open_store)
@@ -429,12 +432,14 @@ def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
     return bound
 
 
-def _open_environment(path: Path, replicated: type[StateMachine] | OpenStore) -> tuple[Environment, OpenStore]:
+def _open_environment(
+    path: Path, replicated: type[StateMachine] | OpenStore, checks: RowChecks
+) -> tuple[Environment, OpenStore]:
     """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
     if isinstance(replicated, type):
         return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
     try:
-        environment, why_empty = open_environment(path, boot_id())
+        environment, why_empty = open_environment(path, boot_id(), checks)
     except (OSError, lmdb.Error) as error:
         raise StartRefused(
             f"data directory {path}: its store does not open: {error}: free what it lacks, or remove the directory "

@@ -17,6 +17,7 @@ from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
+from ratified.kv.check import KV_CHECKS
 from ratified.kv.commands import lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
@@ -97,6 +98,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 election_timeout_us=config.election_timeout_ms * 1000,
             ),
             lambda group, space: KvStore(space),
+            KV_CHECKS,
         )
     except StartRefused as error:
         raise ServeFailed(str(error)) from error

@@ -1,0 +1,322 @@
+"""Whether the rows in a store's file are those whose digest it has recorded; asked before LMDB maps the file.
+
+The record is the row ``state``: revision, compact revision, era and the sums of ``digest``. ``history``, ``live`` and
+``attached`` follow from ``events``, so each row is held to what it follows from, or to what follows from it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import google_crc32c
+import msgspec
+from google.protobuf.message import DecodeError
+
+from ratified.kv import leases, names
+from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
+from ratified.kv.mvcc import (
+    ATTACHED,
+    DELETE,
+    EVENTS,
+    FIRST_REVISION,
+    HISTORY,
+    LIVE,
+    META,
+    NEVER_COMPACTED,
+    PAIR_AT,
+    PUT,
+    REMOVAL,
+    STATE,
+)
+from ratified.storage.guard import RowChecks
+from ratified.storage.pages import StoredRows, StoreUnsound
+from ratified.wire.etcd.kv_pb2 import KeyValue
+
+_LEASE = struct.Struct(">Q")
+_APPLIED_BYTES = 8
+_POSITION_BYTES = 12
+
+
+class _Recorded(NamedTuple):
+    """What the store says of itself."""
+
+    revision: int
+    compact_revision: int
+    sums: Sums
+    size_bytes: int
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False):
+    """A row of ``events``; ``dead`` is the running sum in it."""
+
+    at: bytes
+    revision: int
+    dead: int
+    kind: bytes
+    deleted: bool
+    name: bytes
+    lease: int
+    pair: bytes
+
+
+def whole(rows: StoredRows) -> None:
+    """Read every row; raise ``StoreUnsound`` where they do not have the recorded digest, or contradict each other."""
+    with _what_cannot_be_read_is_unsound():
+        recorded = _recorded(rows)
+        events = _Events(recorded)
+        size_bytes = 0
+        for at, value in rows.scan(EVENTS, b""):
+            events.add(_event(at, value))
+            size_bytes += len(at) + len(value)
+        events.compare()
+        size_bytes += _whole_history(rows, events) + _whole_live(rows, events)
+        _whole_attached(rows, events)
+        _whole_leases(rows, recorded.sums)
+        if size_bytes != recorded.size_bytes:
+            raise StoreUnsound(f"its rows have {size_bytes} bytes, and {recorded.size_bytes} are recorded")
+
+
+def sums(rows: StoredRows) -> None:
+    """Raise ``StoreUnsound`` where the newest events are not those of the recorded revision."""
+    with _what_cannot_be_read_is_unsound():
+        revision = _recorded(rows).revision
+        newest = next(rows.scan(EVENTS, names.position(revision, 0)), None)
+        found = None if newest is None else names.read_position(newest[0])
+        if found != ((revision, 0) if revision > FIRST_REVISION else None):
+            raise StoreUnsound(f"its revision is {revision}, and its events do not end with that one")
+        if next(rows.scan(EVENTS, names.position(revision + 1, 0)), None) is not None:
+            raise StoreUnsound(f"its revision is {revision}, and it has later events")
+
+
+def row(rows: StoredRows, table: str, key: bytes, value: bytes) -> None:
+    """Hold one row to the other tables; raise ``StoreUnsound`` where they contradict it."""
+    with _what_cannot_be_read_is_unsound():
+        if table == EVENTS:
+            _check_event(rows, _event(key, value))
+        elif table == HISTORY:
+            _check_history(rows, key, value)
+        elif table == LIVE:
+            _check_live(rows, key, value)
+        elif table == ATTACHED:
+            _check_attached(rows, key, value)
+
+
+KV_CHECKS = RowChecks(whole, sums, row)
+
+
+def _recorded(rows: StoredRows) -> _Recorded:
+    state, removal, applied = (rows.get(META, key) for key in (b"state", b"removal", b"applied"))
+    if state is None or removal is None or applied is None or len(applied) != _APPLIED_BYTES:
+        raise StoreUnsound("it has rows, and not what it says of itself")
+    revision, compact_revision, _, _ = STATE.unpack(state[: STATE.size])
+    return _Recorded(revision, compact_revision, Sums.decode(state[STATE.size :]), REMOVAL.unpack(removal)[-1])
+
+
+def _event(at: bytes, row: bytes) -> _Event:
+    revision, _ = names.read_position(at)
+    dead, kind, pair = row[: PAIR_AT - 1], row[PAIR_AT - 1 : PAIR_AT], row[PAIR_AT:]
+    parsed = KeyValue.FromString(pair)
+    if kind not in (PUT, DELETE) or parsed.mod_revision != revision:
+        raise StoreUnsound(f"its event at revision {revision} is one of revision {parsed.mod_revision}")
+    name = names.name(parsed.key)
+    return _Event(at, revision, int.from_bytes(dead, "little"), kind, kind == DELETE, name, parsed.lease, pair)
+
+
+@contextmanager
+def _what_cannot_be_read_is_unsound() -> Iterator[None]:
+    try:
+        yield
+    except (DecodeError, struct.error, ValueError) as error:
+        raise StoreUnsound(f"a row in it cannot be read: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# All rows
+
+
+class _Newest(msgspec.Struct, frozen=True, gc=False):
+    """The last event of a key, as far as events were read; ``number`` is its hash."""
+
+    revision: int
+    deleted: bool
+    number: int
+    lease: int
+
+
+class _Events:
+    """What the events add up to, read in their order, and what follows from them.
+
+    All events since the compaction are held, so that the sums of ``digest`` can be followed from there on.
+    """
+
+    def __init__(self, recorded: _Recorded) -> None:
+        self._recorded = recorded
+        self._compact_revision = recorded.compact_revision
+        self._revision = FIRST_REVISION
+        self._all = Sums()
+        self._retained = 0
+        self._followed = self._compact_revision <= FIRST_REVISION
+        self._dropped = self._dead = self._carry = 0
+        self.newest: dict[bytes, _Newest] = {}
+        self.history = 0
+        """The sum of the checksums of the rows that ``history`` must have."""
+
+    def add(self, event: _Event) -> None:
+        """The next event."""
+        before = self._all.events
+        self._all.add_put(event.pair)
+        number = self._all.events - before & MODULUS_MASK
+        replaced = self.newest.get(event.name)
+        if replaced is not None and replaced.deleted:
+            replaced = None
+        self._retain(event, number, replaced)
+        if event.revision >= self._compact_revision:
+            self._follow(event, number, replaced)
+        self._revision = event.revision
+        self.newest[event.name] = _Newest(event.revision, event.deleted, number, event.lease)
+        self.history += _history_checksum(event.name + names.TERMINATOR + event.at, event.kind)
+
+    def _retain(self, event: _Event, number: int, replaced: _Newest | None) -> None:
+        if event.revision >= self._compact_revision or not event.deleted:
+            self._retained += number
+        if replaced is not None and replaced.revision < self._compact_revision >= event.revision:
+            self._retained -= replaced.number
+
+    def _follow(self, event: _Event, number: int, replaced: _Newest | None) -> None:
+        if event.revision != self._revision:
+            self._dead += self._carry
+            self._carry = 0
+        if replaced is not None and replaced.revision == event.revision:
+            self._carry += replaced.number
+        elif replaced is not None:
+            self._dead += replaced.number
+        if event.deleted:
+            self._carry += number
+        if not self._followed:
+            self._followed = True
+            self._dead = event.dead
+        if self._dead & MODULUS_MASK != event.dead:
+            raise StoreUnsound(f"the sum of what its events have replaced is wrong at revision {event.revision}")
+        if event.revision == self._compact_revision:
+            self._dropped = event.dead
+
+    def compare(self) -> None:
+        """With what the store says of itself."""
+        revision, sums = self._recorded.revision, self._recorded.sums
+        if self._revision != revision:
+            raise StoreUnsound(f"its events end at revision {self._revision}, and its own is {revision}")
+        if self._retained & MODULUS_MASK != sums.retained:
+            raise StoreUnsound("its events do not have the digest that is recorded")
+        if (self._dropped, self._dead & MODULUS_MASK, self._carry & MODULUS_MASK) != (
+            sums.dropped,
+            sums.dead,
+            sums.carry,
+        ):
+            raise StoreUnsound("the sums of what its events have replaced are not those that are recorded")
+        if self._compact_revision == NEVER_COMPACTED and (self._all.events, self._all.order) != (
+            sums.events,
+            sums.order,
+        ):
+            raise StoreUnsound("its events are not in the order of the digest that is recorded")
+
+
+def _whole_history(rows: StoredRows, events: _Events) -> int:
+    size_bytes = found = 0
+    for key, kind in rows.scan(HISTORY, b""):
+        found += _history_checksum(key, kind)
+        size_bytes += len(key) + len(kind)
+    if found != events.history:
+        raise StoreUnsound("its history is not that of its events")
+    return size_bytes
+
+
+def _whole_live(rows: StoredRows, events: _Events) -> int:
+    size_bytes = count = 0
+    for name, pair in rows.scan(LIVE, b""):
+        newest = events.newest.get(name)
+        if newest is None or newest.deleted or newest.number != row_hash(pair):
+            raise StoreUnsound(f"key {name!r} has not the value of its newest event")
+        count += 1
+        size_bytes += len(name) + len(pair)
+    if count != sum(not newest.deleted for newest in events.newest.values()):
+        raise StoreUnsound("keys that its events have written are missing")
+    return size_bytes
+
+
+def _whole_attached(rows: StoredRows, events: _Events) -> None:
+    count = 0
+    for key, user_key in rows.scan(ATTACHED, b""):
+        lease, name = key[: _LEASE.size], key[_LEASE.size :]
+        newest = events.newest.get(name)
+        if newest is None or newest.deleted or _lease(newest.lease) != lease or names.name(user_key) != name:
+            raise StoreUnsound(f"key {name!r} is attached to a lease that its newest event does not have")
+        count += 1
+    if count != sum(newest.lease != 0 and not newest.deleted for newest in events.newest.values()):
+        raise StoreUnsound("keys of its leases are missing")
+
+
+def _whole_leases(rows: StoredRows, recorded: Sums) -> None:
+    found = 0
+    for key, value in rows.scan(leases.TABLE, b""):
+        found += row_hash(key + value)
+    if found & MODULUS_MASK != recorded.leases:
+        raise StoreUnsound("its leases do not have the digest that is recorded")
+
+
+def _history_checksum(key: bytes, kind: bytes) -> int:
+    return int(google_crc32c.value(key + kind))
+
+
+def _lease(lease: int) -> bytes:
+    return _LEASE.pack(lease & 2**64 - 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# One row
+
+
+def _check_event(rows: StoredRows, event: _Event) -> None:
+    key = event.name + names.TERMINATOR + event.at
+    if rows.get(HISTORY, key) != event.kind:
+        raise StoreUnsound(f"its history does not have the event at revision {event.revision}")
+    later = next(rows.scan(HISTORY, key + b"\0"), None)
+    if later is not None and _is_of(later[0], event.name):
+        return
+    if rows.get(LIVE, event.name) != (None if event.deleted else event.pair):
+        raise StoreUnsound(f"key {event.name!r} has not the value of its newest event")
+
+
+def _check_history(rows: StoredRows, key: bytes, kind: bytes) -> None:
+    name, revision, sub = names.split_history_key(key)
+    at = names.position(revision, sub)
+    value = rows.get(EVENTS, at)
+    event = None if value is None else _event(at, value)
+    if event is None or (event.kind, event.name) != (kind, name):
+        raise StoreUnsound(f"its history has an event at revision {revision} that its events do not have")
+
+
+def _check_live(rows: StoredRows, name: bytes, pair: bytes) -> None:
+    revision = KeyValue.FromString(pair).mod_revision
+    newest = b""
+    for key, _ in rows.scan(HISTORY, names.history_key(name, revision, 0)):
+        if not _is_of(key, name):
+            break
+        newest = key
+    value = rows.get(EVENTS, newest[-_POSITION_BYTES:])
+    if value is None or value[PAIR_AT:] != pair:
+        raise StoreUnsound(f"key {name!r} has not the value of its newest event")
+
+
+def _check_attached(rows: StoredRows, key: bytes, user_key: bytes) -> None:
+    name = key[_LEASE.size :]
+    pair = rows.get(LIVE, name)
+    if pair is None or _lease(KeyValue.FromString(pair).lease) != key[: _LEASE.size] or names.name(user_key) != name:
+        raise StoreUnsound(f"key {name!r} is attached to a lease that it does not have")
+
+
+def _is_of(history_key: bytes, name: bytes) -> bool:
+    """Is this a change of the key with that name?"""
+    return history_key[: -names.HISTORY_SUFFIX_BYTES] == name
