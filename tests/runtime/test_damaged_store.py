@@ -6,16 +6,19 @@ import asyncio
 import logging
 import os
 import shutil
+import struct
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from ratified import Host
+from ratified import Host, HostFailed, OutcomeUnknown
 from ratified.kv import commands, queries
 from ratified.kv.check import KV_CHECKS
 from ratified.kv.store import KvStore
 from ratified.storage.guard import STORE_DIRECTORY
 from ratified.storage.lmdb import DATA_FILE
+from ratified.storage.pages import reading
 from ratified.wire.etcd import rpc_pb2
 from tests.runtime.cluster import alone
 from tests.runtime.loops import run
@@ -124,3 +127,53 @@ def test_a_directory_that_was_copied_under_writes_and_restored_in_place_is_whole
         await host.close()
 
     run(main())
+
+
+def lose_the_leaves(path: Path) -> None:
+    """Have the root of the live keys' tree point to pages that there are not."""
+    with reading(data_of(path)) as file:
+        tree, page_bytes = file.tables["live"], file.commit.page_bytes
+    assert tree.depth == 2
+    with data_of(path).open("r+b") as data:
+        data.seek(tree.root * page_bytes)
+        page = bytearray(data.read(page_bytes))
+        pointers = (struct.unpack_from("<H", page, 12)[0] - PAGE_HEADER_BYTES) // 2
+        for at in struct.unpack_from(f"<{pointers}H", page, PAGE_HEADER_BYTES):
+            page[at : at + 4] = b"\xff\xff\xff\x7f"
+        data.seek(tree.root * page_bytes)
+        data.write(page)
+
+
+async def read_one(host: Host) -> None:
+    await host.query(queries.range_(rpc_pb2.RangeRequest(key=b"k0200").SerializeToString()))
+
+
+async def read_many(host: Host) -> None:
+    await count(host, b"")
+
+
+async def write_one(host: Host) -> None:
+    await host.propose(put(b"k0200", b"new"))
+
+
+@pytest.mark.parametrize("meet", [read_one, read_many, write_one])
+def test_a_store_that_rots_while_it_serves_ends_the_host_in_one_line_and_is_rebuilt_by_the_next_start(
+    meet: Callable[[Host], Awaitable[None]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        host = await start(tmp_path)
+        await fill(host, b"x" * 400)
+        lose_the_leaves(tmp_path)
+        caplog.clear()
+        with pytest.raises(OutcomeUnknown):
+            await meet(host)
+        with pytest.raises(HostFailed, match=r"its store is damaged: .* start again; nothing is lost"):
+            await host.ended()
+        await host.close()
+        assert len(caplog.records) == 1
+        async with await start(tmp_path) as again:
+            assert await count(again, b"x" * 400) >= KEYS - 1
+        assert len(built_lines(caplog)) == 1
+
+    with caplog.at_level(logging.INFO, "ratified"):
+        run(main())

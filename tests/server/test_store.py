@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 from ratified.cli.local import LocalNode
-from ratified.client import Client
+from ratified.client import Client, Unavailable
 from tests.server.test_process import Place
 
 KEYS = 200
@@ -55,4 +57,20 @@ def test_a_hot_copy_that_was_restored_in_place_is_not_used(tmp_path: Path) -> No
         fill(node, "new" * 100)
     shutil.copyfile(tmp_path / "copy", data)
     assert_whole_after_a_rebuild(node, "new" * 100, "its file was exchanged")
+    assert stop(node) == 0
+
+
+def test_a_store_that_is_cut_while_it_serves_ends_the_process_with_a_word(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    data = place.data / "store" / "data.mdb"
+    node = place.node()
+    node.start()
+    node.wait_ready()
+    fill(node, "x" * 500)
+    os.truncate(data, 8192)
+    with Client([node.endpoint], timeout_s=2) as client, contextlib.suppress(Unavailable):
+        client.range("k", prefix=True)
+    assert node.wait_stopped() == -signal.SIGBUS
+    assert "Fatal Python error: Bus error" in node.log_file.read_text()
+    assert_whole_after_a_rebuild(node, "x" * 500, "its file was cut")
     assert stop(node) == 0

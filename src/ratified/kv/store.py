@@ -29,6 +29,7 @@ from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era, Store
+from ratified.storage.lmdb import ROTTEN
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
@@ -152,6 +153,8 @@ class KvStore(Store):
             result = self._handlers[kind](body)
         except EtcdError as error:
             return failure(error)
+        except ROTTEN:
+            raise  # the file is every group's
         except Exception as error:
             raise ApplyFailed(command.index, error) from error
         changes = self._mvcc.end_command()

@@ -31,9 +31,10 @@ from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
 from ratified.storage.format import LogDamaged, LogTooNew
-from ratified.storage.guard import PAGES_ONLY, RowChecks
+from ratified.storage.guard import PAGES_ONLY, RowChecks, distrust
 from ratified.storage.guard import open_store as open_environment
 from ratified.storage.identity import IdentityError
+from ratified.storage.lmdb import ROTTEN
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.space import Environment
 from ratified.wire.codec import PeerCodec
@@ -392,7 +393,13 @@ class Host:
             self._notices.write(boottime_us(), notice.text)
 
     def _on_crash(self, error: BaseException) -> None:
-        if isinstance(error, lmdb.Error):
+        if isinstance(error, ROTTEN):
+            distrust(self.data_dir)
+            text = (
+                f"data directory {self.data_dir}: its store is damaged: {error}: see to its disk's health and start "
+                "again; nothing is lost, the store is then rebuilt from the log"
+            )
+        elif isinstance(error, lmdb.Error):
             text = (
                 f"data directory {self.data_dir}: its store failed: {error}: see to its disk (room, permissions, "
                 "health) and start again, without the directory 'store' in it if that does not help; nothing is lost, "

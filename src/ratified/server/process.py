@@ -9,6 +9,7 @@ Order of a stop: the clients' listener takes no more calls and answers those tha
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
@@ -38,6 +39,7 @@ class ServeFailed(Exception):
 
 def run(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ServeFailed``."""
+    faulthandler.enable()  # a store that is cut while it is mapped ends the process by a signal: not without a word
     _log_to_stderr(config.log_level)
     for warning in config.warnings:
         log.warning("%s", warning)
