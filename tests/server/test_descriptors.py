@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.local import LocalCluster
 from ratified.client import Client
 from ratified.server.descriptors import NODE_DESCRIPTORS
+from ratified.testing.processes import LocalCluster
 
 OPEN_FILES = 256
 SEGMENT_BYTES = 64 << 20

@@ -8,8 +8,8 @@ import shutil
 import signal
 from pathlib import Path
 
-from ratified.cli.local import LocalNode
 from ratified.client import Client, Unavailable
+from ratified.testing.processes import LocalNode
 from tests.server.test_process import Place
 
 KEYS = 200
