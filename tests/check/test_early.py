@@ -1,16 +1,14 @@
 """What waits for a write leaves behind it, whatever the replica that holds it back says."""
 
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from ratified.check.early import Early
-from ratified.check.group import GroupChecks
-from ratified.check.sequences import Sequences
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Membership, Ready, Send, StateRecord, Write
+from ratified.consensus.contract import Ready, Send, StateRecord, Write
 from ratified.consensus.raft.messages import AppendEntriesResponse, HeartbeatResponse
+from tests.check.members import Members
 
 ANSWER = AppendEntriesResponse(2, True, 5, 0)
 PING = HeartbeatResponse(2, 0)
@@ -21,7 +19,7 @@ class Member:
     ticket 2."""
 
     def __init__(self) -> None:
-        self.group = GroupChecks(0, Membership((1, 2, 3)), Counter(), Sequences(Counter()))
+        self.group = Members("raft").checks
         self.early = Early(self.group)
         self.early.started(1, 0)
         self.ready(write=Write(1, [StateRecord(b"a")]), send_after=[Send(2, ANSWER)], after=1)

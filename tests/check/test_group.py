@@ -1,25 +1,17 @@
 """Each invariant of a group is found broken where it is broken, and holds where it holds."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
-from ratified.check.at_most_once import AtMostOnce
-from ratified.check.barriers import Barriers
 from ratified.check.digests import Digests
-from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
 from ratified.check.oracle import Oracle, together
-from ratified.check.sequences import Sequences
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
-    Base,
-    Durable,
     Entry,
     Kind,
     Lead,
-    Membership,
     Proposal,
     ProposalId,
     ReadIndex,
@@ -27,11 +19,9 @@ from ratified.consensus.contract import (
     Record,
     StateRecord,
     TruncateRecord,
-    Write,
 )
 from ratified.consensus.entry import make_entry
-
-MEMBERS = (1, 2, 3)
+from tests.check.members import Members
 
 
 def entry(index: int, term: int = 1, data: bytes | None = None, sequence: int | None = None) -> Entry:
@@ -39,40 +29,10 @@ def entry(index: int, term: int = 1, data: bytes | None = None, sequence: int | 
     return make_entry(index, (term, 0), Kind.COMMAND, name, data if data is not None else b"c%d" % index)
 
 
-class Group:
-    """One group on three members, with the oracles that hear of its Readys."""
-
-    def __init__(self) -> None:
-        self.checks = GroupChecks(0, Membership(MEMBERS), Counter(), Sequences(Counter()))
-        self.requests = AtMostOnce(self.checks)
-        self.barriers = Barriers(self.checks)
-        self._oracles = together([self.requests, self.barriers])
-        for member in MEMBERS:
-            self.checks.begins(member, Durable(b"", Base(0, (0, 0), Membership(MEMBERS))))
-            self._oracles.started(member, 0)
-
-    def ready(self, member: int, ready: Ready) -> None:
-        self.checks.ready(member, ready)
-        self._oracles.ready(member, ready)
-
-    def log(self, member: int, *entries: Entry, durable: bool = True) -> None:
-        self.ready(member, Ready(write=Write(1, entries)))
-        for record in entries:
-            self.checks.written(member, record)
-        if durable:
-            self.checks.synced(member)
-
-    def lead(self, member: int, lead: Lead) -> None:
-        self.ready(member, Ready(leader=lead))
-
-    def deliver(self, member: int, *entries: Entry) -> None:
-        self.ready(member, Ready(deliver=entries))
-
-
-def on_two_disks() -> Group:
-    group = Group()
+def on_two_disks() -> Members:
+    group = Members("raft")
     for member in (1, 2):
-        group.log(member, entry(1), entry(2))
+        group.write(member, entry(1), entry(2))
     return group
 
 
@@ -84,9 +44,9 @@ def test_what_a_quorum_holds_may_be_delivered() -> None:
 
 
 def test_durability_a_quorum_must_hold_what_is_delivered() -> None:
-    group = Group()
-    group.log(1, entry(1))
-    group.log(2, entry(1), durable=False)
+    group = Members("raft")
+    group.write(1, entry(1))
+    group.write(2, entry(1), durable=False)
     with pytest.raises(Violation, match="durability"):
         group.deliver(1, entry(1))
 
@@ -94,7 +54,7 @@ def test_durability_a_quorum_must_hold_what_is_delivered() -> None:
 def test_durability_one_must_hold_oneself_what_one_delivers() -> None:
     group = on_two_disks()
     group.deliver(1, entry(1))
-    group.log(3, entry(1), durable=False)
+    group.write(3, entry(1), durable=False)
     with pytest.raises(Violation, match="its own disk"):
         group.deliver(3, entry(1))
 
@@ -110,20 +70,20 @@ def test_delivery_is_in_order_and_of_the_own_log() -> None:
 def test_state_machine_safety_one_command_at_one_index() -> None:
     group = on_two_disks()
     group.deliver(1, entry(1))
-    group.log(3, entry(1, term=2, data=b"other"))
+    group.write(3, entry(1, term=2, data=b"other"))
     with pytest.raises(Violation, match="state machine safety"):
         group.deliver(3, entry(1, term=2, data=b"other"))
 
 
 def test_log_matching_one_index_and_era_means_one_log() -> None:
-    group = Group()
-    group.log(1, entry(1, term=1), entry(2, term=2))
+    group = Members("raft")
+    group.write(1, entry(1, term=1), entry(2, term=2))
     with pytest.raises(Violation, match="log matching"):
-        group.log(2, entry(1, term=2), entry(2, term=2))
+        group.write(2, entry(1, term=2), entry(2, term=2))
 
 
 def test_election_safety_one_leader_an_era() -> None:
-    group = Group()
+    group = Members("raft")
     group.lead(1, Lead(1, (1, 0), False))
     with pytest.raises(Violation, match="election safety"):
         group.lead(2, Lead(2, (1, 0), False))
@@ -133,7 +93,7 @@ def test_leader_completeness_a_leader_has_what_is_committed() -> None:
     group = on_two_disks()
     group.lead(1, Lead(1, (1, 0), False))
     group.deliver(1, entry(1), entry(2))
-    group.log(3, entry(1))
+    group.write(3, entry(1))
     with pytest.raises(Violation, match="leader completeness"):
         group.lead(3, Lead(3, (2, 0), False))
 
@@ -146,18 +106,18 @@ def test_a_leader_that_learns_late_need_not_have_what_a_later_era_committed() ->
 
 
 def test_at_most_once_one_request_at_one_index() -> None:
-    group = Group()
+    group = Members("raft")
     group.requests.requested(b"once")
     for member in (1, 2):
-        group.log(member, entry(1, data=b"once"), entry(2, data=b"once"))
+        group.write(member, entry(1, data=b"once"), entry(2, data=b"once"))
     with pytest.raises(Violation, match="at most once"):
         group.deliver(1, entry(1, data=b"once"), entry(2, data=b"once"))
 
 
 def test_at_most_once_one_id_at_one_index() -> None:
-    group = Group()
+    group = Members("raft")
     for member in (1, 2):
-        group.log(member, entry(1, sequence=7), entry(2, sequence=7))
+        group.write(member, entry(1, sequence=7), entry(2, sequence=7))
     with pytest.raises(Violation, match="at most once"):
         group.deliver(1, entry(1, sequence=7), entry(2, sequence=7))
 
@@ -180,7 +140,7 @@ def test_what_was_refused_is_never_delivered() -> None:
 
 
 def test_what_is_done_was_delivered() -> None:
-    group = Group()
+    group = Members("raft")
     group.requests.requested(b"c1")
     with pytest.raises(Violation, match="delivery"):
         group.requests.done(b"c1")
@@ -188,16 +148,16 @@ def test_what_is_done_was_delivered() -> None:
 
 def test_a_barrier_is_not_answered_below_what_was_delivered_before_it() -> None:
     group = on_two_disks()
-    group.barriers.barrier_fed(2, 1)
+    group.checks.oracles.barrier_fed(2, 1)
     group.deliver(1, entry(1))
-    group.barriers.barrier_fed(2, 2)
-    group.ready(2, Ready(reads=[ReadIndex(1, 0)]))
+    group.checks.oracles.barrier_fed(2, 2)
+    group.checks.ready(2, Ready(reads=[ReadIndex(1, 0)]))
     with pytest.raises(Violation, match="reads"):
-        group.ready(2, Ready(reads=[ReadIndex(2, 0)]))
+        group.checks.ready(2, Ready(reads=[ReadIndex(2, 0)]))
 
 
 def test_equal_applied_index_means_equal_digest() -> None:
-    checks = Digests(Group().checks)
+    checks = Digests(Members("raft").checks)
     checks.digest(1, 5, b"a")
     checks.digest(2, 4, b"b")
     with pytest.raises(Violation, match="state"):
@@ -206,9 +166,9 @@ def test_equal_applied_index_means_equal_digest() -> None:
 
 def test_recovery_finds_what_was_durable_and_all_or_nothing_of_the_rest() -> None:
     def lost(found_last: int, killed: bool) -> None:
-        group = Group()
-        group.log(1, entry(1))
-        group.log(1, entry(2), entry(3), durable=False)
+        group = Members("raft")
+        group.write(1, entry(1))
+        group.write(1, entry(2), entry(3), durable=False)
         found = LogImage()
         for index in range(1, found_last + 1):
             found.take(entry(index))

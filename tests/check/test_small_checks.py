@@ -1,7 +1,5 @@
 """Forwarded numbers, revisions, watches, and what Raft's messages claim."""
 
-from collections import Counter
-
 import pytest
 
 from ratified.check.forwards import Forwards
@@ -10,11 +8,10 @@ from ratified.check.image import LogImage
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.raft import RaftChecks
 from ratified.check.revisions import Revisions
-from ratified.check.sequences import Sequences
 from ratified.check.states import States
 from ratified.check.violation import Violation
 from ratified.check.watches import Event, Watches
-from ratified.consensus.contract import Kind, Membership, StateRecord
+from ratified.consensus.contract import Kind, StateRecord
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.entry import make_entry
 from ratified.consensus.raft.messages import (
@@ -24,12 +21,13 @@ from ratified.consensus.raft.messages import (
     RequestVoteResponse,
 )
 from ratified.consensus.raft.state import HardState, encode_state
+from tests.check.members import Members
 
 ERA = (3, 0)
 
 
 def raft_group() -> GroupChecks[LogImage]:
-    return GroupChecks(0, Membership((1, 2, 3)), Counter(), Sequences(Counter()))
+    return Members("raft").checks
 
 
 def forwards(*arrived: int) -> Forwards:

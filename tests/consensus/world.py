@@ -138,7 +138,7 @@ class World:
         membership = Membership(tuple(range(1, members + 1)))
         row = PROTOCOLS[engine]
         self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()))
-        self._oracles = together([row.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
+        self.checks.oracles = together([row.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
         self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
         self.network = network(self)
         for member in self.members.values():
@@ -163,7 +163,6 @@ class World:
 
     def _engine(self, member: int, now: int, options: Options, durable: Durable) -> Engine:
         self.checks.begins(member, durable)
-        self._oracles.started(member, durable.applied)
         return self._row.engine(now, options, durable)
 
     def _options(self, member: int) -> Options:
@@ -186,7 +185,6 @@ class World:
         for record in (StateRecord(log.state), *log.in_order()):
             found.take(record)
         self.checks.recovered(member.id, found, killed=False)
-        self._oracles.recovered(member.id, found.copy())
         member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
 
     def crash(self, member: Member) -> None:
@@ -205,8 +203,7 @@ class World:
     def _durable(self, member: Member, records: Sequence[Record]) -> None:
         for record in records:
             self.checks.written(member.id, record)
-        for record in self.checks.synced(member.id):
-            self._oracles.durable(member.id, record)
+        self.checks.synced(member.id)
 
     # ------------------------------------------------------------------------------------------------------ a step
 
@@ -256,7 +253,7 @@ class World:
             feed(partial(self._propose, member, 1 + self.draw(3)))
 
     def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
-        self._oracles.barrier_fed(member.id, token)
+        self.checks.oracles.barrier_fed(member.id, token)
         engine.read_barrier(now, token)
 
     def _propose(self, member: Member, count: int, engine: Engine, now: int) -> None:
@@ -273,7 +270,6 @@ class World:
 
     def _observe(self, member: int, ready: Ready) -> None:
         self.checks.ready(member, ready)
-        self._oracles.ready(member, ready)
         if ready.write is not None:
             self.counts["truncations"] += sum(isinstance(record, TruncateRecord) for record in ready.write.records)
         if ready.leader is not None:
@@ -285,7 +281,7 @@ class World:
         if not self.network.carries(member, send.to):
             return
         self.seen(send.message)
-        self._oracles.leaves(member, send.to, send.message)
+        self.checks.oracles.leaves(member, send.to, send.message)
         self.counts[type(send.message).__name__] += 1
         message = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=self._row.message)
         self.network.send(member, send.to, message)

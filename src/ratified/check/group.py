@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, Self, TypeVar
 
+from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Durable, Entry, Era, Lead, Membership, Ready, Record
 from ratified.consensus.quorum import is_quorum
@@ -54,8 +55,8 @@ class LogShape(Protocol[ImageT]):
     def new_image(self) -> ImageT:
         """Nothing written yet."""
 
-    def grows(self, member: int, log: ImageT, records: Sequence[Record]) -> None:
-        """``log``, what the member's engine has asked to be written, takes the records of a Ready."""
+    def grows(self, member: int, log: ImageT, record: Record) -> None:
+        """``log``, what the member's engine has asked to be written, takes one more record."""
 
     def is_own(self, log: ImageT, entry: Entry) -> bool:
         """Is this what the log has at its index?"""
@@ -106,6 +107,8 @@ class GroupChecks(Generic[ImageT]):
         """The encoding of everything that was delivered anywhere, from index 1 on, as it was first delivered."""
         self.leader: int | None = None
         """Who was elected last."""
+        self.oracles = Oracle()
+        """What else judges this group, and is told by it; nothing yet."""
         self.on_election: Callable[[int], None] = lambda member: None
         """Called with every member that is elected."""
         self._committed_at: list[Era] = [(0, 0)]
@@ -129,13 +132,13 @@ class GroupChecks(Generic[ImageT]):
         """The record was written to the member's disk, behind all earlier ones, and may yet be lost."""
         self.members[member].unsynced.append(record)
 
-    def synced(self, member: int) -> Sequence[Record]:
-        """All that was written is durable; returns what was not before."""
+    def synced(self, member: int) -> None:
+        """All that was written is durable."""
         of = self.members[member]
         for record in of.unsynced:
             of.disk.take(record)
-        synced, of.unsynced = of.unsynced, []
-        return synced
+            self.oracles.durable(member, record)
+        of.unsynced = []
 
     def recovered(self, member: int, found: ImageT, *, killed: bool) -> None:
         """The member's process starts and its log holds ``found``: what was durable, and all, or after the loss of its
@@ -157,6 +160,7 @@ class GroupChecks(Generic[ImageT]):
         found.keep_history(of.disk)
         of.disk = found
         of.unsynced = []
+        self.oracles.recovered(member)
 
     # -----------------------------------------------------------------------------------------------------------
     # Engines
@@ -172,11 +176,15 @@ class GroupChecks(Generic[ImageT]):
         of.log = of.disk.copy()
         of.delivered = durable.applied
         of.era = (0, 0)
+        self.oracles.started(member, durable.applied)
 
     def ready(self, member: int, ready: Ready) -> None:
         """The member's engine gave this, and nothing of it has been acted on."""
         if ready.write is not None:
-            self.shape.grows(member, self.members[member].log, ready.write.records)
+            log = self.members[member].log
+            for record in ready.write.records:
+                self.oracles.asks(member, record)
+                self.shape.grows(member, log, record)
         if ready.leader is not None:
             self._follows(member, ready.leader)
         if ready.deliver:
@@ -184,6 +192,7 @@ class GroupChecks(Generic[ImageT]):
             self.counters["entries delivered"] += len(ready.deliver)
         if ready.fetch:
             self.counters["fetches"] += len(ready.fetch)
+        self.oracles.ready(member, ready)
 
     def _follows(self, member: int, lead: Lead) -> None:
         of = self.members[member]

@@ -6,20 +6,23 @@ An oracle overrides the events that it judges by; those that it does not overrid
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ratified.consensus.contract import Era, Proposal, Ready, Record
 
 
 class Oracle:
-    """Judges one group; every event may raise ``Violation``."""
+    """Judges one group, whose members' logs and disks it finds there; every event may raise ``Violation``."""
+
+    def asks(self, member: int, record: Record) -> None:
+        """The member's engine asks to write this record; its log has all that comes before it."""
 
     def durable(self, member: int, record: Record) -> None:
         """The member's disk has got hold of this record."""
 
-    def recovered(self, member: int, found: Any) -> None:
-        """The member's log holds this image: what was durable, and perhaps more of what was written. It is the
-        oracle's to keep."""
+    def recovered(self, member: int) -> None:
+        """The member's disk holds what was durable, and perhaps more of what was written."""
 
     def started(self, member: int, applied: int) -> None:
         """An engine is made from that, over a store with this applied index; all else is forgotten."""
@@ -56,16 +59,10 @@ def together(oracles: Sequence[Oracle]) -> Oracle:
     all_of_them = Oracle()
     for event in (name for name in vars(Oracle) if not name.startswith("_")):
         listeners = [getattr(oracle, event) for oracle in oracles if event in vars(type(oracle))]
-        setattr(all_of_them, event, _telling(listeners))
+        setattr(all_of_them, event, listeners[0] if len(listeners) == 1 else partial(_tell, listeners))
     return all_of_them
 
 
-def _telling(listeners: Sequence[Callable[..., None]]) -> Callable[..., None]:
-    if len(listeners) == 1:
-        return listeners[0]
-
-    def tell(*what: Any) -> None:
-        for listener in listeners:
-            listener(*what)
-
-    return tell
+def _tell(listeners: Sequence[Callable[..., None]], *what: Any) -> None:
+    for listener in listeners:
+        listener(*what)

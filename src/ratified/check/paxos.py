@@ -9,19 +9,17 @@
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
 - *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim.
-
-Every method is called in the order in which things happen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ratified.check.group import GroupChecks
 from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Membership, Ready, Record, StateRecord
+from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Ready, Record, StateRecord
 from ratified.consensus.entry import decode_entry
 from ratified.consensus.paxos import decode_state
 from ratified.consensus.paxos.messages import (
@@ -107,11 +105,11 @@ class Report:
 
 
 class PaxosChecks(Oracle):
-    def __init__(self, membership: Membership) -> None:
-        self._membership = membership
-        members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
-        self._asked = {member: AcceptorImage() for member in members}
-        self._disks = {member: AcceptorImage() for member in members}
+    def __init__(self, group: GroupChecks[AcceptorImage]) -> None:
+        self._group = group
+        self._membership = group.membership
+        self._states = dict.fromkeys(group.members, decode_state(b""))
+        """What each acceptor is to remember as of its last Ready: a write becomes durable as a whole."""
         self._values: dict[tuple[int, Era], int] = {}
         self._holders: dict[tuple[int, Era], list[int]] = {}
         self._chosen: dict[int, int] = {}
@@ -129,26 +127,20 @@ class PaxosChecks(Oracle):
 
     # ----------------------------------------------------------------------------------------------------- records
 
-    def ready(self, member: int, ready: Ready) -> None:
-        if ready.write is not None:
-            self.asked_to_write(member, ready.write.records)
-        self.delivered(member, ready.deliver)
+    def asks(self, member: int, record: Record) -> None:
+        if isinstance(record, Entry):
+            self._new_accept(member, self._group.members[member].log, record)
 
-    def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
-        """A Ready's write. It becomes durable as a whole, so what it accepts is held against the promise before it."""
-        image = self._asked[member]
-        for record in records:
-            if isinstance(record, Entry):
-                self._new_accept(member, image, record)
-                image.take(record)
-        for record in records:
+    def ready(self, member: int, ready: Ready) -> None:
+        for record in () if ready.write is None else ready.write.records:
             if isinstance(record, StateRecord):
-                self._new_state(member, image, decode_state(record.data))
-            if not isinstance(record, Entry):
-                image.take(record)
+                self._new_state(member, self._group.members[member].log, decode_state(record.data))
+        for entry in ready.deliver:
+            if self._chosen.get(entry.index) != value_of(entry):
+                raise Violation("chosen is for ever", f"member {member} delivers slot {entry.index}, not chosen so")
 
     def _new_state(self, member: int, image: AcceptorImage, state: AcceptorState) -> None:
-        before = image.acceptor
+        before = self._states[member]
         if state.promised < before.promised:
             raise Violation("promise monotone", f"member {member} promises {state.promised} after {before.promised}")
         if state.own < before.own or state.own > state.promised:
@@ -160,15 +152,17 @@ class PaxosChecks(Oracle):
             self._reports.setdefault(state.own, {})[member] = Report(before.chosen + 1, None, told)
         if state.chosen < before.chosen:
             raise Violation("chosen is for ever", f"member {member} knows {state.chosen} after {before.chosen}")
+        self._states[member] = state
 
     def _new_accept(self, member: int, image: AcceptorImage, entry: Entry) -> None:
         slot, ballot = entry.index, entry.era
         value = value_of(entry)
         self._one_value(slot, ballot, value, f"member {member} accepts")
-        if ballot < image.acceptor.promised and self._chosen.get(slot) != value:
+        promised = self._states[member].promised
+        if ballot < promised and self._chosen.get(slot) != value:
             raise Violation(
                 "an accept respects the promise",
-                f"member {member} accepts slot {slot} in {ballot} after promising {image.acceptor.promised}",
+                f"member {member} accepts slot {slot} in {ballot} after promising {promised}",
             )
         known = image.accepted.get(slot)
         if known is not None and ballot < known[0]:
@@ -177,19 +171,15 @@ class PaxosChecks(Oracle):
             self._p2c(slot, ballot, value)
 
     def durable(self, member: int, record: Record) -> None:
-        disk = self._disks[member]
-        disk.take(record)
         if isinstance(record, Entry):
             self._held(member, record.index, record.era, value_of(record))
 
-    def recovered(self, member: int, found: AcceptorImage) -> None:
-        found.keep_history(self._disks[member])
-        for slot, (ballot, value) in found.accepted.items():
+    def recovered(self, member: int) -> None:
+        for slot, (ballot, value) in self._group.members[member].disk.accepted.items():
             self._held(member, slot, ballot, value)
-        self._disks[member] = found
 
     def started(self, member: int, applied: int) -> None:
-        self._asked[member] = self._disks[member].copy()
+        self._states[member] = self._group.members[member].disk.acceptor
 
     def _held(self, member: int, slot: int, ballot: Era, value: int) -> None:
         holders = self._holders.setdefault((slot, ballot), [])
@@ -235,7 +225,7 @@ class PaxosChecks(Oracle):
     # --------------------------------------------------------------------------------------------------- messages
 
     def leaves(self, sender: int, target: int, message: Any) -> None:
-        disk = self._disks[sender]
+        disk = self._group.members[sender].disk
         match message:
             case Prepare(ballot):
                 if ballot[1] != sender or disk.acceptor.own < ballot:
@@ -302,17 +292,6 @@ class PaxosChecks(Oracle):
 
     def _early(self, sender: int, message: Any, why: str) -> Violation:
         return Violation("nothing early", f"member {sender} sends {message}, and {why}")
-
-    # --------------------------------------------------------------------------------------------------- deliveries
-
-    def delivered(self, member: int, entries: Sequence[Entry]) -> None:
-        accepted: Mapping[int, tuple[Era, int]] = self._disks[member].accepted
-        for entry in entries:
-            value = value_of(entry)
-            if self._chosen.get(entry.index) != value:
-                raise Violation("chosen is for ever", f"member {member} delivers slot {entry.index}, not chosen so")
-            if entry.index not in accepted or accepted[entry.index][1] != value:
-                raise Violation("durability", f"member {member} delivers slot {entry.index}, not on its disk")
 
 
 def _not_above(told: Era | None, limit: Era | None) -> bool:

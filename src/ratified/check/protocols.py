@@ -36,11 +36,11 @@ PROTOCOLS: dict[str, ProtocolRow] = {
     ),
     "paxos": ProtocolRow(
         shape=lambda counters: Slots(),
-        checks=lambda group: PaxosChecks(group.membership),
+        checks=PaxosChecks,
     ),
     "zab": ProtocolRow(
         shape=Sequences,
-        checks=lambda group: ZabChecks(group.membership),
+        checks=ZabChecks,
         must_happen=("truncations",),
         stands_on_sessions=True,
     ),

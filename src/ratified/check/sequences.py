@@ -26,20 +26,19 @@ class Sequences:
     def new_image(self) -> LogImage:
         return LogImage()
 
-    def grows(self, member: int, log: LogImage, records: Sequence[Record]) -> None:
-        for record in records:
-            before = log.last
-            log.take(record)
-            if isinstance(record, Entry):
-                h = log.chain[record.index - log.base]
-                if self._known.setdefault((record.index, record.era), h) != h:
-                    raise Violation(
-                        "log matching",
-                        f"up to entry {record.index} of era {record.era} member {member} has another log than the "
-                        "first that had this entry",
-                    )
-            elif log.last < before:
-                self._counters["truncations"] += 1
+    def grows(self, member: int, log: LogImage, record: Record) -> None:
+        before = log.last
+        log.take(record)
+        if isinstance(record, Entry):
+            h = log.chain[record.index - log.base]
+            if self._known.setdefault((record.index, record.era), h) != h:
+                raise Violation(
+                    "log matching",
+                    f"up to entry {record.index} of era {record.era} member {member} has another log than the first "
+                    "that had this entry",
+                )
+        elif log.last < before:
+            self._counters["truncations"] += 1
 
     def is_own(self, log: LogImage, entry: Entry) -> bool:
         return log.own(entry.index) == hash(entry.encoded)

@@ -24,9 +24,8 @@ class Slots:
     def new_image(self) -> AcceptorImage:
         return AcceptorImage()
 
-    def grows(self, member: int, log: AcceptorImage, records: Sequence[Record]) -> None:
-        for record in records:
-            log.take(record)
+    def grows(self, member: int, log: AcceptorImage, record: Record) -> None:
+        log.take(record)
 
     def is_own(self, log: AcceptorImage, entry: Entry) -> bool:
         return entry.index in log.accepted and log.accepted[entry.index][1] == value_of(entry)

@@ -1,7 +1,6 @@
 """ZAB's invariants, from what its members write, deliver and say (DSN 2011, section III).
 
 - *Integrity*: what is delivered, the leader of its epoch broadcast.
-- *Total order, agreement*: one sequence is delivered, and every member delivers a prefix of it.
 - *Local primary order*: a leader numbers its proposals without a gap, each number once, behind its initial history.
 - *Global primary order*: epochs never decrease along what is delivered.
 - *Primary integrity*: whoever establishes an epoch has all that was committed before; and nothing of an earlier epoch
@@ -12,19 +11,21 @@
 - *Channels*: messages of a link are numbered without gaps, in the order in which they leave.
 - *Nothing early* (rule 3): what CEPOCH, NEWEPOCH, ACKEPOCH, ACK and PONG claim, the sender's disk has when they leave.
 
-Every method is called in the order in which things happen, and costs the same however long the history is.
+*Total order* and *agreement* (one sequence is delivered, and every member delivers a prefix of it) hold of any group's
+log, and are judged there. Every event costs the same however long the history is.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
+from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
 from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Entry, Era, Membership, Ready, Record, StateRecord
+from ratified.consensus.contract import Entry, Era, Ready, Record, StateRecord
 from ratified.consensus.quorum import quorum_value
 from ratified.consensus.zab import decode_state
 from ratified.consensus.zab.messages import (
@@ -56,7 +57,7 @@ class Established:
 
     __slots__ = ("durable", "epoch", "firsts", "h", "leader", "next", "origin", "run_epochs", "synchronised")
 
-    def __init__(self, epoch: int, leader: int, log: LogImage, members: Sequence[int]) -> None:
+    def __init__(self, epoch: int, leader: int, log: LogImage, members: Iterable[int]) -> None:
         self.epoch = epoch
         self.leader = leader
         self.origin = log.last
@@ -82,61 +83,38 @@ class Established:
 
 
 class ZabChecks(Oracle):
-    def __init__(self, membership: Membership) -> None:
-        self._membership = membership
-        self._members = sorted({*membership.voters, *membership.outgoing, *membership.learners})
-        self._logs = {member: LogImage() for member in self._members}
-        """What each engine has asked to be written, and found at start."""
-        self.disks = {member: LogImage() for member in self._members}
-        """What each member's disk has."""
-        self._known: dict[tuple[int, Era], int] = {}
-        """h by index and era."""
+    def __init__(self, group: GroupChecks[LogImage]) -> None:
+        self._group = group
+        self._members = group.members
+        self._states = dict.fromkeys(group.members, decode_state(b""))
+        """What each member has asked to be written, and found at start."""
         self._epochs: dict[int, Established] = {}
         self._synchronised: list[Established] = []
         """Those whose initial history a quorum's disks have, by epoch."""
         self._accepted_for: dict[tuple[int, int], int] = {}
-        self._delivered: list[int] = [0]
-        """h by index, of all that was delivered anywhere."""
         self._delivered_eras: list[Era] = [(0, 0)]
-        self._positions = dict.fromkeys(self._members, 0)
         self._lanes: dict[tuple[int, int, bool, bool], tuple[int, int]] = {}
         self.committed = 0
         """Up to where a quorum's disks have some epoch's history."""
 
     # ----------------------------------------------------------------------------------------------------- records
 
-    def ready(self, member: int, ready: Ready) -> None:
-        if ready.write is not None:
-            self.asked_to_write(member, ready.write.records)
-        if ready.deliver:
-            self.delivered(member, ready.deliver)
-
-    def asked_to_write(self, member: int, records: Sequence[Record]) -> None:
-        log = self._logs[member]
-        for record in records:
-            before = decode_state(log.state)
-            log.take(record)
-            if isinstance(record, StateRecord):
-                self._state(member, log, before, decode_state(record.data))
-            elif isinstance(record, Entry):
-                self._entry(member, log, before, record)
+    def asks(self, member: int, record: Record) -> None:
+        before = self._states[member]
+        if isinstance(record, StateRecord):
+            state = self._states[member] = decode_state(record.data)
+            self._state(member, self._members[member].log, before, state)
+        elif isinstance(record, Entry):
+            self._entry(member, before, record)
 
     def durable(self, member: int, record: Record) -> None:
-        disk = self.disks[member]
-        disk.take(record)
-        self._count(member, disk)
+        self._count(member, self._members[member].disk)
 
-    def recovered(self, member: int, found: LogImage) -> None:
-        old, new = decode_state(self.disks[member].state), decode_state(found.state)
-        if (new.accepted_epoch, new.current_epoch) < (old.accepted_epoch, old.current_epoch):
-            raise Violation("epochs", f"member {member} recovers {new}, its disk had {old}")
-        found.held |= self.disks[member].held
-        self.disks[member] = found
-        self._count(member, found)
+    def recovered(self, member: int) -> None:
+        self._count(member, self._members[member].disk)
 
     def started(self, member: int, applied: int) -> None:
-        self._logs[member] = self.disks[member].copy()
-        self._positions[member] = applied
+        self._states[member] = decode_state(self._members[member].disk.state)
 
     def _state(self, member: int, log: LogImage, before: EpochState, state: EpochState) -> None:
         if state.accepted_epoch < before.accepted_epoch or state.current_epoch < before.current_epoch:
@@ -148,7 +126,7 @@ class ZabChecks(Oracle):
         epoch = self._epochs.get(state.current_epoch)
         if epoch is None:
             epoch = self._epochs[state.current_epoch] = Established(state.current_epoch, member, log, self._members)
-            self._has_all_committed(epoch)
+            self._has_all_committed(epoch, log)
         if state.origin != epoch.origin or log.at(epoch.origin) != epoch.h:
             raise Violation(
                 "epochs",
@@ -156,15 +134,7 @@ class ZabChecks(Oracle):
                 f"history ends at {log.last}",
             )
 
-    def _entry(self, member: int, log: LogImage, state: EpochState, entry: Entry) -> None:
-        h = log.at(entry.index)
-        assert h is not None
-        known = self._known.setdefault((entry.index, entry.era), h)
-        if known != h:
-            raise Violation(
-                "total order",
-                f"up to entry {entry.index} of era {entry.era} member {member} has another history than the first",
-            )
+    def _entry(self, member: int, state: EpochState, entry: Entry) -> None:
         epoch = self._epochs.get(entry.era[0])
         if epoch is None:
             raise Violation("integrity", f"member {member} has entry {entry.index} of {entry.era}, which nobody leads")
@@ -192,7 +162,7 @@ class ZabChecks(Oracle):
         epoch = self._epochs.get(current)
         if epoch is not None:
             epoch.durable[member] = disk.last
-            reached = quorum_value(self._membership, epoch.durable.__getitem__)
+            reached = quorum_value(self._group.membership, epoch.durable.__getitem__)
             self.committed = max(self.committed, reached)
             if reached >= epoch.origin and not epoch.synchronised:
                 epoch.synchronised = True
@@ -201,22 +171,11 @@ class ZabChecks(Oracle):
 
     # --------------------------------------------------------------------------------------------------- deliveries
 
-    def delivered(self, member: int, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            index = self._positions[member] = self._positions[member] + 1
-            h = self._known.get((entry.index, entry.era))
-            if entry.index != index or h is None:
-                raise Violation("total order", f"member {member} delivers entry {entry.index} where {index} is due")
-            if index == len(self._delivered):
+    def ready(self, member: int, ready: Ready) -> None:
+        for entry in ready.deliver:
+            if entry.index == len(self._delivered_eras):
                 self._first(member, entry)
-                self._delivered.append(h)
                 self._delivered_eras.append(entry.era)
-            elif self._delivered[index] != h:
-                raise Violation(
-                    "agreement", f"member {member} delivers another entry {index} than was delivered before"
-                )
-        if self.disks[member].at(index) != self._delivered[index]:
-            raise Violation("nothing early", f"member {member} delivers entry {index}, which its disk does not have")
 
     def _first(self, member: int, entry: Entry) -> None:
         if entry.era < self._delivered_eras[-1]:
@@ -235,11 +194,10 @@ class ZabChecks(Oracle):
                     f"{epoch.epoch} does not have, although a quorum began that epoch",
                 )
 
-    def _has_all_committed(self, epoch: Established) -> None:
+    def _has_all_committed(self, epoch: Established, log: LogImage) -> None:
         # Later epochs' entries are no business of a leader that begins its own too late to lead anybody.
         last = bisect_left(self._delivered_eras, (epoch.epoch, 0)) - 1
-        era = epoch.era_at(last)
-        if last and (era is None or self._known.get((last, era)) != self._delivered[last]):
+        if last and not self._group.shape.is_complete(log, last):
             raise Violation(
                 "primary integrity",
                 f"member {epoch.leader} begins epoch {epoch.epoch} without entry {last}, which was delivered",
@@ -250,7 +208,7 @@ class ZabChecks(Oracle):
     def leaves(self, sender: int, target: int, message: Any) -> None:
         if isinstance(message, Vote):
             return
-        disk = self.disks[sender]
+        disk = self._members[sender].disk
         self._is_next_of_its_lane(sender, target, message)
         state = decode_state(disk.state)
         match message:
@@ -286,7 +244,7 @@ class ZabChecks(Oracle):
 
     def _has(self, sender: int, message: Any, durable: bool) -> None:
         if not durable:
-            disk = self.disks[sender]
+            disk = self._members[sender].disk
             raise Violation(
                 "nothing early",
                 f"member {sender} sends {message}; its disk has {decode_state(disk.state)} and a history up to "

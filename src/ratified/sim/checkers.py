@@ -48,10 +48,10 @@ ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, Barriers, Fo
 class ReplicaTap:
     """One start of one replica, shown to the checks."""
 
-    def __init__(self, member: int, group: GroupChecks[Any], oracles: Oracle) -> None:
+    def __init__(self, member: int, group: GroupChecks[Any]) -> None:
         self._member = member
         self._group = group
-        self._oracles = oracles
+        self._oracles = group.oracles
 
     def taken(self, proposals: Sequence[Proposal]) -> None:
         self._oracles.taken(self._member, proposals)
@@ -61,7 +61,6 @@ class ReplicaTap:
 
     def ready(self, ready: Ready) -> None:
         self._group.ready(self._member, ready)
-        self._oracles.ready(self._member, ready)
 
     def leaves(self, member: int, message: object, ticket: int | None) -> None:
         self._oracles.let_go(self._member, member, message, ticket)
@@ -77,10 +76,8 @@ class Checkers:
             for group, membership in memberships.items()
         }
         self.requests = {group: AtMostOnce(checks) for group, checks in self.groups.items()}
-        self._oracles = {
-            group: together([row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]])
-            for group, checks in self.groups.items()
-        }
+        for group, checks in self.groups.items():
+            checks.oracles = together([row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]])
         self.on_frame: Callable[[int, int, Frame], None] = lambda member, target, frame: None
         """Called with every frame that leaves: of whom, to whom."""
         self.on_write: Callable[[int], None] = lambda size_bytes: None
@@ -105,13 +102,11 @@ class Checkers:
         for group, image in images.items():
             image.records = 0
             self.groups[group].recovered(member, image, killed=killed)
-            self._oracles[group].recovered(member, image.copy())
 
     def observe(self, member: int, group: int, durable: Durable) -> ReplicaTap:
         """A replica begins with what its log held."""
         self.groups[group].begins(member, durable)
-        self._oracles[group].started(member, durable.applied)
-        return ReplicaTap(member, self.groups[group], self._oracles[group])
+        return ReplicaTap(member, self.groups[group])
 
     def booted(self, member: int, incarnation: int) -> None:
         """The member's process runs: its peers know this start by its incarnation."""
@@ -119,7 +114,7 @@ class Checkers:
 
     def digest(self, member: int, group: int, applied: int, digest: bytes) -> None:
         """The member's store has this digest at this applied index."""
-        self._oracles[group].digest(member, applied, digest)
+        self.groups[group].oracles.digest(member, applied, digest)
 
     # -----------------------------------------------------------------------------------------------------------
     # Frames
@@ -142,11 +137,11 @@ class Checkers:
                 incarnation = self._ends[connection, target]
                 for place in range(message.count):
                     index = None if message.index is None else message.index + place
-                    self._oracles[group].forward_answered(
+                    self.groups[group].oracles.forward_answered(
                         member, message.era, target, incarnation, message.first + place, index
                     )
             elif isinstance(message, self._message):
-                self._oracles[group].leaves(member, target, message)
+                self.groups[group].oracles.leaves(member, target, message)
 
     def arrives(self, member: int, frame: Frame) -> None:
         """The network hands this frame to the node."""
@@ -155,7 +150,7 @@ class Checkers:
         for group, message in frame.messages:
             if isinstance(message, Forward):
                 for number in range(message.first, message.first + len(message.proposals)):
-                    self._oracles[group].forward_arrives(
+                    self.groups[group].oracles.forward_arrives(
                         member, message.era, message.origin, message.incarnation, number
                     )
 
@@ -173,9 +168,8 @@ class Checkers:
         """A file of the member's was synced."""
         if file != self._written_file.get(member):
             return
-        for group, checks in self.groups.items():
-            for record in checks.synced(member):
-                self._oracles[group].durable(member, record)
+        for checks in self.groups.values():
+            checks.synced(member)
 
 
 def _records(data: bytes, offset: int) -> Iterator[tuple[int, Record]]:
