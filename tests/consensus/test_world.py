@@ -7,16 +7,17 @@ from collections.abc import Callable
 
 import pytest
 
+from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.contract import Limits
+from ratified.consensus.engines import ENGINES
 from tests.consensus.networks import Datagrams, Sessions
 from tests.consensus.world import Network, World
 
-NETWORKS: dict[str, list[Callable[[World], Network]]] = {
-    "raft": [Sessions, Datagrams],
-    "paxos": [Sessions, Datagrams],
-    "zab": [Sessions],
-}
-EVERY = [(engine, network) for engine, networks in NETWORKS.items() for network in networks]
+EVERY: list[tuple[str, Callable[[World], Network]]] = [
+    (engine, network)
+    for engine in ENGINES
+    for network in ((Sessions,) if PROTOCOLS[engine].stands_on_sessions else (Sessions, Datagrams))
+]
 
 
 @pytest.mark.parametrize("seed", range(60))
