@@ -15,6 +15,7 @@ DRIVERS = {
     "storage/guard.py",
     "storage/identity.py",
     "storage/lmdb.py",
+    "storage/pages.py",
     "sim/sweep.py",
 }
 """They carry out what others decided: real files, a lock, a progress bar."""
