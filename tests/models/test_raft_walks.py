@@ -1,0 +1,28 @@
+"""Rule 14 as a program keeps every oracle in hostile worlds, and reaches what is rare in them."""
+
+from __future__ import annotations
+
+from tests.models.raft_walks import walk
+
+SEEDS = (7, 15, 31, 32, 37, 63, 77, 86, 99, 131, 143, 155, 183)
+"""Of the first 200, those that reach what is rare most often."""
+REACHED = (
+    "pull",
+    "pull adopts an era",
+    "pull removes entries",
+    "pull removes entries while writes are under way",
+    "pull leaves the term",
+    "pull needs a further part before it ranks above",
+)
+
+
+def test_walks_keep_the_oracles_and_reach_every_kind_of_pull() -> None:
+    reached: dict[str, int] = {}
+    elections = 0
+    for seed in SEEDS:
+        world = walk(seed, timeouts=30)
+        elections += len(world.elections)
+        for what, count in world.reached.items():
+            reached[what] = reached.get(what, 0) + count
+    assert elections > 50
+    assert not [what for what in REACHED if not reached.get(what)], reached
