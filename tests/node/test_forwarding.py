@@ -12,7 +12,7 @@ from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
 from ratified.node.peers import Session
-from ratified.node.ports import DiskSpace, Outcome, Why
+from ratified.node.ports import DiskSpace, Outcome, Reason
 from ratified.wire.peer import Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -291,7 +291,7 @@ def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on()
     cluster.run(MS)
     second = cluster.submit(origin, b"second", timeout_us=5 * SECOND)
     reply = cluster.outcome(first)
-    assert (reply.outcome, reply.why) == (Outcome.UNKNOWN, Why.TIMED_OUT)
+    assert (reply.outcome, reply.reason) == (Outcome.UNKNOWN, Reason.TIMED_OUT)
     assert cluster.outcome(second).outcome is Outcome.DONE
     assert cluster.machine(leader).commands == [b"second"]
 
@@ -302,7 +302,7 @@ def test_a_leader_without_room_on_its_disk_refuses_for_its_followers_too() -> No
     origin = cluster.follower()
     cluster.offer(leader, DiskSpace(1))
     reply = cluster.propose(origin, b"a")
-    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.NO_SPACE)
+    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_SPACE)
     cluster.offer(leader, DiskSpace(1 << 40))
     assert cluster.propose(origin, b"b").outcome is Outcome.DONE
     assert cluster.machine(leader).commands == [b"b"]

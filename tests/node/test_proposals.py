@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratified.node.config import NodeLimits
-from ratified.node.ports import Cancel, Outcome, Why
+from ratified.node.ports import Cancel, Outcome, Reason
 from ratified.wire.peer import Forward, ForwardAnswer
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -47,7 +47,7 @@ def test_a_proposal_that_never_left_is_refused_at_its_deadline() -> None:
     token = cluster.submit(origin, b"a", timeout_us=300 * MS)
     submitted_at = cluster.now
     reply = cluster.outcome(token)
-    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.NO_LEADER)
+    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_LEADER)
     assert cluster.answered_at[token] == submitted_at + 300 * MS
     cluster.heal()
     cluster.run(SECOND)
@@ -59,7 +59,7 @@ def test_a_proposal_that_was_addressed_is_unknown_at_its_deadline() -> None:
     leader = cluster.elect()
     cluster.isolate(leader)
     reply = cluster.propose(leader, b"a", timeout_us=50 * MS)
-    assert (reply.outcome, reply.why) == (Outcome.UNKNOWN, Why.TIMED_OUT)
+    assert (reply.outcome, reply.reason) == (Outcome.UNKNOWN, Reason.TIMED_OUT)
 
 
 def test_an_unknown_proposal_may_be_applied_later_and_no_second_reply_follows() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratified.machine import Era, StateMachineStore, Store
-from ratified.node.ports import Cancel, Outcome, Why, Work
+from ratified.node.ports import Cancel, Outcome, Reason, Work
 from ratified.wire.peer import Barrier, BarrierAnswer, Question, QuestionAnswer
 from tests.node.cluster import MS, SECOND, Cluster, Journal
 
@@ -28,7 +28,7 @@ def test_a_deposed_leader_answers_no_linearizable_read() -> None:
     cluster.run_until(lambda: cluster.leader() not in (0, old))
     assert cluster.propose(cluster.leader(), b"b").outcome is Outcome.DONE
     reply = cluster.outcome(cluster.submit(old, b"", Work.READ, timeout_us=300 * MS))
-    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.TIMED_OUT)
+    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.TIMED_OUT)
     local = cluster.outcome(cluster.submit(old, b"", Work.READ_LOCAL))
     assert (local.outcome, local.data) == (Outcome.DONE, b"a")
 
@@ -127,7 +127,7 @@ def test_what_the_machine_cannot_answer_is_refused_with_its_text(work: Work) -> 
     cluster.elect()
     for member in cluster.members:
         reply = cluster.outcome(cluster.submit(member, b"boom", work))
-        assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.FAILED)
+        assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.FAILED)
         assert b"boom was asked for" in reply.data
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ratified.machine import Command, Continuation, Slice, StateMachineStore, Store
 from ratified.node.config import NodeLimits
-from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Why, Work
+from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Reason, Work
 from tests.node.cluster import MS, SECOND, Cluster, Journal
 
 
@@ -131,7 +131,7 @@ def test_streams_are_bounded() -> None:
     leader = cluster.elect()
     first, second = (cluster.submit(leader, b"follow", Work.READ_LOCAL) for _ in range(2))
     reply = cluster.outcome(second)
-    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.OVERLOADED)
+    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.OVERLOADED)
     cluster.offer(leader, Cancel(first))
     third = cluster.submit(leader, b"follow", Work.READ_LOCAL)
     cluster.run(20 * MS)

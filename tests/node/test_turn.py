@@ -7,7 +7,7 @@ import pytest
 from ratified.consensus.contract import Send
 from ratified.node.config import NodeLimits
 from ratified.node.peers import Peers
-from ratified.node.ports import Close, DiskSpace, JobDone, Outcome, Received, Request, Why, Work
+from ratified.node.ports import Close, DiskSpace, JobDone, Outcome, Reason, Received, Request, Work
 from ratified.node.replica import Replica
 from ratified.wire.peer import Batch, Goodbye, Ping
 from tests.node.cluster import MS, SECOND, Cluster
@@ -73,7 +73,7 @@ def test_an_exception_in_apply_stops_every_replica_that_meets_it_and_no_other_gr
     cluster.elect(1)
     assert cluster.propose(leader, b"a").outcome is Outcome.DONE
     reply = cluster.outcome(cluster.submit(leader, b"boom"))
-    assert (reply.outcome, reply.why) == (Outcome.UNKNOWN, Why.GROUP_STOPPED)
+    assert (reply.outcome, reply.reason) == (Outcome.UNKNOWN, Reason.GROUP_STOPPED)
     cluster.run(SECOND)
     met = [member for member in cluster.members if cluster.node(member).status().groups[0].stopped is not None]
     assert leader in met
@@ -88,7 +88,7 @@ def test_an_exception_in_apply_stops_every_replica_that_meets_it_and_no_other_gr
         assert cluster.machine(member, 0).commands == [b"a"]
         for work in Work:
             stopped = cluster.outcome(cluster.submit(member, b"x", work))
-            assert (stopped.outcome, stopped.why) == (Outcome.REFUSED, Why.GROUP_STOPPED)
+            assert (stopped.outcome, stopped.reason) == (Outcome.REFUSED, Reason.GROUP_STOPPED)
     for member in cluster.members:
         assert cluster.outcome(cluster.submit(member, b"b", group=1)).outcome is Outcome.DONE
 
@@ -126,7 +126,7 @@ def test_a_full_disk_refuses_proposals_and_still_serves_reads() -> None:
     cluster.propose(1, b"a")
     cluster.offer(1, DiskSpace(0))
     reply = cluster.propose(1, b"b")
-    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.NO_SPACE)
+    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_SPACE)
     assert cluster.outcome(cluster.submit(1, b"", Work.READ)).data == b"a"
     cluster.offer(1, DiskSpace(1))
     cluster.offer(1, DiskSpace(1 << 40))
@@ -138,7 +138,7 @@ def test_a_full_disk_refuses_proposals_and_still_serves_reads() -> None:
 def test_a_request_for_an_unknown_group_is_refused() -> None:
     cluster = Cluster(size=1)
     reply = cluster.outcome(cluster.submit(1, b"a", group=5))
-    assert (reply.outcome, reply.why) == (Outcome.REFUSED, Why.NO_GROUP)
+    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_GROUP)
 
 
 def test_what_does_not_fit_is_refused_at_once_and_one_always_fits() -> None:
@@ -146,8 +146,8 @@ def test_what_does_not_fit_is_refused_at_once_and_one_always_fits() -> None:
     cluster.elect()
     first, second = cluster.submit(1, b"larger"), cluster.submit(1, b"b")
     large = cluster.submit(1, bytes(11))
-    assert cluster.outcome(second).why is Why.OVERLOADED
-    assert cluster.outcome(large).why is Why.TOO_LARGE
+    assert cluster.outcome(second).reason is Reason.OVERLOADED
+    assert cluster.outcome(large).reason is Reason.TOO_LARGE
     assert cluster.outcome(first).outcome is Outcome.DONE
     assert cluster.propose(1, b"c").outcome is Outcome.DONE
 
@@ -199,10 +199,10 @@ def test_closing_ends_every_request_and_makes_durable_what_was_written() -> None
     cluster.offer(leader, Close())
     late = cluster.submit(leader, b"late")
     cluster.run(0)
-    assert cluster.outcome(addressed).why is Why.STOPPING
+    assert cluster.outcome(addressed).reason is Reason.STOPPING
     assert cluster.outcome(addressed).outcome is Outcome.UNKNOWN
     for token in (waiting, late):
-        assert (cluster.outcome(token).outcome, cluster.outcome(token).why) == (Outcome.REFUSED, Why.STOPPING)
+        assert (cluster.outcome(token).outcome, cluster.outcome(token).reason) == (Outcome.REFUSED, Reason.STOPPING)
     assert any(isinstance(frame, Goodbye) for _, _, frame in cluster.frames)
     cluster.release_disk(leader)
     cluster.run_until(lambda: not cluster.processes[leader].up)

@@ -14,7 +14,7 @@ import pytest
 
 from ratified import Host, HostFailed, OutcomeUnknown, RequestRefused
 from ratified.machine import StateMachineStore, Store
-from ratified.runtime import Why
+from ratified.runtime import Reason
 from ratified.storage.files import Directory
 from ratified.storage.space import Space
 from tests.runtime.cluster import Cluster, Journal, alone, running
@@ -60,7 +60,7 @@ def test_an_exception_in_apply_stops_that_group_where_it_is_met_and_no_other(
                 if host.name in {notice.split(":")[0] for notice in stops()}:
                     with pytest.raises(RequestRefused, match="stopped") as refusal:
                         await host.propose(b"more", group=1)
-                    assert refusal.value.why is Why.GROUP_STOPPED
+                    assert refusal.value.reason is Reason.GROUP_STOPPED
                 await host.propose(host.name.encode(), group=0)
             assert sorted((await cluster.hosts["b"].query(b"", group=0)).split(b"\n")) == [b"a", b"b", b"c"]
 
@@ -179,7 +179,7 @@ def test_a_peer_of_another_cluster_is_refused_on_both_sides_with_the_reason(
             await until(lambda: len(notices(caplog.records, "is not cluster")) >= 2)
             with pytest.raises(RequestRefused) as refusal:
                 await cluster.hosts["a"].propose(b"one", timeout_s=0.2)
-            assert refusal.value.why is Why.NO_LEADER
+            assert refusal.value.reason is Reason.NO_LEADER
         finally:
             await cluster.close()
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from ratified.api.errors import refused
-from ratified.runtime import RequestRefused, Why
+from ratified.runtime import Reason, RequestRefused
 from ratified.server.config import OPTIONS, load
 
 DOCS = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
@@ -30,13 +30,13 @@ def test_the_file_in_the_docs_is_valid(tmp_path: Path) -> None:
 
 
 def test_every_refusal_is_explained() -> None:
-    for why in (
-        Why.NO_LEADER,
-        Why.TIMED_OUT,
-        Why.OVERLOADED,
-        Why.TOO_LARGE,
-        Why.LEADER_LOST,
-        Why.STOPPING,
-        Why.NO_SPACE,
+    for reason in (
+        Reason.NO_LEADER,
+        Reason.TIMED_OUT,
+        Reason.OVERLOADED,
+        Reason.TOO_LARGE,
+        Reason.LEADER_LOST,
+        Reason.STOPPING,
+        Reason.NO_SPACE,
     ):
-        assert f"`{refused(RequestRefused(why)).text}`" in DOCS
+        assert f"`{refused(RequestRefused(reason)).text}`" in DOCS

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from ratified.kv.errors import EtcdError
-from ratified.runtime import OutcomeUnknown, RequestRefused, Why
+from ratified.runtime import OutcomeUnknown, Reason, RequestRefused
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.errors import Error
 
-_REFUSALS: dict[Why, Error] = {
-    Why.NO_LEADER: errors.NO_LEADER,
-    Why.TIMED_OUT: errors.TIMEOUT,
-    Why.OVERLOADED: errors.TOO_MANY_REQUESTS,
-    Why.TOO_LARGE: errors.REQUEST_TOO_LARGE,
-    Why.LEADER_LOST: errors.LEADER_CHANGED,
-    Why.NO_GROUP: errors.STOPPED,
-    Why.GROUP_STOPPED: errors.STOPPED,
-    Why.STOPPING: errors.STOPPED,
-    Why.FAILED: errors.STORE_FAILED,
-    Why.NO_SPACE: errors.NO_SPACE,
+_REFUSALS: dict[Reason, Error] = {
+    Reason.NO_LEADER: errors.NO_LEADER,
+    Reason.TIMED_OUT: errors.TIMEOUT,
+    Reason.OVERLOADED: errors.TOO_MANY_REQUESTS,
+    Reason.TOO_LARGE: errors.REQUEST_TOO_LARGE,
+    Reason.LEADER_LOST: errors.LEADER_CHANGED,
+    Reason.NO_GROUP: errors.STOPPED,
+    Reason.GROUP_STOPPED: errors.STOPPED,
+    Reason.STOPPING: errors.STOPPED,
+    Reason.FAILED: errors.STORE_FAILED,
+    Reason.NO_SPACE: errors.NO_SPACE,
 }
 
 
 def refused(error: RequestRefused) -> EtcdError:
     """Nothing of the request has happened."""
-    return EtcdError(*_REFUSALS[error.why])
+    return EtcdError(*_REFUSALS[error.reason])
 
 
 def stopped() -> EtcdError:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ratified.consensus.contract import Era, Proposal, ProposalId
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.peers import Session
-from ratified.node.ports import Why
+from ratified.node.ports import Reason
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.requests import OpenRequest
 from ratified.wire.peer import Forward, ForwardAnswer, Forwarded
@@ -81,7 +81,7 @@ class OriginForwards:
             return [request for request in still_open if request is not None]
         for request in still_open:
             if request is not None:
-                self._proposals.never_taken(request, _why(answer.why))
+                self._proposals.never_taken(request, _reason(answer.reason))
         return ()
 
     def on_time(self, now: int) -> None:
@@ -151,9 +151,9 @@ class OriginForwards:
         )
 
 
-def _why(text: str) -> Why:
+def _reason(text: str) -> Reason:
     """A newer leader may have reasons that this version does not know."""
-    return Why(text) if text in Why.__members__.values() else Why.OVERLOADED
+    return Reason(text) if text in Reason.__members__.values() else Reason.OVERLOADED
 
 
 class _Origin:
@@ -269,7 +269,7 @@ class LeaderForwards:
                 items.append(Item(origin, number, sequence, data))
         return items
 
-    def settle(self, items: Sequence[Item], first: int | None, why: Why = Why.NONE) -> None:
+    def settle(self, items: Sequence[Item], first: int | None, reason: Reason = Reason.NONE) -> None:
         """They were taken from index ``first`` on, or (None) refused; voids are refused in any case. Answer."""
         placed: list[tuple[_Origin, int, int | None]] = []
         commands = 0
@@ -282,7 +282,7 @@ class LeaderForwards:
         for (origin, _), together in groupby(placed, _one_answer):
             part = list(together)
             _, number, index = part[0]
-            answer = ForwardAnswer(origin.era, number, len(part), index, "" if index is not None else str(why))
+            answer = ForwardAnswer(origin.era, number, len(part), index, "" if index is not None else str(reason))
             origin.settle(answer)
             self._send(origin.member, answer)
 

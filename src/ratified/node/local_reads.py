@@ -12,7 +12,7 @@ from operator import itemgetter
 
 from ratified.machine import Continuation, ReadFailed, Store
 from ratified.node.config import NodeLimits
-from ratified.node.ports import Outcome, Why
+from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
 from ratified.node.timers import Timer, Timers
 
@@ -42,13 +42,13 @@ class LocalReads:
         try:
             answer: bytes | Continuation = self._store.read(now, request.data)
         except ReadFailed as error:
-            self._requests.refuse(request, Why.FAILED, str(error).encode())
+            self._requests.refuse(request, Reason.FAILED, str(error).encode())
             return
         if isinstance(answer, bytes):
             self._requests.end(request, Outcome.DONE, answer)
         elif self._requests.streams_full:
             answer.cancel()
-            self._requests.refuse(request, Why.OVERLOADED)
+            self._requests.refuse(request, Reason.OVERLOADED)
         else:
             self._begin(now, request, answer)
 
@@ -72,10 +72,10 @@ class LocalReads:
         self._forget(stream)
         _continuation(stream).cancel()
 
-    def refuse_all(self, why: Why) -> None:
+    def refuse_all(self, reason: Reason) -> None:
         for stream in list(self._streams.values()):
             self.cancel(stream)
-            self._requests.refuse(stream, why)
+            self._requests.refuse(stream, reason)
 
     # ---- once a turn
 

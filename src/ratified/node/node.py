@@ -33,9 +33,9 @@ from ratified.node.ports import (
     JobDone,
     Notice,
     Outputs,
+    Reason,
     Received,
     Request,
-    Why,
 )
 from ratified.node.replica import Replica, Shared
 from ratified.node.requests import OpenRequest
@@ -91,7 +91,7 @@ class Node:
         match entered:
             case Request():
                 if self._closing:
-                    self._requests.turn_away(entered, Why.STOPPING)
+                    self._requests.turn_away(entered, Reason.STOPPING)
                 elif (request := self._requests.admit(entered)) is not None:
                     self._clients.append(request)
             case Cancel():
@@ -172,11 +172,11 @@ class Node:
     def _take_request(self, now: int, request: OpenRequest) -> None:
         replica = self._replicas.get(request.group)
         if replica is None:
-            self._requests.refuse(request, Why.NO_GROUP)
+            self._requests.refuse(request, Reason.NO_GROUP)
         elif self._closing:
-            self._requests.refuse(request, Why.STOPPING)
+            self._requests.refuse(request, Reason.STOPPING)
         elif request.deadline <= now:
-            self._requests.refuse(request, Why.TIMED_OUT)
+            self._requests.refuse(request, Reason.TIMED_OUT)
         else:
             self._touch(replica)
             replica.on_request(now, request)
@@ -352,7 +352,7 @@ class Node:
             return
         for replica in self._replicas.values():
             if replica.stopped is None:
-                replica.close(Why.STOPPING)
+                replica.close(Reason.STOPPING)
         self._again.clear()
         self._closing = True
         self._applied.clear()

@@ -123,7 +123,7 @@ class Outcome(Enum):
     """It may have happened, or may happen yet."""
 
 
-class Why(StrEnum):
+class Reason(StrEnum):
     NONE = ""
     NO_LEADER = "no leader"
     TIMED_OUT = "timed out"
@@ -142,7 +142,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     token: int
     outcome: Outcome
     data: bytes = b""
-    why: Why = Why.NONE
+    reason: Reason = Reason.NONE
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):

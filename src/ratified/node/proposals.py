@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from ratified.consensus.contract import Era, Proposal, ProposalId
-from ratified.node.ports import Outcome, Why
+from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
 
 _DONE = Outcome.DONE
@@ -99,13 +99,13 @@ class Proposals:
                 request.index = index
         heapq.heappush(self._taken, (first, next(self._runs), batch))
 
-    def never_taken(self, request: OpenRequest, why: Why) -> None:
+    def never_taken(self, request: OpenRequest, reason: Reason) -> None:
         """Its leader will never take it: refused for a reason the client must know, or else it waits again."""
-        if why is Why.NONE:
+        if reason is Reason.NONE:
             self._wait_again(request)
         else:
             self.forget(request)
-            self._requests.refuse(request, why)
+            self._requests.refuse(request, reason)
 
     def applied(self, sequence: int, result: bytes) -> None:
         request = self._addressed.pop(sequence, None)
@@ -144,21 +144,21 @@ class Proposals:
                 found = True
         return found
 
-    def give_up(self, request: OpenRequest, why: Why) -> None:
+    def give_up(self, request: OpenRequest, reason: Reason) -> None:
         """End it without a result: refused if it never left this node, else unknown."""
         self.forget(request)
         if request.era is not None:
-            self._requests.end(request, Outcome.UNKNOWN, b"", why)
+            self._requests.end(request, Outcome.UNKNOWN, b"", reason)
         else:
-            self._requests.refuse(request, Why.NO_LEADER if why is Why.TIMED_OUT else why)
+            self._requests.refuse(request, Reason.NO_LEADER if reason is Reason.TIMED_OUT else reason)
 
-    def give_up_all(self, why: Why) -> None:
+    def give_up_all(self, reason: Reason) -> None:
         for request in [*self._addressed.values(), *self._waiting.values()]:
-            self.give_up(request, why)
+            self.give_up(request, reason)
 
-    def refuse_waiting(self, why: Why) -> None:
+    def refuse_waiting(self, reason: Reason) -> None:
         for request in list(self._waiting.values()):
-            self.give_up(request, why)
+            self.give_up(request, reason)
 
     def forget(self, request: OpenRequest) -> None:
         """Nobody waits for the result; what was addressed may happen all the same."""

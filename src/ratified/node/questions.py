@@ -17,7 +17,7 @@ from ratified.node.barriers import Answer, Barriers
 from ratified.node.duties import Duties
 from ratified.node.forwarding import Send
 from ratified.node.peers import Session
-from ratified.node.ports import Outcome, Why
+from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
 from ratified.wire.peer import Question, QuestionAnswer
 
@@ -110,7 +110,7 @@ class Questions:
         for carried in self._carried.values():
             carried.retry_at = now
 
-    def refuse_all(self, why: Why) -> None:
+    def refuse_all(self, reason: Reason) -> None:
         askings = [*(asking for _, asking in self._confirmed), *self._fed]
         for question in [
             *self._new,
@@ -118,7 +118,7 @@ class Questions:
             *(carried.question for carried in self._carried.values()),
         ]:
             if isinstance(question, OpenRequest) and not question.ended:
-                self._requests.refuse(question, why)
+                self._requests.refuse(question, reason)
 
     # ---- once a turn
 
@@ -193,7 +193,7 @@ class Questions:
 
     def _reply(self, question: OpenRequest, reply: bytes, failed: bool) -> None:
         if failed:
-            self._requests.refuse(question, Why.FAILED, reply)
+            self._requests.refuse(question, Reason.FAILED, reply)
         else:
             self._requests.end(question, Outcome.DONE, reply)
 

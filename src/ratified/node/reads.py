@@ -15,7 +15,7 @@ from ratified.machine import Store
 from ratified.node.barriers import Barriers
 from ratified.node.forwarding import Send
 from ratified.node.local_reads import LocalReads
-from ratified.node.ports import Why
+from ratified.node.ports import Reason
 from ratified.node.requests import OpenRequest, Requests
 from ratified.wire.peer import Barrier, BarrierAnswer
 
@@ -73,11 +73,11 @@ class LinearizableReads:
         for barrier in self._unanswered:
             barrier.retry_at = now
 
-    def refuse_all(self, why: Why) -> None:
+    def refuse_all(self, reason: Reason) -> None:
         barriers = [*self._unanswered, *(barrier for _, barrier in self._confirmed)]
         for request in [*self._new, *(read for barrier in barriers for read in barrier.reads)]:
             if not request.ended:
-                self._requests.refuse(request, why)
+                self._requests.refuse(request, reason)
 
     # ---- once a turn
 

@@ -25,7 +25,7 @@ from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, comma
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Peers, Session
-from ratified.node.ports import Notice, Why, Work
+from ratified.node.ports import Notice, Reason, Work
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
@@ -127,10 +127,10 @@ class Replica:
     def on_request(self, now: int, request: OpenRequest) -> None:
         """A client's request has left the queue."""
         if self.stopped is not None:
-            self._requests.refuse(request, Why.GROUP_STOPPED)
+            self._requests.refuse(request, Reason.GROUP_STOPPED)
         elif request.work is _PROPOSE:
             if self.no_space:
-                self._requests.refuse(request, Why.NO_SPACE)
+                self._requests.refuse(request, Reason.NO_SPACE)
             else:
                 self._requests.watch_deadline(request)
                 self._proposals.submit(request)
@@ -142,9 +142,9 @@ class Replica:
 
     def on_request_deadline(self, request: OpenRequest) -> None:
         if request.work is _PROPOSE:
-            self._proposals.give_up(request, Why.TIMED_OUT)
+            self._proposals.give_up(request, Reason.TIMED_OUT)
         else:
-            self._requests.refuse(request, Why.TIMED_OUT)
+            self._requests.refuse(request, Reason.TIMED_OUT)
 
     def on_cancel(self, request: OpenRequest) -> None:
         """It has ended: nobody waits for it."""
@@ -202,7 +202,7 @@ class Replica:
     def on_space(self, no_space: bool) -> None:
         self.no_space = no_space
         if no_space:
-            self._proposals.refuse_waiting(Why.NO_SPACE)
+            self._proposals.refuse_waiting(Reason.NO_SPACE)
 
     @property
     def open_proposals(self) -> int:
@@ -296,25 +296,25 @@ class Replica:
             f"{type(cause).__name__}: {cause}"
         )
         self._awaiting_write.clear()
-        self.close(Why.GROUP_STOPPED)
+        self.close(Reason.GROUP_STOPPED)
         return Notice(self.stopped, self.group)
 
-    def close(self, why: Why) -> None:
+    def close(self, reason: Reason) -> None:
         """End everything that is open; nothing is due any more."""
         self.again = False
         for timer in _TIMERS:
             self._timers.stop(timer, self.group)
-        self._proposals.give_up_all(why)
-        self._reads.refuse_all(why)
-        self._questions.refuse_all(why)
-        self.local.refuse_all(why)
+        self._proposals.give_up_all(reason)
+        self._reads.refuse_all(reason)
+        self._questions.refuse_all(reason)
+        self.local.refuse_all(reason)
 
     # ---- proposals
 
     def _propose(self, now: int, leading: Era) -> None:
         """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
         if self.no_space:
-            self._inbound.settle(self._inbound.takeable(self._bytes_max), None, Why.NO_SPACE)
+            self._inbound.settle(self._inbound.takeable(self._bytes_max), None, Reason.NO_SPACE)
             return
         if self._duties.waiting:
             taken, count = self._offer(now, self._duties.pending_in(leading))

@@ -17,7 +17,7 @@ import msgspec
 from ratified.consensus.contract import Era
 from ratified.machine import Continuation
 from ratified.node.config import NodeLimits
-from ratified.node.ports import Outcome, Reply, Request, Why, Work
+from ratified.node.ports import Outcome, Reason, Reply, Request, Work
 from ratified.node.timers import Timer, Timers
 
 _DEADLINE = Timer.REQUEST
@@ -62,19 +62,19 @@ class Requests:
         size = len(request.data)
         waiting = len(self._open) - self._streams
         if size > self._limits.request_bytes_max:
-            self.turn_away(request, Why.TOO_LARGE)
+            self.turn_away(request, Reason.TOO_LARGE)
             return None
         if waiting >= self._limits.open_requests_max or (waiting and self._bytes + size > self._limits.open_bytes_max):
-            self.turn_away(request, Why.OVERLOADED)
+            self.turn_away(request, Reason.OVERLOADED)
             return None
         self._bytes += size
         opened = OpenRequest(request.token, request.group, request.work, request.data, request.deadline)
         self._open[request.token] = opened
         return opened
 
-    def turn_away(self, request: Request, why: Why) -> None:
+    def turn_away(self, request: Request, reason: Reason) -> None:
         """Refuse what was never opened."""
-        self._replies.append(Reply(request.token, Outcome.REFUSED, b"", why))
+        self._replies.append(Reply(request.token, Outcome.REFUSED, b"", reason))
 
     def watch_deadline(self, request: OpenRequest) -> None:
         """It is not answered at once: from now on it may expire."""
@@ -83,14 +83,14 @@ class Requests:
     def chunk(self, request: OpenRequest, data: bytes) -> None:
         self._replies.append(Reply(request.token, Outcome.CHUNK, data))
 
-    def end(self, request: OpenRequest, outcome: Outcome, data: bytes = b"", why: Why = Why.NONE) -> None:
+    def end(self, request: OpenRequest, outcome: Outcome, data: bytes = b"", reason: Reason = Reason.NONE) -> None:
         """Answer it, for the last time."""
         self._close(request)
-        self._replies.append(Reply(request.token, outcome, data, why))
+        self._replies.append(Reply(request.token, outcome, data, reason))
 
-    def refuse(self, request: OpenRequest, why: Why, data: bytes = b"") -> None:
+    def refuse(self, request: OpenRequest, reason: Reason, data: bytes = b"") -> None:
         """Nothing of it has happened or will."""
-        self.end(request, Outcome.REFUSED, data, why)
+        self.end(request, Outcome.REFUSED, data, reason)
 
     def cancel(self, token: int) -> OpenRequest | None:
         """Nobody waits for this one any more; None: it has been answered already."""

@@ -11,7 +11,7 @@ Rules of this room:
    has failed. Bytes from a peer never end more than their connection.
 """
 
-from ratified.node.ports import Outcome, Reply, Why, Work
+from ratified.node.ports import Outcome, Reason, Reply, Work
 from ratified.runtime.config import HostConfig
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RatifiedError, RequestRefused, StartRefused
 from ratified.runtime.host import Host
@@ -28,9 +28,9 @@ __all__ = [
     "OutcomeUnknown",
     "RatifiedError",
     "Reader",
+    "Reason",
     "Reply",
     "RequestRefused",
     "StartRefused",
-    "Why",
     "Work",
 ]

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from ratified.node.ports import Outcome, Reply, Why
+from ratified.node.ports import Outcome, Reason, Reply
 
 OnReply: TypeAlias = Callable[[Reply], None]
 
@@ -69,6 +69,6 @@ class Callbacks:
         if on_reply is not None:
             on_reply(reply)
 
-    def unanswered(self, why: Why) -> list[Reply]:
+    def unanswered(self, reason: Reason) -> list[Reply]:
         """What to answer where nobody else will any more: each of them may have happened."""
-        return [Reply(token, Outcome.UNKNOWN, b"", why) for token in self._waiting]
+        return [Reply(token, Outcome.UNKNOWN, b"", reason) for token in self._waiting]

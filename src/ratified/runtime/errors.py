@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.node.ports import Why
+from ratified.node.ports import Reason
 
 
 class RatifiedError(Exception):
@@ -20,14 +20,14 @@ class HostFailed(RatifiedError):
 class RequestRefused(RatifiedError):
     """Nothing of the request has happened or will happen; it may be sent again."""
 
-    def __init__(self, why: Why, detail: str = "") -> None:
-        super().__init__(f"refused: {why}: {detail}" if detail else f"refused: {why}")
-        self.why = why
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(f"refused: {reason}: {detail}" if detail else f"refused: {reason}")
+        self.reason = reason
 
 
 class OutcomeUnknown(RatifiedError):
     """The request may have happened, or may happen yet: ask the state before sending it again."""
 
-    def __init__(self, why: Why) -> None:
-        super().__init__(f"the outcome is unknown: {why}")
-        self.why = why
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"the outcome is unknown: {reason}")
+        self.reason = reason

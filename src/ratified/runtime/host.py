@@ -17,7 +17,7 @@ from ratified.machine import StateMachine, StateMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, boot
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reply, Request, Why, Work
+from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reason, Reply, Request, Work
 from ratified.runtime.address import AddressError, bind, parse_address
 from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.clock import boottime_us
@@ -150,7 +150,7 @@ class Host:
         if self._running:
             self._driver.offer(Request(token, group, work, data, boottime_us() + timeout_us))
         else:
-            self._loop.call_soon(self._callbacks.call, Reply(token, Outcome.REFUSED, b"", Why.STOPPING))
+            self._loop.call_soon(self._callbacks.call, Reply(token, Outcome.REFUSED, b"", Reason.STOPPING))
         return token
 
     def cancel(self, token: int) -> None:
@@ -360,7 +360,7 @@ class Host:
 
     def _release(self) -> None:
         self._resources.close()
-        for reply in self._callbacks.unanswered(Why.STOPPING):
+        for reply in self._callbacks.unanswered(Reason.STOPPING):
             self._loop.call_soon(self._callbacks.call, reply)
         self._ended.set()
 
@@ -412,9 +412,9 @@ class Host:
 
 def _raise_unless_answered(reply: Reply) -> None:
     if reply.outcome is Outcome.REFUSED:
-        raise RequestRefused(reply.why, reply.data.decode(errors="replace"))
+        raise RequestRefused(reply.reason, reply.data.decode(errors="replace"))
     if reply.outcome is Outcome.UNKNOWN:
-        raise OutcomeUnknown(reply.why)
+        raise OutcomeUnknown(reply.reason)
 
 
 def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:

@@ -77,13 +77,13 @@ class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):
 
 class ForwardAnswer(msgspec.Struct, frozen=True, array_like=True, tag=65, gc=False):
     """The proposals with ``count`` numbers from ``first`` on were taken, at consecutive indexes from ``index`` on, or
-    (None) refused and will never be taken: then ``why`` is for the client, or empty where proposing again may help."""
+    (None) refused and will never be taken: then ``reason`` is for the client; empty: proposing again may help."""
 
     era: Era
     first: U64
     count: U64
     index: U64 | None
-    why: ShortText = ""
+    reason: ShortText = ""
 
 
 class Barrier(msgspec.Struct, frozen=True, array_like=True, tag=66, gc=False):

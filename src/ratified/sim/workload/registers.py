@@ -155,7 +155,7 @@ class RegisterClients:
             case Outcome.DONE:
                 self._done(call, b"".join(call.chunks) + reply.data)
             case Outcome.REFUSED:
-                self._counters[f"refused: {reply.why}"] += 1
+                self._counters[f"refused: {reply.reason}"] += 1
                 if call.command is None:
                     self._counters["reads refused"] += 1
                 else:
