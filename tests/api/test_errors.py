@@ -21,7 +21,6 @@ def test_every_refusal_has_one_of_etcds_texts(reason: Reason) -> None:
         (Reason.TIMED_OUT, UNAVAILABLE, "etcdserver: request timed out"),
         (Reason.OVERLOADED, RESOURCE_EXHAUSTED, "etcdserver: too many requests"),
         (Reason.TOO_LARGE, INVALID_ARGUMENT, "etcdserver: request is too large"),
-        (Reason.LEADER_LOST, UNAVAILABLE, "etcdserver: leader changed"),
         (Reason.STOPPING, UNAVAILABLE, "etcdserver: server stopped"),
         (Reason.NO_SPACE, RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded"),
     ],
@@ -31,7 +30,7 @@ def test_a_refusal_has_etcds_code_and_text(reason: Reason, code: int, text: str)
     assert (error.code, error.text) == (code, text)
 
 
-@pytest.mark.parametrize("reason", [Reason.TIMED_OUT, Reason.LEADER_LOST, Reason.STOPPING])
+@pytest.mark.parametrize("reason", [Reason.TIMED_OUT, Reason.STOPPING])
 def test_an_unknown_outcome_never_reads_like_a_refusal(reason: Reason) -> None:
     error = unknown(OutcomeUnknown(reason))
     assert error.text == "etcdserver: request timed out, possibly due to previous leader failure"

@@ -35,7 +35,6 @@ def test_every_refusal_is_explained() -> None:
         Reason.TIMED_OUT,
         Reason.OVERLOADED,
         Reason.TOO_LARGE,
-        Reason.LEADER_LOST,
         Reason.STOPPING,
         Reason.NO_SPACE,
     ):

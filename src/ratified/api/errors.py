@@ -12,7 +12,6 @@ _REFUSALS: dict[Reason, Error] = {
     Reason.TIMED_OUT: errors.TIMEOUT,
     Reason.OVERLOADED: errors.TOO_MANY_REQUESTS,
     Reason.TOO_LARGE: errors.REQUEST_TOO_LARGE,
-    Reason.LEADER_LOST: errors.LEADER_CHANGED,
     Reason.NO_GROUP: errors.STOPPED,
     Reason.GROUP_STOPPED: errors.STOPPED,
     Reason.STOPPING: errors.STOPPED,

@@ -1,6 +1,6 @@
 """The contract between a consensus engine and everything that drives one.
 
-Read it beside the design's *Engine contract*; the rule numbers in this package are the ones given there. In short:
+`docs/contract.md` has the rules, by the numbers that this package cites. In short:
 
 - Inputs (``propose``, ``step``, ``tick``, ``persisted``, ...) change the engine; ``ready()`` drains what must leave
   it, once per turn. Safety never depends on where turns are cut (rule 1).

@@ -129,7 +129,6 @@ class Reason(StrEnum):
     TIMED_OUT = "timed out"
     OVERLOADED = "too many requests"
     TOO_LARGE = "request is too large"
-    LEADER_LOST = "the leader was lost"
     NO_GROUP = "no such group"
     GROUP_STOPPED = "the group has stopped here"
     STOPPING = "the node is stopping"

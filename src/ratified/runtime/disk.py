@@ -4,7 +4,8 @@
    while this one runs.
 2. Completions that come while the loop is busy are handed over together, with one wake-up.
 3. A job that failed is reported once with its error, and nothing is carried out after it: pages that a failing fsync
-   has dropped are never written again by this process (STORAGE.md). The node answers with a fatal notice.
+   has dropped are never written again by this process (docs/guarantees.md, Disks). The node answers with a fatal
+   notice.
 """
 
 from __future__ import annotations
