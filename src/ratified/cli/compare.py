@@ -24,7 +24,6 @@ PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
     app.command()(compare)
 
 

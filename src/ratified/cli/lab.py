@@ -50,7 +50,6 @@ class Lab(Protocol):
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
     lab = typer.Typer(name="lab", rich_markup_mode=None)
     lab.callback(invoke_without_command=True)(_start)
     for name, protocol in {"raft": "Raft", "paxos": "Multi-Paxos", "zab": "ZAB"}.items():

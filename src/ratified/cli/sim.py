@@ -28,7 +28,6 @@ DURATION_MAX_US = 24 * 3600 * 1_000_000
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
     app.command()(sim)
 
 

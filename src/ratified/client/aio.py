@@ -111,7 +111,6 @@ class AsyncClient:
         return await self._do(calls.lease_time_to_live(id, keys=keys))
 
     async def leases(self) -> tuple[int, ...]:
-        """The ids of all leases."""
         return await self._do(calls.leases())
 
     async def members(self) -> tuple[results.Member, ...]:

@@ -114,7 +114,6 @@ class Client:
         return self._do(calls.lease_time_to_live(id, keys=keys))
 
     def leases(self) -> tuple[int, ...]:
-        """The ids of all leases."""
         return self._do(calls.leases())
 
     def members(self) -> tuple[results.Member, ...]:

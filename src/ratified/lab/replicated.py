@@ -86,12 +86,10 @@ class ReplicatedCluster(Generic[M]):
         self._connect()
 
     def stop(self, member: int) -> None:
-        """End this node's process."""
         self.nodes[member].crash()
         self._cluster.disconnect(lambda a, b: member in (a, b))
 
     def start(self, member: int) -> None:
-        """Start it again."""
         self.machines[member] = self._make_machine()
         self._stores[member] = StateMachineStore(self.machines[member])
         self.nodes[member].start(self._cluster.now)
