@@ -1,42 +1,41 @@
 """What Paxos members say to one another: the four messages of *Paxos Made Simple*, section 2.2, over ranges of slots
 (section 3), and what multi-decree practice adds.
 
-The sender's id travels with the session. Every message names a ballot. Entries travel in their one encoding; an entry's
-era is the ballot in which its sender accepted it.
-
-Numbers are bounded where frames are decoded: no message can carry a round that a later one could overflow.
+The sender's id travels with the session. Entries travel in their one encoding; an entry's era is the ballot in which
+its sender accepted it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from ratified.consensus.contract import U64
-
-Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+from ratified.consensus.replication.incoming import Number
 
 Ballot: TypeAlias = tuple[Number, U64]
 """(round, proposer), ordered; (0, 0) is below every ballot that was ever begun. Outside this package it is an era."""
 
 
-class Prepare(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+class InBallot(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    ballot: Ballot
+
+
+class Prepare(InBallot, frozen=True, tag=1):
     """Phase 1a for all slots from ``first`` on: promise ``ballot``, and say what you have accepted there."""
 
-    ballot: Ballot
     first: Number
 
 
-class Promise(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class Promise(InBallot, frozen=True, tag=2):
     """Phase 1b: nothing below ``ballot`` will be accepted, and ``entries`` are all that is accepted in the slots
     ``first`` to ``last`` behind ``chosen``; ``complete``: nor is there anything behind ``last``.
 
     Slots up to ``chosen`` are chosen and can be learned from the sender.
     """
 
-    ballot: Ballot
     first: Number
     last: Number
     complete: bool
@@ -44,48 +43,41 @@ class Promise(msgspec.Struct, frozen=True, array_like=True, tag=2):
     entries: Sequence[bytes]
 
 
-class Accept(msgspec.Struct, frozen=True, array_like=True, tag=3):
+class Accept(InBallot, frozen=True, tag=3):
     """Phase 2a for one value a slot, in ascending slots without a gap; ``chosen`` as in ``Decided``."""
 
-    ballot: Ballot
     chosen: Number
     entries: Sequence[bytes]
 
 
-class Accepted(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+class Accepted(InBallot, frozen=True, tag=4):
     """Phase 2b: the proposals of ``ballot`` in the slots ``first`` to ``last`` are accepted, durably."""
 
-    ballot: Ballot
     first: Number
     last: Number
 
 
-class Refused(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+class Refused(InBallot, frozen=True, tag=5):
     """A Prepare or an Accept came too late: ``ballot`` is promised (*Paxos Made Simple*, end of section 2.2)."""
 
-    ballot: Ballot
 
-
-class Decided(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+class Decided(InBallot, frozen=True, tag=6):
     """All slots up to ``chosen`` are chosen, says the proposer of ``ballot``; wants no answer."""
 
-    ballot: Ballot
     chosen: Number
 
 
-class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+class Heartbeat(InBallot, frozen=True, tag=7):
     """The proposer of ``ballot`` is alive and leads; ``chosen`` as in ``Decided``."""
 
-    ballot: Ballot
     chosen: Number
     round: Number
 
 
-class HeartbeatAnswer(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+class HeartbeatAnswer(InBallot, frozen=True, tag=8):
     """``ballot`` is promised and nothing above it was when ``round`` arrived. Claims a durable ballot and nothing else,
     so it need not wait for the disk. Under a higher promise than the heartbeat's ``round`` is ``NO_ROUND``."""
 
-    ballot: Ballot
     round: Number
 
 

@@ -7,12 +7,17 @@ reason that ``UnfitEntries`` gives.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from ratified.consensus.contract import Entry, Era, Kind
 from ratified.consensus.entry import EntryFormatError, decode_entry
 
 INDEX_MAX = 2**63 - 1
-"""Whatever arrives has to fit the fixed-width records."""
+
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=INDEX_MAX)]
+"""An index, a term, a round: bounded where a frame is decoded, so that what arrives fits the fixed-width records."""
 
 
 class UnfitEntries(ValueError):

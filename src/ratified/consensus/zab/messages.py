@@ -6,8 +6,6 @@ follower opens by a CEPOCH and numbers; ``seq`` counts the messages of one direc
 A history's end is told by epoch and index. Both order histories as zxids do, since index and counter differ by a
 constant within an epoch, and the index is still known when the epoch's beginning was compacted away. Within the epoch
 of a leader, messages carry zxids.
-
-Numbers are bounded where frames are decoded, so that whatever arrives fits the fixed-width records.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from ratified.consensus.contract import U64
+from ratified.consensus.replication.incoming import Number
 from ratified.consensus.zab.zxid import EPOCH_MAX
 
-Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=EPOCH_MAX)]
 Zxid: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]  # msgpack itself ends at 2^64 - 1
 
@@ -77,23 +75,36 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     candidacy: Candidacy
 
 
-class CEpoch(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """Follower to leader: opens a link; the last epoch that the follower has accepted (phase 1, step f.1.1)."""
+class OnLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What passes over a link begins with its number and the message's own, in its direction and lane."""
 
     link: Number
     seq: Number
-    accepted_epoch: Epoch
 
 
-class NewEpoch(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
-    """Leader to follower: an epoch later than all that a quorum has accepted (l.1.1)."""
+class InEpoch(OnLink, frozen=True):
+    """Names the epoch that it is about."""
 
-    link: Number
-    seq: Number
     epoch: Epoch
 
 
-class AckEpoch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+class UpTo(OnLink, frozen=True):
+    """Names a proposal of the leader's epoch; what it says holds for all earlier ones too."""
+
+    zxid: Zxid
+
+
+class CEpoch(OnLink, frozen=True, tag=2):
+    """Follower to leader: opens a link; the last epoch that the follower has accepted (phase 1, step f.1.1)."""
+
+    accepted_epoch: Epoch
+
+
+class NewEpoch(InEpoch, frozen=True, tag=3):
+    """Leader to follower: an epoch later than all that a quorum has accepted (l.1.1)."""
+
+
+class AckEpoch(InEpoch, frozen=True, tag=4):
     """``epoch`` is accepted (f.1.2); how the follower's history ends.
 
     ``accepted_now``: accepted by this answer; a follower that had accepted the very epoch before may have done so for
@@ -101,9 +112,6 @@ class AckEpoch(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
     that is below it.
     """
 
-    link: Number
-    seq: Number
-    epoch: Epoch
     accepted_now: bool
     ending: Ending
     last_origin: Number
@@ -118,115 +126,70 @@ class Mode(IntEnum):
     """It goes on differently behind where the two meet: that is removed first."""
 
 
-class NewLeader(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+class NewLeader(InEpoch, frozen=True, tag=5):
     """Leader to follower: the epoch is established; its initial history ends at ``origin`` (l.2.1).
 
     The histories meet at ``meet_index``; what the follower lacks up to ``origin`` comes in HISTORY messages.
     """
 
-    link: Number
-    seq: Number
-    epoch: Epoch
     mode: Mode
     meet_epoch: Epoch
     meet_index: Number
     origin: Number
 
 
-class History(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+class History(OnLink, frozen=True, tag=6):
     """Entries of the initial history, in their one encoding."""
 
-    link: Number
-    seq: Number
     entries: Sequence[bytes]
 
 
-class AckHistory(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+class AckHistory(OnLink, frozen=True, tag=7):
     """The history is durable up to ``index``; with it the leader knows how much is under way."""
 
-    link: Number
-    seq: Number
     index: Number
 
 
-class AckNewLeader(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+class AckNewLeader(InEpoch, frozen=True, tag=8):
     """The whole initial history is durable, and with it the current epoch (f.2.1)."""
 
-    link: Number
-    seq: Number
-    epoch: Epoch
 
-
-class UpToDate(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+class UpToDate(UpTo, frozen=True, tag=9):
     """A quorum is synchronised: the initial history is committed, and what came since up to ``zxid`` (l.2.2)."""
 
-    link: Number
-    seq: Number
-    zxid: Zxid
 
-
-class Propose(msgspec.Struct, frozen=True, array_like=True, tag=10, gc=False):
+class Propose(OnLink, frozen=True, tag=10):
     """Entries of the leader's epoch, the first of which is ``zxid``, in their one encoding (l.3.1)."""
 
-    link: Number
-    seq: Number
     zxid: Zxid
     entries: Sequence[bytes]
 
 
-class Ack(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+class Ack(UpTo, frozen=True, tag=11):
     """Everything proposed up to ``zxid`` is durable (f.3.2)."""
 
-    link: Number
-    seq: Number
-    zxid: Zxid
 
-
-class Commit(msgspec.Struct, frozen=True, array_like=True, tag=12, gc=False):
+class Commit(UpTo, frozen=True, tag=12):
     """Everything proposed up to ``zxid`` is committed (l.3.2)."""
 
-    link: Number
-    seq: Number
-    zxid: Zxid
 
-
-class Ping(msgspec.Struct, frozen=True, array_like=True, tag=13, gc=False):
+class Ping(OnLink, frozen=True, tag=13):
     """The leader is alive; ``round`` numbers its latest read round."""
 
-    link: Number
-    seq: Number
     round: Number
 
 
-class Pong(msgspec.Struct, frozen=True, array_like=True, tag=14, gc=False):
+class Pong(InEpoch, frozen=True, tag=14):
     """The follower has accepted no epoch later than ``epoch``, durably accepted; waits for no disk.
 
     ``answers``: that many of its messages that waited for the disk have left before, so that a lost one is missed even
     when no later one follows.
     """
 
-    link: Number
-    seq: Number
-    epoch: Epoch
     round: Number
     answers: Number
 
 
 FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping
 FromFollower: TypeAlias = CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack | Pong
-Message: TypeAlias = (
-    Vote
-    | CEpoch
-    | NewEpoch
-    | AckEpoch
-    | NewLeader
-    | History
-    | AckHistory
-    | AckNewLeader
-    | UpToDate
-    | Propose
-    | Ack
-    | Commit
-    | Ping
-    | Pong
-)
+Message: TypeAlias = Vote | FromLeader | FromFollower
