@@ -189,20 +189,6 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """A peer is told that a value is chosen (Paxos) when it has accepted it; else all are when a quorum has."""
 
 
-_NO_LIMIT = 2**62
-NO_LIMITS = Limits(
-    entries_per_message_max=_NO_LIMIT,
-    bytes_per_message_max=_NO_LIMIT,
-    inflight_messages_max=_NO_LIMIT,
-    inflight_bytes_max=_NO_LIMIT,
-    deliver_bytes_max=_NO_LIMIT,
-    tail_bytes_max=_NO_LIMIT,
-    undurable_bytes_max=_NO_LIMIT,
-    gap_entries_max=_NO_LIMIT,
-    barriers_max=_NO_LIMIT,
-)
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How one engine runs: own id, seed of its draws, timers (microseconds), limits, extensions."""
 
@@ -215,38 +201,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     extensions: Extensions = Extensions()
 
-    @classmethod
-    def textbook(
-        cls,
-        *,
-        member: int,
-        seed: int,
-        election_deadline: ElectionDeadline,
-        election_timeout_us: int,
-        heartbeat_us: int,
-    ) -> Options:
+    def textbook(self) -> Options:
         """The paper's algorithm and nothing beyond it, without limits, as the known answers of the lab need it."""
-        return cls(
-            member=member,
-            seed=seed,
-            election_deadline=election_deadline,
-            election_timeout_us=election_timeout_us,
-            heartbeat_us=heartbeat_us,
-            limits=NO_LIMITS,
-            extensions=Extensions(
-                noop_on_election=False,
-                pipelining=False,
-                conflict_hints=False,
-                separate_heartbeats=False,
-                step_down_on_slow_disk=False,
-                check_quorum=False,
-                skip_chosen=False,
-                back_off=False,
-                outbid_hearsay=False,
-                resend=False,
-                decided_after_accepted=False,
-            ),
-        )
+        no_limit = 2**62
+        limits = Limits(**dict.fromkeys(Limits.__struct_fields__, no_limit))
+        extensions = Extensions(**dict.fromkeys(Extensions.__struct_fields__, False))
+        return msgspec.structs.replace(self, limits=limits, extensions=extensions)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -38,13 +38,13 @@ Arrival: TypeAlias = Callable[[int, int, int, int], int]
 
 def textbook(member: int, seed: int, election_deadline: ElectionDeadline, election_ticks_max: int) -> Options:
     """The lab's profile: the paper's algorithm, its times in ticks."""
-    return Options.textbook(
+    return Options(
         member=member,
         seed=seed,
         election_deadline=election_deadline,
         election_timeout_us=election_ticks_max,
         heartbeat_us=HEARTBEAT_TICKS,
-    )
+    ).textbook()
 
 
 class LabCluster:

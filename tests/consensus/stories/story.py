@@ -167,14 +167,14 @@ class Story:
         def election_deadline(now: int, era: Era) -> int:
             return now + ELECTION_US + mix(SEED, member, era[0], era[1]) % ELECTION_US
 
-        build = Options.textbook if self._textbook else Options
-        return build(
+        options = Options(
             member=member,
             seed=SEED,
             election_deadline=election_deadline,
             election_timeout_us=2 * ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
         )
+        return options.textbook() if self._textbook else options
 
     # -------------------------------------------------------------------------------------------- sessions
 
