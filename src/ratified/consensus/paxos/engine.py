@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Durable, Entry, Era, Proposal, Taken, Write
+from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.draws import mix
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
@@ -76,36 +76,25 @@ class Paxos:
     # ------------------------------------------------------------------------------------------------------- timers
 
     @property
-    def deadline(self) -> int | None:
+    def election_deadline(self) -> int | None:
         role, election = self.role, self._election_deadline
-        if isinstance(role, Leader):
-            return role.liveness.deadline
         if isinstance(role, Candidate) and role.deadline is not None and election is not None:
             return min(role.deadline, election)
         return election
 
-    def on_deadline(self) -> None:
+    def on_election_deadline(self) -> None:
         role = self.role
-        if isinstance(role, Leader):
-            if role.liveness.may_lead_on():
-                role.on_deadline()
-            else:
-                self._become_follower(None)
-        elif self._election_deadline is not None and self.core.member.now >= self._election_deadline:
+        if self._election_deadline is not None and self.core.member.now >= self._election_deadline:
             self._on_election_timeout()
         elif isinstance(role, Candidate):
             role.ask_again()
             self._learner.ask()
 
-    def campaign(self) -> None:
-        if self.core.configurations.may_campaign and not isinstance(self.role, Leader):
-            self._become_candidate()
-
     def _on_election_timeout(self) -> None:
         if isinstance(self.role, Candidate) and self.role.waits_for_disk:
             self._restart_election_timer()  # no Prepare has left yet: another ballot would only queue behind this one
         else:
-            self._become_candidate()
+            self.campaign()
 
     def _restart_election_timer(self) -> None:
         core = self.core
@@ -136,7 +125,10 @@ class Paxos:
         self.role = Follower(leader)
         self._restart_election_timer()
 
-    def _become_candidate(self) -> None:
+    def step_down(self) -> None:
+        self._become_follower(None)
+
+    def campaign(self) -> None:
         self.role = Candidate(self.core)
         self._restart_election_timer()
 
@@ -309,10 +301,6 @@ class Paxos:
             self.role.on_session_change(member)
 
     # ------------------------------------------------------------------------------------------------ slots and disk
-
-    def propose(self, proposals: Sequence[Proposal]) -> Taken:
-        assert isinstance(self.role, Leader)
-        return self.role.propose(proposals)
 
     def on_persisted(self, ticket: int) -> None:
         core, role = self.core, self.role

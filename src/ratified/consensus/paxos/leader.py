@@ -57,7 +57,7 @@ class Leader:
         self._first = self._next = first
         self._peers = Peers(core.configurations, self._begin, self._begin)
         self.liveness = Liveness(core.member)
-        self.reads = ReadRounds(core.configurations, core.outbox, core.options.limits.barriers_max)
+        self.reads = ReadRounds(core.member)
         self._heartbeat_due = True
         self._shared: dict[tuple[int, int], tuple[Accept, int]] = {}
         """What was made in this turn, and its bytes: one object for all peers that need it."""
@@ -147,10 +147,8 @@ class Leader:
         if entries and peer.wanted(self._next - 1)[0] == entries[0].index:
             self._send_accept(purpose.member, peer, self._accept(entries), entries[0].index, size)
 
-    def on_deadline(self) -> None:
-        """A heartbeat; what was sent and not answered for long is sent again."""
-        if not self.liveness.heartbeat_is_due():
-            return
+    def on_heartbeat_due(self) -> None:
+        """What was sent and not answered for long is sent again."""
         self._heartbeat_due = True
         self._beat += 1
         for peer in self._peers.table.values():

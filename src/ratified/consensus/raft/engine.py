@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Durable, Entry, Era, Proposal, Taken, Write
+from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.election import Candidate
 from ratified.consensus.raft.follower import Follower
@@ -37,12 +37,12 @@ from ratified.consensus.replication.reads import NO_ROUND
 class Raft:
     """Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended version), figure 2."""
 
-    __slots__ = ("_election_deadline", "core", "role")
+    __slots__ = ("core", "election_deadline", "role")
 
     def __init__(self, member: Member[int], durable: Durable) -> None:
         self.core = Core(member, durable)
         self.role: Follower | Candidate | Leader = Follower(self.core, None)
-        self._election_deadline: int | None = None
+        self.election_deadline: int | None
         self._restart_election_timer()
 
     @property
@@ -51,41 +51,27 @@ class Raft:
 
     # ------------------------------------------------------------------------------------------------------- timers
 
-    @property
-    def deadline(self) -> int | None:
-        return self.role.liveness.deadline if isinstance(self.role, Leader) else self._election_deadline
-
-    def on_deadline(self) -> None:
-        role = self.role
-        if isinstance(role, Leader):
-            if role.liveness.may_lead_on():
-                role.on_deadline()
-            else:
-                self._step_down()
-                self._restart_election_timer()
-        elif isinstance(role, Candidate) and role.waits_for_disk:
+    def on_election_deadline(self) -> None:
+        if isinstance(self.role, Candidate) and self.role.waits_for_disk:
             self._restart_election_timer()  # the requests have not left yet: another term would only queue behind them
         else:
-            self._stand()
-
-    def campaign(self) -> None:
-        if self.core.configurations.may_campaign and not isinstance(self.role, Leader):
-            self._stand()
+            self.campaign()
 
     def _restart_election_timer(self) -> None:
         core = self.core
         may_campaign = core.configurations.may_campaign
-        self._election_deadline = core.member.election_deadline(core.era) if may_campaign else None
+        self.election_deadline = core.member.election_deadline(core.era) if may_campaign else None
 
     # -------------------------------------------------------------------------------------------------------- roles
 
     def _adopt_term(self, term: int) -> None:
         """Whoever leads or stood in an earlier term is a follower in this one, of nobody yet (section 5.1)."""
         self.core.adopt_term(term)
-        self._step_down()
-
-    def _step_down(self) -> None:
         self._become_follower(None)
+
+    def step_down(self) -> None:
+        self._become_follower(None)
+        self._restart_election_timer()
 
     def _become_follower(self, leader: int | None) -> None:
         if isinstance(self.role, Leader):
@@ -101,7 +87,7 @@ class Raft:
         self.core.outbox.ignore("a second leader in one term")
         return None
 
-    def _stand(self) -> None:
+    def campaign(self) -> None:
         self.role = Candidate(self.core)
         self._restart_election_timer()
 
@@ -192,10 +178,6 @@ class Raft:
             self.role.on_session_change(member)
 
     # -------------------------------------------------------------------------------------------------- log and disk
-
-    def propose(self, proposals: Sequence[Proposal]) -> Taken:
-        assert isinstance(self.role, Leader)
-        return self.role.propose(proposals)
 
     def on_persisted(self, ticket: int) -> None:
         self.core.journal.persisted(ticket)

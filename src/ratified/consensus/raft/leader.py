@@ -46,7 +46,7 @@ class Leader:
         mode = Mode.REPLICATE if core.options.extensions.pipelining else Mode.PROBE
         self._peers = Peers(core.configurations, lambda: self._begin(mode), lambda: self._begin(Mode.PROBE))
         self.liveness = Liveness(core.member)
-        self.reads = ReadRounds(core.configurations, core.outbox, core.options.limits.barriers_max)
+        self.reads = ReadRounds(core.member)
         self._heartbeat_due = True
         self._shared: dict[tuple[int, int], AppendEntries] = {}
         if core.options.extensions.noop_on_election:
@@ -93,10 +93,8 @@ class Leader:
         if purpose.term == self._core.term and peer is not None:
             self._send_fetched(purpose.member, peer, entries)
 
-    def on_deadline(self) -> None:
+    def on_heartbeat_due(self) -> None:
         """Figure 2, "repeat during idle periods"; what was sent and not answered is asked about again."""
-        if not self.liveness.heartbeat_is_due():
-            return
         self._heartbeat_due = True
         for peer in self._peers.table.values():
             if peer.mode is Mode.PROBE or (peer.match + 1 < peer.next and not peer.answered):

@@ -33,6 +33,7 @@ from ratified.consensus.contract import (
     Write,
 )
 from ratified.consensus.replication.delivery import FOR_DELIVERY, Delivery, Source
+from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.proposals import encoded_bytes
 from ratified.consensus.replication.reads import ReadRounds
@@ -80,11 +81,19 @@ class Leading(Role, Protocol):
     """The role of a member that leads, or is about to: ``leader`` is itself as soon as it does."""
 
     @property
+    def liveness(self) -> Liveness: ...
+
+    @property
     def reads(self) -> ReadRounds: ...
 
     @property
     def serving(self) -> bool:
         """Is something of this leader's own era committed?"""
+
+    def on_heartbeat_due(self) -> None: ...
+
+    def propose(self, proposals: Sequence[Proposal]) -> Taken | None:
+        """Take all of them; None: this leader cannot number so many, and is to step down."""
 
     def flush(self) -> None:
         """The turn ends: decide what is sent."""
@@ -105,10 +114,13 @@ class Algorithm(Protocol):
     def leading(self) -> Leading | None: ...
 
     @property
-    def deadline(self) -> int | None: ...
+    def election_deadline(self) -> int | None:
+        """While this member does not lead: when it tries to, or takes the next step of an election; None: never."""
 
-    def on_deadline(self) -> None:
-        """The deadline has passed."""
+    def on_election_deadline(self) -> None: ...
+
+    def step_down(self) -> None:
+        """Lead no longer: no quorum answers, or the own disk does not, or there are no numbers left for proposals."""
 
     def on_message(self, sender: int, message: Any) -> None: ...
 
@@ -118,10 +130,8 @@ class Algorithm(Protocol):
 
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None: ...
 
-    def campaign(self) -> None: ...
-
-    def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
-        """Take all or none; this member leads, and the disk has room."""
+    def campaign(self) -> None:
+        """Try to lead; this member does not yet, and may."""
 
     def take_write(self) -> Write | None:
         """Everything that has changed since the last write; None: nothing."""
@@ -151,9 +161,16 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def tick(self, now: int) -> None:
         self._member.at(now)
-        deadline = self._algorithm.deadline
-        if deadline is not None and now >= deadline:
-            self._algorithm.on_deadline()
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return
+        leading = self._algorithm.leading
+        if leading is None:
+            self._algorithm.on_election_deadline()
+        elif not leading.liveness.may_lead_on():
+            self._algorithm.step_down()
+        elif leading.liveness.heartbeat_is_due():
+            leading.on_heartbeat_due()
 
     @override
     def step(self, now: int, sender: int, message: Any) -> None:
@@ -170,13 +187,17 @@ class Engine(contract.Engine, Generic[A]):
         assert proposals, "nothing was proposed"
         member, algorithm = self._member, self._algorithm
         member.at(now)
-        leader = algorithm.role.leader
-        if leader != member.id:
+        leading, leader = algorithm.leading, algorithm.role.leader
+        if leading is None or leader != member.id:
             return Refused(RefusedReason.NOT_LEADER, leader)
         waiting = algorithm.core.log.undurable_bytes
         if waiting and waiting + encoded_bytes(proposals) > member.options.limits.undurable_bytes_max:
             return Refused(RefusedReason.OVERLOADED, leader)
-        return algorithm.propose(proposals)
+        taken = leading.propose(proposals)
+        if taken is None:
+            algorithm.step_down()
+            return Refused(RefusedReason.NOT_LEADER, None)
+        return taken
 
     @override
     def read_barrier(self, now: int, token: int) -> None:
@@ -209,7 +230,8 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def campaign(self, now: int) -> None:
         self._member.at(now)
-        self._algorithm.campaign()
+        if self._member.configurations.may_campaign and self._algorithm.leading is None:
+            self._algorithm.campaign()
 
     @override
     def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
@@ -248,7 +270,8 @@ class Engine(contract.Engine, Generic[A]):
     @property
     @override
     def deadline(self) -> int | None:
-        return self._algorithm.deadline
+        leading = self._algorithm.leading
+        return self._algorithm.election_deadline if leading is None else leading.liveness.deadline
 
     @property
     @override

@@ -5,7 +5,9 @@ Rules of this file:
 1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody.
 2. A leader that no quorum answers for a whole election timeout stops leading (dissertation, section 6.2), and so does
    one whose oldest write has waited that long.
-3. Without peers there is no heartbeat, and so no deadline for one.
+3. Where a quorum has to follow before anything is led (ZAB), that has a deadline of its own, ``establish_by``, and
+   silence counts from then on.
+4. Without peers there is no heartbeat, and so no deadline for one.
 """
 
 from __future__ import annotations
@@ -18,21 +20,23 @@ from ratified.consensus.replication.member import Member
 class Liveness:
     """What a leader knows of who is alive."""
 
-    __slots__ = ("_heard", "_heartbeat_deadline", "_member", "_since")
+    __slots__ = ("_heard", "_heartbeat_deadline", "_member", "_since", "establish_by")
 
     def __init__(self, member: Member[Any]) -> None:
         self._member = member
         self._since = member.now
         self._heard: dict[int, int] = {}
         self._heartbeat_deadline = member.now + member.options.heartbeat_us
+        self.establish_by: int | None = None
+        """Until when a quorum has to follow; None: it does."""
 
     @property
     def deadline(self) -> int | None:
-        """The next heartbeat, or the end of the disk's patience, whichever comes first."""
+        """The next heartbeat, the end of the patience with the disk or with a quorum, whichever comes first."""
         member = self._member
         heartbeat = self._heartbeat_deadline if member.configurations.peers else None
-        disk = member.disk_deadline
-        return heartbeat if disk is None else disk if heartbeat is None else min(heartbeat, disk)
+        deadlines = (heartbeat, member.disk_deadline, self.establish_by)
+        return min([each for each in deadlines if each is not None], default=None)
 
     def heard(self, member: int) -> None:
         """An answer of ``member`` arrived."""
@@ -47,12 +51,14 @@ class Liveness:
         return True
 
     def may_lead_on(self) -> bool:
-        """Does the disk answer, and did a quorum?"""
+        """Does the disk answer, and does a quorum in time?"""
         return not self._member.disk_is_slow and not self._quorum_is_silent()
 
     def _quorum_is_silent(self) -> bool:
         member = self._member
         options = member.options
+        if self.establish_by is not None:
+            return member.now >= self.establish_by
         if not options.extensions.check_quorum:
             return False
         return member.now - member.configurations.quorum_value(self._heard_at) >= options.election_timeout_us

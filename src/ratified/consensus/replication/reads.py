@@ -15,8 +15,9 @@ leader commits, it commits after this round began.
 
 from __future__ import annotations
 
-from ratified.consensus.membership import Configurations
-from ratified.consensus.replication.outbox import Outbox
+from typing import Any
+
+from ratified.consensus.replication.member import Member
 
 NO_ROUND = 0
 """The first round is 1, so this one confirms nothing."""
@@ -27,21 +28,17 @@ class ReadRounds:
 
     __slots__ = (
         "_answered",
-        "_barriers_max",
-        "_configurations",
         "_confirming",
         "_index",
-        "_outbox",
+        "_member",
         "_waiting",
         "round",
     )
 
-    def __init__(self, configurations: Configurations, outbox: Outbox, barriers_max: int) -> None:
+    def __init__(self, member: Member[Any]) -> None:
         self.round = 0
         """The number of the latest round."""
-        self._configurations = configurations
-        self._outbox = outbox
-        self._barriers_max = barriers_max
+        self._member = member
         self._waiting: list[int] = []
         self._confirming: list[int] = []
         self._index = 0
@@ -50,8 +47,8 @@ class ReadRounds:
 
     def ask(self, token: int) -> None:
         """A barrier waits for the next round."""
-        if len(self._waiting) + len(self._confirming) >= self._barriers_max:
-            self._outbox.answer_reads([token], None)
+        if len(self._waiting) + len(self._confirming) >= self._member.options.limits.barriers_max:
+            self._member.outbox.answer_reads([token], None)
         else:
             self._waiting.append(token)
 
@@ -81,17 +78,17 @@ class ReadRounds:
         return serving
 
     def is_confirmed(self) -> bool:
-        return self._configurations.quorum_value(self._round_of) >= self.round
+        return self._member.configurations.quorum_value(self._round_of) >= self.round
 
     def _round_of(self, member: int) -> int:
-        return self.round if member == self._configurations.own else self._answered.get(member, NO_ROUND)
+        return self.round if member == self._member.id else self._answered.get(member, NO_ROUND)
 
     def _confirm(self) -> None:
         if self._confirming and self.is_confirmed():
-            self._outbox.answer_reads(self._confirming, self._index)
+            self._member.outbox.answer_reads(self._confirming, self._index)
             self._confirming = []
 
     def fail(self) -> None:
         """This leader leads no longer: nothing that waits can be confirmed."""
-        self._outbox.answer_reads([*self._confirming, *self._waiting], None)
+        self._member.outbox.answer_reads([*self._confirming, *self._waiting], None)
         self._confirming, self._waiting = [], []

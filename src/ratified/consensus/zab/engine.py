@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Durable, Entry, Era, Proposal, Refused, Taken, Write
+from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
 from ratified.consensus.zab.core import Core
@@ -43,12 +43,12 @@ from ratified.consensus.zab.state import EpochState
 class Zab:
     """Junqueira, Reed and Serafini, "Zab: High-performance broadcast for primary-backup systems" (DSN 2011)."""
 
-    __slots__ = ("_election_deadline", "core", "role")
+    __slots__ = ("core", "election_deadline", "role")
 
     def __init__(self, member: Member[EpochState], durable: Durable) -> None:
         self.core = Core(member, durable)
         self.role: Looking | Following | Leading = Looking(self.core, Fitness.READY)
-        self._election_deadline = 0
+        self.election_deadline: int
         self._restart_election_timer()
         self._decide()
 
@@ -58,27 +58,22 @@ class Zab:
 
     # ------------------------------------------------------------------------------------------------------- timers
 
-    @property
-    def deadline(self) -> int | None:
-        return self.role.deadline if isinstance(self.role, Leading) else self._election_deadline
-
-    def on_deadline(self) -> None:
-        if isinstance(self.role, Leading):
-            self.role.on_deadline()
-            self._look_if_ended()
-        elif isinstance(self.role, Following) and self.role.waits_for_disk:
+    def on_election_deadline(self) -> None:
+        if isinstance(self.role, Following) and self.role.waits_for_disk:
             self._restart_election_timer()
         else:
             self._look(Fitness.READY)
 
-    def campaign(self) -> None:
-        if self.core.configurations.may_campaign and not isinstance(self.role, Leading):
-            self._look(Fitness.CAMPAIGNING)
-
     def _restart_election_timer(self) -> None:
-        self._election_deadline = self.core.member.election_deadline(self.core.era)
+        self.election_deadline = self.core.member.election_deadline(self.core.era)
 
     # -------------------------------------------------------------------------------------------------------- roles
+
+    def campaign(self) -> None:
+        self._look(Fitness.CAMPAIGNING)
+
+    def step_down(self) -> None:
+        self._look(Fitness.READY)
 
     def _look(self, fitness: Fitness) -> None:
         better = None
@@ -219,12 +214,6 @@ class Zab:
                 looking.on_session(member)
 
     # ---------------------------------------------------------------------------------------------- history and disk
-
-    def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
-        assert isinstance(self.role, Leading)
-        answer = self.role.propose(proposals)
-        self._look_if_ended()
-        return answer
 
     def on_persisted(self, ticket: int) -> None:
         self.core.journal.persisted(ticket)

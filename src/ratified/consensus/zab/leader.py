@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Progress, Proposal, Refused, RefusedReason, Taken
+from ratified.consensus.contract import Entry, Progress, Proposal, Taken
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.proposals import commands, noop
 from ratified.consensus.replication.reads import ReadRounds
@@ -59,7 +59,6 @@ class Leading:
 
     __slots__ = (
         "_core",
-        "_establish_deadline",
         "_heartbeat_due",
         "_learners",
         "_opening",
@@ -82,12 +81,12 @@ class Leading:
         self.origin = 0
         """Where the initial history ends."""
         self.ended = False
-        """Look again: a follower has a better history or a later epoch, or the counters are used up."""
+        """Look again: a follower has a better history or a later epoch, or there is none left to begin."""
         self.better: Candidacy | None = None
         """A follower with a better history, for which this member gave up."""
         self._learners: dict[int, Learner] = {}
         self.liveness = Liveness(core.member)
-        self.reads = ReadRounds(core.configurations, core.outbox, core.options.limits.barriers_max)
+        self.reads = ReadRounds(core.member)
         self._sender: Sender | None = None
         """There from synchronisation on."""
         self._own_ticket = 0
@@ -95,7 +94,6 @@ class Leading:
         self._opening = 0
         """With this index committed this member serves."""
         self._heartbeat_due = False
-        self._establish_deadline = 0
         self._restart_establishing()
         self._choose_epoch()
 
@@ -111,11 +109,10 @@ class Leading:
 
     # ------------------------------------------------------------------------------------------------------ inputs
 
-    def propose(self, proposals: Sequence[Proposal]) -> Taken | Refused:
+    def propose(self, proposals: Sequence[Proposal]) -> Taken | None:
         core = self._core
         if len(proposals) > zxid.counters_left(core.log.last - self.origin):
-            self.ended = True
-            return Refused(RefusedReason.NOT_LEADER, None)
+            return None
         first = self.next_index()
         core.append(commands(proposals, first, core.era))
         return Taken(first)
@@ -180,32 +177,12 @@ class Leading:
         if learner is not None and self._sender is not None:
             self._sender.on_fetched(purpose, learner, entries)
 
-    # ----------------------------------------------------------------------------------------------------- timers
-
-    @property
-    def deadline(self) -> int | None:
-        """The next heartbeat, the end of the patience with followers, or with the disk, whichever comes first."""
-        deadline = self.liveness.deadline
-        if self.phase is Phase.BROADCAST:
-            return deadline
-        return self._establish_deadline if deadline is None else min(deadline, self._establish_deadline)
-
-    def on_deadline(self) -> None:
-        """Heartbeat; give up where no quorum follows, or the disk does not answer."""
-        if not self._may_lead_on():
-            self.ended = True
-        elif self.liveness.heartbeat_is_due():
-            self._heartbeat_due = True
-
-    def _may_lead_on(self) -> bool:
-        """Does the present phase get a quorum in time, and does the disk answer?"""
-        if self.phase is Phase.BROADCAST:
-            return self.liveness.may_lead_on()
-        member = self._core.member
-        return not member.disk_is_slow and member.now < self._establish_deadline
+    def on_heartbeat_due(self) -> None:
+        self._heartbeat_due = True
 
     def _restart_establishing(self) -> None:
-        self._establish_deadline = self._core.member.election_deadline(self._core.era)
+        """The phase that begins now has to get its quorum in time."""
+        self.liveness.establish_by = self._core.member.election_deadline(self._core.era)
 
     # ---------------------------------------------------------------------------------------------------- discovery
 
@@ -332,6 +309,7 @@ class Leading:
         """Step l.2.2: the initial history is committed."""
         core = self._core
         self.phase = Phase.BROADCAST
+        self.liveness.establish_by = None
         if self.origin > core.log.commit:
             core.journal.commit_to(self.origin)
         if core.options.extensions.noop_on_election:
