@@ -110,13 +110,18 @@ class Sessions:
 
 
 class Datagrams:
-    """No sessions: messages are lost, doubled and reordered; a member may be unheard by all, and deaf too."""
+    """No sessions: messages are lost, doubled and reordered; a member may be unheard by all, and deaf too.
+
+    A leader may fade: what it says at one moment all others miss, what it says at the next some may hear, and soon it
+    is cut off. So slots of Paxos stay open below one that was accepted.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._under_way: list[tuple[int, int, Any]] = []
         self._unheard: int | None = None
-        self._deaf = False
+        self._deaf: int | None = None
+        self._fading: int | None = None
 
     def carries(self, sender: int, target: int) -> bool:
         return True
@@ -128,18 +133,26 @@ class Datagrams:
         match fault:
             case 0 | 1 | 2 | 3 if self._unheard is None:
                 self._unheard = chosen
-                self._deaf = self._world.draw(2) == 0
-            case 4:
-                self._unheard = None
+                self._deaf = chosen if self._world.draw(2) == 0 else None
+            case 4 | 10 | 11:
+                self.heal()
+            case 5 | 6 | 7 | 8 | 9 if self._unheard is None:
+                self._fading = self._deaf = next(
+                    (member.id for member in self._world.members.values() if member.leads), None
+                )
 
     def heal(self) -> None:
-        self._unheard = None
+        self._unheard = self._deaf = self._fading = None
 
     def lost(self, member: int) -> None:
         """What it had sent may still arrive."""
 
     def step(self) -> None:
         draw, members, chaos = self._world.draw, self._world.members, self._world.chaos
+        if self._fading is not None:
+            self._unheard = self._fading if draw(2) else None
+            if draw(16) == 0:
+                self._unheard, self._fading = self._fading, None
         for _ in range(draw(2 * len(members) + 2) + len(self._under_way) // (8 if chaos else 1)):
             if not self._under_way:
                 return
@@ -148,6 +161,5 @@ class Datagrams:
             sender, target, message = self._under_way[at]
             if fate >= 5:
                 del self._under_way[at]
-            cut = self._unheard is not None and (sender == self._unheard or (target == self._unheard and self._deaf))
-            if fate < 90 and not cut:
+            if fate < 90 and sender != self._unheard and target != self._deaf:
                 members[target].driver.feed(partial(_step, sender, message))

@@ -101,6 +101,17 @@ class Member:
         self.asked: dict[ProposalId, tuple[Era, int]] = {}
         """What it took in this process and neither delivered nor called lost: era and index."""
 
+    @property
+    def leads(self) -> bool:
+        return self.driver.up and self.driver.engine.leading is not None
+
+
+def drawn_limits(seed: int) -> Limits:
+    """Small ones; in one world of three there is room for everything: with little under way little is in disorder."""
+    if mix(seed, 12) % 3 == 0:
+        return Limits()
+    return Limits(**{name: values[mix(seed, 7, at) % len(values)] for at, (name, values) in enumerate(DRAWN.items())})
+
 
 class World:
     """Members, the network between them, and the checks."""
@@ -131,9 +142,7 @@ class World:
         self._held_disk: int | None = None
         self._lost: set[ProposalId] = set()
         self._delivered: set[ProposalId] = set()
-        self._limits = limits or Limits(
-            **{name: values[mix(seed, 7, at) % len(values)] for at, (name, values) in enumerate(DRAWN.items())}
-        )
+        self._limits = limits or drawn_limits(seed)
         self._extensions = extensions
         membership = Membership(tuple(range(1, members + 1)))
         row = PROTOCOLS[engine]
