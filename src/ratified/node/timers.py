@@ -39,10 +39,17 @@ _COMPACT_FROM = 256
 
 
 class Timers:
-    """When each timer expires; a heap, in which what was stopped or moved is left behind and dropped later."""
+    """When each timer expires, and a heap of when to look at it.
+
+    Most timers are moved later, again and again, before they expire. So each has one entry in the heap that counts, at
+    the time of its expiry or before; what is found there too early goes back in. Whoever is moved to before that entry
+    gets another one, and the former is left behind.
+    """
 
     def __init__(self) -> None:
         self._times: list[dict[int, int]] = [{} for _ in Timer]
+        self._looks: list[dict[int, int]] = [{} for _ in Timer]
+        """The time of the entry that counts."""
         self._heap: list[tuple[int, Timer, int]] = []
         self._compact_at = _COMPACT_FROM
 
@@ -51,8 +58,12 @@ class Timers:
         times = self._times[timer]
         if at is None:
             times.pop(key, None)
-        elif times.get(key) != at:
-            times[key] = at
+            return
+        times[key] = at
+        looks = self._looks[timer]
+        look = looks.get(key)
+        if look is None or at < look:
+            looks[key] = at
             heapq.heappush(self._heap, (at, timer, key))
 
     def stop(self, timer: Timer, key: int) -> None:
@@ -69,7 +80,7 @@ class Timers:
             at, timer, key = heap[0]
             if self._times[timer].get(key) == at:
                 return at
-            heapq.heappop(heap)
+            self._look()
         return None
 
     def expired(self, now: int) -> list[tuple[Timer, int]]:
@@ -77,13 +88,29 @@ class Timers:
         found: list[tuple[Timer, int]] = []
         heap = self._heap
         while heap and heap[0][0] <= now:
-            at, timer, key = heapq.heappop(heap)
+            at, timer, key = heap[0]
             if self._times[timer].get(key) == at:
                 del self._times[timer][key]
                 found.append((timer, key))
+            self._look()
         return found
+
+    def _look(self) -> None:
+        """Take out the first entry; if it counted, and its timer expires later, put it where that expires."""
+        at, timer, key = self._heap[0]
+        looks = self._looks[timer]
+        later = self._times[timer].get(key)
+        if looks.get(key) != at:
+            heapq.heappop(self._heap)
+        elif later is None:
+            del looks[key]
+            heapq.heappop(self._heap)
+        else:
+            looks[key] = later
+            heapq.heapreplace(self._heap, (later, timer, key))
 
     def _compact(self) -> None:
         """Drop what was left behind, once most of the heap may be of that kind: constant cost for each ``set``."""
+        self._looks = [dict(times) for times in self._times]
         self._heap = sorted((at, timer, key) for timer in Timer for key, at in self._times[timer].items())
         self._compact_at = max(_COMPACT_FROM, 2 * len(self._heap))
