@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from ratified.consensus.contract import Era, Membership, Options
 from ratified.consensus.draws import mix
@@ -114,9 +115,13 @@ def options(group: int, config: NodeConfig) -> Options:
     """How the engine of a group runs on this node."""
     timeout_us = config.election_timeout_us
 
+    @lru_cache(maxsize=1)
+    def drawn_us(era: Era) -> int:
+        return mix(config.seed, group, config.member, *era) % timeout_us
+
     def election_deadline(now: int, era: Era) -> int:
         """Between T and 2 T from now, drawn anew in every era so that split votes do not repeat."""
-        return now + timeout_us + mix(config.seed, group, config.member, *era) % timeout_us
+        return now + timeout_us + drawn_us(era)
 
     return Options(
         member=config.member,
