@@ -43,7 +43,7 @@ from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
 from ratified.node.timers import Timer
 from ratified.storage.format import LogDamaged
 from ratified.storage.space import Environment
-from ratified.wire.peer import Batch, Goodbye, Hello, Ping
+from ratified.wire.peer import Batch
 
 _LOG_MARK = Timer.LOG_MARK
 
@@ -89,13 +89,6 @@ class Node:
     def offer(self, entered: Input) -> None:
         """Queue an input for a further turn. A request that does not fit is refused in that turn."""
         match entered:
-            case Request():
-                if self._closing:
-                    self._requests.turn_away(entered, Reason.STOPPING)
-                elif (request := self._requests.admit(entered)) is not None:
-                    self._clients.append(request)
-            case Cancel():
-                self._clients.append(entered)
             case Received():
                 waiting = self._queued.get(entered.connection, 0)
                 if waiting >= self.config.limits.peer_frames_max:
@@ -103,6 +96,13 @@ class Node:
                 else:
                     self._queued[entered.connection] = waiting + 1
                     self._urgent.append(entered)
+            case Request():
+                if self._closing:
+                    self._requests.turn_away(entered, Reason.STOPPING)
+                elif (request := self._requests.admit(entered)) is not None:
+                    self._clients.append(request)
+            case Cancel():
+                self._clients.append(entered)
             case _:
                 self._urgent.append(entered)
 
@@ -140,16 +140,14 @@ class Node:
 
     def _take_urgent(self, now: int, entered: Input) -> None:
         match entered:
+            case Received(connection, frame):
+                self._dequeued(connection)
+                if not isinstance(frame, Batch):
+                    self._peers.received(now, connection, frame)
+                elif (session := self._peers.session_on(now, connection)) is not None:
+                    self._on_messages(now, session, frame.messages)
             case JobDone():
                 self._on_job_done(now, entered)
-            case Received(connection, Batch(messages)):
-                self._dequeued(connection)
-                session = self._peers.session_on(now, connection)
-                if session is not None:
-                    self._on_messages(now, session, messages)
-            case Received(connection, (Hello() | Goodbye() | Ping()) as frame):
-                self._dequeued(connection)
-                self._peers.received(now, connection, frame)
             case Connected(connection, member):
                 self._peers.connected(now, connection, member)
             case Disconnected(connection):
