@@ -8,7 +8,7 @@ from typing import Any
 from ratified.check.at_most_once import AtMostOnce
 from ratified.check.barriers import Barriers
 from ratified.check.group import GroupChecks
-from ratified.check.oracle import together
+from ratified.check.oracle import Listeners
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.contract import Base, Durable, Entry, Lead, Membership, Ready, Record, Write
 
@@ -23,7 +23,7 @@ class Members:
         row = PROTOCOLS[engine]
         self.checks: GroupChecks[Any] = GroupChecks(0, Membership(MEMBERS), counters, row.shape(counters))
         self.requests = AtMostOnce(self.checks)
-        self.checks.oracles = together([row.checks(self.checks), Barriers(self.checks), self.requests])
+        self.checks.listeners = Listeners([row.checks(self.checks), Barriers(self.checks), self.requests])
         for member in MEMBERS:
             self._start(member)
 
@@ -47,7 +47,12 @@ class Members:
         self.checks.ready(member, Ready(leader=lead))
 
     def leaves(self, sender: int, target: int, message: object) -> None:
-        self.checks.oracles.leaves(sender, target, message)
+        for leaves in self.checks.listeners.leaves:
+            leaves(sender, target, message)
+
+    def barrier_fed(self, member: int, token: int) -> None:
+        for barrier_fed in self.checks.listeners.barrier_fed:
+            barrier_fed(member, token)
 
     def restart(self, member: int) -> None:
         """From what its disk has."""

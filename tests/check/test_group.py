@@ -6,7 +6,7 @@ import pytest
 
 from ratified.check.digests import Digests
 from ratified.check.image import LogImage
-from ratified.check.oracle import Oracle, together
+from ratified.check.oracle import Listeners, Oracle
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
     Entry,
@@ -148,9 +148,9 @@ def test_what_is_done_was_delivered() -> None:
 
 def test_a_barrier_is_not_answered_below_what_was_delivered_before_it() -> None:
     group = on_two_disks()
-    group.checks.oracles.barrier_fed(2, 1)
+    group.barrier_fed(2, 1)
     group.deliver(1, entry(1))
-    group.checks.oracles.barrier_fed(2, 2)
+    group.barrier_fed(2, 2)
     group.checks.ready(2, Ready(reads=[ReadIndex(1, 0)]))
     with pytest.raises(Violation, match="reads"):
         group.checks.ready(2, Ready(reads=[ReadIndex(2, 0)]))
@@ -210,8 +210,10 @@ def test_oracles_told_together_hear_what_each_of_them_judges_by_in_their_order()
         def durable(self, member: int, record: Record) -> None:
             heard.append("durable")
 
-    oracles = together([First(), Second()])
-    oracles.taken(1, [])
-    oracles.durable(1, StateRecord(b""))
-    oracles.started(1, 0)
+    listeners = Listeners([First(), Second()])
+    for taken in listeners.taken:
+        taken(1, [])
+    for durable in listeners.durable:
+        durable(1, StateRecord(b""))
+    assert listeners.started == []
     assert heard == ["first", "second", "durable"]

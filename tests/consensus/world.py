@@ -18,7 +18,7 @@ import msgspec
 from ratified.check.at_most_once import AtMostOnce
 from ratified.check.barriers import Barriers
 from ratified.check.group import GroupChecks
-from ratified.check.oracle import together
+from ratified.check.oracle import Listeners
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
@@ -147,7 +147,7 @@ class World:
         membership = Membership(tuple(range(1, members + 1)))
         row = PROTOCOLS[engine]
         self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()))
-        self.checks.oracles = together([row.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
+        self.checks.listeners = Listeners([row.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
         self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
         self.network = network(self)
         for member in self.members.values():
@@ -262,7 +262,8 @@ class World:
             feed(partial(self._propose, member, 1 + self.draw(3)))
 
     def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
-        self.checks.oracles.barrier_fed(member.id, token)
+        for barrier_fed in self.checks.listeners.barrier_fed:
+            barrier_fed(member.id, token)
         engine.read_barrier(now, token)
 
     def _propose(self, member: Member, count: int, engine: Engine, now: int) -> None:
@@ -290,7 +291,8 @@ class World:
         if not self.network.carries(member, send.to):
             return
         self.seen(send.message)
-        self.checks.oracles.leaves(member, send.to, send.message)
+        for leaves in self.checks.listeners.leaves:
+            leaves(member, send.to, send.message)
         self.counts[type(send.message).__name__] += 1
         message = msgspec.msgpack.decode(msgspec.msgpack.encode(send.message), type=self._row.message)
         self.network.send(member, send.to, message)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, Self, TypeVar
 
-from ratified.check.oracle import Oracle
+from ratified.check.oracle import Listeners
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Durable, Entry, Era, Lead, Membership, Ready, Record
 from ratified.consensus.quorum import is_quorum
@@ -107,8 +107,8 @@ class GroupChecks(Generic[ImageT]):
         """The encoding of everything that was delivered anywhere, from index 1 on, as it was first delivered."""
         self.leader: int | None = None
         """Who was elected last."""
-        self.oracles = Oracle()
-        """What else judges this group, and is told by it; nothing yet."""
+        self.listeners = Listeners(())
+        """Of what else judges this group, and is told by it; nothing yet."""
         self.on_election: Callable[[int], None] = lambda member: None
         """Called with every member that is elected."""
         self._committed_at: list[Era] = [(0, 0)]
@@ -137,7 +137,8 @@ class GroupChecks(Generic[ImageT]):
         of = self.members[member]
         for record in of.unsynced:
             of.disk.take(record)
-            self.oracles.durable(member, record)
+            for durable in self.listeners.durable:
+                durable(member, record)
         of.unsynced = []
 
     def recovered(self, member: int, found: ImageT, *, killed: bool) -> None:
@@ -160,7 +161,8 @@ class GroupChecks(Generic[ImageT]):
         found.keep_history(of.disk)
         of.disk = found
         of.unsynced = []
-        self.oracles.recovered(member)
+        for recovered in self.listeners.recovered:
+            recovered(member)
 
     # -----------------------------------------------------------------------------------------------------------
     # Engines
@@ -176,14 +178,16 @@ class GroupChecks(Generic[ImageT]):
         of.log = of.disk.copy()
         of.delivered = durable.applied
         of.era = (0, 0)
-        self.oracles.started(member, durable.applied)
+        for started in self.listeners.started:
+            started(member, durable.applied)
 
     def ready(self, member: int, ready: Ready) -> None:
         """The member's engine gave this, and nothing of it has been acted on."""
         if ready.write is not None:
             log = self.members[member].log
             for record in ready.write.records:
-                self.oracles.asks(member, record)
+                for asks in self.listeners.asks:
+                    asks(member, record)
                 self.shape.grows(member, log, record)
         if ready.leader is not None:
             self._follows(member, ready.leader)
@@ -192,7 +196,8 @@ class GroupChecks(Generic[ImageT]):
             self.counters["entries delivered"] += len(ready.deliver)
         if ready.fetch:
             self.counters["fetches"] += len(ready.fetch)
-        self.oracles.ready(member, ready)
+        for listener in self.listeners.ready:
+            listener(member, ready)
 
     def _follows(self, member: int, lead: Lead) -> None:
         of = self.members[member]

@@ -6,10 +6,11 @@ An oracle overrides the events that it judges by; those that it does not overrid
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from ratified.consensus.contract import Era, Proposal, Ready, Record
+
+P = ParamSpec("P")
 
 
 class Oracle:
@@ -54,15 +55,24 @@ class Oracle:
         """The member's store has this digest at this applied index."""
 
 
-def together(oracles: Sequence[Oracle]) -> Oracle:
-    """One oracle that tells all of them, in this order."""
-    all_of_them = Oracle()
-    for event in (name for name in vars(Oracle) if not name.startswith("_")):
-        listeners = [getattr(oracle, event) for oracle in oracles if event in vars(type(oracle))]
-        setattr(all_of_them, event, listeners[0] if len(listeners) == 1 else partial(_tell, listeners))
-    return all_of_them
+class Listeners:
+    """By event, those of some oracles that judge by it, in their order."""
+
+    def __init__(self, oracles: Sequence[Oracle]) -> None:
+        self.asks = _overriding(Oracle.asks, oracles)
+        self.durable = _overriding(Oracle.durable, oracles)
+        self.recovered = _overriding(Oracle.recovered, oracles)
+        self.started = _overriding(Oracle.started, oracles)
+        self.taken = _overriding(Oracle.taken, oracles)
+        self.barrier_fed = _overriding(Oracle.barrier_fed, oracles)
+        self.ready = _overriding(Oracle.ready, oracles)
+        self.let_go = _overriding(Oracle.let_go, oracles)
+        self.leaves = _overriding(Oracle.leaves, oracles)
+        self.forward_arrives = _overriding(Oracle.forward_arrives, oracles)
+        self.forward_answered = _overriding(Oracle.forward_answered, oracles)
+        self.digest = _overriding(Oracle.digest, oracles)
 
 
-def _tell(listeners: Sequence[Callable[..., None]], *what: Any) -> None:
-    for listener in listeners:
-        listener(*what)
+def _overriding(event: Callable[Concatenate[Oracle, P], None], oracles: Sequence[Oracle]) -> list[Callable[P, None]]:
+    name = event.__name__
+    return [getattr(oracle, name) for oracle in oracles if name in vars(type(oracle))]

@@ -16,7 +16,7 @@ from ratified.check.digests import Digests
 from ratified.check.early import Early
 from ratified.check.forwards import Forwards
 from ratified.check.group import GroupChecks
-from ratified.check.oracle import Oracle, together
+from ratified.check.oracle import Listeners, Oracle
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.contract import (
     Durable,
@@ -51,19 +51,22 @@ class ReplicaTap:
     def __init__(self, member: int, group: GroupChecks[Any]) -> None:
         self._member = member
         self._group = group
-        self._oracles = group.oracles
+        self._listeners = group.listeners
 
     def taken(self, proposals: Sequence[Proposal]) -> None:
-        self._oracles.taken(self._member, proposals)
+        for taken in self._listeners.taken:
+            taken(self._member, proposals)
 
     def barrier_fed(self, token: int) -> None:
-        self._oracles.barrier_fed(self._member, token)
+        for barrier_fed in self._listeners.barrier_fed:
+            barrier_fed(self._member, token)
 
     def ready(self, ready: Ready) -> None:
         self._group.ready(self._member, ready)
 
     def leaves(self, member: int, message: object, ticket: int | None) -> None:
-        self._oracles.let_go(self._member, member, message, ticket)
+        for let_go in self._listeners.let_go:
+            let_go(self._member, member, message, ticket)
 
 
 class Checkers:
@@ -77,7 +80,9 @@ class Checkers:
         }
         self.requests = {group: AtMostOnce(checks) for group, checks in self.groups.items()}
         for group, checks in self.groups.items():
-            checks.oracles = together([row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]])
+            checks.listeners = Listeners(
+                [row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]]
+            )
         self.on_frame: Callable[[int, int, Frame], None] = lambda member, target, frame: None
         """Called with every frame that leaves: of whom, to whom."""
         self.on_write: Callable[[int], None] = lambda size_bytes: None
@@ -114,7 +119,8 @@ class Checkers:
 
     def digest(self, member: int, group: int, applied: int, digest: bytes) -> None:
         """The member's store has this digest at this applied index."""
-        self.groups[group].oracles.digest(member, applied, digest)
+        for listener in self.groups[group].listeners.digest:
+            listener(member, applied, digest)
 
     # -----------------------------------------------------------------------------------------------------------
     # Frames
@@ -137,11 +143,11 @@ class Checkers:
                 incarnation = self._ends[connection, target]
                 for place in range(message.count):
                     index = None if message.index is None else message.index + place
-                    self.groups[group].oracles.forward_answered(
-                        member, message.era, target, incarnation, message.first + place, index
-                    )
+                    for answered in self.groups[group].listeners.forward_answered:
+                        answered(member, message.era, target, incarnation, message.first + place, index)
             elif isinstance(message, self._message):
-                self.groups[group].oracles.leaves(member, target, message)
+                for leaves in self.groups[group].listeners.leaves:
+                    leaves(member, target, message)
 
     def arrives(self, member: int, frame: Frame) -> None:
         """The network hands this frame to the node."""
@@ -150,9 +156,8 @@ class Checkers:
         for group, message in frame.messages:
             if isinstance(message, Forward):
                 for number in range(message.first, message.first + len(message.proposals)):
-                    self.groups[group].oracles.forward_arrives(
-                        member, message.era, message.origin, message.incarnation, number
-                    )
+                    for forward_arrives in self.groups[group].listeners.forward_arrives:
+                        forward_arrives(member, message.era, message.origin, message.incarnation, number)
 
     # -----------------------------------------------------------------------------------------------------------
     # Disks
