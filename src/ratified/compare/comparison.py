@@ -173,7 +173,6 @@ class _Run:
         self._run_until(self._all_have_everything, "not every member has everything")
 
     def measured(self, engine: str, nodes: int) -> Measured:
-        """What was measured."""
         return Measured(
             engine=engine,
             seed=self._world.seed,

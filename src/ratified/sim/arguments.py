@@ -18,7 +18,6 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay_command(arguments: Arguments) -> str:
-    """The command line of these arguments."""
     nodes = f" --nodes {arguments.nodes}" if arguments.nodes is not None else ""
     return (
         f"ratified sim --seed {arguments.seed}{nodes} --duration {arguments.duration_us}us --scenario "

@@ -118,7 +118,6 @@ class Checkers:
         self._incarnations[member] = incarnation
 
     def digest(self, member: int, group: int, applied: int, digest: bytes) -> None:
-        """The member's store has this digest at this applied index."""
         for listener in self.groups[group].listeners.digest:
             listener(member, applied, digest)
 
@@ -163,14 +162,12 @@ class Checkers:
     # Disks
 
     def written(self, member: int, op: WriteAt) -> None:
-        """Bytes were written to the member's log."""
         self.on_write(len(op.data))
         self._written_file[member] = op.file
         for group, record in _records(op.data, 0):
             self.groups[group].written(member, record)
 
     def synced(self, member: int, file: str) -> None:
-        """A file of the member's was synced."""
         if file != self._written_file.get(member):
             return
         for checks in self.groups.values():

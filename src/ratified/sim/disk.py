@@ -48,7 +48,6 @@ class Sectors:
         self._depth = depth
 
     def get(self, number: int) -> bytes:
-        """The sector's bytes."""
         if number >> (_BITS * self._depth):
             return _EMPTY
         node: _Node | bytes | None = self._root
@@ -109,15 +108,12 @@ class Disk:
     # The port
 
     def names(self) -> Sequence[str]:
-        """The names of all files, sorted."""
         return sorted(self._names)
 
     def size(self, file: str) -> int:
-        """Its length in bytes."""
         return self._inode(file).size
 
     def read(self, file: str, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes; fewer where the file ends."""
         inode = self._inode(file)
         end = min(offset + length, inode.size)
         if offset >= end:
@@ -150,7 +146,6 @@ class Disk:
         self._replace(file, _Inode(inode.cache, inode.size, _kept(inode), inode.size, {}))
 
     def create(self, file: str, length: int) -> None:
-        """Create a new file of ``length`` zero bytes."""
         if file in self._names:
             raise FileExistsError(17, "File exists", file)
         self._inodes = {**self._inodes, self._next_inode: msgspec.structs.replace(_NEW, size=length)}
@@ -158,17 +153,14 @@ class Disk:
         self._next_inode += 1
 
     def rename(self, old: str, new: str) -> None:
-        """Rename atomically, replacing ``new``."""
         inode = self._number(old)
         self._change_names({**{name: number for name, number in self._names.items() if name != old}, new: inode})
 
     def remove(self, file: str) -> None:
-        """Remove the file."""
         self._number(file)
         self._change_names({name: number for name, number in self._names.items() if name != file})
 
     def sync_directory(self) -> None:
-        """fsync of the directory."""
         self._history = (self._names,)
         self._forget_nameless()
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.kv.limits import KvLimits
-from ratified.kv.store import KvStore
 from ratified.machine import StateMachineStore, Store
 from ratified.sim.arguments import Arguments
 from ratified.sim.limits import draw_limits
@@ -17,9 +15,9 @@ from ratified.sim.options import (
     DiskOptions,
     NetworkModel,
     NetworkOptions,
-    OpenStore,
     ProcessOptions,
     WorkloadOptions,
+    open_kv,
 )
 from ratified.sim.workload.state_machine import Registers
 from ratified.sim.world import Concern, Draws
@@ -40,7 +38,6 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw_options(arguments: Arguments) -> SimulationOptions:
-    """The options of the run with these arguments."""
     seed = arguments.seed
 
     def pick(question: int, *choices: int) -> int:
@@ -69,7 +66,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
             limits=limits,
-            open_store=_open_registers if state_machine else _open_kv(limits.kv),
+            open_store=_open_registers if state_machine else open_kv(limits.kv),
             process=ProcessOptions(turn_most_us=pick(10, 0, 50, 500)),
             disk=disk,
             network=network,
@@ -106,7 +103,3 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
 
 def _open_registers(member: int, group: int, space: Space) -> Store:
     return StateMachineStore(Registers())
-
-
-def _open_kv(limits: KvLimits) -> OpenStore:
-    return lambda member, group, space: KvStore(space, limits)

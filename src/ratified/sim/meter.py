@@ -32,7 +32,6 @@ class Meter:
         cluster.checkers.on_write = self._count_write
 
     def reset(self) -> None:
-        """Count from 0 again."""
         self.log_bytes = 0
         self._links = {}
 

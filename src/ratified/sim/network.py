@@ -100,7 +100,6 @@ class Network:
         self._dial = {pair: Draws(seed, Concern.DIAL, *pair) for pair in pairs}
 
     def attach(self, member: int, endpoint: Endpoint) -> None:
-        """This machine has this member's address."""
         self._endpoints[member] = endpoint
 
     # -----------------------------------------------------------------------------------------------------------
@@ -241,13 +240,11 @@ class Network:
                     self._send_in_order(connection, flow, frame)
 
     def break_all(self, member: int) -> None:
-        """Every connection of this member breaks."""
         for connection in [c for c in self._connections.values() if c.open.get(member)]:
             self._counters["connections broken"] += 1
             self._break_off(connection)
 
     def break_between(self, one: int, other: int) -> None:
-        """The connection between these two breaks."""
         self._break_off(self._connections[self._dialed[min(one, other), max(one, other)]])
 
     def _stalled(self, connection: _Connection, flow: _Flow, frame: Frame) -> None:

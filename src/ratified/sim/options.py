@@ -9,6 +9,7 @@ import msgspec
 
 from ratified.consensus.contract import Membership
 from ratified.consensus.engines import ENGINES, EngineRow
+from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
 from ratified.machine import Store
 from ratified.sim.limits import SERVER_LIMITS, SystemLimits
@@ -18,9 +19,8 @@ OpenStore = Callable[[int, int, Space], Store]
 """``(member, group, space) -> store``."""
 
 
-def open_kv(member: int, group: int, space: Space) -> Store:
-    """The key-value store with its default limits."""
-    return KvStore(space)
+def open_kv(limits: KvLimits) -> OpenStore:
+    return lambda member, group, space: KvStore(space, limits)
 
 
 class NetworkModel(StrEnum):
@@ -101,7 +101,7 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_us: int
     election_timeout_us: int
     limits: SystemLimits = SERVER_LIMITS
-    open_store: OpenStore = open_kv
+    open_store: OpenStore = open_kv(SERVER_LIMITS.kv)
     process: ProcessOptions
     disk: DiskOptions
     network: NetworkOptions

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -73,10 +73,8 @@ class KillableEnvironment:
         if self.kill is CommitKill.AFTER:
             raise Killed
 
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        with self._environment.savepoint():
-            yield
+    def savepoint(self) -> AbstractContextManager[None]:
+        return self._environment.savepoint()
 
     def abandon(self) -> None:
         self._environment.abandon()
@@ -113,12 +111,12 @@ class Machine:
         """Everything that this machine's nodes had to say to an operator."""
         self.stores: dict[int, Store] = {}
         self.paused = False
+        self.starts = 0
         self._options = options
         self._world = world
         self._network = network
         self._checkers = checkers
         self._counters = world.counters
-        self._starts = 0
         self._killed = True
         """How the last process ended: killed, and not with its machine; nor in the middle of a write."""
         self._boot_id = 1
@@ -139,19 +137,12 @@ class Machine:
 
     @property
     def up(self) -> bool:
-        """A process runs."""
         return self.node is not None
 
-    @property
-    def starts(self) -> int:
-        """How many processes have been started."""
-        return self._starts
-
     def start(self) -> None:
-        """Start a process, if none runs."""
         if self.node is not None:
             return
-        self._starts += 1
+        self.starts += 1
         self._counters["process starts"] += 1
         self._guard_store()
         self._process = KillableEnvironment(self.environment)
@@ -163,7 +154,7 @@ class Machine:
         except Exception as error:
             raise self._found(error) from error
         self._checked = {}
-        self._world.trace(self.member, "started", start=self._starts)
+        self._world.trace(self.member, "started", start=self.starts)
         self._check_digests()
         self._network.machine_up(self.member)
         self._want_turn()
@@ -181,7 +172,7 @@ class Machine:
             member=member,
             name=f"n{member}",
             directory=directory,
-            start=mix(self._world.seed, Concern.START, member, self._starts),
+            start=mix(self._world.seed, Concern.START, member, self.starts),
             seed=mix(self._world.seed, Concern.NODE),
             engine=options.row,
             peers=options.members,
@@ -231,7 +222,6 @@ class Machine:
             self.offer(Close())
 
     def _stopped(self) -> None:
-        """The node says that everything is durable and closed."""
         self._world.trace(self.member, "stopped")
         assert self._process is not None
         assert self._store_mark is not None
@@ -306,7 +296,6 @@ class Machine:
     # Turns
 
     def offer(self, given: Input) -> None:
-        """An input for the node, if one runs."""
         if self.node is not None:
             if isinstance(given, Received):
                 self._checkers.arrives(self.member, given.frame)
@@ -319,11 +308,11 @@ class Machine:
         if not self._turn_wanted:
             self._turn_wanted = True
             delay = self._turns.below(self.process_options.turn_most_us + 1)
-            self._world.at(self._world.now + delay, self.member, self.member, self._turn, self._starts)
+            self._world.at(self._world.now + delay, self.member, self.member, self._turn, self.starts)
 
     def _turn(self, start: int) -> None:
         node = self.node
-        if node is None or start != self._starts or self.paused:
+        if node is None or start != self.starts or self.paused:
             return
         self._turn_wanted = False
         self._counters["turns"] += 1
@@ -375,10 +364,10 @@ class Machine:
         if deadline is None or (self._armed is not None and self._armed <= deadline):
             return
         self._armed = max(deadline, self._world.now)
-        self._world.at(self._armed, self.member, self.member, self._ring, self._starts, self._armed)
+        self._world.at(self._armed, self.member, self.member, self._ring, self.starts, self._armed)
 
     def _ring(self, start: int, armed: int) -> None:
-        if self.node is None or start != self._starts or armed != self._armed:
+        if self.node is None or start != self.starts or armed != self._armed:
             return
         self._armed = None
         if self._deadline is not None and self._deadline > self._world.now:

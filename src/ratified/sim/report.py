@@ -24,5 +24,4 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def replay(self) -> str:
-        """The command that runs this very world again."""
         return replay_command(self.arguments)

@@ -77,7 +77,6 @@ _DATAGRAMS_ONLY = frozenset({"messages duplicated", "messages lost", "messages r
 
 
 def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> Arguments:
-    """The world with this seed in a sweep."""
     models = (NetworkModel.SESSION,) if PROTOCOLS[engine].stands_on_sessions else tuple(NetworkModel)
     return Arguments(
         seed=seed,

@@ -116,7 +116,6 @@ class World:
         self.now = max(self.now, until)
 
     def step(self) -> None:
-        """Run the next event."""
         time, _, sender, sequence, action, arguments = heappop(self._heap)
         self.now = time
         self.executed += 1

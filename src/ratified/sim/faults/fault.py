@@ -80,7 +80,6 @@ class Injector:
     # Processes
 
     def revive(self) -> None:
-        """Every machine runs."""
         for machine in self.cluster.machines.values():
             machine.spare()
             machine.resume()

@@ -37,7 +37,6 @@ def _partition(injector: Injector, draws: Draws) -> None:
 
 
 def both_ways(side: list[int], rest: list[int]) -> Links:
-    """Every link between the two."""
     return [(a, b) for a in side for b in rest] + [(b, a) for a in side for b in rest]
 
 

@@ -57,7 +57,6 @@ class LeaseHolder:
         self._alive_until = 0
 
     def act(self) -> None:
-        """Take the next step."""
         requester = self.requester
         found = requester.find_process()
         if self._stopping or requester.open:

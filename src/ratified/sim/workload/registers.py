@@ -75,7 +75,6 @@ class RegisterClients:
                 self._probe(member, group)
 
     def waiting(self) -> list[str]:
-        """Who waits for whom."""
         return [
             f"request {call.token} of client {call.client} waits for member {call.member} in group {call.group}"
             for call in self.open.values()

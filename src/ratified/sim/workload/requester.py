@@ -71,7 +71,6 @@ class Requester:
         self._world.at(self._world.now + delay, self.number, self.number, action)
 
     def replied(self, reply: Reply) -> None:
-        """The node replied to the request under way."""
         if reply.outcome is Outcome.CHUNK:
             self._got(reply.data)
         else:
@@ -80,7 +79,6 @@ class Requester:
             self.end(reply.outcome)
 
     def process_gone(self, member: int) -> None:
-        """The process on this member's machine is gone."""
         if self.open and self.member == member:
             self.end(Outcome.UNKNOWN)
 
