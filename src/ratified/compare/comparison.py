@@ -213,7 +213,7 @@ class _Run:
         victim = leader
         if fault is MemberFault.FOLLOWER_CUT_OFF:
             victim = next(member for member in self._machines if member != leader)
-        self._load.avoid(victim)
+        self._load.avoided = victim
         if fault is MemberFault.LEADER_CRASH:
             self._machines[victim].kill()
         else:
@@ -240,7 +240,7 @@ class _Run:
         self._catch_up = CatchUp(
             self._world.now - since_us, now.messages - before.messages, now.wire_bytes - before.wire_bytes
         )
-        self._load.avoid(None)
+        self._load.avoided = None
 
     def _links(self, victim: int) -> list[tuple[int, int]]:
         others = [member for member in self._machines if member != victim]

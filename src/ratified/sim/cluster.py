@@ -35,7 +35,6 @@ class Cluster:
         """Start every machine; replies go to ``clients``."""
         for machine in self.machines.values():
             machine.clients = clients
-        for machine in self.machines.values():
             machine.start()
 
     def leader(self, group: int = 0) -> int | None:

@@ -202,14 +202,6 @@ class Disk:
         self._forget_nameless()
         self._inodes = {number: _after_loss(inode, draw) for number, inode in self._inodes.items()}
 
-    @property
-    def unsynced_sectors(self) -> int:
-        """How many sectors, and file lengths and directory changes, a machine's loss would draw for."""
-        changes = len(self._history) - 1
-        for inode in self._inodes.values():
-            changes += len(inode.unsynced) + (inode.size != inode.synced_size)
-        return changes
-
     # -----------------------------------------------------------------------------------------------------------
 
     def _number(self, file: str) -> int:

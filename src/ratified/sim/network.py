@@ -80,7 +80,6 @@ class Network:
     ) -> None:
         self.options = options
         self._world = world
-        self._members = members
         self._model = model
         self._carry = carry
         self._counters = world.counters

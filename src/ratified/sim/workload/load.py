@@ -33,23 +33,20 @@ class Load:
         self.written: list[Written] = []
         self.unacknowledged = 0
         """Writes that ended in another way: refused, unknown, or with the process that had taken them."""
+        self.avoided: int | None = None
+        """Whom to ask no more; None: ask everybody."""
         self._world = cluster.world
         self._machines = cluster.machines
         self._requests = cluster.checkers.requests[0]
         self._every_us = every_us
         self._puts_at_once = puts_at_once
         self._until_us = 0
-        self._avoided: int | None = None
         self._token_last = 0
 
     def begin(self, until_us: int) -> None:
         """Put, from now until then."""
         self._until_us = until_us
         self._act()
-
-    def avoid(self, member: int | None) -> None:
-        """Ask this member no more; None: ask everybody."""
-        self._avoided = member
 
     def replied(self, member: int, reply: Reply) -> None:
         asked = self.open.pop(reply.token, None)
@@ -78,7 +75,7 @@ class Load:
     def _put(self) -> None:
         self._token_last += 1
         token = self._token_last
-        members = [member for member in self._machines if member != self._avoided]
+        members = [member for member in self._machines if member != self.avoided]
         machine = self._machines[members[token % len(members)]]
         value = (b"%d " % token).ljust(VALUE_BYTES, b".")
         command = commands.put(PutRequest(key=b"k%02d" % (token % KEYS), value=value).SerializeToString())
