@@ -43,18 +43,17 @@ class Core:
     )
 
     def __init__(self, member: Member[Claim], durable: Durable) -> None:
-        state = decode_state(durable.state)
-        self.member = member
-        self.options = member.options
-        self.outbox = member.outbox
-        self.configurations = member.configurations
+        self._written = state = decode_state(durable.state)
         self.promised = self.durable_promise = self.promise_at_start(state)
         self.own = state.own
         self.seen = NO_ERA
         """The highest ballot that was heard of and not promised here; the next own one is above it too."""
         self.slots = Slots(durable, state.chosen, member.options.limits)
         self._accepted: list[tuple[int, Era]] = []
-        self._written = state
+        self.configurations = member.configurations
+        self.member = member
+        self.options = member.options
+        self.outbox = member.outbox
 
     @property
     def era(self) -> Era:
