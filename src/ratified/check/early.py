@@ -1,7 +1,7 @@
 """Rule 3, whatever the message: what an engine put behind a write leaves when that write is durable.
 
 Which message waits for which ticket is read from the Readys, and what is durable from the disk. The replica's own word,
-the ticket for which it lets a message go, is held against both; and frames carry nothing but what it let go.
+the ticket for which it sends a message, is held against both; and frames carry nothing but what it sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Start:
         """By ticket, how many of them must be durable."""
         self.at_once: list[tuple[int, Any]] = []
         self.waiting: dict[int, list[tuple[int, Any]]] = {}
-        self.let_go: dict[int, deque[Any]] = {}
+        self.sent: dict[int, deque[Any]] = {}
         """By peer, what its next frame may carry, in this order."""
 
 
@@ -46,7 +46,7 @@ class Early(Oracle):
         if ready.send_after:
             start.waiting.setdefault(ready.after, []).extend((send.to, send.message) for send in ready.send_after)
 
-    def let_go(self, member: int, to: int, message: Any, ticket: int | None) -> None:
+    def sent(self, member: int, to: int, message: Any, ticket: int | None) -> None:
         start = self._starts[member]
         asked = start.at_once if ticket is None else start.waiting.get(ticket, [])
         try:
@@ -60,12 +60,12 @@ class Early(Oracle):
                 raise self._early(member, f"sends {message} before {missing} records are durable that it waits for")
             for older in [older for older in start.waiting if older < ticket]:
                 del start.waiting[older]
-        start.let_go.setdefault(to, deque()).append(message)
+        start.sent.setdefault(to, deque()).append(message)
 
     def leaves(self, member: int, to: int, message: Any) -> None:
-        let_go = self._starts[member].let_go.get(to, ())
-        while let_go:  # what was let go to a session that has ended since is passed over
-            if let_go.popleft() == message:
+        sent = self._starts[member].sent.get(to, ())
+        while sent:  # what was sent to a session that has ended since is passed over
+            if sent.popleft() == message:
                 return
         raise self._early(member, f"sends {message}, which its replica did not let go")
 

@@ -37,8 +37,8 @@ class Oracle:
     def ready(self, member: int, ready: Ready) -> None:
         """The member's engine gave this, and nothing of it has been acted on."""
 
-    def let_go(self, member: int, to: int, message: Any, ticket: int | None) -> None:
-        """The member's replica lets an engine's message go, by its own word for ``ticket`` or (None) at once."""
+    def sent(self, member: int, to: int, message: Any, ticket: int | None) -> None:
+        """The member's replica sends an engine's message, by its own word for ``ticket`` or (None) at once."""
 
     def leaves(self, member: int, to: int, message: Any) -> None:
         """A frame that leaves the member carries an engine's message."""
@@ -66,7 +66,7 @@ class Listeners:
         self.taken = _overriding(Oracle.taken, oracles)
         self.barrier_fed = _overriding(Oracle.barrier_fed, oracles)
         self.ready = _overriding(Oracle.ready, oracles)
-        self.let_go = _overriding(Oracle.let_go, oracles)
+        self.sent = _overriding(Oracle.sent, oracles)
         self.leaves = _overriding(Oracle.leaves, oracles)
         self.forward_arrives = _overriding(Oracle.forward_arrives, oracles)
         self.forward_answered = _overriding(Oracle.forward_answered, oracles)

@@ -24,7 +24,7 @@ class ReplicaObserver(Protocol):
     def ready(self, ready: Ready) -> None:
         """The engine gave this, and nothing of it has been acted on."""
 
-    def leaves(self, member: int, message: object, ticket: int | None) -> None:
+    def sent(self, member: int, message: object, ticket: int | None) -> None:
         """An engine's message goes to ``member``'s session; ``ticket`` is that of ``send_after``, None for ``send``."""
 
 

@@ -411,7 +411,7 @@ class Replica:
         """An engine's message leaves, if its session is still open; ``ticket`` is what it waited for."""
         if session.open:
             if self._observer is not None:
-                self._observer.leaves(session.member, message, ticket)
+                self._observer.sent(session.member, message, ticket)
             session.outbox.append((self.group, message))
 
     def _send(self, member: int, message: object) -> bool:

@@ -64,9 +64,9 @@ class ReplicaTap:
     def ready(self, ready: Ready) -> None:
         self._group.ready(self._member, ready)
 
-    def leaves(self, member: int, message: object, ticket: int | None) -> None:
-        for let_go in self._listeners.let_go:
-            let_go(self._member, member, message, ticket)
+    def sent(self, member: int, message: object, ticket: int | None) -> None:
+        for sent in self._listeners.sent:
+            sent(self._member, member, message, ticket)
 
 
 class Checkers:

@@ -1,4 +1,4 @@
-"""Drawn limits: every named limit of the system, per seed, often as 1 or 2, for bugs live where limits bite.
+"""Drawn limits: the limits of the system, per seed, often as 1 or 2, for bugs show where limits are small.
 
 Each limit is drawn on a key of its own, so that adding one moves no other. About half of them keep their default: if
 all were tiny at once, nothing would get far enough to go wrong.
