@@ -20,7 +20,7 @@ ERA: Era = (3, 0)
 
 
 def session(member: int = 2, incarnation: int = 1) -> Session:
-    return Session(1, 1, Hello(7, member, bytes(16), incarnation, 5, "raft", 1, 1, "n", ()))
+    return Session(1, 1, Hello(7, member, bytes(16), incarnation, 5, "raft", 2, 2, "n", (), True))
 
 
 def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:

@@ -2,41 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import msgspec
 import pytest
 
 from ratified.consensus.engines import ENGINES
 from ratified.node.config import NodeConfig
+from ratified.node.directories import Directories
 from ratified.node.peers import Peers
 from ratified.node.timers import Timer, Timers
-from ratified.wire.peer import Barrier, Batch, Frame, Goodbye, Hello, Ping
+from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
+from ratified.storage.log import LogPlanner
+from ratified.wire.peer import Barrier, Batch, Frame, Goodbye, Hello, Ping, Standing
 from tests.node.cluster import MS, SECOND, Cluster
 
+OURS = b"2" * 16
+OTHERS = b"1" * 16
+HELD = {1: OTHERS, 3: b"3" * 16}
+STANDING = Standing(OURS, begun=True)
 CONFIG = NodeConfig(
     cluster=7,
     member=2,
     name="two",
-    directory=bytes(16),
+    directory=OURS,
     start=22,
     seed=1,
     engine=ENGINES["raft"],
     peers=(1, 2, 3),
+    names={1: "one", 3: "three"},
     heartbeat_us=10 * MS,
     election_timeout_us=100 * MS,
 )
 
 
 def hello(**changes: object) -> Hello:
-    good = Hello(7, 1, bytes(16), 5, 11, "raft", 1, 1, "one", ("http://one",))
+    good = Hello(7, 1, OTHERS, 5, 11, "raft", 2, 2, "one", ("http://one",), True)
     return msgspec.structs.replace(good, **changes)
 
 
-class Timed(Peers):
-    """With a table of timers of its own, which runs out as a node's does."""
+class Log:
+    """Takes down what a node wants to be durable."""
 
     def __init__(self) -> None:
+        self.records: list[NodesOwn] = []
+
+    def append_own(self, record: NodesOwn) -> None:
+        self.records.append(record)
+
+
+class Timed(Peers):
+    """With a table of timers of its own, which runs out as a node's does, and a log that waits to be synced."""
+
+    def __init__(self, held: Mapping[int, bytes], *, begun: bool, config: NodeConfig = CONFIG) -> None:
         self.timers = Timers()
-        super().__init__(CONFIG, 1, self.timers)
+        self.log = Log()
+        self.directories = Directories(config, cast(LogPlanner, self.log), held, begun=begun)
+        super().__init__(config, 1, self.directories, self.timers)
+
+    def sync(self, now: int = 0) -> list[NodesOwn]:
+        """The log is durable now."""
+        records, self.log.records = self.log.records, []
+        for record in records:
+            self.recorded(now, record)
+        return records
 
     def run_timers(self, now: int, frames_wait_on: tuple[int, ...] = ()) -> None:
         for connection in frames_wait_on:
@@ -44,20 +74,41 @@ class Timed(Peers):
         for timer, connection in self.timers.expired(now):
             if timer is Timer.SILENCE:
                 self.on_silence(now, connection)
+            elif timer is Timer.NOT_BEGUN:
+                self.on_not_begun(now)
 
 
-def peers() -> Timed:
-    made = Timed()
-    made.announce(0)
+def peers(held: Mapping[int, bytes] = HELD, *, begun: bool = True, config: NodeConfig = CONFIG) -> Timed:
+    made = Timed(held, begun=begun, config=config)
+    made.recorded(0, NodeRecord(1, OURS))
     return made
 
 
-def greeted(made: Peers, connection: int, frame: Hello, dialled: int | None = None) -> list[Frame]:
+def greeted(made: Peers, connection: int, frame: Hello, dialled: int | None = None, now: int = 0) -> list[Frame]:
     """Connect, receive a Hello; everything that was sent on the connection."""
-    made.connected(0, connection, dialled)
-    made.received(0, connection, frame)
-    frames, _ = made.drain(0)
+    made.connected(now, connection, dialled)
+    made.received(now, connection, frame)
+    return sent(made, connection, now)
+
+
+def sent(made: Peers, connection: int, now: int = 0) -> list[Frame]:
+    frames, _ = made.drain(now)
     return [outgoing.frame for outgoing in frames if outgoing.connection == connection]
+
+
+def in_session(made: Peers, connection: int, frame: Hello, dialled: int | None = None) -> list[Frame]:
+    frames = greeted(made, connection, frame, dialled)
+    made.received(0, connection, STANDING)
+    return frames
+
+
+def closed(made: Peers, now: int = 0) -> list[int]:
+    _, closes = made.drain(now)
+    return [hangup.connection for hangup in closes]
+
+
+def challenges(made: Peers) -> list[int]:
+    return list(made.drain_port()[1])
 
 
 def reason(frames: list[Frame]) -> str:
@@ -67,25 +118,24 @@ def reason(frames: list[Frame]) -> str:
     return frames[1].reason
 
 
-def test_both_sides_say_hello_first_and_then_have_a_session() -> None:
+def test_both_sides_say_hello_first_then_what_they_hold_and_then_have_a_session() -> None:
     made = peers()
     frames = greeted(made, 1, hello())
-    assert frames == [Hello(7, 2, bytes(16), 1, 22, "raft", 1, 1, "two", ())]
+    assert frames == [Hello(7, 2, OURS, 1, 22, "raft", 2, 2, "two", (), True), Standing(OTHERS, begun=True)]
+    assert not made.drain_changes()
+    made.received(0, 1, STANDING)
     ((member, session),) = made.drain_changes()
     assert session is not None
     assert (member, session.number, session.incarnation) == (1, 1, 5)
 
 
 def test_no_frame_leaves_before_the_incarnation_is_durable() -> None:
-    made = Timed()
+    made = Timed(HELD, begun=True)
     made.connected(0, 1, None)
     made.received(0, 1, hello())
     assert made.drain(SECOND) == ([], [])
-    assert not made.drain_changes()
-    made.announce(SECOND)
-    frames, _ = made.drain(SECOND)
-    assert [type(outgoing.frame) for outgoing in frames] == [Hello]
-    assert made.session(1) is not None
+    made.recorded(SECOND, NodeRecord(1, OURS))
+    assert [type(frame) for frame in sent(made, 1, SECOND)] == [Hello, Standing]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +145,7 @@ def test_no_frame_leaves_before_the_incarnation_is_durable() -> None:
         ({"member": 2}, "this node's own id"),
         ({"member": 9}, "not a member of this cluster"),
         ({"engine": "zab"}, "engine zab is not engine raft"),
-        ({"version_min": 2, "version_max": 3}, "have none in common; upgrade the older node"),
+        ({"version_min": 3, "version_max": 4}, "have none in common; upgrade the older node"),
     ],
 )
 def test_who_does_not_fit_is_told_why(changes: dict[str, object], text: str) -> None:
@@ -106,37 +156,248 @@ def test_who_does_not_fit_is_told_why(changes: dict[str, object], text: str) -> 
 
 
 def test_another_member_at_a_dialled_address_is_refused() -> None:
-    assert "answers at the address of member 3" in reason(greeted(peers(), 1, hello(), dialled=3))
+    assert "answers at the address of member three (3)" in reason(greeted(peers(), 1, hello(), dialled=3))
 
 
-def test_an_overtaken_incarnation_is_refused() -> None:
+# ---------------------------------------------------------------------------------------------------------------
+# Directories
+
+
+def test_a_member_whose_directory_was_wiped_is_refused_with_the_remedy() -> None:
     made = peers()
-    greeted(made, 1, hello(incarnation=5))
+    text = reason(greeted(made, 1, hello(directory=b"x" * 16, begun=False, incarnation=1)))
+    assert "member one (1) comes with another data directory" in text
+    assert "must not vote under its old name" in text
+    assert made.log.records == []
+    assert "another data directory" in reason(greeted(made, 2, hello(directory=b"x" * 16, begun=True)))
+
+
+def test_a_fresh_node_takes_down_a_directory_durably_before_it_says_so() -> None:
+    made = peers({}, begun=False)
+    assert [type(frame) for frame in greeted(made, 1, hello(begun=False))] == [Hello]
+    assert made.sync() == [PeerRecord(1, OTHERS)]
+    assert sent(made, 1) == [Standing(OTHERS, begun=False)]
+
+
+def test_a_fresh_node_replaces_a_directory_by_a_later_one() -> None:
+    made = peers(begun=False)
+    greeted(made, 1, hello(directory=b"x" * 16, begun=False))
+    assert made.sync() == [PeerRecord(1, b"x" * 16)]
+    assert not made.directories.holds(1, OTHERS)
+
+
+def test_a_fresh_node_begins_when_all_members_and_it_hold_each_others_directories() -> None:
+    made = peers({}, begun=False)
+    greeted(made, 1, hello(begun=False))
+    greeted(made, 2, hello(member=3, begun=False))
+    made.sync()
+    made.received(0, 1, Standing(OURS, begun=False))
+    assert made.waits_for() == ["three (3) (it has not met this one yet)"]
+    made.received(0, 2, Standing(b"x" * 16, begun=False))
+    assert made.log.records == [], "it holds another directory of ours"
+    made.received(0, 2, Standing(OURS, begun=True))
+    made.drain(0)
+    assert made.sync() == [BegunRecord()]
+    assert made.waits_for() == []
+    frames, _ = made.drain(0)
+    assert [(out.connection, out.frame) for out in frames] == [
+        (1, Standing(OTHERS, begun=True)),
+        (2, Standing(OTHERS, begun=True)),
+    ]
+    assert [member for member, _ in made.drain_changes()] == [3], "the other has not begun"
+    made.received(0, 1, STANDING)
+    assert [member for member, _ in made.drain_changes()] == [1]
+
+
+def test_a_connection_that_is_gone_does_not_count_for_the_first_start() -> None:
+    made = peers({}, begun=False)
+    greeted(made, 1, hello(begun=False))
+    greeted(made, 2, hello(member=3, begun=False))
+    made.sync()
+    made.received(0, 1, Standing(OURS, begun=False))
+    made.disconnected(0, 1)
+    made.received(0, 2, Standing(OURS, begun=False))
+    assert made.log.records == []
+    assert made.waits_for() == ["one (1) (not connected)"]
+
+
+def test_a_node_says_for_whom_it_waits_until_it_has_begun() -> None:
+    made = peers({}, begun=False)
+    made.run_timers(100 * MS)
+    assert [notice.text.partition("it waits for ")[2] for notice in made.notices] == [
+        "one (1) (not connected); three (3) (not connected)"
+    ]
+    made.run_timers(199 * MS)
+    made.run_timers(200 * MS)
+    assert len(made.notices) == 2
+
+
+def test_a_node_begins_without_the_members_that_the_operator_named_absent_and_does_not_take_them_in_later() -> None:
+    made = peers({}, begun=False, config=msgspec.structs.replace(CONFIG, absent=(3,)))
+    greeted(made, 1, hello(begun=False))
+    made.sync()
+    made.received(0, 1, Standing(OURS, begun=False))
+    assert made.sync() == [BegunRecord()]
+    assert "another data directory" in reason(greeted(made, 2, hello(member=3, begun=False)))
+
+
+def test_a_node_whose_log_knows_no_directories_takes_down_those_of_members_that_have_begun() -> None:
+    made = peers({})
+    assert "another data directory" in reason(greeted(made, 1, hello(begun=False)))
+    greeted(made, 2, hello(begun=True))
+    assert made.sync() == [PeerRecord(1, OTHERS)]
+    assert "another data directory" in reason(greeted(made, 3, hello(directory=b"x" * 16)))
+
+
+def test_no_session_before_the_other_has_begun_and_holds_ours() -> None:
+    made = peers()
+    greeted(made, 1, hello(begun=False))
+    made.received(0, 1, Standing(OURS, begun=False))
+    assert made.session(1) is None
+    made.received(0, 1, Standing(b"x" * 16, begun=True))
+    assert made.session(1) is None
+    made.received(0, 1, STANDING)
+    assert made.session(1) is not None
+
+
+def test_a_connection_that_waits_for_the_first_start_is_kept_alive_by_pings() -> None:
+    made = peers({}, begun=False)
+    greeted(made, 1, hello(begun=False))
+    assert sent(made, 1, 10 * MS) == [Ping()]
+    made.received(99 * MS, 1, Ping())
+    made.run_timers(100 * MS)
+    assert closed(made, 100 * MS) == []
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Who is believed
+
+
+def test_an_incarnation_that_a_confirmed_one_has_overtaken_is_refused() -> None:
+    made = peers()
+    greeted(made, 1, hello(incarnation=5), dialled=1)
     made.disconnected(0, 1)
     assert "was overtaken by 5" in reason(greeted(made, 2, hello(incarnation=4, start=10)))
 
 
-def test_a_second_start_of_one_incarnation_is_refused() -> None:
+def test_a_second_start_of_a_confirmed_incarnation_is_refused() -> None:
     made = peers()
-    greeted(made, 1, hello(incarnation=5, start=11))
+    in_session(made, 1, hello(incarnation=5, start=11), dialled=1)
     assert "runs twice" in reason(greeted(made, 2, hello(incarnation=5, start=12)))
     assert made.session(1) is not None, "the first one goes on"
 
 
+def test_a_claim_is_challenged_at_the_members_own_address_and_then_remembered() -> None:
+    made = peers()
+    greeted(made, 1, hello(incarnation=5))
+    assert challenges(made) == [1]
+    made.challenged(0, 1, hello(incarnation=5))
+    made.disconnected(0, 1)
+    assert "was overtaken by 5" in reason(greeted(made, 2, hello(incarnation=4, start=10)))
+    greeted(made, 3, hello(incarnation=5))
+    assert challenges(made) == [], "it is the confirmed one"
+
+
+def test_a_strangers_claim_does_not_outlast_its_connection() -> None:
+    made = peers()
+    in_session(made, 1, hello(incarnation=2**64 - 1, start=99))
+    made.challenged(0, 1, None)
+    made.disconnected(0, 1)
+    in_session(made, 2, hello())
+    assert made.session(1) is not None
+
+
+def test_of_two_starts_alive_the_one_at_the_members_own_address_is_believed() -> None:
+    made = peers()
+    in_session(made, 1, hello(incarnation=9, start=99))
+    made.drain_port()
+    assert [type(frame) for frame in greeted(made, 2, hello(), now=10 * MS)] == [Hello], "the older claim stays"
+    assert challenges(made) == [1]
+    made.received(10 * MS, 2, STANDING)
+    made.challenged(10 * MS, 1, hello())
+    frames, closes = made.drain(10 * MS)
+    assert [hangup.connection for hangup in closes] == [1]
+    (goodbye,) = [out.frame for out in frames if isinstance(out.frame, Goodbye)]
+    assert "another process answers at the address of member one (1)" in goodbye.reason
+    session = made.session(1)
+    assert session is not None
+    assert session.connection == 2
+
+
+def test_a_later_claim_beside_a_member_that_answers_at_its_own_address_is_refused() -> None:
+    made = peers()
+    in_session(made, 1, hello())
+    greeted(made, 2, hello(incarnation=9, start=99), now=10 * MS)
+    made.challenged(10 * MS, 1, hello())
+    assert closed(made, 10 * MS) == [2]
+    assert made.session(1) is not None
+
+
+def test_a_claim_that_nobody_confirms_ends_at_its_deadline_while_an_older_one_lives() -> None:
+    made = peers()
+    in_session(made, 1, hello())
+    greeted(made, 2, hello(incarnation=9, start=99))
+    made.challenged(0, 1, None)
+    made.received(50 * MS, 1, Ping())
+    made.received(50 * MS, 2, Ping())
+    made.run_timers(100 * MS)
+    assert closed(made, 100 * MS) == [2]
+    assert made.session(1) is not None
+
+
+def test_many_claims_make_one_challenge_a_heartbeat() -> None:
+    made = peers()
+    in_session(made, 1, hello())
+    for connection in range(2, 50):
+        greeted(made, connection, hello(incarnation=9, start=connection))
+    assert challenges(made) == [1]
+    greeted(made, 99, hello(incarnation=9, start=99), now=10 * MS)
+    assert challenges(made) == [1]
+
+
+def test_the_answer_to_a_challenge_must_be_the_members() -> None:
+    made = peers()
+    in_session(made, 1, hello())
+    for other in (hello(member=3, start=5), hello(cluster=8, start=5), hello(directory=b"x" * 16, start=5)):
+        made.challenged(0, 1, other)
+    assert made.session(1) is not None
+
+
+def test_whom_we_dialled_replaces_whoever_claims_to_be_it() -> None:
+    made = peers()
+    in_session(made, 1, hello(incarnation=9, start=99))
+    in_session(made, 2, hello(), dialled=1)
+    session = made.session(1)
+    assert session is not None
+    assert (session.connection, session.incarnation) == (2, 5)
+
+
 def test_a_further_connection_of_the_same_start_replaces_the_older_one() -> None:
     made = peers()
-    greeted(made, 1, hello())
+    in_session(made, 1, hello())
     older = made.session(1)
     made.drain_changes()
     made.connected(0, 2, None)
     made.received(0, 2, hello())
-    _, closes = made.drain(0)
+    made.received(0, 2, STANDING)
     newer = made.session(1)
-    assert [hangup.connection for hangup in closes] == [1]
+    assert closed(made) == [1]
     assert older is not None
     assert newer is not None
     assert (older.open, newer.open, newer.number) == (False, True, 2)
     assert list(made.drain_changes()) == [(1, None), (1, newer)]
+
+
+def test_members_and_nobody_else_leave_the_lobby() -> None:
+    made = peers()
+    greeted(made, 1, hello())
+    greeted(made, 2, hello(cluster=8))
+    made.connected(0, 3, None)
+    assert list(made.drain_port()[0]) == [1]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Connections
 
 
 def test_messages_before_the_handshake_end_the_connection() -> None:
@@ -157,7 +418,7 @@ def test_what_comes_after_a_hangup_is_ignored() -> None:
 
 def test_messages_of_one_turn_are_one_batch_and_silence_is_pinged() -> None:
     made = peers()
-    greeted(made, 1, hello())
+    in_session(made, 1, hello())
     session = made.session(1)
     assert session is not None
     session.outbox += [(0, Barrier(1)), (1, Barrier(2))]
@@ -171,7 +432,7 @@ def test_messages_of_one_turn_are_one_batch_and_silence_is_pinged() -> None:
 
 def test_a_silent_connection_is_hung_up_unless_its_frames_wait_in_the_queue() -> None:
     made = peers()
-    greeted(made, 1, hello())
+    in_session(made, 1, hello())
     made.run_timers(100 * MS, (1,))
     assert made.session(1) is not None
     made.run_timers(199 * MS)
@@ -204,4 +465,4 @@ def test_an_idle_pair_stays_connected_by_pings() -> None:
     cluster.elect()
     cluster.run(5 * SECOND)
     assert cluster.node(1).status().peers[2].connected
-    assert len([frame for _, _, frame in cluster.frames if isinstance(frame, Hello)]) == 2
+    assert len([frame for _, _, frame in cluster.frames if isinstance(frame, Hello)]) == 3, "and one for the challenge"

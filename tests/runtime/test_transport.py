@@ -9,19 +9,21 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
 from ratified.consensus.engines import ENGINES
-from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
+from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, Received
 from ratified.runtime.address import Address
 from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
 from ratified.wire.codec import PeerCodec
-from ratified.wire.peer import Batch, Forward, Goodbye, Ping
+from ratified.wire.peer import Batch, Forward, Goodbye, Hello, Ping
 from tests.runtime import loops
 from tests.runtime.loops import LOOPS, until
 
 LOCAL = "127.0.0.1"
+HELLO = Hello(7, 1, bytes(16), 1, 1, "raft", 2, 2, "n", (), True)
 made: list[PeerTransport] = []
 """The transports of the test that runs."""
 
@@ -242,29 +244,50 @@ def test_reading_stops_until_the_node_has_taken_what_was_received(loop: str) -> 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_too_many_accepted_connections_are_closed_at_once(loop: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_strangers_put_each_other_out_and_no_member(loop: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        a = Peer(limits=TransportLimits(accepted_max=2))
+        a = Peer(limits=TransportLimits(lobby_max=2))
         await a.transport.accept_on([a.listener])
-        first = [await asyncio.open_connection(a.address.host, a.address.port) for _ in range(2)]
+        opened = [await asyncio.open_connection(a.address.host, a.address.port) for _ in range(2)]
         await until(lambda: len(a.inputs) == 2)
-        third, writer = await asyncio.open_connection(a.address.host, a.address.port)
-        with contextlib.suppress(ConnectionResetError):
-            assert await third.read() == b""
-        assert a.transport.counters.refused == 1
-        again, writer_again = await asyncio.open_connection(a.address.host, a.address.port)
-        with contextlib.suppress(ConnectionResetError):
-            assert await again.read() == b""
-        writer_again.close()
-        assert a.transport.counters.refused == 2
-        assert caplog.text.count("refusing a connection from 127.0.0.1") == 1, "said once, counted twice"
-        first[0][1].close()
-        await until(lambda: bool(a.of(Disconnected)))
-        fourth = await asyncio.open_connection(a.address.host, a.address.port)
-        await until(lambda: len(a.of(Connected)) == 3)
-        for each in (first[1][1], fourth[1], writer):
-            each.close()
+        a.transport.admit([1])
+        for count in range(3, 13):
+            opened.append(await asyncio.open_connection(a.address.host, a.address.port))
+            await until(partial(lambda wanted: len(a.of(Connected)) == wanted, count))
+        assert a.of(Disconnected) == [Disconnected(number) for number in range(2, 11)]
+        assert a.transport.counters.evicted == 9
+        assert caplog.text.count("closing a connection from 127.0.0.1") == 1, "said once, counted nine times"
+        a.transport.send([Outgoing(1, Goodbye("to the member"))])
+        assert PeerCodec(ENGINES["raft"].message).feed(await opened[0][0].read(1000)) == [Goodbye("to the member")]
+        for _, writer in opened:
+            writer.close()
         await a.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_challenge_reads_the_first_frame_at_a_members_address_and_says_nothing(loop: str) -> None:
+    async def main() -> None:
+        a = Peer()
+        await a.transport.accept_on([a.listener])
+        nowhere = Peer()
+        nowhere.listener.close()
+        b = Peer({7: [nowhere.address, a.address], 8: [nowhere.address]})
+        b.listener.close()
+        b.transport.challenge([7])
+        await until(lambda: bool(a.inputs))
+        assert a.inputs == [Connected(1, None)]
+        a.transport.send([Outgoing(1, HELLO)])
+        await until(lambda: bool(b.inputs))
+        assert b.inputs == [Challenged(7, HELLO)]
+        await until(lambda: bool(a.of(Disconnected)))
+        assert not a.of(Received)
+        b.transport.challenge([8])
+        await until(lambda: len(b.inputs) == 2)
+        assert b.inputs[1] == Challenged(8, None)
+        for peer in (a, b, nowhere):
+            await peer.transport.close()
 
     run(main(), loop)
 

@@ -58,6 +58,7 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
         "advertise-client-urls": "http://a:1",
         "initial-advertise-peer-urls": "http://a:2",
         "initial-cluster": "default=http://a:2",
+        "initial-absent": "b",
     }
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
@@ -106,6 +107,7 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
             {"initial_cluster": "default=http://h:1", "initial_advertise_peer_urls": "http://h:2"},
             "gives 'default' the peer URLs http://h:1, but --initial-advertise-peer-urls says http://h:2",
         ),
+        ({"initial_absent": "b,"}, "'' is no member name"),
         ({"initial_cluster_state": "old"}, "'old' is not one of: new, existing"),
         ({"name": "a=b"}, "no member name"),
         ({"engine": "etcd"}, "flag --engine: 'etcd' is not one of: raft"),

@@ -11,7 +11,19 @@ from ratified.consensus.contract import Base, BaseRecord, Record, StateRecord, T
 from ratified.sim.disk import Disk
 from ratified.storage import recovery
 from ratified.storage.files import WriteAt, perform
-from ratified.storage.format import SECTOR, BatchHeader, LogDamaged, LogLimits, LogTooNew, encode_batch, segment_file
+from ratified.storage.format import (
+    SECTOR,
+    VERSION,
+    BatchHeader,
+    BegunRecord,
+    LogDamaged,
+    LogLimits,
+    LogTooNew,
+    NodeRecord,
+    PeerRecord,
+    encode_batch,
+    segment_file,
+)
 from ratified.storage.identity import IDENTITY_FILE, IdentityError, create, read
 from ratified.storage.log import LogPlanner
 from ratified.storage.recovery import Recovered, recover
@@ -32,7 +44,9 @@ def a_log() -> tuple[Disk, LogPlanner]:
     disk = Disk()
     create(disk, IDENTITY, GROUPS, LIMITS)
     planner = LogPlanner(recover(disk, LIMITS), LIMITS)
-    planner.append_incarnation(1)
+    planner.append_own(NodeRecord(1, IDENTITY.directory))
+    planner.append_own(PeerRecord(2, bytes(16)))
+    planner.append_own(BegunRecord())
     settle(disk, planner)
     for ticket, (group, records) in enumerate(RECORDS, start=1):
         planner.append(group, ticket, records)
@@ -89,7 +103,7 @@ def said(recovered: Recovered, disk: Disk) -> object:
         )
         for number, group in recovered.groups.items()
     }
-    return recovered.incarnation, recovered.directory, recovered.position, groups
+    return recovered.incarnation, recovered.directory, recovered.begun, recovered.peers, recovered.position, groups
 
 
 def flipped(disk: Disk, file: str, offset: int, mask: int) -> Disk:
@@ -285,9 +299,9 @@ def test_every_loss_of_the_last_batch_is_cut_or_whole(lost: int) -> None:
 
 def test_a_log_of_a_later_version_is_refused_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     disk, planner = a_log()
-    monkeypatch.setattr("ratified.storage.format.VERSION", 2)
+    monkeypatch.setattr("ratified.storage.format.VERSION", VERSION + 1)
     planner.append(0, 5, [TORN])
     settle(disk, planner)
     monkeypatch.undo()
-    with pytest.raises(LogTooNew, match="format version 2"):
+    with pytest.raises(LogTooNew, match=f"format version {VERSION + 1}"):
         recover(disk, LIMITS)

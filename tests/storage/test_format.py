@@ -15,8 +15,12 @@ from ratified.storage.format import (
     MAGIC,
     SECTOR,
     STAMP,
+    VERSION,
+    BegunRecord,
     DropRecord,
     NodeRecord,
+    NodesOwn,
+    PeerRecord,
     RecordFormatError,
     body_matches,
     encode_batch,
@@ -40,7 +44,7 @@ payloads = st.integers(0, 3000).map(lambda length: bytes(at % 251 + 1 for at in 
 def test_a_batch_reads_back_as_it_was_written(payload: bytes) -> None:
     batch, crc = encode_batch(3, 17, 16, 0xABCD, payload)
     header = read_header(batch, 0)
-    assert header == (1, 3, 17, 16, len(payload), 0xABCD, crc)
+    assert header == (VERSION, 3, 17, 16, len(payload), 0xABCD, crc)
     assert len(batch) == extent(len(payload))
     assert body_matches(header, batch)
     assert payload_of(header, batch) == payload
@@ -71,7 +75,7 @@ def test_a_part_of_a_payload_is_found_where_it_lies(payload: bytes, data: st.Dat
 def test_a_batch_is_laid_out_as_the_document_says() -> None:
     payload = b"p" * 600
     batch, crc = encode_batch(2, 5, 4, 0x01020304, payload)
-    head = struct.pack("<4sHHQQQI", b"RfLg", 1, 0, 2, 5, 4, 600)
+    head = struct.pack("<4sHHQQQI", b"RfLg", 2, 0, 2, 5, 4, 600)
     body = payload[:464] + b"\x9d\xb3" + payload[464:] + bytes(510 - 136)
     assert crc == google_crc32c.extend(0x01020304, head + body)
     checked = head + struct.pack("<II", 0x01020304, crc)
@@ -90,10 +94,12 @@ def test_a_batch_is_laid_out_as_the_document_says() -> None:
             b"\5\x09" + bytes(7) + b"\x40\0\0\0" + struct.pack("<QQQQ IIQIIQ", 5, 6, 7, 8, 3, 1, 1, 0, 1, 2),
         ),
         (DropRecord(), b"\6\x09" + bytes(7) + bytes(4)),
+        (PeerRecord(7, bytes(range(16))), b"\7" + bytes(8) + b"\x18\0\0\0\7" + bytes(7) + bytes(range(16))),
+        (BegunRecord(), b"\x08" + bytes(8) + bytes(4)),
     ],
 )
-def test_a_record_is_laid_out_as_the_document_says(record: Record | NodeRecord | DropRecord, written: bytes) -> None:
-    group = 0 if isinstance(record, NodeRecord) else 9
+def test_a_record_is_laid_out_as_the_document_says(record: Record | DropRecord | NodesOwn, written: bytes) -> None:
+    group = 0 if isinstance(record, NodesOwn) else 9
     assert encode_record(group, record) == written
     (raw,) = records_of(written)
     assert (raw.group, raw.offset, raw.body) == (group, 13, written[13:])
@@ -112,7 +118,7 @@ def test_a_header_is_believed_only_with_its_checksum() -> None:
     [
         (b"\1\2", "cut short"),
         (b"\2" + bytes(8) + b"\5\0\0\0abc", "says 5 bytes and 3 are left"),
-        (b"\7" + bytes(12), "is of kind 7"),
+        (b"\x09" + bytes(12), "is of kind 9"),
         (bytes(13), "is of kind 0"),
     ],
 )
@@ -121,7 +127,9 @@ def test_a_payload_that_is_no_records_is_refused(payload: bytes, what: str) -> N
         list(records_of(payload))
 
 
-@pytest.mark.parametrize("decode", [log_format.decode_node, log_format.decode_truncate, log_format.decode_base])
+@pytest.mark.parametrize(
+    "decode", [log_format.decode_node, log_format.decode_peer, log_format.decode_truncate, log_format.decode_base]
+)
 @pytest.mark.parametrize("body", [b"", b"\1" * 7, b"\xff" * 45])
 def test_a_body_of_a_wrong_length_is_refused(decode: object, body: bytes) -> None:
     assert callable(decode)

@@ -9,6 +9,7 @@ import pytest
 from ratified.sim.disk import Disk
 from ratified.storage import identity
 from ratified.storage.files import Directory
+from ratified.storage.format import NodeRecord
 from ratified.storage.identity import (
     DirectoryLocked,
     Identity,
@@ -78,7 +79,7 @@ def test_an_identity_that_is_cut_short_is_refused(length: int) -> None:
 def test_a_log_that_was_started_and_lost_its_identity_is_refused() -> None:
     disk = new_log()
     planner = reopened(disk)
-    planner.append_incarnation(1)
+    planner.append_own(NodeRecord(1, IDENTITY.directory))
     settle(disk, planner)
     disk.remove(identity.IDENTITY_FILE)
     with pytest.raises(IdentityError, match=r"has a log .* and no file 'identity'"):

@@ -7,11 +7,12 @@ import pytest
 from ratified.consensus.contract import Base, BaseRecord, Record, StateRecord, TruncateRecord
 from ratified.sim.disk import Disk
 from ratified.storage.files import Create, Rename, SyncData, SyncDirectory, WriteAt, perform
-from ratified.storage.format import SECTOR, LogLimits, read_header
+from ratified.storage.format import SECTOR, BegunRecord, LogLimits, NodeRecord, PeerRecord, read_header
 from ratified.storage.log import LogPlanner
 from ratified.storage.recovery import recover
 from tests.storage.scribe import (
     GROUPS,
+    IDENTITY,
     MEMBERS,
     TINY,
     agrees,
@@ -39,7 +40,7 @@ def test_a_new_log_holds_its_groups_and_nothing_else() -> None:
 def test_all_that_waits_is_one_batch_with_one_write_and_one_sync() -> None:
     files = new_log(limits=ROOMY)
     planner = reopened(files, ROOMY)
-    planner.append_incarnation(1)
+    planner.append_own(NodeRecord(1, IDENTITY.directory))
     planner.append(0, 1, [StateRecord(b"term 1"), command(1, 1)])
     planner.append(1, 1, [command(1, 1)])
     planner.append(0, 2, [command(2, 1)])
@@ -47,7 +48,7 @@ def test_all_that_waits_is_one_batch_with_one_write_and_one_sync() -> None:
     assert [type(op) for op in job.ops] == [WriteAt, SyncData]
     (completed,) = carry_out(files, [job], planner)
     assert completed.persisted == [(0, 2), (1, 1)]
-    assert completed.incarnation == 1
+    assert completed.own == [NodeRecord(1, IDENTITY.directory)]
 
 
 def test_the_next_batch_is_planned_only_when_the_one_before_is_durable() -> None:
@@ -192,9 +193,36 @@ def test_the_incarnation_goes_on_from_the_last_durable_one() -> None:
     files = new_log()
     for incarnation in (1, 2, 3):
         planner = reopened(files)
-        planner.append_incarnation(incarnation)
+        planner.append_own(NodeRecord(incarnation, IDENTITY.directory))
         settle(files, planner)
         assert recover(files, TINY).incarnation == incarnation
+
+
+def test_what_a_node_holds_of_its_peers_and_that_it_has_begun_outlasts_it() -> None:
+    files = new_log()
+    one, other = b"1" * 16, b"2" * 16
+    planner = reopened(files)
+    for record in (PeerRecord(1, one), PeerRecord(2, one), PeerRecord(1, other)):
+        planner.append_own(record)
+    assert [made for done in settle(files, planner) for made in done.own] == [
+        PeerRecord(1, one),
+        PeerRecord(2, one),
+        PeerRecord(1, other),
+    ]
+    recovered = recover(files, TINY)
+    assert (recovered.begun, recovered.peers) == (False, {1: other, 2: one})
+    planner.append_own(BegunRecord())
+    settle(files, planner)
+    assert recover(files, TINY).begun
+
+
+def test_a_log_of_the_first_version_has_begun_once_an_engine_has_written() -> None:
+    files = new_log()
+    planner = reopened(files)
+    planner.append(0, 1, [StateRecord(b"term 1")])
+    settle(files, planner)
+    recovered = recover(files, TINY)
+    assert (recovered.begun, recovered.peers) == (True, {})
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ratified.consensus.engines import ENGINES
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError, PeerCodec
 from ratified.wire.peer import (
+    Acknowledged,
     Barrier,
     BarrierAnswer,
     Batch,
@@ -25,22 +26,38 @@ from ratified.wire.peer import (
     Ping,
     Question,
     QuestionAnswer,
+    Standing,
 )
 
 U64 = st.integers(0, 2**64 - 1)
 ERA = st.tuples(U64, U64)
 TEXT = st.text(max_size=20)
-HELLO = Hello(1, 2, b"d" * 16, 3, 4, "raft", 1, 1, "n", ("http://a",))
+HELLO = Hello(1, 2, b"d" * 16, 3, 4, "raft", 2, 2, "n", ("http://a",), True)
 MESSAGES = st.one_of(
     st.builds(Forward, ERA, U64, U64, U64, st.lists(st.tuples(U64, st.none() | st.binary(max_size=40)), max_size=3)),
     st.builds(ForwardAnswer, ERA, U64, U64, st.none() | U64, TEXT),
     st.builds(Barrier, U64),
     st.builds(BarrierAnswer, U64, st.none() | U64),
     st.builds(Question, U64, st.binary(max_size=40)),
+    st.builds(Acknowledged, ERA, U64),
     st.builds(QuestionAnswer, U64, st.none() | st.binary(max_size=40), st.booleans()),
 )
 FRAMES = st.one_of(
-    st.builds(Hello, U64, U64, st.binary(min_size=16, max_size=16), U64, U64, TEXT, U64, U64, TEXT, st.just(("u",))),
+    st.builds(
+        Hello,
+        U64,
+        U64,
+        st.binary(min_size=16, max_size=16),
+        U64,
+        U64,
+        TEXT,
+        U64,
+        U64,
+        TEXT,
+        st.just(("u",)),
+        st.booleans(),
+    ),
+    st.builds(Standing, st.binary(min_size=16, max_size=16), st.booleans()),
     st.builds(Goodbye, TEXT),
     st.just(Ping()),
     st.builds(Batch, st.lists(st.tuples(U64, MESSAGES), max_size=5)),

@@ -164,6 +164,13 @@ class GroupChecks(Generic[ImageT]):
         for recovered in self.listeners.recovered:
             recovered(member)
 
+    def replaced(self, member: int, found: ImageT) -> None:
+        """Somebody has put another log in the place of the member's."""
+        of = self.members[member]
+        found.keep_history(of.disk)
+        of.disk = found
+        of.unsynced = []
+
     # -----------------------------------------------------------------------------------------------------------
     # Engines
 

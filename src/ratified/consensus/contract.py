@@ -249,6 +249,9 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     match: int
     next: int
     state: str
+    acknowledged: int
+    """The highest index that it has acknowledged to this leader, or at least this much: a later log of it ends there or
+    behind, unless it has taken part in a later era."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

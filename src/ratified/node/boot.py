@@ -4,6 +4,7 @@
 2. Open each group's store. A store ahead of its log means that the log has lost what was acknowledged: refuse.
 3. This start's incarnation is one more than the last durable one; it is appended first, and no frame leaves before
    it is durable.
+4. A node that has begun before goes on at once; a fresh one when it begins.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from ratified.consensus.contract import Era, Membership, Options
+from ratified.consensus.contract import Era, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.config import NodeConfig
+from ratified.node.directories import Directories
 from ratified.node.node import Node
 from ratified.node.observer import Observe
 from ratified.node.peers import Peers
@@ -24,6 +26,7 @@ from ratified.node.replica import Replica, Shared
 from ratified.node.requests import Requests
 from ratified.node.timers import Timers
 from ratified.storage.files import Files
+from ratified.storage.format import NodeRecord
 from ratified.storage.log import LogPlanner
 from ratified.storage.recovery import Recovered, RecoveredGroup, recover
 from ratified.storage.space import Environment, Space
@@ -63,16 +66,20 @@ def build(
     """A node on a log that was recovered already; ``observe`` makes an observer for each of its replicas."""
     incarnation = recovered.incarnation + 1
     planner = LogPlanner(recovered, config.log_limits)
-    planner.append_incarnation(incarnation)
+    planner.append_own(NodeRecord(incarnation, recovered.directory))
     timers = Timers()
     requests = Requests(config.limits, timers)
-    peers = Peers(config, incarnation, timers)
+    directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
+    peers = Peers(config, incarnation, directories, timers)
     shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation))
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
         replicas[group] = _replica(now, group, found, store, shared, observe=observe)
-    return Node(shared, incarnation, replicas, environment, notices=_notices(recovered))
+    node = Node(shared, incarnation, replicas, environment, directories, notices=_notices(recovered))
+    if directories.begun:
+        node.begin(now)
+    return node
 
 
 def _notices(recovered: Recovered) -> list[Notice]:
@@ -100,15 +107,7 @@ def _replica(
     observer = None if observe is None else observe(group, durable)
     engine = config.engine.engine(now, options(group, config), durable)
     delivered = (store.applied, _era_of(found, store.applied))
-    replica = Replica(group, engine, store, shared, delivered=delivered, observer=observer)
-    if _is_alone(engine.status().membership, config.member):
-        engine.campaign(now)  # there is nobody whose heartbeat an election timeout would wait for
-        replica.again = True
-    return replica
-
-
-def _is_alone(membership: Membership, member: int) -> bool:
-    return membership.voters == (member,) and not membership.outgoing
+    return Replica(now, group, engine, store, shared, delivered=delivered, observer=observer)
 
 
 def options(group: int, config: NodeConfig) -> Options:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ratified.consensus.contract import Extensions, Limits
@@ -62,6 +64,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineRow
     peers: tuple[int, ...]
     """Every member that may open a session with this one, itself left out or not."""
+    names: Mapping[int, str] = {}
+    """What people call them."""
+    absent: tuple[int, ...] = ()
+    """Members without which this node may begin, by the operator's word."""
     client_urls: tuple[str, ...] = ()
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000

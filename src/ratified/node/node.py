@@ -20,9 +20,11 @@ from collections.abc import Mapping, Sequence
 
 from ratified.consensus.contract import Entry, Lead
 from ratified.machine import ApplyFailed
+from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
     Cancel,
+    Challenged,
     Close,
     Connected,
     Disconnected,
@@ -37,7 +39,7 @@ from ratified.node.ports import (
     Received,
     Request,
 )
-from ratified.node.replica import Replica, Shared
+from ratified.node.replica import LogLost, Replica, Shared
 from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
 from ratified.node.timers import Timer
@@ -57,6 +59,7 @@ class Node:
         incarnation: int,
         replicas: Mapping[int, Replica],
         environment: Environment,
+        directories: Directories,
         *,
         notices: Sequence[Notice],
     ) -> None:
@@ -67,6 +70,7 @@ class Node:
         self._replicas = replicas
         self._planner = shared.planner
         self._environment = environment
+        self._directories = directories
         self._peers = shared.peers
         self._requests = shared.requests
         self._timers = shared.timers
@@ -77,7 +81,7 @@ class Node:
         """Frames that wait, by connection."""
         self._overflowed: dict[int, None] = {}
         self._touched: dict[int, Replica] = {}
-        self._again = [group for group, replica in replicas.items() if replica.again]
+        self._again: list[int] = []
         """Groups that a further turn could do something for at once, without another input."""
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
@@ -85,6 +89,13 @@ class Node:
         self._no_space = False
 
     # ---- in
+
+    def begin(self, now: int) -> None:
+        """This node has begun, durably: its engines run from now on."""
+        for replica in self._replicas.values():
+            replica.begin(now)
+            if replica.again:
+                self._again.append(replica.group)
 
     def offer(self, entered: Input) -> None:
         """Queue an input for a further turn. A request that does not fit is refused in that turn."""
@@ -150,6 +161,8 @@ class Node:
                 self._on_job_done(now, entered)
             case Connected(connection, member):
                 self._peers.connected(now, connection, member)
+            case Challenged(member, hello):
+                self._peers.challenged(now, member, hello)
             case Disconnected(connection):
                 self._peers.disconnected(now, connection)
             case DiskSpace(free_bytes):
@@ -195,7 +208,11 @@ class Node:
         for group, message in messages:
             replica = self._replicas.get(group)
             if replica is not None and self._touch(replica):
-                replica.on_message(now, session, message)
+                try:
+                    replica.on_message(now, session, message)
+                except LogLost as lost:
+                    self._failed = str(lost)
+                    return
 
     def _on_job_done(self, now: int, done: JobDone) -> None:
         if done.error is not None:
@@ -206,8 +223,12 @@ class Node:
         except LogDamaged as error:
             self._failed = str(error)
             return
-        if completed.incarnation is not None and not self._closing:
-            self._peers.announce(now)
+        if not self._closing:
+            begun = self._directories.begun
+            for record in completed.own:
+                self._peers.recorded(now, record)
+            if self._directories.begun and not begun:
+                self.begin(now)
         for group, ticket in completed.persisted:
             replica = self._replicas[group]
             if self._touch(replica):
@@ -267,6 +288,8 @@ class Node:
             match timer:
                 case Timer.SILENCE:
                     self._peers.on_silence(now, key)
+                case Timer.NOT_BEGUN:
+                    self._peers.on_not_begun(now)
                 case Timer.PING | Timer.LOG_MARK:
                     pass  # each turn ends with both
                 case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.QUESTIONS | Timer.DUTIES:
@@ -325,6 +348,7 @@ class Node:
     def _leave(self, now: int) -> Outputs:
         jobs = self._planner.plan(now)
         frames, closes = self._peers.drain(now)
+        admitted, challenges = self._peers.drain_port()
         self._timers.set(_LOG_MARK, 0, self._planner.deadline)
         self.deadline = self._timers.deadline
         return Outputs(
@@ -332,6 +356,8 @@ class Node:
             frames=frames,
             replies=self._requests.drain_replies(),
             closes=closes,
+            admitted=admitted,
+            challenges=challenges,
             notices=self._drain_notices(),
             deadline=self.deadline,
             more=bool(self._applied or self._urgent or self._clients or self._again),
@@ -375,6 +401,7 @@ class Node:
             incarnation=self.incarnation,
             log_bytes=self._planner.size_bytes,
             open_requests=len(self._requests),
+            waits_for=tuple(self._peers.waits_for()),
             groups={
                 group: GroupStatus(
                     engine=replica.engine.status(),

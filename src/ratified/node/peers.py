@@ -4,12 +4,18 @@ Rules:
 
 1. Who dials is the port's matter; one side of each pair is enough. Both send Hello first, and nothing else before the
    other's Hello; no frame leaves before this start's incarnation is durable.
-2. Where the two do not fit (cluster, identity, engine, versions, an incarnation that has been overtaken, a second
-   start of the same incarnation) they part with a Goodbye that says why.
-3. A session is one connection after both Hellos. A further connection of the same start replaces the older one.
-   Session numbers are this node's own count; a message belongs to one session and is dropped with it.
-4. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout is
-   hung up, unless frames of it wait in the queue. Before the handshake only the Hello counts.
+2. Where the two do not fit (cluster, identity, engine, versions, another directory than the one that counts) they part
+   with a Goodbye that says why.
+3. After the Hello, once it holds the other's directory durably, each side sends its Standing, and again when it has
+   begun. A *session* is a connection on which both have begun and hold each other's directories: only there do
+   messages for the groups pass. A further connection of the same start replaces the older one. Session numbers are
+   this node's own count; a message belongs to one session and is dropped with it.
+4. A claim to be a member's latest start is believed for as long as its connection lives. What answers at the member's
+   own address is *confirmed* and remembered: whom we dialled, or whom a challenge found there (the port dials once and
+   reads the Hello). A claim that is news is challenged. Of two starts alive the older claim stays until the challenge
+   has decided; a start that a confirmed one has overtaken is refused. So a stranger delays, at most.
+5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout is
+   hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing prolongs that.
 """
 
 from __future__ import annotations
@@ -17,16 +23,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.node.config import NodeConfig
+from ratified.node.directories import Directories
 from ratified.node.ports import Hangup, Notice, Outgoing
 from ratified.node.timers import Timer, Timers
-from ratified.wire.peer import PROTOCOL_VERSION, Batch, Frame, Goodbye, Hello, Ping
+from ratified.storage.format import BegunRecord, NodesOwn, PeerRecord
+from ratified.wire.peer import PROTOCOL_VERSION, Batch, Frame, Goodbye, Hello, Ping, Standing
 
 _PING = Timer.PING
 _SILENCE = Timer.SILENCE
 
 
 class Session:
-    """A peer that has shaken hands, on one connection."""
+    """A peer whose messages count, on one connection."""
 
     __slots__ = ("connection", "hello", "incarnation", "member", "number", "open", "outbox")
 
@@ -42,18 +50,25 @@ class Session:
 
 
 class _Connection:
-    __slots__ = ("dialled", "id", "sent_at", "session")
+    __slots__ = ("dialled", "hello", "id", "sent_at", "session", "standing", "told")
 
     def __init__(self, connection: int, dialled: int | None, now: int) -> None:
         self.id = connection
         self.dialled = dialled
-        self.session: Session | None = None
         self.sent_at = now
+        self.hello: Hello | None = None
+        """As whom the other side has spoken; whether it is believed, ``Peers._members`` says."""
+        self.standing: Standing | None = None
+        """The other side's, as it said last."""
+        self.told: Standing | None = None
+        """Ours, as we said last."""
+        self.session: Session | None = None
 
 
 class Peers:
-    def __init__(self, config: NodeConfig, incarnation: int, timers: Timers) -> None:
+    def __init__(self, config: NodeConfig, incarnation: int, directories: Directories, timers: Timers) -> None:
         self._config = config
+        self._directories = directories
         self._timers = timers
         self._hello = Hello(
             config.cluster,
@@ -66,16 +81,24 @@ class Peers:
             PROTOCOL_VERSION,
             config.name,
             config.client_urls,
+            directories.begun,
         )
         self._changes: list[tuple[int, Session | None]] = []
         self._announced = False
         self._connections: dict[int, _Connection] = {}
+        self._members: dict[int, _Connection] = {}
+        """The connection on which each member is believed to be."""
         self._sessions: dict[int, Session] = {}
         self._hellos_held: dict[int, Hello] = {}
         """Hellos that came before ours could be sent, by connection."""
         self._last_number = 0
         self._known: dict[int, Hello] = {}
-        """The last good Hello of every member: who started last."""
+        """The last Hello of every member that was believed."""
+        self._confirmed: dict[int, Hello] = {}
+        """The latest start that answered at each member's own address."""
+        self._challenged_at: dict[int, int] = {}
+        self._challenges: list[int] = []
+        self._admitted: list[int] = []
         self._frames: list[Outgoing] = []
         self._closes: list[Hangup] = []
         self.notices: list[Notice] = []
@@ -88,15 +111,15 @@ class Peers:
         if self._announced:
             self._greet(now, self._connections[connection])
 
-    def announce(self, now: int) -> None:
-        """This start's incarnation is durable: from now on frames may leave."""
-        self._announced = True
-        for connection in self._connections.values():
-            self._greet(now, connection)
-        held, self._hellos_held = self._hellos_held, {}
-        for number, hello in held.items():
-            if number in self._connections:
-                self._on_hello(now, self._connections[number], hello)
+    def recorded(self, now: int, record: NodesOwn) -> None:
+        """A record of the node's own is durable."""
+        if isinstance(record, PeerRecord | BegunRecord):
+            self._directories.recorded(record)
+            for connection in list(self._members.values()):
+                self._stand(now, connection)
+                self._review(now, connection)
+        else:
+            self._announce(now)
 
     def session_on(self, now: int, number: int) -> Session | None:
         """The session on a connection from which messages for the groups came; without one the two part."""
@@ -109,12 +132,12 @@ class Peers:
             self._heard(now, number)
         return connection.session
 
-    def received(self, now: int, number: int, frame: Hello | Goodbye | Ping) -> None:
+    def received(self, now: int, number: int, frame: Hello | Standing | Goodbye | Ping) -> None:
         """Take any other frame."""
         connection = self._connections.get(number)
         if connection is None:
             return
-        if connection.session is not None:
+        if self._is_admitted(connection):
             self._heard(now, number)
         match frame:
             case Hello():
@@ -122,17 +145,29 @@ class Peers:
                     self._on_hello(now, connection, frame)
                 else:
                     self._hellos_held[number] = frame
+            case Standing():
+                self._on_standing(now, connection, frame)
             case Goodbye():
                 self.notices.append(Notice(f"{self._whose(connection)} parted: {frame.reason}"))
                 self.hang_up(now, number, f"the peer parted: {frame.reason}")
             case Ping():
                 pass
 
+    def challenged(self, now: int, member: int, hello: Hello | None) -> None:
+        """What answered at a member's own address; None: nobody did."""
+        if hello is None or hello.member != member or self._why_unfit(hello) is not None:
+            return
+        if self._why_overtaken(hello) is None:
+            self._confirm(now, hello)
+
     def disconnected(self, now: int, number: int) -> None:
         connection = self._connections.pop(number, None)
         if connection is not None:
             self._timers.stop(_SILENCE, number)
             self._timers.stop(_PING, number)
+            if self._is_admitted(connection):
+                assert connection.hello is not None
+                del self._members[connection.hello.member]
             self._lose_session(connection)
 
     def hang_up(self, now: int, number: int, reason: str) -> None:
@@ -158,7 +193,7 @@ class Peers:
         return self._sessions.get(member)
 
     def known(self) -> dict[int, Hello]:
-        """The last good Hello of every member that was ever met."""
+        """The last Hello of every member that was ever believed."""
         return self._known
 
     # ---- once a turn
@@ -171,11 +206,22 @@ class Peers:
     def on_silence(self, now: int, number: int) -> None:
         self.hang_up(now, number, "silent for an election timeout")
 
+    def on_not_begun(self, now: int) -> None:
+        """Say whom this node waits for, now and again."""
+        if waits_for := self.waits_for():
+            self.notices.append(
+                Notice(
+                    "this data directory is new, so this member does not vote before it and all other members have met "
+                    f"once; it waits for {'; '.join(waits_for)}"
+                )
+            )
+            self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
+
     def drain(self, now: int) -> tuple[list[Outgoing], list[Hangup]]:
         """What leaves in this turn: one batch per session that has messages, a Ping where all was quiet too long."""
-        for session in self._sessions.values():
-            connection = self._connections[session.connection]
-            if session.outbox:
+        for connection in self._members.values():
+            session = connection.session
+            if session is not None and session.outbox:
                 messages, session.outbox = session.outbox, []
                 self._send(now, connection, Batch(messages))
             elif connection.sent_at + self._config.heartbeat_us <= now:
@@ -184,33 +230,166 @@ class Peers:
         closes, self._closes = self._closes, []
         return frames, closes
 
+    def drain_port(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Connections on which a member was admitted, and members to challenge, since the last call."""
+        if not self._admitted and not self._challenges:
+            return (), ()
+        admitted, self._admitted = self._admitted, []
+        challenges, self._challenges = self._challenges, []
+        return admitted, challenges
+
     # ---- the handshake
+
+    def _announce(self, now: int) -> None:
+        """This start's incarnation is durable: from now on frames may leave."""
+        self._announced = True
+        for connection in list(self._connections.values()):
+            self._greet(now, connection)
+        held, self._hellos_held = self._hellos_held, {}
+        for number, hello in held.items():
+            if number in self._connections:
+                self._on_hello(now, self._connections[number], hello)
+        if not self._directories.begun:
+            self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
+            self._begin_if_all_agree()
 
     def _greet(self, now: int, connection: _Connection) -> None:
         self._send(now, connection, self._hello)
 
     def _on_hello(self, now: int, connection: _Connection, hello: Hello) -> None:
-        if connection.session is not None:
+        if connection.hello is not None:
             self._part(now, connection, "a second Hello on one connection")
             return
         reason = self._why_not(connection, hello)
         if reason is not None:
-            self.notices.append(Notice(f"member {hello.member:x} ({hello.name}) was refused: {reason}"))
+            self.notices.append(Notice(f"member {self._called(hello.member)} was refused: {reason}"))
             self._part(now, connection, reason)
             return
-        older = self._sessions.get(hello.member)
+        connection.hello = hello
+        present = self._members.get(hello.member)
+        if connection.dialled is not None:
+            self._admit(now, connection, hello)
+            self._confirm(now, hello)
+        elif present is not None and not _is_same_start(present.hello, hello):
+            self._challenge(now, hello.member)
+        else:
+            self._admit(now, connection, hello)
+            if not _is_same_start(self._confirmed.get(hello.member), hello):
+                self._challenge(now, hello.member)
+
+    def _admit(self, now: int, connection: _Connection, hello: Hello) -> None:
+        """Believe that this is the member."""
+        older = self._members.get(hello.member)
         if older is not None:
-            self.hang_up(now, older.connection, "replaced by a newer connection")
+            self.hang_up(now, older.id, "replaced by a newer connection")
+        self._members[hello.member] = connection
         self._known[hello.member] = hello
-        self._last_number += 1
-        connection.session = Session(connection.id, self._last_number, hello)
+        self._admitted.append(connection.id)
         self._heard(now, connection.id)
         self._timers.set(_PING, connection.id, connection.sent_at + self._config.heartbeat_us)
+        self._directories.meet(hello.member, hello.directory)
+        self._stand(now, connection)
+        self._review(now, connection)
+
+    def _stand(self, now: int, connection: _Connection) -> None:
+        """Say what we hold, if it is durable and news."""
+        hello = connection.hello
+        assert hello is not None
+        if self._directories.holds(hello.member, hello.directory):
+            standing = Standing(hello.directory, self._directories.begun)
+            if standing != connection.told:
+                connection.told = standing
+                self._send(now, connection, standing)
+
+    def _on_standing(self, now: int, connection: _Connection, standing: Standing) -> None:
+        if connection.hello is None:
+            self._part(now, connection, "a Standing before the Hello")
+            return
+        connection.standing = standing
+        if self._is_admitted(connection):
+            self._review(now, connection)
+
+    def _review(self, now: int, connection: _Connection) -> None:
+        """Something about this connection or about ourselves is news: begin, or open its session."""
+        if not self._directories.begun:
+            self._begin_if_all_agree()
+        elif connection.session is None and self._hold_each_other(connection):
+            assert connection.standing is not None
+            assert connection.hello is not None
+            if connection.standing.begun:
+                self._open_session(connection, connection.hello)
+
+    def _open_session(self, connection: _Connection, hello: Hello) -> None:
+        self._last_number += 1
+        connection.session = Session(connection.id, self._last_number, hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
+    # ---- the first start
+
+    def _begin_if_all_agree(self) -> None:
+        if not self.waits_for():
+            self._directories.begin()
+
+    def waits_for(self) -> list[str]:
+        """Whom this node waits for before it begins, and why."""
+        if self._directories.begun:
+            return []
+        return [
+            f"{self._called(member)} ({why})"
+            for member in self._directories.awaited
+            if (why := self._why_awaited(self._members.get(member))) is not None
+        ]
+
+    def _why_awaited(self, connection: _Connection | None) -> str | None:
+        if connection is None:
+            return "not connected"
+        return None if self._hold_each_other(connection) else "it has not met this one yet"
+
+    def _hold_each_other(self, connection: _Connection) -> bool:
+        """Do both sides hold, durably, each other's directory?"""
+        hello, standing = connection.hello, connection.standing
+        return (
+            hello is not None
+            and standing is not None
+            and standing.holds == self._config.directory
+            and self._directories.holds(hello.member, hello.directory)
+        )
+
+    # ---- who is believed
+
+    def _confirm(self, now: int, hello: Hello) -> None:
+        """This start answered at the member's own address: whoever else claims to be the member is not."""
+        self._confirmed[hello.member] = hello
+        for connection in list(self._connections.values()):
+            claimed = connection.hello
+            if claimed is None or claimed.member != hello.member:
+                continue
+            if not _is_same_start(claimed, hello):
+                reason = f"another process answers at the address of member {self._called(hello.member)}"
+                self.notices.append(Notice(f"a peer that claimed to be a member was refused: {reason}"))
+                self._part(now, connection, reason)
+            elif hello.member not in self._members:
+                self._admit(now, connection, claimed)
+
+    def _challenge(self, now: int, member: int) -> None:
+        """Ask the port who answers at the member's own address; for any number of claims, once a heartbeat."""
+        last = self._challenged_at.get(member)
+        if last is None or last + self._config.heartbeat_us <= now:
+            self._challenged_at[member] = now
+            self._challenges.append(member)
+
+    def _is_admitted(self, connection: _Connection) -> bool:
+        return connection.hello is not None and self._members.get(connection.hello.member) is connection
+
     def _why_not(self, connection: _Connection, hello: Hello) -> str | None:
-        """What keeps the two from a session; None: nothing."""
+        """What keeps the two apart; None: nothing."""
+        reason = self._why_unfit(hello)
+        if reason is None and connection.dialled is not None and hello.member != connection.dialled:
+            return f"member {hello.member:x} answers at the address of member {self._called(connection.dialled)}"
+        return reason or self._why_overtaken(hello)
+
+    def _why_unfit(self, hello: Hello) -> str | None:
         ours = self._hello
         if hello.cluster != ours.cluster:
             return f"cluster {hello.cluster:x} is not cluster {ours.cluster:x}; check --initial-cluster and its token"
@@ -218,8 +397,6 @@ class Peers:
             return f"member {hello.member:x} is this node's own id; two nodes must not have the same identity"
         if hello.member not in self._config.peers:
             return f"member {hello.member:x} is not a member of this cluster"
-        if connection.dialled is not None and hello.member != connection.dialled:
-            return f"member {hello.member:x} answers at the address of member {connection.dialled:x}"
         if hello.engine != ours.engine:
             return f"engine {hello.engine} is not engine {ours.engine}; all members must run the same"
         if hello.version_min > ours.version_max or hello.version_max < ours.version_min:
@@ -227,20 +404,26 @@ class Peers:
                 f"protocol versions {hello.version_min} to {hello.version_max} and {ours.version_min} to "
                 f"{ours.version_max} have none in common; upgrade the older node"
             )
-        return self._why_overtaken(hello)
+        if not self._directories.admits(hello.member, hello.directory, begun=hello.begun):
+            return (
+                f"member {self._called(hello.member)} comes with another data directory than the one that the cluster "
+                "counts. If its disk was wiped or replaced it has forgotten what it voted for and acknowledged, and "
+                "must not vote under its old name. Start it with its own data directory"
+            )
+        return None
 
     def _why_overtaken(self, hello: Hello) -> str | None:
-        known = self._known.get(hello.member)
-        if known is None:
+        known = self._confirmed.get(hello.member)
+        if known is None or known.directory != hello.directory:  # each directory counts its own starts
             return None
         if hello.incarnation < known.incarnation:
             return (
-                f"incarnation {hello.incarnation} of member {hello.member:x} was overtaken by {known.incarnation}; "
-                "an old copy of its data directory must not run"
+                f"incarnation {hello.incarnation} of member {self._called(hello.member)} was overtaken by "
+                f"{known.incarnation}; an old copy of its data directory must not run"
             )
         if hello.incarnation == known.incarnation and hello.start != known.start:
             return (
-                f"incarnation {hello.incarnation} of member {hello.member:x} runs twice; "
+                f"incarnation {hello.incarnation} of member {self._called(hello.member)} runs twice; "
                 "a copy of its data directory must not run"
             )
         return None
@@ -264,11 +447,27 @@ class Peers:
 
     def _send(self, now: int, connection: _Connection, frame: Frame) -> None:
         connection.sent_at = now
-        if connection.session is not None:
+        if self._is_admitted(connection):
             self._timers.set(_PING, connection.id, now + self._config.heartbeat_us)
         self._frames.append(Outgoing(connection.id, frame))
 
+    def _called(self, member: int) -> str:
+        """The member's name and id, for people."""
+        name = self._config.names.get(member)
+        return f"{member:x}" if name is None else f"{name} ({member:x})"
+
     def _whose(self, connection: _Connection) -> str:
-        if connection.session is not None:
-            return f"member {connection.session.member:x}"
-        return f"member {connection.dialled:x}" if connection.dialled is not None else "a peer that dialled us"
+        hello = connection.hello
+        if hello is not None:
+            return f"member {self._called(hello.member)}"
+        if connection.dialled is not None:
+            return f"member {self._called(connection.dialled)}"
+        return "a peer that dialled us"
+
+
+def _is_same_start(one: Hello | None, other: Hello) -> bool:
+    return one is not None and (one.directory, one.incarnation, one.start) == (
+        other.directory,
+        other.incarnation,
+        other.start,
+    )

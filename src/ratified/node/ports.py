@@ -19,7 +19,7 @@ from typing import TypeAlias
 import msgspec
 
 from ratified.storage.files import Job
-from ratified.wire.peer import Frame
+from ratified.wire.peer import Frame, Hello
 
 # ---------------------------------------------------------------------------------------------------------------
 # Inputs
@@ -93,6 +93,13 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     frame: Frame
 
 
+class Challenged(msgspec.Struct, frozen=True, gc=False):
+    """The answer to a challenge: the Hello of whoever listens at the member's own address; None: nobody answered."""
+
+    member: int
+    hello: Hello | None
+
+
 class Disconnected(msgspec.Struct, frozen=True, gc=False):
     connection: int
 
@@ -107,7 +114,9 @@ class Close(msgspec.Struct, frozen=True, gc=False):
     """Stop: refuse what is open, write the log's mark; ``Outputs.stopped`` says when it is done."""
 
 
-Input: TypeAlias = Request | Cancel | Hold | GoOn | JobDone | Connected | Received | Disconnected | DiskSpace | Close
+Input: TypeAlias = (
+    Request | Cancel | Hold | GoOn | JobDone | Connected | Received | Challenged | Disconnected | DiskSpace | Close
+)
 
 # ---------------------------------------------------------------------------------------------------------------
 # Outputs
@@ -169,6 +178,10 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     frames: Sequence[Outgoing] = ()
     replies: Sequence[Reply] = ()
     closes: Sequence[Hangup] = ()
+    admitted: Sequence[int] = ()
+    """Connections on which a member was admitted; every other one belongs to a stranger, as far as is known."""
+    challenges: Sequence[int] = ()
+    """Members at whose own address the port dials once, reads the Hello, sends nothing, and offers ``Challenged``."""
     notices: Sequence[Notice] = ()
     deadline: int | None = None
     """Call ``turn`` again at this time, at the latest."""

@@ -6,7 +6,8 @@ Rules:
    engine, then one ``ready()`` is drained.
 2. Of a Ready, ``deliver`` is applied first, inside the node's transaction; ``act`` on the rest follows the commit.
 3. What depends on a write (``send_after``) is held until its ticket is durable, and dropped with its session.
-4. Where applying fails the replica stops, as if it had crashed: the engine is fed no more, nothing more of it leaves,
+4. Before the node has begun (``directories``) the engine is fed nothing and asked for nothing.
+5. Where applying fails the replica stops, as if it had crashed: the engine is fed no more, nothing more of it leaves,
    and its requests end refused or unknown. Other groups serve on.
 """
 
@@ -16,7 +17,19 @@ from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ratified.consensus.contract import Engine, Entry, Era, Kind, Lead, Proposal, Ready, Refused, Send, Taken
+from ratified.consensus.contract import (
+    Engine,
+    Entry,
+    Era,
+    Kind,
+    Lead,
+    Membership,
+    Proposal,
+    Ready,
+    Refused,
+    Send,
+    Taken,
+)
 from ratified.machine import ApplyFailed, Command, Store
 from ratified.node.barriers import Barriers
 from ratified.node.config import NodeConfig
@@ -33,6 +46,7 @@ from ratified.node.requests import OpenRequest, Requests
 from ratified.node.timers import Timer, Timers
 from ratified.storage.log import LogPlanner
 from ratified.wire.peer import (
+    Acknowledged,
     Barrier,
     BarrierAnswer,
     Forward,
@@ -50,6 +64,10 @@ _PROPOSE = Work.PROPOSE
 _TIMERS = (Timer.ENGINE, Timer.FORWARDS, Timer.READS, Timer.QUESTIONS, Timer.DUTIES)
 _EXPIRED: tuple[int | None, ...] = (-1,) * len(_TIMERS)
 """No deadlines: each timer must be set anew."""
+
+
+class LogLost(Exception):
+    """This member has acknowledged to the present leader what its log does not hold."""
 
 
 class AwaitingWrite(NamedTuple):
@@ -73,6 +91,7 @@ class Shared(NamedTuple):
 class Replica:
     def __init__(
         self,
+        now: int,
         group: int,
         engine: Engine,
         store: Store,
@@ -98,6 +117,8 @@ class Replica:
         self._observer = observer
         self._delivered = delivered
         """Index and era of the last entry that was delivered here."""
+        self._acknowledged: dict[int, Acknowledged] = {}
+        """What each member that this leader lost had acknowledged."""
         self._durable_ticket = 0
         self._awaiting_write: deque[AwaitingWrite] = deque()
         self.no_space = False
@@ -118,11 +139,24 @@ class Replica:
         self._questions = Questions(
             engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us
         )
+        self._begun = False
+        self._made_at = now
+        self._first_deadline = engine.deadline
+        self._waited_us = 0
         self._deadlines = _EXPIRED
         """To which the group's timers are set."""
         self._set_timers()
 
     # ---- inputs
+
+    def begin(self, now: int) -> None:
+        """The node takes part from now on; what the first deadline was drawn for counts from here."""
+        self._begun = True
+        self._waited_us = now - self._made_at
+        if _is_alone(self.engine.status().membership, self._ids.member):
+            self.engine.campaign(now)  # there is nobody whose heartbeat an election timeout would wait for
+            self.again = True
+        self._set_timers()
 
     def on_request(self, now: int, request: OpenRequest) -> None:
         """A client's request has left the queue."""
@@ -172,8 +206,11 @@ class Replica:
                 self._questions.on_question(session, message)
             case QuestionAnswer():
                 self._questions.on_question_answer(now, message)
+            case Acknowledged():
+                self._check_acknowledged(session, message)
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
+        self._remind(member, session)
         self.engine.peer(now, member, session.number if session is not None else None)
         if session is not None:
             self._inbound.on_session(session)
@@ -195,7 +232,8 @@ class Replica:
     def on_time(self, now: int) -> None:
         """A timer of this group has expired; reads and questions ask again in ``prepare``."""
         self._deadlines = _EXPIRED
-        self.engine.tick(now)
+        if self._begun:
+            self.engine.tick(now)
         self._outbound.on_time(now)
         self._duties.on_time(now)
 
@@ -221,7 +259,7 @@ class Replica:
             self._outbound.flush(now)
         self._reads.flush(now)
         self._questions.flush(now)
-        ready = self.engine.ready()
+        ready = self.engine.ready() if self._begun else None
         if ready is not None and self._observer is not None:
             self._observer.ready(ready)
         return ready
@@ -274,7 +312,7 @@ class Replica:
     def _set_timers(self) -> None:
         """After a turn's inputs: only they move a deadline."""
         deadlines = (
-            self.engine.deadline,
+            self._engine_deadline(),
             self._outbound.deadline,
             self._reads.deadline,
             self._questions.deadline,
@@ -285,6 +323,12 @@ class Replica:
                 if at != before:
                     self._timers.set(timer, self.group, at)
             self._deadlines = deadlines
+
+    def _engine_deadline(self) -> int | None:
+        if not self._begun:
+            return None
+        deadline = self.engine.deadline
+        return deadline + self._waited_us if deadline is not None and deadline == self._first_deadline else deadline
 
     # ---- the end
 
@@ -308,6 +352,30 @@ class Replica:
         self._reads.refuse_all(reason)
         self._questions.refuse_all(reason)
         self.local.refuse_all(reason)
+
+    # ---- what members have acknowledged
+
+    def _remind(self, member: int, session: Session | None) -> None:
+        """Whom this leader lost is told, when it is back, how much it has acknowledged: it must still have that."""
+        leading = self.engine.leading
+        if session is None:
+            progress = self.engine.status().progress.get(member)
+            if leading is not None and progress is not None:
+                self._acknowledged[member] = Acknowledged(leading, progress.acknowledged)
+            return
+        acknowledged = self._acknowledged.pop(member, None)
+        if acknowledged is not None and acknowledged.era == leading:
+            session.outbox.append((self.group, acknowledged))
+
+    def _check_acknowledged(self, session: Session, acknowledged: Acknowledged) -> None:
+        """In a later era what was acknowledged may have been replaced; else it is here, or the log was lost."""
+        status = self.engine.status()
+        if status.era <= acknowledged.era and status.last < acknowledged.index:
+            raise LogLost(
+                f"the log of group {self.group} ends at {status.last}, but this member has acknowledged entry "
+                f"{acknowledged.index} to its leader {session.hello.name}: the log was lost, or an older copy of the "
+                "data directory was put in its place. It must not run: put the latest data directory back"
+            )
 
     # ---- proposals
 
@@ -426,3 +494,7 @@ class Replica:
         """Put it on this very session, if it is still open."""
         if session.open:
             session.outbox.append((self.group, message))
+
+
+def _is_alone(membership: Membership, member: int) -> bool:
+    return membership.voters == (member,) and not membership.outgoing

@@ -30,5 +30,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: int
     log_bytes: int
     open_requests: int
+    waits_for: tuple[str, ...]
+    """Members without which this node, whose directory is new, does not begin; empty: it has begun."""
     groups: dict[int, GroupStatus]
     peers: dict[int, PeerStatus]

@@ -33,6 +33,8 @@ class Timer(IntEnum):
     """``Continuation.deadline``. Key: the token of its request."""
     REQUEST = 9
     """A request's deadline. Key: its token."""
+    NOT_BEGUN = 10
+    """Say whom this node waits for before it begins. Key: 0."""
 
 
 _COMPACT_FROM = 256

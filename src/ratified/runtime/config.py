@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -27,6 +27,9 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Which member of ``cluster`` this host is."""
     cluster: Mapping[str, str | Sequence[str]] = {}
     """Every member's name and its peer address, or addresses: ``host:port``. Empty: one member and no network."""
+    initial_absent: Sequence[str] = ()
+    """Members of ``cluster`` without which this one may begin, if its data directory is new: the operator's word that
+    they have never run. Fewer than half of all, and the same on every member."""
     token: str = "ratified"
     """Tells clusters apart that were created with the same names and addresses."""
     listen: Sequence[str | socket.socket] | None = None
@@ -53,6 +56,7 @@ class Roster(msgspec.Struct, frozen=True):
     names: Mapping[int, str]
     urls: Mapping[int, tuple[str, ...]]
     addresses: Mapping[int, tuple[Address, ...]]
+    absent: tuple[int, ...]
 
     @property
     def membership(self) -> Membership:
@@ -94,7 +98,23 @@ def roster(config: HostConfig) -> Roster:
         names={members[name]: name for name in urls},
         urls={members[name]: given for name, given in urls.items()},
         addresses={members[name]: tuple(_address(text) for text in given) for name, given in urls.items()},
+        absent=tuple(members[name] for name in _absent(config, urls)),
     )
+
+
+def _absent(config: HostConfig, known: Collection[str]) -> tuple[str, ...]:
+    absent = tuple(dict.fromkeys(config.initial_absent))
+    for name in absent:
+        if name not in known:
+            raise StartRefused(f"the absent member {name!r} is not in the cluster ({', '.join(known)})")
+        if name == config.name:
+            raise StartRefused(f"member {name!r} cannot be absent itself: leave it out of the absent members")
+    if 2 * len(absent) >= len(known) and absent:
+        raise StartRefused(
+            f"{len(absent)} of {len(known)} members are named absent: a majority must be there to begin; start more of "
+            "them"
+        )
+    return absent
 
 
 def _address(text: str) -> Address:

@@ -148,6 +148,10 @@ class Driver:
         if outputs.jobs:
             self.counters.jobs += len(outputs.jobs)
             self._disk.submit(outputs.jobs)
+        if outputs.admitted:
+            self._peers.admit(outputs.admitted)
+        if outputs.challenges:
+            self._peers.challenge(outputs.challenges)
         if outputs.frames:
             self._peers.send(outputs.frames)
         for hangup in outputs.closes:

@@ -473,6 +473,8 @@ def _boot(
         seed=secrets.randbits(63),
         engine=config.engine,
         peers=tuple(member for member in sorted(members.names) if member != members.member),
+        names=members.names,
+        absent=members.absent,
         client_urls=tuple(config.client_urls),
         heartbeat_us=config.heartbeat_us,
         election_timeout_us=config.election_timeout_us,

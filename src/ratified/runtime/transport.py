@@ -7,7 +7,11 @@
    send again in the next one. What was received and not yet taken by a turn is bounded too: beyond it reading stops.
 4. Bytes that are no frame close the connection they came on, with one line in the log, and do nothing else; a host
    that goes on sending the same gets no further line for a while.
-5. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
+5. An accepted connection waits in the *lobby* until the node has admitted a member on it. The lobby is bounded, and who
+   has waited longest is put out for a newcomer, so that strangers take no member's place and at most delay it. Who has
+   been admitted is out of the lobby; the node admits one connection for each member.
+6. A *challenge* dials a member's own address once, reads one frame, and sends nothing.
+7. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
    did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
 """
 
@@ -22,11 +26,12 @@ from typing import cast
 import msgspec
 
 from ratified.consensus.draws import mix
-from ratified.node.ports import Connected, Disconnected, Input, Outgoing, Received
+from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, Received
 from ratified.runtime.address import Address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.notices import NoticeLog
-from ratified.wire.codec import FrameError, PeerCodec
+from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
+from ratified.wire.peer import Frame, Hello
 
 log = logging.getLogger("ratified.peers")
 
@@ -42,8 +47,8 @@ class TransportLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes waiting to be sent on one connection."""
     received_bytes_max: int = 16 << 20
     """Bytes received on one connection since the node last took all its inputs."""
-    accepted_max: int = 64
-    """Connections accepted and open at one time; beyond it a further one is closed at once."""
+    lobby_max: int = 32
+    """Connections accepted on which no member was admitted yet; for a further one the oldest is closed."""
 
 
 class TransportCounters(msgspec.Struct):
@@ -56,8 +61,8 @@ class TransportCounters(msgspec.Struct):
     bytes_received: int = 0
     overflows: int = 0
     bad_frames: int = 0
-    refused: int = 0
-    """Connections closed at once because too many were open."""
+    evicted: int = 0
+    """Connections closed because the lobby was full."""
 
 
 def back_off_s(seed: int, member: int, failures: int) -> float:
@@ -154,9 +159,11 @@ class PeerTransport:
         self._open: dict[int, _Session] = {}
         self._paused: list[_Session] = []
         self._received_since_rest: list[_Session] = []
-        self._accepted = 0
+        self._lobby: dict[int, _Session] = {}
+        """Oldest first."""
         self._servers: list[asyncio.Server] = []
         self._diallers: dict[int, asyncio.Task[None]] = {}
+        self._challenges: set[asyncio.Task[None]] = set()
 
     async def accept_on(self, listeners: Iterable[socket.socket]) -> None:
         """Accept connections on these bound sockets, which belong to the transport from now on."""
@@ -168,6 +175,18 @@ class PeerTransport:
         for member in members:
             if member not in self._diallers:
                 self._diallers[member] = self.loop.create_task(self._keep_dialling(member))
+
+    def admit(self, connections: Iterable[int]) -> None:
+        """The node believes that these are members."""
+        for number in connections:
+            self._lobby.pop(number, None)
+
+    def challenge(self, members: Iterable[int]) -> None:
+        """Ask once who answers at each member's own address."""
+        for member in members:
+            task = self.loop.create_task(self._challenge(member))
+            self._challenges.add(task)
+            task.add_done_callback(self._challenges.discard)
 
     def send(self, frames: Sequence[Outgoing]) -> None:
         """Write frames, those of one connection in one go. Frames for a connection that is gone are dropped."""
@@ -203,7 +222,7 @@ class PeerTransport:
         for session in sessions:
             self._forget(session)
             session.close()
-        await asyncio.gather(*self._diallers.values(), return_exceptions=True)
+        await asyncio.gather(*self._diallers.values(), *self._challenges, return_exceptions=True)
         await asyncio.gather(*(session.closed for session in sessions))
         for server in self._servers:
             await server.wait_closed()
@@ -219,18 +238,12 @@ class PeerTransport:
     # Called by sessions
 
     def opened(self, session: _Session) -> None:
-        if session.member is None:
-            if self._accepted >= self._limits.accepted_max:
-                self.counters.refused += 1
-                self._notice(
-                    f"refusing a connection from {session.peer_host}: {self._accepted} accepted connections are open, "
-                    "the limit accepted_max"
-                )
-                session.abort()
-                return
-            self._accepted += 1
         self._numbers += 1
         session.number = self._numbers
+        if session.member is None:
+            if len(self._lobby) >= self._limits.lobby_max:
+                self._evict(next(iter(self._lobby.values())))
+            self._lobby[session.number] = session
         self._open[session.number] = session
         self.counters.connections += 1
         self._offer(Connected(session.number, session.member))
@@ -260,6 +273,15 @@ class PeerTransport:
     def _notice(self, text: str) -> None:
         """Strangers may come as often as they like: the same thing about one of them is said once a minute."""
         self._notices.write(boottime_us(), text)
+
+    def _evict(self, session: _Session) -> None:
+        self.counters.evicted += 1
+        self._notice(
+            f"closing a connection from {session.peer_host}: there are {len(self._lobby)} on which no member has said "
+            "who it is, the limit lobby_max"
+        )
+        self._forget(session)
+        session.abort()
 
     def _write(self, session: _Session, encoded: list[bytes]) -> None:
         data = encoded[0] if len(encoded) == 1 else b"".join(encoded)
@@ -294,15 +316,14 @@ class PeerTransport:
         """Nothing more is received or sent on this connection; the node is told, once."""
         if self._open.pop(session.number, None) is None:
             return
-        if session.member is None:
-            self._accepted -= 1
+        self._lobby.pop(session.number, None)
         if session in self._paused:
             self._paused.remove(session)
         self._offer(Disconnected(session.number))
 
     def _stop(self) -> None:
-        for dialler in self._diallers.values():
-            dialler.cancel()
+        for task in (*self._diallers.values(), *self._challenges):
+            task.cancel()
         for server in self._servers:
             server.close()
 
@@ -322,6 +343,30 @@ class PeerTransport:
             else:
                 failures += 1
             await asyncio.sleep(back_off_s(self._seed, member, failures))
+
+    async def _challenge(self, member: int) -> None:
+        found: Frame | None = None
+        for address in self._addresses[member]:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    found = await self._first_frame(address)
+            except (OSError, FrameError) as error:
+                log.debug("%s: no answer to a challenge at %s: %s", self._name, address, error)
+            if found is not None:
+                break
+        self._offer(Challenged(member, found if isinstance(found, Hello) else None))
+
+    async def _first_frame(self, address: Address) -> Frame | None:
+        """What the process at this address says first; None: it closes the connection before."""
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        codec = self.make_codec()
+        try:
+            while data := await reader.read(FIRST_FRAME_BYTES_MAX):
+                if frames := codec.feed(data):
+                    return frames[0]
+            return None
+        finally:
+            writer.close()
 
     async def _connect(self, member: int, address: Address, *, first: bool) -> _Session | None:
         session = _Session(self, member)

@@ -63,6 +63,10 @@ def _name(text: str) -> str:
     return text
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(_name(part.strip()) for part in text.split(","))
+
+
 def _count(text: str) -> int:
     try:
         number = int(text)
@@ -119,6 +123,12 @@ OPTIONS: tuple[Option, ...] = (
         "'new' makes the data directory if there is none; 'existing' only goes on with one that is there.",
     ),
     Option(
+        "initial-absent",
+        "",
+        _names,
+        "Members of a new cluster that may be missing at its first start: name,... Only if they have never run.",
+    ),
+    Option(
         "initial-cluster-token",
         "etcd-cluster",
         _text,
@@ -157,6 +167,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     initial_advertise_peer_urls: tuple[Url, ...]
     initial_cluster: dict[str, tuple[Url, ...]]
     initial_cluster_state: str
+    initial_absent: tuple[str, ...]
     initial_cluster_token: str
     engine: str
     snapshot_count: int
@@ -265,6 +276,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         initial_advertise_peer_urls=advertised,
         initial_cluster=cluster,
         initial_cluster_state=value["initial-cluster-state"],
+        initial_absent=value["initial-absent"] or (),
         initial_cluster_token=value["initial-cluster-token"],
         engine=value["engine"],
         snapshot_count=value["snapshot-count"],

@@ -92,6 +92,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 data_dir=config.data_dir,
                 name=config.name,
                 cluster={name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()},
+                initial_absent=config.initial_absent,
                 token=config.initial_cluster_token,
                 engine=ENGINES[config.engine],
                 listen=[str(url) for url in config.listen_peer_urls],

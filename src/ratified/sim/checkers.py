@@ -99,14 +99,23 @@ class Checkers:
 
     def recovered(self, member: int, files: Files, *, killed: bool) -> None:
         """A process of the member's has put its log in order, and its replicas begin."""
+        for group, image in self._images(files).items():
+            self.groups[group].recovered(member, image, killed=killed)
+
+    def replaced(self, member: int, files: Files) -> None:
+        """An operator has put another data directory in the place of the member's."""
+        for group, image in self._images(files).items():
+            self.groups[group].replaced(member, image)
+
+    def _images(self, files: Files) -> dict[int, Any]:
         images = {group: checks.shape.new_image() for group, checks in self.groups.items()}
         for name in files.names():
             if segment_number(name) is not None:
                 for group, record in _records(files.read(name, 0, files.size(name)), 0):
                     images[group].take(record)
-        for group, image in images.items():
+        for image in images.values():
             image.records = 0
-            self.groups[group].recovered(member, image, killed=killed)
+        return images
 
     def observe(self, member: int, group: int, durable: Durable) -> ReplicaTap:
         """A replica begins with what its log held."""

@@ -174,6 +174,11 @@ class Disk:
         other._history, other._next_inode = self._history, self._next_inode
         return other
 
+    def become(self, other: Disk) -> None:
+        """An operator puts another directory in the place of this one."""
+        self._inodes, self._names, self._history = other._inodes, other._names, other._history
+        self._next_inode = other._next_inode
+
     def kill(self, under_way: WriteAt | None = None, sectors: int = 0) -> None:
         """The process is gone; the page cache has all that it wrote.
 

@@ -9,6 +9,7 @@ Rules:
 3. A cut is directed, from one member to another, and counted: two partitions that overlap heal one by one.
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
 5. Of two members the one with the lower id dials, and dials again until somebody answers.
+6. A *challenge* is a connection of its own, on which the dialler sends nothing and hears one Hello.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ratified.node.ports import Connected, Disconnected, Input, Received
+from ratified.node.ports import Challenged, Connected, Disconnected, Input, Received
 from ratified.sim.options import NetworkModel, NetworkOptions
 from ratified.sim.world import Concern, Draws, World
-from ratified.wire.peer import Batch, Frame
+from ratified.wire.peer import Batch, Frame, Hello
 
 Carry = Callable[[int, int, Frame], Frame | None]
 """``(source, target, frame)`` -> what travels in the frame's place; None: it is lost."""
@@ -54,12 +55,13 @@ class _Flow:
 class _Connection:
     """Two ends and two flows; ``open`` says per end whether it knows of no end."""
 
-    __slots__ = ("dialer", "flows", "id", "open", "target")
+    __slots__ = ("challenge", "dialer", "flows", "id", "open", "target")
 
-    def __init__(self, number: int, dialer: int, target: int) -> None:
+    def __init__(self, number: int, dialer: int, target: int, *, challenge: bool) -> None:
         self.id = number
         self.dialer = dialer
         self.target = target
+        self.challenge = challenge
         self.open = {dialer: True, target: True}
         self.flows = {dialer: _Flow(dialer, target), target: _Flow(target, dialer)}
 
@@ -131,13 +133,33 @@ class Network:
         if self._cuts[pair] or self._cuts[target, dialer] or not self._endpoints[target].up:
             self._redial(pair)
             return
-        self._connection_last += 1
-        connection = _Connection(self._connection_last, dialer, target)
-        self._connections[connection.id] = connection
+        connection = self._connect(dialer, target, challenge=False)
         self._dialed[pair] = connection.id
         self._endpoints[dialer].offer(Connected(connection.id, target))
         self._endpoints[target].offer(Connected(connection.id, None))
         self._counters["connections"] += 1
+
+    def challenge(self, dialer: int, target: int) -> None:
+        """``dialer`` wants to hear once who answers at ``target``'s address."""
+        self._world.at(
+            self._world.now + self._delay(dialer, target), dialer, target, self._try_challenge, dialer, target
+        )
+
+    def _try_challenge(self, dialer: int, target: int) -> None:
+        if not self._endpoints[dialer].up:
+            return
+        if self._cuts[dialer, target] or self._cuts[target, dialer] or not self._endpoints[target].up:
+            self._endpoints[dialer].offer(Challenged(target, None))
+            return
+        self._counters["challenges"] += 1
+        connection = self._connect(dialer, target, challenge=True)
+        self._endpoints[target].offer(Connected(connection.id, None))
+
+    def _connect(self, dialer: int, target: int, *, challenge: bool) -> _Connection:
+        self._connection_last += 1
+        connection = _Connection(self._connection_last, dialer, target, challenge=challenge)
+        self._connections[connection.id] = connection
+        return connection
 
     # -----------------------------------------------------------------------------------------------------------
     # Frames
@@ -202,9 +224,16 @@ class Network:
             self._world.at(arrival, *pair, self._arrive, connection, flow.target, frame)
 
     def _arrive(self, connection: _Connection, target: int, frame: Frame) -> None:
-        if connection.open[target]:
+        if connection.challenge:
+            self._answer(connection, target, frame)
+        elif connection.open[target]:
             self._counters["frames delivered"] += 1
             self._endpoints[target].offer(Received(connection.id, frame))
+
+    def _answer(self, connection: _Connection, target: int, frame: Frame) -> None:
+        if target == connection.dialer and connection.open[target]:
+            self._endpoints[target].offer(Challenged(connection.target, frame if isinstance(frame, Hello) else None))
+            self.hang_up(target, connection.id)
 
     def hang_up(self, member: int, number: int) -> None:
         """``member`` closes its connection, behind what it has sent on it."""
@@ -264,9 +293,12 @@ class Network:
     def _close_end(self, connection: _Connection, member: int, *, tell: bool) -> None:
         connection.open[member] = False
         connection.flows[member].waiting = []
-        if tell:
+        if connection.challenge and member == connection.dialer:
+            if tell:
+                self._endpoints[member].offer(Challenged(connection.target, None))
+        elif tell:
             self._endpoints[member].offer(Disconnected(connection.id))
-        if member == connection.dialer:
+        if member == connection.dialer and not connection.challenge:
             pair = (connection.dialer, connection.target)
             del self._dialed[pair]
             if self._endpoints[member].up:

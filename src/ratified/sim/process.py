@@ -117,6 +117,8 @@ class Machine:
         self._network = network
         self._checkers = checkers
         self._counters = world.counters
+        self._directories = 0
+        """How often the data directory was emptied."""
         self._killed = True
         """How the last process ended: killed, and not with its machine; nor in the middle of a write."""
         self._boot_id = 1
@@ -163,7 +165,7 @@ class Machine:
         """A node on this machine's disk. The data directory is made once."""
         options, member = self._options, self.member
         limits = options.limits
-        directory = member.to_bytes(16, "big")
+        directory = (self._directories << 64 | member).to_bytes(16, "big")
         if identity.read(self.disk) is None:
             owner = identity.Identity(CLUSTER, member, directory, options.engine)
             identity.create(self.disk, owner, options.memberships, limits.log)
@@ -258,6 +260,21 @@ class Machine:
             self.environment.scramble(draw)
         self._boot_id += 1
 
+    def wipe(self) -> None:
+        """An operator empties the data directory of a process that is down."""
+        self._directories += 1
+        self._counters["directories wiped"] += 1
+        self.restore(Disk())
+
+    def restore(self, directory: Disk) -> None:
+        """An operator puts another data directory, such as an old copy, in the place of the one that is there."""
+        assert self.node is None, "a data directory is replaced while its process is down"
+        self._world.trace(self.member, "directory replaced")
+        self.disk.become(directory.fork())
+        self.environment = MemoryEnvironment()
+        self._store_mark = None
+        self._checkers.replaced(self.member, self.disk)
+
     def pause(self) -> None:
         """SIGSTOP: no turn runs; what arrives waits."""
         self.paused = True
@@ -341,6 +358,8 @@ class Machine:
                 self._network.send(member, outgoing.connection, outgoing.frame)
         for hangup in outputs.closes:
             self._network.hang_up(member, hangup.connection)
+        for challenged in outputs.challenges:
+            self._network.challenge(member, challenged)
         for reply in outputs.replies:
             self.clients.replied(member, reply)
         for notice in outputs.notices:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import google_crc32c
 import msgspec
@@ -27,7 +27,8 @@ from ratified.consensus.entry import EntryFormatError, decode_membership, encode
 SECTOR = 512
 MAGIC = b"RfLg"
 STAMP = b"\x9d\xb3"
-VERSION = 1
+VERSION = 2
+"""2 added the records ``peer`` and ``begun``; the rest is as in 1."""
 _HEADER = struct.Struct("<4sHHQQQIIII")
 _COVERED = struct.Struct("<4sHHQQQI")
 _CHECKS = struct.Struct("<III")
@@ -204,6 +205,8 @@ class RecordKind(IntEnum):
     TRUNCATE = 4
     BASE = 5
     DROP = 6
+    PEER = 7
+    BEGUN = 8
 
 
 _KINDS = tuple(RecordKind)
@@ -216,13 +219,29 @@ class NodeRecord(msgspec.Struct, frozen=True, gc=False):
     directory: bytes
 
 
+class PeerRecord(msgspec.Struct, frozen=True, gc=False):
+    """The directory that this node holds for a member, from here on. Of no group."""
+
+    member: int
+    directory: bytes
+
+
+class BegunRecord(msgspec.Struct, frozen=True, gc=False):
+    """The node has begun: it may vote. Of no group, and written once."""
+
+
 class DropRecord(msgspec.Struct, frozen=True, gc=False):
     """The group is gone, with all that it had."""
+
+
+NodesOwn: TypeAlias = NodeRecord | PeerRecord | BegunRecord
+"""What the log holds of the node itself, and of no group."""
 
 
 RECORD = struct.Struct("<BQI")
 """Kind, group, length of what follows."""
 _NODE = struct.Struct("<Q16s")
+_PEER = struct.Struct("<Q16s")
 _TRUNCATE = struct.Struct("<Q")
 _BASE = struct.Struct("<QQQQ")
 
@@ -232,7 +251,7 @@ class RecordFormatError(ValueError):
 
 
 def encode_record(
-    group: int, record: StateRecord | Entry | TruncateRecord | BaseRecord | NodeRecord | DropRecord
+    group: int, record: StateRecord | Entry | TruncateRecord | BaseRecord | DropRecord | NodesOwn
 ) -> bytes:
     """One record, its header included."""
     match record:
@@ -249,6 +268,10 @@ def encode_record(
             kind, body = RecordKind.NODE, _NODE.pack(incarnation, directory)
         case DropRecord():
             kind, body = RecordKind.DROP, b""
+        case PeerRecord(member, directory):
+            kind, body = RecordKind.PEER, _PEER.pack(member, directory)
+        case BegunRecord():
+            kind, body = RecordKind.BEGUN, b""
     return RECORD.pack(kind, group, len(body)) + body
 
 
@@ -283,6 +306,13 @@ def decode_node(body: bytes) -> NodeRecord:
     if len(body) != _NODE.size:
         raise RecordFormatError(f"a node record has {len(body)} bytes instead of {_NODE.size}")
     return NodeRecord(*_NODE.unpack(body))
+
+
+def decode_peer(body: bytes) -> PeerRecord:
+    """Read a ``peer`` record's body."""
+    if len(body) != _PEER.size:
+        raise RecordFormatError(f"a peer record has {len(body)} bytes instead of {_PEER.size}")
+    return PeerRecord(*_PEER.unpack(body))
 
 
 def decode_truncate(body: bytes) -> TruncateRecord:

@@ -31,7 +31,7 @@ from ratified.storage.format import (
     SECTOR,
     DropRecord,
     LogLimits,
-    NodeRecord,
+    NodesOwn,
     RecordKind,
     encode_batch,
     encode_record,
@@ -62,25 +62,25 @@ class Completed(msgspec.Struct, frozen=True):
     persisted: Sequence[tuple[int, int]] = ()
     """(group, highest ticket that is durable now), one a group that had records in the batch."""
     fetched: Sequence[Fetched] = ()
-    incarnation: int | None = None
-    """The incarnation that is durable now, if the batch had one."""
+    own: Sequence[NodesOwn] = ()
+    """The node's own records that are durable now."""
 
 
 class _Waiting(NamedTuple):
-    """Records that belong together; ``ticket`` 0: no group waits for them."""
+    """Records that belong together; ``ticket`` 0: no group waits for them, they are the node's own."""
 
     group: int
     ticket: int
-    records: Sequence[Record | NodeRecord | DropRecord]
+    records: Sequence[Record | DropRecord | NodesOwn]
 
 
 class _Batch(NamedTuple):
     """What one batch holds; ``placed`` are its records with their group and their body's offset in the payload."""
 
     payload: bytes
-    placed: Sequence[tuple[int, Record | NodeRecord | DropRecord, int]]
+    placed: Sequence[tuple[int, Record | DropRecord | NodesOwn, int]]
     tickets: dict[int, int]
-    incarnation: int | None
+    own: Sequence[NodesOwn]
 
 
 class _Place(NamedTuple):
@@ -97,7 +97,7 @@ class _Writing(NamedTuple):
 
     job: int
     tickets: dict[int, int]
-    incarnation: int | None
+    own: Sequence[NodesOwn]
 
 
 class _Reading(NamedTuple):
@@ -120,7 +120,6 @@ class LogPlanner:
         position = recovered.position
         self._size_before = position.size_before
         self._limits = limits
-        self._directory = recovered.directory
         self._indexes = {number: group.index for number, group in recovered.groups.items()}
         self._segment = position.segment
         self._offset = position.offset
@@ -144,9 +143,9 @@ class LogPlanner:
         """Write these, in order, after everything appended before; tickets of a group ascend."""
         self._waiting.append(_Waiting(group, ticket, records))
 
-    def append_incarnation(self, incarnation: int) -> None:
-        """Write the number of this start of the node; ``Completed.incarnation`` reports it durable."""
-        self._waiting.append(_Waiting(0, 0, (NodeRecord(incarnation, self._directory),)))
+    def append_own(self, record: NodesOwn) -> None:
+        """Write a record of the node itself; ``Completed.own`` reports it durable."""
+        self._waiting.append(_Waiting(0, 0, (record,)))
 
     def drop(self, group: int, ticket: int) -> None:
         """The group is gone with all that it had."""
@@ -204,7 +203,7 @@ class LogPlanner:
                 jobs.append(self._plan_batch())
             elif not self._marked:
                 if self._mark_is_due(now):
-                    jobs.append(self._write(b"", self._next_place(0), {}, None))
+                    jobs.append(self._write(b"", self._next_place(0), {}, ()))
                 elif self._resting_since is None:
                     self._resting_since = now
         for reading in self._fetches:
@@ -225,7 +224,7 @@ class LogPlanner:
             self._durable_to = self._number
             if not self._marked:
                 self._resting_since = now
-            return Completed(persisted=list(writing.tickets.items()), incarnation=writing.incarnation)
+            return Completed(persisted=list(writing.tickets.items()), own=writing.own)
         reading = self._reading.pop(job)
         entries: list[Entry] = []
         for span, data in zip(reading.spans, results, strict=True):
@@ -248,20 +247,20 @@ class LogPlanner:
         batch = self._take_waiting()
         start = self._next_place(len(batch.payload))
         self._note(batch.placed, start)
-        return self._write(batch.payload, start, batch.tickets, batch.incarnation)
+        return self._write(batch.payload, start, batch.tickets, batch.own)
 
     def _take_waiting(self) -> _Batch:
         """Everything that waits, up to ``batch_bytes_max`` and at least one ticket's records."""
         parts: list[bytes] = []
-        placed: list[tuple[int, Record | NodeRecord | DropRecord, int]] = []
+        placed: list[tuple[int, Record | DropRecord | NodesOwn, int]] = []
         tickets: dict[int, int] = {}
-        incarnation: int | None = None
+        own: list[NodesOwn] = []
         size = 0
         waiting = self._waiting
         while waiting:
             group, ticket, records = waiting[0]
             unit: list[bytes] = []
-            unit_placed: list[tuple[int, Record | NodeRecord | DropRecord, int]] = []
+            unit_placed: list[tuple[int, Record | DropRecord | NodesOwn, int]] = []
             end = size
             for record in records:
                 if type(record) is Entry:
@@ -283,9 +282,9 @@ class LogPlanner:
             size = end
             if ticket:
                 tickets[group] = ticket
-            elif isinstance(records[0], NodeRecord):
-                incarnation = records[0].incarnation
-        return _Batch(b"".join(parts), placed, tickets, incarnation)
+            else:
+                own += [record for record in records if isinstance(record, NodesOwn)]
+        return _Batch(b"".join(parts), placed, tickets, own)
 
     def _next_place(self, length: int) -> _Place:
         """Where a batch with this much payload goes: behind the last one, or in a new segment."""
@@ -294,7 +293,7 @@ class LogPlanner:
             return _Place(self._segment, self._offset, size, self._capacity)
         return _Place(self._segment + 1, 0, size, max(size, self._limits.segment_bytes))
 
-    def _note(self, placed: Sequence[tuple[int, Record | NodeRecord | DropRecord, int]], start: _Place) -> None:
+    def _note(self, placed: Sequence[tuple[int, Record | DropRecord | NodesOwn, int]], start: _Place) -> None:
         """Bring the index up to the batch that is about to be written at ``start``."""
         indexes = self._indexes
         segment, offset = start.segment, start.offset
@@ -313,7 +312,7 @@ class LogPlanner:
             elif type(record) is DropRecord:
                 indexes.pop(group, None)
 
-    def _write(self, payload: bytes, start: _Place, tickets: dict[int, int], incarnation: int | None) -> Job:
+    def _write(self, payload: bytes, start: _Place, tickets: dict[int, int], own: Sequence[NodesOwn]) -> Job:
         number = self._number + 1
         data, crc = encode_batch(start.segment, number, self._durable_to, self._crc, payload)
         file = segment_file(start.segment)
@@ -327,7 +326,7 @@ class LogPlanner:
         self._offset = start.offset + start.size
         self._number, self._crc, self._marked = number, crc, not payload
         self._resting_since = None
-        self._writing = _Writing(job.id, tickets, incarnation)
+        self._writing = _Writing(job.id, tickets, own)
         return job
 
     def _job(self, ops: Sequence[Op]) -> Job:

@@ -38,6 +38,7 @@ from ratified.storage.format import (
     body_matches,
     decode_base,
     decode_node,
+    decode_peer,
     decode_truncate,
     extent,
     payload_of,
@@ -98,6 +99,9 @@ class Recovered(msgspec.Struct, frozen=True):
     incarnation: int
     """The last durable one; 0: the node was never started."""
     directory: bytes
+    begun: bool
+    peers: dict[int, bytes]
+    """The directory that the node holds for each member that it has met."""
     groups: dict[int, RecoveredGroup]
     cut: Cut | None
     position: LogPosition
@@ -122,6 +126,8 @@ def recover(files: Files, limits: LogLimits) -> Recovered:
     return Recovered(
         incarnation=replay.incarnation,
         directory=replay.directory,
+        begun=replay.begun or replay.has_written,
+        peers=replay.peers,
         groups={number: group.finish(files, limits) for number, group in replay.groups.items()},
         cut=log.cut,
         position=log.position,
@@ -258,6 +264,10 @@ class _Replay:
     def __init__(self, limits: LogLimits) -> None:
         self.incarnation = 0
         self.directory = b""
+        self.begun = False
+        self.has_written = False
+        """An engine has written: a node did that before format version 2 without having begun."""
+        self.peers: dict[int, bytes] = {}
         self.groups: dict[int, _Group] = {}
         self._limits = limits
 
@@ -272,6 +282,7 @@ class _Replay:
     def _take_record(self, batch: _Batch, record: RawRecord) -> None:
         match record.kind:
             case RecordKind.ENTRY:
+                self.has_written = True
                 self._group(record).put(decode_entry(record.body), batch.segment, batch.offset + place(record.offset))
             case RecordKind.NODE:
                 node = decode_node(record.body)
@@ -287,7 +298,13 @@ class _Replay:
             case RecordKind.DROP:
                 self.groups.pop(record.group, None)
             case RecordKind.STATE:
+                self.has_written = True
                 self._group(record).state = record.body
+            case RecordKind.PEER:
+                peer = decode_peer(record.body)
+                self.peers[peer.member] = peer.directory
+            case RecordKind.BEGUN:
+                self.begun = True
             case RecordKind.TRUNCATE:
                 self._group(record).truncate(decode_truncate(record.body).first)
 

@@ -20,7 +20,7 @@ import google_crc32c
 import msgspec
 
 from ratified.consensus.contract import U64
-from ratified.wire.peer import Batch, Frame, Goodbye, Hello, Ping, ReplicaMessage
+from ratified.wire.peer import Batch, Frame, Goodbye, Hello, Ping, ReplicaMessage, Standing
 
 MAGIC = b"RfPr"
 VERSION = 1
@@ -47,7 +47,7 @@ class PeerCodec:
             "Batch", [("messages", list[tuple[U64, message]])], tag=4, array_like=True, frozen=True
         )
         self._batch = batch
-        self._decoder = msgspec.msgpack.Decoder(Union[Hello, Goodbye, Ping, batch])  # noqa: UP007 - as above
+        self._decoder = msgspec.msgpack.Decoder(Union[Hello, Standing, Goodbye, Ping, batch])  # noqa: UP007 - as above
         self._encoder = msgspec.msgpack.Encoder()
         self._frame_bytes_max = frame_bytes_max
         self._length_max = min(FIRST_FRAME_BYTES_MAX, frame_bytes_max)

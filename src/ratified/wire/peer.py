@@ -14,11 +14,15 @@ import msgspec
 from ratified.consensus.contract import U64, Era
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 1
-"""What this version speaks, in the handshake; frames have a version of their own."""
+PROTOCOL_VERSION = 2
+"""What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
+``Standing``, ``Acknowledged``."""
 DIRECTORY_BYTES = 16
 
 ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+DirectoryId: TypeAlias = Annotated[bytes, msgspec.Meta(min_length=DIRECTORY_BYTES, max_length=DIRECTORY_BYTES)]
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -26,7 +30,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     cluster: U64
     member: U64
-    directory: Annotated[bytes, msgspec.Meta(min_length=DIRECTORY_BYTES, max_length=DIRECTORY_BYTES)]
+    directory: DirectoryId
     incarnation: U64
     start: U64
     """Drawn at this start: tells two processes with one identity apart."""
@@ -35,6 +39,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     version_max: U64
     name: ShortText
     client_urls: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)]
+    begun: bool
+    """Does this member vote, or has it never begun? As of when it was sent; ``Standing`` says so again."""
 
 
 class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -47,13 +53,21 @@ class Ping(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """Nothing else was sent for a while; the connection is alive."""
 
 
+class Standing(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """After the other's Hello, and again when it changes: what this side holds, durably."""
+
+    holds: DirectoryId
+    """The directory that it holds for the receiver."""
+    begun: bool
+
+
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """All messages of one turn for one peer, in order: pairs of group and message."""
 
     messages: Sequence[tuple[int, Any]]
 
 
-Frame: TypeAlias = Hello | Goodbye | Ping | Batch
+Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -114,4 +128,11 @@ class QuestionAnswer(msgspec.Struct, frozen=True, array_like=True, tag=69, gc=Fa
     failed: bool = False
 
 
-ReplicaMessage: TypeAlias = Forward | ForwardAnswer | Barrier | BarrierAnswer | Question | QuestionAnswer
+class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=False):
+    """First in a session, from a leader that had one with this member before: what it has acknowledged in ``era``."""
+
+    era: Era
+    index: U64
+
+
+ReplicaMessage: TypeAlias = Forward | ForwardAnswer | Barrier | BarrierAnswer | Question | QuestionAnswer | Acknowledged

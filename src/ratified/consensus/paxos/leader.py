@@ -194,7 +194,9 @@ class Leader:
     def progress(self) -> dict[int, Progress]:
         first = self._core.slots.chosen + 1
         return {
-            member: Progress(peer.accepted.reach(first), peer.next, "resend" if peer.resend else "send")
+            member: Progress(
+                peer.accepted.reach(first), peer.next, "resend" if peer.resend else "send", peer.accepted.last
+            )
             for member, peer in self._peers.table.items()
         }
 

@@ -24,6 +24,11 @@ class Spans:
         firsts[begin:end] = [first]
         lasts[begin:end] = [last]
 
+    @property
+    def last(self) -> int:
+        """The highest slot in the set; 0: it is empty."""
+        return self._lasts[-1] if self._lasts else 0
+
     def reach(self, slot: int) -> int:
         """The last slot up to which the set has everything from ``slot`` on; ``slot - 1`` where it lacks ``slot``."""
         at = bisect_right(self._firsts, slot) - 1

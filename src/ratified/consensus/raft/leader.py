@@ -136,7 +136,10 @@ class Leader:
         self._shared.clear()
 
     def progress(self) -> dict[int, Progress]:
-        return {member: Progress(peer.match, peer.next, peer.mode.value) for member, peer in self._peers.table.items()}
+        return {
+            member: Progress(peer.match, peer.next, peer.mode.value, peer.match)
+            for member, peer in self._peers.table.items()
+        }
 
     def _hear(self, sender: int, round_: int) -> PeerProgress | None:
         peer = self._peers.table.get(sender)

@@ -390,7 +390,7 @@ class Leading:
 
     def progress(self) -> dict[int, Progress]:
         return {
-            member: Progress(learner.match, learner.next, learner.stage.value)
+            member: Progress(learner.match, learner.next, learner.stage.value, learner.match)
             for member, learner in self._learners.items()
         }
 
