@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import select
@@ -12,14 +13,20 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import google_crc32c
 import pytest
 
+from ratified.api.service import Service
 from ratified.client import Client, Refused
 from ratified.consensus.engines import ENGINES
+from ratified.kv.errors import EtcdError
+from ratified.server import process
+from ratified.server.config import load
 from ratified.storage.identity import IDENTITY_FILE, VERSION
 from ratified.testing.processes import LocalNode, free_ports
+from ratified.wire.etcd import errors
 
 TIMEOUT_S = 60
 
@@ -246,3 +253,25 @@ def wait_for_end(pidfd: int) -> None:
         assert ready, "the node outlived the process that started it"
     finally:
         os.close(pidfd)
+
+
+def test_a_group_that_is_stopped_is_asked_again_after_longer_and_longer_pauses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+
+    class StoppedService:
+        async def query(self, request: bytes) -> bytes:
+            if len(pauses) == 20:
+                raise asyncio.CancelledError
+            raise EtcdError(*errors.STOPPED)
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(process._announce(cast(Service, StoppedService()), load({}, {}, None)))
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[7:] == [process.FIRST_READ_PAUSE_MAX_S] * 13
+    assert caplog.text.count("waiting for a leader and a majority") == 20

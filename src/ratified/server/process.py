@@ -31,6 +31,9 @@ log = logging.getLogger("ratified.server")
 
 READY = "ready to serve client requests"
 STOP_GRACE_S = 0.5
+FIRST_READ_PAUSE_MIN_S = 0.1
+FIRST_READ_PAUSE_MAX_S = 10.0
+"""Between two attempts at the first read, which a stopped group refuses at once: twice as long each time."""
 
 
 class ServeFailed(Exception):
@@ -144,12 +147,15 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
 
 async def _announce(service: Service, config: ServerConfig) -> None:
     """Log the line once a linearizable read is answered."""
+    pause_s = FIRST_READ_PAUSE_MIN_S
     while True:
         try:
             await service.query(queries.status())
             break
         except EtcdError as error:
             log.warning("%s; waiting for a leader and a majority", error)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, FIRST_READ_PAUSE_MAX_S)
     log.info(
         "%s on %s as member %x (%s) of cluster %x",
         READY,
