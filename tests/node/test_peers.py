@@ -20,7 +20,7 @@ from tests.node.cluster import MS, SECOND, Cluster
 
 OURS = b"2" * 16
 OTHERS = b"1" * 16
-HELD = {1: OTHERS, 3: b"3" * 16}
+HELD = {1: PeerRecord(1, OTHERS), 3: PeerRecord(3, b"3" * 16)}
 STANDING = Standing(OURS, begun=True)
 CONFIG = NodeConfig(
     cluster=7,
@@ -55,7 +55,7 @@ class Log:
 class Timed(Peers):
     """With a table of timers of its own, which runs out as a node's does, and a log that waits to be synced."""
 
-    def __init__(self, held: Mapping[int, bytes], *, begun: bool, config: NodeConfig = CONFIG) -> None:
+    def __init__(self, held: Mapping[int, PeerRecord], *, begun: bool, config: NodeConfig = CONFIG) -> None:
         self.timers = Timers()
         self.log = Log()
         self.directories = Directories(config, cast(LogPlanner, self.log), held, begun=begun)
@@ -78,7 +78,7 @@ class Timed(Peers):
                 self.on_not_begun(now)
 
 
-def peers(held: Mapping[int, bytes] = HELD, *, begun: bool = True, config: NodeConfig = CONFIG) -> Timed:
+def peers(held: Mapping[int, PeerRecord] = HELD, *, begun: bool = True, config: NodeConfig = CONFIG) -> Timed:
     made = Timed(held, begun=begun, config=config)
     made.recorded(0, NodeRecord(1, OURS))
     return made
@@ -280,6 +280,16 @@ def test_an_incarnation_that_a_confirmed_one_has_overtaken_is_refused() -> None:
     assert "was overtaken by 5" in reason(greeted(made, 2, hello(incarnation=4, start=10)))
 
 
+def test_what_was_confirmed_outlasts_this_node() -> None:
+    made = peers({1: PeerRecord(1, OTHERS, 5, 11)})
+    assert "was overtaken by 5" in reason(greeted(made, 1, hello(incarnation=4)))
+    assert "runs twice" in reason(greeted(made, 2, hello(incarnation=5, start=12)))
+    greeted(made, 3, hello(incarnation=6, start=13))
+    assert made.session(1) is None
+    made.received(0, 3, STANDING)
+    assert made.session(1) is not None
+
+
 def test_a_second_start_of_a_confirmed_incarnation_is_refused() -> None:
     made = peers()
     in_session(made, 1, hello(incarnation=5, start=11), dialled=1)
@@ -293,6 +303,7 @@ def test_a_claim_is_challenged_at_the_members_own_address_and_then_remembered() 
     assert challenges(made) == [1]
     made.challenged(0, 1, hello(incarnation=5))
     made.disconnected(0, 1)
+    assert made.sync() == [PeerRecord(1, OTHERS, 5, 11)]
     assert "was overtaken by 5" in reason(greeted(made, 2, hello(incarnation=4, start=10)))
     greeted(made, 3, hello(incarnation=5))
     assert challenges(made) == [], "it is the confirmed one"

@@ -94,7 +94,10 @@ def test_a_batch_is_laid_out_as_the_document_says() -> None:
             b"\5\x09" + bytes(7) + b"\x40\0\0\0" + struct.pack("<QQQQ IIQIIQ", 5, 6, 7, 8, 3, 1, 1, 0, 1, 2),
         ),
         (DropRecord(), b"\6\x09" + bytes(7) + bytes(4)),
-        (PeerRecord(7, bytes(range(16))), b"\7" + bytes(8) + b"\x18\0\0\0\7" + bytes(7) + bytes(range(16))),
+        (
+            PeerRecord(7, bytes(range(16)), 2, 3),
+            b"\7" + bytes(8) + b"\x28\0\0\0" + struct.pack("<Q16sQQ", 7, bytes(range(16)), 2, 3),
+        ),
         (BegunRecord(), b"\x08" + bytes(8) + bytes(4)),
     ],
 )

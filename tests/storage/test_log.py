@@ -202,15 +202,15 @@ def test_what_a_node_holds_of_its_peers_and_that_it_has_begun_outlasts_it() -> N
     files = new_log()
     one, other = b"1" * 16, b"2" * 16
     planner = reopened(files)
-    for record in (PeerRecord(1, one), PeerRecord(2, one), PeerRecord(1, other)):
+    for record in (PeerRecord(1, one), PeerRecord(2, one, 3, 4), PeerRecord(1, other)):
         planner.append_own(record)
     assert [made for done in settle(files, planner) for made in done.own] == [
         PeerRecord(1, one),
-        PeerRecord(2, one),
+        PeerRecord(2, one, 3, 4),
         PeerRecord(1, other),
     ]
     recovered = recover(files, TINY)
-    assert (recovered.begun, recovered.peers) == (False, {1: other, 2: one})
+    assert (recovered.begun, recovered.peers) == (False, {1: PeerRecord(1, other), 2: PeerRecord(2, one, 3, 4)})
     planner.append_own(BegunRecord())
     settle(files, planner)
     assert recover(files, TINY).begun

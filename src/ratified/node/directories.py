@@ -27,7 +27,7 @@ from ratified.storage.log import LogPlanner
 
 
 class Directories:
-    def __init__(self, config: NodeConfig, planner: LogPlanner, held: Mapping[int, bytes], *, begun: bool) -> None:
+    def __init__(self, config: NodeConfig, planner: LogPlanner, held: Mapping[int, PeerRecord], *, begun: bool) -> None:
         self.begun = begun
         """Durably: the engines run."""
         self.own = config.directory
@@ -42,20 +42,34 @@ class Directories:
 
     def holds(self, member: int, directory: bytes) -> bool:
         """Is this, durably, the one that counts?"""
-        return self._held.get(member) == directory
+        held = self._held.get(member)
+        return held is not None and held.directory == directory
 
     def admits(self, member: int, directory: bytes, *, begun: bool) -> bool:
         """May a member with this directory be met? ``begun`` is what it says of itself."""
         if not self._beginning:
             return True
         written = self._written.get(member)
-        return directory == written or (written is None and begun)
+        return begun if written is None else directory == written.directory
 
     def meet(self, member: int, directory: bytes) -> None:
         """Take it down, unless it is the one that is held; ``recorded`` says when that is durable."""
-        if self._written.get(member) != directory:
-            self._written[member] = directory
-            self._planner.append_own(PeerRecord(member, directory))
+        written = self._written.get(member)
+        if written is None or written.directory != directory:
+            self._write(PeerRecord(member, directory))
+
+    def confirm(self, member: int, directory: bytes, incarnation: int, start: int) -> None:
+        """This start of it answered at the member's own address: remember that, for our next starts too."""
+        record = PeerRecord(member, directory, incarnation, start)
+        if self._written.get(member) != record:
+            self._write(record)
+
+    def confirmed(self, member: int, directory: bytes) -> PeerRecord | None:
+        """The latest start of this directory that answered at the member's own address."""
+        written = self._written.get(member)
+        if written is None or written.directory != directory or not written.incarnation:
+            return None  # each directory counts its own starts
+        return written
 
     def begin(self) -> None:
         """Every awaited member holds ours, and we hold theirs."""
@@ -66,7 +80,11 @@ class Directories:
     def recorded(self, record: PeerRecord | BegunRecord) -> None:
         """The log holds it."""
         match record:
-            case PeerRecord(member, directory):
-                self._held[member] = directory
+            case PeerRecord():
+                self._held[record.member] = record
             case BegunRecord():
                 self.begun = True
+
+    def _write(self, record: PeerRecord) -> None:
+        self._written[record.member] = record
+        self._planner.append_own(record)

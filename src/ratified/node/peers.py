@@ -11,9 +11,9 @@ Rules:
    messages for the groups pass. A further connection of the same start replaces the older one. Session numbers are
    this node's own count; a message belongs to one session and is dropped with it.
 4. A claim to be a member's latest start is believed for as long as its connection lives. What answers at the member's
-   own address is *confirmed* and remembered: whom we dialled, or whom a challenge found there (the port dials once and
-   reads the Hello). A claim that is news is challenged. Of two starts alive the older claim stays until the challenge
-   has decided; a start that a confirmed one has overtaken is refused. So a stranger delays, at most.
+   own address is *confirmed* and remembered, durably: whom we dialled, or whom a challenge found there (the port dials
+   once and reads the Hello). A claim that is news is challenged. Of two starts alive the older claim stays until the
+   challenge has decided; a start that a confirmed one has overtaken is refused. So a stranger delays, at most.
 5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout is
    hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing prolongs that.
 """
@@ -94,8 +94,6 @@ class Peers:
         self._last_number = 0
         self._known: dict[int, Hello] = {}
         """The last Hello of every member that was believed."""
-        self._confirmed: dict[int, Hello] = {}
-        """The latest start that answered at each member's own address."""
         self._challenged_at: dict[int, int] = {}
         self._challenges: list[int] = []
         self._admitted: list[int] = []
@@ -270,11 +268,12 @@ class Peers:
         if connection.dialled is not None:
             self._admit(now, connection, hello)
             self._confirm(now, hello)
-        elif present is not None and not _is_same_start(present.hello, hello):
+        elif present is not None and (present.hello is None or not _is_start(present.hello, hello)):
             self._challenge(now, hello.member)
         else:
             self._admit(now, connection, hello)
-            if not _is_same_start(self._confirmed.get(hello.member), hello):
+            confirmed = self._directories.confirmed(hello.member, hello.directory)
+            if confirmed is None or not _is_start(confirmed, hello):
                 self._challenge(now, hello.member)
 
     def _admit(self, now: int, connection: _Connection, hello: Hello) -> None:
@@ -360,12 +359,12 @@ class Peers:
 
     def _confirm(self, now: int, hello: Hello) -> None:
         """This start answered at the member's own address: whoever else claims to be the member is not."""
-        self._confirmed[hello.member] = hello
+        self._directories.confirm(hello.member, hello.directory, hello.incarnation, hello.start)
         for connection in list(self._connections.values()):
             claimed = connection.hello
             if claimed is None or claimed.member != hello.member:
                 continue
-            if not _is_same_start(claimed, hello):
+            if not _is_start(claimed, hello):
                 reason = f"another process answers at the address of member {self._called(hello.member)}"
                 self.notices.append(Notice(f"a peer that claimed to be a member was refused: {reason}"))
                 self._part(now, connection, reason)
@@ -413,8 +412,8 @@ class Peers:
         return None
 
     def _why_overtaken(self, hello: Hello) -> str | None:
-        known = self._confirmed.get(hello.member)
-        if known is None or known.directory != hello.directory:  # each directory counts its own starts
+        known = self._directories.confirmed(hello.member, hello.directory)
+        if known is None:
             return None
         if hello.incarnation < known.incarnation:
             return (
@@ -465,9 +464,6 @@ class Peers:
         return "a peer that dialled us"
 
 
-def _is_same_start(one: Hello | None, other: Hello) -> bool:
-    return one is not None and (one.directory, one.incarnation, one.start) == (
-        other.directory,
-        other.incarnation,
-        other.start,
-    )
+def _is_start(one: Hello | PeerRecord, other: Hello) -> bool:
+    """Are both the same start of the same directory?"""
+    return (one.directory, one.incarnation, one.start) == (other.directory, other.incarnation, other.start)

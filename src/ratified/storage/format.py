@@ -220,10 +220,14 @@ class NodeRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class PeerRecord(msgspec.Struct, frozen=True, gc=False):
-    """The directory that this node holds for a member, from here on. Of no group."""
+    """What this node holds of a member, from here on. Of no group."""
 
     member: int
     directory: bytes
+    incarnation: int = 0
+    """The latest start of this directory that answered at the member's own address; 0: none has."""
+    start: int = 0
+    """What tells that start from another one of the same incarnation."""
 
 
 class BegunRecord(msgspec.Struct, frozen=True, gc=False):
@@ -241,7 +245,7 @@ NodesOwn: TypeAlias = NodeRecord | PeerRecord | BegunRecord
 RECORD = struct.Struct("<BQI")
 """Kind, group, length of what follows."""
 _NODE = struct.Struct("<Q16s")
-_PEER = struct.Struct("<Q16s")
+_PEER = struct.Struct("<Q16sQQ")
 _TRUNCATE = struct.Struct("<Q")
 _BASE = struct.Struct("<QQQQ")
 
@@ -268,8 +272,8 @@ def encode_record(
             kind, body = RecordKind.NODE, _NODE.pack(incarnation, directory)
         case DropRecord():
             kind, body = RecordKind.DROP, b""
-        case PeerRecord(member, directory):
-            kind, body = RecordKind.PEER, _PEER.pack(member, directory)
+        case PeerRecord(member, directory, incarnation, start):
+            kind, body = RecordKind.PEER, _PEER.pack(member, directory, incarnation, start)
         case BegunRecord():
             kind, body = RecordKind.BEGUN, b""
     return RECORD.pack(kind, group, len(body)) + body

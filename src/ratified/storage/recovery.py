@@ -32,6 +32,7 @@ from ratified.storage.format import (
     LogDamaged,
     LogLimits,
     LogTooNew,
+    PeerRecord,
     RawRecord,
     RecordFormatError,
     RecordKind,
@@ -100,8 +101,8 @@ class Recovered(msgspec.Struct, frozen=True):
     """The last durable one; 0: the node was never started."""
     directory: bytes
     begun: bool
-    peers: dict[int, bytes]
-    """The directory that the node holds for each member that it has met."""
+    peers: dict[int, PeerRecord]
+    """What the node holds of each member that it has met."""
     groups: dict[int, RecoveredGroup]
     cut: Cut | None
     position: LogPosition
@@ -267,7 +268,7 @@ class _Replay:
         self.begun = False
         self.has_written = False
         """An engine has written: a node did that before format version 2 without having begun."""
-        self.peers: dict[int, bytes] = {}
+        self.peers: dict[int, PeerRecord] = {}
         self.groups: dict[int, _Group] = {}
         self._limits = limits
 
@@ -302,7 +303,7 @@ class _Replay:
                 self._group(record).state = record.body
             case RecordKind.PEER:
                 peer = decode_peer(record.body)
-                self.peers[peer.member] = peer.directory
+                self.peers[peer.member] = peer
             case RecordKind.BEGUN:
                 self.begun = True
             case RecordKind.TRUNCATE:
