@@ -21,6 +21,8 @@ MET = {
     "machine-losses": "machine losses",
     "pauses": "pauses",
     "leader-failures": "leader failures",
+    "wiped-directories": "directories wiped",
+    "strangers": "strangers",
     "everything": "process starts",
 }
 

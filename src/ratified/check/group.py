@@ -79,6 +79,8 @@ class MemberOfGroup(Generic[ImageT]):
     """What its disk holds durably."""
     log: ImageT
     """What its engine has asked to be written, and found at start."""
+    replaced: list[ImageT] = field(default_factory=list)
+    """What was held durably by disks that an operator replaced: what they had acknowledged counts."""
     unsynced: list[Record] = field(default_factory=list)
     """What was written behind what is durable."""
     delivered: int = 0
@@ -167,6 +169,7 @@ class GroupChecks(Generic[ImageT]):
     def replaced(self, member: int, found: ImageT) -> None:
         """Somebody has put another log in the place of the member's."""
         of = self.members[member]
+        of.replaced.append(of.disk)
         found.keep_history(of.disk)
         of.disk = found
         of.unsynced = []
@@ -266,7 +269,11 @@ class GroupChecks(Generic[ImageT]):
         self.entries.append(entry.encoded)
         self._committed_at.append(max(of.era, self._committed_at[-1]))
         self.shape.first_delivered(of.log, entry)
-        holders = [peer for peer, seen in self.members.items() if self.shape.holds(seen.disk, (entry,))]
+        holders = [
+            peer
+            for peer, seen in self.members.items()
+            if any(self.shape.holds(disk, (entry,)) for disk in (seen.disk, *seen.replaced))
+        ]
         if not is_quorum(self.membership, holders):
             raise self.violation(
                 "durability",

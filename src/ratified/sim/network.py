@@ -10,11 +10,13 @@ Rules:
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
 5. Of two members the one with the lower id dials, and dials again until somebody answers.
 6. A *challenge* is a connection of its own, on which the dialler sends nothing and hears one Hello.
+7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import Protocol
 
 from ratified.node.ports import Challenged, Connected, Disconnected, Input, Received
@@ -52,16 +54,27 @@ class _Flow:
         self.waiting: list[Frame] = []
 
 
+STRANGER = 0
+"""Stands where a member's id stands, for whoever dials and is no member."""
+
+
+class _Purpose(Enum):
+    MEMBERS = 1
+    """The one connection that two members keep up."""
+    CHALLENGE = 2
+    STRANGER = 3
+
+
 class _Connection:
     """Two ends and two flows; ``open`` says per end whether it knows of no end."""
 
-    __slots__ = ("challenge", "dialer", "flows", "id", "open", "target")
+    __slots__ = ("dialer", "flows", "id", "open", "purpose", "target")
 
-    def __init__(self, number: int, dialer: int, target: int, *, challenge: bool) -> None:
+    def __init__(self, number: int, dialer: int, target: int, purpose: _Purpose) -> None:
         self.id = number
         self.dialer = dialer
         self.target = target
-        self.challenge = challenge
+        self.purpose = purpose
         self.open = {dialer: True, target: True}
         self.flows = {dialer: _Flow(dialer, target), target: _Flow(target, dialer)}
 
@@ -90,9 +103,9 @@ class Network:
         self._connection_last = 0
         self._dialed: dict[tuple[int, int], int] = {}
         self._dialing: dict[tuple[int, int], int] = {}
-        pairs = [(a, b) for a in members for b in members if a != b]
+        pairs = [(a, b) for a in (STRANGER, *members) for b in (STRANGER, *members) if a != b]
         self._cuts = dict.fromkeys(pairs, 0)
-        self._dialers = [pair for pair in pairs if pair[0] < pair[1]]
+        self._dialers = [(a, b) for a in members for b in members if a < b]
         seed = world.seed
         self._latency = {pair: Draws(seed, Concern.LATENCY, *pair) for pair in pairs}
         self._loss = {pair: Draws(seed, Concern.LOSS, *pair) for pair in pairs}
@@ -133,7 +146,7 @@ class Network:
         if self._cuts[pair] or self._cuts[target, dialer] or not self._endpoints[target].up:
             self._redial(pair)
             return
-        connection = self._connect(dialer, target, challenge=False)
+        connection = self._connect(dialer, target, _Purpose.MEMBERS)
         self._dialed[pair] = connection.id
         self._endpoints[dialer].offer(Connected(connection.id, target))
         self._endpoints[target].offer(Connected(connection.id, None))
@@ -152,12 +165,23 @@ class Network:
             self._endpoints[dialer].offer(Challenged(target, None))
             return
         self._counters["challenges"] += 1
-        connection = self._connect(dialer, target, challenge=True)
+        connection = self._connect(dialer, target, _Purpose.CHALLENGE)
         self._endpoints[target].offer(Connected(connection.id, None))
 
-    def _connect(self, dialer: int, target: int, *, challenge: bool) -> _Connection:
+    def stranger(self, target: int, frames: Sequence[Frame], stays_us: int) -> None:
+        """Somebody who is no member dials ``target``, says this, and hangs up so much later."""
+        if not self._endpoints[target].up:
+            return
+        self._counters["strangers"] += 1
+        connection = self._connect(STRANGER, target, _Purpose.STRANGER)
+        self._endpoints[target].offer(Connected(connection.id, None))
+        for frame in frames:
+            self.send(STRANGER, connection.id, frame)
+        self._world.at(self._world.now + stays_us, STRANGER, target, self.hang_up, STRANGER, connection.id)
+
+    def _connect(self, dialer: int, target: int, purpose: _Purpose) -> _Connection:
         self._connection_last += 1
-        connection = _Connection(self._connection_last, dialer, target, challenge=challenge)
+        connection = _Connection(self._connection_last, dialer, target, purpose)
         self._connections[connection.id] = connection
         return connection
 
@@ -224,9 +248,9 @@ class Network:
             self._world.at(arrival, *pair, self._arrive, connection, flow.target, frame)
 
     def _arrive(self, connection: _Connection, target: int, frame: Frame) -> None:
-        if connection.challenge:
+        if connection.purpose is _Purpose.CHALLENGE:
             self._answer(connection, target, frame)
-        elif connection.open[target]:
+        elif connection.open[target] and target != STRANGER:
             self._counters["frames delivered"] += 1
             self._endpoints[target].offer(Received(connection.id, frame))
 
@@ -293,12 +317,12 @@ class Network:
     def _close_end(self, connection: _Connection, member: int, *, tell: bool) -> None:
         connection.open[member] = False
         connection.flows[member].waiting = []
-        if connection.challenge and member == connection.dialer:
+        if connection.purpose is _Purpose.CHALLENGE and member == connection.dialer:
             if tell:
                 self._endpoints[member].offer(Challenged(connection.target, None))
-        elif tell:
+        elif tell and member != STRANGER:
             self._endpoints[member].offer(Disconnected(connection.id))
-        if member == connection.dialer and not connection.challenge:
+        if member == connection.dialer and connection.purpose is _Purpose.MEMBERS:
             pair = (connection.dialer, connection.target)
             del self._dialed[pair]
             if self._endpoints[member].up:

@@ -31,7 +31,7 @@ from ratified.node.ports import Close, Connected, Input, Notice, Outputs, Receiv
 from ratified.sim.checkers import Checkers
 from ratified.sim.disk import Disk, Draw
 from ratified.sim.disk_queue import DiskQueue
-from ratified.sim.network import Network
+from ratified.sim.network import STRANGER, Network
 from ratified.sim.options import ClusterOptions
 from ratified.sim.world import Concern, Draws, World
 from ratified.storage import guard, identity
@@ -165,15 +165,16 @@ class Machine:
         """A node on this machine's disk. The data directory is made once."""
         options, member = self._options, self.member
         limits = options.limits
-        directory = (self._directories << 64 | member).to_bytes(16, "big")
-        if identity.read(self.disk) is None:
+        owner = identity.read(self.disk)
+        if owner is None:
+            directory = (self._directories << 64 | member).to_bytes(16, "big")
             owner = identity.Identity(CLUSTER, member, directory, options.engine)
             identity.create(self.disk, owner, options.memberships, limits.log)
         config = NodeConfig(
             cluster=CLUSTER,
             member=member,
             name=f"n{member}",
-            directory=directory,
+            directory=owner.directory,
             start=mix(self._world.seed, Concern.START, member, self.starts),
             seed=mix(self._world.seed, Concern.NODE),
             engine=options.row,
@@ -260,6 +261,13 @@ class Machine:
             self.environment.scramble(draw)
         self._boot_id += 1
 
+    @property
+    def has_begun(self) -> bool:
+        """Has a node voted, or may one have, with this data directory?"""
+        if identity.read(self.disk) is None:
+            return False
+        return recover(self.disk.fork(), self._options.limits.log).begun
+
     def wipe(self) -> None:
         """An operator empties the data directory of a process that is down."""
         self._directories += 1
@@ -271,6 +279,12 @@ class Machine:
         assert self.node is None, "a data directory is replaced while its process is down"
         self._world.trace(self.member, "directory replaced")
         self.disk.become(directory.fork())
+        if identity.read(self.disk) is not None:
+            recover(self.disk, self._options.limits.log)
+        for name in self.disk.names():
+            self.disk.sync_data(name)
+        self.disk.sync_directory()
+        self._killed = True
         self.environment = MemoryEnvironment()
         self._store_mark = None
         self._checkers.replaced(self.member, self.disk)
@@ -353,7 +367,9 @@ class Machine:
             self.disk_queue.give(job)
         for outgoing in outputs.frames:
             target = self._network.peer_of(member, outgoing.connection)
-            if target is not None:
+            if target == STRANGER:
+                self._network.send(member, outgoing.connection, outgoing.frame)
+            elif target is not None:
                 self._checkers.leaves(member, outgoing.connection, target, outgoing.frame)
                 self._network.send(member, outgoing.connection, outgoing.frame)
         for hangup in outputs.closes:

@@ -31,6 +31,13 @@ SCENARIOS: dict[str, Scenario] = {
         "leaders die or are cut off as soon as they are elected, on an unreliable network",
         {"leader-failure": 90, "kill": 3, "unreliable-network": 1},
     ),
+    "wiped-directories": Scenario(
+        "machines come back with empty data directories, and get their own ones back later",
+        {"wiped-directory": 4, "kill": 8, "stop": 20},
+    ),
+    "strangers": Scenario(
+        "strangers claim to be members, or say nothing", {"strangers": 1, "kill": 8, "broken-connections": 20}
+    ),
     "everything": Scenario(
         "all of this together",
         {

@@ -39,10 +39,12 @@ SCENARIO_WEIGHTS = {
     "fault-free": 1,
     "unreliable-network": 2,
     "partitions": 3,
-    "crashes": 3,
+    "crashes": 2,
     "machine-losses": 3,
     "pauses": 2,
     "leader-failures": 2,
+    "wiped-directories": 1,
+    "strangers": 1,
 }
 """Of 20 seeds in a row; the rest meet everything at once."""
 _TURN = [name for name, weight in SCENARIO_WEIGHTS.items() for _ in range(weight)]

@@ -44,6 +44,7 @@ class Concern(IntEnum):
     NODE = 14
     OPTIONS = 15
     NEW_LEADER = 16
+    STRANGER = 17
 
 
 class Draws:

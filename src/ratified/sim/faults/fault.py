@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from ratified.sim.cluster import Cluster
+from ratified.sim.disk import Disk
 from ratified.sim.options import DiskOptions, NetworkOptions
 from ratified.sim.process import Machine
 from ratified.sim.world import Concern, Draws
@@ -24,6 +25,8 @@ class Injector:
         self.slow_disk = slow_disk
         self.timeout_us = cluster.options.election_timeout_us
         self.over = False
+        self.set_aside: dict[int, Disk] = {}
+        """The data directories of machines that run with another one."""
         self._world = cluster.world
         self._cuts: dict[int, Links] = {}
         self._cut_last = 0

@@ -8,6 +8,7 @@ from ratified.sim.faults.fault import Fault, Injector
 from ratified.sim.faults.leaders import LEADER_FAILURE
 from ratified.sim.faults.machines import MACHINE_LOSS, POWER_CUT
 from ratified.sim.faults.network import BROKEN_CONNECTIONS, UNRELIABLE_NETWORK
+from ratified.sim.faults.operators import STRANGERS, WIPED_DIRECTORY
 from ratified.sim.faults.partitions import PARTITION
 from ratified.sim.faults.processes import KILL, PAUSE, STOP
 from ratified.sim.faults.slow_disk import SLOW_DISK
@@ -25,6 +26,8 @@ FAULTS: dict[str, Fault] = {
         LEADER_FAILURE,
         SLOW_DISK,
         UNRELIABLE_NETWORK,
+        WIPED_DIRECTORY,
+        STRANGERS,
     )
 }
 """They begin in this order and are healed in the reverse one: what is sent again goes over links that are whole."""

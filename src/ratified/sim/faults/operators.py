@@ -1,0 +1,77 @@
+"""Operators who replace a data directory, and strangers at the peers' port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ratified.sim.disk import Disk
+from ratified.sim.faults.fault import Fault, Injector, again_and_again, nothing_lasts
+from ratified.sim.process import CLUSTER, Machine
+from ratified.sim.world import Draws
+from ratified.storage import identity
+from ratified.wire.peer import PROTOCOL_VERSION, Frame, Hello, Ping, Standing
+
+
+def _wipe(injector: Injector, draws: Draws) -> None:
+    """A machine dies and comes back with an empty directory; later it gets its own one back. Any number of machines may
+    be without theirs at one time. Not before the cluster has begun: whoever is wiped before is simply new."""
+    machine = injector.victim(draws)
+    down_us, empty_us = 1 + draws.below(injector.down_most(draws)), 1 + draws.below(4 * injector.timeout_us)
+    if machine.member in injector.set_aside or not all(each.has_begun for each in injector.cluster.machines.values()):
+        return
+    machine.kill()
+    injector.set_aside[machine.member] = machine.disk.fork()
+    machine.wipe()
+    injector.later(draws, down_us, machine.start)
+    injector.later(draws, down_us + empty_us, _put_back, injector, machine.member)
+
+
+def _put_back(injector: Injector, member: int) -> None:
+    own: Disk | None = injector.set_aside.pop(member, None)
+    if own is not None:
+        machine = injector.cluster.machines[member]
+        machine.kill()
+        machine.restore(own)
+        machine.start()
+
+
+def _put_all_back(injector: Injector) -> None:
+    for member in list(injector.set_aside):
+        _put_back(injector, member)
+    injector.revive()
+
+
+def _stranger(injector: Injector, draws: Draws) -> None:
+    """Somebody says nothing, or claims to be a member, in any start of any directory, and perhaps stays for long."""
+    victim = injector.victim(draws)
+    claimed = injector.cluster.machines[draws.pick(injector.cluster.members)]
+    for _ in range(1 + draws.below(6)):
+        stays_us = draws.pick((1, injector.timeout_us // 2, 20 * injector.timeout_us))
+        injector.cluster.network.stranger(victim.member, _claim(draws, victim, claimed), 1 + draws.below(stays_us))
+
+
+def _claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
+    if draws.chance(250_000):
+        return ()
+    true, ours = identity.read(claimed.disk), identity.read(victim.disk)
+    directory = true.directory if true is not None and draws.chance(750_000) else draws.draw().to_bytes(16)
+    node = claimed.node
+    present = (0, 0) if node is None else (node.incarnation, node.config.start)
+    claims = (present, (present[0], draws.draw()), (present[0] + 1, draws.draw()), (2**64 - 1, draws.draw()))
+    incarnation, start = claims[draws.below(len(claims))]
+    version = PROTOCOL_VERSION
+    engine = "" if true is None else true.engine
+    name = f"n{claimed.member}"
+    begun = draws.chance(750_000)
+    hello = Hello(CLUSTER, claimed.member, directory, incarnation, start, engine, version, version, name, (), begun)
+    if ours is None or draws.chance(250_000):
+        return (hello, *[Ping()] * draws.below(5))
+    return hello, Standing(ours.directory, begun)
+
+
+WIPED_DIRECTORY = Fault(
+    name="wiped-directory", begin=again_and_again(7, _wipe), heal=_put_all_back, counters=("directories wiped",)
+)
+STRANGERS = Fault(
+    name="strangers", begin=again_and_again(8, _stranger), heal=nothing_lasts, counters=("strangers", "challenges")
+)
