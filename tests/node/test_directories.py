@@ -6,6 +6,7 @@ import pytest
 
 from ratified.check.violation import Violation
 from ratified.node.ports import Outcome
+from ratified.node.replica import Replica
 from tests.node.cluster import MS, SECOND, Cluster
 
 MOMENT = 5 * SECOND
@@ -149,3 +150,33 @@ def test_an_old_copy_of_a_directory_is_refused_by_who_has_met_a_later_start() ->
         said(cluster, other, "was overtaken by 4; an old copy of its data directory must not run") for other in others
     )
     assert not any(cluster.node(other).status().peers[member].connected for other in others)
+
+
+def old_copy_votes(cluster: Cluster) -> None:
+    """x was acknowledged by the leader and a member, which comes back with an older copy; then the leader dies, and the
+    copy and the third, which has never had x, are a majority."""
+    leader = cluster.elect()
+    member, third = (other for other in cluster.members if other != leader)
+    cluster.run(100 * MS)
+    backup = cluster.processes[member].disk.fork()
+    cluster.kill(third)
+    assert cluster.propose(leader, b"x").outcome is Outcome.DONE
+    cluster.run(100 * MS)
+    cluster.kill(member)
+    cluster.processes[member].restore(backup)
+    cluster.start(member)
+    cluster.run(20 * MS)
+    cluster.kill(leader)
+    cluster.start(third)
+    cluster.run(MOMENT)
+
+
+def test_an_old_copy_stops_before_it_could_vote_with_who_has_less() -> None:
+    with pytest.raises(Violation, match="no node stops by itself: .*the log was lost"):
+        old_copy_votes(Cluster())
+
+
+def test_without_the_rule_an_old_copy_forgets_what_was_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replica, "_check_acknowledged", lambda replica, session, acknowledged: None)
+    with pytest.raises(Violation, match="leader completeness"):
+        old_copy_votes(Cluster())

@@ -165,6 +165,23 @@ def test_numbers_of_a_later_start_begin_at_one_and_the_earlier_starts_are_droppe
     assert leader.drain() == [(1, 2)], "the held number 3 of the dead start is neither taken nor answered"
 
 
+def test_a_stranger_that_claimed_another_start_does_not_make_the_leader_forget_the_true_ones_numbers() -> None:
+    leader = Leader()
+    true, strangers = session(), [session(incarnation=2**64 - 1 - number) for number in range(3)]
+    leader.forwards.on_session(true)
+    leader.receive(forward(1), of=true)
+    leader.take()
+    for stranger in strangers:
+        leader.forwards.on_session(stranger)
+        leader.receive(forward(1, incarnation=stranger.incarnation), of=stranger)
+        leader.forwards.on_session(true)
+        leader.receive(forward(1, voids=(1,)), of=true)
+        assert leader.take() == [], "its number 1 was taken"
+    leader.receive(forward(2), of=true)
+    leader.take()
+    assert leader.taken == [b"1", b"2"]
+
+
 def test_a_forward_in_anothers_name_is_dropped() -> None:
     leader = Leader()
     leader.receive(forward(1, member=3), of=session(member=2))

@@ -217,6 +217,10 @@ class LeaderForwards:
         self._send = send
         self._era: Era | None = None
         self._origins: dict[int, _Origin] = {}
+        self._sessions: dict[int, Session] = {}
+        """The latest one of every member."""
+        self._set_aside: dict[int, _Origin] = {}
+        """Of each member one start that another one has displaced, and that may have been the true one."""
 
     @property
     def waiting(self) -> bool:
@@ -224,10 +228,18 @@ class LeaderForwards:
         return any(origin.held for origin in self._origins.values())
 
     def on_session(self, session: Session) -> None:
-        """Of an older start of this origin nothing is taken or answered any more."""
-        origin = self._origins.get(session.member)
+        """Of another start of this origin nothing is taken or answered any more, unless it comes back: who displaced it
+        may have been a stranger, and what it has forwarded goes on from its numbers."""
+        member = session.member
+        before = self._sessions.get(member)
+        self._sessions[member] = session
+        origin, back = self._origins.get(member), self._set_aside.get(member)
         if origin is not None and origin.incarnation != session.incarnation:
-            del self._origins[session.member]
+            del self._origins[member]
+            if back is None or (before is not None and before.confirmed):
+                self._set_aside[member] = origin
+        if back is not None and back.incarnation == session.incarnation:
+            self._origins.setdefault(member, back)
 
     def on_forward(self, session: Session, forward: Forward, leading: Era | None) -> None:
         """Hold it, or answer again; what is addressed to another era or is not the sender's own is dropped."""
@@ -255,6 +267,7 @@ class LeaderForwards:
         if leading != self._era:
             self._era = leading
             self._origins = {}
+            self._set_aside = {}
 
     def takeable(self, bytes_max: int) -> list[Item]:
         """What may be taken now, voids included, of every origin in the order of its numbers."""

@@ -36,7 +36,7 @@ _SILENCE = Timer.SILENCE
 class Session:
     """A peer whose messages count, on one connection."""
 
-    __slots__ = ("connection", "hello", "incarnation", "member", "number", "open", "outbox")
+    __slots__ = ("confirmed", "connection", "hello", "incarnation", "member", "number", "open", "outbox")
 
     def __init__(self, connection: int, number: int, hello: Hello) -> None:
         self.connection = connection
@@ -45,6 +45,8 @@ class Session:
         self.member = hello.member
         self.incarnation = hello.incarnation
         self.open = True
+        self.confirmed = False
+        """This start has answered at the member's own address."""
         self.outbox: list[tuple[int, object]] = []
         """Messages of this turn, with their groups."""
 
@@ -321,6 +323,8 @@ class Peers:
     def _open_session(self, connection: _Connection, hello: Hello) -> None:
         self._last_number += 1
         connection.session = Session(connection.id, self._last_number, hello)
+        confirmed = self._directories.confirmed(hello.member, hello.directory)
+        connection.session.confirmed = confirmed is not None and _is_start(confirmed, hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
@@ -370,6 +374,8 @@ class Peers:
                 self._part(now, connection, reason)
             elif hello.member not in self._members:
                 self._admit(now, connection, claimed)
+            elif connection.session is not None:
+                connection.session.confirmed = True
 
     def _challenge(self, now: int, member: int) -> None:
         """Ask the port who answers at the member's own address; for any number of claims, once a heartbeat."""

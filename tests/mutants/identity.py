@@ -1,0 +1,40 @@
+"""One rule broken each of which data directory counts, and of who is believed to be a member."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+from ratified.node.directories import Directories
+from ratified.node.peers import Peers
+from ratified.wire.peer import Hello
+from tests.mutants.mutant import Mutant
+
+
+def takes_any_directory() -> AbstractContextManager[Any]:
+    """A node that has begun replaces the directory of a member that comes with another one."""
+    return patch.object(Directories, "admits", lambda directories, member, directory, begun: True)
+
+
+def begins_alone() -> AbstractContextManager[Any]:
+    """A fresh node votes before all members hold its directory."""
+    return patch.object(Peers, "waits_for", lambda peers: [])
+
+
+def believes_claims_for_ever() -> AbstractContextManager[Any]:
+    """What anybody claims counts as what answered at the member's own address."""
+    admit = Peers._admit
+
+    def admits_and_confirms(peers: Peers, now: int, connection: Any, hello: Hello) -> None:
+        admit(peers, now, connection, hello)
+        peers._directories.confirm(hello.member, hello.directory, hello.incarnation, hello.start)
+
+    return patch.object(Peers, "_admit", admits_and_confirms)
+
+
+MUTANTS: list[Mutant] = [
+    Mutant("takes any directory of a member", takes_any_directory, "wiped-directories", "session", 1),
+    Mutant("begins before all members have met", begins_alone, "wiped-directories", "session", 3),
+    Mutant("believes a stranger's claim for ever", believes_claims_for_ever, "strangers", "session", 1),
+]
