@@ -226,7 +226,7 @@ MUTANTS = [
     ),
     Mutant("delivers what is not durable here", delivers_what_is_not_durable, "crashes", "session", 1),
     Mutant("does not truncate on conflict", does_not_truncate, "partitions", "session", 2),
-    Mutant("does not clip the durable index by truncation", does_not_clip, "pauses", "session", 102),
+    Mutant("does not clip the durable index by truncation", does_not_clip, "everything", "session", 226, seeds=400),
     Mutant("serves reads before the first commit of its term", reads_before_first_commit, "everything", "session", 1),
     Mutant("serves reads without a quorum's round", reads_without_a_round, "partitions", "session", 15),
     Mutant("takes a forwarded proposal twice", takes_forwards_twice, "unreliable-network", "datagram", 2),
