@@ -172,7 +172,7 @@ def old_copy_votes(cluster: Cluster) -> None:
 
 
 def test_an_old_copy_stops_before_it_could_vote_with_who_has_less() -> None:
-    with pytest.raises(Violation, match="no node stops by itself: .*the log was lost"):
+    with pytest.raises(Violation, match=r"no node stops by itself: .*the log was lost"):
         old_copy_votes(Cluster())
 
 
