@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from ratified.runtime.notices import REPEAT_AFTER_US, TEXTS_MAX, NoticeLog
+from ratified.runtime.notices import LINES_MAX, REPEAT_AFTER_US, TEXTS_MAX, NoticeLog
 
 
 @pytest.fixture
@@ -33,3 +33,12 @@ def test_only_so_many_texts_are_remembered(said: pytest.LogCaptureFixture) -> No
     notices.write(TEXTS_MAX + 1, f"{TEXTS_MAX}")
     assert [each.getMessage() for each in said.records].count("a: 0") == 2
     assert [each.getMessage() for each in said.records].count(f"a: {TEXTS_MAX}") == 1
+
+
+def test_a_flood_of_different_texts_is_bounded_and_counted(said: pytest.LogCaptureFixture) -> None:
+    notices = NoticeLog(logging.getLogger("ratified.test"), "a")
+    for number in range(14_000):
+        notices.write(number, f"{number}")
+    assert len(said.records) == LINES_MAX
+    notices.write(REPEAT_AFTER_US, "later")
+    assert said.records[-1].getMessage() == f"a: later ({14_000 - LINES_MAX} other lines were left out before it)"
