@@ -238,12 +238,14 @@ def test_a_node_begins_without_the_members_that_the_operator_named_absent_and_do
     made.sync()
     made.received(0, 1, Standing(OURS, begun=False))
     assert made.sync() == [BegunRecord()]
-    assert "another data directory" in reason(greeted(made, 2, hello(member=3, begun=False)))
+    assert "member three (3) was absent when this cluster began" in reason(
+        greeted(made, 2, hello(member=3, begun=False))
+    )
 
 
 def test_a_node_whose_log_knows_no_directories_takes_down_those_of_members_that_have_begun() -> None:
     made = peers({})
-    assert "another data directory" in reason(greeted(made, 1, hello(begun=False)))
+    assert "was absent when this cluster began" in reason(greeted(made, 1, hello(begun=False)))
     greeted(made, 2, hello(begun=True))
     assert made.sync() == [PeerRecord(1, OTHERS)]
     assert "another data directory" in reason(greeted(made, 3, hello(directory=b"x" * 16)))

@@ -171,6 +171,9 @@ def test_a_damaged_log_is_refused_by_file_and_offset_and_kept(tmp_path: Path) ->
         ({"cluster": {"default": "nonsense"}}, "not of the form host:port"),
         ({"cluster": {"default": "127.0.0.1:1", "b": ()}}, "has no peer address"),
         ({"groups": 0}, "at least one group"),
+        ({"initial_absent": ["x"]}, "the absent member 'x' is not in the cluster"),
+        ({"initial_absent": ["default"]}, "'default' cannot be absent itself"),
+        ({"initial_absent": ["b"], "cluster": {"default": "a:1", "b": "b:1"}}, "a majority must be there to begin"),
         ({"heartbeat_us": 2_000_000}, "below the election timeout"),
     ],
 )

@@ -52,6 +52,9 @@ class Directories:
         written = self._written.get(member)
         return begun if written is None else directory == written.directory
 
+    def has_met(self, member: int) -> bool:
+        return member in self._written
+
     def meet(self, member: int, directory: bytes) -> None:
         """Take it down, unless it is the one that is held; ``recorded`` says when that is durable."""
         written = self._written.get(member)

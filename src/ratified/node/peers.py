@@ -409,13 +409,18 @@ class Peers:
                 f"protocol versions {hello.version_min} to {hello.version_max} and {ours.version_min} to "
                 f"{ours.version_max} have none in common; upgrade the older node"
             )
-        if not self._directories.admits(hello.member, hello.directory, begun=hello.begun):
+        if self._directories.admits(hello.member, hello.directory, begun=hello.begun):
+            return None
+        if not self._directories.has_met(hello.member):
             return (
-                f"member {self._called(hello.member)} comes with another data directory than the one that the cluster "
-                "counts. If its disk was wiped or replaced it has forgotten what it voted for and acknowledged, and "
-                "must not vote under its old name. Start it with its own data directory"
+                f"member {self._called(hello.member)} was absent when this cluster began, and this version takes no "
+                "member in later"
             )
-        return None
+        return (
+            f"member {self._called(hello.member)} comes with another data directory than the one that the cluster "
+            "counts. If its disk was wiped or replaced it has forgotten what it voted for and acknowledged, and must "
+            "not vote under its old name. Start it with its own data directory"
+        )
 
     def _why_overtaken(self, hello: Hello) -> str | None:
         known = self._directories.confirmed(hello.member, hello.directory)

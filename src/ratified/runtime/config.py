@@ -29,7 +29,8 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Every member's name and its peer address, or addresses: ``host:port``. Empty: one member and no network."""
     initial_absent: Sequence[str] = ()
     """Members of ``cluster`` without which this one may begin, if its data directory is new: the operator's word that
-    they have never run. Fewer than half of all, and the same on every member."""
+    they have never run. Fewer than half of all, and the same on every member. This version does not let them in later.
+    """
     token: str = "ratified"
     """Tells clusters apart that were created with the same names and addresses."""
     listen: Sequence[str | socket.socket] | None = None

@@ -126,7 +126,7 @@ OPTIONS: tuple[Option, ...] = (
         "initial-absent",
         "",
         _names,
-        "Members of a new cluster that may be missing at its first start: name,... Only if they have never run.",
+        "Members of a new cluster that are left out at its first start, and in this version for good: name,...",
     ),
     Option(
         "initial-cluster-token",
