@@ -17,6 +17,11 @@ def takes_any_directory() -> AbstractContextManager[Any]:
     return patch.object(Directories, "admits", lambda directories, member, directory, begun: True)
 
 
+def takes_old_copies() -> AbstractContextManager[Any]:
+    """A start that a later one has overtaken is believed."""
+    return patch.object(Peers, "_why_overtaken", lambda peers, hello: None)
+
+
 def begins_alone() -> AbstractContextManager[Any]:
     """A fresh node votes before all members hold its directory."""
     return patch.object(Peers, "waits_for", lambda peers: [])
@@ -34,7 +39,8 @@ def believes_claims_for_ever() -> AbstractContextManager[Any]:
 
 
 MUTANTS: list[Mutant] = [
-    Mutant("takes any directory of a member", takes_any_directory, "wiped-directories", "session", 1),
-    Mutant("begins before all members have met", begins_alone, "wiped-directories", "session", 3),
+    Mutant("takes any directory of a member", takes_any_directory, "replaced-directories", "session", 2),
+    Mutant("believes an overtaken start", takes_old_copies, "replaced-directories", "session", 2),
+    Mutant("begins before all members have met", begins_alone, "replaced-directories", "session", 3),
     Mutant("believes a stranger's claim for ever", believes_claims_for_ever, "strangers", "session", 1),
 ]

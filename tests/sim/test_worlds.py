@@ -21,7 +21,7 @@ MET = {
     "machine-losses": "machine losses",
     "pauses": "pauses",
     "leader-failures": "leader failures",
-    "wiped-directories": "directories wiped",
+    "replaced-directories": "directories wiped",
     "strangers": "strangers",
     "everything": "process starts",
 }

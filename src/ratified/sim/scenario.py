@@ -31,9 +31,9 @@ SCENARIOS: dict[str, Scenario] = {
         "leaders die or are cut off as soon as they are elected, on an unreliable network",
         {"leader-failure": 90, "kill": 3, "unreliable-network": 1},
     ),
-    "wiped-directories": Scenario(
-        "machines come back with empty data directories, and get their own ones back later",
-        {"wiped-directory": 4, "kill": 8, "stop": 20},
+    "replaced-directories": Scenario(
+        "machines come back with empty data directories or old copies, and get their own ones back later",
+        {"wiped-directory": 4, "old-copy": 1, "kill": 4, "stop": 12},
     ),
     "strangers": Scenario(
         "strangers claim to be members, or say nothing", {"strangers": 1, "kill": 8, "broken-connections": 20}

@@ -43,7 +43,7 @@ SCENARIO_WEIGHTS = {
     "machine-losses": 3,
     "pauses": 2,
     "leader-failures": 2,
-    "wiped-directories": 1,
+    "replaced-directories": 1,
     "strangers": 1,
 }
 """Of 20 seeds in a row; the rest meet everything at once."""

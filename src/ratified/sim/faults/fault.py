@@ -27,6 +27,8 @@ class Injector:
         self.over = False
         self.set_aside: dict[int, Disk] = {}
         """The data directories of machines that run with another one."""
+        self.copies: dict[int, Disk] = {}
+        """Of data directories, as they once were."""
         self._world = cluster.world
         self._cuts: dict[int, Links] = {}
         self._cut_last = 0

@@ -9,6 +9,7 @@ from ratified.sim.faults.fault import Fault, Injector, again_and_again, nothing_
 from ratified.sim.process import CLUSTER, Machine
 from ratified.sim.world import Draws
 from ratified.storage import identity
+from ratified.storage.recovery import recover
 from ratified.wire.peer import PROTOCOL_VERSION, Frame, Hello, Ping, Standing
 
 
@@ -24,6 +25,34 @@ def _wipe(injector: Injector, draws: Draws) -> None:
     machine.wipe()
     injector.later(draws, down_us, machine.start)
     injector.later(draws, down_us + empty_us, _put_back, injector, machine.member)
+
+
+def _run_old_copy(injector: Injector, draws: Draws) -> None:
+    """A data directory is copied, in use or not; later it takes the place of the original for a while. Only when all
+    others have met a later start at the machine's own address: no rule recognises every other old copy."""
+    machine = injector.victim(draws)
+    copied_us, copy = 1 + draws.below(4 * injector.timeout_us), injector.copies.pop(machine.member, None)
+    if copy is None:
+        injector.copies[machine.member] = machine.disk.fork()
+    elif machine.member not in injector.set_aside and _is_overtaken(injector, machine, copy):
+        injector.cluster.world.counters["old copies"] += 1
+        machine.kill()
+        injector.set_aside[machine.member] = machine.disk.fork()
+        machine.restore(copy)
+        machine.start()
+        injector.later(draws, copied_us, _put_back, injector, machine.member)
+
+
+def _is_overtaken(injector: Injector, machine: Machine, copy: Disk) -> bool:
+    limits = injector.cluster.options.limits.log
+    others = [other for other in injector.cluster.machines.values() if other is not machine]
+    if not others or identity.read(copy) is None or any(identity.read(other.disk) is None for other in others):
+        return False
+    found = recover(copy.fork(), limits)
+    met = [recover(other.disk.fork(), limits).peers.get(machine.member) for other in others]
+    return all(
+        each is not None and each.directory == found.directory and each.incarnation > found.incarnation for each in met
+    )
 
 
 def _put_back(injector: Injector, member: int) -> None:
@@ -72,6 +101,7 @@ def _claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
 WIPED_DIRECTORY = Fault(
     name="wiped-directory", begin=again_and_again(7, _wipe), heal=_put_all_back, counters=("directories wiped",)
 )
+OLD_COPY = Fault(name="old-copy", begin=again_and_again(9, _run_old_copy), heal=_put_all_back, counters=("old copies",))
 STRANGERS = Fault(
     name="strangers", begin=again_and_again(8, _stranger), heal=nothing_lasts, counters=("strangers", "challenges")
 )

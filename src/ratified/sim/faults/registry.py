@@ -8,7 +8,7 @@ from ratified.sim.faults.fault import Fault, Injector
 from ratified.sim.faults.leaders import LEADER_FAILURE
 from ratified.sim.faults.machines import MACHINE_LOSS, POWER_CUT
 from ratified.sim.faults.network import BROKEN_CONNECTIONS, UNRELIABLE_NETWORK
-from ratified.sim.faults.operators import STRANGERS, WIPED_DIRECTORY
+from ratified.sim.faults.operators import OLD_COPY, STRANGERS, WIPED_DIRECTORY
 from ratified.sim.faults.partitions import PARTITION
 from ratified.sim.faults.processes import KILL, PAUSE, STOP
 from ratified.sim.faults.slow_disk import SLOW_DISK
@@ -27,6 +27,7 @@ FAULTS: dict[str, Fault] = {
         SLOW_DISK,
         UNRELIABLE_NETWORK,
         WIPED_DIRECTORY,
+        OLD_COPY,
         STRANGERS,
     )
 }
