@@ -5,15 +5,14 @@ Rules
 2. Pairs come in the order of keys. Where nothing else is asked for they pass through in the bytes in which they are
    stored; a filter or another order collects them first.
 3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5).
-4. Old revisions cost one seek for the key and one for its newest change, so a slice is bounded however long a key's
-   history is.
+4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
+   key only ``CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
 
 from typing_extensions import override
 
@@ -25,10 +24,14 @@ from ratified.storage.space import View
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
 
-Pairs = Iterator[tuple[bytes, bytes]]
-"""(key, serialized KeyValue), by key."""
+Pair: TypeAlias = tuple[bytes, bytes]
+"""(key, serialized KeyValue)."""
+Looks: TypeAlias = Iterator[Pair | None]
+"""What a walk over rows looks at, one after another: a pair of the range, in the order of keys, or none of it."""
 
-_PAST_A_KEY = b"\xff" * 12
+CHANGES_WALKED_MAX = 8
+_POSITION_BYTES = 12
+_PAST_A_KEY = b"\xff" * _POSITION_BYTES
 """As a position: after every change of a key."""
 
 
@@ -54,10 +57,11 @@ def interval(key: bytes, range_end: bytes) -> Interval:
     return Interval(key, None if range_end == b"\x00" else range_end)
 
 
-def live_pairs(rows: Rows, wanted: Interval) -> Pairs:
+def live(rows: Rows, wanted: Interval) -> Looks:
+    """The newest pairs."""
     if wanted.empty:
         return
-    group: list[tuple[bytes, bytes]] = []
+    group: list[Pair] = []
     shared = b""
     last = None if wanted.end is None else names.last_name(wanted.end)
     for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
@@ -69,18 +73,19 @@ def live_pairs(rows: Rows, wanted: Interval) -> Pairs:
         else:
             shared = name[: names.NAME_BYTES_MAX]
             group.append((KeyValue.FromString(pair).key, pair))
+            yield None
     yield from _in_order(group, wanted)
 
 
-def present(rows: Rows, key: bytes, range_end: bytes) -> Sequence[tuple[bytes, bytes]]:
+def present(rows: Rows, key: bytes, range_end: bytes) -> Looks:
     """The newest pairs of a request's range; one key is one look-up."""
     if range_end:
-        return list(live_pairs(rows, interval(key, range_end)))
+        return live(rows, interval(key, range_end))
     pair = rows.get(LIVE, names.name(key))
-    return () if pair is None else ((key, pair),)
+    return iter(() if pair is None else ((key, pair),))
 
 
-def _in_order(group: list[tuple[bytes, bytes]], wanted: Interval) -> Pairs:
+def _in_order(group: list[Pair], wanted: Interval) -> Iterator[Pair]:
     return (row for row in sorted(group) if wanted.holds(row[0]))
 
 
@@ -88,43 +93,66 @@ def newest_at(rows: Rows, name: bytes, revision: int) -> bytes | None:
     """A key's pair at ``revision``, by its name; None where it did not exist."""
     first, last = name + names.TERMINATOR, names.history_key(name, revision + 1, 0)
     for key, kind in rows.scan(HISTORY, first, last, reverse=True):
-        if kind == DELETE:
-            return None
-        event = rows.get(EVENTS, key[-12:])
-        assert event is not None, "every row of history has its event"
-        return event[PAIR_AT:]
+        return None if kind == DELETE else _pair_of(rows, key)
     return None
 
 
-def pairs_at(rows: Rows, wanted: Interval, revision: int) -> Pairs:
+def at_revision(rows: Rows, wanted: Interval, revision: int) -> Looks:
     """The pairs as they were at ``revision``."""
     if wanted.empty:
         return
-    cursor = names.first_name(wanted.first)
+    group: list[Pair] = []
+    shared = b""
+    first = names.first_name(wanted.first)
     last = None if wanted.end is None else names.last_name(wanted.end)
-    while True:
-        row = next(iter(rows.scan(HISTORY, cursor, last)), None)
-        if row is None:
-            return
-        name = names.split_history_key(row[0])[0]
-        if names.is_whole(name):
-            pair = newest_at(rows, name, revision)
-            if pair is not None:
-                yield names.key_of(name), pair
-            cursor = name + names.TERMINATOR + _PAST_A_KEY
+    for name, pair in _names_at(rows, first, last, revision):
+        if group and name[: names.NAME_BYTES_MAX] != shared:
+            yield from _in_order(group, wanted)
+            group = []
+        if pair is None:
+            yield None
+        elif names.is_whole(name):
+            yield names.key_of(name), pair
         else:
-            first, cursor = names.group_of(name)
-            yield from _in_order(list(_group_at(rows, first, cursor, revision)), wanted)
+            shared = name[: names.NAME_BYTES_MAX]
+            group.append((KeyValue.FromString(pair).key, pair))
+            yield None
+    yield from _in_order(group, wanted)
 
 
-def _group_at(rows: Rows, first: bytes, last: bytes, revision: int) -> Pairs:
-    cursor = first
-    while (row := next(iter(rows.scan(HISTORY, cursor, last)), None)) is not None:
-        name = names.split_history_key(row[0])[0]
-        pair = newest_at(rows, name, revision)
-        if pair is not None:
-            yield KeyValue.FromString(pair).key, pair
-        cursor = name + names.TERMINATOR + _PAST_A_KEY
+def _names_at(rows: Rows, first: bytes, last: bytes | None, revision: int) -> Iterator[tuple[bytes, bytes | None]]:
+    """Each name that has a history, and its pair at ``revision``."""
+    behind = names.position(revision + 1, 0)
+    cursor: bytes | None = first
+    while cursor is not None:
+        name = b""
+        newest: bytes | None = None
+        walked = 0
+        start, cursor = cursor, None
+        for key, kind in rows.scan(HISTORY, start, last):
+            if walked == 0 or not _is_change_of(name, key):
+                if walked:
+                    yield name, None if newest is None else _pair_of(rows, newest)
+                name, newest, walked = key[: -names.HISTORY_SUFFIX_BYTES], None, 0
+            if key[-_POSITION_BYTES:] < behind:
+                newest = None if kind == DELETE else key
+            walked += 1
+            if walked == CHANGES_WALKED_MAX:
+                yield name, newest_at(rows, name, revision)
+                walked, cursor = 0, name + names.TERMINATOR + _PAST_A_KEY
+                break
+        if walked:
+            yield name, None if newest is None else _pair_of(rows, newest)
+
+
+def _is_change_of(name: bytes, key: bytes) -> bool:
+    return len(key) == len(name) + names.HISTORY_SUFFIX_BYTES and key.startswith(name)
+
+
+def _pair_of(rows: Rows, change: bytes) -> bytes:
+    event = rows.get(EVENTS, change[-_POSITION_BYTES:])
+    assert event is not None, "every row of history has its event"
+    return event[PAIR_AT:]
 
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
@@ -136,13 +164,18 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
 }
 
 
-def whole_range(rows: Rows, request: RangeRequest, newest: int) -> bytes:
-    """The RangeResponse at once: for reads inside a command, which is never sliced."""
-    read = RangeRead(request, newest)
-    out = []
-    while not read.finished:
-        out.append(read.advance(rows, sys.maxsize, sys.maxsize))
-    return b"".join(out)
+def looks(rows: Rows, request: RangeRequest, newest: int) -> Looks:
+    """The walk over the rows, whose revision is ``newest``, that answers the request."""
+    if 0 < request.revision < newest:
+        return at_revision(rows, interval(request.key, request.range_end), request.revision)
+    return present(rows, request.key, request.range_end)
+
+
+def is_in_order(request: RangeRequest) -> bool:
+    """Whether the pairs are answered as they are met: all of them, in the order of keys."""
+    return (
+        request.sort_target == RangeRequest.KEY and request.sort_order != RangeRequest.DESCEND and not _filters(request)
+    )
 
 
 def is_plain_get(request: RangeRequest) -> bool:
@@ -157,29 +190,31 @@ def plain_get(rows: Rows, key: bytes, newest: int) -> bytes:
 
 
 class RangeRead:
-    """One range being read: hand it room, get bytes of the RangeResponse, until ``finished``."""
+    """One range being read: hand it room, get bytes of the RangeResponse, until ``finished``.
 
-    def __init__(self, request: RangeRequest, newest: int) -> None:
-        """``newest`` is the reader's present revision; that the requested one can be read has been checked."""
+    ``rows`` must stay the same until then; ``newest`` is their revision. That the requested one can be read has been
+    checked.
+    """
+
+    def __init__(self, rows: Rows, request: RangeRequest, newest: int) -> None:
         self.finished = False
         self._request = request
         self._newest = newest
-        self._rest = interval(request.key, request.range_end)
         self._count = 0
         self._begun = False
         self._exhausted = False
-        plain_order = request.sort_target == RangeRequest.KEY and request.sort_order != RangeRequest.DESCEND
-        self._passes_through = (plain_order and not _filters(request)) or request.count_only
+        self._passes_through = is_in_order(request) or request.count_only
         self._collected: list[KeyValue] = []
         self._sent = 0
         self._more = False
+        self._looks = looks(rows, request, newest)
 
-    def advance(self, rows: Rows, rows_max: int, bytes_max: int) -> bytes:
-        """The next piece of the response, from about that much of ``rows``, always the same state."""
+    def advance(self, rows_max: int, bytes_max: int) -> bytes:
+        """The next piece of the response, from about that much of the rows."""
         out = [] if self._begun else [header(self._newest)]
         self._begun = True
         if not self._exhausted:
-            out += self._read(rows, rows_max, bytes_max)
+            out += self._read(rows_max, bytes_max)
         elif self._sent < len(self._collected):
             out += self._send(rows_max, bytes_max)
         if self._exhausted and self._sent == len(self._collected):
@@ -187,30 +222,22 @@ class RangeRead:
             out.append(self._end())
         return b"".join(out)
 
-    def _read(self, rows: Rows, rows_max: int, bytes_max: int) -> list[bytes]:
+    def _read(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Read on; what passes through is sent as it is met."""
         out: list[bytes] = []
-        for key, pair in self._pairs(rows):
-            self._count += 1
+        for look in self._looks:
             rows_max -= 1
-            bytes_max -= len(pair)
-            self._take(pair, out)
+            if look is not None:
+                pair = look[1]
+                self._count += 1
+                bytes_max -= len(pair)
+                self._take(pair, out)
             if rows_max <= 0 or bytes_max <= 0:
-                self._rest = Interval(key + b"\x00", self._rest.end)
                 return out
         self._exhausted = True
         if not self._passes_through:
             self._sort()
         return out
-
-    def _pairs(self, rows: Rows) -> Pairs:
-        request = self._request
-        if 0 < request.revision < self._newest:
-            return pairs_at(rows, self._rest, request.revision)
-        if not request.range_end:
-            # One key is read in one piece, however large it is: behind it there is nothing.
-            return iter(present(rows, request.key, b"") if self._rest.first == request.key else ())
-        return live_pairs(rows, self._rest)
 
     def _take(self, pair: bytes, out: list[bytes]) -> None:
         request = self._request
@@ -288,7 +315,7 @@ class SlicedRange(Continuation):
 
     @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
-        piece = self._begun + self._read.advance(self._view, rows_max, bytes_max)
+        piece = self._begun + self._read.advance(rows_max, bytes_max)
         self._begun = b""
         if self._read.finished:
             self._view.close()

@@ -26,6 +26,7 @@ from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import META, Mvcc
 from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
+from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era, Store
@@ -220,7 +221,7 @@ class KvStore(Store):
             case QueryKind.RANGE:
                 return self._range(rpc_pb2.RangeRequest.FromString(body))
             case QueryKind.TXN:
-                return OK + transact(self._mvcc, None, rpc_pb2.TxnRequest.FromString(body))
+                return self._read_txn(rpc_pb2.TxnRequest.FromString(body))
             case QueryKind.WATCH:
                 request = rpc_pb2.WatchCreateRequest.FromString(body[STREAM.size :])
                 return self._hub.open(STREAM.unpack_from(body)[0], request)
@@ -241,11 +242,22 @@ class KvStore(Store):
             return OK + plain_get(self._space, request.key, newest)
         if request.revision > 0:
             self._mvcc.check_revision(request.revision, newest)
-        read = RangeRead(request, newest)
-        begun = read.advance(self._space, self._limits.range_rows_at_once, self._limits.range_bytes_at_once)
+        view = self._space.view()
+        read = RangeRead(view, request, newest)
+        begun = read.advance(self._limits.range_rows_at_once, self._limits.range_bytes_at_once)
         if read.finished:
+            view.close()
             return OK + begun
-        return SlicedRange(self._space.view(), read, begun)
+        return SlicedRange(view, read, begun)
+
+    def _read_txn(self, request: rpc_pb2.TxnRequest) -> bytes | Continuation:
+        view = self._space.view()
+        read = TxnRead(view, self._mvcc, request)
+        read.advance(self._limits.range_rows_at_once, self._limits.range_bytes_at_once)
+        if read.answer is not None:
+            view.close()
+            return read.answer
+        return SlicedTxn(view, read)
 
     def _all_leases(self) -> bytes:
         leases = [field(b"\x12", b"\x08" + varint(lease)) for lease in self._leases.ids()]

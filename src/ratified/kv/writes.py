@@ -2,8 +2,9 @@
 
 Rules
 1. A command is checked as a whole before it writes: which branch each nested transaction takes is decided by the state
-   before the command, and every put and every range of the branches taken is checked first. A put that keeps the value
-   or the lease of a key that an earlier operation deletes finds no key (etcd 3.5 crashes there).
+   before the command, and every put and every range of the branches taken is checked first, and what they cost
+   (``cost``). A put that keeps the value or the lease of a key that an earlier operation deletes finds no key (etcd 3.5
+   crashes there).
 2. Inside a transaction every operation sees what those before it wrote.
 3. Headers: a put says the revision that it makes; a range, the one that it sees; a delete, the one made so far; the
    transaction, the one that holds when it is done. A nested transaction's header is empty.
@@ -11,26 +12,20 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+import sys
+from collections.abc import Iterator, Sequence
 
+from ratified.kv import names
+from ratified.kv.compares import holds
+from ratified.kv.cost import Cost
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.errors import EtcdError
+from ratified.kv.intervals import IntervalMap
 from ratified.kv.leases import Leases
-from ratified.kv.mvcc import Mvcc
-from ratified.kv.ranges import Interval, interval, present, whole_range
+from ratified.kv.mvcc import LIVE, Mvcc
+from ratified.kv.ranges import RangeRead, interval, present
 from ratified.wire.etcd import errors
-from ratified.wire.etcd.kv_pb2 import KeyValue
-from ratified.wire.etcd.rpc_pb2 import (
-    Compare,
-    DeleteRangeRequest,
-    PutRequest,
-    RequestOp,
-    TxnRequest,
-)
-
-_NO_KEY = KeyValue()
-_Value = TypeVar("_Value", int, bytes)
+from ratified.wire.etcd.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
 
 def check_put(mvcc: Mvcc, leases: Leases, request: PutRequest) -> None:
@@ -61,7 +56,7 @@ def put(mvcc: Mvcc, request: PutRequest) -> bytes:
 
 def delete_range(mvcc: Mvcc, request: DeleteRangeRequest) -> bytes:
     """Delete; gives the DeleteRangeResponse."""
-    deleted = present(mvcc.space, request.key, request.range_end)
+    deleted = [look for look in present(mvcc.space, request.key, request.range_end) if look is not None]
     for key, pair in deleted:
         mvcc.delete(key, pair)
     response = [header(mvcc.reading_revision)]
@@ -77,42 +72,45 @@ class Branches:
 
     __slots__ = ("nested", "operations", "succeeded")
 
-    def __init__(self, mvcc: Mvcc, request: TxnRequest) -> None:
-        self.succeeded = all(_holds(mvcc, compare) for compare in request.compare)
+    def __init__(self, mvcc: Mvcc, request: TxnRequest, cost: Cost) -> None:
+        self.succeeded = all(_holds(mvcc, compare, cost) for compare in request.compare)
         self.operations: Sequence[RequestOp] = request.success if self.succeeded else request.failure
         self.nested = [
-            Branches(mvcc, operation.request_txn) if operation.WhichOneof("request") == "request_txn" else None
+            Branches(mvcc, operation.request_txn, cost) if operation.WhichOneof("request") == "request_txn" else None
             for operation in self.operations
         ]
 
-    def check(self, mvcc: Mvcc, leases: Leases | None) -> None:
-        """Raise where an operation of the branches taken is impossible; ``leases`` None: it is all reads."""
-        if leases is not None:
-            self._check_puts(mvcc, leases, [])
-        self._check_ranges(mvcc)
-
-    def _check_puts(self, mvcc: Mvcc, leases: Leases, deleted: list[Interval]) -> None:
-        """``deleted`` is what the operations before delete, in the order in which they will run."""
-        for operation, nested in zip(self.operations, self.nested, strict=True):
-            if nested is not None:
-                nested._check_puts(mvcc, leases, deleted)
-                continue
-            match operation.WhichOneof("request"):
-                case "request_delete_range":
-                    request = operation.request_delete_range
-                    deleted.append(interval(request.key, request.range_end))
-                case "request_put":
-                    put = operation.request_put
-                    if _keeps(put) and any(gone.holds(put.key) for gone in deleted):
-                        raise EtcdError(*errors.KEY_NOT_FOUND)
-                    check_put(mvcc, leases, put)
-
-    def _check_ranges(self, mvcc: Mvcc) -> None:
-        for operation, nested in zip(self.operations, self.nested, strict=True):
-            if nested is not None:
-                nested._check_ranges(mvcc)
-            elif operation.WhichOneof("request") == "request_range" and operation.request_range.revision:
+    def check(self, mvcc: Mvcc, leases: Leases, cost: Cost) -> None:
+        """Raise where an operation of the branches taken is impossible, or all together cost too much."""
+        operations = [(operation.WhichOneof("request"), operation) for operation in self._in_order()]
+        deleted: IntervalMap[None] = IntervalMap()
+        for kind, operation in operations:
+            if kind == "request_delete_range":
+                request = operation.request_delete_range
+                deleted.add(interval(request.key, request.range_end), None)
+            elif kind == "request_put":
+                if _keeps(operation.request_put) and deleted.holding(operation.request_put.key):
+                    raise EtcdError(*errors.KEY_NOT_FOUND)
+                check_put(mvcc, leases, operation.request_put)
+        for kind, operation in operations:
+            if kind == "request_range" and operation.request_range.revision:
                 mvcc.check_revision(operation.request_range.revision, mvcc.revision)
+        for kind, operation in operations:
+            match kind:
+                case "request_put":
+                    cost.put(operation.request_put)
+                case "request_delete_range":
+                    cost.delete_range(operation.request_delete_range)
+                case "request_range":
+                    cost.range(operation.request_range)
+
+    def _in_order(self) -> Iterator[RequestOp]:
+        """The operations of the branches taken, in the order in which they will run."""
+        for operation, nested in zip(self.operations, self.nested, strict=True):
+            if nested is None:
+                yield operation
+            else:
+                yield from nested._in_order()
 
     def run(self, mvcc: Mvcc) -> bytes:
         """The TxnResponse without its header."""
@@ -126,10 +124,11 @@ class Branches:
         return b"".join(out)
 
 
-def transact(mvcc: Mvcc, leases: Leases | None, request: TxnRequest) -> bytes:
-    """Run a transaction; gives the TxnResponse. Without ``leases`` it must be one of reads only."""
-    branches = Branches(mvcc, request)
-    branches.check(mvcc, leases)
+def transact(mvcc: Mvcc, leases: Leases, request: TxnRequest) -> bytes:
+    """Run a transaction; gives the TxnResponse."""
+    cost = Cost(mvcc.space, mvcc.revision)
+    branches = Branches(mvcc, request, cost)
+    branches.check(mvcc, leases, cost)
     body = branches.run(mvcc)
     return header(mvcc.reading_revision) + body
 
@@ -142,8 +141,16 @@ def _run(mvcc: Mvcc, operation: RequestOp) -> bytes:
         case "request_delete_range":
             return field(b"\x1a", delete_range(mvcc, operation.request_delete_range))
         case "request_range":
-            return field(b"\x0a", whole_range(mvcc.space, operation.request_range, mvcc.reading_revision))
+            return field(b"\x0a", _whole_range(mvcc, operation.request_range))
     raise AssertionError("an operation without a request is refused before it is proposed")
+
+
+def _whole_range(mvcc: Mvcc, request: RangeRequest) -> bytes:
+    read = RangeRead(mvcc.space, request, mvcc.reading_revision)
+    out = []
+    while not read.finished:
+        out.append(read.advance(sys.maxsize, sys.maxsize))
+    return b"".join(out)
 
 
 def revoke(mvcc: Mvcc, leases: Leases, lease: int) -> None:
@@ -151,42 +158,18 @@ def revoke(mvcc: Mvcc, leases: Leases, lease: int) -> None:
     if lease not in leases:
         raise EtcdError(*errors.LEASE_NOT_FOUND)
     for key in mvcc.attached(lease):
-        for _, pair in present(mvcc.space, key, b""):
+        pair = mvcc.space.get(LIVE, names.name(key))
+        if pair is not None:
             mvcc.delete(key, pair)
     leases.remove(lease, mvcc.sums)
 
 
-def _holds(mvcc: Mvcc, compare: Compare) -> bool:
-    """Whether a comparison holds for every pair in its range; for none, of a key of all zeros (but not of a value)."""
-    pairs = [KeyValue.FromString(pair) for _, pair in present(mvcc.space, compare.key, compare.range_end)]
-    if not pairs:
-        return compare.target != Compare.VALUE and _relation(compare, _NO_KEY)
-    return all(_relation(compare, pair) for pair in pairs)
-
-
-def _relation(compare: Compare, pair: KeyValue) -> bool:
-    match compare.target:
-        case Compare.VALUE:
-            return _related(compare, pair.value, compare.value)
-        case Compare.CREATE:
-            return _related(compare, pair.create_revision, compare.create_revision)
-        case Compare.MOD:
-            return _related(compare, pair.mod_revision, compare.mod_revision)
-        case Compare.VERSION:
-            return _related(compare, pair.version, compare.version)
-        case Compare.LEASE:
-            return _related(compare, pair.lease, compare.lease)
-    return _related(compare, 0, 0)
-
-
-def _related(compare: Compare, present: _Value, given: _Value) -> bool:
-    match compare.result:
-        case Compare.EQUAL:
-            return present == given
-        case Compare.NOT_EQUAL:
-            return present != given
-        case Compare.GREATER:
-            return present > given
-        case Compare.LESS:
-            return present < given
-    return True
+def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> bool:
+    cost.look()
+    comparison = holds(mvcc.space, compare)
+    while True:
+        try:
+            next(comparison)
+        except StopIteration as end:
+            return bool(end.value)
+        cost.look()

@@ -1,0 +1,88 @@
+"""What a transaction may cost where it is applied. Every replica comes to the same sum, so all refuse the same ones.
+
+1. The sum is made before anything is written, over the state before the transaction, and is an upper bound: what the
+   transaction itself puts counts in every range of it that could show it.
+2. The limits are no options: an answer must not depend on a member's flags, now or when the log is replayed.
+3. What is too large is refused like a request that etcd finds too large, with nothing done.
+"""
+
+from __future__ import annotations
+
+from ratified.kv import names
+from ratified.kv.errors import EtcdError
+from ratified.kv.mvcc import LIVE, Rows
+from ratified.kv.ranges import Interval, interval, is_in_order, looks, present
+from ratified.wire.etcd import errors
+from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
+
+TXN_RESPONSE_BYTES_MAX = 64 * 1024 * 1024
+"""Of a transaction's answer, those of nested ones included."""
+TXN_ROWS_MAX = 50_000
+"""Rows that a transaction which writes may look at, in comparisons, ranges and deletes together. (One DeleteRange, and
+a transaction that only reads, may go over any number.)"""
+_DELETED_ROW = 4
+"""As how many rows one counts that is deleted: it is written three times."""
+_PUTS_A_ROW = 8
+"""How many of the transaction's own puts are compared with a range in the time that one row takes."""
+_PAIR_OVERHEAD_BYTES = 64
+"""More than what stands around a pair in an answer, or beside key and value in a pair."""
+
+
+class Cost:
+    """What is left of the limits for one transaction, and what it will have put so far.
+
+    Its operations are to be told in the order in which they run. Each raises ``EtcdError`` where it is too much.
+    """
+
+    def __init__(self, rows: Rows, newest: int) -> None:
+        self._rows = rows
+        self._newest = newest
+        self._rows_left = TXN_ROWS_MAX
+        self._bytes_left = TXN_RESPONSE_BYTES_MAX
+        self._put: list[tuple[bytes, int]] = []
+
+    def look(self, rows: int = 1) -> None:
+        self._rows_left -= rows
+        if self._rows_left < 0:
+            raise EtcdError(*errors.TOO_MANY_OPS)
+
+    def put(self, request: PutRequest) -> None:
+        before = self._rows.get(LIVE, names.name(request.key))
+        before_bytes = 0 if before is None else len(before)
+        self.look()
+        if request.prev_kv:
+            self._answer(before_bytes + self._put_in(Interval(request.key, request.key + b"\x00")))
+        # A put that keeps the value puts the old one again.
+        self._put.append((request.key, request.ByteSize() + (before_bytes if request.ignore_value else 0)))
+
+    def delete_range(self, request: DeleteRangeRequest) -> None:
+        for look in present(self._rows, request.key, request.range_end):
+            self.look(_DELETED_ROW)
+            if look is not None and request.prev_kv:
+                self._answer(len(look[1]))
+        if request.prev_kv:
+            self._answer(self._put_in(interval(request.key, request.range_end)))
+
+    def range(self, request: RangeRequest) -> None:
+        wanted = interval(request.key, request.range_end)
+        answered = 0
+        in_order = is_in_order(request)
+        for look in looks(self._rows, request, self._newest):
+            self.look()
+            if look is None or request.count_only:
+                continue
+            answered += 1
+            if not (in_order and 0 < request.limit < answered):
+                self._answer(len(look[0]) if request.keys_only else len(look[1]))
+        if not request.count_only:
+            self._answer(self._put_in(wanted))
+
+    def _put_in(self, wanted: Interval) -> int:
+        """The bytes of what the transaction will have put into the range."""
+        self.look(len(self._put) // _PUTS_A_ROW)
+        return sum(size + _PAIR_OVERHEAD_BYTES for key, size in self._put if wanted.holds(key))
+
+    def _answer(self, size: int) -> None:
+        self._bytes_left -= size + _PAIR_OVERHEAD_BYTES
+        if self._bytes_left < 0:
+            raise EtcdError(*errors.REQUEST_TOO_LARGE)
