@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
@@ -28,6 +29,8 @@ from ratified.wire.etcd.rpc_pb2 import (
     RequestOp,
     TxnRequest,
 )
+
+T = TypeVar("T")
 
 BATCH = 1_000
 SHARED = b"s" * 476
@@ -46,9 +49,7 @@ class Bench:
     def apply(self, *data: bytes) -> bytes:
         index = self.store.applied
         with self.environment.transaction():
-            results = self.store.apply(
-                [Command(index + at, one) for at, one in enumerate(data, 1)], index + len(data)
-            )
+            results = self.store.apply([Command(index + at, one) for at, one in enumerate(data, 1)], index + len(data))
         return results[-1]
 
     def fill(self, keys: Iterator[bytes]) -> None:
@@ -83,7 +84,7 @@ class Bench:
             return b"\x01" + error.text.encode()
         return b"\x00"
 
-    def _step(self, do: Callable[[], object]):  # type: ignore[no-untyped-def]
+    def _step(self, do: Callable[[], T]) -> T:
         begun = time.process_time()
         try:
             return do()
@@ -109,7 +110,7 @@ def ops(*requests_: RangeRequest | PutRequest | TxnRequest) -> list[RequestOp]:
     return out
 
 
-def everything(target: "Compare.CompareTarget.ValueType" = Compare.MOD) -> Compare:
+def everything(target: Compare.CompareTarget.ValueType = Compare.MOD) -> Compare:
     return Compare(key=b"\x00", range_end=b"\x00", target=target, result=Compare.GREATER, mod_revision=0)
 
 
@@ -138,17 +139,23 @@ def main() -> None:
         one = RangeRequest(key=b"keys/", range_end=b"keys0", limit=1)
         bench.report("transaction of 8 ranges with limit 1", bench.read(_txn(TxnRequest(success=ops(*[one] * 8)))))
         early = RangeRequest(key=b"later/", range_end=b"later0", revision=then)
-        bench.report("range at a revision before its keys", bench.read(queries.range_(early.SerializeToString())))
+        bench.report("range at a revision before its keys", bench.read(_range(early)))
         shared = RangeRequest(key=SHARED, range_end=SHARED + b"\xff")
-        bench.report("range over long keys that share their beginning", bench.read(queries.range_(shared.SerializeToString())))
+        bench.report(
+            "range over long keys that share their beginning", bench.read(queries.range_(shared.SerializeToString()))
+        )
         counted = RangeRequest(key=b"keys/", range_end=b"keys0", count_only=True)
-        bench.report("count", bench.read(queries.range_(counted.SerializeToString())))
+        bench.report("count", bench.read(_range(counted)))
 
         put = ops(PutRequest(key=b"one", value=b"x"))
-        bench.report("16 comparisons of all keys, then a put", bench.write(_command(TxnRequest(compare=[everything()] * 16, success=put))))
+        bench.report(
+            "16 comparisons of all keys, then a put",
+            bench.write(_command(TxnRequest(compare=[everything()] * 16, success=put))),
+        )
         large = RangeRequest(key=b"large")
         inner = TxnRequest(success=ops(*[large] * 40))
-        bench.report("40 x 40 ranges of a value of 1 MB", bench.write(_command(TxnRequest(success=ops(*[inner] * 40)))))
+        many = TxnRequest(success=ops(*[inner] * 40))
+        bench.report("40 x 40 ranges of a value of 1 MB", bench.write(_command(many)))
         deep = nested((26, 26, 26))
         bench.report(f"check of a nested transaction of {deep.ByteSize():,} bytes", bench.check(deep))
         bench.report("the same, applied", bench.write(_command(deep)))
@@ -157,6 +164,10 @@ def main() -> None:
         bench.report(f"delete of {SHARING:,} long keys", bench.write(_delete(SHARED, SHARED + b"\xff")))
         bench.write(commands.compact(CompactionRequest(revision=bench.store.revision).SerializeToString()))
         bench.report("compaction", b"\x00")
+
+
+def _range(request: RangeRequest) -> bytes:
+    return queries.range_(request.SerializeToString())
 
 
 def _txn(request: TxnRequest) -> bytes:

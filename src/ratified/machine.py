@@ -99,6 +99,16 @@ class Store(Protocol):
         a command. Raises ``ApplyFailed`` on a local failure.
         """
 
+    @property
+    def untidy(self) -> bool:
+        """Whether ``tidy`` has something to do."""
+
+    def tidy(self) -> None:
+        """Do a piece of the work that nobody can see, such as removing what a compaction left.
+
+        Called in turns in which nothing is applied; otherwise as ``apply``.
+        """
+
     def read(self, now: int, request: bytes) -> bytes | Continuation:
         """Answer from the committed state. Raises ``ReadFailed`` where it cannot."""
 
@@ -149,6 +159,14 @@ class StateMachineStore:
                 raise ApplyFailed(command.index, error) from error
         self._applied = last_index
         return results
+
+    @property
+    def untidy(self) -> bool:
+        """Never."""
+        return False
+
+    def tidy(self) -> None:
+        """There is nothing to do."""
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:
         """Ask the machine."""

@@ -71,7 +71,7 @@ class Stores(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
         self.environment = LmdbEnvironment(self.directory)
-        self.driver = Driver(self.environment, KvLimits(removal_events_per_apply=1))
+        self.driver = Driver(self.environment, KvLimits(removal_events_at_once=1))
         self.other = Driver()
 
     def teardown(self) -> None:

@@ -22,8 +22,8 @@ from ratified.wire.etcd.rpc_pb2 import (
 )
 from tests.kv.driver import Driver, Failed, decode
 
-SLOW = KvLimits(removal_events_per_apply=1)
-FAST = KvLimits(removal_events_per_apply=1000)
+SLOW = KvLimits(removal_events_at_once=1)
+FAST = KvLimits(removal_events_at_once=1000)
 
 
 def rows(driver: Driver, table: str) -> list[tuple[bytes, bytes]]:
@@ -248,3 +248,20 @@ def test_a_watch_survives_the_replacement_of_the_state() -> None:
 
 def everything() -> WatchCreateRequest:
     return WatchCreateRequest(key=b"\x00", range_end=b"\x00")
+
+
+def test_removal_needs_no_further_command() -> None:
+    driver = Driver(limits=SLOW)
+    busy(driver)
+    driver.compact(driver.store.revision)
+    size, digest = driver.store.size_bytes, driver.store.digest()
+    turns = 0
+    while driver.store.untidy:
+        with driver.environment.transaction():
+            driver.store.tidy()
+        driver.reopen()
+        turns += 1
+    assert turns > 1
+    assert len(rows(driver, EVENTS)) == 2
+    assert driver.store.size_bytes == measured(driver) < size
+    assert driver.store.digest() == digest

@@ -42,7 +42,7 @@ TINY = KvLimits(
     range_rows_at_once=1,
     range_bytes_at_once=1,
     watch_pending_events_max=1,
-    removal_events_per_apply=1,
+    removal_events_at_once=1,
     expiries_at_once=1,
 )
 

@@ -137,7 +137,7 @@ def test_a_compacted_start_is_cancelled_with_the_revision_to_begin_again_from() 
 
 
 def test_what_happened_at_the_compacted_revision_itself_can_be_watched_even_a_deletion() -> None:
-    driver = Driver(limits=KvLimits(removal_events_per_apply=1000))
+    driver = Driver(limits=KvLimits(removal_events_at_once=1000))
     driver.put(b"k", b"v")
     driver.delete(b"k")
     driver.compact(3)

@@ -17,7 +17,7 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of those events; a single revision may be larger."""
     watch_progress_us: int = 600_000_000
     """Quiet time after which a watcher that asked for it is told how far it has come (etcd: 10 minutes)."""
-    removal_events_per_apply: int = 128
-    """Compacted events looked at, to remove their rows, with every batch of commands."""
+    removal_events_at_once: int = 128
+    """Compacted events looked at, to remove their rows, in one turn."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""

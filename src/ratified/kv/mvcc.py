@@ -13,7 +13,8 @@ Rules
 2. A deletion is an event whose pair has nothing but the key and the revision of the deletion.
 3. Compaction at C moves a number and drops events from the digest, at once. Below C only a key's newest change at C is
    held, and only if it is no deletion; what happened *at* C is all held, so that a watch can begin there.
-4. Rows are physically removed later, in pieces, while other commands are applied. Nobody may see a difference.
+4. Rows are physically removed later, in pieces: with other commands, and in turns of their own. Nobody may see a
+   difference.
 """
 
 from __future__ import annotations
@@ -139,6 +140,10 @@ class Mvcc:
     def save(self) -> None:
         """Write what is kept up in memory, in the transaction of the rows that it describes."""
         self.space.put(META, b"state", self.state())
+        self.save_removal()
+
+    def save_removal(self) -> None:
+        """Write how far removal has come."""
         self.space.put(META, b"removal", REMOVAL.pack(*self._removed, self.size_bytes))
 
     def digest(self) -> bytes:
@@ -274,9 +279,14 @@ class Mvcc:
             break
         self.compact_revision = revision
 
+    @property
+    def holds_dead_rows(self) -> bool:
+        """Whether a compaction has left rows that have not been looked at yet."""
+        return self._removed < (self.compact_revision, 0)
+
     def remove_dead_rows(self, events_max: int) -> None:
         """One piece of the physical removal: look at up to ``events_max`` events."""
-        if self._removed >= (self.compact_revision, 0):
+        if not self.holds_dead_rows:
             return
         last = names.position(self.compact_revision + 1, 0)
         piece = list(islice(self.space.scan(EVENTS, names.position(*self._removed), last), events_max))

@@ -84,10 +84,25 @@ class KvStore(Store):
     @override
     def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
         results = [self._apply(command) for command in commands]
-        self._mvcc.remove_dead_rows(self._limits.removal_events_per_apply)
+        self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
         self._mvcc.save()
         self._write_applied(last_index)
         return results
+
+    @property
+    @override
+    def untidy(self) -> bool:
+        return self._mvcc.holds_dead_rows
+
+    @override
+    def tidy(self) -> None:
+        try:
+            self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
+        except ROTTEN:
+            raise
+        except Exception as error:
+            raise ApplyFailed(self._applied, error) from error
+        self._mvcc.save_removal()
 
     @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:

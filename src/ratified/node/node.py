@@ -316,8 +316,11 @@ class Node:
             return
         drained = [(replica, replica.prepare(now)) for replica in touched.values()]
         deliveries = [(replica, ready.deliver) for replica, ready in drained if ready is not None and ready.deliver]
-        if deliveries:
-            self._deliver(now, deliveries)
+        untidy = [
+            replica for replica, ready in drained if replica.store.untidy and (ready is None or not ready.deliver)
+        ]
+        if deliveries or untidy:
+            self._deliver(now, deliveries, untidy)
         for replica, ready in drained:
             if replica.stopped is None:
                 if ready is not None:
@@ -326,7 +329,9 @@ class Node:
             if replica.again:
                 self._again.append(replica.group)
 
-    def _deliver(self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]]) -> None:
+    def _deliver(
+        self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]], untidy: Sequence[Replica]
+    ) -> None:
         """Apply everything in one transaction; who fails is undone alone. After the commit come the results."""
         done: list[tuple[Replica, Sequence[Entry], Sequence[bytes]]] = []
         failed: list[tuple[Replica, ApplyFailed]] = []
@@ -335,6 +340,12 @@ class Node:
                 try:
                     with self._environment.savepoint():
                         done.append((replica, entries, replica.apply(entries)))
+                except ApplyFailed as error:
+                    failed.append((replica, error))
+            for replica in untidy:
+                try:
+                    with self._environment.savepoint():
+                        replica.store.tidy()
                 except ApplyFailed as error:
                     failed.append((replica, error))
         for replica, failure in failed:

@@ -305,7 +305,7 @@ class Replica:
         self._reads.serve(now)
         self._questions.serve(now)
         self.local.run(now)
-        if self.local.runnable:
+        if self.local.runnable or self.store.untidy:
             self.again = True
         self._set_timers()
 

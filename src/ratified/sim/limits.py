@@ -59,7 +59,7 @@ _KV: dict[str, tuple[int, ...]] = {
     "range_rows_at_once": (1, 2),
     "range_bytes_at_once": (1, 200),
     "watch_pending_events_max": (1, 2, 5),
-    "removal_events_per_apply": (1, 3),
+    "removal_events_at_once": (1, 3),
     "expiries_at_once": (1, 2),
 }
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)

@@ -1,0 +1,124 @@
+"""What a transaction may cost, and that all that is refused has done nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratified.kv import cost, queries, txn_reads
+from ratified.kv.limits import KvLimits
+from ratified.wire.etcd.rpc_pb2 import (
+    Compare,
+    DeleteRangeRequest,
+    PutRequest,
+    RangeRequest,
+    RequestOp,
+    TxnRequest,
+    TxnResponse,
+)
+from tests.kv.driver import Driver, Failed, decode
+
+ALL = {"key": b"\x00", "range_end": b"\x00"}
+TOO_LARGE = "etcdserver: request is too large"
+TOO_MANY = "etcdserver: too many operations in txn request"
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    monkeypatch.setattr(cost, "TXN_ROWS_MAX", 40)
+    for module in (cost, txn_reads):
+        monkeypatch.setattr(module, "TXN_RESPONSE_BYTES_MAX", 10_000)
+    one = Driver(limits=KvLimits(range_rows_at_once=3))
+    for number in range(20):
+        one.put(b"k%02d" % number, b"v" * 100)
+    return one
+
+
+def txn(*operations: RequestOp, compare: tuple[Compare, ...] = ()) -> TxnRequest:
+    return TxnRequest(compare=compare, success=operations)
+
+
+def put(key: bytes, value: bytes = b"x", **more: bool) -> RequestOp:
+    return RequestOp(request_put=PutRequest(key=key, value=value, **more))
+
+
+def ranged(**request: object) -> RequestOp:
+    return RequestOp(request_range=RangeRequest(**request))  # type: ignore[arg-type]
+
+
+def deleted(**request: object) -> RequestOp:
+    return RequestOp(request_delete_range=DeleteRangeRequest(**request))  # type: ignore[arg-type]
+
+
+def refused(driver: Driver, request: TxnRequest, why: str) -> None:
+    before = driver.store.digest(), driver.store.revision
+    with pytest.raises(Failed, match=why):
+        driver.do(request)
+    assert (driver.store.digest(), driver.store.revision) == before
+
+
+def holds_for_all() -> Compare:
+    return Compare(target=Compare.MOD, result=Compare.GREATER, key=b"\x00", range_end=b"\x00")
+
+
+def test_rows_count_in_comparisons_ranges_and_deletes_together(driver: Driver) -> None:
+    driver.do(txn(put(b"new"), compare=(holds_for_all(),)))
+    refused(driver, txn(put(b"new"), compare=(holds_for_all(), holds_for_all())), TOO_MANY)
+    refused(driver, txn(put(b"new"), ranged(**ALL), compare=(holds_for_all(),)), TOO_MANY)
+    refused(driver, txn(put(b"new"), deleted(**ALL)), TOO_MANY)
+    nested = RequestOp(request_txn=txn(ranged(**ALL)))
+    refused(driver, txn(put(b"new"), nested, nested), TOO_MANY)
+    assert driver.delete(b"\x00", b"\x00") == 21, "a delete by itself may be of any size"
+
+
+def test_a_comparison_ends_at_the_first_pair_that_does_not_fit(driver: Driver) -> None:
+    fails = Compare(target=Compare.MOD, result=Compare.LESS, key=b"\x00", range_end=b"\x00")
+    assert not driver.txn(txn(compare=(fails,) * 10)).succeeded
+
+
+def test_bytes_of_the_answer_are_counted_before_anything_is_done(driver: Driver) -> None:
+    one = ranged(key=b"k00")
+    driver.do(txn(put(b"new"), *[one] * 20))
+    driver.put(b"k00", b"v" * 1_000)
+    refused(driver, txn(put(b"new"), *[one] * 20), TOO_LARGE)
+    driver.do(txn(put(b"new"), *[ranged(key=b"k00", keys_only=True)] * 20))
+    driver.do(txn(put(b"new"), *[ranged(key=b"k00", count_only=True)] * 20))
+    refused(driver, txn(put(b"new"), *[put(b"k00", prev_kv=True)], *[one] * 20), TOO_LARGE)
+
+
+def test_what_the_transaction_itself_puts_counts_where_it_is_read(driver: Driver) -> None:
+    large = put(b"large", b"v" * 1_000)
+    refused(driver, txn(large, *[ranged(key=b"large")] * 12), TOO_LARGE)
+    refused(driver, txn(large, *[ranged(key=b"l", range_end=b"m")] * 12), TOO_LARGE)
+    driver.do(txn(large, *[ranged(key=b"other")] * 12))
+    keeps = RequestOp(request_put=PutRequest(key=b"large", ignore_value=True))
+    refused(driver, txn(keeps, *[ranged(key=b"large")] * 6), TOO_LARGE)
+
+
+def test_a_limit_bounds_what_is_answered_but_not_what_is_looked_at(driver: Driver) -> None:
+    driver.do(txn(put(b"new"), ranged(**ALL, limit=1)))
+    refused(driver, txn(put(b"new"), ranged(**ALL, limit=1), ranged(**ALL, limit=1)), TOO_MANY)
+
+
+def test_a_transaction_that_reads_only_goes_in_slices_over_any_number_of_rows(driver: Driver) -> None:
+    request = txn(ranged(**ALL, limit=2), ranged(**ALL, count_only=True), compare=(holds_for_all(),) * 3)
+    answer = driver.store.read(0, queries.txn(request.SerializeToString()))
+    assert not isinstance(answer, bytes)
+    driver.put(b"k99")  # whoever reads in slices sees one state
+    slices = 0
+    while True:
+        piece = answer.advance(0, 1, 1 << 20)
+        slices += 1
+        if piece.finished:
+            break
+        assert not piece.chunks
+    response = decode(TxnResponse, b"".join(piece.chunks))
+    assert slices > 55
+    assert response.succeeded
+    assert [one.response_range.count for one in response.responses] == [20, 20]
+    assert len(response.responses[0].response_range.kvs) == 2
+
+
+def test_a_transaction_that_reads_only_is_refused_for_its_answer_alone(driver: Driver) -> None:
+    request = txn(*[ranged(**ALL)] * 10)
+    with pytest.raises(Failed, match=TOO_LARGE):
+        decode(TxnResponse, driver.answer(queries.txn(request.SerializeToString()), 1, 1 << 20))
