@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import NoReturn
 
@@ -14,6 +15,9 @@ from ratified.cli.failure import CommandFailed
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+STDERR_FILENO = 2
+ERROR_LINE_S = 1.0
+"""How long the last line waits for room on standard error, in seconds."""
 
 
 def make_app() -> typer.Typer:
@@ -68,5 +72,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _failed(text: str, status: int) -> int:
-    print(f"ratified: error: {' '.join(text.split())}", file=sys.stderr)
+    # A process that must end does not wait for a reader of its standard error who has stopped.
+    if select.select((), (STDERR_FILENO,), (), ERROR_LINE_S)[1]:
+        print(f"ratified: error: {' '.join(text.split())}", file=sys.stderr)
     return status

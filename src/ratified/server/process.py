@@ -26,6 +26,7 @@ from ratified.runtime import Host, HostConfig, HostFailed, StartRefused
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.grpc import GrpcListener, ListenError, addresses
+from ratified.server.logs import logging_to
 
 log = logging.getLogger("ratified.server")
 
@@ -43,11 +44,11 @@ class ServeFailed(Exception):
 def run(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ServeFailed``."""
     faulthandler.enable()  # a store that is cut while it is mapped ends the process by a signal: not without a word
-    _log_to_stderr(config.log_level)
-    for warning in config.warnings:
-        log.warning("%s", warning)
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
-        runner.run(_serve(config))
+    with logging_to(sys.stderr.fileno(), _least_level(config)):
+        for warning in config.warnings:
+            log.warning("%s", warning)
+        with asyncio.Runner(loop_factory=_new_loop) as runner:
+            runner.run(_serve(config))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -60,14 +61,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def _log_to_stderr(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level={"warn": logging.WARNING}.get(level) or logging.getLevelNamesMapping()[level.upper()],
-        format="%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        force=True,
-    )
+def _least_level(config: ServerConfig) -> int:
+    return {"warn": logging.WARNING}.get(config.log_level) or logging.getLevelNamesMapping()[config.log_level.upper()]
 
 
 async def _serve(config: ServerConfig) -> None:
