@@ -8,6 +8,7 @@ from ratified.runtime import (
     OutcomeUnknown,
     RatifiedError,
     RequestRefused,
+    ResultInvalid,
     StartRefused,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "OutcomeUnknown",
     "RatifiedError",
     "RequestRefused",
+    "ResultInvalid",
     "StartRefused",
     "StateMachine",
 ]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -60,6 +60,15 @@ class ApplyFailed(Exception):
         self.index = index
 
 
+class NoResult(msgspec.Struct, frozen=True, gc=False):
+    """In the place of a result: the command was applied, and what came of it is nothing that can be passed on."""
+
+    why: str
+
+
+Result: TypeAlias = bytes | NoResult
+
+
 class ReadFailed(Exception):
     """A request that the store cannot answer; its text goes to whoever asked."""
 
@@ -92,7 +101,7 @@ class Store(Protocol):
     def applied(self) -> int:
         """The index up to which the store's last commit has applied the log."""
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
+    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
         """Apply, in order, and set ``applied`` to ``last_index`` (entries that are no commands count too).
 
         Runs inside the transaction that the caller holds open for the turn; the caller commits. Returns one result
@@ -149,14 +158,16 @@ class StateMachineStore:
         """The index of the last entry that the machine has seen."""
         return self._applied
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
+    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
         """Apply in order; what the machine raises becomes ``ApplyFailed``, which stops the replica."""
-        results: list[bytes] = []
+        results: list[Result] = []
         for command in commands:
             try:
-                results.append(self._machine.apply(command.data))
+                result = self._machine.apply(command.data)
             except Exception as error:
                 raise ApplyFailed(command.index, error) from error
+            wrong = _why_not_bytes("apply", result)
+            results.append(result if wrong is None else NoResult(f"the command was applied, but {wrong}"))
         self._applied = last_index
         return results
 
@@ -170,10 +181,7 @@ class StateMachineStore:
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:
         """Ask the machine."""
-        try:
-            return self._machine.query(request)
-        except Exception as error:
-            raise ReadFailed(f"{type(error).__name__}: {error}") from error
+        return self._query(request)
 
     def woken(self, now: int) -> Sequence[Continuation]:
         """Nothing: every read is answered at once."""
@@ -202,7 +210,19 @@ class StateMachineStore:
 
     def ask(self, now: int, request: bytes) -> bytes:
         """The machine's answer, from the leader."""
+        return self._query(request)
+
+    def _query(self, request: bytes) -> bytes:
         try:
-            return self._machine.query(request)
+            answer = self._machine.query(request)
         except Exception as error:
             raise ReadFailed(f"{type(error).__name__}: {error}") from error
+        wrong = _why_not_bytes("query", answer)
+        if wrong is not None:
+            raise ReadFailed(wrong)
+        return answer
+
+
+def _why_not_bytes(method: str, returned: object) -> str | None:
+    """What is wrong with what a user's method returned; None: nothing."""
+    return None if isinstance(returned, bytes) else f"{method} returned {type(returned).__name__}, not bytes"

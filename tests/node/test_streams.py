@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.machine import Command, Continuation, Slice, StateMachineStore, Store
+from ratified.machine import Command, Continuation, Result, Slice, StateMachineStore, Store
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Reason, Work
 from tests.node.cluster import MS, SECOND, Cluster, Journal
@@ -49,7 +49,7 @@ class Tailed(StateMachineStore):
         self.tails: list[Tail] = []
         self.fresh: list[Tail] = []
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
+    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
         return super().apply(commands, last_index)
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from ratified.consensus.contract import Entry, Lead
-from ratified.machine import ApplyFailed
+from ratified.machine import ApplyFailed, Result
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
@@ -333,7 +333,7 @@ class Node:
         self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]], untidy: Sequence[Replica]
     ) -> None:
         """Apply everything in one transaction; who fails is undone alone. After the commit come the results."""
-        done: list[tuple[Replica, Sequence[Entry], Sequence[bytes]]] = []
+        done: list[tuple[Replica, Sequence[Entry], Sequence[Result]]] = []
         failed: list[tuple[Replica, ApplyFailed]] = []
         with self._environment.transaction():
             for replica, entries in deliveries:

@@ -143,7 +143,7 @@ class Reason(StrEnum):
     STOPPING = "the node is stopping"
     NO_SPACE = "no space left on the device"
     FAILED = "the state machine could not answer"
-    """``Reply.data`` says why, in UTF-8."""
+    """``Reply.data`` says why, in UTF-8. With ``DONE``: a command was applied and has no result."""
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from ratified.consensus.contract import Era, Proposal, ProposalId
+from ratified.machine import NoResult, Result
 from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
 
@@ -107,9 +108,13 @@ class Proposals:
             self.forget(request)
             self._requests.refuse(request, reason)
 
-    def applied(self, sequence: int, result: bytes) -> None:
+    def applied(self, sequence: int, result: Result) -> None:
         request = self._addressed.pop(sequence, None)
-        if request is not None:
+        if request is None:
+            return
+        if isinstance(result, NoResult):
+            self._requests.end(request, _DONE, result.why.encode(), Reason.FAILED)
+        else:
             self._requests.end(request, _DONE, result)
 
     def find_lost(self, lost: Lost, delivered: tuple[int, Era]) -> bool:

@@ -30,7 +30,7 @@ from ratified.consensus.contract import (
     Send,
     Taken,
 )
-from ratified.machine import ApplyFailed, Command, Store
+from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
@@ -264,14 +264,14 @@ class Replica:
             self._observer.ready(ready)
         return ready
 
-    def apply(self, entries: Sequence[Entry]) -> Sequence[bytes]:
+    def apply(self, entries: Sequence[Entry]) -> Sequence[Result]:
         """Apply a Ready's deliveries, inside the transaction of the turn. Raises ``ApplyFailed``."""
         commands = [Command(entry.index, entry.data) for entry in entries if entry.kind is _COMMAND]
         results = self.store.apply(commands, entries[-1].index)
         assert len(results) == len(commands), "a store returns one result a command"
         return results
 
-    def applied(self, now: int, entries: Sequence[Entry], results: Sequence[bytes]) -> None:
+    def applied(self, now: int, entries: Sequence[Entry], results: Sequence[Result]) -> None:
         """The deliveries are committed: their proposers get the results, and what is lost is found."""
         ours = self._settle(entries, results)
         last = entries[-1]
@@ -436,7 +436,7 @@ class Replica:
 
     # ---- what a Ready asks for
 
-    def _settle(self, entries: Sequence[Entry], results: Sequence[bytes]) -> list[int]:
+    def _settle(self, entries: Sequence[Entry], results: Sequence[Result]) -> list[int]:
         """Match results to proposals; returns the sequences of this start's own."""
         ours: list[int] = []
         member, incarnation = self._ids.member, self._ids.incarnation

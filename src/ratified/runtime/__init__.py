@@ -13,7 +13,14 @@ Rules of this room:
 
 from ratified.node.ports import Outcome, Reason, Reply, Work
 from ratified.runtime.config import HostConfig
-from ratified.runtime.errors import HostFailed, OutcomeUnknown, RatifiedError, RequestRefused, StartRefused
+from ratified.runtime.errors import (
+    HostFailed,
+    OutcomeUnknown,
+    RatifiedError,
+    RequestRefused,
+    ResultInvalid,
+    StartRefused,
+)
 from ratified.runtime.host import Host
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
@@ -31,6 +38,7 @@ __all__ = [
     "Reason",
     "Reply",
     "RequestRefused",
+    "ResultInvalid",
     "StartRefused",
     "Work",
 ]

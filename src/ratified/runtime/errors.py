@@ -25,6 +25,10 @@ class RequestRefused(RatifiedError):
         self.reason = reason
 
 
+class ResultInvalid(RatifiedError, TypeError):
+    """The command was applied, and the machine's ``apply`` returned something other than bytes for it."""
+
+
 class OutcomeUnknown(RatifiedError):
     """The request may have happened, or may happen yet: ask the state before sending it again."""
 

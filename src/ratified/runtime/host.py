@@ -25,7 +25,7 @@ from ratified.runtime.config import HostConfig, Roster, roster
 from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
 from ratified.runtime.disk import DiskThread
 from ratified.runtime.driver import Driver
-from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, StartRefused
+from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, ResultInvalid, StartRefused
 from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
@@ -144,8 +144,13 @@ class Host:
     def submit(self, work: Work, group: int, data: bytes, timeout_us: int, on_reply: OnReply) -> int:
         """Ask for something; ``on_reply`` is called on the loop, for each chunk and once at the end.
 
-        The token returned is for ``cancel``. A host that has ended refuses.
+        The token returned is for ``cancel``. A host that has ended refuses. Raises ``TypeError`` where ``data`` is not
+        bytes or ``group`` no number: one caller's mistake must not reach the node.
         """
+        if not isinstance(data, bytes):
+            raise TypeError(f"a request is bytes, not {type(data).__name__}")
+        if not isinstance(group, int):
+            raise TypeError(f"a group is a number, not {type(group).__name__}")
         token = self._callbacks.add(on_reply)
         if self._running:
             self._driver.offer(Request(token, group, work, data, boottime_us() + timeout_us))
@@ -159,7 +164,10 @@ class Host:
             self._offer(Cancel(token))
 
     async def propose(self, command: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
-        """Replicate a command; the result of applying it. Raises ``RequestRefused`` or ``OutcomeUnknown``."""
+        """Replicate a command; the result of applying it.
+
+        Raises ``RequestRefused``, ``OutcomeUnknown``, or ``ResultInvalid`` where the machine returned no bytes for it.
+        """
         return await self._request(Work.PROPOSE, group, command, timeout_s)
 
     async def query(
@@ -415,6 +423,8 @@ def _raise_unless_answered(reply: Reply) -> None:
         raise RequestRefused(reply.reason, reply.data.decode(errors="replace"))
     if reply.outcome is Outcome.UNKNOWN:
         raise OutcomeUnknown(reply.reason)
+    if reply.reason is Reason.FAILED:
+        raise ResultInvalid(reply.data.decode(errors="replace"))
 
 
 def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
