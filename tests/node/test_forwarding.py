@@ -8,11 +8,14 @@ from itertools import chain
 import pytest
 
 from ratified.consensus.contract import Era
+from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
+from ratified.node.outbox import Outbox
 from ratified.node.peers import Session
 from ratified.node.ports import DiskSpace, Outcome, Reason
+from ratified.wire.codec import Assembly, MessageCodec
 from ratified.wire.peer import Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -20,7 +23,9 @@ ERA: Era = (3, 0)
 
 
 def session(member: int = 2, incarnation: int = 1) -> Session:
-    return Session(1, 1, Hello(7, member, bytes(16), incarnation, 5, "raft", 2, 2, "n", (), True))
+    codec = MessageCodec(Message)
+    hello = Hello(7, member, bytes(16), incarnation, 5, "raft", 2, 2, "n", (), True)
+    return Session(1, 1, hello, Outbox(NodeLimits(), codec, MS), Assembly(codec))
 
 
 def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:

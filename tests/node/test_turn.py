@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratified.consensus.contract import Send
+from ratified.consensus.raft.messages import HeartbeatResponse
 from ratified.node.config import NodeLimits
 from ratified.node.peers import Peers
 from ratified.node.ports import Close, DiskSpace, JobDone, Outcome, Reason, Received, Request, Work
@@ -62,9 +63,9 @@ def test_what_waits_for_no_write_leaves_at_once() -> None:
     found._observer = None  # its engine asks for none of what follows
     session = peers(cluster, leader).session(other)
     assert session is not None
-    found._hold(found._durable_ticket, [Send(other, "durable")])
-    found._hold(found._durable_ticket + 1, [Send(other, "not yet")])
-    assert [message for _, message in session.outbox] == ["durable"]
+    found._hold(found._durable_ticket, [Send(other, HeartbeatResponse(1, 0))])
+    found._hold(found._durable_ticket + 1, [Send(other, HeartbeatResponse(2, 0))])
+    assert session.outbox.take(cluster.now) == [Batch([(0, HeartbeatResponse(1, 0))])]
 
 
 def test_an_exception_in_apply_stops_every_replica_that_meets_it_and_no_other_group() -> None:

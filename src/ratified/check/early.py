@@ -13,6 +13,7 @@ from ratified.check.group import GroupChecks
 from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Ready
+from ratified.consensus.lanes import keeps_order
 
 
 class _Start:
@@ -25,8 +26,8 @@ class _Start:
         """By ticket, how many of them must be durable."""
         self.at_once: list[tuple[int, Any]] = []
         self.waiting: dict[int, list[tuple[int, Any]]] = {}
-        self.sent: dict[int, deque[Any]] = {}
-        """By peer, what its next frame may carry, in this order."""
+        self.sent: dict[tuple[int, bool], deque[Any]] = {}
+        """By peer and lane, what its next frames may carry, in this order."""
 
 
 class Early(Oracle):
@@ -60,10 +61,10 @@ class Early(Oracle):
                 raise self._early(member, f"sends {message} before {missing} records are durable that it waits for")
             for older in [older for older in start.waiting if older < ticket]:
                 del start.waiting[older]
-        start.sent.setdefault(to, deque()).append(message)
+        start.sent.setdefault((to, keeps_order(message)), deque()).append(message)
 
     def leaves(self, member: int, to: int, message: Any) -> None:
-        sent = self._starts[member].sent.get(to, ())
+        sent = self._starts[member].sent.get((to, keeps_order(message)), ())
         while sent:  # what was sent to a session that has ended since is passed over
             if sent.popleft() == message:
                 return

@@ -93,7 +93,7 @@ class ZabChecks(Oracle):
         """Those whose initial history a quorum's disks have, by epoch."""
         self._accepted_for: dict[tuple[int, int], int] = {}
         self._delivered_eras: list[Era] = [(0, 0)]
-        self._lanes: dict[tuple[int, int, bool, bool], tuple[int, int]] = {}
+        self._lanes: dict[tuple[int, int, bool, bool, bool], tuple[int, int]] = {}
         self.committed = 0
         """Up to where a quorum's disks have some epoch's history."""
 
@@ -235,7 +235,7 @@ class ZabChecks(Oracle):
                 self._commits(sender, message, zxid)
 
     def _is_next_of_its_lane(self, sender: int, target: int, message: Any) -> None:
-        lane = (sender, target, isinstance(message, FROM_LEADER), isinstance(message, WAITS))
+        lane = (sender, target, isinstance(message, FROM_LEADER), isinstance(message, WAITS), isinstance(message, Ping))
         link, seq = self._lanes.get(lane, (0, 0))
         # Whoever starts anew numbers its links from 1 again, so a first message may be of a known number.
         if message.seq != 1 and (message.link, message.seq) != (link, seq + 1):

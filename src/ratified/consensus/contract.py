@@ -159,6 +159,24 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Read barriers waiting in this engine; beyond it a further one is answered with None at once."""
 
 
+class Links(Protocol):
+    """What an engine asks about the way to a peer, before it makes what carries entries."""
+
+    def has_credit(self, member: int) -> bool:
+        """May such a message be made now? If not, ``ready`` is called again when it may."""
+
+    def is_clear(self, member: int) -> bool:
+        """Has all that was made for this member arrived, or else got lost? Then sending again makes sense."""
+
+
+class UnlimitedLinks:
+    def has_credit(self, member: int) -> bool:
+        return True
+
+    def is_clear(self, member: int) -> bool:
+        return True
+
+
 ElectionDeadline: TypeAlias = Callable[[int, Era], int]
 """``(now, era) -> deadline``, microseconds in and out; asked at start and at each reset of the election timer."""
 
@@ -200,6 +218,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_us: int
     limits: Limits = Limits()
     extensions: Extensions = Extensions()
+    links: Links = UnlimitedLinks()
 
     def textbook(self) -> Options:
         """The paper's algorithm and nothing beyond it, without limits, as the known answers of the lab need it."""

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from ratified.consensus.contract import Era, Options
+from ratified.consensus.contract import Era, Links, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.node import Node
 from ratified.node.observer import Observe
-from ratified.node.peers import Peers
+from ratified.node.peers import GroupLinks, Peers
 from ratified.node.ports import Notice
 from ratified.node.proposals import ProposalIds
 from ratified.node.replica import Replica, Shared
@@ -105,12 +105,12 @@ def _replica(
         raise StoreAheadOfLog(group, store.applied, found.last)
     durable = found.durable(store.applied)
     observer = None if observe is None else observe(group, durable)
-    engine = config.engine.engine(now, options(group, config), durable)
+    engine = config.engine.engine(now, options(group, config, GroupLinks(shared.peers, group)), durable)
     delivered = (store.applied, _era_of(found, store.applied))
     return Replica(now, group, engine, store, shared, delivered=delivered, observer=observer)
 
 
-def options(group: int, config: NodeConfig) -> Options:
+def options(group: int, config: NodeConfig, links: Links) -> Options:
     """How the engine of a group runs on this node."""
     timeout_us = config.election_timeout_us
 
@@ -130,6 +130,7 @@ def options(group: int, config: NodeConfig) -> Options:
         heartbeat_us=config.heartbeat_us,
         limits=config.engine_limits,
         extensions=config.extensions,
+        links=links,
     )
 
 

@@ -27,6 +27,16 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Reads under way that answer in parts, watches above all."""
     peer_frames_max: int = 4096
     """Frames of one peer waiting for a turn; beyond it the session is ended."""
+    frame_bytes_max: int = 256 << 10
+    """Bytes of entries and commands in one frame to a peer; a longer message is cut."""
+    window_bytes_first: int = 32 << 10
+    """Bytes of entries and commands under way to a peer when a session begins: sent, and not known to have arrived."""
+    window_bytes_min: int = 16 << 10
+    """How far they shrink on a slow link."""
+    window_bytes_max: int = 8 << 20
+    """How far they grow on a fast one."""
+    outbox_bytes_max: int = 64 << 20
+    """Bytes of entries and commands that wait to be sent to one peer; beyond it the session is ended."""
     forwards_max: int = 1024
     """Proposals forwarded to a leader and not yet answered by it, per group; at most ``FORWARD_WINDOW``."""
     forwards_held_max: int = 1024

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from ratified.consensus.contract import Era, Proposal, ProposalId
+from ratified.consensus.contract import Era, Links, Proposal, ProposalId
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.peers import Session
 from ratified.node.ports import Reason
@@ -35,11 +35,19 @@ class OriginForwards:
     """What this node forwards to the present leader of one group."""
 
     def __init__(
-        self, proposals: Proposals, ids: ProposalIds, limits: NodeLimits, *, resend_us: int, send: Send
+        self,
+        proposals: Proposals,
+        ids: ProposalIds,
+        limits: NodeLimits,
+        links: Links,
+        *,
+        resend_us: int,
+        send: Send,
     ) -> None:
         self._proposals = proposals
         self._ids = ids
         self._limits = limits
+        self._links = links
         self._resend_us = resend_us
         self._send = send
         self._leader: int | None = None
@@ -85,7 +93,11 @@ class OriginForwards:
         return ()
 
     def on_time(self, now: int) -> None:
-        if self.deadline is not None and self.deadline <= now:
+        if self.deadline is None or self.deadline > now:
+            return
+        if self._leader is not None and not self._links.is_clear(self._leader):
+            self.deadline = now + self._resend_us  # it is on its way, over a slow link
+        else:
             self.send_again(now)
 
     # ---- once a turn

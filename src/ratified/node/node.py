@@ -30,6 +30,7 @@ from ratified.node.ports import (
     Disconnected,
     DiskSpace,
     GoOn,
+    Heard,
     Hold,
     Input,
     JobDone,
@@ -45,7 +46,7 @@ from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
 from ratified.node.timers import Timer
 from ratified.storage.format import LogDamaged
 from ratified.storage.space import Environment
-from ratified.wire.peer import Batch
+from ratified.wire.peer import Batch, Fragment
 
 _LOG_MARK = Timer.LOG_MARK
 
@@ -153,12 +154,16 @@ class Node:
         match entered:
             case Received(connection, frame):
                 self._dequeued(connection)
-                if not isinstance(frame, Batch):
+                if isinstance(frame, Fragment):
+                    self._on_fragment(now, connection, frame)
+                elif not isinstance(frame, Batch):
                     self._peers.received(now, connection, frame)
                 elif (session := self._peers.session_on(now, connection)) is not None:
                     self._on_messages(now, session, frame.messages)
             case JobDone():
                 self._on_job_done(now, entered)
+            case Heard(connection):
+                self._peers.heard(now, connection)
             case Connected(connection, member):
                 self._peers.connected(now, connection, member)
             case Challenged(member, hello):
@@ -213,6 +218,12 @@ class Node:
                 except LogLost as lost:
                     self._failed = str(lost)
                     return
+
+    def _on_fragment(self, now: int, connection: int, fragment: Fragment) -> None:
+        completed = self._peers.fragment(now, connection, fragment)
+        session = self._peers.session_on(now, connection) if completed is not None else None
+        if completed is not None and session is not None:
+            self._on_messages(now, session, (completed,))
 
     def _on_job_done(self, now: int, done: JobDone) -> None:
         if done.error is not None:
@@ -311,6 +322,8 @@ class Node:
     # ---- 2, 3, 4: replicas
 
     def _run_replicas(self, now: int) -> None:
+        for group in self._peers.take_refused():
+            self._touch(self._replicas[group])
         touched, self._touched = self._touched, {}
         if self._closing:
             return

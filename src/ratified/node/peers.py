@@ -14,8 +14,11 @@ Rules:
    own address is *confirmed* and remembered, durably: whom we dialled, or whom a challenge found there (the port dials
    once and reads the Hello). A claim that is news is challenged. Of two starts alive the older claim stays until the
    challenge has decided; a start that a confirmed one has overtaken is refused. So a stranger delays, at most.
-5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout is
-   hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing prolongs that.
+5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout, not
+   even bytes of a frame, is hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing
+   prolongs that.
+6. What a session sends is scheduled by its ``Outbox``. Where more waits than ``outbox_bytes_max`` the session is ended,
+   and counted: engines send again in the next one, as much as they have credit for.
 """
 
 from __future__ import annotations
@@ -24,10 +27,12 @@ from collections.abc import Sequence
 
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
+from ratified.node.outbox import Outbox
 from ratified.node.ports import Hangup, Notice, Outgoing
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodesOwn, PeerRecord
-from ratified.wire.peer import PROTOCOL_VERSION, Batch, Frame, Goodbye, Hello, Ping, Standing
+from ratified.wire.codec import Assembly, FrameError, MessageCodec
+from ratified.wire.peer import PROTOCOL_VERSION, Fragment, Frame, Goodbye, Hello, Mark, Marked, Ping, Standing
 
 _PING = Timer.PING
 _SILENCE = Timer.SILENCE
@@ -36,9 +41,9 @@ _SILENCE = Timer.SILENCE
 class Session:
     """A peer whose messages count, on one connection."""
 
-    __slots__ = ("confirmed", "connection", "hello", "incarnation", "member", "number", "open", "outbox")
+    __slots__ = ("assembly", "confirmed", "connection", "hello", "incarnation", "member", "number", "open", "outbox")
 
-    def __init__(self, connection: int, number: int, hello: Hello) -> None:
+    def __init__(self, connection: int, number: int, hello: Hello, outbox: Outbox, assembly: Assembly) -> None:
         self.connection = connection
         self.number = number
         self.hello = hello
@@ -47,8 +52,8 @@ class Session:
         self.open = True
         self.confirmed = False
         """This start has answered at the member's own address."""
-        self.outbox: list[tuple[int, object]] = []
-        """Messages of this turn, with their groups."""
+        self.outbox = outbox
+        self.assembly = assembly
 
 
 class _Connection:
@@ -65,6 +70,22 @@ class _Connection:
         self.told: Standing | None = None
         """Ours, as we said last."""
         self.session: Session | None = None
+
+
+class GroupLinks:
+    """The ways to peers as the engine of one group asks about them. Without a session nothing waits."""
+
+    def __init__(self, peers: Peers, group: int) -> None:
+        self._peers = peers
+        self._group = group
+
+    def has_credit(self, member: int) -> bool:
+        session = self._peers.session(member)
+        return session is None or session.outbox.has_credit(self._group)
+
+    def is_clear(self, member: int) -> bool:
+        session = self._peers.session(member)
+        return session is None or session.outbox.is_clear
 
 
 class Peers:
@@ -101,7 +122,10 @@ class Peers:
         self._admitted: list[int] = []
         self._frames: list[Outgoing] = []
         self._closes: list[Hangup] = []
+        self._codec = MessageCodec(config.engine.message)
         self.notices: list[Notice] = []
+        self.overflows = 0
+        """Sessions that were ended because too much waited to be sent."""
 
     # ---- inputs
 
@@ -132,7 +156,24 @@ class Peers:
             self._heard(now, number)
         return connection.session
 
-    def received(self, now: int, number: int, frame: Hello | Standing | Goodbye | Ping) -> None:
+    def fragment(self, now: int, number: int, fragment: Fragment) -> tuple[int, object] | None:
+        """Take a fragment; the group and the message that it completes, or None."""
+        session = self.session_on(now, number)
+        if session is None:
+            return None
+        try:
+            return session.assembly.add(fragment)
+        except FrameError as error:
+            self._part(now, self._connections[number], str(error))
+            return None
+
+    def heard(self, now: int, number: int) -> None:
+        """Bytes came, and no frame yet."""
+        connection = self._connections.get(number)
+        if connection is not None and connection.session is not None:
+            self._heard(now, number)
+
+    def received(self, now: int, number: int, frame: Hello | Standing | Goodbye | Ping | Mark | Marked) -> None:
         """Take any other frame."""
         connection = self._connections.get(number)
         if connection is None:
@@ -150,6 +191,12 @@ class Peers:
             case Goodbye():
                 self.notices.append(Notice(f"{self._whose(connection)} parted: {frame.reason}"))
                 self.hang_up(now, number, f"the peer parted: {frame.reason}")
+            case Mark():
+                if connection.session is not None:
+                    self._send(now, connection, Marked(frame.number))
+            case Marked():
+                if connection.session is not None:
+                    connection.session.outbox.on_mark(now, frame.number)
             case Ping():
                 pass
 
@@ -187,6 +234,10 @@ class Peers:
         changes, self._changes = self._changes, []
         return changes
 
+    def take_refused(self) -> list[int]:
+        """The groups that were refused credit by a session which has some now."""
+        return [group for session in self._sessions.values() for group in session.outbox.take_refused()]
+
     # ---- messages
 
     def session(self, member: int) -> Session | None:
@@ -218,13 +269,15 @@ class Peers:
             self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
 
     def drain(self, now: int) -> tuple[list[Outgoing], list[Hangup]]:
-        """What leaves in this turn: one batch per session that has messages, a Ping where all was quiet too long."""
-        for connection in self._members.values():
+        """What leaves in this turn: what each session's outbox lets go, a Ping where all was quiet too long."""
+        for connection in list(self._members.values()):
             session = connection.session
-            if session is not None and session.outbox:
-                messages, session.outbox = session.outbox, []
-                self._send(now, connection, Batch(messages))
-            elif connection.sent_at + self._config.heartbeat_us <= now:
+            frames_of = session.outbox.take(now) if session is not None else []
+            for frame in frames_of:
+                self._send(now, connection, frame)
+            if session is not None and session.outbox.waiting_bytes > self._config.limits.outbox_bytes_max:
+                self._overflow(now, session)
+            elif not frames_of and connection.sent_at + self._config.heartbeat_us <= now:
                 self._send(now, connection, Ping())
         frames, self._frames = self._frames, []
         closes, self._closes = self._closes, []
@@ -322,7 +375,8 @@ class Peers:
 
     def _open_session(self, connection: _Connection, hello: Hello) -> None:
         self._last_number += 1
-        connection.session = Session(connection.id, self._last_number, hello)
+        outbox = Outbox(self._config.limits, self._codec, self._config.heartbeat_us)
+        connection.session = Session(connection.id, self._last_number, hello, outbox, Assembly(self._codec))
         confirmed = self._directories.confirmed(hello.member, hello.directory)
         connection.session.confirmed = confirmed is not None and _is_start(confirmed, hello)
         self._sessions[hello.member] = connection.session
@@ -448,9 +502,20 @@ class Peers:
         session = connection.session
         if session is not None:
             session.open = False
-            session.outbox = []
+            session.outbox.clear()
             del self._sessions[session.member]
             self._changes.append((session.member, None))
+
+    def _overflow(self, now: int, session: Session) -> None:
+        self.overflows += 1
+        limit = self._config.limits.outbox_bytes_max
+        self.notices.append(
+            Notice(
+                f"the session with member {session.member:x} was ended: more than {limit >> 20} MiB wait to be sent to "
+                "it, the limit outbox_bytes_max; see why it takes so little"
+            )
+        )
+        self.hang_up(now, session.connection, "more bytes wait than outbox_bytes_max admits")
 
     def _heard(self, now: int, number: int) -> None:
         self._timers.set(_SILENCE, number, now + self._config.election_timeout_us)

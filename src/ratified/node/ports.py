@@ -100,6 +100,12 @@ class Challenged(msgspec.Struct, frozen=True, gc=False):
     hello: Hello | None
 
 
+class Heard(msgspec.Struct, frozen=True, gc=False):
+    """Bytes arrived on a connection that complete no frame yet: whoever sends them is alive."""
+
+    connection: int
+
+
 class Disconnected(msgspec.Struct, frozen=True, gc=False):
     connection: int
 
@@ -115,7 +121,18 @@ class Close(msgspec.Struct, frozen=True, gc=False):
 
 
 Input: TypeAlias = (
-    Request | Cancel | Hold | GoOn | JobDone | Connected | Received | Challenged | Disconnected | DiskSpace | Close
+    Request
+    | Cancel
+    | Hold
+    | GoOn
+    | JobDone
+    | Connected
+    | Received
+    | Heard
+    | Challenged
+    | Disconnected
+    | DiskSpace
+    | Close
 )
 
 # ---------------------------------------------------------------------------------------------------------------

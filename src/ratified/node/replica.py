@@ -37,7 +37,7 @@ from ratified.node.duties import Duties
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of, up_to_first_command
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
-from ratified.node.peers import Peers, Session
+from ratified.node.peers import GroupLinks, Peers, Session
 from ratified.node.ports import Notice, Reason, Work
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
@@ -128,7 +128,8 @@ class Replica:
         self._entries_max = config.limits.open_requests_max
         retry_us = config.election_timeout_us
         self._proposals = Proposals(ids, requests)
-        self._outbound = OriginForwards(self._proposals, ids, limits, resend_us=retry_us, send=self._send)
+        links = GroupLinks(peers, group)
+        self._outbound = OriginForwards(self._proposals, ids, limits, links, resend_us=retry_us, send=self._send)
         self._inbound = LeaderForwards(limits, self._send)
         self._duties = Duties(store, ids)
         self.local = LocalReads(store, requests, timers, limits)
@@ -365,7 +366,7 @@ class Replica:
             return
         acknowledged = self._acknowledged.pop(member, None)
         if acknowledged is not None and acknowledged.era == leading:
-            session.outbox.append((self.group, acknowledged))
+            session.outbox.put(self.group, acknowledged)
 
     def _check_acknowledged(self, session: Session, acknowledged: Acknowledged) -> None:
         """In a later era what was acknowledged may have been replaced; else it is here, or the log was lost."""
@@ -480,20 +481,20 @@ class Replica:
         if session.open:
             if self._observer is not None:
                 self._observer.sent(session.member, message, ticket)
-            session.outbox.append((self.group, message))
+            session.outbox.put(self.group, message)
 
     def _send(self, member: int, message: object) -> bool:
         """Put it on the member's session; False: there is none."""
         session = self._peers.session(member)
         if session is None:
             return False
-        session.outbox.append((self.group, message))
+        session.outbox.put(self.group, message)
         return True
 
     def _answer(self, session: Session, message: object) -> None:
         """Put it on this very session, if it is still open."""
         if session.open:
-            session.outbox.append((self.group, message))
+            session.outbox.put(self.group, message)
 
 
 def _is_alone(membership: Membership, member: int) -> bool:

@@ -26,7 +26,7 @@ from typing import cast
 import msgspec
 
 from ratified.consensus.draws import mix
-from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, Received
+from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Outgoing, Received
 from ratified.runtime.address import Address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.notices import NoticeLog
@@ -263,6 +263,8 @@ class PeerTransport:
         self.counters.frames_received += len(frames)
         for frame in frames:
             self._offer(Received(session.number, frame))
+        if not frames:
+            self._offer(Heard(session.number))
         self._account(session, len(data))
 
     def lost(self, session: _Session) -> None:

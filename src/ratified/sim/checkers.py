@@ -39,7 +39,8 @@ from ratified.storage.format import (
     records_of,
     segment_number,
 )
-from ratified.wire.peer import Batch, Forward, ForwardAnswer, Frame
+from ratified.wire.codec import Assembly, MessageCodec
+from ratified.wire.peer import Batch, Forward, ForwardAnswer, Fragment, Frame
 
 ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, Barriers, Forwards, Digests)
 """What judges every group, beside its own checks, its protocol's, and those that its clients feed."""
@@ -92,6 +93,9 @@ class Checkers:
         self._ends: dict[tuple[int, int], int] = {}
         """By connection and member, the incarnation of the process at that end."""
         self._written_file: dict[int, str] = {}
+        self._codec = MessageCodec(engine.message)
+        self._assemblies: dict[tuple[str, int, int], Assembly] = {}
+        """Of fragments, as they leave and as they arrive, by connection and member."""
         self._counters = counters
 
     # -----------------------------------------------------------------------------------------------------------
@@ -140,9 +144,7 @@ class Checkers:
     def leaves(self, member: int, connection: int, target: int, frame: Frame) -> None:
         """The node hands this frame to the network."""
         self.on_frame(member, target, frame)
-        if not isinstance(frame, Batch):
-            return
-        for group, message in frame.messages:
+        for group, message in self._messages(("sent", connection, member), frame):
             if isinstance(message, Forward):
                 for _, data in message.proposals:
                     self._counters["forwards sent" if data is not None else "voids sent"] += 1
@@ -157,15 +159,26 @@ class Checkers:
                 for leaves in self.groups[group].listeners.leaves:
                     leaves(member, target, message)
 
-    def arrives(self, member: int, frame: Frame) -> None:
+    def arrives(self, member: int, connection: int, frame: Frame) -> None:
         """The network hands this frame to the node."""
-        if not isinstance(frame, Batch):
-            return
-        for group, message in frame.messages:
+        for group, message in self._messages(("arrived", connection, member), frame):
             if isinstance(message, Forward):
                 for number in range(message.first, message.first + len(message.proposals)):
                     for forward_arrives in self.groups[group].listeners.forward_arrives:
                         forward_arrives(member, message.era, message.origin, message.incarnation, number)
+
+    def _messages(self, where: tuple[str, int, int], frame: Frame) -> Sequence[tuple[int, Any]]:
+        """Those of a batch, and the one that a fragment completes."""
+        if isinstance(frame, Batch):
+            return frame.messages
+        if not isinstance(frame, Fragment):
+            return ()
+        self._counters["fragments"] += where[0] == "sent"
+        assembly = self._assemblies.get(where)
+        if assembly is None:
+            assembly = self._assemblies[where] = Assembly(self._codec)
+        completed = assembly.add(frame)
+        return () if completed is None else (completed,)
 
     # -----------------------------------------------------------------------------------------------------------
     # Disks

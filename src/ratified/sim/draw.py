@@ -23,6 +23,12 @@ from ratified.sim.workload.state_machine import Registers
 from ratified.sim.world import Concern, Draws
 from ratified.storage.space import Space
 
+NO_LIMIT = 0
+FAST_LINK = 8 << 20
+ORDINARY_LINK = 512 << 10
+SLOW_LINK = 64 << 10
+"""What a link carries in the shortest election timeout, in bytes; 64 KiB in a second are half a Mbit/s."""
+
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One run's."""
@@ -45,7 +51,9 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
 
     model = NetworkModel(arguments.network)
     timeout = pick(1, 100_000, 200_000, 400_000)
+    bytes_per_timeout = pick(27, NO_LIMIT, NO_LIMIT, NO_LIMIT, FAST_LINK, ORDINARY_LINK, SLOW_LINK)
     network = NetworkOptions(
+        bytes_per_second=bytes_per_timeout * 1_000_000 // timeout,
         grain_us=pick(2, 1, 1, 500),
         latency_least_us=pick(3, 100, 1_000),
         latency_most_us=pick(4, 1_000, 4_000, 12_000),
@@ -91,7 +99,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             timeout_least_us=pick(19, 1_000, timeout),
             timeout_most_us=pick(20, timeout, 3 * timeout, 10 * timeout),
             probe_timeout_us=20 * timeout,
-            value_bytes=pick(25, 0, 0, 600, 1_500),
+            value_bytes=pick(28, 600, 6_000, 30_000) if bytes_per_timeout else pick(25, 0, 0, 600, 1_500),
             abandon_most_us=timeout,
             watchers=clients_of_kv * pick(23, 0, 1, 3),
             range_readers=clients_of_kv * pick(26, 0, 0, 1, 2),

@@ -41,6 +41,10 @@ _NODE: dict[str, tuple[int, ...]] = {
     "open_bytes_max": (300, 3_000),
     "streams_max": (2, 16),
     "peer_frames_max": (16, 64),
+    "frame_bytes_max": (50, 500, 5_000),
+    "window_bytes_first": (1, 500, 5_000),
+    "window_bytes_min": (200, 2_000),
+    "window_bytes_max": (5_000, 50_000),
     "forwards_max": (1, 1, 2, 4),
     "forwards_held_max": (1, 2, 4),
     "forward_bytes_max": (1, 200),
@@ -75,6 +79,8 @@ def draw_limits(seed: int, *, frames_are_messages: bool) -> SystemLimits:
     node = _draw(seed, 2, _NODE)
     if frames_are_messages:
         node.pop("peer_frames_max", None)
+    if "frame_bytes_max" in node:
+        node.pop("peer_frames_max", None)  # one long message is more frames than that
     if "forwards_held_max" in node:
         # A leader that holds little from origins that send much takes one number per sending: live, and very slow.
         node.setdefault("forwards_max", FORWARDS_MAX_SMALL)

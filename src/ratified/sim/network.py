@@ -11,6 +11,8 @@ Rules:
 5. Of two members the one with the lower id dials, and dials again until somebody answers.
 6. A *challenge* is a connection of its own, on which the dialler sends nothing and hears one Hello.
 7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it.
+8. A link carries ``bytes_per_second``, one frame after another; whoever waits for a long frame hears that bytes arrive.
+   What a connection had under way is gone from the link when the next one is made.
 """
 
 from __future__ import annotations
@@ -19,10 +21,15 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
-from ratified.node.ports import Challenged, Connected, Disconnected, Input, Received
+from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Received
 from ratified.sim.options import NetworkModel, NetworkOptions
 from ratified.sim.world import Concern, Draws, World
-from ratified.wire.peer import Batch, Frame, Hello
+from ratified.wire.peer import Batch, Forward, Fragment, Frame, Hello
+
+HEARD_EVERY_US = 10_000
+"""How often somebody who waits for a long frame hears bytes of it."""
+MESSAGE_BYTES = 40
+"""What a message takes on a link beside entries and commands, roughly."""
 
 Carry = Callable[[int, int, Frame], Frame | None]
 """``(source, target, frame)`` -> what travels in the frame's place; None: it is lost."""
@@ -68,7 +75,7 @@ class _Purpose(Enum):
 class _Connection:
     """Two ends and two flows; ``open`` says per end whether it knows of no end."""
 
-    __slots__ = ("dialer", "flows", "id", "open", "purpose", "target")
+    __slots__ = ("broken", "dialer", "flows", "id", "open", "purpose", "target")
 
     def __init__(self, number: int, dialer: int, target: int, purpose: _Purpose) -> None:
         self.id = number
@@ -76,6 +83,8 @@ class _Connection:
         self.target = target
         self.purpose = purpose
         self.open = {dialer: True, target: True}
+        self.broken = False
+        """Nothing that is sent from now on arrives."""
         self.flows = {dialer: _Flow(dialer, target), target: _Flow(target, dialer)}
 
     def other(self, member: int) -> int:
@@ -112,6 +121,8 @@ class Network:
         self._duplicate = {pair: Draws(seed, Concern.DUPLICATE, *pair) for pair in pairs}
         self._break = {pair: Draws(seed, Concern.BREAK, *pair) for pair in pairs}
         self._dial = {pair: Draws(seed, Concern.DIAL, *pair) for pair in pairs}
+        self._free_at = dict.fromkeys(pairs, 0)
+        """When each link will have carried all that was given to it."""
 
     def attach(self, member: int, endpoint: Endpoint) -> None:
         self._endpoints[member] = endpoint
@@ -148,6 +159,7 @@ class Network:
             return
         connection = self._connect(dialer, target, _Purpose.MEMBERS)
         self._dialed[pair] = connection.id
+        self._free_at[pair] = self._free_at[target, dialer] = self._world.now
         self._endpoints[dialer].offer(Connected(connection.id, target))
         self._endpoints[target].offer(Connected(connection.id, None))
         self._counters["connections"] += 1
@@ -196,7 +208,7 @@ class Network:
     def send(self, member: int, number: int, frame: Frame) -> None:
         """``member`` sends on its connection; on a closed one nothing happens."""
         connection = self._connections.get(number)
-        if connection is None or not connection.open[member]:
+        if connection is None or not connection.open[member] or connection.broken:
             return
         flow = connection.flows[member]
         pair = (flow.source, flow.target)
@@ -225,7 +237,8 @@ class Network:
                 )
             return
         # Events of one flow at one time keep their order, so an arrival may not come before the last one.
-        flow.ordered = flow.arrival = max(flow.arrival, self._world.now + self._delay(flow.source, flow.target))
+        carried = self._carried(connection, flow, frame) + self._delay(flow.source, flow.target)
+        flow.ordered = flow.arrival = max(flow.arrival, carried)
         self._world.at(flow.arrival, flow.source, flow.target, self._arrive, connection, flow.target, frame)
 
     def _send_datagram(self, connection: _Connection, flow: _Flow, frame: Batch) -> None:
@@ -241,11 +254,28 @@ class Network:
             self._counters["messages duplicated"] += 1
             copies = 2
         for _ in range(copies):
-            arrival = max(flow.ordered, self._world.now + self._delay(*pair))
+            arrival = max(flow.ordered, self._carried(connection, flow, frame) + self._delay(*pair))
             if arrival < flow.arrival:
                 self._counters["messages reordered"] += 1
             flow.arrival = max(flow.arrival, arrival)
             self._world.at(arrival, *pair, self._arrive, connection, flow.target, frame)
+
+    def _carried(self, connection: _Connection, flow: _Flow, frame: Frame) -> int:
+        """When the link has carried this frame."""
+        now, pair = self._world.now, (flow.source, flow.target)
+        rate = self.options.bytes_per_second
+        if not rate:
+            return now
+        begins = max(now, self._free_at.get(pair, 0))
+        ends = self._free_at[pair] = begins + _size(frame) * 1_000_000 // rate
+        for at in range(begins + HEARD_EVERY_US, ends, HEARD_EVERY_US):
+            self._world.at(at + self.options.latency_least_us, *pair, self._hear, connection, flow.target)
+        return ends
+
+    def _hear(self, connection: _Connection, target: int) -> None:
+        if connection.open[target]:
+            self._counters["bytes heard before their frame"] += 1
+            self._endpoints[target].offer(Heard(connection.id))
 
     def _arrive(self, connection: _Connection, target: int, frame: Frame) -> None:
         if connection.purpose is _Purpose.CHALLENGE:
@@ -306,6 +336,7 @@ class Network:
 
     def _break_off(self, connection: _Connection) -> None:
         """Both ends will learn that the connection is gone, each in its own time."""
+        connection.broken = True
         for member in (connection.dialer, connection.target):
             delay = self._delay(connection.other(member), member)
             self._world.at(self._world.now + delay, connection.other(member), member, self._end, connection, member)
@@ -344,3 +375,20 @@ class Network:
 
     def _stall(self, source: int, target: int) -> int:
         return self._latency[source, target].between(self.options.stall_least_us, self.options.stall_most_us)
+
+
+def _size(frame: Frame) -> int:
+    """What a frame takes on a link, roughly: encoding each to know would cost more than all else here."""
+    match frame:
+        case Batch(messages):
+            return sum(MESSAGE_BYTES + _carried_bytes(message) for _, message in messages)
+        case Fragment():
+            return MESSAGE_BYTES + len(frame.data)
+        case _:
+            return MESSAGE_BYTES
+
+
+def _carried_bytes(message: object) -> int:
+    if isinstance(message, Forward):
+        return sum(len(data or b"") for _, data in message.proposals)
+    return sum(map(len, getattr(message, "entries", ())))

@@ -40,6 +40,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     slow_chance: int = 0
     """A message that takes up to ``slow_most_us`` instead."""
     slow_most_us: int = 200_000
+    bytes_per_second: int = 0
+    """What a link carries in one direction; 0: however much there is, at once."""
     loss_chance: int = 0
     duplicate_chance: int = 0
     break_chance: int = 0

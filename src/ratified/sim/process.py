@@ -329,7 +329,7 @@ class Machine:
     def offer(self, given: Input) -> None:
         if self.node is not None:
             if isinstance(given, Received):
-                self._checkers.arrives(self.member, given.frame)
+                self._checkers.arrives(self.member, given.connection, given.frame)
             elif isinstance(given, Connected):
                 self._checkers.connected(self.member, given.connection)
             self.node.offer(given)

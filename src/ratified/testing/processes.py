@@ -168,7 +168,11 @@ class LocalNode:
 
 
 class LocalCluster:
-    """Nodes ``node1``, ``node2``, ... under one directory. Use it in a ``with``: leaving it ends all of them."""
+    """Nodes ``node1``, ``node2``, ... under one directory. Use it in a ``with``: leaving it ends all of them.
+
+    ``peer_ports`` are those at which the nodes know each other, ``listen_peer_ports`` those at which they listen where
+    that is elsewhere: something between them then carries what passes.
+    """
 
     def __init__(
         self,
@@ -177,6 +181,7 @@ class LocalCluster:
         *,
         client_ports: Sequence[int] | None = None,
         peer_ports: Sequence[int] | None = None,
+        listen_peer_ports: Sequence[int] | None = None,
         arguments: Sequence[str] = (),
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -184,6 +189,7 @@ class LocalCluster:
         ports = free_ports(2 * nodes)
         client_ports = client_ports or ports[:nodes]
         peer_ports = peer_ports or ports[nodes:]
+        listen_peer_ports = listen_peer_ports or peer_ports
         members = ",".join(f"node{i + 1}=http://127.0.0.1:{port}" for i, port in enumerate(peer_ports))
         self.nodes = [
             LocalNode(
@@ -194,6 +200,7 @@ class LocalCluster:
                     f"--data-dir={directory / name}",
                     f"--listen-client-urls=http://127.0.0.1:{client_ports[i]}",
                     f"--listen-peer-urls=http://127.0.0.1:{peer_ports[i]}",
+                    f"--listen-peer-urls=http://127.0.0.1:{listen_peer_ports[i]}",
                     f"--initial-cluster={members}",
                     *arguments,
                 ),

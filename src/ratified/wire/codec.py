@@ -20,7 +20,7 @@ import google_crc32c
 import msgspec
 
 from ratified.consensus.contract import U64
-from ratified.wire.peer import Batch, Frame, Goodbye, Hello, Ping, ReplicaMessage, Standing
+from ratified.wire.peer import Batch, Fragment, Frame, Goodbye, Hello, Mark, Marked, Ping, ReplicaMessage, Standing
 
 MAGIC = b"RfPr"
 VERSION = 1
@@ -47,7 +47,8 @@ class PeerCodec:
             "Batch", [("messages", list[tuple[U64, message]])], tag=4, array_like=True, frozen=True
         )
         self._batch = batch
-        self._decoder = msgspec.msgpack.Decoder(Union[Hello, Standing, Goodbye, Ping, batch])  # noqa: UP007 - as above
+        frame: Any = Union[Hello, Standing, Goodbye, Ping, batch, Fragment, Mark, Marked]  # noqa: UP007 - as above
+        self._decoder = msgspec.msgpack.Decoder(frame)
         self._encoder = msgspec.msgpack.Encoder()
         self._frame_bytes_max = frame_bytes_max
         self._length_max = min(FIRST_FRAME_BYTES_MAX, frame_bytes_max)
@@ -115,6 +116,55 @@ class PeerCodec:
             raise FrameError(f"a frame of {len(payload)} bytes is malformed: {error}") from error
         decoded: Frame = Batch(frame.messages) if type(frame) is self._batch else frame
         return decoded
+
+
+class MessageCodec:
+    """Single messages of groups as MessagePack, without a frame around them: those that are sent in fragments."""
+
+    def __init__(self, engine_message: Any) -> None:
+        """``engine_message`` as for ``PeerCodec``."""
+        self._decoder = msgspec.msgpack.Decoder(Union[engine_message, ReplicaMessage])  # noqa: UP007 - as above
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def encode(self, message: object) -> bytes:
+        return self._encoder.encode(message)
+
+    def decode(self, encoded: bytes | bytearray) -> object:
+        """Raises ``FrameError``."""
+        try:
+            message: object = self._decoder.decode(encoded)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise FrameError(f"a message of {len(encoded)} bytes is malformed: {error}") from error
+        return message
+
+
+class Assembly:
+    """The fragments of one connection, put together again."""
+
+    def __init__(self, codec: MessageCodec, message_bytes_max: int = FRAME_BYTES_MAX) -> None:
+        self._codec = codec
+        self._bytes_max = message_bytes_max
+        self._group = 0
+        self._left = 0
+        self._parts = bytearray()
+
+    def add(self, fragment: Fragment) -> tuple[int, object] | None:
+        """Take the next one; the group and the message that it completes, or None.
+
+        Raises ``FrameError``; nothing more may be added then.
+        """
+        if not self._parts:
+            self._group, self._left = fragment.group, fragment.left + len(fragment.data)
+            if self._left > self._bytes_max:
+                raise FrameError(f"a message says {self._left} bytes, the limit is {self._bytes_max}")
+        if fragment.group != self._group or fragment.left + len(fragment.data) != self._left or not fragment.data:
+            raise FrameError("a fragment does not follow the one before it")
+        self._parts += fragment.data
+        self._left = fragment.left
+        if self._left:
+            return None
+        encoded, self._parts = self._parts, bytearray()
+        return self._group, self._codec.decode(encoded)
 
 
 def _checksum(header: bytes, payload: bytes) -> int:

@@ -67,7 +67,27 @@ class Batch(msgspec.Struct, frozen=True, array_like=True, tag=4):
     messages: Sequence[tuple[int, Any]]
 
 
-Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch
+class Fragment(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """A piece of one long message of ``group``, in MessagePack; ``left`` bytes of it follow, in further fragments."""
+
+    group: U64
+    left: U64
+    data: bytes
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Give this number back: then everything before it has arrived."""
+
+    number: U64
+
+
+class Marked(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """The mark with this number arrived, and all that was sent before it."""
+
+    number: U64
+
+
+Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark | Marked
 
 
 # ---------------------------------------------------------------------------------------------------------------

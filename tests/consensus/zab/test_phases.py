@@ -419,7 +419,7 @@ def test_pings_confirm_the_epoch_and_wait_for_no_disk() -> None:
     link = one.synchronised()
     one.engine.step(0, 3, proposed(link, 3, 5, 0, 1))
     one.turn()
-    one.engine.step(0, 3, Ping(link, 4, 7))
+    one.engine.step(0, 3, Ping(link, 1, 7))
     (send,) = one.turn().send
     assert send.message == Pong(link, 1, 5, 7, 0)
 
@@ -460,7 +460,7 @@ def test_a_follower_that_hears_nothing_looks_again() -> None:
     one = Alone()
     link = one.synchronised()
     one.now = 900
-    one.say(3, Ping(link, 3, 0))
+    one.say(3, Ping(link, 1, 0))
     one.engine.tick(1000)
     assert one.role == "following"
     one.engine.tick(1900)

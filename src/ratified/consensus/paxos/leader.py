@@ -151,8 +151,9 @@ class Leader:
         """What was sent and not answered for long is sent again."""
         self._heartbeat_due = True
         self._beat += 1
-        for peer in self._peers.table.values():
-            peer.beat(self._beat)
+        for member, peer in self._peers.table.items():
+            if self._core.options.links.is_clear(member):
+                peer.beat(self._beat)
 
     # ------------------------------------------------------------------------------------------------------ chosen
 
@@ -230,7 +231,7 @@ class Leader:
 
     def _send_proposals(self, member: int, peer: PeerProgress) -> None:
         """First what was lost, then ahead of the answers, as far as window and memory reach."""
-        while peer.window.has_room():
+        while peer.window.has_room() and self._core.options.links.has_credit(member):
             first, end = peer.wanted(self._next - 1)
             if first > end:
                 return

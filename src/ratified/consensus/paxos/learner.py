@@ -94,11 +94,14 @@ class Learner:
     # ------------------------------------------------------------------------------------------------- telling
 
     def on_learn(self, learner: int, first: int) -> None:
-        """Tell what was chosen from ``first`` on, as much as one message holds."""
+        """Tell what was chosen from ``first`` on, as much as one message holds.
+
+        Not while an earlier answer waits to be sent: whoever asks repeats it.
+        """
         core = self._core
         slots = core.slots
         first = max(first, 1)
-        if first > slots.chosen or first <= slots.base:
+        if first > slots.chosen or first <= slots.base or not core.options.links.has_credit(learner):
             return
         entries, _ = slots.message(first, slots.chosen)
         if entries:

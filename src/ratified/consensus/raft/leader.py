@@ -96,8 +96,9 @@ class Leader:
     def on_heartbeat_due(self) -> None:
         """Figure 2, "repeat during idle periods"; what was sent and not answered is asked about again."""
         self._heartbeat_due = True
-        for peer in self._peers.table.values():
-            if peer.mode is Mode.PROBE or (peer.match + 1 < peer.next and not peer.answered):
+        for member, peer in self._peers.table.items():
+            unanswered = peer.mode is Mode.PROBE or (peer.match + 1 < peer.next and not peer.answered)
+            if unanswered and self._core.options.links.is_clear(member):
                 peer.due = True
             peer.answered = False
 
@@ -202,7 +203,7 @@ class Leader:
         if peer.due:
             peer.due = False
             self._send_append(member, peer, self._append_entries(peer.next, peer.next - 1))
-        while peer.next <= log.last and peer.window.has_room():
+        while peer.next <= log.last and peer.window.has_room() and self._core.options.links.has_credit(member):
             if peer.next < log.first_in_memory:
                 self._fetch_for(member, peer)
                 return

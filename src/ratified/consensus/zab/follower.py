@@ -108,8 +108,7 @@ class Following:
         """A message of the leader; False: it is of a link that ended, and says nothing."""
         if message.link != self._link.number:
             return False
-        lane = Lane.AFTER_WRITE if isinstance(message, NewEpoch) else Lane.AT_ONCE
-        if not self._link.follows(lane, message.seq):
+        if not self._link.follows(_lane(message), message.seq):
             self._break("FIFO: a gap or a repetition")
             return False
         match message:
@@ -283,3 +282,13 @@ class Following:
             self._break("a message without entries")
             return None
         return entries
+
+
+def _lane(message: FromLeader) -> Lane:
+    match message:
+        case NewEpoch():
+            return Lane.AFTER_WRITE
+        case Ping():
+            return Lane.PING
+        case _:
+            return Lane.AT_ONCE

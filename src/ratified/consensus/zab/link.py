@@ -2,10 +2,10 @@
 
 A link lives inside one session: the follower opens it by a CEPOCH with a number that it has not used before, and
 whatever ends the session, or either role, ends the link. A session keeps messages in order, except that what goes at
-once may overtake what waits for a disk. So each direction has two *lanes*, each with a count of its own, and a
-message's type says which lane it takes. ZAB needs order within a lane only: acknowledgements among themselves,
-proposals and commits among themselves. NEWEPOCH, the only message of a leader that waits, is answered before anything
-follows it.
+once may overtake what waits for a disk, and a PING what carries entries. So each direction has *lanes*, each with a
+count of its own, and a message's type says which lane it takes. ZAB needs order within a lane only: acknowledgements
+among themselves, proposals and commits among themselves. NEWEPOCH, the only message of a leader that waits, is answered
+before anything follows it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ class Lane(IntEnum):
 
     AT_ONCE = 0
     AFTER_WRITE = 1
+    PING = 2
+    """At once, and before the entries that wait for a slow link."""
 
 
 class Answers:
@@ -55,8 +57,8 @@ class Link:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self._sent = [0, 0]
-        self._received = [0, 0]
+        self._sent = [0] * len(Lane)
+        self._received = [0] * len(Lane)
 
     def next(self, lane: Lane) -> int:
         """The number of the next message that leaves in this lane, from 1."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Annotated, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
@@ -132,6 +132,8 @@ class NewLeader(InEpoch, frozen=True, tag=5):
     The histories meet at ``meet_index``; what the follower lacks up to ``origin`` comes in HISTORY messages.
     """
 
+    IN_ORDER: ClassVar[bool] = True
+
     mode: Mode
     meet_epoch: Epoch
     meet_index: Number
@@ -157,6 +159,7 @@ class AckNewLeader(InEpoch, frozen=True, tag=8):
 class UpToDate(UpTo, frozen=True, tag=9):
     """A quorum is synchronised: the initial history is committed, and what came since up to ``zxid`` (l.2.2)."""
 
+    IN_ORDER: ClassVar[bool] = True
 
 class Propose(OnLink, frozen=True, tag=10):
     """Entries of the leader's epoch, the first of which is ``zxid``, in their one encoding (l.3.1)."""
@@ -172,6 +175,7 @@ class Ack(UpTo, frozen=True, tag=11):
 class Commit(UpTo, frozen=True, tag=12):
     """Everything proposed up to ``zxid`` is committed (l.3.2)."""
 
+    IN_ORDER: ClassVar[bool] = True
 
 class Ping(OnLink, frozen=True, tag=13):
     """The leader is alive; ``round`` numbers its latest read round."""

@@ -40,7 +40,7 @@ class Sender:
 
     def ping(self, member: int, learner: Learner, round_: int) -> None:
         """This leader is alive; the answer confirms the read round."""
-        self._core.outbox.send(member, Ping(learner.link.number, learner.link.next(Lane.AT_ONCE), round_))
+        self._core.outbox.send(member, Ping(learner.link.number, learner.link.next(Lane.PING), round_))
 
     def tell_commit(self, member: int, learner: Learner) -> None:
         """UPTODATE once, then COMMIT as far as the follower has been sent."""
@@ -60,7 +60,7 @@ class Sender:
     def send(self, member: int, learner: Learner) -> None:
         """Send ahead of the acknowledgements, as far as window and memory reach."""
         log = self._core.log
-        while learner.next <= log.last and learner.window.has_room():
+        while learner.next <= log.last and learner.window.has_room() and self._core.options.links.has_credit(member):
             if learner.next < log.first_in_memory:
                 self._fetch_for(member, learner)
                 return
