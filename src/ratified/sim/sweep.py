@@ -52,9 +52,11 @@ _TURN += ["everything"] * (20 - len(_TURN))
 assert set(_TURN) == set(SCENARIOS), "every scenario gets its share"
 
 MUST_HAPPEN = (
+    "bytes heard before their frame",
     "connections stalled",
     "elections",
     "fetches",
+    "fragments",
     "forwards refused",
     "forwards taken",
     "leases expired",

@@ -1,0 +1,84 @@
+"""Rules of a session's outbox broken each, over links that are slow for what is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from msgspec.structs import replace
+
+from ratified.consensus.contract import Limits
+from ratified.node.config import NodeLimits
+from ratified.node.outbox import Outbox
+from ratified.node.peers import GroupLinks
+from ratified.sim import simulation
+from ratified.sim.arguments import Arguments
+from ratified.sim.draw import SLOW_LINK, SimulationOptions, draw_options
+from tests.mutants.mutant import Mutant
+
+_NO_LIMIT = 1 << 40
+
+
+def cuts_no_message() -> AbstractContextManager[Any]:
+    """A long message is one frame: what is short waits behind it."""
+    return patch.object(Outbox, "_frame_bytes", property(lambda outbox: _NO_LIMIT))
+
+
+@contextmanager
+def has_no_window() -> Iterator[None]:
+    """Everything is sent at once: it waits in the network, and what is short behind it."""
+    with (
+        cuts_no_message(),
+        patch.object(Outbox, "window", property(lambda outbox: _NO_LIMIT, lambda outbox, window: None)),
+    ):
+        yield
+
+
+@contextmanager
+def sends_again_what_is_on_its_way() -> Iterator[None]:
+    """Engines send again by the clock, whatever waits: the same entries fill the link again and again."""
+    with (
+        patch.object(GroupLinks, "is_clear", lambda links, member: True),
+        patch.object(GroupLinks, "has_credit", lambda links, member: True),
+    ):
+        yield
+
+
+@contextmanager
+def slow_links() -> Iterator[None]:
+    """Links that carry 64 KiB in an election timeout, entries of 30 KB, and a server's limits of what is sent."""
+
+    def options(arguments: Arguments) -> SimulationOptions:
+        drawn = draw_options(arguments)
+        cluster = drawn.cluster
+        rate = SLOW_LINK * 1_000_000 // cluster.election_timeout_us
+        return replace(
+            drawn,
+            cluster=replace(
+                cluster,
+                network=replace(cluster.network, bytes_per_second=rate),
+                limits=replace(cluster.limits, engine=Limits(), node=NodeLimits()),
+            ),
+            unreliable_network=replace(drawn.unreliable_network, bytes_per_second=rate),
+            workload=replace(drawn.workload, value_bytes=30_000),
+        )
+
+    with patch.object(simulation, "draw_options", options):
+        yield
+
+
+MUTANTS = [
+    Mutant("cuts no long message", cuts_no_message, "crashes", "session", 1, world=slow_links),
+    Mutant("sends without a window", has_no_window, "crashes", "session", 1, world=slow_links),
+    Mutant(
+        "sends again what is on its way",
+        sends_again_what_is_on_its_way,
+        "crashes",
+        "session",
+        3,
+        world=slow_links,
+        engine="paxos",
+    ),
+]
