@@ -51,7 +51,7 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
     data: bytes
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One position of the delivered sequence.
 
     ``encoded`` is the entry's one encoding (``consensus.entry``), made where the entry is made and carried along,
@@ -150,9 +150,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     deliver_bytes_max: int = 4 << 20
     """Bytes of entries delivered and not yet reported by ``applied``."""
     tail_bytes_max: int = 16 << 20
-    """Bytes of durable entries kept in memory; older ones come back through ``fetch``."""
+    """Bytes in memory of durable entries that are kept there; older ones come back through ``fetch``."""
     undurable_bytes_max: int = 64 << 20
-    """Bytes of entries not yet durable here; beyond it ``propose`` refuses."""
+    """Bytes in memory of entries not yet durable here; beyond it ``propose`` refuses."""
+    uncommitted_bytes_max: int = 64 << 20
+    """Bytes in memory of entries not yet committed; beyond it ``propose`` refuses: the others' disks may hang."""
     gap_entries_max: int = 1 << 16
     """How far above the last entry one may be written, on engines that write out of order; 1: next to it."""
     barriers_max: int = 100_000
@@ -236,7 +238,7 @@ class RefusedReason(StrEnum):
     """Why an engine did not take something. Nothing of what was refused has happened."""
 
     NOT_LEADER = "not the leader"
-    OVERLOADED = "too many bytes wait for the disk"
+    OVERLOADED = "too many bytes wait for the disk, or for a quorum"
     UNSUPPORTED = "this protocol has no such thing"
     NOT_YET = "not available in this version"
 

@@ -7,6 +7,7 @@ u64 incarnation, u64 sequence, u32 length of data. Incarnation 0 says that the e
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from ratified.consensus.contract import Entry, Era, Kind, Membership, ProposalId
 
@@ -14,6 +15,15 @@ _HEADER = struct.Struct("<QQQBQQQI")
 ENTRY_HEADER_BYTES = _HEADER.size
 _KINDS = tuple(Kind)
 _U32 = struct.Struct("<I")
+
+
+ENTRY_MEMORY_BYTES = 256
+"""What an entry takes in memory beside its encoding and its data: its objects, and its places in tables."""
+
+
+def memory_bytes(encoded_bytes: int, count: int) -> int:
+    """What ``count`` entries of so many encoded bytes take in memory: each holds its data twice, alone and encoded."""
+    return 2 * encoded_bytes + count * ENTRY_MEMORY_BYTES
 
 
 class EntryFormatError(ValueError):
@@ -42,7 +52,13 @@ def decode_entry(encoded: bytes) -> Entry:
     if kind >= len(_KINDS):
         raise EntryFormatError(f"entry {index} is of kind {kind}, this version knows kinds below {len(_KINDS)}")
     proposal = ProposalId(origin, incarnation, sequence) if incarnation else None
-    return Entry(index, (era_0, era_1), _KINDS[kind], proposal, encoded[ENTRY_HEADER_BYTES:], encoded)
+    return Entry(index, _era(era_0, era_1), _KINDS[kind], proposal, encoded[ENTRY_HEADER_BYTES:], encoded)
+
+
+@lru_cache(maxsize=64)
+def _era(first: int, second: int) -> Era:
+    """One object for the many entries of one era."""
+    return first, second
 
 
 def encode_membership(membership: Membership) -> bytes:

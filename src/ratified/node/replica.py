@@ -124,7 +124,9 @@ class Replica:
         self.no_space = False
         self.again = False
         """A further turn could do something at once, without another input."""
-        self._bytes_max = config.engine_limits.undurable_bytes_max
+        # Encoded and with its data an entry takes twice what was proposed, and more: a batch has to fit all the same.
+        engine_limits = config.engine_limits
+        self._bytes_max = min(engine_limits.undurable_bytes_max, engine_limits.uncommitted_bytes_max) // 4
         self._entries_max = config.limits.open_requests_max
         retry_us = config.election_timeout_us
         self._proposals = Proposals(ids, requests)

@@ -106,6 +106,7 @@ class Requests:
         if request.continuation is not None:
             self._streams -= 1
         request.ended = True
+        request.data = b""  # where it was taken may be remembered for long: its bytes need not be
 
     # ---- streams
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import signal
 import sys
@@ -71,6 +72,9 @@ async def _serve(config: ServerConfig) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     host = await _start_host(config)
+    # What the start has made (modules, the recovered state) is there to the end: no collection looks at it again.
+    gc.collect()
+    gc.freeze()
     try:
         await _serve_on(host, config, stop)
     except (ListenError, TooFewDescriptors) as error:

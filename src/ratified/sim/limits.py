@@ -32,8 +32,9 @@ _ENGINE: dict[str, tuple[int, ...]] = {
     "bytes_per_message_max": (1, 200, 2_000),
     "inflight_messages_max": (1, 2, 4),
     "deliver_bytes_max": (1, 1, 200, 2_000),
-    "tail_bytes_max": (1, 200, 2_000),
-    "undurable_bytes_max": (1, 400, 4_000),
+    "tail_bytes_max": (1, 1_000, 10_000),
+    "undurable_bytes_max": (1, 1_000, 10_000),
+    "uncommitted_bytes_max": (1, 1_000, 10_000),
     "barriers_max": (1, 2, 8),
 }
 _NODE: dict[str, tuple[int, ...]] = {

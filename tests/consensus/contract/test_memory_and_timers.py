@@ -43,7 +43,7 @@ def test_rule_10_delivery_after_a_restart_reads_the_log_again(cluster: Build) ->
 
 
 def test_rule_10_propose_refuses_while_too_much_waits_for_the_disk(cluster: Build) -> None:
-    world = cluster(limits=Limits(undurable_bytes_max=1000))
+    world = cluster(limits=Limits(undurable_bytes_max=2500))
     leader = world.elect()
     world.run_for(ELECTION_US)
     leader.hold_disk()
@@ -54,6 +54,23 @@ def test_rule_10_propose_refuses_while_too_much_waits_for_the_disk(cluster: Buil
     assert isinstance(leader.propose(bytes(500)), Taken)
     assert leader.propose(bytes(500)) == Refused(RefusedReason.OVERLOADED, leader.id)
     assert isinstance(leader.propose(bytes(100)), Taken)
+
+
+def test_rule_10_propose_refuses_while_too_much_waits_for_a_quorum(cluster: Build) -> None:
+    world = cluster(limits=Limits(uncommitted_bytes_max=3000))
+    leader = world.elect()
+    world.run_for(ELECTION_US)
+    others = [member for member in world.members.values() if member is not leader]
+    for other in others:
+        other.hold_disk()
+    assert isinstance(leader.propose(bytes(500)), Taken)
+    assert isinstance(leader.propose(bytes(500)), Taken)
+    world.run_for(1_000)
+    assert leader.propose(bytes(500)) == Refused(RefusedReason.OVERLOADED, leader.id)
+    for other in others:
+        other.release_disk()
+    world.run_for(10_000)
+    assert isinstance(leader.propose(bytes(500)), Taken)
 
 
 def test_rule_11_an_early_tick_does_nothing(cluster: Build) -> None:

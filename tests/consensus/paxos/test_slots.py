@@ -63,7 +63,7 @@ def test_a_slot_accepted_again_is_no_longer_durable_unless_its_value_is_chosen()
 
 
 def test_what_is_not_durable_stays_in_memory_and_the_lowest_of_the_rest_go() -> None:
-    slots = slots_with(*[entry(slot, data=bytes(100)) for slot in range(1, 11)], limits=Limits(tail_bytes_max=320))
+    slots = slots_with(*[entry(slot, data=bytes(100)) for slot in range(1, 11)], limits=Limits(tail_bytes_max=1100))
     persist(slots, *range(1, 10))
     slots.evict()
     assert slots.missing(1, 9)[0] == 1

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.consensus.contract import Durable, Entry, Era, Limits
+from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.runs import Runs
 from ratified.consensus.replication.window import fitting
 
@@ -22,19 +23,38 @@ from ratified.consensus.replication.window import fitting
 class Slots:
     """Ballots of all accepted slots above the base, entries of some."""
 
-    __slots__ = ("_bytes", "_entries", "_limits", "_runs", "_undurable", "base", "chosen", "durable", "undurable_bytes")
+    __slots__ = (
+        "_bytes",
+        "_entries",
+        "_limits",
+        "_open",
+        "_runs",
+        "_undurable",
+        "base",
+        "chosen",
+        "durable",
+        "uncommitted_bytes",
+        "undurable_bytes",
+    )
 
     def __init__(self, durable: Durable, chosen: int, limits: Limits) -> None:
         self.base = durable.base.index
         self.chosen = max(durable.applied, chosen)
         self.undurable_bytes = 0
+        """What the entries that the disk does not have yet take in memory."""
+        self.uncommitted_bytes = 0
+        """What those behind ``chosen`` take there, or would take."""
+        self._open: dict[int, int] = {}
+        """The same, by slot."""
         self._limits = limits
         self._runs = Runs()
         for run in durable.runs:
             assert run.first > max(self.base, self._runs.last), f"run {run} is out of order"
             self._runs.put(run.first, run.last, run.era)
         self._entries: dict[int, Entry] = {entry.index: entry for entry in durable.tail}
-        self._bytes = sum(len(entry.encoded) for entry in durable.tail)
+        self._bytes = sum(map(_memory, durable.tail))
+        for entry in durable.tail:
+            self._opened(entry.index, _memory(entry))
         self._undurable: dict[int, Era] = {}
         self.durable = self._runs.contiguous_end(self.base)
         """Every slot up to here is accepted and durable."""
@@ -56,7 +76,14 @@ class Slots:
     def choose_to(self, slot: int) -> None:
         """Everything up to ``slot`` is chosen, and is what is accepted here."""
         assert slot > self.chosen, f"chosen {self.chosen} -> {slot}"
+        for open_slot in range(self.chosen + 1, slot + 1):
+            self.uncommitted_bytes -= self._open.pop(open_slot, 0)
         self.chosen = slot
+
+    def _opened(self, slot: int, size: int) -> None:
+        if slot > self.chosen:
+            self.uncommitted_bytes += size - self._open.get(slot, 0)
+            self._open[slot] = size
 
     def ballot_at(self, slot: int) -> Era | None:
         """The ballot in which ``slot`` was last accepted; None: nothing is."""
@@ -78,12 +105,13 @@ class Slots:
         self._runs.put(first, last, entries[0].era)
         held, undurable = self._entries, self._undurable
         for entry in entries:
-            slot, size = entry.index, len(entry.encoded)
+            slot, size = entry.index, _memory(entry)
             old = held.get(slot)
             if old is not None:
-                self._bytes -= len(old.encoded)
+                self._bytes -= _memory(old)
                 if slot in undurable:
-                    self.undurable_bytes -= len(old.encoded)
+                    self.undurable_bytes -= _memory(old)
+            self._opened(slot, size)
             held[slot] = entry
             undurable[slot] = entry.era
             self._bytes += size
@@ -96,7 +124,7 @@ class Slots:
         if self._undurable.get(slot) != era:
             return False
         del self._undurable[slot]
-        self.undurable_bytes -= len(self._entries[slot].encoded)
+        self.undurable_bytes -= _memory(self._entries[slot])
         return True
 
     def advance_durable(self) -> None:
@@ -167,8 +195,12 @@ class Slots:
         for slot in sorted(self._entries):
             if slot in self._undurable:
                 continue
-            size = len(self._entries.pop(slot).encoded)
+            size = _memory(self._entries.pop(slot))
             self._bytes -= size
             excess -= size
             if excess <= 0:
                 return
+
+
+def _memory(entry: Entry) -> int:
+    return memory_bytes(len(entry.encoded), 1)

@@ -32,6 +32,7 @@ from ratified.consensus.contract import (
     Taken,
     Write,
 )
+from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.delivery import FOR_DELIVERY, Delivery, Source
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.member import Member
@@ -55,7 +56,11 @@ class Log(Source, Protocol):
 
     @property
     def undurable_bytes(self) -> int:
-        """Encoded bytes of the entries that the disk does not have yet."""
+        """What the entries that the disk does not have yet take in memory."""
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """What the entries that are not known to be committed take in memory."""
 
 
 class Core(Protocol):
@@ -190,9 +195,14 @@ class Engine(contract.Engine, Generic[A]):
         leading, leader = algorithm.leading, algorithm.role.leader
         if leading is None or leader != member.id:
             return Refused(RefusedReason.NOT_LEADER, leader)
-        waiting = algorithm.core.log.undurable_bytes
-        if waiting and waiting + encoded_bytes(proposals) > member.options.limits.undurable_bytes_max:
-            return Refused(RefusedReason.OVERLOADED, leader)
+        limits, log = member.options.limits, algorithm.core.log
+        more = memory_bytes(encoded_bytes(proposals), len(proposals))
+        for waiting, most in (
+            (log.undurable_bytes, limits.undurable_bytes_max),
+            (log.uncommitted_bytes, limits.uncommitted_bytes_max),
+        ):
+            if waiting and waiting + more > most:
+                return Refused(RefusedReason.OVERLOADED, leader)
         taken = leading.propose(proposals)
         if taken is None:
             algorithm.step_down()

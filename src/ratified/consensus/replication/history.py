@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from ratified.consensus.contract import Base, Durable, Entry, Era, Limits
+from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.runs import Runs
 
 
@@ -215,11 +216,12 @@ class History:
         if durable < self.first_in_memory:
             return
         tail_bytes_max = self._limits.tail_bytes_max
-        excess = self._end(durable) - self._end(self.first_in_memory - 1) - tail_bytes_max
+        first = self.first_in_memory
+        excess = self._memory_between(first, durable) - tail_bytes_max
         if excess <= 0:
             return
-        goal = self._end(self.first_in_memory - 1) + excess + tail_bytes_max // 8
-        kept = min(bisect_right(self._ends, goal - 1) + 1 + self._ends_first, durable + 1)
+        goal = excess + tail_bytes_max // 8
+        kept = bisect_left(range(first, durable), goal, key=lambda last: self._memory_between(first, last)) + first + 1
         del self._entries[: kept - self.first_in_memory]
         self.first_in_memory = kept
         self._forget_ends(min(kept - 1, self.commit))
@@ -228,13 +230,16 @@ class History:
 
     @property
     def undurable_bytes(self) -> int:
-        """Encoded bytes of the entries that the disk does not have yet."""
-        return self._end(self.last) - self._end(self.durable)
+        """What the entries that the disk does not have yet take in memory."""
+        return self._memory_between(self.durable + 1, self.last)
 
     @property
     def uncommitted_bytes(self) -> int:
-        """Encoded bytes of the entries that are not known to be committed."""
-        return self._end(self.last) - self._committed_end
+        """What the entries that are not known to be committed take in memory, or would take there."""
+        return memory_bytes(self._end(self.last) - self._committed_end, self.last - self.commit)
+
+    def _memory_between(self, first: int, last: int) -> int:
+        return memory_bytes(self._end(last) - self._end(first - 1), last + 1 - first)
 
     def entries(self, first: int, last: int) -> list[Entry]:
         """The entries from ``first`` to ``last``, all of them in memory."""

@@ -252,6 +252,9 @@ class Following:
         if self.phase is Phase.DISCOVERY or core.journal.claimed.accepted_epoch < core.accepted_epoch:
             self._break("PING before the epoch was accepted")
             return
+        if not self._link.has_received(Lane.AT_ONCE, message.before):
+            self._break("FIFO: a gap before a PING")
+            return
         # What had left at the PING before this one is surely ahead of this answer, whenever the caller sends it.
         answers, self._answers_told = self._answers_told, self._answers.left
         seq = self._link.next(Lane.AT_ONCE)

@@ -33,7 +33,7 @@ _TAKES_ENTRIES = (Stage.SYNCHRONISING, Stage.SYNCHRONISED, Stage.UP_TO_DATE)
 
 
 class Learner:
-    __slots__ = ("commit_told", "history", "link", "match", "next", "stage", "window")
+    __slots__ = ("commit_told", "history", "link", "match", "next", "sent_at_ping", "stage", "window")
 
     def __init__(self, link: Link, limits: Limits) -> None:
         self.link = link
@@ -45,6 +45,8 @@ class Learner:
         self.next = 0
         self.window = Window(limits)
         self.commit_told = 0
+        self.sent_at_ping = 0
+        """How many messages of the lane of the entries had been made at the last PING."""
 
     @property
     def takes_entries(self) -> bool:

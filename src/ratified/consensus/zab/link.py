@@ -65,6 +65,10 @@ class Link:
         self._sent[lane] += 1
         return self._sent[lane]
 
+    def sent(self, lane: Lane) -> int:
+        """How many messages of the lane have left."""
+        return self._sent[lane]
+
     def follows(self, lane: Lane, seq: int) -> bool:
         """Is this the very next message of the lane? If so it counts as received."""
         if seq != self._received[lane] + 1:

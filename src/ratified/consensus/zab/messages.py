@@ -161,6 +161,7 @@ class UpToDate(UpTo, frozen=True, tag=9):
 
     IN_ORDER: ClassVar[bool] = True
 
+
 class Propose(OnLink, frozen=True, tag=10):
     """Entries of the leader's epoch, the first of which is ``zxid``, in their one encoding (l.3.1)."""
 
@@ -177,10 +178,16 @@ class Commit(UpTo, frozen=True, tag=12):
 
     IN_ORDER: ClassVar[bool] = True
 
+
 class Ping(OnLink, frozen=True, tag=13):
-    """The leader is alive; ``round`` numbers its latest read round."""
+    """The leader is alive; ``round`` numbers its latest read round.
+
+    It may overtake what carries entries. ``before``: that many messages of the other lane have certainly left before,
+    so that a lost one is missed even when no later one follows.
+    """
 
     round: Number
+    before: Number = 0
 
 
 class Pong(InEpoch, frozen=True, tag=14):

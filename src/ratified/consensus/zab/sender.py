@@ -40,7 +40,10 @@ class Sender:
 
     def ping(self, member: int, learner: Learner, round_: int) -> None:
         """This leader is alive; the answer confirms the read round."""
-        self._core.outbox.send(member, Ping(learner.link.number, learner.link.next(Lane.PING), round_))
+        core, link = self._core, learner.link
+        before = learner.sent_at_ping if core.options.links.is_clear(member) else 0
+        learner.sent_at_ping = link.sent(Lane.AT_ONCE)
+        core.outbox.send(member, Ping(link.number, link.next(Lane.PING), round_, before))
 
     def tell_commit(self, member: int, learner: Learner) -> None:
         """UPTODATE once, then COMMIT as far as the follower has been sent."""
