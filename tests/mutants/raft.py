@@ -14,6 +14,7 @@ from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.leader import Leader
 from ratified.consensus.raft.messages import AppendEntriesResponse, Message, RequestVote
+from ratified.consensus.replication.delivery import Delivery
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.history import History
 from ratified.consensus.replication.outbox import Outbox
@@ -22,6 +23,7 @@ from ratified.consensus.replication.writes import Writes
 from ratified.kv.mvcc import META
 from ratified.kv.store import KvStore
 from ratified.node import forwarding
+from ratified.node.node import Node
 from ratified.node.replica import Replica
 from ratified.sim import simulation
 from ratified.sim.arguments import Arguments
@@ -209,7 +211,55 @@ def one_entry_at_a_time() -> Iterator[None]:
         yield
 
 
+def applies_all_at_once() -> AbstractContextManager[Any]:
+    """Rule 15: what is applied in a turn is bounded."""
+    return patch.object(Delivery, "_end_of_turn", lambda delivery: 2**62)
+
+
+@contextmanager
+def one_entry_a_turn() -> Iterator[None]:
+    """A turn may apply one entry, of all groups together."""
+
+    def options(arguments: Arguments) -> SimulationOptions:
+        drawn = draw_options(arguments)
+        limits = drawn.cluster.limits
+        limits = replace(
+            limits,
+            engine=replace(limits.engine, deliver_entries_max=1, deliver_bytes_max=1 << 20),
+            node=replace(limits.node, apply_entries_max=1),
+        )
+        return replace(drawn, cluster=replace(drawn.cluster, limits=limits))
+
+    with patch.object(simulation, "draw_options", options):
+        yield
+
+
+def drains_every_group() -> AbstractContextManager[Any]:
+    """Rule 15: what is applied in a turn is bounded over all groups of the node."""
+    return patch.object(
+        Node,
+        "_drain_replicas",
+        lambda node, now, touched: [(replica, replica.prepare(now)) for replica in touched],
+    )
+
+
 MUTANTS = [
+    Mutant(
+        "applies all that is committed in one turn",
+        applies_all_at_once,
+        "partitions",
+        "session",
+        1,
+        world=one_entry_a_turn,
+    ),
+    Mutant(
+        "applies as much of every group in one turn",
+        drains_every_group,
+        "everything",
+        "session",
+        2,
+        world=one_entry_a_turn,
+    ),
     Mutant("votes twice in a term", votes_twice, "everything", "datagram", 1),
     Mutant("asks for votes before its write is durable", asks_for_votes_early, "crashes", "session", 1),
     Mutant("answers appends before their write is durable", answers_appends_early, "crashes", "session", 1),

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from ratified.consensus.contract import Ready
+from ratified.consensus.contract import Limits, Ready
 from ratified.machine import Continuation, Slice, StateMachineStore, Store
+from ratified.node.config import NodeLimits
 from ratified.node.node import Node
-from ratified.node.ports import DiskSpace, GoOn, Hold, Input, Request, Work
+from ratified.node.ports import DiskSpace, GoOn, Hold, Input, Outputs, Request, Work
 from ratified.node.replica import Replica
 from tests.node.cluster import SECOND, Cluster, Journal
 
@@ -79,3 +80,39 @@ def test_a_turn_touches_only_the_groups_that_it_concerns(monkeypatch: pytest.Mon
     assert touched.by(DiskSpace(1 << 40)) == [], "as much as before"
     assert touched.by(DiskSpace(0)) == list(range(GROUPS))
     assert touched.by(DiskSpace(1)) == [], "as little as before"
+
+
+def test_a_member_far_behind_applies_what_it_missed_over_many_turns() -> None:
+    """Each group a part of it, and of all groups together no more than a turn may apply; peers are served between."""
+    limits = NodeLimits(apply_entries_max=40)
+    cluster = Cluster(groups=(0, 1, 2), limits=limits, engine_limits=Limits(deliver_entries_max=30))
+    leaders = {group: cluster.elect(group) for group in range(3)}
+    late = next(member for member in cluster.members if member not in leaders.values())
+    cluster.kill(late)
+    for group, leader in leaders.items():
+        for number in range(300):
+            cluster.submit(leader, b"%d" % number, group=group)
+    cluster.run(SECOND)
+    eras = [cluster.node(leader).lead(group) for group, leader in leaders.items()]
+    cluster.start(late)
+    applied: list[int] = []
+    turn = Node.turn
+
+    def counted(node: Node, now: int, inputs_max: int) -> Outputs:
+        before = sum(len(machine.commands) for machine in machines(cluster, late)) if node is late_node else 0
+        outputs = turn(node, now, inputs_max)
+        if node is late_node:
+            applied.append(sum(len(machine.commands) for machine in machines(cluster, late)) - before)
+        return outputs
+
+    late_node = cluster.node(late)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Node, "turn", counted)
+        cluster.run_until(lambda: all(len(machine.commands) == 300 for machine in machines(cluster, late)))
+    assert max(applied) <= 40 - 1 + 30
+    assert sum(applied) == 900
+    assert [cluster.node(leader).lead(group) for group, leader in leaders.items()] == eras
+
+
+def machines(cluster: Cluster, member: int) -> list[Journal]:
+    return [cluster.machine(member, group) for group in range(3)]

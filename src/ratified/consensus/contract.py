@@ -147,8 +147,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Messages with entries under way to one peer before its answers are awaited."""
     inflight_bytes_max: int = 8 << 20
     """Bytes of entries in those messages; well below what a peer's queue holds, or catching up would overflow it."""
-    deliver_bytes_max: int = 4 << 20
+    deliver_bytes_max: int = 1 << 20
     """Bytes of entries delivered and not yet reported by ``applied``."""
+    deliver_entries_max: int = 512
+    """How many entries that may be: applying them is most of a turn."""
     tail_bytes_max: int = 16 << 20
     """Bytes in memory of durable entries that are kept there; older ones come back through ``fetch``."""
     undurable_bytes_max: int = 64 << 20

@@ -43,6 +43,10 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Forwarded proposals per origin that a leader keeps until a missing number arrives."""
     forward_bytes_max: int = 1 << 20
     """Bytes of unanswered forwarded proposals that are sent again in one turn."""
+    apply_entries_max: int = 512
+    """Entries applied in one turn, of all groups together; a group that has begun is not interrupted."""
+    apply_bytes_max: int = 1 << 20
+    """Bytes of entries applied in one turn, likewise."""
     slice_rows_max: int = 1000
     """Rows that a stream may yield in one slice."""
     slice_bytes_max: int = 1 << 20

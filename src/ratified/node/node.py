@@ -16,9 +16,9 @@ disk's completion, whatever depends on applying for the commit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Lead
+from ratified.consensus.contract import Entry, Lead, Ready
 from ratified.machine import ApplyFailed, Result
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
@@ -327,7 +327,7 @@ class Node:
         touched, self._touched = self._touched, {}
         if self._closing:
             return
-        drained = [(replica, replica.prepare(now)) for replica in touched.values()]
+        drained = self._drain_replicas(now, touched.values())
         deliveries = [(replica, ready.deliver) for replica, ready in drained if ready is not None and ready.deliver]
         untidy = [
             replica for replica, ready in drained if replica.store.untidy and (ready is None or not ready.deliver)
@@ -341,6 +341,22 @@ class Node:
                 replica.serve(now)
             if replica.again:
                 self._again.append(replica.group)
+
+    def _drain_replicas(self, now: int, touched: Iterable[Replica]) -> list[tuple[Replica, Ready | None]]:
+        """Drain the engines, until there is as much to apply as one turn may; the others come first in the next."""
+        limits = self.config.limits
+        entries_left, bytes_left = limits.apply_entries_max, limits.apply_bytes_max
+        drained: list[tuple[Replica, Ready | None]] = []
+        for replica in touched:
+            if entries_left <= 0 or bytes_left <= 0:
+                self._touched[replica.group] = replica
+                continue
+            ready = replica.prepare(now)
+            drained.append((replica, ready))
+            if ready is not None and ready.deliver:
+                entries_left -= len(ready.deliver)
+                bytes_left -= sum(len(entry.encoded) for entry in ready.deliver)
+        return drained
 
     def _deliver(
         self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]], untidy: Sequence[Replica]
@@ -384,7 +400,7 @@ class Node:
             challenges=challenges,
             notices=self._drain_notices(),
             deadline=self.deadline,
-            more=bool(self._applied or self._urgent or self._clients or self._again),
+            more=bool(self._applied or self._urgent or self._clients or self._again or self._touched),
             stopped=self._closing and self._planner.idle,
         )
 

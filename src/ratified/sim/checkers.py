@@ -18,6 +18,7 @@ from ratified.check.forwards import Forwards
 from ratified.check.group import GroupChecks
 from ratified.check.oracle import Listeners, Oracle
 from ratified.check.protocols import PROTOCOLS
+from ratified.check.violation import Violation
 from ratified.consensus.contract import (
     Durable,
     Membership,
@@ -28,6 +29,7 @@ from ratified.consensus.contract import (
 )
 from ratified.consensus.engines import EngineRow
 from ratified.consensus.entry import decode_entry
+from ratified.sim.limits import SystemLimits
 from ratified.storage.files import Files, WriteAt
 from ratified.storage.format import (
     RecordKind,
@@ -49,8 +51,9 @@ ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, Barriers, Fo
 class ReplicaTap:
     """One start of one replica, shown to the checks."""
 
-    def __init__(self, member: int, group: GroupChecks[Any]) -> None:
+    def __init__(self, member: int, group: GroupChecks[Any], work: Counter[int]) -> None:
         self._member = member
+        self._work = work
         self._group = group
         self._listeners = group.listeners
 
@@ -63,6 +66,7 @@ class ReplicaTap:
             barrier_fed(self._member, token)
 
     def ready(self, ready: Ready) -> None:
+        self._work[self._member] += len(ready.deliver)
         self._group.ready(self._member, ready)
 
     def sent(self, member: int, message: object, ticket: int | None) -> None:
@@ -93,6 +97,8 @@ class Checkers:
         self._ends: dict[tuple[int, int], int] = {}
         """By connection and member, the incarnation of the process at that end."""
         self._written_file: dict[int, str] = {}
+        self._work: Counter[int] = Counter()
+        """Entries that a member has delivered in its present turn."""
         self._codec = MessageCodec(engine.message)
         self._assemblies: dict[tuple[str, int, int], Assembly] = {}
         """Of fragments, as they leave and as they arrive, by connection and member."""
@@ -124,11 +130,19 @@ class Checkers:
     def observe(self, member: int, group: int, durable: Durable) -> ReplicaTap:
         """A replica begins with what its log held."""
         self.groups[group].begins(member, durable)
-        return ReplicaTap(member, self.groups[group])
+        return ReplicaTap(member, self.groups[group], self._work)
+
+    def turn_ends(self, member: int, limits: SystemLimits) -> None:
+        """A turn may apply so many entries, and goes on to the end with the group that reaches that (rule 15)."""
+        applied = self._work.pop(member, 0)
+        most = limits.node.apply_entries_max - 1 + limits.engine.deliver_entries_max
+        if applied > most:
+            raise Violation("work", f"member {member} applied {applied} entries in one turn; the limits admit {most}")
 
     def booted(self, member: int, incarnation: int) -> None:
         """The member's process runs: its peers know this start by its incarnation."""
         self._incarnations[member] = incarnation
+        self._work.pop(member, None)
 
     def digest(self, member: int, group: int, applied: int, digest: bytes) -> None:
         for listener in self.groups[group].listeners.digest:

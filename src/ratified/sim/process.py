@@ -358,6 +358,7 @@ class Machine:
             self.kill()
             self._world.at(self._world.now + (self._down_us or 0), 0, self.member, self.start)
             return
+        self._checkers.turn_ends(self.member, self._options.limits)
         self._check_digests()
         self._carry_out(outputs)
 

@@ -31,7 +31,7 @@ def fetches(outbox: Outbox) -> list[tuple[int, int]]:
 def test_delivery_gives_one_entry_even_where_it_is_over_the_limit() -> None:
     source = log()
     source.append([entry(11 + i, size=100) for i in range(3)])
-    delivery = Delivery(10, 1, Outbox())
+    delivery = Delivery(10, Limits(deliver_bytes_max=1), Outbox())
     assert taken(delivery, source, 13) == [11]
     assert taken(delivery, source, 13) == []
     delivery.on_applied(11)
@@ -42,7 +42,7 @@ def test_delivery_asks_for_what_is_no_longer_in_memory() -> None:
     entries = [entry(11 + i) for i in range(4)]
     source = log((Run(11, 14, (2, 0)),), tuple(entries[2:]))
     outbox = Outbox()
-    delivery = Delivery(10, 1000, outbox)
+    delivery = Delivery(10, Limits(deliver_bytes_max=1000), outbox)
     assert taken(delivery, source, 14) == []
     assert fetches(outbox) == [(11, 12)]
     assert taken(delivery, source, 14) == []
@@ -60,7 +60,7 @@ def test_delivery_asks_for_what_is_no_longer_in_memory() -> None:
 def test_what_was_fetched_is_delivered_within_the_limit_too() -> None:
     entries = [entry(11 + i, size=100) for i in range(3)]
     source = log((Run(11, 13, (2, 0)),))
-    delivery = Delivery(10, 310, Outbox())
+    delivery = Delivery(10, Limits(deliver_bytes_max=310), Outbox())
     delivery.take(source, 13)
     delivery.on_fetched(entries)
     assert taken(delivery, source, 13) == [11, 12]
@@ -72,6 +72,16 @@ def test_what_was_fetched_is_delivered_within_the_limit_too() -> None:
 def test_delivery_stops_at_the_limit_of_what_is_durable_and_committed() -> None:
     source = log()
     source.append([entry(11), entry(12)])
-    delivery = Delivery(10, 1000, Outbox())
+    delivery = Delivery(10, Limits(deliver_bytes_max=1000), Outbox())
     assert taken(delivery, source, 11) == [11]
     assert taken(delivery, source, 11) == []
+
+
+def test_no_more_entries_are_out_than_a_turn_may_apply() -> None:
+    source = log()
+    source.append([entry(index) for index in range(11, 31)])
+    delivery = Delivery(10, Limits(deliver_entries_max=8), Outbox())
+    assert taken(delivery, source, 30) == list(range(11, 19))
+    assert taken(delivery, source, 30) == []
+    delivery.on_applied(18)
+    assert taken(delivery, source, 30) == list(range(19, 27))

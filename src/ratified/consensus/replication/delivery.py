@@ -1,7 +1,7 @@
 """Handing committed entries to the state machine (rule 5 of the contract).
 
-Entries leave in order and once. At most ``deliver_bytes_max`` encoded bytes are out and not yet applied, and one entry
-always may be. What is no longer in memory is fetched first.
+Entries leave in order and once. At most ``deliver_entries_max`` of them, of ``deliver_bytes_max`` encoded bytes, are
+out and not yet applied (rule 15), and one entry always may be. What is no longer in memory is fetched first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from ratified.consensus.contract import Entry
+from ratified.consensus.contract import Entry, Limits
 from ratified.consensus.replication.outbox import Outbox
 
 FOR_DELIVERY = "delivery"
@@ -33,12 +33,12 @@ class Source(Protocol):
 class Delivery:
     """How far entries were delivered and applied."""
 
-    __slots__ = ("_bytes_max", "_fetched", "_out", "_out_bytes", "_outbox", "applied", "delivered")
+    __slots__ = ("_fetched", "_limits", "_out", "_out_bytes", "_outbox", "applied", "delivered")
 
-    def __init__(self, applied: int, bytes_max: int, outbox: Outbox) -> None:
+    def __init__(self, applied: int, limits: Limits, outbox: Outbox) -> None:
         self.applied = applied
         self.delivered = applied
-        self._bytes_max = bytes_max
+        self._limits = limits
         self._outbox = outbox
         self._fetched: list[Entry] = []
         self._out: deque[tuple[int, int]] = deque()
@@ -64,10 +64,11 @@ class Delivery:
         """What may be delivered now, with an index of at most ``limit``."""
         taken: Sequence[Entry] = ()
         size = 0
+        limit = min(limit, self._end_of_turn())
         while self.delivered < limit:
             first = self.delivered + 1
-            room = self._bytes_max - self._out_bytes - size
-            entries, more = self._next_fetched(room) if self._fetched else source.batch(first, limit, room)
+            room = self._limits.deliver_bytes_max - self._out_bytes - size
+            entries, more = self._next_fetched(room, limit) if self._fetched else source.batch(first, limit, room)
             if not entries:
                 self._outbox.fetch(source.missing(first, limit), FOR_DELIVERY)
                 break
@@ -82,10 +83,14 @@ class Delivery:
             self._out_bytes += size
         return taken
 
-    def _next_fetched(self, room: int) -> tuple[Sequence[Entry], int]:
+    def _end_of_turn(self) -> int:
+        """The last index that may be out until more is applied."""
+        return self.applied + max(self._limits.deliver_entries_max, 1)
+
+    def _next_fetched(self, room: int, limit: int) -> tuple[Sequence[Entry], int]:
         size = 0
         for position, entry in enumerate(self._fetched):
             size += len(entry.encoded)
-            if size > room and position:
+            if (size > room or entry.index > limit) and position:
                 return self._fetched[:position], size - len(entry.encoded)
         return self._fetched[:], size

@@ -158,7 +158,7 @@ class Engine(contract.Engine, Generic[A]):
         self, algorithm: Callable[[Member[Any], Durable], A], now: int, options: Options, durable: Durable
     ) -> None:
         self._member: Member[Any] = Member(now, options, durable)
-        self._delivery = Delivery(durable.applied, options.limits.deliver_bytes_max, self._member.outbox)
+        self._delivery = Delivery(durable.applied, options.limits, self._member.outbox)
         self._algorithm = algorithm(self._member, durable)
 
     # ------------------------------------------------------------------------------------------------------ inputs
