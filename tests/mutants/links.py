@@ -1,4 +1,4 @@
-"""Rules of a session's outbox broken each, over links that are slow for what is sent."""
+"""Rules broken each of a session's outbox, over links that are slow for what is sent, and of disks that are full."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from ratified.consensus.contract import Limits
+from ratified.consensus.replication.liveness import Liveness
 from ratified.node.config import NodeLimits
 from ratified.node.outbox import Outbox
 from ratified.node.peers import GroupLinks
@@ -69,7 +70,13 @@ def slow_links() -> Iterator[None]:
         yield
 
 
+def keeps_the_lead_on_a_full_disk() -> AbstractContextManager[Any]:
+    """Rule 11: a leader whose disk is full gives the lead away while it can."""
+    return patch.object(Liveness, "_disk_has_filled", lambda liveness: False)
+
+
 MUTANTS = [
+    Mutant("keeps the lead on a full disk", keeps_the_lead_on_a_full_disk, "disks", "session", 35),
     Mutant("cuts no long message", cuts_no_message, "crashes", "session", 1, world=slow_links),
     Mutant("sends without a window", has_no_window, "crashes", "session", 1, world=slow_links),
     Mutant(

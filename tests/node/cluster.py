@@ -70,6 +70,7 @@ class Cluster:
         limits: NodeLimits | None = None,
         engine_limits: Limits | None = None,
         inputs_max: int = 64,
+        engine: str = "raft",
     ) -> None:
         self.replies: dict[int, list[Reply]] = {}
         self.answered_at: dict[int, int] = {}
@@ -80,7 +81,7 @@ class Cluster:
         self._cuts: set[tuple[int, int]] = set()
         self._world = World(1, orderly=True)
         options = ClusterOptions(
-            engine="raft",
+            engine=engine,
             nodes=size,
             groups=len(groups),
             heartbeat_us=10 * MS,

@@ -10,6 +10,7 @@ from ratified.machine import StateMachineStore, Store
 from ratified.node.boot import options
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.ports import Outcome
+from ratified.node.replica import DiskRoom
 from ratified.wire.peer import Hello
 from tests.node.cluster import MS, Cluster, Journal
 
@@ -84,7 +85,7 @@ def test_election_timeouts_are_drawn_between_one_and_two_by_member_and_era() -> 
     cluster = Cluster(size=2)
     drawn = set()
     for member in cluster.members:
-        deadline = options(0, cluster.config(member), UnlimitedLinks()).election_deadline
+        deadline = options(0, cluster.config(member), UnlimitedLinks(), DiskRoom()).election_deadline
         for term in range(20):
             timeout = deadline(5, (term, 0)) - 5
             assert 100 * MS <= timeout < 200 * MS

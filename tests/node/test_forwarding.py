@@ -8,13 +8,14 @@ from itertools import chain
 import pytest
 
 from ratified.consensus.contract import Era
+from ratified.consensus.engines import ENGINES
 from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
 from ratified.node.outbox import Outbox
 from ratified.node.peers import Session
-from ratified.node.ports import DiskSpace, Outcome, Reason
+from ratified.node.ports import DiskSpace, Outcome, Reason, Work
 from ratified.wire.codec import Assembly, MessageCodec
 from ratified.wire.peer import Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
@@ -318,13 +319,32 @@ def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on()
     assert cluster.machine(leader).commands == [b"second"]
 
 
-def test_a_leader_without_room_on_its_disk_refuses_for_its_followers_too() -> None:
-    cluster = Cluster()
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_without_room_on_its_disk_gives_the_lead_away_and_no_request_is_refused(engine: str) -> None:
+    cluster = Cluster(engine=engine)
     leader = cluster.elect()
     origin = cluster.follower()
     cluster.offer(leader, DiskSpace(1))
-    reply = cluster.propose(origin, b"a")
-    assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_SPACE)
-    cluster.offer(leader, DiskSpace(1 << 40))
-    assert cluster.propose(origin, b"b").outcome is Outcome.DONE
+    for asked in (origin, leader, origin):
+        assert cluster.propose(asked, b"a").outcome is Outcome.DONE
+    assert cluster.leader() != leader
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_where_nobody_has_room_a_leader_refuses_for_its_followers_too(engine: str) -> None:
+    cluster = Cluster(engine=engine)
+    cluster.elect()
+    for member in cluster.members:
+        cluster.offer(member, DiskSpace(1))
+    cluster.run(SECOND)
+    leader = cluster.elect()
+    assert not cluster.machine(leader).commands
+    for asked in cluster.members:
+        reply = cluster.propose(asked, b"a")
+        assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_SPACE)
+    assert cluster.outcome(cluster.submit(leader, b"", Work.READ)).outcome is Outcome.DONE
+    assert cluster.leader() == leader, "it was elected because nobody else could be, and stays"
+    for member in cluster.members:
+        cluster.offer(member, DiskSpace(1 << 40))
+    assert cluster.propose(leader, b"b").outcome is Outcome.DONE
     assert cluster.machine(leader).commands == [b"b"]

@@ -20,6 +20,7 @@ MET = {
     "crashes": "kills",
     "machine-losses": "machine losses",
     "pauses": "pauses",
+    "disks": "disks full",
     "leader-failures": "leader failures",
     "replaced-directories": "directories wiped",
     "strangers": "strangers",

@@ -9,6 +9,7 @@ from ratified.wire.etcd.errors import Error
 
 _REFUSALS: dict[Reason, Error] = {
     Reason.NO_LEADER: errors.NO_LEADER,
+    Reason.LEADER_LEFT: errors.NO_LEADER,
     Reason.TIMED_OUT: errors.TIMEOUT,
     Reason.OVERLOADED: errors.TOO_MANY_REQUESTS,
     Reason.TOO_LARGE: errors.REQUEST_TOO_LARGE,

@@ -380,6 +380,10 @@ class Engine(Protocol):
     def read_barrier(self, now: int, token: int) -> None:
         """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token."""
 
+    def disk_full(self, now: int, full: bool) -> None:
+        """There is no room for what is proposed, or there is again. A leader then gives the lead away, if others can
+        lead."""
+
     def persisted(self, now: int, ticket: int) -> None:
         """This write and all earlier ones of the group are durable."""
 

@@ -22,7 +22,7 @@ from ratified.node.observer import Observe
 from ratified.node.peers import GroupLinks, Peers
 from ratified.node.ports import Notice
 from ratified.node.proposals import ProposalIds
-from ratified.node.replica import Replica, Shared
+from ratified.node.replica import DiskRoom, Replica, Shared
 from ratified.node.requests import Requests
 from ratified.node.timers import Timers
 from ratified.storage.files import Files
@@ -71,7 +71,7 @@ def build(
     requests = Requests(config.limits, timers)
     directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
     peers = Peers(config, incarnation, directories, timers)
-    shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation))
+    shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation), DiskRoom())
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
@@ -105,12 +105,12 @@ def _replica(
         raise StoreAheadOfLog(group, store.applied, found.last)
     durable = found.durable(store.applied)
     observer = None if observe is None else observe(group, durable)
-    engine = config.engine.engine(now, options(group, config, GroupLinks(shared.peers, group)), durable)
+    engine = config.engine.engine(now, options(group, config, GroupLinks(shared.peers, group), shared.room), durable)
     delivered = (store.applied, _era_of(found, store.applied))
     return Replica(now, group, engine, store, shared, delivered=delivered, observer=observer)
 
 
-def options(group: int, config: NodeConfig, links: Links) -> Options:
+def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Options:
     """How the engine of a group runs on this node."""
     timeout_us = config.election_timeout_us
 
@@ -119,8 +119,10 @@ def options(group: int, config: NodeConfig, links: Links) -> Options:
         return mix(config.seed, group, config.member, *era) % timeout_us
 
     def election_deadline(now: int, era: Era) -> int:
-        """Between T and 2 T from now, drawn anew in every era so that split votes do not repeat."""
-        return now + timeout_us + drawn_us(era)
+        """Between T and 2 T from now, drawn anew in every era so that split votes do not repeat; 2 T later where the
+        disk is full: who has room comes first."""
+        handicap_us = 2 * timeout_us if room.is_full else 0
+        return now + timeout_us + handicap_us + drawn_us(era)
 
     return Options(
         member=config.member,

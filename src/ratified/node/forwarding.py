@@ -8,7 +8,8 @@ cut.
   still has the answer to each. It sends again what is not answered (on a new session, and by a timer), in pieces, the
   next when the one before is answered and nothing new meanwhile; what has ended, as a void under its number.
 - The leader of exactly that era takes the next number only, holds what came too early, answers again what it has
-  seen, and forgets everything when its era ends. A refused number counts as seen.
+  seen. When its era ends it says that what it holds was not taken, and forgets everything. A refused number counts as
+  seen.
 - An era is led once, so no number is ever taken by two leaders.
 """
 
@@ -87,9 +88,13 @@ class OriginForwards:
         if answer.index is not None:
             self._proposals.taken(still_open, answer.index + first - answer.first)
             return [request for request in still_open if request is not None]
+        reason = _reason(answer.reason)
+        if reason is Reason.LEADER_LEFT:
+            self._leader = None  # it leads no longer: until another one is known, everything waits
+            reason = Reason.NONE
         for request in still_open:
             if request is not None:
-                self._proposals.never_taken(request, _reason(answer.reason))
+                self._proposals.never_taken(request, reason)
         return ()
 
     def on_time(self, now: int) -> None:
@@ -275,11 +280,16 @@ class LeaderForwards:
                 held[number] = proposal
 
     def era_is(self, leading: Era | None) -> None:
-        """Forget what belongs to an era that has ended."""
-        if leading != self._era:
-            self._era = leading
-            self._origins = {}
-            self._set_aside = {}
+        """Forget what belongs to an era that has ended; what was held in it was not taken, and never will be."""
+        if leading == self._era:
+            return
+        for origin in self._origins.values():
+            held = origin.in_order()
+            if held:
+                self._send(origin.member, ForwardAnswer(origin.era, held[0], len(held), None, str(Reason.LEADER_LEFT)))
+        self._era = leading
+        self._origins = {}
+        self._set_aside = {}
 
     def takeable(self, bytes_max: int) -> list[Item]:
         """What may be taken now, voids included, of every origin in the order of its numbers."""

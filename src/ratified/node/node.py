@@ -87,7 +87,7 @@ class Node:
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
         self._closing = False
-        self._no_space = False
+        self._room = shared.room
 
     # ---- in
 
@@ -171,7 +171,7 @@ class Node:
             case Disconnected(connection):
                 self._peers.disconnected(now, connection)
             case DiskSpace(free_bytes):
-                self._on_space(free_bytes)
+                self._on_space(now, free_bytes)
             case Hold(tokens):
                 for stream in self._requests.streams(tokens):
                     self._replicas[stream.group].local.hold(stream)
@@ -249,23 +249,23 @@ class Node:
             if self._touch(replica):
                 replica.engine.fetched(now, fetched.token, fetched.entries)
 
-    def _on_space(self, free_bytes: int) -> None:
+    def _on_space(self, now: int, free_bytes: int) -> None:
         no_space = free_bytes < self.config.limits.free_bytes_min
-        if no_space == self._no_space:
+        if no_space == self._room.is_full:
             return
-        self._no_space = no_space
+        self._room.full_since = now if no_space else None
         limit = f"{self.config.limits.free_bytes_min >> 20} MiB"
         self._notices.append(
             Notice(
-                f"the data directory's disk has less than {limit} left: writes are refused until there is more; "
-                "free some room on it"
+                f"the data directory's disk has less than {limit} left: this member gives the lead away, and refuses "
+                "writes where nobody else can lead; free some room on it"
                 if no_space
                 else f"the data directory's disk has {limit} left again: writes are taken"
             )
         )
         for replica in self._replicas.values():
             if self._touch(replica):
-                replica.on_space(no_space)
+                replica.on_space(now)
 
     def _tell_sessions(self, now: int) -> None:
         for member, session in self._peers.drain_changes():

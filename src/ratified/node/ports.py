@@ -155,6 +155,8 @@ class Reason(StrEnum):
     TIMED_OUT = "timed out"
     OVERLOADED = "too many requests"
     TOO_LARGE = "request is too large"
+    LEADER_LEFT = "the leader leads no longer"
+    """Between members only: nothing was taken, and whoever forwarded it waits for the next leader."""
     NO_GROUP = "no such group"
     GROUP_STOPPED = "the group has stopped here"
     STOPPING = "the node is stopping"

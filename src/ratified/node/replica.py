@@ -77,6 +77,19 @@ class AwaitingWrite(NamedTuple):
     messages: list[tuple[Session, object]]
 
 
+class DiskRoom:
+    """Is there room on this node's disk for what is proposed?"""
+
+    __slots__ = ("full_since",)
+
+    def __init__(self) -> None:
+        self.full_since: int | None = None
+
+    @property
+    def is_full(self) -> bool:
+        return self.full_since is not None
+
+
 class Shared(NamedTuple):
     """What the replicas of one node have in common."""
 
@@ -86,6 +99,7 @@ class Shared(NamedTuple):
     timers: Timers
     requests: Requests
     ids: ProposalIds
+    room: DiskRoom
 
 
 class Replica:
@@ -100,7 +114,7 @@ class Replica:
         delivered: tuple[int, Era],
         observer: ReplicaObserver | None,
     ) -> None:
-        config, planner, peers, timers, requests, ids = shared
+        config, planner, peers, timers, requests, ids, room = shared
         limits = config.limits
         self.group = group
         self.engine = engine
@@ -121,7 +135,7 @@ class Replica:
         """What each member that this leader lost had acknowledged."""
         self._durable_ticket = 0
         self._awaiting_write: deque[AwaitingWrite] = deque()
-        self.no_space = False
+        self._room = room
         self.again = False
         """A further turn could do something at once, without another input."""
         # Encoded and with its data an entry takes twice what was proposed, and more: a batch has to fit all the same.
@@ -166,7 +180,7 @@ class Replica:
         if self.stopped is not None:
             self._requests.refuse(request, Reason.GROUP_STOPPED)
         elif request.work is _PROPOSE:
-            if self.no_space:
+            if self._refuses_for_space(now):
                 self._requests.refuse(request, Reason.NO_SPACE)
             else:
                 self._requests.watch_deadline(request)
@@ -240,10 +254,19 @@ class Replica:
         self._outbound.on_time(now)
         self._duties.on_time(now)
 
-    def on_space(self, no_space: bool) -> None:
-        self.no_space = no_space
-        if no_space:
+    def on_space(self, now: int) -> None:
+        """The disk is full, or has room again; or it is still full, a while later."""
+        self.engine.disk_full(now, self._room.is_full)
+        if self._refuses_for_space(now):
             self._proposals.refuse_waiting(Reason.NO_SPACE)
+
+    def _refuses_for_space(self, now: int) -> bool:
+        """Does this member lead without room, and nobody else took over? A moment is left for that."""
+        since = self._room.full_since
+        if since is None or self.engine.leading is None:
+            return False
+        alone = all(peer == self._config.member for peer in self._config.peers)
+        return alone or now >= since + self._config.election_timeout_us
 
     @property
     def open_proposals(self) -> int:
@@ -384,8 +407,10 @@ class Replica:
 
     def _propose(self, now: int, leading: Era) -> None:
         """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
-        if self.no_space:
-            self._inbound.settle(self._inbound.takeable(self._bytes_max), None, Reason.NO_SPACE)
+        if self._room.is_full:
+            if self._refuses_for_space(now):
+                self._inbound.settle(self._inbound.takeable(self._bytes_max), None, Reason.NO_SPACE)
+                self._proposals.refuse_waiting(Reason.NO_SPACE)
             return
         if self._duties.waiting:
             taken, count = self._offer(now, self._duties.pending_in(leading))

@@ -27,7 +27,7 @@ from ratified.machine import Store
 from ratified.node.boot import build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import Close, Connected, Input, Notice, Outputs, Received, Reply
+from ratified.node.ports import Close, Connected, DiskSpace, Input, Notice, Outputs, Received, Reply
 from ratified.sim.checkers import Checkers
 from ratified.sim.disk import Disk, Draw
 from ratified.sim.disk_queue import DiskQueue
@@ -112,6 +112,8 @@ class Machine:
         self.stores: dict[int, Store] = {}
         self.paused = False
         self.starts = 0
+        self.full = False
+        """Its node was told that there is no room for the log."""
         self._options = options
         self._world = world
         self._network = network
@@ -159,6 +161,7 @@ class Machine:
         self._world.trace(self.member, "started", start=self.starts)
         self._check_digests()
         self._network.machine_up(self.member)
+        self._tell_space()
         self._want_turn()
 
     def _boot(self, environment: KillableEnvironment) -> Node:
@@ -303,6 +306,22 @@ class Machine:
             if self.node is not None:
                 self._turn_wanted = False
                 self._want_turn()
+
+    def fill_disk(self) -> None:
+        """There is no room left for the log, as the node is told; a start is told the same."""
+        if not self.full:
+            self.full = True
+            self._counters["disks full"] += 1
+            self._tell_space()
+
+    def free_disk(self) -> None:
+        """After ``fill_disk``."""
+        if self.full:
+            self.full = False
+            self._tell_space()
+
+    def _tell_space(self) -> None:
+        self.offer(DiskSpace(0 if self.full else 1 << 50))
 
     def _process_ends(self, *, silent: bool) -> None:
         self.node = None

@@ -27,6 +27,10 @@ SCENARIOS: dict[str, Scenario] = {
         "machines lose their power, one or all at once", {"machine-loss": 5, "power-cut": 25, "unreliable-network": 1}
     ),
     "pauses": Scenario("processes stand still, leaders above all", {"pause": 4, "slow-disk": 1}),
+    "disks": Scenario(
+        "disks are full or answer nothing for a while, leaders' above all",
+        {"full-disk": 6, "hanging-disk": 10, "slow-disk": 1},
+    ),
     "leader-failures": Scenario(
         "leaders die or are cut off as soon as they are elected, on an unreliable network",
         {"leader-failure": 90, "kill": 3, "unreliable-network": 1},
@@ -51,6 +55,8 @@ SCENARIOS: dict[str, Scenario] = {
             "leader-failure": 10,
             "unreliable-network": 1,
             "slow-disk": 1,
+            "full-disk": 25,
+            "hanging-disk": 30,
         },
     ),
 }

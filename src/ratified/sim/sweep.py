@@ -42,6 +42,7 @@ SCENARIO_WEIGHTS = {
     "crashes": 2,
     "machine-losses": 3,
     "pauses": 2,
+    "disks": 1,
     "leader-failures": 2,
     "replaced-directories": 1,
     "strangers": 1,

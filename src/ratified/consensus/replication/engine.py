@@ -219,6 +219,11 @@ class Engine(contract.Engine, Generic[A]):
             leading.reads.ask(token)
 
     @override
+    def disk_full(self, now: int, full: bool) -> None:
+        self._member.at(now)
+        self._member.disk_is_full = full
+
+    @override
     def persisted(self, now: int, ticket: int) -> None:
         self._member.at(now)
         self._algorithm.on_persisted(ticket)

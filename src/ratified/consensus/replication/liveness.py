@@ -4,7 +4,8 @@ Rules of this file:
 
 1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody.
 2. A leader that no quorum answers for a whole election timeout stops leading (dissertation, section 6.2), and so does
-   one whose oldest write has waited that long.
+   one whose oldest write has waited that long. One whose disk is full does so once: if it is elected all the same, or
+   is alone, nobody else could lead.
 3. Where a quorum has to follow before anything is led (ZAB), that has a deadline of its own, ``establish_by``, and
    silence counts from then on.
 4. Without peers there is no heartbeat, and so no deadline for one.
@@ -20,11 +21,12 @@ from ratified.consensus.replication.member import Member
 class Liveness:
     """What a leader knows of who is alive."""
 
-    __slots__ = ("_heard", "_heartbeat_deadline", "_member", "_since", "establish_by")
+    __slots__ = ("_began_full", "_heard", "_heartbeat_deadline", "_member", "_since", "establish_by")
 
     def __init__(self, member: Member[Any]) -> None:
         self._member = member
         self._since = member.now
+        self._began_full = member.disk_is_full
         self._heard: dict[int, int] = {}
         self._heartbeat_deadline = member.now + member.options.heartbeat_us
         self.establish_by: int | None = None
@@ -51,8 +53,12 @@ class Liveness:
         return True
 
     def may_lead_on(self) -> bool:
-        """Does the disk answer, and does a quorum in time?"""
-        return not self._member.disk_is_slow and not self._quorum_is_silent()
+        """Does the disk answer, and has it room, and does a quorum answer in time?"""
+        return not self._member.disk_is_slow and not self._disk_has_filled() and not self._quorum_is_silent()
+
+    def _disk_has_filled(self) -> bool:
+        member = self._member
+        return member.disk_is_full and not self._began_full and bool(member.configurations.peers)
 
     def _quorum_is_silent(self) -> bool:
         member = self._member

@@ -13,7 +13,7 @@ from ratified.consensus.replication.writes import Claim, Writes
 class Member(Generic[Claim]):
     """``Claim`` is what one of its writes claims beside entries."""
 
-    __slots__ = ("configurations", "id", "now", "options", "outbox", "writes")
+    __slots__ = ("configurations", "disk_is_full", "id", "now", "options", "outbox", "writes")
 
     def __init__(self, now: int, options: Options, durable: Durable) -> None:
         assert not durable.memberships, "the log holds a membership entry, which this version cannot follow"
@@ -24,6 +24,8 @@ class Member(Generic[Claim]):
         self.configurations = Configurations(options.member, durable.base)
         self.writes: Writes[Claim] = Writes()
         self.outbox = Outbox()
+        self.disk_is_full = False
+        """There is no room for what is proposed."""
 
     def at(self, now: int) -> None:
         """An input arrives at ``now`` (rule 1 of the contract: time never decreases)."""
@@ -47,3 +49,8 @@ class Member(Generic[Claim]):
         """Has the oldest write waited that long?"""
         deadline = self.disk_deadline
         return deadline is not None and self.now >= deadline
+
+    @property
+    def disk_is_poor(self) -> bool:
+        """Should somebody else lead, if anybody can?"""
+        return self.disk_is_slow or self.disk_is_full

@@ -111,7 +111,7 @@ class Core:
         index = self.log.durable
         epoch, _ = self.log.era_at(index) or NO_ERA
         ending = Ending(self.journal.claimed.current_epoch, epoch, index)
-        return Candidacy(Fitness.SLOW if self.member.disk_is_slow else fitness, ending, self.member.id)
+        return Candidacy(Fitness.SLOW if self.member.disk_is_poor else fitness, ending, self.member.id)
 
     # -------------------------------------------------------------------------------------------- sessions and links
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ratified.sim.faults.disks import FULL_DISK, HANGING_DISK
 from ratified.sim.faults.fault import Fault, Injector
 from ratified.sim.faults.leaders import LEADER_FAILURE
 from ratified.sim.faults.machines import MACHINE_LOSS, POWER_CUT
@@ -25,6 +26,8 @@ FAULTS: dict[str, Fault] = {
         STOP,
         LEADER_FAILURE,
         SLOW_DISK,
+        FULL_DISK,
+        HANGING_DISK,
         UNRELIABLE_NETWORK,
         WIPED_DIRECTORY,
         OLD_COPY,

@@ -1,0 +1,73 @@
+"""Disks that are full for a while, and disks that answer nothing for a while."""
+
+from __future__ import annotations
+
+from ratified.check.violation import Violation
+from ratified.sim.faults.fault import Fault, Injector, again_and_again
+from ratified.sim.process import Machine
+from ratified.sim.world import Draws
+
+GIVEN_AWAY_TIMEOUTS = 10
+"""How long, in election timeouts, a leader may take to give the lead away, over links and disks that may be slow."""
+_IN_THE_WAY = ("disks full", "disks hung", "process starts", "pauses", "partitions", "connections broken")
+
+
+def _fill(injector: Injector, draws: Draws) -> None:
+    victim = injector.victim(draws)
+    victim.fill_disk()
+    timeout_us = injector.timeout_us
+    injector.later(draws, draws.pick((timeout_us, 4 * timeout_us, 40 * timeout_us)), _free, injector)
+    world = injector.cluster.world
+    injector.at(world.now + GIVEN_AWAY_TIMEOUTS * timeout_us, _check, injector, victim, _quiet(injector))
+
+
+def _quiet(injector: Injector) -> tuple[int, ...]:
+    """Changes with everything that may keep others from leading."""
+    return tuple(injector.cluster.world.counters[name] for name in _IN_THE_WAY)
+
+
+def _check(injector: Injector, victim: Machine, before: tuple[int, ...]) -> None:
+    """Nothing else went wrong since this disk filled: somebody else leads."""
+    others = [machine for machine in injector.cluster.machines.values() if machine is not victim]
+    if injector.over or not victim.full or any(other.full for other in others) or _quiet(injector) != before:
+        return
+    if victim.node is None or 2 * len(others) <= len(others) + 1:
+        return
+    for group, status in victim.node.status().groups.items():
+        if status.engine.leader == victim.member:
+            raise Violation(
+                "a full disk loses the lead",
+                f"member {victim.member} leads group {group}, {GIVEN_AWAY_TIMEOUTS} election timeouts after its disk "
+                "was full, and the others have room",
+            )
+
+
+def _free(injector: Injector) -> None:
+    for machine in injector.cluster.machines.values():
+        machine.free_disk()
+
+
+def _hang(injector: Injector, draws: Draws) -> None:
+    """One, or so many at once that no quorum is left."""
+    victims = [injector.victim(draws)]
+    if draws.below(3) == 0:
+        victims += injector.cluster.machines.values()
+        victims = victims[: len(injector.cluster.machines) // 2 + 1]
+    most_us = draws.pick((injector.timeout_us, 5 * injector.timeout_us, 20 * injector.timeout_us))
+    for victim in victims:
+        injector.cluster.world.counters["disks hung"] += 1
+        victim.disk_queue.hang()
+        injector.later(draws, most_us, _go_on, victim)
+
+
+def _go_on(machine: Machine) -> None:
+    machine.disk_queue.go_on()
+
+
+def _all_go_on(injector: Injector) -> None:
+    for machine in injector.cluster.machines.values():
+        _go_on(machine)
+
+
+FULL_DISK = Fault(name="full-disk", begin=again_and_again(7, _fill), heal=_free, counters=("disks full",))
+HANGING_DISK = Fault(name="hanging-disk", begin=again_and_again(8, _hang), heal=_all_go_on, counters=("disks hung",))
