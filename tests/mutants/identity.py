@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
+from ratified.node import peers
 from ratified.node.directories import Directories
 from ratified.node.peers import Peers
 from ratified.wire.peer import Hello
@@ -20,6 +21,11 @@ def takes_any_directory() -> AbstractContextManager[Any]:
 def takes_old_copies() -> AbstractContextManager[Any]:
     """A start that a later one has overtaken is believed."""
     return patch.object(Peers, "_why_overtaken", lambda peers, hello: None)
+
+
+def names_no_earlier_starts() -> AbstractContextManager[Any]:
+    """A Hello does not say which starts its directory knows."""
+    return patch.object(peers, "STARTS_BEFORE_MAX", 0)
 
 
 def begins_alone() -> AbstractContextManager[Any]:
@@ -39,8 +45,9 @@ def believes_claims_for_ever() -> AbstractContextManager[Any]:
 
 
 MUTANTS: list[Mutant] = [
-    Mutant("takes any directory of a member", takes_any_directory, "replaced-directories", "session", 2),
+    Mutant("takes any directory of a member", takes_any_directory, "replaced-directories", "session", 1),
     Mutant("believes an overtaken start", takes_old_copies, "replaced-directories", "session", 2),
-    Mutant("begins before all members have met", begins_alone, "replaced-directories", "session", 3),
+    Mutant("names no earlier starts", names_no_earlier_starts, "replaced-directories", "session", 3),
+    Mutant("begins before all members have met", begins_alone, "replaced-directories", "session", 4),
     Mutant("believes a stranger's claim for ever", believes_claims_for_ever, "strangers", "session", 1),
 ]

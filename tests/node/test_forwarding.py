@@ -25,7 +25,7 @@ ERA: Era = (3, 0)
 
 def session(member: int = 2, incarnation: int = 1) -> Session:
     codec = MessageCodec(Message)
-    hello = Hello(7, member, bytes(16), incarnation, 5, "raft", 2, 2, "n", (), True)
+    hello = Hello(7, member, bytes(16), incarnation, 5, (), "raft", 2, 2, "n", (), True)
     return Session(1, 1, hello, Outbox(NodeLimits(), codec, MS), Assembly(codec))
 
 

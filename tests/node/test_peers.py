@@ -38,7 +38,7 @@ CONFIG = NodeConfig(
 
 
 def hello(**changes: object) -> Hello:
-    good = Hello(7, 1, OTHERS, 5, 11, "raft", 2, 2, "one", ("http://one",), True)
+    good = Hello(7, 1, OTHERS, 5, 11, (10, 9), "raft", 2, 2, "one", ("http://one",), True)
     return msgspec.structs.replace(good, **changes)
 
 
@@ -59,7 +59,7 @@ class Timed(Peers):
         self.timers = Timers()
         self.log = Log()
         self.directories = Directories(config, cast(LogPlanner, self.log), held, begun=begun)
-        super().__init__(config, 1, self.directories, self.timers)
+        super().__init__(config, 1, (21, 20), self.directories, self.timers)
 
     def sync(self, now: int = 0) -> list[NodesOwn]:
         """The log is durable now."""
@@ -121,7 +121,7 @@ def reason(frames: list[Frame]) -> str:
 def test_both_sides_say_hello_first_then_what_they_hold_and_then_have_a_session() -> None:
     made = peers()
     frames = greeted(made, 1, hello())
-    assert frames == [Hello(7, 2, OURS, 1, 22, "raft", 2, 2, "two", (), True), Standing(OTHERS, begun=True)]
+    assert frames == [Hello(7, 2, OURS, 1, 22, (21, 20), "raft", 2, 2, "two", (), True), Standing(OTHERS, begun=True)]
     assert not made.drain_changes()
     made.received(0, 1, STANDING)
     ((member, session),) = made.drain_changes()
@@ -282,11 +282,22 @@ def test_an_incarnation_that_a_confirmed_one_has_overtaken_is_refused() -> None:
     assert "was overtaken by 5" in reason(greeted(made, 2, hello(incarnation=4, start=10)))
 
 
+def test_an_old_copy_is_refused_however_often_it_has_started_since() -> None:
+    made = peers({1: PeerRecord(1, OTHERS, 5, 11)})
+    text = reason(greeted(made, 1, hello(incarnation=7, start=77, starts_before=(66, 55, 44))))
+    assert "knows nothing of the start with incarnation 5 that was met here" in text
+    greeted(made, 2, hello(incarnation=7, start=77, starts_before=(66, 11, 44)))
+    assert list(made.drain_port()[0]) == [2], "its own directory knows it"
+    greeted(made, 3, hello(incarnation=9, start=99, starts_before=(88, 77)))
+    made.challenged(0, 1, hello(incarnation=9, start=99, starts_before=(88, 77)))
+    assert made.sync()[-1] == PeerRecord(1, OTHERS, 9, 99)
+
+
 def test_what_was_confirmed_outlasts_this_node() -> None:
     made = peers({1: PeerRecord(1, OTHERS, 5, 11)})
     assert "was overtaken by 5" in reason(greeted(made, 1, hello(incarnation=4)))
     assert "runs twice" in reason(greeted(made, 2, hello(incarnation=5, start=12)))
-    greeted(made, 3, hello(incarnation=6, start=13))
+    greeted(made, 3, hello(incarnation=6, start=13, starts_before=(11,)))
     assert made.session(1) is None
     made.received(0, 3, STANDING)
     assert made.session(1) is not None

@@ -39,6 +39,7 @@ async def strangers(cluster: Cluster, target: str, claimed: str) -> None:
             held.directory,
             2**64 - 1,
             start,
+            (),
             held.engine,
             version,
             version,

@@ -23,7 +23,7 @@ from tests.runtime import loops
 from tests.runtime.loops import LOOPS, until
 
 LOCAL = "127.0.0.1"
-HELLO = Hello(7, 1, bytes(16), 1, 1, "raft", 2, 2, "n", (), True)
+HELLO = Hello(7, 1, bytes(16), 1, 1, (), "raft", 2, 2, "n", (), True)
 made: list[PeerTransport] = []
 """The transports of the test that runs."""
 

@@ -85,7 +85,10 @@ def test_a_batch_is_laid_out_as_the_document_says() -> None:
 @pytest.mark.parametrize(
     ("record", "written"),
     [
-        (NodeRecord(7, bytes(range(16))), b"\1" + bytes(8) + b"\x18\0\0\0\7" + bytes(7) + bytes(range(16))),
+        (
+            NodeRecord(7, bytes(range(16)), 9),
+            b"\1" + bytes(8) + b"\x20\0\0\0" + struct.pack("<Q16sQ", 7, bytes(range(16)), 9),
+        ),
         (StateRecord(b"abc"), b"\2\x09" + bytes(7) + b"\3\0\0\0abc"),
         (command(1, 1), b"\3\x09" + bytes(7) + b"\x3e\0\0\0" + command(1, 1).encoded),
         (TruncateRecord(258), b"\4\x09" + bytes(7) + b"\x08\0\0\0\2\1" + bytes(6)),
@@ -106,6 +109,10 @@ def test_a_record_is_laid_out_as_the_document_says(record: Record | DropRecord |
     assert encode_record(group, record) == written
     (raw,) = records_of(written)
     assert (raw.group, raw.offset, raw.body) == (group, 13, written[13:])
+
+
+def test_a_node_record_of_the_first_version_is_read() -> None:
+    assert log_format.decode_node(struct.pack("<Q16s", 7, bytes(16))) == NodeRecord(7, bytes(16))
 
 
 def test_a_header_is_believed_only_with_its_checksum() -> None:

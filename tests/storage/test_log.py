@@ -193,9 +193,10 @@ def test_the_incarnation_goes_on_from_the_last_durable_one() -> None:
     files = new_log()
     for incarnation in (1, 2, 3):
         planner = reopened(files)
-        planner.append_own(NodeRecord(incarnation, IDENTITY.directory))
+        planner.append_own(NodeRecord(incarnation, IDENTITY.directory, 10 * incarnation))
         settle(files, planner)
         assert recover(files, TINY).incarnation == incarnation
+    assert recover(files, TINY).starts == [30, 20, 10]
 
 
 def test_what_a_node_holds_of_its_peers_and_that_it_has_begun_outlasts_it() -> None:

@@ -32,7 +32,7 @@ from ratified.wire.peer import (
 U64 = st.integers(0, 2**64 - 1)
 ERA = st.tuples(U64, U64)
 TEXT = st.text(max_size=20)
-HELLO = Hello(1, 2, b"d" * 16, 3, 4, "raft", 2, 2, "n", ("http://a",), True)
+HELLO = Hello(1, 2, b"d" * 16, 3, 4, (5,), "raft", 2, 2, "n", ("http://a",), True)
 MESSAGES = st.one_of(
     st.builds(Forward, ERA, U64, U64, U64, st.lists(st.tuples(U64, st.none() | st.binary(max_size=40)), max_size=3)),
     st.builds(ForwardAnswer, ERA, U64, U64, st.none() | U64, TEXT),
@@ -50,6 +50,7 @@ FRAMES = st.one_of(
         st.binary(min_size=16, max_size=16),
         U64,
         U64,
+        st.just((7, 8)),
         TEXT,
         U64,
         U64,

@@ -66,11 +66,11 @@ def build(
     """A node on a log that was recovered already; ``observe`` makes an observer for each of its replicas."""
     incarnation = recovered.incarnation + 1
     planner = LogPlanner(recovered, config.log_limits)
-    planner.append_own(NodeRecord(incarnation, recovered.directory))
+    planner.append_own(NodeRecord(incarnation, recovered.directory, config.start))
     timers = Timers()
     requests = Requests(config.limits, timers)
     directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
-    peers = Peers(config, incarnation, directories, timers)
+    peers = Peers(config, incarnation, recovered.starts, directories, timers)
     shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation), DiskRoom())
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):

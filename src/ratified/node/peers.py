@@ -13,7 +13,8 @@ Rules:
 4. A claim to be a member's latest start is believed for as long as its connection lives. What answers at the member's
    own address is *confirmed* and remembered, durably: whom we dialled, or whom a challenge found there (the port dials
    once and reads the Hello). A claim that is news is challenged. Of two starts alive the older claim stays until the
-   challenge has decided; a start that a confirmed one has overtaken is refused. So a stranger delays, at most.
+   challenge has decided; a start that a confirmed one has overtaken is refused, and so is one whose directory does not
+   know the confirmed one: an old copy, however often it has started since. So a stranger delays, at most.
 5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout, not
    even bytes of a frame, is hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing
    prolongs that.
@@ -32,7 +33,18 @@ from ratified.node.ports import Hangup, Notice, Outgoing
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodesOwn, PeerRecord
 from ratified.wire.codec import Assembly, FrameError, MessageCodec
-from ratified.wire.peer import PROTOCOL_VERSION, Fragment, Frame, Goodbye, Hello, Mark, Marked, Ping, Standing
+from ratified.wire.peer import (
+    PROTOCOL_VERSION,
+    STARTS_BEFORE_MAX,
+    Fragment,
+    Frame,
+    Goodbye,
+    Hello,
+    Mark,
+    Marked,
+    Ping,
+    Standing,
+)
 
 _PING = Timer.PING
 _SILENCE = Timer.SILENCE
@@ -89,7 +101,14 @@ class GroupLinks:
 
 
 class Peers:
-    def __init__(self, config: NodeConfig, incarnation: int, directories: Directories, timers: Timers) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        incarnation: int,
+        starts_before: Sequence[int],
+        directories: Directories,
+        timers: Timers,
+    ) -> None:
         self._config = config
         self._directories = directories
         self._timers = timers
@@ -99,6 +118,7 @@ class Peers:
             config.directory,
             incarnation,
             config.start,
+            tuple(starts_before[:STARTS_BEFORE_MAX]),
             config.engine.name,
             PROTOCOL_VERSION,
             PROTOCOL_VERSION,
@@ -489,6 +509,12 @@ class Peers:
             return (
                 f"incarnation {hello.incarnation} of member {self._called(hello.member)} runs twice; "
                 "a copy of its data directory must not run"
+            )
+        between = hello.incarnation - known.incarnation
+        if 0 < between <= len(hello.starts_before) and hello.starts_before[between - 1] != known.start:
+            return (
+                f"the data directory of member {self._called(hello.member)} knows nothing of the start with "
+                f"incarnation {known.incarnation} that was met here; an old copy of it must not run"
             )
         return None
 

@@ -217,6 +217,8 @@ class NodeRecord(msgspec.Struct, frozen=True, gc=False):
 
     incarnation: int
     directory: bytes
+    start: int = 0
+    """Drawn at this start; 0: it was written by format version 1, which had none."""
 
 
 class PeerRecord(msgspec.Struct, frozen=True, gc=False):
@@ -244,7 +246,8 @@ NodesOwn: TypeAlias = NodeRecord | PeerRecord | BegunRecord
 
 RECORD = struct.Struct("<BQI")
 """Kind, group, length of what follows."""
-_NODE = struct.Struct("<Q16s")
+_NODE = struct.Struct("<Q16sQ")
+_NODE_1 = struct.Struct("<Q16s")
 _PEER = struct.Struct("<Q16sQQ")
 _TRUNCATE = struct.Struct("<Q")
 _BASE = struct.Struct("<QQQQ")
@@ -268,8 +271,8 @@ def encode_record(
         case BaseRecord(base):
             fixed = _BASE.pack(base.index, *base.era, base.snapshot)
             kind, body = RecordKind.BASE, fixed + encode_membership(base.membership)
-        case NodeRecord(incarnation, directory):
-            kind, body = RecordKind.NODE, _NODE.pack(incarnation, directory)
+        case NodeRecord(incarnation, directory, start):
+            kind, body = RecordKind.NODE, _NODE.pack(incarnation, directory, start)
         case DropRecord():
             kind, body = RecordKind.DROP, b""
         case PeerRecord(member, directory, incarnation, start):
@@ -307,6 +310,8 @@ def records_of(payload: bytes) -> Iterator[RawRecord]:
 
 def decode_node(body: bytes) -> NodeRecord:
     """Read a ``node`` record's body."""
+    if len(body) == _NODE_1.size:
+        return NodeRecord(*_NODE_1.unpack(body))
     if len(body) != _NODE.size:
         raise RecordFormatError(f"a node record has {len(body)} bytes instead of {_NODE.size}")
     return NodeRecord(*_NODE.unpack(body))

@@ -100,6 +100,8 @@ class Recovered(msgspec.Struct, frozen=True):
     incarnation: int
     """The last durable one; 0: the node was never started."""
     directory: bytes
+    starts: Sequence[int]
+    """What was drawn at the node's last starts, the latest first, as far as it is known."""
     begun: bool
     peers: dict[int, PeerRecord]
     """What the node holds of each member that it has met."""
@@ -127,6 +129,7 @@ def recover(files: Files, limits: LogLimits) -> Recovered:
     return Recovered(
         incarnation=replay.incarnation,
         directory=replay.directory,
+        starts=replay.starts(),
         begun=replay.begun or replay.has_written,
         peers=replay.peers,
         groups={number: group.finish(files, limits) for number, group in replay.groups.items()},
@@ -265,12 +268,19 @@ class _Replay:
     def __init__(self, limits: LogLimits) -> None:
         self.incarnation = 0
         self.directory = b""
+        self._starts: dict[int, int] = {}
         self.begun = False
         self.has_written = False
         """An engine has written: a node did that before format version 2 without having begun."""
         self.peers: dict[int, PeerRecord] = {}
         self.groups: dict[int, _Group] = {}
         self._limits = limits
+
+    def starts(self) -> list[int]:
+        found: list[int] = []
+        while start := self._starts.get(self.incarnation - len(found), 0):
+            found.append(start)
+        return found
 
     def take(self, batch: _Batch) -> None:
         """One more batch; raises ``LogDamaged`` where its records make no sense."""
@@ -290,6 +300,7 @@ class _Replay:
                 if self.directory not in (b"", node.directory):
                     raise RecordFormatError("a node record is of another data directory")
                 self.incarnation, self.directory = node.incarnation, node.directory
+                self._starts[node.incarnation] = node.start
             case RecordKind.BASE:
                 base = decode_base(record.body).base
                 if record.group in self.groups:

@@ -18,6 +18,8 @@ PROTOCOL_VERSION = 2
 """What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
 ``Standing``, ``Acknowledged``."""
 DIRECTORY_BYTES = 16
+STARTS_BEFORE_MAX = 64
+"""Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
 
 ShortText: TypeAlias = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -34,6 +36,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     incarnation: U64
     start: U64
     """Drawn at this start: tells two processes with one identity apart."""
+    starts_before: Annotated[tuple[U64, ...], msgspec.Meta(max_length=STARTS_BEFORE_MAX)]
+    """What was drawn at the starts before this one, the latest first: an older copy of a directory has others."""
     engine: ShortText
     version_min: U64
     version_max: U64

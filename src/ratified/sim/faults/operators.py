@@ -28,13 +28,18 @@ def _wipe(injector: Injector, draws: Draws) -> None:
 
 
 def _run_old_copy(injector: Injector, draws: Draws) -> None:
-    """A data directory is copied, in use or not; later it takes the place of the original for a while. Only when all
-    others have met a later start at the machine's own address: no rule recognises every other old copy."""
+    """A data directory is copied, in use or not, and started again; later the copy takes its place for a while.
+
+    Only when all others have met a later start at the machine's own address, and one copy at a time: no rule recognises
+    every other old copy, nor two that meet each other.
+    """
     machine = injector.victim(draws)
     copied_us, copy = 1 + draws.below(4 * injector.timeout_us), injector.copies.pop(machine.member, None)
     if copy is None:
         injector.copies[machine.member] = machine.disk.fork()
-    elif machine.member not in injector.set_aside and _is_overtaken(injector, machine, copy):
+        machine.kill()
+        machine.start()
+    elif not injector.set_aside and _is_overtaken(injector, machine, copy):
         injector.cluster.world.counters["old copies"] += 1
         machine.kill()
         injector.set_aside[machine.member] = machine.disk.fork()
@@ -92,7 +97,10 @@ def _claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
     engine = "" if true is None else true.engine
     name = f"n{claimed.member}"
     begun = draws.chance(750_000)
-    hello = Hello(CLUSTER, claimed.member, directory, incarnation, start, engine, version, version, name, (), begun)
+    before = () if draws.chance(500_000) else (draws.draw(),)
+    hello = Hello(
+        CLUSTER, claimed.member, directory, incarnation, start, before, engine, version, version, name, (), begun
+    )
     if ours is None or draws.chance(250_000):
         return (hello, *[Ping()] * draws.below(5))
     return hello, Standing(ours.directory, begun)
