@@ -91,6 +91,7 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"election_timeout": "400"}, r"election-timeout \(400 ms\) must be at least 5 times heartbeat-interval"),
         ({"election_timeout": "60000"}, "must be at most 50000 ms"),
         ({"max_request_bytes": "10"}, "must be at least 1024"),
+        ({"max_request_bytes": "100000000"}, "must be at most 16777216"),
         ({"listen_client_urls": "https://h:1"}, "TLS comes in a later version; use http://"),
         ({"listen_client_urls": "h:1"}, "not of the form http://host:port"),
         ({"listen_client_urls": "http://h"}, "needs a host and a port"),

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_a_request_over_the_limit_and_a_full_store_are_refused(place: Place) -> 
         assert client.delete("k", prefix=True).deleted > 10
         newest = client.range("k", prefix=True).revision
         client.compact(newest)
+        put_until_taken(client, 10.0)
+
+
+def test_a_raised_limit_on_requests_has_effect(place: Place) -> None:
+    with place.serving("--max-request-bytes=4000000") as node, Client([node.endpoint]) as client:
+        client.put("k", b"x" * 3_999_000)
+        pair = client.get("k")
+        assert pair is not None
+        assert len(pair.value) == 3_999_000
+        with pytest.raises(Refused, match=re.escape("etcdserver: request is too large")):
+            client.put("k", b"x" * 4_000_001)
 
 
 def test_a_used_client_port_is_named(place: Place) -> None:
@@ -236,6 +248,19 @@ def fill(client: Client) -> None:
     """Write until the store refuses."""
     for number in range(100_000):
         client.put(f"k{number}", b"x" * 1000)
+
+
+def put_until_taken(client: Client, most_s: float) -> None:
+    """Nothing else is written meanwhile: room must come by itself."""
+    until = time.monotonic() + most_s
+    while True:
+        try:
+            client.put("again", b"x" * 100)
+        except Refused:
+            assert time.monotonic() < until, "the store stays full"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def write_version(file: Path, version: int) -> None:

@@ -15,6 +15,9 @@ from struct import Struct
 from ratified.machine import Era
 from ratified.wire.etcd.rpc_pb2 import LeaseGrantRequest
 
+OVERHEAD_BYTES_MAX = 64
+"""By how many bytes a command is longer than the request in it, at most; a lease's id is among them."""
+
 
 class CommandKind(IntEnum):
     """The first byte of a command."""

@@ -11,6 +11,7 @@ Rules of this room:
    has failed. Bytes from a peer never end more than their connection.
 """
 
+from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason, Reply, Work
 from ratified.runtime.config import HostConfig
 from ratified.runtime.errors import (
@@ -31,6 +32,7 @@ __all__ = [
     "HostFailed",
     "HostStatus",
     "MemberInfo",
+    "NodeLimits",
     "Outcome",
     "OutcomeUnknown",
     "RatifiedError",

@@ -32,6 +32,8 @@ HEARTBEATS_PER_ELECTION_MIN = 5
 ELECTION_TIMEOUT_MS_MAX = 50_000
 QUOTA_BYTES_DEFAULT = 2 << 30
 REQUEST_BYTES_MIN = 1024
+REQUEST_BYTES_MAX = 16 << 20
+"""A request is one entry of the log, held in memory by every member and sent to each."""
 LOG_LEVELS = ("debug", "info", "warn", "error")
 
 
@@ -310,6 +312,10 @@ def _check_sizes(found: dict[str, _Found]) -> None:
     if (size := found["max-request-bytes"].value) < REQUEST_BYTES_MIN:
         raise ConfigError(
             f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at least {REQUEST_BYTES_MIN}"
+        )
+    if size > REQUEST_BYTES_MAX:
+        raise ConfigError(
+            f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at most {REQUEST_BYTES_MAX}"
         )
 
 

@@ -20,10 +20,10 @@ from ratified.api.service import Service
 from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
 from ratified.kv.check import KV_CHECKS
-from ratified.kv.commands import lease_ttl_min_s
+from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
-from ratified.runtime import Host, HostConfig, HostFailed, StartRefused
+from ratified.runtime import Host, HostConfig, HostFailed, NodeLimits, StartRefused
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.grpc import GrpcListener, ListenError, addresses
@@ -101,6 +101,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 client_urls=[str(url) for url in config.advertise_client_urls],
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
+                node_limits=NodeLimits(request_bytes_max=config.max_request_bytes + OVERHEAD_BYTES_MAX),
             ),
             lambda group, space: KvStore(space),
             KV_CHECKS,
