@@ -72,7 +72,8 @@ def main() -> None:
     for generation, us in pauses.us.items():
         longest = max(us, default=0.0) / 1000
         print(
-            f"generation {generation}: {len(us):5} collections, {sum(us) / 1000:8.1f} ms in all, longest {longest:.1f} ms"
+            f"generation {generation}: {len(us):5} collections, {sum(us) / 1000:8.1f} ms in all,"
+            f" longest {longest:.1f} ms"
         )
 
 
