@@ -84,7 +84,7 @@ MUTANTS = [
         sends_again_what_is_on_its_way,
         "crashes",
         "session",
-        3,
+        11,
         world=slow_links,
         engine="paxos",
     ),

@@ -249,7 +249,7 @@ MUTANTS = [
         applies_all_at_once,
         "partitions",
         "session",
-        1,
+        2,
         world=one_entry_a_turn,
     ),
     Mutant(
