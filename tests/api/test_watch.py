@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from ratified.api import watch
 from ratified.kv.errors import EtcdError
+from ratified.kv.watch import FRAGMENT
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api, QueueStream
@@ -194,3 +196,82 @@ def test_a_stream_that_ends_leaves_no_watch_behind(with_api: WithApi) -> None:
                 await asyncio.sleep(0)
 
     with_api(act)
+
+
+def test_progress_overtakes_no_event_that_waits_for_a_slow_client(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        client.stream.answers = asyncio.Queue(maxsize=1)
+        for number in range(3):
+            await client.create(b"a", watch_id=number + 1)
+        while api.service.host.status().open_requests < 3:
+            await asyncio.sleep(0)
+        last = 0
+        for _ in range(20):
+            last = await client.put(b"a")
+        await client.progress()
+        promised, events = 0, 0
+        while promised < last:
+            answer = await client.answer()
+            assert all(event.kv.mod_revision > promised for event in answer.events)
+            events += len(answer.events)
+            promised = answer.header.revision if answer.watch_id == -1 else promised
+        assert events == 60
+
+    with_api(act)
+
+
+def test_a_cancel_is_answered_before_what_waits_and_the_stream_goes_on(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        client = Client(api)
+        client.stream.answers = asyncio.Queue(maxsize=1)
+        await client.create(b"big", watch_id=1)
+        await client.create(b"small", watch_id=2)
+        for _ in range(90):
+            await client.put(b"big", b"x" * 9_000)
+        await client.cancel(1)
+        await asyncio.sleep(0.1)
+        await client.put(b"small")
+        answers = [await client.answer()]
+        while not (answers[-1].watch_id == 2 and answers[-1].events):
+            answers.append(await client.answer())
+        assert len(answers) <= 5, "two are under way; then the cancel is answered, and nothing of watch 1 follows"
+        canceled = [answer.canceled for answer in answers].index(True)
+        assert answers[canceled].watch_id == 1
+        assert all(answer.watch_id == 2 for answer in answers[canceled + 1 :])
+
+    with_api(act)
+
+
+def test_the_watch_too_many_is_refused_alone(with_api: WithApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "WATCHES_PER_STREAM_MAX", 2)
+
+    async def act(api: Api) -> None:
+        client = Client(api)
+        for key in (b"a", b"b"):
+            await client.create(key)
+            assert (await client.answer()).created
+        await client.create(b"c")
+        refused = await client.answer()
+        assert (refused.watch_id, refused.created, refused.canceled) == (-1, True, True)
+        assert refused.cancel_reason == "more than 2 watches on one stream"
+        await client.put(b"b")
+        assert (await client.answer()).watch_id == 1
+
+    with_api(act)
+
+
+def test_no_answer_comes_between_the_fragments_of_a_revision() -> None:
+    async def act() -> None:
+        outgoing, large, other = watch._Outgoing(), watch._Question(1, b"", b""), watch._Question(2, b"", b"")
+        for part in (FRAGMENT + b"1", FRAGMENT + b"2", b"\x0a3"):
+            large.parts.append(part)
+            outgoing.event(large)
+        other.parts.append(b"\x0aother")
+        outgoing.event(other)
+        sent = [(await outgoing.next())[0]]
+        outgoing.answer(b"\x0aanswer")
+        sent += [(await outgoing.next())[0] for _ in range(4)]
+        assert sent == [FRAGMENT + b"1", FRAGMENT + b"2", b"\x0a3", b"\x0aanswer", b"\x0aother"]
+
+    asyncio.run(act())

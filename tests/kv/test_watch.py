@@ -326,3 +326,24 @@ def test_events_that_watchers_share_are_encoded_for_each_as_it_asked() -> None:
     assert (first.kv.value, first.HasField("prev_kv")) == (b"1", False)
     assert (second.kv.value, second.prev_kv.value) == (b"1", b"0")
     assert plain is not with_previous
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_client_that_asks_for_fragments_gets_a_large_revision_in_parts(start: int) -> None:
+    driver = Driver(limits=KvLimits(watch_fragment_bytes_max=250))
+    request = WatchCreateRequest(key=b"k", range_end=b"l", start_revision=start, fragment=True)
+    watch = driver.watch(request)
+    for number in range(5):
+        driver.put(b"k%d" % number, b"x" * 80)
+    if start:
+        watch = driver.watch(request)
+    watch.responses.clear()
+    driver.txn(
+        TxnRequest(success=[RequestOp(request_put=PutRequest(key=b"k%d" % n, value=b"y" * 80)) for n in range(5)])
+    )
+    driver.turn()
+    large = [response for response in watch.responses if any(e.kv.mod_revision == 7 for e in response.events)]
+    assert len(large) >= 3
+    assert [response.fragment for response in large] == [True] * (len(large) - 1) + [False]
+    assert all(response.ByteSize() < 300 for response in large)
+    assert [key for revision, key, _ in watch.events if revision == 7] == [b"k%d" % n for n in range(5)]

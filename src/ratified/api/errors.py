@@ -23,7 +23,11 @@ _REFUSALS: dict[Reason, Error] = {
 
 def refused(error: RequestRefused) -> EtcdError:
     """Nothing of the request has happened."""
-    return EtcdError(*_REFUSALS[error.reason])
+    return refusal(error.reason)
+
+
+def refusal(reason: Reason) -> EtcdError:
+    return EtcdError(*_REFUSALS[reason])
 
 
 def stopped() -> EtcdError:

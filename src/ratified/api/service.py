@@ -7,15 +7,14 @@ field: protobuf merges the two into one, and nothing needs decoding.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Callable
 
-from ratified.api.errors import refused, stopped, unknown
+from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.kv import queries
 from ratified.kv.encoding import field, response
 from ratified.kv.errors import EtcdError
-from ratified.runtime import Host, OutcomeUnknown, Reader, RequestRefused
+from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
 
 REQUEST_TIMEOUT_S = 5.0
@@ -78,18 +77,18 @@ class Service:
             raise unknown(error) from error
         return self.answer(answer)
 
-    async def stream(self, request: bytes, reader: Reader) -> AsyncGenerator[bytes, None]:
-        """A long answer's messages, each with its header."""
-        chunks = self.host.stream(request, timeout_s=self.timeout_s, linearizable=False, reader=reader)
-        try:
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield self.answer(chunk)
-        except RequestRefused as error:
+    def begin_stream(self, request: bytes, on_reply: Callable[[Reply], None]) -> int:
+        """Read what is answered in parts, from this member's own state; the token is for ``Host.cancel``."""
+        return self.host.submit(Work.READ_LOCAL, 0, request, int(self.timeout_s * 1e6), on_reply)
+
+    def part(self, reply: Reply) -> bytes:
+        """A part of a long answer, with its header; empty: its end. Raises where the server cannot go on with it."""
+        if reply.outcome is Outcome.REFUSED:
             # To a client of etcd this code alone says: open the stream again, and go on from where you were.
-            raise EtcdError(errors.UNAVAILABLE, refused(error).text) from error
-        except OutcomeUnknown as error:
-            raise stopped() from error
+            raise EtcdError(errors.UNAVAILABLE, refusal(reply.reason).text)
+        if reply.outcome is Outcome.UNKNOWN:
+            raise stopped()
+        return self.answer(reply.data) if reply.data else b""
 
     def check_size(self, request: bytes) -> None:
         """Refuse a request that is larger than ``request_bytes_max``."""

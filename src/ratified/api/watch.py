@@ -4,30 +4,38 @@ Rules, as etcd keeps them:
 
 1. A client creates and cancels watches and asks for progress by requests; every answer carries the watch's id, its own
    choice or the lowest that is free. The first answer of a watch says ``created``, its last one ``canceled``.
-2. Each watch is a continuation of the store, and one task here that passes on what it yields; answers of one watch
-   stay in order.
+2. Each watch is a continuation of the store. What all of one stream's watches yield goes out in the order in which the
+   store gave it, through one task that is never cancelled in the middle of a message.
 3. Progress, asked for, is answered under id -1 once every watch of the stream has been sent everything up to the
-   header's revision. The store knows; it is told which watches share a stream.
-4. A watch that the server cannot go on with ends the whole stream as UNAVAILABLE: clients then open it again, from the
-   revision that they have come to.
+   header's revision. The store knows when it has given that; by rule 2 the answer overtakes none of it.
+4. Cancels and refusals are answered before any event that waits, except between the fragments of one revision. Nothing
+   of a watch follows the answer to its cancel.
+5. A watch too many is refused alone. A watch that the server cannot go on with ends the whole stream as UNAVAILABLE:
+   clients then open it again, from the revision that they have come to.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-from collections.abc import Coroutine
+from collections import deque
+from typing import TypeAlias
 
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.kv import queries, requests
 from ratified.kv.encoding import varint
 from ratified.kv.errors import EtcdError
+from ratified.kv.watch import FRAGMENT
+from ratified.runtime import Outcome, Reader, Reason, Reply
 from ratified.wire.etcd import errors, rpc_pb2
 
 NO_WATCH_ID = -1
 WATCHES_PER_STREAM_MAX = 10_000
+ANSWERS_WAITING_MAX = 1_000
+"""Answers to cancels, and refusals, that may wait for a client before its further requests do."""
+PROGRESS_REQUESTS_MAX = 100
+"""Requests for progress that may wait on one stream; one more is answered by the answer to these."""
 
 _streams = itertools.count(1)
 
@@ -35,16 +43,42 @@ _streams = itertools.count(1)
 async def watch(service: Service, stream: BidiStream) -> None:
     """Serve one stream until the client cancels it."""
     watches = _Watches(service, stream)
-    receiving = asyncio.ensure_future(watches.receive())
+    receiving, *others = tasks = [
+        asyncio.ensure_future(work) for work in (watches.receive(), watches.begin_questions(), watches.send())
+    ]
     try:
         # A client that sends no more may still want to be sent events, so the end of its requests ends nothing.
-        await asyncio.wait((receiving, watches.failed), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((*tasks, watches.failed), return_when=asyncio.FIRST_COMPLETED)
         if receiving.done():
             receiving.result()
-        await watches.failed
+        await asyncio.wait((*others, watches.failed), return_when=asyncio.FIRST_COMPLETED)
+        for ended in (*others, watches.failed):
+            if ended.done():
+                ended.result()
     finally:
-        receiving.cancel()
+        for task in tasks:
+            task.cancel()
         watches.end()
+
+
+class _Question:
+    """A watch, or a request for progress, that the store answers in parts."""
+
+    __slots__ = ("answered", "canceled", "fields", "parts", "query", "token", "waiting_bytes", "watch_id")
+
+    def __init__(self, watch_id: int, fields: bytes, query: bytes) -> None:
+        self.watch_id = watch_id
+        self.fields = fields
+        self.query = query
+        self.token: int | None = None
+        """Of the request to the host, while that is open."""
+        self.answered = False
+        self.canceled = False
+        self.parts: deque[bytes] = deque()
+        self.waiting_bytes = 0
+
+
+_Next: TypeAlias = "tuple[bytes, _Question | None]"
 
 
 class _Watches:
@@ -55,10 +89,12 @@ class _Watches:
         self._service = service
         self._stream = stream
         self._number = next(_streams)
-        self._pumps: dict[int, asyncio.Task[None]] = {}
-        self._progress_requests: set[asyncio.Task[None]] = set()
+        self._watches: dict[int, _Question] = {}
+        self._progress_requests: dict[_Question, None] = {}
         self._next_id = 0
-        self._reader = service.host.reader()
+        self._reader: Reader = service.host.reader()
+        self._to_begin: asyncio.Queue[_Question] = asyncio.Queue()
+        self._outgoing = _Outgoing()
 
     async def receive(self) -> None:
         """Carry out the client's requests, until it sends no more."""
@@ -66,67 +102,172 @@ class _Watches:
             request = requests.decode(rpc_pb2.WatchRequest, message)
             match request.WhichOneof("request_union"):
                 case "create_request":
-                    await self._create(request.create_request)
+                    self._create(request.create_request)
                 case "cancel_request":
                     await self._cancel(request.cancel_request.watch_id)
                 case "progress_request":
                     self._ask_progress()
+            await self._outgoing.has_room()
+
+    async def begin_questions(self) -> None:
+        """Ask the store, in the order of the client's requests, while what it gave already does not wait too long."""
+        while True:
+            question = await self._to_begin.get()
+            await self._reader.has_room()
+            if not question.canceled:
+                self._begin(question)
+
+    async def send(self) -> None:
+        """Pass on what is to be sent, one message after another."""
+        while True:
+            message, question = await self._outgoing.next()
+            await self._stream.send(message)
+            if question is not None and not question.canceled:
+                question.waiting_bytes -= len(message)
+                self._reader.taken(len(message))
 
     def end(self) -> None:
-        for task in (*self._pumps.values(), *self._progress_requests):
-            task.cancel()
+        for question in (*self._watches.values(), *self._progress_requests):
+            self._close(question)
         self.failed.cancel()
 
-    async def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
+    # ---- what the client asks for
+
+    def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
         watch_id = request.watch_id or self._free_id()
-        if watch_id in self._pumps:
-            refusal = rpc_pb2.WatchResponse(
-                watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=errors.DUPLICATE_WATCH_ID_TEXT
-            )
-            await self._stream.send(refusal.SerializeToString() + self._service.header())
-            return
-        if len(self._pumps) >= WATCHES_PER_STREAM_MAX:
-            raise EtcdError(errors.UNAVAILABLE, f"more than {WATCHES_PER_STREAM_MAX} watches on one stream")
-        query = queries.watch(self._number, request.SerializeToString())
-        self._pumps[watch_id] = self._start(self._pump(watch_id, query))
+        if watch_id in self._watches:
+            self._refuse(errors.DUPLICATE_WATCH_ID_TEXT)
+        elif len(self._watches) >= WATCHES_PER_STREAM_MAX:
+            self._refuse(f"more than {WATCHES_PER_STREAM_MAX} watches on one stream")
+        else:
+            fields = b"\x10" + varint(watch_id) if watch_id else b""
+            question = _Question(watch_id, fields, queries.watch(self._number, request.SerializeToString()))
+            self._watches[watch_id] = question
+            self._to_begin.put_nowait(question)
 
     def _free_id(self) -> int:
-        while self._next_id in self._pumps:
+        while self._next_id in self._watches:
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1
 
     async def _cancel(self, watch_id: int) -> None:
-        pump = self._pumps.pop(watch_id, None)
-        if pump is None:
+        question = self._watches.pop(watch_id, None)
+        if question is None:
             return
-        pump.cancel()
-        await asyncio.wait((pump,))
+        self._close(question)
         answer = await self._service.query(queries.status(), linearizable=False)
         header = rpc_pb2.StatusResponse.FromString(answer).header
         canceled = rpc_pb2.WatchResponse(header=header, watch_id=watch_id, canceled=True)
-        await self._stream.send(canceled.SerializeToString())
+        self._outgoing.answer(canceled.SerializeToString())
 
     def _ask_progress(self) -> None:
-        task = self._start(self._pass_on(b"", queries.progress(self._number)))
-        self._progress_requests.add(task)
-        task.add_done_callback(self._progress_requests.discard)
+        if len(self._progress_requests) >= PROGRESS_REQUESTS_MAX:
+            return
+        question = _Question(NO_WATCH_ID, b"", queries.progress(self._number))
+        self._progress_requests[question] = None
+        self._to_begin.put_nowait(question)
 
-    def _start(self, coroutine: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.ensure_future(coroutine)
-        task.add_done_callback(self._note_failure)
-        return task
+    def _refuse(self, reason: str) -> None:
+        refusal = rpc_pb2.WatchResponse(watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=reason)
+        self._outgoing.answer(refusal.SerializeToString() + self._service.header())
 
-    def _note_failure(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None and not self.failed.done():
-            self.failed.set_exception(error)
+    # ---- what the store answers
 
-    async def _pump(self, watch_id: int, query: bytes) -> None:
-        """Pass on one watch, until the store ends it."""
-        await self._pass_on(b"\x10" + varint(watch_id) if watch_id else b"", query)
-        self._pumps.pop(watch_id, None)
+    def _begin(self, question: _Question) -> None:
+        def on_reply(reply: Reply) -> None:
+            try:
+                self._on_reply(question, reply)
+            except EtcdError as error:
+                if not self.failed.done():
+                    self.failed.set_exception(error)
 
-    async def _pass_on(self, fields: bytes, query: bytes) -> None:
-        async with contextlib.aclosing(self._service.stream(query, self._reader)) as answers:
-            async for answer in answers:
-                await self._stream.send(answer + fields)
+        question.token = self._service.begin_stream(question.query, on_reply)
+        question.query = b""
+        self._reader.begins(question.token)
+
+    def _on_reply(self, question: _Question, reply: Reply) -> None:
+        if reply.reason is Reason.OVERLOADED and not question.answered and question.watch_id != NO_WATCH_ID:
+            self._forget(question)
+            self._refuse(errors.TOO_MANY_REQUESTS.text)
+            return
+        part = self._service.part(reply)
+        if part:
+            assert question.token is not None, "nothing follows the end of a request"
+            message = part + question.fields
+            question.answered = True
+            question.parts.append(message)
+            question.waiting_bytes += len(message)
+            self._outgoing.event(question)
+            self._reader.arrived(question.token, len(message))
+        if reply.outcome is Outcome.DONE:
+            self._forget(question)
+
+    def _forget(self, question: _Question) -> None:
+        """The store has given everything; it may still have to be sent."""
+        if question.watch_id == NO_WATCH_ID:
+            del self._progress_requests[question]
+        else:
+            del self._watches[question.watch_id]
+        if question.token is not None:
+            self._reader.ends(question.token, 0)
+            question.token = None
+
+    def _close(self, question: _Question) -> None:
+        """Ask no further, and drop what waits."""
+        question.canceled = True
+        question.parts.clear()
+        if question.token is not None:
+            self._service.host.cancel(question.token)
+            self._reader.ends(question.token, question.waiting_bytes)
+            question.token = None
+
+
+class _Outgoing:
+    """What is to be sent on one stream: answers to its requests first, then the parts of questions as they came."""
+
+    def __init__(self) -> None:
+        self._answers: deque[bytes] = deque()
+        self._order: deque[_Question] = deque()
+        """One entry a part. Those whose question has been cancelled since are passed over."""
+        self._fragmented: _Question | None = None
+        """The question of whose revision further fragments must come next."""
+        self._is_filled = asyncio.Event()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    def answer(self, message: bytes) -> None:
+        self._answers.append(message)
+        self._is_filled.set()
+        if len(self._answers) >= ANSWERS_WAITING_MAX:
+            self._has_room.clear()
+
+    def event(self, question: _Question) -> None:
+        self._order.append(question)
+        self._is_filled.set()
+
+    async def has_room(self) -> None:
+        await self._has_room.wait()
+
+    async def next(self) -> _Next:
+        """The next message, and the question that it answers, if any."""
+        while True:
+            await self._is_filled.wait()
+            found = self._take()
+            if found is not None:
+                return found
+            self._is_filled.clear()
+
+    def _take(self) -> _Next | None:
+        if self._answers and (self._fragmented is None or self._fragmented.canceled):
+            # A client drops the fragments it has where something else of the stream comes between.
+            self._fragmented = None
+            self._has_room.set()
+            return self._answers.popleft(), None
+        while self._order:
+            question = self._order.popleft()
+            if question.parts:
+                message = question.parts.popleft()
+                self._fragmented = question if message.startswith(FRAGMENT) else None
+                return message, question
+        return None

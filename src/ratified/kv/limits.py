@@ -15,6 +15,9 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Events that wait for one watcher before it goes back to catching up."""
     watch_pending_bytes_max: int = 256 * 1024
     """Bytes of those events; a single revision may be larger."""
+    watch_fragment_bytes_max: int = 1024 * 1024
+    """Bytes of events in one fragment of a watch's response, where its client asked for fragments; one event may be
+    larger. With the header it stays below the 4 MB that a gRPC client takes by default."""
     watch_progress_us: int = 600_000_000
     """Quiet time after which a watcher that asked for it is told how far it has come (etcd: 10 minutes)."""
     removal_events_at_once: int = 128

@@ -4,7 +4,8 @@ Rules
 1. A watcher is *synced*, when the hub hands it each change as it is applied, or it *catches up*, in slices, from the
    events table, and joins the hub where that ends. Nothing is applied between the two, so nothing is missed.
 2. All events of one revision go out in one response; a response holds as many whole revisions as there is room for,
-   at least one. Its header's revision is one up to which everything has been sent.
+   at least one. Its header's revision is one up to which everything has been sent. To a client that asked for it a
+   response goes in fragments, one behind the other, all but the last marked as such.
 3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
 4. A change is matched by one look-up among the watched keys and one walk through the tree of watched ranges, and wakes
    exactly the watchers that it concerns.
@@ -31,6 +32,8 @@ from ratified.wire.etcd.rpc_pb2 import WatchCreateRequest
 
 CREATED = b"\x18\x01"
 CANCELED = b"\x20\x01"
+FRAGMENT = b"\x38\x01"
+"""With this field a response begins of which further fragments follow; all others begin with their header."""
 NO_WATCH_ID = b"\x10" + varint(-1)
 
 
@@ -137,6 +140,7 @@ class Watcher(Continuation):
         self._deletes = WatchCreateRequest.NODELETE not in request.filters
         self._with_previous = request.prev_kv
         self._progress = request.progress_notify
+        self._fragments = request.fragment
         self._waiting: deque[Change] = deque()
         self._waiting_bytes = 0
         self._created = False
@@ -236,7 +240,7 @@ class Watcher(Continuation):
             events.append(change.event(self._with_previous))
             room -= len(events[-1])
         self._next = last + 1
-        return [self._response(events, last if self._waiting else self._hub.mvcc.revision)]
+        return self._responses(events, last if self._waiting else self._hub.mvcc.revision)
 
     def _catch_up(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
         """One response of whole revisions from the events table; join the hub where the table ends."""
@@ -257,7 +261,7 @@ class Watcher(Continuation):
             self._synced = True
             self._hub.join(self)
         self._next = max(self._next, last + 1)
-        return [self._response(events, last)] if events else ()
+        return self._responses(events, last) if events else ()
 
     def _event(self, revision: int, row: bytes) -> bytes | None:
         deleted = row[PAIR_AT - 1 : PAIR_AT] == DELETE
@@ -272,8 +276,27 @@ class Watcher(Continuation):
             before = newest_at(self._hub.mvcc.space, names.name(key), revision - 1)
         return Change(revision, key, deleted, pair, before).event(self._with_previous)
 
-    def _response(self, events: Sequence[bytes], revision: int) -> bytes:
-        return b"".join([OK, header(revision), *(field(b"\x5a", event) for event in events)])
+    def _responses(self, events: Sequence[bytes], revision: int) -> Sequence[bytes]:
+        """One response; or its fragments, where the client asked for them."""
+        head = header(revision)
+        fields = [field(b"\x5a", event) for event in events]
+        if not self._fragments:
+            return [b"".join([OK, head, *fields])]
+        *fragments, last = _packed(fields, self._hub.limits.watch_fragment_bytes_max)
+        return [*(b"".join([OK, FRAGMENT, head, *fragment]) for fragment in fragments), b"".join([OK, head, *last])]
+
+
+def _packed(fields: Sequence[bytes], bytes_max: int) -> list[list[bytes]]:
+    """The same fields in the same order, as many together as ``bytes_max`` admits, at least one."""
+    packed: list[list[bytes]] = [[]]
+    size = 0
+    for each in fields:
+        if packed[-1] and size + len(each) > bytes_max:
+            packed.append([])
+            size = 0
+        packed[-1].append(each)
+        size += len(each)
+    return packed
 
 
 class ProgressRequest(Continuation):
