@@ -143,6 +143,16 @@ def test_whoever_hears_a_leader_joins_it_at_once() -> None:
     assert cepoch.accepted_epoch == 0
 
 
+def test_a_leader_of_an_earlier_epoch_is_not_joined_instead_of_a_later_one() -> None:
+    """One that was cut off says that it leads until it finds out; going back and forth would keep everybody busy."""
+    one = Alone()
+    one.say(2, Vote(9, Standing.LEADING, 20, one.candidacy(2)))
+    assert one.say(3, Vote(9, Standing.LEADING, 19, one.candidacy(3))) == []
+    assert one.engine._algorithm._follows(2)
+    one.say(3, Vote(9, Standing.LEADING, 21, one.candidacy(3)))
+    assert one.engine._algorithm._follows(3)
+
+
 def test_a_follower_tells_those_who_look_whom_it_follows_and_joins_those_who_campaign() -> None:
     one = Alone()
     one.follow(3)

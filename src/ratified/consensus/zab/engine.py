@@ -96,7 +96,7 @@ class Zab:
         if winner == self.core.member.id:
             self._lead(looking)
         elif winner is not None:
-            self._follow(winner)
+            self._follow(winner, self.core.accepted_epoch)
 
     def _lead(self, looking: Looking) -> None:
         leading = self.role = Leading(self.core)
@@ -104,8 +104,9 @@ class Zab:
             leading.on_cepoch(sender, message)
         self._look_if_ended()
 
-    def _follow(self, leader: int) -> None:
-        self.role = Following(self.core, leader)
+    def _follow(self, leader: int, epoch: int) -> None:
+        """Follow ``leader``, who said to lead ``epoch``, or who is about to lead a later one."""
+        self.role = Following(self.core, leader, epoch)
         self._restart_election_timer()
 
     # ----------------------------------------------------------------------------------------------------- messages
@@ -140,7 +141,7 @@ class Zab:
             if leader is None:
                 self._decide()
             else:
-                self._follow(leader)
+                self._follow(leader, vote.epoch)
         elif vote.standing is Standing.LOOKING:
             campaigns = vote.candidacy.fitness is Fitness.CAMPAIGNING and vote.round > core.round
             if campaigns or self._is_abandoned_by(sender, vote):
@@ -149,7 +150,8 @@ class Zab:
             else:
                 self._tell(sender)
         elif vote.standing is Standing.LEADING:
-            if vote.epoch > core.accepted_epoch and not self._follows(sender):
+            joined = role.joined_epoch if isinstance(role, Following) else 0
+            if vote.epoch > max(core.accepted_epoch, joined) and not self._follows(sender):
                 self._look(Fitness.READY)
                 self._on_vote(sender, vote)
         elif self._follows(sender):

@@ -64,15 +64,18 @@ class Following:
         "_origin",
         "_up_to_date",
         "ended",
+        "joined_epoch",
         "leader_id",
         "phase",
         "round",
     )
 
-    def __init__(self, core: Core, leader: int) -> None:
-        """Step f.1.1: tell the leader the last epoch accepted."""
+    def __init__(self, core: Core, leader: int, epoch: int) -> None:
+        """Step f.1.1: tell the leader, who leads ``epoch`` or is about to lead a later one, the last epoch accepted."""
         self._core = core
         self.leader_id = leader
+        self.joined_epoch = epoch
+        """A leader of an earlier one, which has not found out yet, is not joined instead."""
         self.round = core.round
         """The election round in which the leader was found."""
         self.phase = Phase.DISCOVERY
