@@ -49,7 +49,8 @@ class Rule:
     keeps_answers: bool = True
     """Answers to earlier probes of one suspicion count; otherwise only those to the latest."""
     yields_to_vote: bool = True
-    """A member that voted for another leaves it one heartbeat before it probes (again)."""
+    """A member that voted leaves its candidate, another or itself, one heartbeat before it probes (again), and what was
+    answered before counts no more."""
     restarts_on_term: bool = False
     """Adopting a later term restarts the election timer."""
     part: int = 64
@@ -456,9 +457,7 @@ class Member:
         self._restart_timer()
 
     def _probe(self) -> None:
-        half = self.timing.heartbeat // 2
-        most = min(half << self.candidacies, self.timing.timeout) if self.rule.widens else half
-        self.probe_at = self.now + half + (self._draw(most) if self.rule.draws_again else 0)
+        self.probe_at = self.now + self.timing.heartbeat // 2 + self._pause()
         if self.role is Role.CANDIDATE and self.number not in self.votes:
             return  # the request has not left yet
         if not self.rule.probes:
@@ -470,6 +469,12 @@ class Member:
             self.answers = {}
         for peer in self.peers:
             self.send.append((peer, Probe(self.term, self.round, *rank(self.log))))
+
+    def _pause(self) -> int:
+        """The draw in a pause."""
+        half = self.timing.heartbeat // 2
+        most = min(half << self.candidacies, self.timing.timeout) if self.rule.widens else half
+        return self._draw(most) if self.rule.draws_again else 0
 
     def _on_probe(self, sender: int, message: Probe) -> None:
         behind = (message.last_term, message.last_index) < rank(self.log) and not self.rule.learned_log
@@ -505,6 +510,8 @@ class Member:
         self.answers = {}
         self.pulling = None
         self._restart_timer()
+        if self.rule.yields_to_vote and self.probe_at is not None:
+            self.probe_at = self.now + self.timing.heartbeat + self._pause()
         for peer in self.peers:
             self.after.append((peer, RequestVote(self.term, *rank(self.log))))
 
@@ -515,7 +522,9 @@ class Member:
             self.vote = sender
             self._restart_timer()
             if self.rule.yields_to_vote and self.probe_at is not None:
-                self.probe_at = max(self.probe_at, self.now + self.timing.heartbeat)
+                self.probe_at = self.now + self.timing.heartbeat + self._pause()
+                self.series = self.round + 1
+                self.answers = {}
         self.after.append((sender, Vote(self.term, granted, self.log if self.rule.learned_log else ())))
 
     def _count_votes(self) -> None:
