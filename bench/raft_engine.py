@@ -37,6 +37,7 @@ def engine() -> Engine:
         seed=1,
         election_deadline=lambda now, era: now + 10**9,
         election_timeout_us=10**9,
+        election_timeout_min_us=10**9,
         heartbeat_us=10**9,
     )
     return raft.Engine(0, options, Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))))

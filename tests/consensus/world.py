@@ -183,6 +183,7 @@ class World:
             seed=self.seed,
             election_deadline=election_deadline,
             election_timeout_us=2 * ELECTION_US,
+            election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=self._limits,
             extensions=self._extensions(member),

@@ -198,7 +198,12 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     step_down_on_slow_disk: bool = True
     """A leader whose oldest write has waited a whole election timeout stops leading (rule 11)."""
     check_quorum: bool = True
-    """A leader that hears from no quorum for a whole election timeout stops leading."""
+    """A leader that hears from no quorum for the shortest election timeout stops leading."""
+    keep_election_deadline: bool = True
+    """Adopting a later term or ballot does not restart the election timer (rule 11)."""
+    suspicion: bool = True
+    """A member asks whether it would be elected before it stands, and asks at once when the session with its leader
+    ends; a leader that stops leading by itself says so (rule 14). Without it a member stands at its deadline."""
     skip_chosen: bool = True
     """Phase 1 (Paxos) leaves out what is known to be chosen; else a new leader proposes every slot again."""
     back_off: bool = True
@@ -219,6 +224,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     election_deadline: ElectionDeadline
     election_timeout_us: int
     """The longest election timeout that ``election_deadline`` gives, as a duration."""
+    election_timeout_min_us: int
+    """The shortest one: a leader of whom nothing was heard for so long is no longer heard (rule 14)."""
     heartbeat_us: int
     limits: Limits = Limits()
     extensions: Extensions = Extensions()

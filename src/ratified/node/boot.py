@@ -129,6 +129,7 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         seed=mix(config.seed, group),
         election_deadline=election_deadline,
         election_timeout_us=2 * timeout_us,
+        election_timeout_min_us=timeout_us,
         heartbeat_us=config.heartbeat_us,
         limits=config.engine_limits,
         extensions=config.extensions,

@@ -11,7 +11,7 @@ of inputs. The driver asserts rules 1 to 5 of every Ready, in every test. Beside
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,8 @@ class Member:
         log = DurableLog(Base(0, NO_ERA, cluster.membership))
         self.driver = Driver(cluster.row.engine, cluster.options(member), log, ports)
         self.starts = 0
+        self.armed: tuple[int, int] | None = None
+        """Start and deadline of the latest tick to come."""
         self.disk_us: int | None = cluster.disk_us
         """None: writes stay in flight until ``release_disk``."""
         self.apply_us: int | None = 0
@@ -280,6 +282,8 @@ class Cluster:
         self._event_count = 0
         self._id_count = 0
         self._sessions: dict[tuple[int, int], int | None] = {}
+        self._silent: set[tuple[int, int]] = set()
+        """Pairs whose session lasts and carries nothing."""
         self._session_count = 0
         self.members = {member: Member(self, member) for member in self.membership.voters}
         for member in self.members.values():
@@ -298,6 +302,7 @@ class Cluster:
             seed=self.seed,
             election_deadline=election_deadline,
             election_timeout_us=2 * ELECTION_US,
+            election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=self.limits,
             extensions=self.extensions,
@@ -314,11 +319,12 @@ class Cluster:
         heapq.heappush(self._events, (time, self._event_count, action))
 
     def arm(self, member: Member) -> None:
-        """Tick the member when its engine asks for it."""
+        """Tick the member when its engine asks for it, once for each deadline."""
         deadline = member.running.deadline
-        if deadline is None:
+        if deadline is None or member.armed == (member.starts, deadline):
             return
         start = member.starts
+        member.armed = (start, deadline)
 
         def tick() -> None:
             if start != member.starts or not member.up:
@@ -359,7 +365,7 @@ class Cluster:
         return self._sessions.get((min(a, b), max(a, b)))
 
     def transmit(self, sender: int, send: Send, session: int | None) -> None:
-        if session is None:
+        if session is None or (min(sender, send.to), max(sender, send.to)) in self._silent:
             return
         self.sent.append((self.now, sender, send.to, send.message))
         if mix(self.seed, 4, sender, send.to, len(self.sent)) % 100 < self.loss_percent:
@@ -378,8 +384,21 @@ class Cluster:
             if (pair[0] in members) != (pair[1] in members):
                 self._break(pair)
 
+    def keep(self, pairs: Collection[tuple[int, int]], *, notice: bool) -> None:
+        """Only these pairs see each other; ``notice``: the sessions of the others end, else they fall silent."""
+        for pair in self._pairs():
+            if pair in pairs:
+                self._silent.discard(pair)
+                if self._sessions.get(pair) is None:
+                    self._open(pair)
+            elif notice:
+                self._break(pair)
+            else:
+                self._silent.add(pair)
+
     def heal(self) -> None:
         """Open every session that is not there."""
+        self._silent.clear()
         for pair in self._pairs():
             if self._sessions.get(pair) is None and all(self.members[member].up for member in pair):
                 self._open(pair)

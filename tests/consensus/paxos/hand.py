@@ -49,6 +49,7 @@ class Hand:
             seed=1,
             election_deadline=lambda now, era: now + ELECTION_US,
             election_timeout_us=ELECTION_US,
+            election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=limits or Limits(),
             extensions=Extensions(**extensions),

@@ -66,6 +66,7 @@ def engine(
         seed=1,
         election_deadline=lambda now, era: now + 1000,
         election_timeout_us=1000,
+        election_timeout_min_us=1000,
         heartbeat_us=100,
         extensions=extensions or Extensions(),
         limits=limits or Limits(),
@@ -182,7 +183,7 @@ def test_the_own_vote_counts_when_it_is_durable() -> None:
 
 
 def test_a_candidate_whose_requests_wait_for_the_disk_begins_no_further_term() -> None:
-    one = engine()
+    one = engine(extensions=Extensions(suspicion=False))
     one.campaign(0)
     ready = one.ready()
     assert ready is not None
@@ -195,7 +196,7 @@ def test_a_candidate_whose_requests_wait_for_the_disk_begins_no_further_term() -
 
 
 def test_votes_of_an_earlier_term_do_not_count() -> None:
-    one = engine()
+    one = engine(extensions=Extensions(suspicion=False))
     one.campaign(0)
     drain(one)
     one.tick(1000)
@@ -514,3 +515,43 @@ def test_a_heartbeat_never_commits_beyond_the_log() -> None:
     one = engine(terms=[1])
     one.step(0, 2, Heartbeat(1, 2, 0))
     assert one.status().commit == 0
+
+
+# ----------------------------------------------------------------------------- answers to an earlier leadership
+
+
+def leads_again() -> Engine[Raft]:
+    """Member 1 led term 1, in which it sent entries up to 3, lost them, and leads term 3 with other ones."""
+    one = leader()
+    propose(one, b"a", b"b")
+    drain(one)
+    told = append(2, (0, 0), [entry(1, 2)])
+    assert answer(one, 3, told) == AppendEntriesResponse(2, True, 1, 0)
+    one.campaign(0)
+    drain(one)
+    one.step(0, 2, RequestVoteResponse(3, True))
+    propose(one, b"c")
+    drain(one)
+    assert one.leading == (3, 0)
+    return one
+
+
+def test_an_acknowledgement_of_an_earlier_term_counts_for_nothing() -> None:
+    one = leads_again()
+    one.step(0, 2, AppendEntriesResponse(1, True, 3, 0))
+    one.ready()
+    assert one.status().commit == 0
+
+
+def test_a_heartbeats_answer_of_an_earlier_term_confirms_no_read() -> None:
+    one = leads_again()
+    one.step(0, 2, AppendEntriesResponse(3, True, 3, 0))
+    one.read_barrier(0, 7)
+    drain(one)
+    one.step(0, 2, HeartbeatResponse(1, 1))
+    ready = one.ready()
+    assert ready is None or not ready.reads
+    one.step(0, 2, HeartbeatResponse(3, 1))
+    ready = one.ready()
+    assert ready is not None
+    assert [read.index for read in ready.reads] == [3]

@@ -17,10 +17,11 @@ from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.history import History
 from ratified.consensus.replication.outbox import Outbox
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.suspicion import Suspicion
 from ratified.consensus.replication.writes import Writes
 from tests.consensus.contract import test_reads, test_replication, test_rules
 from tests.consensus.contract.harness import Cluster
-from tests.consensus.raft import test_figure_2
+from tests.consensus.raft import test_figure_2, test_suspicion
 
 Test = Callable[[Callable[..., Cluster]], None]
 
@@ -106,6 +107,30 @@ MUTANTS: dict[str, tuple[type, str, Any, Test]] = {
         "clip",
         lambda writes, last: None,
         test_rules.test_rule_4_a_write_in_flight_stands_for_nothing_that_was_truncated,
+    ),
+    "count an acknowledgement of an earlier term": (
+        Raft,
+        "leader_of",
+        lambda raft, term: raft.leading,
+        alone(test_figure_2.test_an_acknowledgement_of_an_earlier_term_counts_for_nothing),
+    ),
+    "count a heartbeat's answer of an earlier term": (
+        Raft,
+        "leader_of",
+        lambda raft, term: raft.leading,
+        alone(test_figure_2.test_a_heartbeats_answer_of_an_earlier_term_confirms_no_read),
+    ),
+    "stand without a quorum of grants": (
+        Suspicion,
+        "has_quorum",
+        lambda suspicion, *verdicts: True,
+        alone(test_suspicion.test_no_term_begins_without_a_quorum_of_grants),
+    ),
+    "refuse nobody while a leader is heard": (
+        Suspicion,
+        "hears",
+        lambda suspicion, leader: False,
+        alone(test_suspicion.test_who_hears_a_leader_refuses_until_the_shortest_timeout_has_passed),
     ),
     "read before the first commit of the term": (
         ReadRounds,

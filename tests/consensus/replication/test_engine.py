@@ -27,6 +27,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         seed=1,
         election_deadline=lambda now, era: now + 1000,
         election_timeout_us=1000,
+        election_timeout_min_us=1000,
         heartbeat_us=100,
     )
     return ENGINES[request.param].engine(1000, options, Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))))

@@ -172,6 +172,7 @@ class Story:
             seed=SEED,
             election_deadline=election_deadline,
             election_timeout_us=2 * ELECTION_US,
+            election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
         )
         return options.textbook() if self._textbook else options

@@ -18,9 +18,9 @@ class Candidate:
 
     leader: int | None = None
 
-    def __init__(self, core: Core) -> None:
-        """Begin a term, vote for oneself, and ask for votes."""
-        core.adopt_term(core.term + 1)
+    def __init__(self, core: Core, term: int) -> None:
+        """Begin ``term``, vote for oneself, and ask for votes."""
+        core.adopt_term(term)
         core.vote(core.member.id)
         self._core = core
         self._granted: dict[int, None] = {}

@@ -5,8 +5,11 @@ Rules of this file:
 1. Exactly one role object is alive: ``Follower``, ``Candidate`` or ``Leader``. Roles change here and nowhere else.
 2. Adopting a term, following a leader and restarting the election timer are three things. What a later term in a
    message does is said for each type of message in one place, ``_on_later_term``, before the message is looked at.
-3. The election timer restarts when a vote is given, when the term's leader is heard, when this member stands or stops
-   leading, and when a later term is adopted.
+3. The election timer restarts when it runs out, when a vote is given, when the term's leader is heard, when this member
+   stands or stops leading, and for nothing else: a stale candidate's later terms would otherwise keep the only member
+   waiting that can win.
+4. A member that does not lead is suspicious, or not (rule 14 of the contract, ``replication/suspicion``). That it
+   stands, by a quorum of answers or because it is told to, is decided here.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 
 from ratified.consensus.contract import Durable, Entry, Era, Write
+from ratified.consensus.raft import pull
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.election import Candidate
 from ratified.consensus.raft.follower import Follower
@@ -26,50 +30,92 @@ from ratified.consensus.raft.messages import (
     Heartbeat,
     HeartbeatResponse,
     Message,
+    Probe,
+    ProbeAnswer,
+    Pull,
+    PullAnswer,
     RequestVote,
     RequestVoteResponse,
+    Resign,
 )
+from ratified.consensus.raft.pull import ForPull, Pulling, Step
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.reads import NO_ROUND
+from ratified.consensus.replication.suspicion import Suspicion, Verdict
 
 
 class Raft:
     """Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (extended version), figure 2."""
 
-    __slots__ = ("core", "election_deadline", "role")
+    __slots__ = ("_election_timer", "_pulling", "_suspicion", "core", "role")
 
     def __init__(self, member: Member[int], durable: Durable) -> None:
         self.core = Core(member, durable)
         self.role: Follower | Candidate | Leader = Follower(self.core, None)
-        self.election_deadline: int | None
+        self._suspicion: Suspicion[ProbeAnswer] = Suspicion(member)
+        self._pulling: Pulling | None = None
+        self._election_timer: int | None
         self._restart_election_timer()
 
     @property
     def leading(self) -> Leader | None:
         return self.role if isinstance(self.role, Leader) else None
 
+    def leader_of(self, term: int) -> Leader | None:
+        """This member as the leader of ``term``: an answer to what it asked in an earlier term counts for nothing."""
+        return self.role if isinstance(self.role, Leader) and term == self.core.term else None
+
     # ------------------------------------------------------------------------------------------------------- timers
 
+    @property
+    def election_deadline(self) -> int | None:
+        """The end of the election timeout, or the next probe, whichever comes first."""
+        timer, probe = self._election_timer, self._suspicion.next_probe
+        return timer if probe is None else probe if timer is None else min(timer, probe)
+
     def on_election_deadline(self) -> None:
-        if isinstance(self.role, Candidate) and self.role.waits_for_disk:
-            self._restart_election_timer()  # the requests have not left yet: another term would only queue behind them
+        if self._suspicion.is_due:
+            self._probe()
+        elif self.core.options.extensions.suspicion:
+            self._on_election_timeout()
+        elif isinstance(self.role, Candidate) and self.role.waits_for_disk:
+            # The requests have not left yet: another term would only queue behind them.
+            self._restart_election_timer()
         else:
             self.campaign()
+
+    def _on_election_timeout(self) -> None:
+        """Ask at once, unless this member asks already; a candidate remains one, and late votes count."""
+        self._restart_election_timer()
+        if isinstance(self.role, Follower):
+            self._become_follower(None)
+        self._suspicion.begin_now()
+        if self._suspicion.is_due:
+            self._probe()
 
     def _restart_election_timer(self) -> None:
         core = self.core
         may_campaign = core.configurations.may_campaign
-        self.election_deadline = core.member.election_deadline(core.era) if may_campaign else None
+        self._election_timer = core.member.election_deadline(core.era) if may_campaign else None
 
     # -------------------------------------------------------------------------------------------------------- roles
 
     def _adopt_term(self, term: int) -> None:
         """Whoever leads or stood in an earlier term is a follower in this one, of nobody yet (section 5.1)."""
         self.core.adopt_term(term)
-        self._become_follower(None)
+        if isinstance(self.role, Leader):
+            self._give_up_lead()
+        else:
+            self._become_follower(None)
 
     def step_down(self) -> None:
+        if isinstance(self.role, Leader) and self.core.options.extensions.suspicion:
+            self.role.resign()
+        self._give_up_lead()
+
+    def _give_up_lead(self) -> None:
+        """This member leads no longer, and waits as if it had just heard another leader."""
         self._become_follower(None)
         self._restart_election_timer()
 
@@ -88,12 +134,98 @@ class Raft:
         return None
 
     def campaign(self) -> None:
-        self.role = Candidate(self.core)
+        self._stand(self.core.term + 1)
+
+    def _stand(self, term: int) -> None:
+        self._pulling = None
+        self.role = Candidate(self.core, term)
+        self._suspicion.stood()
         self._restart_election_timer()
 
     def _count_votes(self, candidate: Candidate) -> None:
         if candidate.has_won:
+            self._pulling = None
+            self._suspicion.end()
             self.role = Leader(self.core)
+
+    # ---------------------------------------------------------------------------------------------------- suspicion
+
+    @property
+    def _hears_leader(self) -> bool:
+        return isinstance(self.role, Leader) or self._suspicion.hears(self.role.leader)
+
+    def _probe(self) -> None:
+        """Ask all peers, unless the own disk is in the way: it has the request for votes, or does not answer."""
+        core = self.core
+        if core.member.disk_is_slow or (isinstance(self.role, Candidate) and self.role.waits_for_disk):
+            self._suspicion.postpone()
+            return
+        probe = Probe(core.durable_term, self._suspicion.next_round(), core.log.last, core.log.last_era[0])
+        for peer in core.configurations.peers:
+            core.outbox.send(peer, probe)
+        self._weigh_answers()
+
+    def _on_probe(self, sender: int, message: Probe) -> None:
+        core = self.core
+        if self._hears_leader:
+            verdict = Verdict.HEARS
+        elif core.is_up_to_date(message.last_index, message.last_term):
+            verdict = Verdict.GRANTED
+        else:
+            verdict = Verdict.BEHIND
+        log = core.log
+        core.outbox.send(sender, ProbeAnswer(core.durable_term, message.round, verdict, log.last, log.last_era[0]))
+
+    def _weigh_answers(self) -> None:
+        """Stand in a term that is later than those of all who would vote for this member."""
+        if self._suspicion.has_quorum(Verdict.GRANTED):
+            granted = self._suspicion.answers(Verdict.GRANTED).values()
+            self._stand(max([self.core.term, *[answer.term for answer in granted]]) + 1)
+        elif self._suspicion.has_quorum(Verdict.GRANTED, Verdict.BEHIND):
+            self._ask_for_entries()
+
+    def _ask_for_entries(self) -> None:
+        """A quorum would elect this member but for its log: ask whose log ranks highest for what is missing."""
+        behind = self._suspicion.answers(Verdict.BEHIND)
+        peer, best = max(behind.items(), key=lambda item: (item[1].last_term, item[1].last_index))
+        round_ = self._suspicion.round
+        if self._pulling is None or self._pulling.peer != peer:
+            self._pulling = Pulling(self.core, peer, best, round_)
+        elif self._pulling.asked == round_:
+            return
+        self.core.outbox.send(peer, self._pulling.question(round_))
+
+    def _on_pull_answer(self, sender: int, message: PullAnswer) -> None:
+        pulling = self._pulling
+        if pulling is None or pulling.peer != sender or self._hears_leader:
+            return
+        match pulling.on_answer(message):
+            case Step.ASK:
+                self.core.outbox.send(sender, pulling.question(self._suspicion.round))
+            case Step.TAKE:
+                self._pulling = None
+                if new := pulling.new_entries():
+                    self._take(new, pulling.term_after(new))
+            case Step.OVER:
+                self._pulling = None
+
+    def _take(self, new: Sequence[Entry], term: int) -> None:
+        """The log becomes one that ranks above it, in one write with the term. Nobody is told."""
+        core = self.core
+        if term > core.term:
+            self._adopt_term(term)
+        else:
+            self._become_follower(None)
+        if new[0].index <= core.log.last:
+            core.journal.truncate(new[0].index)
+        core.append(new)
+        self._suspicion.restart()
+        self._probe()
+
+    def _on_resign(self, sender: int, message: Resign) -> None:
+        if message.term == self.core.term and isinstance(self.role, Follower) and self.role.leader == sender:
+            self._become_follower(None)
+            self._suspicion.begin_soon()
 
     # ----------------------------------------------------------------------------------------------------- messages
 
@@ -103,13 +235,13 @@ class Raft:
             self._on_later_term(message)
         match message:
             case AppendEntriesResponse():
-                if isinstance(self.role, Leader) and message.term == core.term:
-                    self.role.on_append_entries_response(sender, message)
+                if leader := self.leader_of(message.term):
+                    leader.on_append_entries_response(sender, message)
             case AppendEntries():
                 self._on_append_entries(sender, message)
             case HeartbeatResponse():
-                if isinstance(self.role, Leader) and message.term == core.term:
-                    self.role.on_heartbeat_response(sender, message.round)
+                if leader := self.leader_of(message.term):
+                    leader.on_heartbeat_response(sender, message.round)
             case Heartbeat():
                 self._on_heartbeat(sender, message)
             case CommitAdvanced():
@@ -121,15 +253,33 @@ class Raft:
                 if isinstance(self.role, Candidate) and message.term == core.term and message.granted:
                     self.role.on_granted(sender)
                     self._count_votes(self.role)
+            case Probe():
+                self._on_probe(sender, message)
+            case ProbeAnswer():
+                if self._suspicion.counts(sender, message):
+                    self._weigh_answers()
+            case Resign():
+                self._on_resign(sender, message)
+            case Pull():
+                if reply := pull.answer(core, sender, message):
+                    core.outbox.send(sender, reply)
+            case PullAnswer():
+                self._on_pull_answer(sender, message)
 
     def _on_later_term(self, message: Message) -> None:
-        """What a later term does, by the type of message that carries it (figure 2, "all servers": it is adopted)."""
+        """What a later term does, by the type of message that carries it (figure 2, "all servers": it is adopted).
+
+        A probe asks what would be, and changes no term anywhere.
+        """
         match message:
             case AppendEntries() | Heartbeat() | CommitAdvanced():  # a leader's: the timer restarts as it is heard
                 self._adopt_term(message.term)
             case RequestVote() | RequestVoteResponse() | AppendEntriesResponse() | HeartbeatResponse():
                 self._adopt_term(message.term)
-                self._restart_election_timer()
+                if not self.core.options.extensions.keep_election_deadline:
+                    self._restart_election_timer()
+            case Probe() | ProbeAnswer() | Resign() | Pull() | PullAnswer():
+                pass
 
     def _on_request_vote(self, sender: int, message: RequestVote) -> None:
         """Figure 2, "RequestVote RPC, receiver implementation"."""
@@ -142,6 +292,7 @@ class Raft:
         if granted:
             core.vote(sender)
             self._restart_election_timer()
+            self._suspicion.voted()
         core.outbox.send_after(sender, RequestVoteResponse(core.term, granted))
 
     def _on_append_entries(self, sender: int, message: AppendEntries) -> None:
@@ -170,12 +321,16 @@ class Raft:
         """A message of this term's leader arrived; this member as its follower, None where ``sender`` cannot be it."""
         follower = self._follow(sender)
         if follower is not None:
+            self._pulling = None
+            self._suspicion.heard()
             self._restart_election_timer()
         return follower
 
     def on_session(self, member: int, session: int | None) -> None:
         if isinstance(self.role, Leader):
             self.role.on_session_change(member)
+        elif session is None and self.role.leader == member:
+            self._suspicion.on_session_lost()
 
     # -------------------------------------------------------------------------------------------------- log and disk
 
@@ -190,6 +345,8 @@ class Raft:
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
         if isinstance(self.role, Leader) and isinstance(purpose, ForPeer):
             self.role.on_fetched(purpose, entries)
+        elif isinstance(purpose, ForPull) and (reply := pull.answer_fetched(self.core, purpose.question, entries)):
+            self.core.outbox.send(purpose.member, reply)
 
     def take_write(self) -> Write | None:
         return self.core.take_write()

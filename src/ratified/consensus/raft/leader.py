@@ -19,7 +19,7 @@ import msgspec
 
 from ratified.consensus.contract import Entry, Progress, Proposal, Taken
 from ratified.consensus.raft.core import Core
-from ratified.consensus.raft.messages import AppendEntries, AppendEntriesResponse, CommitAdvanced, Heartbeat
+from ratified.consensus.raft.messages import AppendEntries, AppendEntriesResponse, CommitAdvanced, Heartbeat, Resign
 from ratified.consensus.raft.progress import Mode, PeerProgress
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.peers import Peers
@@ -101,6 +101,12 @@ class Leader:
             if unanswered and self._core.options.links.is_clear(member):
                 peer.due = True
             peer.answered = False
+
+    def resign(self) -> None:
+        """This leader stops leading by itself, and its peers need not wait to find out."""
+        resignation = Resign(self._core.term, self.reads.round)
+        for member in self._peers.table:
+            self._core.outbox.send(member, resignation)
 
     # ------------------------------------------------------------------------------------------------------ commit
 

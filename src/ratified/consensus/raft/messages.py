@@ -1,4 +1,4 @@
-"""What Raft members say to one another: the RPCs of figure 2 as one-way messages, and three of production's own.
+"""What Raft members say to one another: the RPCs of figure 2 as one-way messages, and production's own.
 
 The sender's id travels with the session, so ``candidateId`` and ``leaderId`` are no fields. Every message carries its
 sender's term; every message of a leader but ``CommitAdvanced`` carries the number of its latest read round, and every
@@ -14,6 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from ratified.consensus.replication.incoming import Number
+from ratified.consensus.replication.suspicion import Verdict
 
 
 class InTerm(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -73,6 +74,52 @@ class CommitAdvanced(InTerm, frozen=True, tag=7):
     commit: Number
 
 
+class Probe(InTerm, frozen=True, tag=8):
+    """Do you hear a leader, and if not, is a log good enough that ends with ``last_term`` at ``last_index``?
+
+    Like all messages that follow, it names a term that is durable, and changes no term where it arrives.
+    """
+
+    round: Number
+    last_index: Number
+    last_term: Number
+
+
+class ProbeAnswer(InTerm, frozen=True, tag=9):
+    """The answer to the probe ``round``; the log of whoever answers ends with ``last_term`` at ``last_index``."""
+
+    round: Number
+    verdict: Verdict
+    last_index: Number
+    last_term: Number
+
+
+class Resign(InTerm, frozen=True, tag=10):
+    """The leader of ``term`` leads no longer; ``round`` is its last read round."""
+
+    round: Number
+
+
+class Pull(InTerm, frozen=True, tag=11):
+    """What follows (``prev_index``, ``prev_term``) in your log? Asked after the answers to the probe ``round``."""
+
+    round: Number
+    prev_index: Number
+    prev_term: Number
+
+
+class PullAnswer(InTerm, frozen=True, tag=12):
+    """``fits``: these entries follow, perhaps not all. Otherwise the logs can meet at the hint at the latest."""
+
+    round: Number
+    fits: bool
+    prev_index: Number
+    prev_term: Number
+    hint_index: Number = 0
+    hint_term: Number = 0
+    entries: Sequence[bytes] = ()
+
+
 Message: TypeAlias = (
     RequestVote
     | RequestVoteResponse
@@ -81,4 +128,9 @@ Message: TypeAlias = (
     | Heartbeat
     | HeartbeatResponse
     | CommitAdvanced
+    | Probe
+    | ProbeAnswer
+    | Resign
+    | Pull
+    | PullAnswer
 )

@@ -3,9 +3,9 @@
 Rules of this file:
 
 1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody.
-2. A leader that no quorum answers for a whole election timeout stops leading (dissertation, section 6.2), and so does
-   one whose oldest write has waited that long. One whose disk is full does so once: if it is elected all the same, or
-   is alone, nobody else could lead.
+2. A leader that no quorum answers for the shortest election timeout stops leading (dissertation, section 6.2): its
+   followers look for another one by then. So does one whose oldest write has waited the longest one. One whose disk is
+   full does so once: if it is elected all the same, or is alone, nobody else could lead.
 3. Where a quorum has to follow before anything is led (ZAB), that has a deadline of its own, ``establish_by``, and
    silence counts from then on.
 4. Without peers there is no heartbeat, and so no deadline for one.
@@ -67,7 +67,7 @@ class Liveness:
             return member.now >= self.establish_by
         if not options.extensions.check_quorum:
             return False
-        return member.now - member.configurations.quorum_value(self._heard_at) >= options.election_timeout_us
+        return member.now - member.configurations.quorum_value(self._heard_at) >= options.election_timeout_min_us
 
     def _heard_at(self, member: int) -> int:
         return self._member.now if member == self._member.id else self._heard.get(member, self._since)

@@ -10,8 +10,13 @@ from ratified.consensus.raft.messages import (
     Heartbeat,
     HeartbeatResponse,
     Message,
+    Probe,
+    ProbeAnswer,
+    Pull,
+    PullAnswer,
     RequestVote,
     RequestVoteResponse,
+    Resign,
 )
 from ratified.consensus.raft.state import HardState
 from tests.consensus.stories.words.shape import Words, bracketed, decoded, value
@@ -47,6 +52,19 @@ def _rest(message: Message) -> str:
             return _round(message.round)
         case CommitAdvanced():
             return f", commit {message.commit}"
+        case Probe():
+            return f", would you vote for a log that ends at {message.last_index}@{message.last_term}"
+        case ProbeAnswer():
+            return f", {message.verdict.name.lower()}, log ends at {message.last_index}@{message.last_term}"
+        case Pull():
+            return f", what follows {message.prev_index}@{message.prev_term}"
+        case PullAnswer(fits=True):
+            entries = bracketed(_entry(message.term, entry.era, value(entry)) for entry in decoded(message.entries))
+            return f", behind {message.prev_index}@{message.prev_term} {entries}"
+        case PullAnswer():
+            return f", may meet at {message.hint_index}@{message.hint_term}"
+        case Resign():
+            return ""
 
 
 def _entry(leaders_term: int, era: Era, value: str) -> str:

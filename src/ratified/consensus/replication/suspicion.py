@@ -1,0 +1,197 @@
+"""Is a leader heard, and when does a member ask whether it would be elected? (Rule 14 of the contract.)
+
+Rules of this file:
+
+1. Nothing here is durable, and safety needs nothing of it: an election may begin at any time.
+2. A member is suspicious from the end of the session with its leader, its leader's Resign, or its own election
+   deadline, until a leader is heard or it leads. While it is, candidate or not, it probes: the peers are asked whether
+   they hear a leader, and whether the log is good enough. A quorum of grants begins a candidacy, and nothing else does.
+3. Answers to all probes of one series count, the latest of each peer: a round trip may take longer than the pause
+   between two probes. A series begins with the suspicion, and again whenever the log or the era that was asked about is
+   another one.
+4. A draw stands before each probe but the one after an own election deadline, which was drawn itself: all members learn
+   of a broken connection at the same moment, and would stand in step for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+from ratified.consensus.draws import mix
+from ratified.consensus.replication.member import Member
+
+_PAUSE = 0x7061757365
+"""The concern of the draws."""
+
+
+class Verdict(IntEnum):
+    """The answer to a probe."""
+
+    GRANTED = 0
+    BEHIND = 1
+    """Refused, only because the log of whoever asks is behind."""
+    HEARS = 2
+    """Refused: a leader is heard."""
+
+
+class ProbeAnswer(Protocol):
+    @property
+    def round(self) -> int:
+        """Of the probe that is answered."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+Answer = TypeVar("Answer", bound=ProbeAnswer)
+
+
+class Suspicion(Generic[Answer]):
+    """One member's, whatever its role."""
+
+    __slots__ = (
+        "_answers",
+        "_heard_at",
+        "_member",
+        "_series",
+        "_session_lost",
+        "_stood",
+        "active",
+        "next_probe",
+        "round",
+    )
+
+    def __init__(self, member: Member[Any]) -> None:
+        self._member = member
+        self._heard_at = member.now
+        self._session_lost = False
+        """Did the session with the leader end since it was heard?"""
+        self.active = False
+        self.next_probe: int | None = None
+        self.round = member.now
+        """The latest probe's number. Two probes are more than a microsecond apart, so that an earlier start, whose
+        clock went on, cannot have used a later one."""
+        self._series = self.round + 1
+        """The first round whose answers count."""
+        self._answers: dict[int, Answer] = {}
+        self._stood = 0
+        """Candidacies since the suspicion began."""
+
+    # -------------------------------------------------------------------------------------------------- the leader
+
+    def hears(self, leader: int | None) -> bool:
+        """Is ``leader``, whom this member follows, still heard?"""
+        member = self._member
+        silence_us = member.options.election_timeout_min_us
+        return leader is not None and not self._session_lost and member.now - self._heard_at < silence_us
+
+    def heard(self) -> None:
+        """A message of the leader arrived."""
+        self._heard_at = self._member.now
+        self._session_lost = False
+        if self.active:
+            self.end()
+
+    def on_session_lost(self) -> None:
+        """The session with the leader ended."""
+        self._session_lost = True
+        self.begin_soon()
+
+    # --------------------------------------------------------------------------------------------------- suspicion
+
+    def begin_now(self) -> None:
+        """The own election deadline has passed."""
+        self._begin(0)
+
+    def begin_soon(self) -> None:
+        """Something happened of which the peers learn in the same moment."""
+        self._begin(self._draw(self._half_heartbeat))
+
+    def _begin(self, pause_us: int) -> None:
+        member = self._member
+        if self.active or not member.configurations.may_campaign or not member.options.extensions.suspicion:
+            return
+        self.active = True
+        self._stood = 0
+        self._begin_series()
+        self.next_probe = member.now + pause_us
+
+    def end(self) -> None:
+        """A leader is heard, or this member leads."""
+        self.active = False
+        self.next_probe = None
+        self._answers = {}
+
+    def _begin_series(self) -> None:
+        self._series = self.round + 1
+        self._answers = {}
+
+    @property
+    def is_due(self) -> bool:
+        """Is it time for a probe?"""
+        return self.next_probe is not None and self._member.now >= self.next_probe
+
+    def next_round(self) -> int:
+        """The number of the probe that leaves now."""
+        self.round = max(self.round + 1, self._member.now)
+        self.postpone()
+        return self.round
+
+    def postpone(self) -> None:
+        """The next probe is due after a pause."""
+        self._pause(self._half_heartbeat)
+
+    def _pause(self, least_us: int) -> None:
+        """For so long and a draw, of a wider range after each candidacy that did not win."""
+        most_us = min(self._half_heartbeat << min(self._stood, 32), self._member.options.election_timeout_min_us)
+        self.next_probe = self._member.now + least_us + self._draw(most_us)
+
+    def stood(self) -> None:
+        """This member is a candidate now."""
+        self.begin_soon()
+        self._stood += 1
+        self.voted()
+
+    def voted(self) -> None:
+        """A candidate, this member or another one, has its vote, and one heartbeat to win and to show itself."""
+        if self.active:
+            self._begin_series()
+            self._pause(self._member.options.heartbeat_us)
+
+    def restart(self) -> None:
+        """The log is another one: what was answered is of no use, and the next probe is due."""
+        if self.active:
+            self._begin_series()
+            self.next_probe = self._member.now
+
+    @property
+    def _half_heartbeat(self) -> int:
+        return self._member.options.heartbeat_us // 2
+
+    def _draw(self, most_us: int) -> int:
+        member = self._member
+        return mix(member.options.seed, _PAUSE, member.id, member.now) % (most_us + 1)
+
+    # ----------------------------------------------------------------------------------------------------- answers
+
+    def counts(self, sender: int, answer: Answer) -> bool:
+        """Take note of a peer's answer; False: it answers nothing that is still asked."""
+        if not self.active or not self._series <= answer.round <= self.round:
+            return False
+        known = self._answers.get(sender)
+        if known is not None and known.round > answer.round:
+            return False
+        self._answers[sender] = answer
+        return True
+
+    def answers(self, verdict: Verdict) -> Mapping[int, Answer]:
+        """By member."""
+        return {member: answer for member, answer in self._answers.items() if answer.verdict is verdict}
+
+    def has_quorum(self, *verdicts: Verdict) -> bool:
+        """Do this member, and the peers that answered so, make a quorum?"""
+        member = self._member
+        peers = [peer for peer, answer in self._answers.items() if answer.verdict in verdicts]
+        return member.configurations.is_quorum({member.id, *peers})
