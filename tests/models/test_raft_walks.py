@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.models.raft_walks import walk
 
-SEEDS = (7, 15, 31, 32, 37, 63, 77, 86, 99, 131, 143, 155, 183)
-"""Of the first 200, those that reach what is rare most often."""
+SEEDS = (7, 24, 35, 37, 57, 71, 81, 113, 124, 157, 172)
+"""Of the first 200, some that reach what is rare."""
 REACHED = (
     "pull",
     "pull adopts an era",

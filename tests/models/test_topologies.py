@@ -64,8 +64,9 @@ def test_a_dead_leader_is_replaced_within_round_trips(members: int) -> None:
     assert took[-1] < TIMEOUT
 
 
-def test_without_draws_three_members_split_their_votes_for_ever() -> None:
-    assert None in [each.microseconds for each in outages("no draws", 3)]
+def test_without_draws_three_members_split_their_votes_again_and_again() -> None:
+    took = [each.microseconds for each in outages("no draws", 3)]
+    assert any(one is None or one > 2 * TIMEOUT for one in took)
 
 
 def test_where_only_the_latest_probe_counts_slow_links_never_elect() -> None:

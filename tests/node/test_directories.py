@@ -95,7 +95,7 @@ def test_who_has_begun_needs_only_a_majority_at_its_next_start() -> None:
     cluster, a, b, c = acknowledged_and_away()
     cluster.start(a)
     cluster.start(c)
-    assert cluster.elect() == a
+    assert cluster.elect() in (a, c)  # c may pull what it lacks from a
     cluster.kill(a)
     cluster.start(b)
     assert cluster.elect() in (b, c)

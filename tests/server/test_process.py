@@ -115,7 +115,7 @@ def test_variables_and_a_file_configure_a_server(place: Place, monkeypatch: pyte
 
 
 def test_a_request_over_the_limit_and_a_full_store_are_refused(place: Place) -> None:
-    flags = ("--max-request-bytes=4096", "--quota-backend-bytes=20000")
+    flags = ("--max-request-bytes=4096", "--quota-backend-bytes=200000")
     with place.serving(*flags) as node, Client([node.endpoint]) as client:
         with pytest.raises(Refused, match=re.escape("etcdserver: request is too large")):
             client.put("k", b"x" * 4096)

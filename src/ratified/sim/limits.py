@@ -67,6 +67,7 @@ _KV: dict[str, tuple[int, ...]] = {
     "range_rows_at_once": (1, 2),
     "range_bytes_at_once": (1, 200),
     "watch_pending_events_max": (1, 2, 5),
+    "watch_fragment_bytes_max": (1, 100),
     "removal_events_at_once": (1, 3),
     "expiries_at_once": (1, 2),
 }
