@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -108,6 +108,16 @@ class Store(Protocol):
         a command. Raises ``ApplyFailed`` on a local failure.
         """
 
+    def is_long(self, command: bytes) -> bool:
+        """Whether a command may take so long that it must be applied in pieces."""
+
+    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
+        """As ``apply`` of this one command, in pieces of about ``rows_max`` rows; returns its result.
+
+        Runs inside a transaction of its own, which the caller sets aside where this yields. Until it returns,
+        everything that is read is the state before the command.
+        """
+
     @property
     def untidy(self) -> bool:
         """Whether ``tidy`` has something to do."""
@@ -170,6 +180,16 @@ class StateMachineStore:
             results.append(result if wrong is None else NoResult(f"the command was applied, but {wrong}"))
         self._applied = last_index
         return results
+
+    def is_long(self, command: bytes) -> bool:
+        """Never: what a machine of one's own does cannot be interrupted."""
+        return False
+
+    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
+        """In one piece."""
+        yield from ()
+        (result,) = self.apply((command,), command.index)
+        return result
 
     @property
     def untidy(self) -> bool:

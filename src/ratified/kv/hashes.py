@@ -27,7 +27,7 @@ class SlicedHash(Continuation):
 
     def __init__(self, mvcc: Mvcc, revision: int) -> None:
         self._view = mvcc.space.view()
-        self._total = mvcc.sums.retained
+        self._total = mvcc.sums_at_revision.retained
         self._revisions = mvcc.revision, mvcc.compact_revision
         self._next = names.position(revision + 1, 0)
 

@@ -24,6 +24,8 @@ from itertools import islice
 from struct import Struct
 from typing import Protocol
 
+import msgspec
+
 from ratified.kv import names
 from ratified.kv.digest import Sums
 from ratified.kv.encoding import field
@@ -110,6 +112,8 @@ class Mvcc:
         """Whether anybody wants ``changes``."""
         self.changes: list[Change] = []
         self._sub = 0
+        self._sums_before: Sums | None = None
+        """The sums before the command that is being applied in pieces."""
         self._removed = (0, 0)
         """Removal has dealt with every event below this position."""
         state = space.get(META, b"state")
@@ -135,7 +139,7 @@ class Mvcc:
 
     def state(self) -> bytes:
         """Revision, compact revision, era and sums."""
-        return STATE.pack(self.revision, self.compact_revision, *self.era) + self.sums.encode()
+        return STATE.pack(self.revision, self.compact_revision, *self.era) + self.sums_at_revision.encode()
 
     def save(self) -> None:
         """Write what is kept up in memory, in the transaction of the rows that it describes."""
@@ -146,9 +150,14 @@ class Mvcc:
         """Write how far removal has come."""
         self.space.put(META, b"removal", REMOVAL.pack(*self._removed, self.size_bytes))
 
+    @property
+    def sums_at_revision(self) -> Sums:
+        """The sums of ``revision``, without what a command in pieces has done so far."""
+        return self.sums if self._sums_before is None else self._sums_before
+
     def digest(self) -> bytes:
         """16 bytes over the whole logical state."""
-        return self.sums.digest(self.revision, self.compact_revision, *self.era)
+        return self.sums_at_revision.digest(self.revision, self.compact_revision, *self.era)
 
     # -- reads inside a command -----------------------------------------------------------------------------------
 
@@ -212,7 +221,7 @@ class Mvcc:
         self.space.put(HISTORY, names.history_key(name, revision, sub), kind)
         self.size_bytes += _rows_bytes(name, row)
         self._sub = sub + 1
-        if self.listening:
+        if self.listening and self._sums_before is None:
             self.changes.append(Change(revision, key, kind == DELETE, pair, before))
 
     def load_event(self, at: bytes, row: bytes) -> None:
@@ -243,14 +252,19 @@ class Mvcc:
         if lease:
             self.space.put(ATTACHED, _lease_prefix(lease) + name, key)
 
-    def attached(self, lease: int) -> list[bytes]:
-        """The keys of a lease, sorted."""
+    def attached(self, lease: int) -> Iterator[bytes]:
+        """The keys of a lease."""
         first = _lease_prefix(lease)
         last = _lease_prefix(lease + 1) if lease != -1 else None
-        return sorted(key for _, key in self.space.scan(ATTACHED, first, last))
+        return (key for _, key in self.space.scan(ATTACHED, first, last))
+
+    def begin_pieces(self) -> None:
+        """What follows is a command that is applied in pieces: until it ends, all that is read is as it is now."""
+        self._sums_before = msgspec.structs.replace(self.sums)
 
     def end_command(self) -> Sequence[Change]:
         """The command is done: its changes become a revision."""
+        self._sums_before = None
         if self._sub:
             self.revision += 1
             self._sub = 0

@@ -11,8 +11,11 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import islice
 
+from google.protobuf.message import DecodeError
 from typing_extensions import override
 
 from ratified.kv import commands, hashes, snapshot
@@ -25,16 +28,27 @@ from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import META, Mvcc
 from ratified.kv.queries import STREAM, AskKind, QueryKind
-from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
+from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
-from ratified.kv.writes import check_put, delete_range, put, revoke, transact
+from ratified.kv.writes import at_once, check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era, Store
 from ratified.storage.lmdb import ROTTEN
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
 _APPLIED = b"applied"
+
+
+def _piece(steps: Generator[None, None, bytes], rows_max: int) -> bytes | None:
+    """So many steps; the result, or None: there are more."""
+    for _ in range(rows_max):
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: bytes = end.value
+            return result
+    return None
 
 
 class KvStore(Store):
@@ -50,14 +64,17 @@ class KvStore(Store):
         self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             CommandKind.PUT: self._put,
-            CommandKind.DELETE_RANGE: self._delete_range,
             CommandKind.TXN: self._txn,
             CommandKind.COMPACT: self._compact,
-            CommandKind.LEASE_REVOKE: self._lease_revoke,
             CommandKind.LEAD: self._lead,
-            CommandKind.LEASE_EXPIRE: self._lease_expire,
             CommandKind.LEASE_GRANT: self._lease_grant,
         }
+        self._stepwise: dict[int, Callable[[bytes], Generator[None, None, bytes]]] = {
+            CommandKind.DELETE_RANGE: self._delete_range,
+            CommandKind.LEASE_REVOKE: self._lease_revoke,
+            CommandKind.LEASE_EXPIRE: self._lease_expire,
+        }
+        """The commands that yield after each row."""
         self._index = 0
 
     # -- what a replica calls -------------------------------------------------------------------------------------
@@ -88,6 +105,31 @@ class KvStore(Store):
         self._mvcc.save()
         self._write_applied(last_index)
         return results
+
+    @override
+    def is_long(self, command: bytes) -> bool:
+        """By the rows that it would change now; where it is less it may be applied with others."""
+        kind, body = command[0], command[2:]
+        try:
+            rows: Iterator[object] = iter(())
+            if kind == CommandKind.DELETE_RANGE:
+                request = rpc_pb2.DeleteRangeRequest.FromString(body)
+                rows = present(self._space, request.key, request.range_end)
+            elif kind == CommandKind.LEASE_REVOKE:
+                rows = self._mvcc.attached(rpc_pb2.LeaseRevokeRequest.FromString(body).ID)
+            elif kind == CommandKind.LEASE_EXPIRE:
+                rows = self._mvcc.attached(commands.EXPIRE.unpack(body)[2])
+        except (DecodeError, struct.error):
+            return False  # applying it will say what is wrong
+        return sum(1 for _ in islice(rows, self._limits.long_rows)) == self._limits.long_rows
+
+    @override
+    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, bytes]:
+        self._mvcc.begin_pieces()
+        result = yield from self._apply_in_pieces(command, rows_max)
+        self._mvcc.save()
+        self._write_applied(command.index)
+        return result
 
     @property
     @override
@@ -166,7 +208,8 @@ class KvStore(Store):
         self._index = command.index
         try:
             kind, body = commands.split(command.data)
-            result = self._handlers[kind](body)
+            stepwise = self._stepwise.get(kind)
+            result = self._handlers[kind](body) if stepwise is None else at_once(stepwise(body))
         except EtcdError as error:
             return failure(error)
         except ROTTEN:
@@ -176,6 +219,27 @@ class KvStore(Store):
         changes = self._mvcc.end_command()
         if changes:
             self._hub.publish(changes)
+        return result
+
+    def _apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, bytes]:
+        self._index = command.index
+        try:
+            kind, body = commands.split(command.data)
+            steps = self._stepwise[kind](body)
+            result: bytes | None = None
+            while result is None:
+                result = _piece(steps, rows_max)
+                if result is None:
+                    yield
+        except EtcdError as error:
+            result = failure(error)
+        except ROTTEN:
+            raise
+        except Exception as error:
+            raise ApplyFailed(command.index, error) from error
+        # Somebody may have begun to listen in the middle, and what a long command changes is much: all read it again.
+        self._hub.catch_up_all()
+        self._mvcc.end_command()
         return result
 
     def _write_applied(self, index: int) -> None:
@@ -188,8 +252,9 @@ class KvStore(Store):
         check_put(self._mvcc, self._leases, request)
         return OK + put(self._mvcc, request)
 
-    def _delete_range(self, body: bytes) -> bytes:
-        return OK + delete_range(self._mvcc, rpc_pb2.DeleteRangeRequest.FromString(body))
+    def _delete_range(self, body: bytes) -> Generator[None, None, bytes]:
+        response = yield from delete_range(self._mvcc, rpc_pb2.DeleteRangeRequest.FromString(body))
+        return OK + response
 
     def _txn(self, body: bytes) -> bytes:
         return OK + transact(self._mvcc, self._leases, rpc_pb2.TxnRequest.FromString(body))
@@ -204,18 +269,18 @@ class KvStore(Store):
         self._lessor.on_granted(request.ID)
         return header_only(self._mvcc.revision) + b"\x10" + varint(request.ID) + b"\x18" + varint(request.TTL)
 
-    def _lease_revoke(self, body: bytes) -> bytes:
-        return self._end_lease(rpc_pb2.LeaseRevokeRequest.FromString(body).ID)
+    def _lease_revoke(self, body: bytes) -> Generator[None, None, bytes]:
+        return (yield from self._end_lease(rpc_pb2.LeaseRevokeRequest.FromString(body).ID))
 
-    def _lease_expire(self, body: bytes) -> bytes:
+    def _lease_expire(self, body: bytes) -> Generator[None, None, bytes]:
         *era, lease, granted = commands.EXPIRE.unpack(body)
         row = self._leases.get(lease)
         if tuple(era) != self._mvcc.era or row is None or row.granted != granted:
             return header_only(self._mvcc.revision)
-        return self._end_lease(lease)
+        return (yield from self._end_lease(lease))
 
-    def _end_lease(self, lease: int) -> bytes:
-        revoke(self._mvcc, self._leases, lease)
+    def _end_lease(self, lease: int) -> Generator[None, None, bytes]:
+        yield from revoke(self._mvcc, self._leases, lease)
         self._lessor.on_ended(lease)
         return header_only(self._mvcc.reading_revision)
 
@@ -283,7 +348,7 @@ class KvStore(Store):
         if not 0 < revision < newest:
             if revision > newest:
                 raise EtcdError(*errors.FUTURE_REVISION)
-            return hashes.answer(newest, self._mvcc.compact_revision, self._mvcc.sums.retained)
+            return hashes.answer(newest, self._mvcc.compact_revision, self._mvcc.sums_at_revision.retained)
         self._mvcc.check_revision(revision, newest)
         return SlicedHash(self._mvcc, revision)
 
@@ -301,5 +366,5 @@ class KvStore(Store):
             response.TTL = remaining // SECOND
             response.grantedTTL = row.ttl
             if request.keys:
-                response.keys.extend(self._mvcc.attached(request.ID))
+                response.keys.extend(sorted(self._mvcc.attached(request.ID)))
         return OK + header(self._mvcc.revision) + response.SerializeToString()

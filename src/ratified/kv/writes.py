@@ -13,11 +13,12 @@ Rules
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from typing import TypeVar
 
 from ratified.kv import names
 from ratified.kv.compares import holds
-from ratified.kv.cost import Cost
+from ratified.kv.cost import TXN_RESPONSE_BYTES_MAX, Cost
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import IntervalMap
@@ -26,6 +27,18 @@ from ratified.kv.mvcc import LIVE, Mvcc
 from ratified.kv.ranges import RangeRead, interval, present
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
+
+_Answer = TypeVar("_Answer")
+
+
+def at_once(steps: Generator[None, None, _Answer]) -> _Answer:
+    """Take all steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            answer: _Answer = end.value
+            return answer
 
 
 def check_put(mvcc: Mvcc, leases: Leases, request: PutRequest) -> None:
@@ -54,17 +67,33 @@ def put(mvcc: Mvcc, request: PutRequest) -> bytes:
     return response
 
 
-def delete_range(mvcc: Mvcc, request: DeleteRangeRequest) -> bytes:
-    """Delete; gives the DeleteRangeResponse."""
-    deleted = [look for look in present(mvcc.space, request.key, request.range_end) if look is not None]
-    for key, pair in deleted:
-        mvcc.delete(key, pair)
-    response = [header(mvcc.reading_revision)]
-    if deleted:
-        response.append(b"\x10" + varint(len(deleted)))
-    if request.prev_kv:
-        response += [field(b"\x1a", pair) for _, pair in deleted]
-    return b"".join(response)
+def delete_range(mvcc: Mvcc, request: DeleteRangeRequest) -> Generator[None, None, bytes]:
+    """Delete; gives the DeleteRangeResponse. Yields after each row, so that it can be done in pieces."""
+    keys: list[bytes] = []
+    answer_bytes = 0
+    for look in present(mvcc.space, request.key, request.range_end):
+        if look is not None:
+            keys.append(look[0])
+            answer_bytes += len(look[1])
+            if request.prev_kv and answer_bytes > TXN_RESPONSE_BYTES_MAX:
+                raise EtcdError(*errors.REQUEST_TOO_LARGE)
+        yield
+    pairs: list[bytes] = []
+    for key in keys:
+        pair = _delete(mvcc, key)
+        if request.prev_kv:
+            pairs.append(field(b"\x1a", pair))
+        yield
+    count = b"\x10" + varint(len(keys)) if keys else b""
+    return b"".join([header(mvcc.reading_revision), count, *pairs])
+
+
+def _delete(mvcc: Mvcc, key: bytes) -> bytes:
+    """Delete a key that is there; gives the pair before."""
+    pair = mvcc.space.get(LIVE, names.name(key))
+    assert pair is not None, "it was found in the same transaction"
+    mvcc.delete(key, pair)
+    return pair
 
 
 class Branches:
@@ -139,7 +168,7 @@ def _run(mvcc: Mvcc, operation: RequestOp) -> bytes:
         case "request_put":
             return field(b"\x12", put(mvcc, operation.request_put))
         case "request_delete_range":
-            return field(b"\x1a", delete_range(mvcc, operation.request_delete_range))
+            return field(b"\x1a", at_once(delete_range(mvcc, operation.request_delete_range)))
         case "request_range":
             return field(b"\x0a", _whole_range(mvcc, operation.request_range))
     raise AssertionError("an operation without a request is refused before it is proposed")
@@ -153,14 +182,17 @@ def _whole_range(mvcc: Mvcc, request: RangeRequest) -> bytes:
     return b"".join(out)
 
 
-def revoke(mvcc: Mvcc, leases: Leases, lease: int) -> None:
-    """End a lease: its keys are deleted, all at one revision, in their order."""
+def revoke(mvcc: Mvcc, leases: Leases, lease: int) -> Generator[None, None, None]:
+    """End a lease: its keys are deleted, all at one revision, in their order. Yields after each row."""
     if lease not in leases:
         raise EtcdError(*errors.LEASE_NOT_FOUND)
+    keys: list[bytes] = []
     for key in mvcc.attached(lease):
-        pair = mvcc.space.get(LIVE, names.name(key))
-        if pair is not None:
-            mvcc.delete(key, pair)
+        keys.append(key)
+        yield
+    for key in sorted(keys):
+        _delete(mvcc, key)
+        yield
     leases.remove(lease, mvcc.sums)
 
 

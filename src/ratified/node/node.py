@@ -5,7 +5,7 @@ A turn, in this order:
 1. what the node owes its engines from the turn before (``applied``), then disk completions and peers, then timers,
    then clients: at most ``inputs_max`` inputs in all;
 2. each replica that was touched hands over what waits, and its engine is drained once;
-3. all deliveries are applied in one transaction, a replica that fails is undone alone and stops;
+3. deliveries are applied (``applying``), a replica that fails is undone alone and stops;
 4. after the commit: results, writes, messages, reads, slices of streams;
 5. the log plans its jobs, each session gets one batch.
 
@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Lead, Ready
-from ratified.machine import ApplyFailed, Result
+from ratified.consensus.contract import Lead, Ready
+from ratified.machine import ApplyFailed
+from ratified.node.applying import Applying
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
@@ -71,6 +72,7 @@ class Node:
         self._replicas = replicas
         self._planner = shared.planner
         self._environment = environment
+        self._applying = Applying(environment, shared.config.limits.apply_rows_max)
         self._directories = directories
         self._peers = shared.peers
         self._requests = shared.requests
@@ -328,12 +330,13 @@ class Node:
         if self._closing:
             return
         drained = self._drain_replicas(now, touched.values())
-        deliveries = [(replica, ready.deliver) for replica, ready in drained if ready is not None and ready.deliver]
-        untidy = [
-            replica for replica, ready in drained if replica.store.untidy and (ready is None or not ready.deliver)
-        ]
-        if deliveries or untidy:
-            self._deliver(now, deliveries, untidy)
+        for replica, ready in drained:
+            if ready is not None and ready.deliver:
+                self._applying.add(replica, ready.deliver)
+        if self._applying.busy:
+            self._apply(now)
+        else:
+            self._tidy([replica for replica, _ in drained if replica.store.untidy])
         for replica, ready in drained:
             if replica.stopped is None:
                 if ready is not None:
@@ -358,19 +361,20 @@ class Node:
                 bytes_left -= sum(len(entry.encoded) for entry in ready.deliver)
         return drained
 
-    def _deliver(
-        self, now: int, deliveries: Sequence[tuple[Replica, Sequence[Entry]]], untidy: Sequence[Replica]
-    ) -> None:
-        """Apply everything in one transaction; who fails is undone alone. After the commit come the results."""
-        done: list[tuple[Replica, Sequence[Entry], Sequence[Result]]] = []
+    def _apply(self, now: int) -> None:
+        """Apply what is delivered, as much as a turn may; after the commit come the results."""
+        done, failed = self._applying.run()
+        for replica, error in failed:
+            self._notices.append(replica.stop(error))
+        for replica, entries, results in done:
+            replica.applied(now, entries, results)
+            self._applied.append((replica, entries[-1].index))
+
+    def _tidy(self, untidy: Sequence[Replica]) -> None:
+        if not untidy:
+            return
         failed: list[tuple[Replica, ApplyFailed]] = []
         with self._environment.transaction():
-            for replica, entries in deliveries:
-                try:
-                    with self._environment.savepoint():
-                        done.append((replica, entries, replica.apply(entries)))
-                except ApplyFailed as error:
-                    failed.append((replica, error))
             for replica in untidy:
                 try:
                     with self._environment.savepoint():
@@ -379,9 +383,6 @@ class Node:
                     failed.append((replica, error))
         for replica, failure in failed:
             self._notices.append(replica.stop(failure))
-        for replica, entries, results in done:
-            replica.applied(now, entries, results)
-            self._applied.append((replica, entries[-1].index))
 
     # ---- 5: out
 
@@ -400,7 +401,9 @@ class Node:
             challenges=challenges,
             notices=self._drain_notices(),
             deadline=self.deadline,
-            more=bool(self._applied or self._urgent or self._clients or self._again or self._touched),
+            more=bool(
+                self._applied or self._urgent or self._clients or self._again or self._touched or self._applying.busy
+            ),
             stopped=self._closing and self._planner.idle,
         )
 
@@ -420,6 +423,7 @@ class Node:
         self._again.clear()
         self._closing = True
         self._applied.clear()
+        self._applying.abandon()
         self._touched.clear()
         self._peers.close(now)
         self._planner.close(now)

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 from ratified.consensus.contract import (
@@ -296,6 +296,10 @@ class Replica:
         results = self.store.apply(commands, entries[-1].index)
         assert len(results) == len(commands), "a store returns one result a command"
         return results
+
+    def apply_in_pieces(self, entry: Entry, rows_max: int) -> Generator[None, None, Result]:
+        """As ``apply`` of one command that is long, inside a transaction of its own."""
+        return self.store.apply_in_pieces(Command(entry.index, entry.data), rows_max)
 
     def applied(self, now: int, entries: Sequence[Entry], results: Sequence[Result]) -> None:
         """The deliveries are committed: their proposers get the results, and what is lost is found."""

@@ -76,6 +76,12 @@ class KillableEnvironment:
     def savepoint(self) -> AbstractContextManager[None]:
         return self._environment.savepoint()
 
+    def suspend(self) -> None:
+        self._environment.suspend()
+
+    def resume(self) -> None:
+        self._environment.resume()
+
     def abandon(self) -> None:
         self._environment.abandon()
 

@@ -110,6 +110,8 @@ class LmdbEnvironment:
         self._tables: _Tables = {name.decode(): self._environment.open_db(name, create=False) for name in names}
         self._levels: list[_Level] = []
         """The open transaction and the savepoints in it, innermost last."""
+        self._suspended: list[_Level] = []
+        """The same of a transaction that is set aside."""
         self._committed: _Snapshot | None = None
 
     @property
@@ -124,7 +126,7 @@ class LmdbEnvironment:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One write transaction over all spaces: committed where the block ends, undone where it raises."""
-        if self._levels:
+        if self._levels or self._suspended:
             raise RuntimeError("a transaction is open already")
         with self._level(None):
             yield
@@ -142,9 +144,20 @@ class LmdbEnvironment:
             yield
         made += made_inside
 
+    def suspend(self) -> None:
+        """Set the open transaction aside; reads see the last commit until ``resume``."""
+        self.writing()
+        self._levels, self._suspended = [], self._levels
+
+    def resume(self) -> None:
+        """Go on with the transaction that was set aside."""
+        if not self._suspended:
+            raise RuntimeError("no transaction was set aside")
+        self._levels, self._suspended = self._suspended, []
+
     def close(self) -> None:
         """Sync and close; raises ``RuntimeError`` while a transaction is open."""
-        if self._levels:
+        if self._levels or self._suspended:
             raise RuntimeError("the environment is closed while its transaction is open")
         commit = self.commit
         self._environment.sync(True)
@@ -207,7 +220,7 @@ class LmdbEnvironment:
     def committed(self) -> _Snapshot:
         """The snapshot of the last commit; who keeps it shares it."""
         if self._committed is None:
-            made = {name for level in self._levels for name in level.made}
+            made = {name for level in (*self._levels, *self._suspended) for name in level.made}
             tables = {name: table for name, table in self._tables.items() if name not in made}
             self._committed = _Snapshot(self._environment.begin(), tables)
         return self._committed

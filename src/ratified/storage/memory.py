@@ -37,6 +37,7 @@ class MemoryEnvironment:
     def __init__(self) -> None:
         self._spaces: dict[int, MemorySpace] = {}
         self._undo: list[_Change] | None = None
+        self._suspended: list[_Change] | None = None
 
     def space(self, number: int) -> MemorySpace:
         """The rows of this space (u32)."""
@@ -48,7 +49,7 @@ class MemoryEnvironment:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One write transaction over all spaces: committed where the block ends, undone where it raises."""
-        if self._undo is not None:
+        if self._undo is not None or self._suspended is not None:
             raise RuntimeError("a transaction is open already")
         undo = self._undo = []
         try:
@@ -59,6 +60,7 @@ class MemoryEnvironment:
         finally:
             if self._undo is undo:
                 self._undo = None
+                self._forget_what_was_shown()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -71,8 +73,25 @@ class MemoryEnvironment:
             self._take_back(undo, mark)
             raise
 
+    def suspend(self) -> None:
+        """Set the open transaction aside; reads see the last commit until ``resume``."""
+        self._undo, self._suspended = None, self.changes()
+
+    def resume(self) -> None:
+        """Go on with the transaction that was set aside."""
+        if self._suspended is None:
+            raise RuntimeError("no transaction was set aside")
+        self._undo, self._suspended = self._suspended, None
+
+    @property
+    def suspended(self) -> bool:
+        return self._suspended is not None
+
     def abandon(self) -> None:
         """The process that used the environment is gone: its open transaction is undone, its views are closed."""
+        if self._suspended is not None:
+            self.resume()
+        self._forget_what_was_shown()
         if self._undo is not None:
             self._take_back(self._undo, 0)
             self._undo = None
@@ -89,7 +108,7 @@ class MemoryEnvironment:
 
     def close(self) -> None:
         """A process that ends well closes its environment; the rows stay for the next one."""
-        if self._undo is not None:
+        if self._undo is not None or self._suspended is not None:
             raise RuntimeError("the environment is closed while its transaction is open")
         self.abandon()
 
@@ -101,7 +120,11 @@ class MemoryEnvironment:
 
     def uncommitted(self) -> list[_Change]:
         """As ``changes``, and empty where no transaction is open."""
-        return self._undo or []
+        return self._undo or self._suspended or []
+
+    def _forget_what_was_shown(self) -> None:
+        for space in self._spaces.values():
+            space.forget_what_was_shown()
 
     def _take_back(self, undo: list[_Change], mark: int) -> None:
         if undo is not self._undo:
@@ -118,15 +141,22 @@ class MemorySpace:
         self._environment = environment
         self._tables: dict[str, _Rows] = {}
         self.views: list[MemoryView] = []
+        self._shown: MemoryView | None = None
+        """What is read while the transaction is set aside."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None; inside the transaction what it wrote is seen."""
+        if self._environment.suspended:
+            return self._committed().get(table, key)
         return self.rows(table).get(key)
 
     def scan(
         self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """As ``View.scan``; rows must not be written while the iterator is in use."""
+        if self._environment.suspended:
+            yield from self._committed().scan(table, first, last, reverse=reverse)
+            return
         rows = self.rows(table)
         for key in rows.irange(first, last, inclusive=(True, False), reverse=reverse):
             yield key, rows[key]
@@ -154,6 +184,17 @@ class MemorySpace:
                 view.keep(change.table, change.key, change.before)
         self.views.append(view)
         return view
+
+    def forget_what_was_shown(self) -> None:
+        """The transaction has ended."""
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
+
+    def _committed(self) -> MemoryView:
+        if self._shown is None:
+            self._shown = self.view()
+        return self._shown
 
     def rows(self, table: str) -> _Rows:
         """The table as it is now, uncommitted rows included."""

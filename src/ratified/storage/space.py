@@ -71,6 +71,12 @@ class Environment(Protocol):
     def savepoint(self) -> AbstractContextManager[None]:
         """Inside a transaction: undoes what the block wrote, and only that, where it raises."""
 
+    def suspend(self) -> None:
+        """Set the open transaction aside: until ``resume`` what is read is the last commit, and nothing is written."""
+
+    def resume(self) -> None:
+        """Go on with the transaction that was set aside."""
+
     def close(self) -> None:
         """Close the environment."""
 

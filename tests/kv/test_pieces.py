@@ -1,0 +1,161 @@
+"""A long command is applied in pieces, and until its end nobody can tell that it has begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from ratified.kv import commands, queries, writes
+from ratified.kv.limits import KvLimits
+from ratified.machine import Command
+from ratified.storage.lmdb import LmdbEnvironment
+from ratified.storage.memory import MemoryEnvironment
+from ratified.storage.space import Environment
+from ratified.wire.etcd.rpc_pb2 import (
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    HashKVRequest,
+    LeaseGrantRequest,
+    LeaseRevokeRequest,
+    RangeRequest,
+    WatchCreateRequest,
+)
+from tests.kv.driver import Driver, Failed, decode
+
+KEYS = 20
+LEASE = 9
+LONG = b"k" * 500
+DELETE = commands.delete_range(DeleteRangeRequest(key=b"k", range_end=b"l", prev_kv=True).SerializeToString())
+REVOKE = commands.lease_revoke(LeaseRevokeRequest(ID=LEASE).SerializeToString())
+
+
+def in_memory(path: Path) -> Environment:
+    return MemoryEnvironment()
+
+
+def in_lmdb(path: Path) -> Environment:
+    return LmdbEnvironment(path)
+
+
+@pytest.fixture(params=[in_memory, in_lmdb])
+def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
+    build: Callable[[Path], Environment] = request.param
+    one = filled(build(tmp_path))
+    yield one
+    one.environment.close()
+
+
+def filled(environment: Environment) -> Driver:
+    driver = Driver(environment, limits=KvLimits(long_rows=3))
+    driver.do(LeaseGrantRequest(ID=LEASE, TTL=60))
+    for number in range(KEYS):
+        driver.put((LONG if number % 4 == 0 else b"k") + b"%02d" % number, b"value", LEASE)
+    driver.put(b"other")
+    return driver
+
+
+def seen(driver: Driver) -> tuple[object, ...]:
+    everything = queries.range_(RangeRequest(key=b"\x00", range_end=b"\x00").SerializeToString())
+    hashed = queries.hash_kv(HashKVRequest().SerializeToString())
+    store = driver.store
+    return (
+        driver.answer(everything, 1000, 1 << 20),
+        driver.answer(hashed, 1000, 1 << 20),
+        store.revision,
+        store.applied,
+        store.digest(),
+        store.snapshot(),
+    )
+
+
+def apply_in_pieces(driver: Driver, command: bytes, rows_max: int, between: Callable[[], None]) -> bytes:
+    """As a node does: the transaction is set aside between the pieces."""
+    driver.index += 1
+    pieces = driver.store.apply_in_pieces(Command(driver.index, command), rows_max)
+    with driver.environment.transaction(), driver.environment.savepoint():
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return bytes(end.value)
+            driver.environment.suspend()
+            between()
+            driver.environment.resume()
+
+
+@pytest.mark.parametrize("command", [DELETE, REVOKE])
+def test_until_its_end_all_reads_see_the_state_before(driver: Driver, command: bytes) -> None:
+    before = seen(driver)
+    pieces = []
+
+    def look() -> None:
+        pieces.append(1)
+        assert seen(driver) == before
+
+    result = apply_in_pieces(driver, command, 3, look)
+    assert len(pieces) >= 2 * KEYS // 3, "each row is found, and then deleted"
+    whole = filled(MemoryEnvironment())
+    assert whole.apply([command]) == [result]
+    assert seen(driver) == seen(whole), "the state does not depend on the pieces"
+    driver.reopen()
+    assert seen(driver) == seen(whole)
+
+
+def test_what_is_short_is_not_applied_in_pieces(driver: Driver) -> None:
+    store = driver.store
+    assert store.is_long(DELETE)
+    assert store.is_long(REVOKE)
+    driver.delete(b"k", b"l")
+    assert not store.is_long(DELETE)
+    assert not store.is_long(REVOKE)
+    assert not store.is_long(commands.delete_range(DeleteRangeRequest(key=b"other").SerializeToString()))
+    assert not store.is_long(commands.put(b""))
+    assert not store.is_long(DELETE[:2] + b"\xff"), "applying it says what is wrong"
+
+
+def test_a_watch_that_begins_in_the_middle_gets_the_whole_revision(driver: Driver) -> None:
+    wanted = WatchCreateRequest(key=b"k", range_end=b"l")
+    driver.watch(wanted)
+    driver.turn()
+
+    def begin() -> None:
+        if len(driver.watches) < KEYS:
+            driver.watch(wanted)
+            driver.turn()
+
+    apply_in_pieces(driver, DELETE, 3, begin)
+    driver.turn()
+    assert len(driver.watches) > 10
+    for watch in driver.watches:
+        keys = [key for _, key, _ in watch.events]
+        assert len(keys) == KEYS
+        assert keys == sorted(keys)
+        assert {revision for revision, _, _ in watch.events} == {driver.store.revision}
+
+
+def test_a_process_that_dies_in_the_middle_has_done_nothing() -> None:
+    environment = MemoryEnvironment()
+    driver = filled(environment)
+    before = seen(driver)
+    pieces = driver.store.apply_in_pieces(Command(driver.index + 1, DELETE), KEYS + 5)
+    open_levels = ExitStack()
+    open_levels.enter_context(environment.transaction())
+    open_levels.enter_context(environment.savepoint())
+    next(pieces)
+    environment.suspend()
+    environment.abandon()
+    driver.reopen()
+    assert seen(driver) == before
+    assert driver.delete(b"k", b"l") == KEYS
+
+
+def test_a_delete_whose_answer_is_too_large_does_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writes, "TXN_RESPONSE_BYTES_MAX", 1_000)
+    rows = list(driver.store.snapshot())
+    answer = apply_in_pieces(driver, DELETE, 1000, lambda: None)
+    with pytest.raises(Failed, match="request is too large"):
+        decode(DeleteRangeResponse, answer)
+    assert driver.store.snapshot() == rows
