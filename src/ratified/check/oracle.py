@@ -75,4 +75,4 @@ class Listeners:
 
 def _overriding(event: Callable[Concatenate[Oracle, P], None], oracles: Sequence[Oracle]) -> list[Callable[P, None]]:
     name = event.__name__
-    return [getattr(oracle, name) for oracle in oracles if name in vars(type(oracle))]
+    return [getattr(oracle, name) for oracle in oracles if getattr(type(oracle), name) is not event]

@@ -196,7 +196,7 @@ def _print_status(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ratified.cli.table import IGNORED
+    from ratified.wire.report import IGNORED
 
     words = dict.fromkeys(name for row in rows for name in row.get("words", {}) if not name.startswith(IGNORED))
     table = Table()

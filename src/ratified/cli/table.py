@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ratified.wire.report import NodeReport
-
-IGNORED = "ignored: "
+from ratified.wire.report import IGNORED, NodeReport
 
 
 class Row(NamedTuple):
@@ -134,11 +132,4 @@ def plain_line(row: Row) -> str:
     """A node's role, its protocol's own words, and its leader."""
     if row.report is None:
         return f"{row.name}: {row.why}"
-    return ", ".join(
-        [f"{row.name}: {row.report.role}", *own_words(row.report), f"leader {row.report.leader or 'none'}"]
-    )
-
-
-def own_words(report: NodeReport) -> list[str]:
-    """What the protocol itself calls where this node stands, such as ``["term 7"]``."""
-    return [f"{heading} {report.words[heading]}" for heading in word_headings([report])]
+    return ", ".join([f"{row.name}: {row.report.role}", *row.report.own_words, f"leader {row.report.leader or 'none'}"])

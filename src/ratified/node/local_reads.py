@@ -8,6 +8,7 @@ wakes it is remembered; so a reader that takes nothing costs nothing.
 
 from __future__ import annotations
 
+from itertools import islice
 from operator import itemgetter
 
 from ratified.machine import Continuation, ReadFailed, Store
@@ -89,7 +90,7 @@ class LocalReads:
                 if not stream.ended:
                     self._wake(stream)
         self._collect_woken(now)
-        for token in list(self._runnable)[: self._limits.slices_max]:
+        for token in list(islice(self._runnable, self._limits.slices_max)):
             self._advance(now, self._runnable.pop(token))
         self._collect_woken(now)
 

@@ -1,4 +1,4 @@
-"""The eyes of the checks: in each replica, at each disk, at each frame that leaves.
+"""Where the checks look: in each replica, at each disk, at each frame that leaves.
 
 A replica shows what passes between it and its engine; a disk is observed by reading the records out of the batches that
 are written to it, messages by looking at frames as they leave.
@@ -48,7 +48,7 @@ ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, Barriers, Fo
 """What judges every group, beside its own checks, its protocol's, and those that its clients feed."""
 
 
-class ReplicaTap:
+class ObservedReplica:
     """One start of one replica, shown to the checks."""
 
     def __init__(self, member: int, group: GroupChecks[Any], work: Counter[int]) -> None:
@@ -127,10 +127,10 @@ class Checkers:
             image.records = 0
         return images
 
-    def observe(self, member: int, group: int, durable: Durable) -> ReplicaTap:
+    def observe(self, member: int, group: int, durable: Durable) -> ObservedReplica:
         """A replica begins with what its log held."""
         self.groups[group].begins(member, durable)
-        return ReplicaTap(member, self.groups[group], self._work)
+        return ObservedReplica(member, self.groups[group], self._work)
 
     def turn_ends(self, member: int, limits: SystemLimits) -> None:
         """A turn may apply so many entries, and goes on to the end with the group that reaches that (rule 15)."""

@@ -16,7 +16,7 @@ from ratified.storage.format import LogLimits
 
 
 class SystemLimits(msgspec.Struct, frozen=True):
-    """All limits of the system, by room."""
+    """All limits of the system, by package."""
 
     engine: Limits
     node: NodeLimits

@@ -20,7 +20,6 @@ from typing import TypeAlias
 
 import msgspec
 
-from ratified.cli.table import own_words
 from ratified.client import AsyncClient, ClientError
 from ratified.testing.clients import KEYS, PREFIX, Recording, run_client
 from ratified.testing.faults import ProcessFault
@@ -124,7 +123,7 @@ async def _own_words(node: LocalNode) -> list[str]:
     """Where the node stands, in its protocol's own words; nothing where it does not answer."""
     async with AsyncClient([node.endpoint], timeout_s=REPORT_TIMEOUT_S) as client:
         try:
-            return own_words(await client.report(node.endpoint))
+            return (await client.report(node.endpoint)).own_words
         except ClientError:
             return []
 

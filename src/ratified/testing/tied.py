@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import sys
-
-from ratified.cli.main import main
 
 PR_SET_PDEATHSIG = 1
 
@@ -28,4 +27,5 @@ def tie_to(parent: int) -> None:
 
 if __name__ == "__main__":
     tie_to(int(sys.argv[1]))
-    main(sys.argv[2:])
+    sys.argv = ["ratified", *sys.argv[2:]]
+    runpy.run_module("ratified", run_name="__main__", alter_sys=True)

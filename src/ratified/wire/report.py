@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 
 REPORT_METHOD = "/ratified.v1.Node/Report"
+IGNORED = "ignored: "
+"""How the names of those words begin that count what an engine ignored."""
 
 
 class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,3 +37,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     turns_us: int = 0
     words: dict[str, str] = {}
     """The protocol's own words: term; ballot; epoch and zxid."""
+
+    @property
+    def own_words(self) -> list[str]:
+        """What the protocol itself calls where this node stands, such as ``["term 7"]``."""
+        return [f"{name} {word}" for name, word in self.words.items() if not name.startswith(IGNORED)]

@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. Exactly one proposer role is alive: ``Follower``, ``Candidate`` or ``Leader``. Roles change here and nowhere else.
-2. A proposer gives up when it hears of a higher ballot. That is courtesy, not safety: the promises see to that.
+2. A proposer gives up when it hears of a higher ballot. Safety does not need it (the promises see to that); it
+   keeps two proposers from outbidding each other.
 3. The election timer restarts when something is promised, when a leader is heard, and when a ballot is begun. A member
    whose ballots were overtaken waits longer each time, by a keyed draw, until somebody leads (section 2.4).
 4. ``ready`` decides nothing that an input did not decide; it collects, and it hands out the ticket of the write.

@@ -17,7 +17,7 @@ Links: TypeAlias = list[tuple[int, int]]
 
 
 class Injector:
-    """The hand that injects faults into one cluster, until the world heals."""
+    """Injects faults into one cluster, until the world heals."""
 
     def __init__(self, cluster: Cluster, unreliable_network: NetworkOptions, slow_disk: DiskOptions) -> None:
         self.cluster = cluster

@@ -8,7 +8,7 @@ from ratified.sim.world import Draws
 
 
 def _fail(injector: Injector, draws: Draws, member: int) -> None:
-    """One of three is cut off at once, before a word of its new era gets out: its log then holds entries of that era
+    """One of three is cut off at once, before anybody hears of its new era: its log then holds entries of that era
     which nobody else has. The others are killed, or cut off, when some of their words may have got out."""
     injector.cluster.world.counters["leader failures"] += 1
     way = draws.below(3)
