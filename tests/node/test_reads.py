@@ -20,6 +20,24 @@ def test_reads_of_one_turn_share_one_barrier() -> None:
     assert len([message for _, _, _, message in cluster.sent if isinstance(message, Barrier)]) == 1
 
 
+def test_reads_that_came_while_no_leader_was_known_share_one_barrier() -> None:
+    cluster = Cluster()
+    cluster.elect()
+    origin = cluster.follower()
+    cluster.isolate(origin)
+    cluster.run(SECOND)
+    tokens = []
+    for _ in range(20):
+        tokens.append(cluster.submit(origin, b"", Work.READ, timeout_us=20 * SECOND))
+        cluster.run(1 * MS)
+    asked = len(cluster.sent)
+    cluster.heal()
+    for token in tokens:
+        assert cluster.outcome(token).outcome is Outcome.DONE
+    barriers = [message for _, _, _, message in cluster.sent[asked:] if isinstance(message, Barrier)]
+    assert len(barriers) <= 2, "asked once, and perhaps again"
+
+
 def test_a_deposed_leader_answers_no_linearizable_read() -> None:
     cluster = Cluster()
     old = cluster.elect()

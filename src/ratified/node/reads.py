@@ -1,9 +1,10 @@
 """Linearizable reads of one group's clients (rules 7 and 8).
 
-The reads of one turn share one barrier: asked of the own engine if it leads, else of the leader's replica. No answer,
-or "not confirmed": the barrier is asked again, when the leader changes and by a timer, until the deadlines of its
-reads. Any answer to any asking of a barrier will do: each was asked after its reads had arrived, and a barrier may be
-answered twice. What is confirmed is read from the store once ``applied`` has reached the barrier's index.
+The reads of one turn share one barrier: asked of the own engine if it leads, else of the leader's replica. Reads that
+come while no leader is known wait, and share one barrier when there is one. No answer, or "not confirmed": the barrier
+is asked again, when the leader changes and by a timer, until the deadlines of its reads. Any answer to any asking of a
+barrier will do: each was asked after its reads had arrived, and a barrier may be answered twice. What is confirmed is
+read from the store once ``applied`` has reached the barrier's index.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from ratified.node.ports import Reason
 from ratified.node.requests import OpenRequest, Requests
 from ratified.wire.peer import Barrier, BarrierAnswer
 
+_PRUNED_MIN = 1024
+"""So many reads wait for a leader before those whose time has passed are looked for among them."""
+
 
 class ReadBarrier:
-    """The barrier of the reads of one turn."""
+    """The barrier of reads that are asked for together."""
 
     __slots__ = ("reads", "retry_at", "tokens")
 
@@ -53,6 +57,8 @@ class LinearizableReads:
         self._retry_us = retry_us
         self._leader: int | None = None
         self._new: list[OpenRequest] = []
+        self._prune_at = _PRUNED_MIN
+        """How many new reads there are when those that have ended are dropped: that costs O(1) a read."""
         self._unanswered: dict[ReadBarrier, None] = {}
         self._asked: dict[int, ReadBarrier] = {}
         """The unanswered, by each token under which a leader's replica was asked."""
@@ -60,6 +66,9 @@ class LinearizableReads:
 
     def submit(self, request: OpenRequest) -> None:
         self._new.append(request)
+        if len(self._new) >= self._prune_at:
+            self._new = [read for read in self._new if not read.ended]
+            self._prune_at = max(_PRUNED_MIN, 2 * len(self._new))
 
     def on_barrier_answer(self, now: int, message: BarrierAnswer) -> None:
         """A leader's replica answers; perhaps an earlier leader's, to an earlier asking."""
@@ -83,12 +92,19 @@ class LinearizableReads:
 
     @property
     def deadline(self) -> int | None:
+        if self._new and self._knows_leader:
+            return 0
         return min(barrier.retry_at for barrier in self._unanswered) if self._unanswered else None
 
+    @property
+    def _knows_leader(self) -> bool:
+        return self._leader is not None or self._engine.leading is not None
+
     def flush(self, now: int) -> None:
-        """Ask for everything that arrived in this turn, and again for what is due."""
-        if self._new:
+        """Ask for everything that has arrived, if anybody may answer, and again for what is due."""
+        if self._new and self._knows_leader:
             barrier, self._new = ReadBarrier(self._new), []
+            self._prune_at = _PRUNED_MIN
             self._ask(now, barrier)
         if self._unanswered:
             self._retry(now)
