@@ -14,8 +14,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
+from typing import TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
 from ratified.kv import commands, hashes, snapshot
@@ -38,6 +39,7 @@ from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
 _APPLIED = b"applied"
+M = TypeVar("M", bound=Message)
 
 
 def _piece(steps: Generator[None, None, bytes], rows_max: int) -> bytes | None:
@@ -76,6 +78,8 @@ class KvStore(Store):
         }
         """The commands that yield after each row."""
         self._index = 0
+        self._decoded: dict[bytes, Message] = {}
+        """Requests that ``is_long`` has decoded and that are not applied yet, by their bytes."""
 
     # -- what a replica calls -------------------------------------------------------------------------------------
 
@@ -113,10 +117,11 @@ class KvStore(Store):
         try:
             rows: Iterator[object] = iter(())
             if kind == CommandKind.DELETE_RANGE:
-                request = rpc_pb2.DeleteRangeRequest.FromString(body)
+                request = self._decoded[body] = rpc_pb2.DeleteRangeRequest.FromString(body)
                 rows = present(self._space, request.key, request.range_end)
             elif kind == CommandKind.LEASE_REVOKE:
-                rows = self._mvcc.attached(rpc_pb2.LeaseRevokeRequest.FromString(body).ID)
+                revoked = self._decoded[body] = rpc_pb2.LeaseRevokeRequest.FromString(body)
+                rows = self._mvcc.attached(revoked.ID)
             elif kind == CommandKind.LEASE_EXPIRE:
                 rows = self._mvcc.attached(commands.EXPIRE.unpack(body)[2])
         except (DecodeError, struct.error):
@@ -242,6 +247,10 @@ class KvStore(Store):
         self._mvcc.end_command()
         return result
 
+    def _decode(self, message: type[M], body: bytes) -> M:
+        request = self._decoded.pop(body, None)
+        return request if isinstance(request, message) else message.FromString(body)
+
     def _write_applied(self, index: int) -> None:
         """The applied index goes into the transaction of the data, and nowhere else."""
         self._space.put(META, _APPLIED, index.to_bytes(8))
@@ -253,7 +262,7 @@ class KvStore(Store):
         return OK + put(self._mvcc, request)
 
     def _delete_range(self, body: bytes) -> Generator[None, None, bytes]:
-        response = yield from delete_range(self._mvcc, rpc_pb2.DeleteRangeRequest.FromString(body))
+        response = yield from delete_range(self._mvcc, self._decode(rpc_pb2.DeleteRangeRequest, body))
         return OK + response
 
     def _txn(self, body: bytes) -> bytes:
@@ -270,7 +279,7 @@ class KvStore(Store):
         return header_only(self._mvcc.revision) + b"\x10" + varint(request.ID) + b"\x18" + varint(request.TTL)
 
     def _lease_revoke(self, body: bytes) -> Generator[None, None, bytes]:
-        return (yield from self._end_lease(rpc_pb2.LeaseRevokeRequest.FromString(body).ID))
+        return (yield from self._end_lease(self._decode(rpc_pb2.LeaseRevokeRequest, body).ID))
 
     def _lease_expire(self, body: bytes) -> Generator[None, None, bytes]:
         *era, lease, granted = commands.EXPIRE.unpack(body)
