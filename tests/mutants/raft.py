@@ -22,6 +22,7 @@ from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.writes import Writes
 from ratified.kv.mvcc import META
 from ratified.kv.store import KvStore
+from ratified.kv.watch import Watcher, WatchHub
 from ratified.node import forwarding
 from ratified.node.node import Node
 from ratified.node.replica import Replica
@@ -243,6 +244,16 @@ def drains_every_group() -> AbstractContextManager[Any]:
     )
 
 
+def answers_progress_at_once() -> AbstractContextManager[Any]:
+    """A request for progress waits for what its stream's watches have not sent."""
+    return patch.object(WatchHub, "stream_is_current", lambda hub, stream: True)
+
+
+def answers_progress_before_what_waits() -> AbstractContextManager[Any]:
+    """What the hub handed to a watch has not been sent yet."""
+    return patch.object(Watcher, "current", property(lambda watcher: watcher._created and watcher._synced))
+
+
 MUTANTS = [
     Mutant(
         "applies all that is committed in one turn",
@@ -291,4 +302,6 @@ MUTANTS = [
     ),
     Mutant("accepts a torn tail", accepts_torn_tails, "machine-losses", "session", 82),
     Mutant("uses a store of another boot", uses_any_store, "machine-losses", "session", 1),
+    Mutant("answers progress at once", answers_progress_at_once, "fault-free", "session", 1),
+    Mutant("answers progress before events that wait", answers_progress_before_what_waits, "fault-free", "session", 1),
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ratified.node.ports import Cancel, Outcome, Reply, Request, Work
+from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Reply, Request, Work
 from ratified.sim.cluster import Cluster
 from ratified.sim.world import Concern, Draws
 
@@ -40,6 +40,8 @@ class Requester:
         self._parts: list[bytes] = []
         self._got = got if got is not None else self._keep
         self._ended = ended
+        self._aside: dict[int, Callable[[bytes], None]] = {}
+        """By token, who takes the answer of a request that was asked beside the one under way."""
 
     @property
     def member(self) -> int:
@@ -58,9 +60,21 @@ class Requester:
         self._parts = []
         self.ask_aside(self.token, work, data, timeout_us)
 
-    def ask_aside(self, token: int, work: Work, data: bytes, timeout_us: int) -> None:
-        """Ask the same node for something whose reply nobody waits for."""
+    def ask_aside(
+        self, token: int, work: Work, data: bytes, timeout_us: int, got: Callable[[bytes], None] | None = None
+    ) -> None:
+        """Ask the same node for something else; nobody waits for the answer, and ``got`` takes it if it comes before
+        the end of the request under way."""
+        if got is not None:
+            self._aside[token] = got
         self._machine.offer(Request(token, self._group, work, data, self._world.now + timeout_us))
+
+    def hold(self) -> None:
+        """Take no further part of the answer for now."""
+        self._machine.offer(Hold((self.token,)))
+
+    def go_on(self) -> None:
+        self._machine.offer(GoOn((self.token,)))
 
     def cancel(self) -> None:
         self._machine.offer(Cancel(self.token))
@@ -71,7 +85,13 @@ class Requester:
         self._world.at(self._world.now + delay, self.number, self.number, action)
 
     def replied(self, reply: Reply) -> None:
-        if reply.outcome is Outcome.CHUNK:
+        """A node replied; what nobody waits for any more is dropped."""
+        if not self.open:
+            return
+        if reply.token != self.token:
+            if reply.outcome is Outcome.CHUNK and reply.token in self._aside:
+                self._aside.pop(reply.token)(reply.data)
+        elif reply.outcome is Outcome.CHUNK:
             self._got(reply.data)
         else:
             if reply.data:
@@ -89,6 +109,7 @@ class Requester:
 
     def end(self, outcome: Outcome) -> None:
         self.open = False
+        self._aside.clear()
         self._ended(outcome, self._parts)
 
     def _keep(self, part: bytes) -> None:

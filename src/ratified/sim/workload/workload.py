@@ -87,14 +87,12 @@ class Workload:
             history.judge()
 
     def replied(self, member: int, reply: Reply) -> None:
-        """A node replied; what nobody waits for any more is dropped."""
+        """A node replied."""
         number = reply.token >> NUMBER_SHIFT
         if number == 0:
             self._registers.replied(member, reply)
             return
-        requester = self._clients[number].requester
-        if requester.open and requester.token == reply.token:
-            requester.replied(reply)
+        self._clients[number].requester.replied(reply)
 
     def process_gone(self, member: int) -> None:
         self._registers.process_gone(member)
