@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ratified.node import peers
+from ratified.node.admission import Admission
 from ratified.node.directories import Directories
 from ratified.node.peers import Peers
 from ratified.wire.peer import Hello
@@ -20,7 +21,7 @@ def takes_any_directory() -> AbstractContextManager[Any]:
 
 def takes_old_copies() -> AbstractContextManager[Any]:
     """A start that a later one has overtaken is believed."""
-    return patch.object(Peers, "_why_overtaken", lambda peers, hello: None)
+    return patch.object(Admission, "why_overtaken", lambda admission, hello: None)
 
 
 def names_no_earlier_starts() -> AbstractContextManager[Any]:

@@ -4,8 +4,7 @@ Rules:
 
 1. Who dials is the port's matter; one side of each pair is enough. Both send Hello first, and nothing else before the
    other's Hello; no frame leaves before this start's incarnation is durable.
-2. Where the two do not fit (cluster, identity, engine, versions, another directory than the one that counts) they part
-   with a Goodbye that says why.
+2. Where the two do not fit (``admission``) they part with a Goodbye that says why.
 3. After the Hello, once it holds the other's directory durably, each side sends its Standing, and again when it has
    begun. A *session* is a connection on which both have begun and hold each other's directories: only there do
    messages for the groups pass. A further connection of the same start replaces the older one. Session numbers are
@@ -13,8 +12,7 @@ Rules:
 4. A claim to be a member's latest start is believed for as long as its connection lives. What answers at the member's
    own address is *confirmed* and remembered, durably: whom we dialled, or whom a challenge found there (the port dials
    once and reads the Hello). A claim that is news is challenged. Of two starts alive the older claim stays until the
-   challenge has decided; a start that a confirmed one has overtaken is refused, and so is one whose directory does not
-   know the confirmed one: an old copy, however often it has started since. So a stranger delays, at most.
+   challenge has decided; a start that a confirmed one has overtaken is refused. So a stranger delays, at most.
 5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout, not
    even bytes of a frame, is hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing
    prolongs that.
@@ -26,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ratified.node.admission import Admission, is_start
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.outbox import Outbox
@@ -126,6 +125,7 @@ class Peers:
             config.client_urls,
             directories.begun,
         )
+        self._admission = Admission(config, self._hello, directories)
         self._changes: list[tuple[int, Session | None]] = []
         self._announced = False
         self._connections: dict[int, _Connection] = {}
@@ -222,9 +222,9 @@ class Peers:
 
     def challenged(self, now: int, member: int, hello: Hello | None) -> None:
         """What answered at a member's own address; None: nobody did."""
-        if hello is None or hello.member != member or self._why_unfit(hello) is not None:
+        if hello is None or hello.member != member or self._admission.why_unfit(hello) is not None:
             return
-        if self._why_overtaken(hello) is None:
+        if self._admission.why_overtaken(hello) is None:
             self._confirm(now, hello)
 
     def disconnected(self, now: int, number: int) -> None:
@@ -333,9 +333,9 @@ class Peers:
         if connection.hello is not None:
             self._part(now, connection, "a second Hello on one connection")
             return
-        reason = self._why_not(connection, hello)
+        reason = self._admission.why_not(hello, connection.dialled)
         if reason is not None:
-            self.notices.append(Notice(f"member {self._called(hello.member)} was refused: {reason}"))
+            self.notices.append(Notice(f"member {self._admission.called(hello.member)} was refused: {reason}"))
             self._part(now, connection, reason)
             return
         connection.hello = hello
@@ -343,12 +343,11 @@ class Peers:
         if connection.dialled is not None:
             self._admit(now, connection, hello)
             self._confirm(now, hello)
-        elif present is not None and (present.hello is None or not _is_start(present.hello, hello)):
+        elif present is not None and (present.hello is None or not is_start(present.hello, hello)):
             self._challenge(now, hello.member)
         else:
             self._admit(now, connection, hello)
-            confirmed = self._directories.confirmed(hello.member, hello.directory)
-            if confirmed is None or not _is_start(confirmed, hello):
+            if not self._admission.is_confirmed(hello):
                 self._challenge(now, hello.member)
 
     def _admit(self, now: int, connection: _Connection, hello: Hello) -> None:
@@ -397,8 +396,7 @@ class Peers:
         self._last_number += 1
         outbox = Outbox(self._config.limits, self._codec, self._config.heartbeat_us)
         connection.session = Session(connection.id, self._last_number, hello, outbox, Assembly(self._codec))
-        confirmed = self._directories.confirmed(hello.member, hello.directory)
-        connection.session.confirmed = confirmed is not None and _is_start(confirmed, hello)
+        connection.session.confirmed = self._admission.is_confirmed(hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
@@ -413,7 +411,7 @@ class Peers:
         if self._directories.begun:
             return []
         return [
-            f"{self._called(member)} ({why})"
+            f"{self._admission.called(member)} ({why})"
             for member in self._directories.awaited
             if (why := self._why_awaited(self._members.get(member))) is not None
         ]
@@ -442,8 +440,8 @@ class Peers:
             claimed = connection.hello
             if claimed is None or claimed.member != hello.member:
                 continue
-            if not _is_start(claimed, hello):
-                reason = f"another process answers at the address of member {self._called(hello.member)}"
+            if not is_start(claimed, hello):
+                reason = f"another process answers at the address of member {self._admission.called(hello.member)}"
                 self.notices.append(Notice(f"a peer that claimed to be a member was refused: {reason}"))
                 self._part(now, connection, reason)
             elif hello.member not in self._members:
@@ -460,63 +458,6 @@ class Peers:
 
     def _is_admitted(self, connection: _Connection) -> bool:
         return connection.hello is not None and self._members.get(connection.hello.member) is connection
-
-    def _why_not(self, connection: _Connection, hello: Hello) -> str | None:
-        """What keeps the two apart; None: nothing."""
-        reason = self._why_unfit(hello)
-        if reason is None and connection.dialled is not None and hello.member != connection.dialled:
-            return f"member {hello.member:x} answers at the address of member {self._called(connection.dialled)}"
-        return reason or self._why_overtaken(hello)
-
-    def _why_unfit(self, hello: Hello) -> str | None:
-        ours = self._hello
-        if hello.cluster != ours.cluster:
-            return f"cluster {hello.cluster:x} is not cluster {ours.cluster:x}; check --initial-cluster and its token"
-        if hello.member == ours.member:
-            return f"member {hello.member:x} is this node's own id; two nodes must not have the same identity"
-        if hello.member not in self._config.peers:
-            return f"member {hello.member:x} is not a member of this cluster"
-        if hello.engine != ours.engine:
-            return f"engine {hello.engine} is not engine {ours.engine}; all members must run the same"
-        if hello.version_min > ours.version_max or hello.version_max < ours.version_min:
-            return (
-                f"protocol versions {hello.version_min} to {hello.version_max} and {ours.version_min} to "
-                f"{ours.version_max} have none in common; upgrade the older node"
-            )
-        if self._directories.admits(hello.member, hello.directory, begun=hello.begun):
-            return None
-        if not self._directories.has_met(hello.member):
-            return (
-                f"member {self._called(hello.member)} was absent when this cluster began, and this version takes no "
-                "member in later"
-            )
-        return (
-            f"member {self._called(hello.member)} comes with another data directory than the one that the cluster "
-            "counts. If its disk was wiped or replaced it has forgotten what it voted for and acknowledged, and must "
-            "not vote under its old name. Start it with its own data directory"
-        )
-
-    def _why_overtaken(self, hello: Hello) -> str | None:
-        known = self._directories.confirmed(hello.member, hello.directory)
-        if known is None:
-            return None
-        if hello.incarnation < known.incarnation:
-            return (
-                f"incarnation {hello.incarnation} of member {self._called(hello.member)} was overtaken by "
-                f"{known.incarnation}; an old copy of its data directory must not run"
-            )
-        if hello.incarnation == known.incarnation and hello.start != known.start:
-            return (
-                f"incarnation {hello.incarnation} of member {self._called(hello.member)} runs twice; "
-                "a copy of its data directory must not run"
-            )
-        between = hello.incarnation - known.incarnation
-        if 0 < between <= len(hello.starts_before) and hello.starts_before[between - 1] != known.start:
-            return (
-                f"the data directory of member {self._called(hello.member)} knows nothing of the start with "
-                f"incarnation {known.incarnation} that was met here; an old copy of it must not run"
-            )
-        return None
 
     def _part(self, now: int, connection: _Connection, reason: str) -> None:
         """Say why, and hang up."""
@@ -552,20 +493,10 @@ class Peers:
             self._timers.set(_PING, connection.id, now + self._config.heartbeat_us)
         self._frames.append(Outgoing(connection.id, frame))
 
-    def _called(self, member: int) -> str:
-        """The member's name and id, for people."""
-        name = self._config.names.get(member)
-        return f"{member:x}" if name is None else f"{name} ({member:x})"
-
     def _whose(self, connection: _Connection) -> str:
         hello = connection.hello
         if hello is not None:
-            return f"member {self._called(hello.member)}"
+            return f"member {self._admission.called(hello.member)}"
         if connection.dialled is not None:
-            return f"member {self._called(connection.dialled)}"
+            return f"member {self._admission.called(connection.dialled)}"
         return "a peer that dialled us"
-
-
-def _is_start(one: Hello | PeerRecord, other: Hello) -> bool:
-    """Are both the same start of the same directory?"""
-    return (one.directory, one.incarnation, one.start) == (other.directory, other.incarnation, other.start)
