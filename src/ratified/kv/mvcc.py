@@ -291,12 +291,18 @@ class Mvcc:
         for _, row in self.space.scan(EVENTS, b"", names.position(revision + 1, 0), reverse=True):
             self.sums.dropped = int.from_bytes(row[:_SUM_BYTES], "little")
             break
+        self._removed = min(self._removed, self._compacted_at)  # deletions of that revision stayed until now
         self.compact_revision = revision
 
     @property
     def holds_dead_rows(self) -> bool:
         """Whether a compaction has left rows that have not been looked at yet."""
-        return self._removed < (self.compact_revision, 0)
+        return self._removed != self._compacted_at
+
+    @property
+    def _compacted_at(self) -> tuple[int, int]:
+        """Where removal stands when it has looked at everything: deletions of this revision are looked at again."""
+        return max(self.compact_revision, 0), 0
 
     def remove_dead_rows(self, events_max: int) -> None:
         """One piece of the physical removal: look at up to ``events_max`` events."""
@@ -307,7 +313,7 @@ class Mvcc:
         for at, row in piece:
             self._remove_what_died(at, row)
         if len(piece) < events_max:
-            self._removed = (self.compact_revision, 0)
+            self._removed = self._compacted_at
         else:
             revision, sub = names.read_position(piece[-1][0])
             self._removed = (revision, sub + 1)
