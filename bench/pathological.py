@@ -1,105 +1,209 @@
-"""What one request can cost a member: requests at the limits, against a store of many keys on LMDB.
+"""What one request at the limits does to a cluster, and to everybody else meanwhile: Ratified beside etcd.
 
-Run ``python bench/pathological.py [keys]``. Reads are advanced in slices as a node's turns do; a command is applied in
-one transaction. Prints for each the milliseconds of processor time in all, and of its longest step: for so long the
-loop serves nobody else.
+    python bench/pathological.py [--keys 100000] [--only PART] [--systems ratified etcd] [--engine raft] [--json]
+
+Three processes of each, on this machine, one system after the other, filled alike. Each request goes to the leader. For
+each: how long it took, the longest put of other clients that were under way at any moment of it, whether the term
+changed, and for Ratified the longest turn of the leader, as the upper bound of its class (``TURN_CLASSES_MS``).
+etcd is the one found on the PATH (Debian: ``etcd-server``); without one its column is missing.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import json
+import shutil
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-from ratified.kv import commands, queries, requests
-from ratified.kv.errors import EtcdError
-from ratified.kv.store import KvStore
-from ratified.machine import Command
-from ratified.node.config import NodeLimits
-from ratified.storage.lmdb import LmdbEnvironment
+import grpc
+import grpc.aio
+import msgspec
+
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from ratified.runtime.driver import TURN_CLASSES_MS
+from ratified.testing.processes import LocalCluster, free_ports
+from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.rpc_pb2 import (
     CompactionRequest,
     Compare,
     DeleteRangeRequest,
+    LeaseGrantRequest,
+    LeaseLeasesRequest,
+    LeaseRevokeRequest,
     PutRequest,
     RangeRequest,
     RequestOp,
+    StatusRequest,
     TxnRequest,
+    WatchCreateRequest,
+    WatchRequest,
 )
+from ratified.wire.report import REPORT_METHOD, NodeReport
 
-T = TypeVar("T")
-
-BATCH = 1_000
+TIMEOUT_S = 120.0
+OTHERS = 8
+"""Clients that put meanwhile, each a key of its own."""
+OTHERS_PAUSE_S = 0.01
+"""Between two puts of one of them."""
+OPS_A_TXN = 100
 SHARED = b"s" * 476
 SHARING = 20_000
-LIMITS = NodeLimits()
+LEASE = 77
+STREAMS, WATCHES = 4, 9_000
+KV, LEASES = "/etcdserverpb.KV/", "/etcdserverpb.Lease/"
+MESSAGES_OF_ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
-class Bench:
-    """One store on LMDB, and a clock around what it is asked."""
-
-    def __init__(self, path: Path) -> None:
-        self.environment = LmdbEnvironment(path)
-        self.store = KvStore(self.environment.space(3))
-        self._steps: list[float] = []
-
-    def apply(self, *data: bytes) -> bytes:
-        index = self.store.applied
-        with self.environment.transaction():
-            results = self.store.apply([Command(index + at, one) for at, one in enumerate(data, 1)], index + len(data))
-        return results[-1]
-
-    def fill(self, keys: Iterator[bytes]) -> None:
-        batch: list[bytes] = []
-        for key in keys:
-            batch.append(commands.put(PutRequest(key=key, value=b"v" * 64).SerializeToString()))
-            if len(batch) == BATCH:
-                self.apply(*batch)
-                batch = []
-        if batch:
-            self.apply(*batch)
-
-    def read(self, query: bytes) -> bytes:
-        answer = self._step(lambda: self.store.read(0, query))
-        if isinstance(answer, bytes):
-            return answer
-        chunks: list[bytes] = []
-        finished = False
-        while not finished:
-            piece = self._step(lambda: answer.advance(0, LIMITS.slice_rows_max, LIMITS.slice_bytes_max))
-            chunks += piece.chunks
-            finished = piece.finished
-        return b"".join(chunks)
-
-    def write(self, command: bytes) -> bytes:
-        return self._step(lambda: self.apply(command))
-
-    def check(self, request: TxnRequest) -> bytes:
-        try:
-            self._step(lambda: requests.check_txn(request))
-        except EtcdError as error:
-            return b"\x01" + error.text.encode()
-        return b"\x00"
-
-    def _step(self, do: Callable[[], T]) -> T:
-        begun = time.process_time()
-        try:
-            return do()
-        finally:
-            self._steps.append(time.process_time() - begun)
-
-    def report(self, what: str, answer: bytes) -> None:
-        said = f"{len(answer):,} bytes" if answer[:1] == b"\x00" else answer[2:].decode(errors="replace")
-        print(f"{what:62} {sum(self._steps) * 1e3:9.1f} {max(self._steps) * 1e3:9.1f}  {said}")
-        self._steps.clear()
+# ---------------------------------------------------------------------------------------------------------------
+# Systems
 
 
-def ops(*requests_: RangeRequest | PutRequest | TxnRequest) -> list[RequestOp]:
+class System:
+    """Three running processes, and what is asked of them."""
+
+    def __init__(self, name: str, endpoints: Sequence[str]) -> None:
+        self.name = name
+        self.endpoints = list(endpoints)
+        self._channels = {end: grpc.insecure_channel(end, MESSAGES_OF_ANY_SIZE) for end in self.endpoints}
+        self.leader = self._find_leader()
+
+    def call(self, path: str, request: bytes, endpoint: str | None = None) -> bytes:
+        method = self._channels[endpoint or self.leader].unary_unary(path)
+        answer: bytes = method(request, timeout=TIMEOUT_S, wait_for_ready=True)
+        return answer
+
+    def stream(self, path: str) -> Any:
+        return self._channels[self.leader].stream_stream(path)
+
+    def status(self, endpoint: str) -> rpc_pb2.StatusResponse:
+        answer = self.call("/etcdserverpb.Maintenance/Status", StatusRequest().SerializeToString(), endpoint)
+        return rpc_pb2.StatusResponse.FromString(answer)
+
+    def term(self) -> int:
+        return max(self.status(endpoint).raftTerm for endpoint in self.endpoints)
+
+    def turn_classes(self) -> list[int] | None:
+        """How many turns of the leader fell into each class."""
+        if self.name != "ratified":
+            return None
+        return msgspec.json.decode(self.call(REPORT_METHOD, b""), type=NodeReport).turn_classes
+
+    def _find_leader(self) -> str:
+        while True:
+            for endpoint in self.endpoints:
+                status = self.status(endpoint)
+                if status.leader and status.leader == status.header.member_id:
+                    return endpoint
+            time.sleep(0.1)
+
+
+@contextmanager
+def ratified(directory: Path, engine: str) -> Iterator[System]:
+    with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
+        yield System("ratified", cluster.endpoints)
+
+
+@contextmanager
+def etcd(directory: Path, engine: str) -> Iterator[System]:
+    ports = free_ports(6)
+    members = ",".join(f"n{at}=http://127.0.0.1:{ports[3 + at]}" for at in range(3))
+    with ExitStack() as running:
+        for at in range(3):
+            client, peer = (f"http://127.0.0.1:{port}" for port in (ports[at], ports[3 + at]))
+            log = running.enter_context((directory / f"n{at}.log").open("w"))
+            process = subprocess.Popen(
+                [
+                    "etcd",
+                    f"--name=n{at}",
+                    f"--data-dir={directory / f'n{at}'}",
+                    f"--listen-client-urls={client}",
+                    f"--advertise-client-urls={client}",
+                    f"--listen-peer-urls={peer}",
+                    f"--initial-advertise-peer-urls={peer}",
+                    f"--initial-cluster={members}",
+                    "--logger=zap",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+            running.callback(process.wait)
+            running.callback(process.kill)
+        yield System("etcd", [f"127.0.0.1:{port}" for port in ports[:3]])
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Others
+
+
+class Others:
+    """Clients in a process of their own; asked, they say what their longest put since the last time was."""
+
+    def __init__(self, endpoints: Sequence[str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--others", *endpoints],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.ask()
+
+    def ask(self) -> dict[str, float]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        answer: dict[str, float] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+async def put_for_ever(endpoints: Sequence[str]) -> None:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    seen = {"longest_ms": 0.0, "puts": 0, "errors": 0}
+    begun: dict[int, float] = {}
+
+    async def client(number: int) -> None:
+        channel = grpc.aio.insecure_channel(endpoints[number % len(endpoints)])
+        put = channel.unary_unary(KV + "Put")
+        while True:
+            begun[number] = time.monotonic()
+            try:
+                await put(PutRequest(key=b"other/%d" % number, value=b"v" * 100).SerializeToString(), timeout=TIMEOUT_S)
+                seen["puts"] += 1
+            except grpc.aio.AioRpcError:
+                seen["errors"] += 1
+            seen["longest_ms"] = max(seen["longest_ms"], (time.monotonic() - begun.pop(number)) * 1e3)
+            await asyncio.sleep(OTHERS_PAUSE_S)
+
+    clients = [asyncio.ensure_future(client(number)) for number in range(OTHERS)]
+    while await lines.readline():
+        await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0.1)), *clients], return_when=asyncio.FIRST_COMPLETED)
+        waiting_ms = [(time.monotonic() - at) * 1e3 for at in begun.values()]
+        print(json.dumps({**seen, "longest_ms": max([seen["longest_ms"], *waiting_ms])}), flush=True)
+        seen.update(longest_ms=0.0, puts=0, errors=0)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Requests
+
+
+def ops(*requests: RangeRequest | PutRequest | TxnRequest) -> list[RequestOp]:
     out = []
-    for request in requests_:
+    for request in requests:
         match request:
             case RangeRequest():
                 out.append(RequestOp(request_range=request))
@@ -110,11 +214,7 @@ def ops(*requests_: RangeRequest | PutRequest | TxnRequest) -> list[RequestOp]:
     return out
 
 
-def everything(target: Compare.CompareTarget.ValueType = Compare.MOD) -> Compare:
-    return Compare(key=b"\x00", range_end=b"\x00", target=target, result=Compare.GREATER, mod_revision=0)
-
-
-def nested(widths: Sequence[int], prefix: bytes = b"n") -> TxnRequest:
+def nested(widths: Sequence[int], prefix: bytes = b"nested/") -> TxnRequest:
     """Transactions in transactions, with puts of distinct keys in the innermost ones."""
     width, *rest = widths
     if not rest:
@@ -122,64 +222,268 @@ def nested(widths: Sequence[int], prefix: bytes = b"n") -> TxnRequest:
     return TxnRequest(success=ops(*(nested(rest, prefix + bytes([65 + at])) for at in range(width))))
 
 
+@dataclass
+class Case:
+    name: str
+    run: Callable[[System], str]
+    """Asks, and says what came of it."""
+
+
+@dataclass
+class Filled:
+    """What the requests are about."""
+
+    keys: int
+    then: int = 0
+    """The revision before the keys ``later/`` were put."""
+    cases: list[Case] = field(default_factory=list)
+
+
+def fill(system: System, keys: int) -> Filled:
+    filled = Filled(keys)
+    put_all(system, (b"keys/%08d" % at for at in range(keys)))
+    filled.then = revision(system)
+    put_all(system, (b"later/%08d" % at for at in range(keys)))
+    put_all(system, (SHARED + b"%08d" % at for at in range(SHARING)))
+    put_all(system, (b"double/%08d" % at for at in range(2 * keys)))
+    grant = LeaseGrantRequest(ID=LEASE, TTL=100_000)
+    system.call(LEASES + "LeaseGrant", grant.SerializeToString())
+    put_all(system, (b"leased/%08d" % at for at in range(keys)), lease=LEASE)
+    system.call(KV + "Put", PutRequest(key=b"large", value=bytes(1_000_000)).SerializeToString())
+    return filled
+
+
+def put_all(system: System, keys: Iterator[bytes], lease: int = 0) -> None:
+    lock = threading.Lock()
+
+    def batch() -> list[bytes]:
+        with lock:
+            return [key for _, key in zip(range(OPS_A_TXN), keys, strict=False)]
+
+    def work() -> None:
+        while wanted := batch():
+            puts = ops(*(PutRequest(key=key, value=b"v" * 64, lease=lease) for key in wanted))
+            system.call(KV + "Txn", TxnRequest(success=puts).SerializeToString())
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def revision(system: System) -> int:
+    return system.status(system.leader).header.revision
+
+
+def asked(method: str, request: Any) -> Callable[[System], str]:
+    data = request.SerializeToString()
+
+    def run(system: System) -> str:
+        try:
+            return f"{len(system.call(method, data)):,} bytes"
+        except grpc.RpcError as error:
+            return str(error.details())
+
+    return run
+
+
+def ranged(key: bytes, end: bytes, **more: Any) -> Callable[[System], str]:
+    return asked(KV + "Range", RangeRequest(key=key, range_end=end, **more))
+
+
+def deleted(key: bytes, end: bytes) -> Callable[[System], str]:
+    return asked(KV + "DeleteRange", DeleteRangeRequest(key=key, range_end=end))
+
+
+def transaction(**parts: Any) -> Callable[[System], str]:
+    return asked(KV + "Txn", TxnRequest(**parts))
+
+
+def watched_from_the_beginning(system: System) -> str:
+    """All events there are, with the pairs before them."""
+    create = WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=2, prev_kv=True, fragment=True)
+    last = revision(system)
+    done = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        yield WatchRequest(create_request=create).SerializeToString()
+        done.wait()
+
+    events = 0
+    for message in system.stream("/etcdserverpb.Watch/Watch")(requests(), timeout=TIMEOUT_S):
+        response = rpc_pb2.WatchResponse.FromString(message)
+        events += len(response.events)
+        if response.events and response.events[-1].kv.mod_revision >= last:
+            done.set()
+            break
+    return f"{events:,} events"
+
+
+def watches_cancelled(system: System) -> str:
+    """Streams full of watches, all ended at once; the time is that from the end on."""
+    calls = []
+    for _ in range(STREAMS):
+        ended = threading.Event()
+
+        def requests(ended: threading.Event = ended) -> Iterator[bytes]:
+            for number in range(WATCHES):
+                yield WatchRequest(create_request=WatchCreateRequest(key=b"k%d" % number)).SerializeToString()
+            ended.wait()
+
+        call = system.stream("/etcdserverpb.Watch/Watch")(requests(), timeout=TIMEOUT_S)
+        for _ in range(WATCHES):
+            next(call)
+        calls.append((call, ended))
+    for call, ended in calls:
+        call.cancel()
+        ended.set()
+    for _ in range(10):
+        system.status(system.leader)
+    return f"{STREAMS * WATCHES:,} watches"
+
+
+def slow_reader(system: System) -> str:
+    """A large range whose reader takes the first bytes and then nothing for a second."""
+    channel = grpc.insecure_channel(system.leader, [*MESSAGES_OF_ANY_SIZE, ("grpc.http2.bdp_probe", 0)])
+    with channel:
+        call = channel.unary_unary(KV + "Range").future(
+            RangeRequest(key=b"\x00", range_end=b"\x00").SerializeToString(), timeout=TIMEOUT_S
+        )
+        return f"{len(call.result()):,} bytes"
+
+
+def many_leases(system: System) -> str:
+    answer = system.call(LEASES + "LeaseLeases", LeaseLeasesRequest().SerializeToString())
+    return f"{len(rpc_pb2.LeaseLeasesResponse.FromString(answer).leases):,} leases"
+
+
+def expires(system: System) -> str:
+    """A lease of many keys runs out; the time holds the two seconds that it has."""
+    system.call(LEASES + "LeaseGrant", LeaseGrantRequest(ID=LEASE + 1, TTL=2).SerializeToString())
+    put_all(system, (b"expiring/%08d" % at for at in range(20_000)), lease=LEASE + 1)
+    wanted = RangeRequest(key=b"expiring/", range_end=b"expiring0", count_only=True).SerializeToString()
+    while rpc_pb2.RangeResponse.FromString(system.call(KV + "Range", wanted)).count:
+        time.sleep(0.05)
+    return "20,000 keys"
+
+
+def compacted(system: System) -> str:
+    return asked(KV + "Compact", CompactionRequest(revision=revision(system)))(system)
+
+
+def cases(filled: Filled) -> list[Case]:
+    keys = f"{filled.keys:,}"
+    everything = Compare(key=b"\x00", range_end=b"\x00", target=Compare.MOD, result=Compare.GREATER, mod_revision=0)
+    put = ops(PutRequest(key=b"one", value=b"x"))
+    limited = RangeRequest(key=b"keys/", range_end=b"keys0", limit=1)
+    large = RangeRequest(key=b"large")
+    deep = nested((26, 26, 26))
+    values = RangeRequest.VALUE
+    all_keys = b"keys/", b"keys0"
+    return [
+        Case("16 comparisons of all keys", transaction(compare=[everything] * 16)),
+        Case("16 comparisons of all keys, then a put", transaction(compare=[everything] * 16, success=put)),
+        Case(f"8 ranges over {keys} keys, limit 1", transaction(success=ops(*[limited] * 8))),
+        Case(f"range over {keys} keys before they were", ranged(b"later/", b"later0", revision=filled.then)),
+        Case(f"{SHARING:,} keys that share 476 bytes", ranged(SHARED, SHARED + b"\xff")),
+        Case(f"range of {keys} keys", ranged(*all_keys)),
+        Case(f"range of {keys} keys, sorted by value", ranged(*all_keys, sort_target=values, sort_order=1)),
+        Case(f"range of {keys} keys, count only", ranged(*all_keys, count_only=True)),
+        Case(f"range of {keys} keys, keys only", ranged(*all_keys, keys_only=True)),
+        Case(f"range of {keys} keys, by revision", ranged(*all_keys, min_mod_revision=1, max_mod_revision=5)),
+        Case("range of everything", slow_reader),
+        Case("40 x 40 ranges of 1 MB, and a put", transaction(success=ops(*[TxnRequest(success=ops(*[large] * 40))] * 40, *put))),
+        Case(f"nested transaction of {deep.ByteSize():,} bytes", asked(KV + "Txn", deep)),
+        Case("120 puts of 11 KB", transaction(success=ops(*(PutRequest(key=b"big/%d" % at, value=bytes(11_000)) for at in range(120))))),
+        Case("watch of everything from the first revision", watched_from_the_beginning),
+        Case(f"{STREAMS * WATCHES:,} watches cancelled", watches_cancelled),
+        Case(f"lease of {keys} keys revoked", asked(LEASES + "LeaseRevoke", LeaseRevokeRequest(ID=LEASE))),
+        Case("lease of 20,000 keys runs out", expires),
+        Case(f"delete of {keys} keys", deleted(b"later/", b"later0")),
+        Case(f"delete of {2 * filled.keys:,} keys", deleted(b"double/", b"double0")),
+        Case("delete of long keys", deleted(SHARED, SHARED + b"\xff")),
+        Case("compaction", compacted),
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Measuring
+
+
+class Row(msgspec.Struct):
+    what: str
+    took_ms: float
+    others_ms: float
+    elections: int
+    turn_ms: float | None
+    answer: str
+
+
+def measure(system: System, options: Any) -> list[Row]:
+    filled = fill(system, options.keys)
+    rows = []
+    others = Others(system.endpoints)
+    try:
+        rest = [Case("nothing, for 3 s", lambda _: time.sleep(3) or "")]
+        for case in rest + [case for case in cases(filled) if options.only in case.name]:
+            rows.append(measure_one(system, others, case))
+            show(system, rows[-1])
+    finally:
+        others.stop()
+    return rows
+
+
+def measure_one(system: System, others: Others, case: Case) -> Row:
+    others.ask()
+    term, turns = system.term(), system.turn_classes()
+    began = time.monotonic()
+    answer = case.run(system)
+    took_ms = (time.monotonic() - began) * 1e3
+    longest_ms = others.ask()["longest_ms"]
+    after = system.turn_classes()
+    return Row(case.name, took_ms, longest_ms, system.term() - term, longest_turn(turns, after), answer)
+
+
+def longest_turn(before: list[int] | None, after: list[int] | None) -> float | None:
+    if before is None or after is None:
+        return None
+    grown = [limit for limit, old, new in zip((*TURN_CLASSES_MS, float("inf")), before, after, strict=True) if new > old]
+    return max(grown, default=0.0)
+
+
+def show(system: System, row: Row) -> None:
+    turn = "" if row.turn_ms is None else f"{row.turn_ms:.0f}"
+    print(
+        f"{system.name:9} {row.what:46} {row.took_ms:9.1f} {row.others_ms:9.1f} {turn:>6} {row.elections:3}  {row.answer}",
+        flush=True,
+    )
+
+
 def main() -> None:
-    keys = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    with tempfile.TemporaryDirectory() as directory:
-        bench = Bench(Path(directory))
-        bench.fill(b"keys/%08d" % at for at in range(keys))
-        then = bench.store.revision
-        bench.fill(b"later/%08d" % at for at in range(keys))
-        bench.fill(SHARED + b"%08d" % at for at in range(SHARING))
-        bench.apply(commands.put(PutRequest(key=b"large", value=bytes(1_000_000)).SerializeToString()))
-        print(f"{keys:,} keys, later {keys:,} more, {SHARING:,} that share {len(SHARED)} bytes")
-        print(f"{'':62} {'ms':>9} {'longest':>9}  answer")
-
-        read_only = TxnRequest(compare=[everything()] * 16)
-        bench.report("transaction of 16 comparisons of all keys, reads only", bench.read(_txn(read_only)))
-        one = RangeRequest(key=b"keys/", range_end=b"keys0", limit=1)
-        bench.report("transaction of 8 ranges with limit 1", bench.read(_txn(TxnRequest(success=ops(*[one] * 8)))))
-        early = RangeRequest(key=b"later/", range_end=b"later0", revision=then)
-        bench.report("range at a revision before its keys", bench.read(_range(early)))
-        shared = RangeRequest(key=SHARED, range_end=SHARED + b"\xff")
-        bench.report(
-            "range over long keys that share their beginning", bench.read(queries.range_(shared.SerializeToString()))
-        )
-        counted = RangeRequest(key=b"keys/", range_end=b"keys0", count_only=True)
-        bench.report("count", bench.read(_range(counted)))
-
-        put = ops(PutRequest(key=b"one", value=b"x"))
-        bench.report(
-            "16 comparisons of all keys, then a put",
-            bench.write(_command(TxnRequest(compare=[everything()] * 16, success=put))),
-        )
-        large = RangeRequest(key=b"large")
-        inner = TxnRequest(success=ops(*[large] * 40))
-        many = TxnRequest(success=ops(*[inner] * 40))
-        bench.report("40 x 40 ranges of a value of 1 MB", bench.write(_command(many)))
-        deep = nested((26, 26, 26))
-        bench.report(f"check of a nested transaction of {deep.ByteSize():,} bytes", bench.check(deep))
-        bench.report("the same, applied", bench.write(_command(deep)))
-
-        bench.report(f"delete of {keys:,} keys", bench.write(_delete(b"keys/", b"keys0")))
-        bench.report(f"delete of {SHARING:,} long keys", bench.write(_delete(SHARED, SHARED + b"\xff")))
-        bench.write(commands.compact(CompactionRequest(revision=bench.store.revision).SerializeToString()))
-        bench.report("compaction", b"\x00")
-
-
-def _range(request: RangeRequest) -> bytes:
-    return queries.range_(request.SerializeToString())
-
-
-def _txn(request: TxnRequest) -> bytes:
-    return queries.txn(request.SerializeToString())
-
-
-def _command(request: TxnRequest) -> bytes:
-    return commands.txn(request.SerializeToString())
-
-
-def _delete(first: bytes, end: bytes) -> bytes:
-    return commands.delete_range(DeleteRangeRequest(key=first, range_end=end).SerializeToString())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--only", default="", help="measure only requests whose name has this in it")
+    parser.add_argument("--systems", nargs="+", choices=["ratified", "etcd"], default=["ratified", "etcd"])
+    parser.add_argument("--engine", choices=list(ENGINES), default=DEFAULT_ENGINE)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--others", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.others:
+        asyncio.run(put_for_ever(options.others))
+        return
+    found: dict[str, list[Row]] = {}
+    print(f"{'':9} {'':46} {'ms':>9} {'others':>9} {'turn':>6} {'el.':>3}")
+    for name in options.systems:
+        if name == "etcd" and shutil.which("etcd") is None:
+            print("no etcd on the PATH", file=sys.stderr)
+            continue
+        with tempfile.TemporaryDirectory(prefix="ratified-bench-") as directory:
+            run = ratified if name == "ratified" else etcd
+            with run(Path(directory), options.engine) as system:
+                found[name] = measure(system, options)
+    if options.json:
+        print(json.dumps(msgspec.to_builtins(found)))
 
 
 if __name__ == "__main__":

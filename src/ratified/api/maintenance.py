@@ -64,6 +64,7 @@ async def report(service: Service, data: bytes) -> bytes:
             operations=status.requests.done,
             turns=status.turns.turns,
             turns_us=status.turns.busy_us,
+            turn_classes=list(status.turns.classes),
             words=group.engine.words,
         )
     )

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter_ns
@@ -28,6 +29,8 @@ from ratified.runtime.transport import PeerTransport
 
 TURN_US = 2_000
 """How long a turn should last."""
+TURN_CLASSES_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+"""Up to how long the turns of a class last, by which they are counted; a last class has all that are longer."""
 
 
 class TurnBudget:
@@ -59,6 +62,8 @@ class TurnCounters(msgspec.Struct):
     jobs: int = 0
     busy_us: int = 0
     """Time spent in turns, hand-over of jobs and frames included."""
+    classes: list[int] = msgspec.field(default_factory=lambda: [0] * (len(TURN_CLASSES_MS) + 1))
+    """Turns by how long they lasted, as ``TURN_CLASSES_MS`` says."""
 
 
 class Driver:
@@ -140,6 +145,7 @@ class Driver:
         self.counters.turns += 1
         self.counters.inputs += inputs
         self.counters.busy_us += us
+        self.counters.classes[bisect_left(TURN_CLASSES_MS, us / 1000)] += 1
         if more or self._offered:
             self.wake()
 

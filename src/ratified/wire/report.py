@@ -35,6 +35,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     turns: int = 0
     """Turns of the node since the start, and the microseconds that they took: all that is not gRPC."""
     turns_us: int = 0
+    turn_classes: list[int] = []
+    """Turns by how long they lasted: up to 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000 ms, and longer."""
     words: dict[str, str] = {}
     """The protocol's own words: term; ballot; epoch and zxid."""
 
