@@ -22,3 +22,8 @@ def mix(*keys: int) -> int:
     for key in keys:
         state = splitmix64(state ^ (key & _MASK))
     return state
+
+
+def key_of(text: str) -> int:
+    """A text as a key: the same in every process, as Python's ``hash`` is not."""
+    return mix(*text.encode())

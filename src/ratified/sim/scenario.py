@@ -1,62 +1,40 @@
-"""Scenarios: which faults a world meets, and how often.
+"""Scenarios: what kinds of trouble a world meets. The faults say to which scenarios they belong, and at which rates.
 
-A scenario only names faults and rates, which mean what the fault says (``faults.fault``): mostly the mean time between
-two in election timeouts, because that is the clock by which a cluster recovers. What happens exactly is drawn.
+A rate means what the fault says (``faults.fault``): mostly the mean time between two in election timeouts, because that
+is the clock by which a cluster recovers. What happens exactly is drawn.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from ratified.sim.faults.registry import FAULTS
+
 
 class Scenario(msgspec.Struct, frozen=True):
     text: str
     faults: dict[str, int]
+    """And their rates."""
+    weight: int
+    """How many seeds of a sweep meet it, of as many in a row as all weights are together."""
 
 
+_ROWS = (
+    ("fault-free", 1, "nothing goes wrong"),
+    ("unreliable-network", 2, "messages are lost, duplicated, delayed; connections break"),
+    ("partitions", 3, "links are cut, both ways and one way, and heal"),
+    ("crashes", 2, "processes are killed or stopped, and start again"),
+    ("machine-losses", 3, "machines lose their power, one or all at once"),
+    ("pauses", 2, "processes stand still, leaders above all"),
+    ("disks", 1, "disks are full or answer nothing for a while, leaders' above all"),
+    ("leader-failures", 2, "leaders die or are cut off as soon as they are elected, on an unreliable network"),
+    ("replaced-directories", 1, "machines come back with empty data directories or old copies, and later their own"),
+    ("strangers", 1, "strangers claim to be members, or say nothing"),
+    ("everything", 2, "all of this together, but for strangers and replaced directories"),
+)
 SCENARIOS: dict[str, Scenario] = {
-    "fault-free": Scenario("nothing goes wrong", {}),
-    "unreliable-network": Scenario(
-        "messages are lost, duplicated, delayed; connections break", {"unreliable-network": 1, "broken-connections": 10}
-    ),
-    "partitions": Scenario(
-        "links are cut, both ways and one way, and heal", {"partition": 6, "broken-connections": 20}
-    ),
-    "crashes": Scenario("processes are killed or stopped, and start again", {"kill": 4, "stop": 12, "slow-disk": 1}),
-    "machine-losses": Scenario(
-        "machines lose their power, one or all at once", {"machine-loss": 5, "power-cut": 25, "unreliable-network": 1}
-    ),
-    "pauses": Scenario("processes stand still, leaders above all", {"pause": 4, "slow-disk": 1}),
-    "disks": Scenario(
-        "disks are full or answer nothing for a while, leaders' above all",
-        {"full-disk": 6, "hanging-disk": 10, "slow-disk": 1},
-    ),
-    "leader-failures": Scenario(
-        "leaders die or are cut off as soon as they are elected, on an unreliable network",
-        {"leader-failure": 90, "kill": 3, "unreliable-network": 1},
-    ),
-    "replaced-directories": Scenario(
-        "machines come back with empty data directories or old copies, and get their own ones back later",
-        {"wiped-directory": 4, "old-copy": 1, "kill": 4, "stop": 12},
-    ),
-    "strangers": Scenario(
-        "strangers claim to be members, or say nothing", {"strangers": 1, "kill": 8, "broken-connections": 20}
-    ),
-    "everything": Scenario(
-        "all of this together",
-        {
-            "kill": 8,
-            "stop": 25,
-            "machine-loss": 12,
-            "power-cut": 60,
-            "partition": 10,
-            "pause": 15,
-            "broken-connections": 25,
-            "leader-failure": 10,
-            "unreliable-network": 1,
-            "slow-disk": 1,
-            "full-disk": 25,
-            "hanging-disk": 30,
-        },
-    ),
+    name: Scenario(
+        text, {fault.name: fault.scenarios[name] for fault in FAULTS.values() if name in fault.scenarios}, weight
+    )
+    for name, weight, text in _ROWS
 }

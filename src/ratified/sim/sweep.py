@@ -35,22 +35,8 @@ from ratified.sim.simulation import simulate
 
 SEEDS = 2_000
 DURATION_S = 2.0
-SCENARIO_WEIGHTS = {
-    "fault-free": 1,
-    "unreliable-network": 2,
-    "partitions": 3,
-    "crashes": 2,
-    "machine-losses": 3,
-    "pauses": 2,
-    "disks": 1,
-    "leader-failures": 2,
-    "replaced-directories": 1,
-    "strangers": 1,
-}
-"""Of 20 seeds in a row; the rest meet everything at once."""
-_TURN = [name for name, weight in SCENARIO_WEIGHTS.items() for _ in range(weight)]
-_TURN += ["everything"] * (20 - len(_TURN))
-assert set(_TURN) == set(SCENARIOS), "every scenario gets its share"
+IN_TURN = [name for name, scenario in SCENARIOS.items() for _ in range(scenario.weight)]
+"""The scenarios of as many seeds in a row."""
 
 MUST_HAPPEN = (
     "bytes heard before their frame",
@@ -80,7 +66,6 @@ MUST_HAPPEN = (
     "writes torn",
 )
 """Counters that a sweep of ``SEEDS`` seeds must not leave at zero, beside every fault's own and the protocol's."""
-_DATAGRAMS_ONLY = frozenset({"messages duplicated", "messages lost", "messages reordered"})
 
 
 def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> Arguments:
@@ -88,8 +73,8 @@ def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> A
     return Arguments(
         seed=seed,
         duration_us=duration_us,
-        scenario=_TURN[seed % len(_TURN)],
-        network=models[seed // len(_TURN) % len(models)].value,
+        scenario=IN_TURN[seed % len(IN_TURN)],
+        network=models[seed // len(IN_TURN) % len(models)].value,
         engine=engine,
     )
 
@@ -97,9 +82,10 @@ def arguments_of(seed: int, duration_us: int, engine: str = DEFAULT_ENGINE) -> A
 def must_happen(engine: str) -> tuple[str, ...]:
     """What a long sweep of this engine must have seen."""
     row = PROTOCOLS[engine]
-    everywhere = [name for fault in FAULTS.values() for name in fault.counters] + list(MUST_HAPPEN)
-    possible = (name for name in everywhere if not (row.stands_on_sessions and name in _DATAGRAMS_ONLY))
-    return (*possible, *row.must_happen)
+    faults = [name for fault in FAULTS.values() for name in fault.counters]
+    if not row.stands_on_sessions:
+        faults += [name for fault in FAULTS.values() for name in fault.datagram_counters]
+    return (*faults, *MUST_HAPPEN, *row.must_happen)
 
 
 def sweep(worlds: Sequence[Arguments], processes: int) -> Iterator[Report]:

@@ -43,8 +43,7 @@ class Concern(IntEnum):
     MACHINE_LOSS = 13
     NODE = 14
     OPTIONS = 15
-    NEW_LEADER = 16
-    STRANGER = 17
+    STRANGER = 16
 
 
 class Draws:

@@ -69,5 +69,17 @@ def _all_go_on(injector: Injector) -> None:
         _go_on(machine)
 
 
-FULL_DISK = Fault(name="full-disk", begin=again_and_again(7, _fill), heal=_free, counters=("disks full",))
-HANGING_DISK = Fault(name="hanging-disk", begin=again_and_again(8, _hang), heal=_all_go_on, counters=("disks hung",))
+FULL_DISK = Fault(
+    name="full-disk",
+    scenarios={"disks": 6, "everything": 25},
+    begin=again_and_again(_fill),
+    heal=_free,
+    counters=("disks full",),
+)
+HANGING_DISK = Fault(
+    name="hanging-disk",
+    scenarios={"disks": 10, "everything": 30},
+    begin=again_and_again(_hang),
+    heal=_all_go_on,
+    counters=("disks hung",),
+)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from enum import IntEnum
 from typing import TypeAlias
 
 import msgspec
 
+from ratified.consensus.draws import key_of
 from ratified.sim.cluster import Cluster
 from ratified.sim.disk import Disk
 from ratified.sim.options import DiskOptions, NetworkOptions
@@ -33,8 +35,9 @@ class Injector:
         self._cuts: dict[int, Links] = {}
         self._cut_last = 0
 
-    def draws(self, concern: Concern, key: int) -> Draws:
-        return Draws(self._world.seed, concern, key)
+    def draws(self, fault: str) -> Draws:
+        """Those of one fault: no other fault moves them."""
+        return Draws(self._world.seed, Concern.FAULT, key_of(fault))
 
     def victim(self, draws: Draws) -> Machine:
         leader = self.cluster.leader()
@@ -91,29 +94,40 @@ class Injector:
             machine.start()
 
 
-Begin: TypeAlias = Callable[[Injector, int], None]
+Begin: TypeAlias = Callable[[Injector, Draws, int], None]
+
+
+class Heals(IntEnum):
+    """When the world heals, what goes first: what is sent again goes over links that are whole."""
+
+    CONDITIONS = 1
+    """What links and disks are like."""
+    LINKS = 2
+    MACHINES = 3
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of fault."""
+    """One kind of fault: all that scenarios, sweeps and tests know of it."""
 
     name: str
-    """By which scenarios refer to it."""
+    """It is the key of the fault's draws: with another name it happens at other times."""
+    scenarios: Mapping[str, int]
+    """Those that it belongs to (``scenario``), and at which rate it happens there: the lower, the more often."""
     begin: Begin
     """Called with the scenario's rate; one of the functions below makes it."""
     heal: Callable[[Injector], None]
     """Take back what still lasts when the world heals."""
+    heals: Heals = Heals.MACHINES
     counters: tuple[str, ...]
     """What counts it, and must not stay at zero in a long sweep."""
+    datagram_counters: tuple[str, ...] = ()
+    """As ``counters``, where messages and not sessions are what the network loses."""
 
 
-def again_and_again(key: int, inject: Callable[[Injector, Draws], None]) -> Begin:
-    """At drawn times; the rate is how many election timeouts lie between two on average. ``key`` is that of its draws,
-    for ever."""
+def again_and_again(inject: Callable[[Injector, Draws], None]) -> Begin:
+    """At drawn times; the rate is how many election timeouts lie between two on average."""
 
-    def begin(injector: Injector, rate: int) -> None:
-        draws = injector.draws(Concern.FAULT, key)
-
+    def begin(injector: Injector, draws: Draws, rate: int) -> None:
         def once() -> None:
             if not injector.over:
                 inject(injector, draws)
@@ -128,13 +142,11 @@ def again_and_again(key: int, inject: Callable[[Injector, Draws], None]) -> Begi
 
 
 def at_elections(inject: Callable[[Injector, Draws, int], None]) -> Begin:
-    """When somebody is elected; the rate is in how many of a hundred cases."""
+    """When somebody is elected; the rate is how many elections of a hundred are spared."""
 
-    def begin(injector: Injector, rate: int) -> None:
-        draws = injector.draws(Concern.NEW_LEADER, 0)
-
+    def begin(injector: Injector, draws: Draws, rate: int) -> None:
         def elected(member: int) -> None:
-            if not injector.over and draws.below(100) < rate:
+            if not injector.over and draws.below(100) >= rate:
                 inject(injector, draws, member)
 
         for checks in injector.cluster.checkers.groups.values():
@@ -145,7 +157,7 @@ def at_elections(inject: Callable[[Injector, Draws, int], None]) -> Begin:
 
 def all_the_time(inject: Callable[[Injector], None]) -> Begin:
     """From the beginning on; the rate is 1."""
-    return lambda injector, rate: inject(injector)
+    return lambda injector, draws, rate: inject(injector)
 
 
 def nothing_lasts(injector: Injector) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.sim.faults.fault import Fault, Injector, at_elections
+from ratified.sim.faults.fault import Fault, Heals, Injector, at_elections
 from ratified.sim.faults.partitions import both_ways
 from ratified.sim.world import Draws
 
@@ -43,4 +43,11 @@ def _heal(injector: Injector) -> None:
     injector.revive()
 
 
-LEADER_FAILURE = Fault(name="leader-failure", begin=at_elections(_fail), heal=_heal, counters=("leader failures",))
+LEADER_FAILURE = Fault(
+    name="leader-failure",
+    scenarios={"leader-failures": 10, "everything": 90},
+    begin=at_elections(_fail),
+    heal=_heal,
+    heals=Heals.LINKS,
+    counters=("leader failures",),
+)

@@ -20,6 +20,16 @@ def _lose_all(injector: Injector, draws: Draws) -> None:
 
 
 MACHINE_LOSS = Fault(
-    name="machine-loss", begin=again_and_again(1, _lose), heal=Injector.revive, counters=("machine losses",)
+    name="machine-loss",
+    scenarios={"machine-losses": 5, "everything": 12},
+    begin=again_and_again(_lose),
+    heal=Injector.revive,
+    counters=("machine losses",),
 )
-POWER_CUT = Fault(name="power-cut", begin=again_and_again(2, _lose_all), heal=Injector.revive, counters=("power cuts",))
+POWER_CUT = Fault(
+    name="power-cut",
+    scenarios={"machine-losses": 25, "everything": 60},
+    begin=again_and_again(_lose_all),
+    heal=Injector.revive,
+    counters=("power cuts",),
+)

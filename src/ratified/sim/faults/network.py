@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.sim.faults.fault import Fault, Injector, again_and_again, all_the_time, nothing_lasts
+from ratified.sim.faults.fault import Fault, Heals, Injector, again_and_again, all_the_time, nothing_lasts
 from ratified.sim.world import Draws
 
 
@@ -21,13 +21,17 @@ def _reliable(injector: Injector) -> None:
 
 BROKEN_CONNECTIONS = Fault(
     name="broken-connections",
-    begin=again_and_again(5, _break_connections),
+    scenarios={"unreliable-network": 10, "partitions": 20, "strangers": 20, "everything": 25},
+    begin=again_and_again(_break_connections),
     heal=nothing_lasts,
     counters=("connections broken",),
 )
 UNRELIABLE_NETWORK = Fault(
     name="unreliable-network",
+    scenarios={"unreliable-network": 1, "machine-losses": 1, "leader-failures": 1, "everything": 1},
     begin=all_the_time(_unreliable),
     heal=_reliable,
-    counters=("messages duplicated", "messages lost", "messages reordered"),
+    heals=Heals.CONDITIONS,
+    counters=(),
+    datagram_counters=("messages duplicated", "messages lost", "messages reordered"),
 )

@@ -107,9 +107,23 @@ def _claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
 
 
 WIPED_DIRECTORY = Fault(
-    name="wiped-directory", begin=again_and_again(7, _wipe), heal=_put_all_back, counters=("directories wiped",)
+    name="wiped-directory",
+    scenarios={"replaced-directories": 4},
+    begin=again_and_again(_wipe),
+    heal=_put_all_back,
+    counters=("directories wiped",),
 )
-OLD_COPY = Fault(name="old-copy", begin=again_and_again(9, _run_old_copy), heal=_put_all_back, counters=("old copies",))
+OLD_COPY = Fault(
+    name="old-copy",
+    scenarios={"replaced-directories": 1},
+    begin=again_and_again(_run_old_copy),
+    heal=_put_all_back,
+    counters=("old copies",),
+)
 STRANGERS = Fault(
-    name="strangers", begin=again_and_again(8, _stranger), heal=nothing_lasts, counters=("strangers", "challenges")
+    name="strangers",
+    scenarios={"strangers": 1},
+    begin=again_and_again(_stranger),
+    heal=nothing_lasts,
+    counters=("strangers", "challenges"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.sim.faults.fault import Fault, Injector, Links, again_and_again
+from ratified.sim.faults.fault import Fault, Heals, Injector, Links, again_and_again
 from ratified.sim.world import Draws
 
 
@@ -41,5 +41,10 @@ def both_ways(side: list[int], rest: list[int]) -> Links:
 
 
 PARTITION = Fault(
-    name="partition", begin=again_and_again(3, _partition), heal=Injector.mend_all, counters=("partitions",)
+    name="partition",
+    scenarios={"partitions": 6, "everything": 10},
+    begin=again_and_again(_partition),
+    heal=Injector.mend_all,
+    heals=Heals.LINKS,
+    counters=("partitions",),
 )

@@ -33,7 +33,23 @@ def _pause(injector: Injector, draws: Draws) -> None:
 
 
 KILL = Fault(
-    name="kill", begin=again_and_again(0, _kill), heal=Injector.revive, counters=("kills", "kills at a commit")
+    name="kill",
+    scenarios={"crashes": 4, "leader-failures": 3, "replaced-directories": 4, "strangers": 8, "everything": 8},
+    begin=again_and_again(_kill),
+    heal=Injector.revive,
+    counters=("kills", "kills at a commit"),
 )
-PAUSE = Fault(name="pause", begin=again_and_again(4, _pause), heal=Injector.revive, counters=("pauses",))
-STOP = Fault(name="stop", begin=again_and_again(6, _stop), heal=Injector.revive, counters=("stops",))
+PAUSE = Fault(
+    name="pause",
+    scenarios={"pauses": 4, "everything": 15},
+    begin=again_and_again(_pause),
+    heal=Injector.revive,
+    counters=("pauses",),
+)
+STOP = Fault(
+    name="stop",
+    scenarios={"crashes": 12, "replaced-directories": 12, "everything": 25},
+    begin=again_and_again(_stop),
+    heal=Injector.revive,
+    counters=("stops",),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.sim.faults.fault import Fault, Injector, all_the_time
+from ratified.sim.faults.fault import Fault, Heals, Injector, all_the_time
 
 
 def _slow(injector: Injector) -> None:
@@ -15,4 +15,11 @@ def _fast(injector: Injector) -> None:
         machine.disk_queue.options = injector.cluster.options.disk
 
 
-SLOW_DISK = Fault(name="slow-disk", begin=all_the_time(_slow), heal=_fast, counters=("slow syncs",))
+SLOW_DISK = Fault(
+    name="slow-disk",
+    scenarios={"crashes": 1, "pauses": 1, "disks": 1, "everything": 1},
+    begin=all_the_time(_slow),
+    heal=_fast,
+    heals=Heals.CONDITIONS,
+    counters=("slow syncs",),
+)
