@@ -18,7 +18,7 @@ from tests.models.topologies import TOPOLOGIES, Topology
 WATCHED_US = 10 * ELECTION_US
 STALL_MAX_US = 2 * ELECTION_US
 STEP_US = HEARTBEAT_US // 4
-PROBING = ("raft",)
+PROBING = ("raft", "paxos")
 
 
 class Watch:

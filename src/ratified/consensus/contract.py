@@ -206,12 +206,10 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     ends; a leader that stops leading by itself says so (rule 14). Without it a member stands at its deadline."""
     skip_chosen: bool = True
     """Phase 1 (Paxos) leaves out what is known to be chosen; else a new leader proposes every slot again."""
-    back_off: bool = True
-    """A proposer (Paxos) whose ballots are overtaken waits longer each time."""
     outbid_hearsay: bool = True
     """A new ballot (Paxos) is above all that was heard of, by a refusal too, not only above what was promised."""
     resend: bool = True
-    """A leader (Paxos) sends again what was not answered."""
+    """A proposer (Paxos) sends again what was not answered."""
     decided_after_accepted: bool = True
     """A peer is told that a value is chosen (Paxos) when it has accepted it; else all are when a quorum has."""
 

@@ -17,7 +17,7 @@ from ratified.consensus.paxos.messages import (
 )
 from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.state import AcceptorState, encode_state
-from tests.consensus.paxos.hand import ELECTION_US, HEARTBEAT_US, Hand, entry, log
+from tests.consensus.paxos.hand import HEARTBEAT_US, Hand, entry, log
 
 
 def accept(ballot: tuple[int, int], *entries: Entry, chosen: int = 0) -> Accept:
@@ -143,7 +143,8 @@ def test_a_malformed_accept_changes_nothing() -> None:
 
 def test_nobody_hears_of_a_ballot_before_it_is_durable() -> None:
     hand = Hand()
-    hand.tick(ELECTION_US)
+    hand.engine.campaign(0)
+    hand.drain()
     assert hand.take(Prepare) == []
     hand.sync()
     assert hand.take(Prepare) == [Prepare((1, 1), 1)] * 2
@@ -349,30 +350,6 @@ def test_a_leader_gives_way_when_an_answer_tells_of_a_higher_ballot() -> None:
         hand.lead_with()
         hand.step(2, message)
         assert hand.engine.leading is None
-
-
-def test_an_overtaken_candidate_waits_longer_until_somebody_leads() -> None:
-    hand = Hand()
-    waits = []
-    for round_ in range(2, 10):
-        hand.candidate()
-        hand.step(3, Prepare((100 * round_, 3), 1))
-        deadline = hand.engine.deadline
-        assert deadline is not None
-        waits.append(deadline - hand.now)
-    assert all(wait >= ELECTION_US for wait in waits)
-    assert len(set(waits)) == len(waits)
-    assert max(waits) > 2 * ELECTION_US
-    hand.step(3, Heartbeat((1000, 3), 0, 0))
-    assert hand.engine.deadline == hand.now + ELECTION_US
-
-
-def test_without_back_off_an_overtaken_candidate_waits_as_long_as_any_other() -> None:
-    hand = Hand(back_off=False)
-    for round_ in range(2, 10):
-        hand.candidate()
-        hand.step(3, Prepare((100 * round_, 3), 1))
-        assert hand.engine.deadline == hand.now + ELECTION_US
 
 
 # ------------------------------------------------------------------------------------------------------- the learner

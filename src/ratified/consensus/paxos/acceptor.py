@@ -5,7 +5,8 @@ Rules of this file:
 1. P1a: a proposal is accepted unless a Prepare with a higher ballot was answered. One promise holds for every slot.
 2. A Promise says all that is accepted from the slot asked for on, in parts of bounded size: each Prepare is answered by
    the part that begins at its ``first``. Between two parts only what is allowed under the promise can be accepted, or
-   what was chosen learned; neither makes an earlier part wrong.
+   what was chosen learned; neither makes an earlier part wrong. A part with values is not made while earlier messages
+   wait to be sent to the proposer, who asks again.
 3. Promise, Accepted and Refused speak of durable state, so they wait for it (section 2.5).
 4. A message is checked as a whole before anything changes.
 """
@@ -16,20 +17,32 @@ from collections.abc import Sequence
 
 from ratified.consensus.contract import Entry, Era
 from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.messages import Accept, Accepted, Promise
+from ratified.consensus.paxos.messages import Accept, Accepted, Prepare, Promise
 from ratified.consensus.paxos.purposes import ForPromise
 from ratified.consensus.replication.incoming import UnfitEntries, check_sequence, decode_entries
 
 
 class Acceptor:
-    __slots__ = ("_core",)
+    __slots__ = ("_core", "_furthest")
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._furthest = 0
+        """The highest slot from which on the proposer of the promised ballot has asked."""
 
     def may_promise(self, ballot: Era) -> bool:
         """Phase 1b; equal: the same proposer asks again, or for the next part."""
         return ballot >= self._core.promised
+
+    def promise(self, message: Prepare) -> bool:
+        """Phase 1b of a ballot that may be promised; False: the same was asked before."""
+        core = self._core
+        fresh = message.ballot > core.promised
+        if not fresh and message.first <= self._furthest:
+            return False
+        core.promise(message.ballot)
+        self._furthest = message.first
+        return True
 
     def may_accept(self, ballot: Era) -> bool:
         """Phase 2b."""
@@ -38,7 +51,7 @@ class Acceptor:
     # ------------------------------------------------------------------------------------------------- phase 1b
 
     def report(self, first: int) -> Promise | None:
-        """What is accepted from ``first`` on, as one part of the promise; None: it is being fetched.
+        """What is accepted from ``first`` on, as one part of the promise; None: it is being fetched, or cannot be sent.
 
         Closed slots are not reported one by one: the proposer learns them instead.
         """
@@ -47,6 +60,8 @@ class Acceptor:
         begin = slots.next_accepted(max(first, core.closed + 1))
         if begin is None:
             return self._part(first, (), slots.last)
+        if not core.options.links.has_credit(core.promised[1]):
+            return None
         entries, _ = slots.message(begin, slots.last)
         if entries:
             return self._part(first, entries, slots.last)

@@ -7,7 +7,9 @@ Rules of this file:
 3. Of the values reported for a slot the one of the highest ballot is to be proposed (P2c). Reports of members that
    have not told everything yet take part: they too promised.
 4. A member that reports only what is behind a chosen prefix closes that prefix. Where this one knows less to be chosen,
-   it learns those values first: open slots are those that no member of the quorum has closed.
+   that promise counts when the values are learned: open slots are those that no member of the quorum has closed.
+5. What was not answered is asked again in the same ballot, a heartbeat later and on a new session. Nothing but a higher
+   ballot keeps a candidate from winning once a quorum answers, so another one of its own would win nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ class Candidate:
         "_highest",
         "_own_ticket",
         "_promised",
-        "_settled",
         "ballot",
         "first",
     )
@@ -44,16 +45,16 @@ class Candidate:
         self.first = core.closed + 1
         """The slot from which on everybody is asked."""
         self._own_ticket = core.next_ticket
-        self._promised: dict[int, None] = {}
+        self._promised: dict[int, int] = {}
+        """By member that has told everything, the slot up to which everything is chosen, it says, and not reported."""
         self._asked: dict[int, int] = {}
         """By member that has not told everything, the slot from which on it is to tell; the own one joins late."""
         self._highest: dict[int, Entry] = {}
         """By open slot, the accepted value with the highest ballot that was reported."""
-        self._settled = core.closed
-        """Everything up to here is chosen, says one of those who promised, and is not reported."""
         self._ask_again: int | None = None
         for peer in core.configurations.peers:
             self.ask(peer, self.first)
+        self._arm()
 
     def ask(self, acceptor: int, first: int) -> None:
         """Send Prepare, when the ballot is durable."""
@@ -92,10 +93,9 @@ class Candidate:
             known = self._highest.get(entry.index)
             if known is None or self.prefers(entry, known):
                 self._highest[entry.index] = entry
-        self._settled = max(self._settled, message.chosen)
         if message.complete:
             del self._asked[acceptor]
-            self._promised[acceptor] = None
+            self._promised[acceptor] = message.chosen
             return None
         self._asked[acceptor] = message.last + 1
         return message.last + 1
@@ -107,11 +107,17 @@ class Candidate:
     @property
     def has_won(self) -> bool:
         """Has a quorum promised and told everything, and is all that it knows to be chosen known here?"""
-        return self._core.configurations.is_quorum(self._promised) and self._core.slots.chosen >= self._settled
+        return self._core.configurations.is_quorum(self._counted)
+
+    @property
+    def _counted(self) -> dict[int, int]:
+        """Those promises that close nothing which is not known here."""
+        chosen = self._core.slots.chosen
+        return {member: closed for member, closed in self._promised.items() if closed <= chosen}
 
     @property
     def first_open(self) -> int:
-        return max(self._settled, self._core.closed) + 1
+        return max([self._core.closed, *self._counted.values()]) + 1
 
     @property
     def to_propose(self) -> Mapping[int, Entry]:
@@ -119,29 +125,32 @@ class Candidate:
         first = self.first_open
         return {slot: entry for slot, entry in self._highest.items() if slot >= first}
 
-    # ---------------------------------------------------------------------------------------------------- timer
-
-    @property
-    def lacks_values(self) -> bool:
-        """Is there something to learn before this candidate can win?"""
-        return self._core.slots.chosen < self._settled
+    # ------------------------------------------------------------------------------------------------- asking again
 
     @property
     def deadline(self) -> int | None:
-        """When to ask again for parts that did not come; None: none were asked for."""
+        """When to ask again for what did not come; None: never (the extension ``resend``)."""
         return self._ask_again
 
-    def arm(self) -> None:
-        """Parts or values are under way: ask again a heartbeat later if they do not come.
-
-        A Prepare that nobody answered is not repeated: then the next ballot comes.
-        """
-        waiting = self.lacks_values or any(first > self.first for first in self._asked.values())
-        self._ask_again = self._core.member.now + self._core.options.heartbeat_us if waiting else None
+    def _arm(self) -> None:
+        core = self._core
+        self._ask_again = core.member.now + core.options.heartbeat_us if core.options.extensions.resend else None
 
     def ask_again(self) -> None:
+        """A heartbeat has passed. What waits for the own disk, or is on its way to a peer, needs no repetition."""
         core = self._core
-        for acceptor, first in self._asked.items():
-            if acceptor != core.member.id:
-                self.ask(acceptor, first)
-        self.arm()
+        if not self.waits_for_disk:
+            for acceptor, first in self._asked.items():
+                if acceptor != core.member.id and core.options.links.is_clear(acceptor):
+                    self.ask(acceptor, first)
+        self._arm()
+
+    def on_session(self, acceptor: int) -> None:
+        """A new session: what was asked on the last one may be lost."""
+        if acceptor in self._asked and self._core.options.extensions.resend:
+            self.ask(acceptor, self._asked[acceptor])
+
+    @property
+    def own_first(self) -> int | None:
+        """From which slot on the own acceptor has yet to report; None: it has told everything, or is not asked yet."""
+        return self._asked.get(self._core.member.id)

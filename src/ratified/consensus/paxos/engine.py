@@ -5,9 +5,12 @@ Rules of this file:
 1. Exactly one proposer role is alive: ``Follower``, ``Candidate`` or ``Leader``. Roles change here and nowhere else.
 2. A proposer gives up when it hears of a higher ballot. Safety does not need it (the promises see to that); it
    keeps two proposers from outbidding each other.
-3. The election timer restarts when something is promised, when a leader is heard, and when a ballot is begun. A member
-   whose ballots were overtaken waits longer each time, by a keyed draw, until somebody leads (section 2.4).
-4. ``ready`` decides nothing that an input did not decide; it collects, and it hands out the ticket of the write.
+3. The election timer restarts when it runs out, when a candidate is promised its ballot or told a further part, when a
+   leader is heard, when this member begins a ballot or gets on with it, when it stops leading, and for nothing else:
+   the ballots of a stale proposer would otherwise keep others waiting.
+4. A member that does not lead is suspicious, or not (rule 14 of the contract, ``replication/suspicion``). That it
+   begins a ballot, by a quorum of answers or because it is told to, is decided here. A candidate asks nobody whether it
+   would win; it repeats its Prepare, and gives up when a whole election timeout has brought it nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 
 from ratified.consensus.contract import Durable, Entry, Era, Write
-from ratified.consensus.draws import mix
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Claim, Core
@@ -32,7 +34,10 @@ from ratified.consensus.paxos.messages import (
     Learned,
     Message,
     Prepare,
+    Probe,
+    ProbeAnswer,
     Promise,
+    Resign,
 )
 from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.purposes import ForAcceptor, ForLearner, ForPromise
@@ -40,10 +45,7 @@ from ratified.consensus.replication import engine
 from ratified.consensus.replication.incoming import UnfitEntries, decode_entries
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.reads import NO_ROUND
-
-_BACK_OFF_STEPS_MAX = 8
-_BACK_OFF = 0x6261636B6F6666
-"""The concern of the back-off's draws."""
+from ratified.consensus.replication.suspicion import Suspicion, Verdict
 
 
 class Follower:
@@ -58,116 +60,156 @@ class Follower:
 class Paxos:
     """Lamport, "Paxos Made Simple" (2001), for a sequence of instances."""
 
-    __slots__ = ("_acceptor", "_election_deadline", "_learner", "_overtaken", "core", "role")
+    __slots__ = ("_acceptor", "_election_timer", "_learner", "_suspicion", "core", "role")
 
     def __init__(self, member: Member[Claim], durable: Durable) -> None:
         self.core = Core(member, durable)
         self._acceptor = Acceptor(self.core)
         self._learner = Learner(self.core)
         self.role: Follower | Candidate | Leader = Follower(None)
-        self._overtaken = 0
-        """Own ballots overtaken in phase 1 since somebody led."""
-        self._election_deadline: int | None = None
+        self._suspicion: Suspicion[ProbeAnswer] = Suspicion(member)
+        self._election_timer: int | None
         self._restart_election_timer()
 
     @property
     def leading(self) -> Leader | None:
         return self.role if isinstance(self.role, Leader) else None
 
+    def leader_of(self, ballot: Era) -> Leader | None:
+        """This member as the leader of ``ballot``: an answer to an earlier leadership of it counts for nothing."""
+        return self.role if isinstance(self.role, Leader) and ballot == self.role.ballot else None
+
     # ------------------------------------------------------------------------------------------------------- timers
 
     @property
     def election_deadline(self) -> int | None:
-        role, election = self.role, self._election_deadline
-        if isinstance(role, Candidate) and role.deadline is not None and election is not None:
-            return min(role.deadline, election)
-        return election
+        """The end of the election timeout, or when something is to be asked, whichever comes first."""
+        timer = self._election_timer
+        question = self.role.deadline if isinstance(self.role, Candidate) else self._suspicion.next_probe
+        return timer if question is None else question if timer is None else min(timer, question)
 
     def on_election_deadline(self) -> None:
         role = self.role
-        if self._election_deadline is not None and self.core.member.now >= self._election_deadline:
+        if self._election_timer is not None and self.core.member.now >= self._election_timer:
             self._on_election_timeout()
         elif isinstance(role, Candidate):
-            role.ask_again()
-            self._learner.ask()
+            self._ask_again(role)
+        else:
+            self._probe()
 
     def _on_election_timeout(self) -> None:
+        self._restart_election_timer()
         if isinstance(self.role, Candidate) and self.role.waits_for_disk:
-            self._restart_election_timer()  # no Prepare has left yet: another ballot would only queue behind this one
-        else:
+            return  # no Prepare has left yet: another ballot would only queue behind this one
+        if not self.core.options.extensions.suspicion:
             self.campaign()
+            return
+        self._become_follower(None)
+        self._suspicion.begin_now()
+        if self._suspicion.is_due:
+            self._probe()
 
     def _restart_election_timer(self) -> None:
         core = self.core
-        if core.configurations.may_campaign:
-            self._election_deadline = core.member.election_deadline(core.promised) + self._back_off()
-        else:
-            self._election_deadline = None
-
-    def _back_off(self) -> int:
-        """How much longer to wait because others overtook this member: drawn, and more each time."""
-        core = self.core
-        if not self._overtaken or not core.options.extensions.back_off:
-            return 0
-        steps = min(self._overtaken, _BACK_OFF_STEPS_MAX)
-        draw = mix(core.options.seed, _BACK_OFF, core.member.id, core.promised[0], self._overtaken)
-        return draw % (steps * core.options.election_timeout_us + 1)
+        may_campaign = core.configurations.may_campaign
+        self._election_timer = core.member.election_deadline(core.promised) if may_campaign else None
 
     # -------------------------------------------------------------------------------------------------------- roles
 
     def _become_follower(self, leader: int | None) -> None:
-        role = self.role
-        if isinstance(role, Leader):
-            role.reads.fail()
-        elif isinstance(role, Candidate) and leader is None:
-            self._overtaken += 1
-        if leader is not None:
-            self._overtaken = 0
+        """Whoever led waits as if it had just heard another leader."""
+        if isinstance(self.role, Leader):
+            self.role.reads.fail()
+            self._restart_election_timer()
+        elif not self.core.options.extensions.keep_election_deadline:
+            self._restart_election_timer()
         self.role = Follower(leader)
-        self._restart_election_timer()
 
     def step_down(self) -> None:
+        if isinstance(self.role, Leader) and self.core.options.extensions.suspicion:
+            self.role.resign()
         self._become_follower(None)
 
     def campaign(self) -> None:
         self.role = Candidate(self.core)
+        self._suspicion.stood()
         self._restart_election_timer()
+
+    def _ask_again(self, candidate: Candidate) -> None:
+        candidate.ask_again()
+        self._learner.ask()
+        if candidate.own_first is not None:
+            self._report_to_oneself(candidate, candidate.own_first)
+            self._advance_candidate(candidate)
 
     def _advance_candidate(self, candidate: Candidate) -> None:
         if candidate.has_won:
-            self._overtaken = 0
+            self._suspicion.end()
             self.role = Leader(self.core, candidate.first_open, candidate.to_propose)
-        else:
-            candidate.arm()
 
     def _give_way(self, ballot: Era) -> None:
-        """A higher ballot than this proposer's own is about."""
+        """A higher ballot than this proposer's own is about; whoever began it has a heartbeat to show itself."""
         self.core.heard_of(ballot)
         role = self.role
         if not isinstance(role, Follower) and ballot > role.ballot:
             self._become_follower(None)
+            self._suspicion.voted()
 
     def _follow(self, leader: int, ballot: Era) -> None:
         """``leader`` has completed phase 1 of ``ballot``, which is not below the promise here."""
-        role = self.role
         if ballot > self.core.promised:
             self.core.promise(ballot)
-        if isinstance(role, Follower) and role.leader == leader:
-            self._restart_election_timer()
-        else:
+        if not (isinstance(self.role, Follower) and self.role.leader == leader):
             self._become_follower(leader)
+        self._suspicion.heard()
+        self._restart_election_timer()
+
+    # ---------------------------------------------------------------------------------------------------- suspicion
+
+    @property
+    def _hears_leader(self) -> bool:
+        """Or somebody who is about to lead: to grant a probe now would depose whoever wins in this moment."""
+        suspicion = self._suspicion
+        return isinstance(self.role, Leader) or suspicion.hears(self.role.leader) or suspicion.yields
+
+    def _probe(self) -> None:
+        """Ask all peers, unless the own disk does not answer."""
+        core = self.core
+        if core.member.disk_is_slow:
+            self._suspicion.postpone()
+            return
+        probe = Probe(core.durable_promise, self._suspicion.next_round())
+        for peer in core.configurations.peers:
+            core.outbox.send(peer, probe)
+        self._weigh_answers()
+
+    def _on_probe(self, sender: int, message: Probe) -> None:
+        verdict = Verdict.HEARS if self._hears_leader else Verdict.GRANTED
+        self.core.outbox.send(sender, ProbeAnswer(self.core.durable_promise, message.round, verdict))
+
+    def _weigh_answers(self) -> None:
+        """Begin a ballot that is above the promises of all who hear no leader either."""
+        if self._suspicion.has_quorum(Verdict.GRANTED):
+            for answer in self._suspicion.answers(Verdict.GRANTED).values():
+                self.core.heard_of(answer.ballot)
+            self.campaign()
+
+    def _on_resign(self, sender: int, message: Resign) -> None:
+        if message.ballot == self.core.promised and isinstance(self.role, Follower) and self.role.leader == sender:
+            self._become_follower(None)
+            self._suspicion.begin_soon()
 
     # ----------------------------------------------------------------------------------------------------- messages
 
     def on_message(self, sender: int, message: Message) -> None:
         match message:
             case Accepted():
-                if isinstance(self.role, Leader) and message.ballot == self.role.ballot:
-                    self.role.on_accepted(sender, message)
+                if leader := self.leader_of(message.ballot):
+                    leader.on_accepted(sender, message)
             case Accept():
                 self._on_accept(sender, message)
             case Decided():
-                self._learner.on_decided(message.ballot, message.chosen)
+                self._on_decided(sender, message)
             case HeartbeatAnswer():
                 self._on_heartbeat_answer(sender, message)
             case Heartbeat():
@@ -182,6 +224,13 @@ class Paxos:
                 self._learner.on_learn(sender, message.first)
             case Learned():
                 self._on_learned(sender, message)
+            case Probe():
+                self._on_probe(sender, message)
+            case ProbeAnswer():
+                if self._suspicion.counts(sender, message):
+                    self._weigh_answers()
+            case Resign():
+                self._on_resign(sender, message)
 
     def _is_proposers(self, sender: int, ballot: Era) -> bool:
         """Is ``ballot`` one of the sender's own, who alone may propose in it?"""
@@ -199,40 +248,47 @@ class Paxos:
         if not self._acceptor.may_promise(ballot):
             core.outbox.send_after(sender, RefusedBallot(core.promised))
             return
-        if ballot > core.promised:
-            core.promise(ballot)
-            self._become_follower(None)
-        elif not (isinstance(self.role, Follower) and self.role.leader == sender):
+        higher = ballot > core.promised
+        if self._acceptor.promise(message):
+            if higher:
+                self._become_follower(None)
+            self._suspicion.voted()
             self._restart_election_timer()
-        self._send_promise(sender, self._acceptor.report(message.first))
-
-    def _send_promise(self, proposer: int, part: Promise | None) -> None:
-        if part is None:
-            return
-        if proposer == self.core.member.id:
-            self._on_promise(proposer, part)
-        else:
-            self.core.outbox.send_after(proposer, part)
+        if part := self._acceptor.report(message.first):
+            core.outbox.send_after(sender, part)
 
     def _on_promise(self, sender: int, message: Promise) -> None:
         candidate = self.role
         if not isinstance(candidate, Candidate) or message.ballot != candidate.ballot:
             return
-        entries = self._decode(message)
-        if entries is None:
-            return
-        more_from = candidate.on_promise(sender, message, entries)
-        if sender != self.core.member.id and message.chosen > self.core.slots.chosen:
+        more_from = self._take_part(candidate, sender, message)
+        if message.chosen > self.core.slots.chosen:
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
         if more_from is not None:
-            self._restart_election_timer()
-            if sender == self.core.member.id:
-                self._send_promise(sender, self._acceptor.report(more_from))
-            else:
-                candidate.ask(sender, more_from)
-        if self.role is candidate:
-            self._advance_candidate(candidate)
+            candidate.ask(sender, more_from)
+        self._advance_candidate(candidate)
+
+    def _take_part(self, candidate: Candidate, acceptor: int, part: Promise) -> int | None:
+        """A part of a promise; the slot from which on to ask for the next one."""
+        entries = self._decode(part)
+        if entries is None:
+            return None
+        more_from = candidate.on_promise(acceptor, part, entries)
+        if more_from is not None:
+            self._gets_on()
+        return more_from
+
+    def _gets_on(self) -> None:
+        """This candidate's phase 1 gets on: it has a whole election timeout more."""
+        self._suspicion.voted()
+        self._restart_election_timer()
+
+    def _report_to_oneself(self, candidate: Candidate, first: int) -> None:
+        """The own acceptor's promise, all parts of it that are in memory."""
+        more_from: int | None = first
+        while more_from is not None and (part := self._acceptor.report(more_from)):
+            more_from = self._take_part(candidate, self.core.member.id, part)
 
     def _decode(self, message: Promise | Learned) -> Sequence[Entry] | None:
         try:
@@ -275,10 +331,15 @@ class Paxos:
                 core.outbox.send_after(sender, answer)
 
     def _on_heartbeat_answer(self, sender: int, message: HeartbeatAnswer) -> None:
-        if isinstance(self.role, Leader) and message.ballot == self.role.ballot:
-            self.role.on_heartbeat_answer(sender, message.round)
+        if leader := self.leader_of(message.ballot):
+            leader.on_heartbeat_answer(sender, message.round)
         else:
             self._give_way(message.ballot)
+
+    def _on_decided(self, sender: int, message: Decided) -> None:
+        self._learner.on_decided(message.ballot, message.chosen)
+        if message.ballot == self.core.promised and isinstance(self.role, Follower) and self.role.leader == sender:
+            self._follow(sender, message.ballot)
 
     def _on_learned(self, sender: int, message: Learned) -> None:
         core = self.core
@@ -294,12 +355,18 @@ class Paxos:
             return
         self._learner.ask()
         if isinstance(self.role, Candidate):
-            self._restart_election_timer()
+            self._gets_on()
             self._advance_candidate(self.role)
 
     def on_session(self, member: int, session: int | None) -> None:
-        if isinstance(self.role, Leader):
-            self.role.on_session_change(member)
+        role = self.role
+        if isinstance(role, Leader):
+            role.on_session_change(member)
+        elif isinstance(role, Candidate):
+            if session is not None:
+                role.on_session(member)
+        elif session is None and role.leader == member:
+            self._suspicion.on_session_lost()
 
     # ------------------------------------------------------------------------------------------------ slots and disk
 
@@ -310,7 +377,8 @@ class Paxos:
         if isinstance(role, Leader):
             role.on_persisted(fresh)
         elif isinstance(role, Candidate) and role.is_own_report_due(ticket):
-            self._send_promise(core.member.id, self._acceptor.report(role.first))
+            self._report_to_oneself(role, role.first)
+            self._advance_candidate(role)
 
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
         match purpose:
@@ -320,7 +388,17 @@ class Paxos:
                 if isinstance(self.role, Leader):
                     self.role.on_fetched(purpose, entries)
             case ForPromise():
-                self._send_promise(purpose.ballot[1], self._acceptor.report_fetched(purpose, entries))
+                if part := self._acceptor.report_fetched(purpose, entries):
+                    self._send_fetched_part(purpose.ballot[1], part)
+
+    def _send_fetched_part(self, proposer: int, part: Promise) -> None:
+        if proposer != self.core.member.id:
+            self.core.outbox.send_after(proposer, part)
+        elif isinstance(self.role, Candidate) and part.ballot == self.role.ballot:
+            more_from = self._take_part(self.role, proposer, part)
+            if more_from is not None:
+                self._report_to_oneself(self.role, more_from)
+            self._advance_candidate(self.role)
 
     def take_write(self) -> Write | None:
         return self.core.take_write()

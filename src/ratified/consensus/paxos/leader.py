@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from ratified.consensus.contract import Entry, Era, Progress, Proposal, Taken
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat
+from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat, Resign
 from ratified.consensus.paxos.progress import PeerProgress
 from ratified.consensus.paxos.purposes import ForAcceptor
 from ratified.consensus.paxos.spans import Spans
@@ -154,6 +154,12 @@ class Leader:
         for member, peer in self._peers.table.items():
             if self._core.options.links.is_clear(member):
                 peer.beat(self._beat)
+
+    def resign(self) -> None:
+        """This leader stops leading by itself, and its peers need not wait to find out."""
+        resignation = Resign(self.ballot, self.reads.round)
+        for member in self._peers.table:
+            self._core.outbox.send(member, resignation)
 
     # ------------------------------------------------------------------------------------------------------ chosen
 

@@ -14,6 +14,7 @@ import msgspec
 
 from ratified.consensus.contract import U64
 from ratified.consensus.replication.incoming import Number
+from ratified.consensus.replication.suspicion import Verdict
 
 Ballot: TypeAlias = tuple[Number, U64]
 """(round, proposer), ordered; (0, 0) is below every ballot that was ever begun. Outside this package it is an era."""
@@ -94,6 +95,38 @@ class Learned(msgspec.Struct, frozen=True, array_like=True, tag=10):
     entries: Sequence[bytes]
 
 
+class Probe(InBallot, frozen=True, tag=11):
+    """Do you hear a leader? ``ballot`` is the sender's durable promise; no probe changes a promise anywhere."""
+
+    round: Number
+
+
+class ProbeAnswer(InBallot, frozen=True, tag=12):
+    """The answer to the probe ``round``; ``ballot`` is the durable promise of whoever answers. Values are learned, so
+    nobody's log is behind."""
+
+    round: Number
+    verdict: Verdict
+
+
+class Resign(InBallot, frozen=True, tag=13):
+    """The proposer of ``ballot`` leads no longer; ``round`` is its last read round."""
+
+    round: Number
+
+
 Message: TypeAlias = (
-    Prepare | Promise | Accept | Accepted | Refused | Decided | Heartbeat | HeartbeatAnswer | Learn | Learned
+    Prepare
+    | Promise
+    | Accept
+    | Accepted
+    | Refused
+    | Decided
+    | Heartbeat
+    | HeartbeatAnswer
+    | Learn
+    | Learned
+    | Probe
+    | ProbeAnswer
+    | Resign
 )

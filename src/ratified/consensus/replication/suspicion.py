@@ -58,6 +58,7 @@ class Suspicion(Generic[Answer]):
         "_series",
         "_session_lost",
         "_stood",
+        "_yields_until",
         "active",
         "next_probe",
         "round",
@@ -78,6 +79,7 @@ class Suspicion(Generic[Answer]):
         self._answers: dict[int, Answer] = {}
         self._stood = 0
         """Candidacies since the suspicion began."""
+        self._yields_until = member.now
 
     # -------------------------------------------------------------------------------------------------- the leader
 
@@ -156,9 +158,15 @@ class Suspicion(Generic[Answer]):
 
     def voted(self) -> None:
         """A candidate, this member or another one, has its vote, and one heartbeat to win and to show itself."""
+        self._yields_until = self._member.now + self._member.options.heartbeat_us
         if self.active:
             self._begin_series()
             self._pause(self._member.options.heartbeat_us)
+
+    @property
+    def yields(self) -> bool:
+        """Has a candidate that was voted for still some of its heartbeat?"""
+        return self._member.now < self._yields_until
 
     def restart(self) -> None:
         """The log is another one: what was answered is of no use, and the next probe is due."""

@@ -15,8 +15,11 @@ from ratified.consensus.paxos.messages import (
     Learned,
     Message,
     Prepare,
+    Probe,
+    ProbeAnswer,
     Promise,
     Refused,
+    Resign,
 )
 from ratified.consensus.paxos.state import AcceptorState
 from tests.consensus.stories.words.shape import Words, bracketed, decoded, value
@@ -56,6 +59,12 @@ def message(message: Message) -> str:
             return f"Learn from {message.first} on"
         case Learned():
             return f"Learned {_entries(message.entries)}, chosen to {message.chosen}"
+        case Probe():
+            return f"Probe of one that promised {ballot(message.ballot)}"
+        case ProbeAnswer():
+            return f"Probe answered: {message.verdict.name.lower()}, promised {ballot(message.ballot)}"
+        case Resign():
+            return f"Resign, no longer leads in ballot {ballot(message.ballot)}"
 
 
 def _entries(encoded: Sequence[bytes]) -> str:
