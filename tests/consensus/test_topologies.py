@@ -12,13 +12,12 @@ import pytest
 
 from ratified.consensus.contract import Era
 from ratified.consensus.engines import ENGINES
-from tests.consensus.contract.harness import ELECTION_US, HEARTBEAT_US, Cluster
+from tests.consensus.contract.harness import ELECTION_US, HEARTBEAT_US, PROBING, Cluster
 from tests.models.topologies import TOPOLOGIES, Topology
 
 WATCHED_US = 10 * ELECTION_US
 STALL_MAX_US = 2 * ELECTION_US
 STEP_US = HEARTBEAT_US // 4
-PROBING = ("raft", "paxos")
 
 
 class Watch:

@@ -15,11 +15,12 @@ from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.engine import Paxos
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
-from ratified.consensus.paxos.messages import Prepare
+from ratified.consensus.paxos.messages import HeartbeatAnswer, Prepare
 from ratified.consensus.paxos.spans import Spans
 from ratified.consensus.paxos.state import AcceptorState
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.suspicion import Suspicion
 from tests.mutants.mutant import Break, Mutant
 
 
@@ -111,6 +112,71 @@ def reads_without_a_round() -> AbstractContextManager[Any]:
 
 def reads_before_serving() -> AbstractContextManager[Any]:
     return patch.object(ReadRounds, "may_begin", lambda _self, _serving: True)
+
+
+def acceptances_of_an_earlier_leadership_counted() -> AbstractContextManager[Any]:
+    """Rule 14: an answer counts for the leadership that it answers."""
+    return patch.object(Paxos, "leader_of", lambda self, _ballot: self.leading)
+
+
+def heartbeat_answers_of_an_earlier_leadership_counted() -> AbstractContextManager[Any]:
+    """The same, of read rounds: each leadership counts them from 1."""
+
+    def on_heartbeat_answer(self: Paxos, sender: int, message: HeartbeatAnswer) -> None:
+        if self.leading is not None and message.ballot[1] == self.core.member.id:
+            self.leading.on_heartbeat_answer(sender, message.round)
+        else:
+            self._give_way(message.ballot)
+
+    return patch.object(Paxos, "_on_heartbeat_answer", on_heartbeat_answer)
+
+
+def promises_counted_whose_chosen_values_are_unknown() -> AbstractContextManager[Any]:
+    """Who closes a prefix reports nothing of it."""
+    return patch.object(Candidate, "_counted", property(lambda self: self._promised))
+
+
+def own_promise_dropped_when_more_is_chosen() -> AbstractContextManager[Any]:
+    """The own report is asked for from the slot that was the first open one when the ballot began."""
+
+    def is_own_report_due(self: Candidate, ticket: int) -> bool:
+        return self._core.closed + 1 == self.first and due(self, ticket)
+
+    due = Candidate.is_own_report_due
+    return patch.object(Candidate, "is_own_report_due", is_own_report_due)
+
+
+def prepare_not_repeated() -> AbstractContextManager[Any]:
+    """Neither a heartbeat later nor on a new session."""
+    return patch.multiple(Candidate, ask_again=Candidate._arm, on_session=lambda _self, _acceptor: None)
+
+
+def stands_without_grants() -> AbstractContextManager[Any]:
+    return patch.object(Suspicion, "has_quorum", lambda _self, *_verdicts: True)
+
+
+def grants_while_a_leader_is_heard() -> AbstractContextManager[Any]:
+    return patch.object(Paxos, "_hears_leader", False)
+
+
+def grants_right_after_a_promise() -> AbstractContextManager[Any]:
+    """The member that was promised its ballot is about to lead."""
+    return patch.object(Suspicion, "yields", False)
+
+
+def resigns_in_silence() -> AbstractContextManager[Any]:
+    return patch.object(Leader, "resign", lambda _self: None)
+
+
+def hearsay_restarts_the_election_timer() -> AbstractContextManager[Any]:
+    """Rule 11: only a promise given, the leader, or progress of the own phase 1 does."""
+
+    def become_follower(self: Paxos, leader: int | None) -> None:
+        becomes(self, leader)
+        self._restart_election_timer()
+
+    becomes = Paxos._become_follower
+    return patch.object(Paxos, "_become_follower", become_follower)
 
 
 def _mutant(name: str, breaks: Break, scenario: str, network: str, caught_by: int, **more: Any) -> Mutant:

@@ -43,6 +43,8 @@ from ratified.consensus.engines import EngineRow
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 2_000
+PROBING = ("raft", "paxos")
+"""The engines that have rule 14."""
 
 
 class Member:
