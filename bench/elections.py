@@ -1,10 +1,10 @@
 """How long a cluster is without a leader when its members have seen terms that differ (rule 11 of the contract).
 
-Seven members, four alive, on bare engines without sessions that end: only one of the four has a log that can win, and
-the other three have been cut off for a while, so that their later terms reach it again and again. Printed is the time,
-in shortest election timeouts, until a leader serves.
+Seven members, four alive, on bare engines without sessions that end: one of the four has an entry more than the others,
+who have been cut off for a while, so that their later terms, or higher ballots, reach it again and again. On Raft only
+that one can win. Printed is the time, in shortest election timeouts, until a leader serves.
 
-``python bench/elections.py --seeds 1500``; ``--deadline-restarts`` lets a later era restart the election
+``python bench/elections.py --engine raft --seeds 1500``; ``--deadline-restarts`` lets a later era restart the election
 timer, ``--no-suspicion`` lets members stand without a probe.
 """
 
@@ -22,7 +22,8 @@ from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.engines import ENGINES, EngineRow
 from ratified.consensus.entry import make_entry
-from ratified.consensus.raft.state import HardState, encode_state
+from ratified.consensus.paxos import state as paxos
+from ratified.consensus.raft import state as raft
 
 TIMEOUT_US = 1_000_000
 HEARTBEAT_US = 100_000
@@ -31,6 +32,24 @@ ALIVE = (1, 2, 3, 4)
 LATENCY_US = 5_000
 DISK_US = 2_000
 LIMIT_US = 100 * TIMEOUT_US
+
+
+def raft_state(member: int, rounds: int) -> bytes:
+    """One that stood in vain so often after term 1."""
+    return raft.encode_state(raft.HardState(1 + rounds))
+
+
+def paxos_state(member: int, rounds: int) -> bytes:
+    """One that began so many ballots in vain after ballot 1.1."""
+    promised = (1 + rounds, member) if rounds else (1, 1)
+    return paxos.encode_state(paxos.AcceptorState(promised, promised if rounds else NO_ERA, 0))
+
+
+STATES: dict[str, tuple[Era, Callable[[int, int], bytes]]] = {
+    "raft": ((1, 0), raft_state),
+    "paxos": ((1, 1), paxos_state),
+}
+"""By engine: the era of the entries, and the state of a member that tried to lead so many times."""
 
 
 @dataclass(slots=True)
@@ -62,10 +81,11 @@ class Cluster:
 
     def _driver(self, member: int, *, behind: bool) -> Driver:
         length = 1 if behind else 2
-        entries = [make_entry(index, (1, 0), Kind.NOOP, None, b"") for index in range(1, length + 1)]
-        term = 1 + (mix(self.seed, 2, member) % 5 if behind else 0)
+        era, state = STATES[self.row.name]
+        entries = [make_entry(index, era, Kind.NOOP, None, b"") for index in range(1, length + 1)]
+        rounds = mix(self.seed, 2, member) % 5 if behind else 0
         base = Base(0, NO_ERA, Membership(tuple(range(1, MEMBERS + 1))))
-        log = DurableLog(base, encode_state(HardState(term)), entries)
+        log = DurableLog(base, state(member, rounds), entries)
         return Driver(self.row.engine, self._options(member), log, Ports(send=partial(self._send, member)))
 
     def _options(self, member: int) -> Options:
@@ -120,6 +140,7 @@ class Cluster:
 def main() -> None:
     """Print the distribution."""
     parser = argparse.ArgumentParser(description="Time to a leader after terms have drifted apart")
+    parser.add_argument("--engine", choices=list(STATES), default="raft")
     parser.add_argument("--seeds", type=int, default=1500)
     parser.add_argument("--deadline-restarts", action="store_true")
     parser.add_argument("--no-suspicion", action="store_true")
@@ -128,7 +149,8 @@ def main() -> None:
         keep_election_deadline=not arguments.deadline_restarts, suspicion=not arguments.no_suspicion
     )
     took = sorted(
-        Cluster(ENGINES["raft"], seed, extensions).run() / TIMEOUT_US for seed in range(1, arguments.seeds + 1)
+        Cluster(ENGINES[arguments.engine], seed, extensions).run() / TIMEOUT_US
+        for seed in range(1, arguments.seeds + 1)
     )
     print(
         f"{len(took)} seeds, shortest timeouts to a serving leader: median {took[len(took) // 2]:.2f}, "
