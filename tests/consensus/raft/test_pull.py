@@ -9,6 +9,7 @@ import pytest
 
 from ratified.consensus.contract import Entry, Limits, StateRecord, TruncateRecord
 from ratified.consensus.raft import decode_state
+from ratified.consensus.raft import pull as pull_of_raft
 from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.messages import (
     AppendEntries,
@@ -19,9 +20,9 @@ from ratified.consensus.raft.messages import (
     PullAnswer,
     RequestVote,
 )
-from ratified.consensus.raft.pull import Pulling
 from ratified.consensus.raft.state import HardState
 from ratified.consensus.replication.engine import Engine
+from ratified.consensus.replication.pull import Pulling
 from ratified.consensus.replication.suspicion import Verdict
 from tests.consensus.raft.test_figure_2 import append, drain, engine, entry
 from tests.consensus.raft.test_suspicion import probes, told
@@ -235,13 +236,13 @@ def test_what_is_no_longer_in_memory_is_fetched() -> None:
 
 def test_without_the_check_of_what_is_committed_an_applied_entry_would_be_removed() -> None:
     """The history asserts it (rule 4 of ``replication/history``); the check is what keeps the member alive."""
-    with patch.object(Pulling, "keeps_committed", lambda pulling, new: True), pytest.raises(AssertionError):
+    with patch.object(Pulling, "keeps_committed", lambda pulling, first: True), pytest.raises(AssertionError):
         test_what_is_known_to_be_committed_is_never_removed()
 
 
 def test_without_leaving_the_term_an_old_acknowledgement_commits_something_else() -> None:
     with (
-        patch.object(Pulling, "term_after", lambda pulling, new: max(new[-1].era[0], pulling._core.term)),
+        patch.object(pull_of_raft, "term_after", lambda core, new: max(new[-1].era[0], core.term)),
         pytest.raises(AssertionError),
     ):
         test_a_pull_that_removes_entries_leaves_the_term_in_which_they_were_acknowledged()

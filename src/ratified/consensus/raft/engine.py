@@ -38,9 +38,10 @@ from ratified.consensus.raft.messages import (
     RequestVoteResponse,
     Resign,
 )
-from ratified.consensus.raft.pull import ForPull, Pulling, Step
+from ratified.consensus.raft.pull import ForPull
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
+from ratified.consensus.replication.pull import Pulling, Step
 from ratified.consensus.replication.reads import NO_ROUND
 from ratified.consensus.replication.suspicion import Suspicion, Verdict
 
@@ -190,22 +191,24 @@ class Raft:
         peer, best = max(behind.items(), key=lambda item: (item[1].last_term, item[1].last_index))
         round_ = self._suspicion.round
         if self._pulling is None or self._pulling.peer != peer:
-            self._pulling = Pulling(self.core, peer, best, round_)
+            core = self.core
+            self._pulling = Pulling(core.member, core.log, peer, (best.last_index, (best.last_term, 0)), round_)
         elif self._pulling.asked == round_:
             return
-        self.core.outbox.send(peer, self._pulling.question(round_))
+        self.core.outbox.send(peer, pull.question(self.core, self._pulling, round_))
 
     def _on_pull_answer(self, sender: int, message: PullAnswer) -> None:
         pulling = self._pulling
         if pulling is None or pulling.peer != sender or self._hears_leader:
             return
-        match pulling.on_answer(message):
+        match pull.on_answer(self.core, pulling, message):
             case Step.ASK:
-                self.core.outbox.send(sender, pulling.question(self._suspicion.round))
+                self.core.outbox.send(sender, pull.question(self.core, pulling, self._suspicion.round))
             case Step.TAKE:
                 self._pulling = None
-                if new := pulling.new_entries():
-                    self._take(new, pulling.term_after(new))
+                new = pulling.new_entries()
+                if pulling.keeps_committed(new[0].index):
+                    self._take(new, pull.term_after(self.core, new))
             case Step.OVER:
                 self._pulling = None
 
