@@ -27,9 +27,8 @@ check: $(VENV)/dev ## Static checks: formatting, lints, types, who may import wh
 	$(BIN)/lint-imports
 
 sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
-	$(BIN)/python -m ratified.sim.sweep --engine raft
-	$(BIN)/python -m ratified.sim.sweep --engine paxos
-	$(BIN)/python -m ratified.sim.sweep --engine zab
+	@for engine in $$($(BIN)/python -c "from ratified.consensus.engines import ENGINES; print(*ENGINES)"); do \
+		echo "== $$engine"; $(BIN)/python -m ratified.sim.sweep --engine $$engine || exit 1; done
 	$(BIN)/python -m tests.mutants.search
 
 soak: $(VENV)/dev etcdctl ## Real processes, twenty leader kills, again and again (long)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import typer
 
 from ratified.cli.failure import CommandFailed
+from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES, EngineRow
 
-if TYPE_CHECKING:
-    from ratified.consensus.engines import EngineRow
-
-ENGINE = typer.Option("raft", "--engine", help="The protocol: raft, paxos or zab.", metavar="NAME")
+ENGINE = typer.Option(DEFAULT_ENGINE, "--engine", help=f"The protocol: {', '.join(ENGINES)}.", metavar="NAME")
 
 
 def choose(option: str, name: str, names: Sequence[str]) -> None:
@@ -23,7 +20,5 @@ def choose(option: str, name: str, names: Sequence[str]) -> None:
 
 def row(name: str, option: str = "--engine") -> EngineRow:
     """The engine of this name. Raises ``CommandFailed``."""
-    from ratified.consensus.engines import ENGINES
-
     choose(option, name, list(ENGINES))
     return ENGINES[name]
