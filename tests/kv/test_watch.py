@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from ratified.kv import queries
@@ -15,7 +17,8 @@ from ratified.wire.etcd.rpc_pb2 import (
     WatchCreateRequest,
     WatchResponse,
 )
-from tests.kv.driver import Driver, Watch, decode
+from tests.kv.driver import PLENTY, Driver, Watch, decode
+from tests.steps import steps
 
 EVERYTHING = WatchCreateRequest(key=b"\x00", range_end=b"\x00")
 
@@ -347,3 +350,23 @@ def test_a_client_that_asks_for_fragments_gets_a_large_revision_in_parts(start: 
     assert [response.fragment for response in large] == [True] * (len(large) - 1) + [False]
     assert all(response.ByteSize() < 300 for response in large)
     assert [key for revision, key, _ in watch.events if revision == 7] == [b"k%d" % n for n in range(5)]
+
+
+@pytest.mark.parametrize("streams", [1, 50], ids=["one stream", "many streams"])
+def test_requests_for_progress_that_wait_cost_a_turn_nothing(streams: int) -> None:
+    taken = []
+    for waiting in (50, 1000):
+        driver = Driver()
+        watches = [driver.watch(EVERYTHING, stream) for stream in range(streams)]
+        driver.turn()
+        driver.put(b"k")
+        driver.store.woken(0)
+        asked = [ask_progress(driver, number % streams) for number in range(waiting)]
+        taken.append(steps(partial(driver.store.woken, 0)))
+        for watch in watches:
+            watch.advance(0, PLENTY, PLENTY)
+        assert len(driver.store.woken(0)) == waiting
+        for each in asked:
+            each.advance(0, PLENTY, PLENTY)
+            assert each.finished
+    assert taken[0] == taken[1]

@@ -64,7 +64,7 @@ class Leader:
             self.forwards.on_forward(of or session(), one, leading)
 
     def take(self) -> list[Item]:
-        items = self.forwards.takeable(1 << 20)
+        items = self.forwards.takeable(1 << 20, 1 << 20)
         commands = commands_of(items)
         first = len(self.taken) + 1
         self.taken += [command.data for command in commands]

@@ -9,7 +9,8 @@ Rules
 3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
 4. A change is matched by one look-up among the watched keys and one walk through the tree of watched ranges, and wakes
    exactly the watchers that it concerns.
-5. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again.
+5. A request for progress waits while a watcher of its stream has something to send, and costs nothing meanwhile.
+6. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again.
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ FRAGMENT = b"\x38\x01"
 NO_WATCH_ID = b"\x10" + varint(-1)
 
 
+class WatchStream:
+    """The watchers of one stream of a client, and its requests for progress."""
+
+    __slots__ = ("behind", "requests", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: dict[Watcher, None] = {}
+        self.behind: dict[Watcher, None] = {}
+        """Those that have something to send."""
+        self.requests: dict[ProgressRequest, None] = {}
+        """Those that wait for the watchers behind."""
+
+
 class WatchHub:
     """All watchers of one store."""
 
@@ -47,24 +61,40 @@ class WatchHub:
         self._ranges: IntervalMap[Watcher] = IntervalMap()
         self._synced: dict[Watcher, None] = {}
         self._woken: dict[Continuation, None] = {}
-        self._streams: dict[int, dict[Watcher, None]] = {}
-        self._progress_requests: dict[ProgressRequest, None] = {}
-        """Those that wait for their stream to have sent everything."""
+        self._streams: dict[int, WatchStream] = {}
+        """Those with a watcher."""
 
     def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""
         watcher = Watcher(self, stream, request)
-        self._streams.setdefault(stream, {})[watcher] = None
+        state = self._streams.setdefault(stream, WatchStream())
+        state.watchers[watcher] = state.behind[watcher] = None
         return watcher
 
     def forget(self, watcher: Watcher) -> None:
         self.leave(watcher)
         self._woken.pop(watcher, None)
-        watchers = self._streams.get(watcher.stream)
-        if watchers is not None:
-            watchers.pop(watcher, None)
-            if not watchers:
+        stream = self._streams.get(watcher.stream)
+        if stream is not None:
+            stream.watchers.pop(watcher, None)
+            self._caught_up(stream, watcher)
+            if not stream.watchers:
                 del self._streams[watcher.stream]
+
+    def moved(self, watcher: Watcher) -> None:
+        """An open watcher has got something to send, or has sent something."""
+        stream = self._streams[watcher.stream]
+        if watcher.current:
+            self._caught_up(stream, watcher)
+        else:
+            stream.behind[watcher] = None
+
+    def _caught_up(self, stream: WatchStream, watcher: Watcher) -> None:
+        stream.behind.pop(watcher, None)
+        if stream.requests and not stream.behind:
+            for request in stream.requests:
+                self._woken[request] = None
+            stream.requests.clear()
 
     def join(self, watcher: Watcher) -> None:
         """The watcher has seen everything up to the present revision; hand it what comes."""
@@ -101,9 +131,6 @@ class WatchHub:
 
     def woken(self) -> Sequence[Continuation]:
         """Who has something to send, in the order in which they were woken; each once."""
-        for request in [each for each in self._progress_requests if self.stream_is_current(each.stream)]:
-            del self._progress_requests[request]
-            self._woken[request] = None
         if not self._woken:
             return ()
         woken, self._woken = list(self._woken), {}
@@ -117,15 +144,21 @@ class WatchHub:
 
     def await_sync(self, request: ProgressRequest) -> None:
         """Wake the request when its stream has sent everything."""
-        self._progress_requests[request] = None
+        if self.stream_is_current(request.stream):
+            self._woken[request] = None
+        else:
+            self._streams[request.stream].requests[request] = None
 
     def withdraw(self, request: ProgressRequest) -> None:
-        self._progress_requests.pop(request, None)
         self._woken.pop(request, None)
+        stream = self._streams.get(request.stream)
+        if stream is not None:
+            stream.requests.pop(request, None)
 
     def stream_is_current(self, stream: int) -> bool:
         """Whether all watchers of a stream have sent everything up to the present revision."""
-        return all(watcher.current for watcher in self._streams.get(stream, ()))
+        state = self._streams.get(stream)
+        return state is None or not state.behind
 
 
 class Watcher(Continuation):
@@ -182,6 +215,8 @@ class Watcher(Continuation):
             len(self._waiting) > limits.watch_pending_events_max or self._waiting_bytes > limits.watch_pending_bytes_max
         ):
             self.fall_behind()
+        elif len(self._waiting) == 1:
+            self._hub.moved(self)
         return True
 
     def fall_behind(self) -> None:
@@ -192,6 +227,7 @@ class Watcher(Continuation):
         self._waiting_bytes = 0
         self._synced = False
         self._hub.leave(self)
+        self._hub.moved(self)
 
     @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
@@ -216,6 +252,7 @@ class Watcher(Continuation):
             chunks.append(OK + header(self._hub.mvcc.revision))
         if chunks:
             self._quiet_since = now
+        self._hub.moved(self)
         return Slice(chunks, False)
 
     @override

@@ -66,9 +66,9 @@ class Duties:
     def waiting(self) -> bool:
         return bool(self._pending)
 
-    def pending_in(self, leading: Era) -> Sequence[Proposal]:
-        """What to propose, if the engine still leads in the era of these duties."""
-        return tuple(self._pending) if leading == self._era else ()
+    def pending_in(self, leading: Era, count_max: int) -> Sequence[Proposal]:
+        """What to propose, at most so many, if the engine still leads in the era of these duties."""
+        return self._pending[:count_max] if leading == self._era else ()
 
     def proposed(self, count: int) -> None:
         """The engine took the oldest so many."""

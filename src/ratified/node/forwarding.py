@@ -16,8 +16,8 @@ cut.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, groupby, takewhile
 from typing import NamedTuple
 
 from ratified.consensus.contract import Era, Links, Proposal, ProposalId
@@ -191,12 +191,9 @@ class _Origin:
         """Was it taken or refused already?"""
         return number < self.next
 
-    def in_order(self) -> Sequence[int]:
+    def in_order(self) -> Iterator[int]:
         """What may be taken now: nothing before which a number is missing."""
-        end = self.next
-        while end in self.held:
-            end += 1
-        return range(self.next, end)
+        return takewhile(self.held.__contains__, count(self.next))
 
     def settle(self, answer: ForwardAnswer) -> None:
         for number in range(answer.first, answer.first + answer.count):
@@ -239,11 +236,6 @@ class LeaderForwards:
         self._set_aside: dict[int, _Origin] = {}
         """Of each member one start that another one has displaced, and that may have been the true one."""
 
-    @property
-    def waiting(self) -> bool:
-        """Is anything held? Much of it may not be takeable yet."""
-        return any(origin.held for origin in self._origins.values())
-
     def on_session(self, session: Session) -> None:
         """Of another start of this origin nothing is taken or answered any more, unless it comes back: who displaced it
         may have been a stranger, and what it has forwarded goes on from its numbers."""
@@ -284,22 +276,22 @@ class LeaderForwards:
         if leading == self._era:
             return
         for origin in self._origins.values():
-            held = origin.in_order()
+            held = len(list(origin.in_order()))
             if held:
-                self._send(origin.member, ForwardAnswer(origin.era, held[0], len(held), None, str(Reason.LEADER_LEFT)))
+                self._send(origin.member, ForwardAnswer(origin.era, origin.next, held, None, str(Reason.LEADER_LEFT)))
         self._era = leading
         self._origins = {}
         self._set_aside = {}
 
-    def takeable(self, bytes_max: int) -> list[Item]:
-        """What may be taken now, voids included, of every origin in the order of its numbers."""
+    def takeable(self, count_max: int, bytes_max: int) -> list[Item]:
+        """The first of what may be taken now, voids included, of every origin in the order of its numbers."""
         items: list[Item] = []
         size = 0
         for origin in self._origins.values():
             for number in origin.in_order():
                 sequence, data = origin.held[number]
                 size += len(data or b"")
-                if items and size > bytes_max:
+                if len(items) >= count_max or (items and size > bytes_max):
                     return items
                 items.append(Item(origin, number, sequence, data))
         return items
@@ -335,11 +327,3 @@ def commands_of(items: Sequence[Item]) -> list[Proposal]:
         for item in items
         if item.data is not None
     ]
-
-
-def up_to_first_command(items: Sequence[Item]) -> Sequence[Item]:
-    """The shortest prefix with a command in it."""
-    for position, item in enumerate(items):
-        if item.data is not None:
-            return items[: position + 1]
-    return items

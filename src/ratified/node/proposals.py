@@ -14,6 +14,7 @@ id: so no two ids of one request are ever both deliverable, and the client notic
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
@@ -52,7 +53,8 @@ class Proposals:
     def __init__(self, ids: ProposalIds, requests: Requests) -> None:
         self._ids = ids
         self._requests = requests
-        self._waiting: dict[int, OpenRequest] = {}
+        self._waiting: OrderedDict[int, OpenRequest] = OrderedDict()
+        """Taken from its front, which a plain ``dict`` finds behind all that were deleted there."""
         self._addressed: dict[int, OpenRequest] = {}
         self._taken: list[tuple[int, int, Sequence[OpenRequest | None]]] = []
         """Runs of those that were taken one after another: first index, a count, requests. A heap."""
@@ -86,7 +88,7 @@ class Proposals:
         """The oldest that wait are on their way to the leader of ``era``: from now on they may happen."""
         if len(batch) == len(self._waiting):
             self._addressed.update(self._waiting)
-            self._waiting = {}
+            self._waiting = OrderedDict()
         else:
             for request in batch:
                 self._addressed[request.sequence] = self._waiting.pop(request.sequence)

@@ -8,7 +8,9 @@ goes out on the session on which the question came, or not at all.
 
 from __future__ import annotations
 
+import heapq
 from functools import partial
+from itertools import count
 from typing import TypeAlias
 
 from ratified.consensus.contract import Engine, Era
@@ -19,6 +21,7 @@ from ratified.node.forwarding import Send
 from ratified.node.peers import Session
 from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
+from ratified.node.retries import Retries
 from ratified.wire.peer import Question, QuestionAnswer
 
 
@@ -45,16 +48,6 @@ class Asking:
         self.questions = questions
 
 
-class Carried:
-    """A question of ours that the leader was asked, or will be at ``retry_at``."""
-
-    __slots__ = ("question", "retry_at")
-
-    def __init__(self, question: OpenRequest, retry_at: int) -> None:
-        self.question = question
-        self.retry_at = retry_at
-
-
 class Questions:
     """All questions of one replica, of its own clients and, where it leads, of other nodes."""
 
@@ -77,12 +70,16 @@ class Questions:
         self._duties = duties
         self._send = send
         self._answer = answer
-        self._retry_us = retry_us
         self._leader: int | None = None
         self._new: list[AnyQuestion] = []
         self._fed: dict[Asking, None] = {}
-        self._confirmed: list[tuple[int, Asking]] = []
-        self._carried: dict[int, Carried] = {}
+        self._confirmed: list[tuple[int, int, Asking]] = []
+        """Index, a count, and what was asked. A heap."""
+        self._confirmations = count()
+        self._carried: dict[int, OpenRequest] = {}
+        """By token, what the leader was asked, or will be."""
+        self._retries: Retries[int] = Retries(retry_us)
+        """Their tokens."""
 
     def submit(self, question: OpenRequest) -> None:
         self._new.append(question)
@@ -95,27 +92,31 @@ class Questions:
 
     def on_question_answer(self, now: int, message: QuestionAnswer) -> None:
         """The leader's answer to a question of ours; None: ask again a little later."""
-        carried = self._carried.get(message.token)
-        if carried is None:
+        if message.token not in self._carried:
             return
         if message.reply is None and not message.failed:
-            carried.retry_at = now + self._retry_us
+            self._retries.later(now, message.token)
             return
-        del self._carried[message.token]
-        if not carried.question.ended:
-            self._reply(carried.question, message.reply or b"", message.failed)
+        question = self._take_back(message.token)
+        if not question.ended:
+            self._reply(question, message.reply or b"", message.failed)
 
     def leader_changed(self, now: int, leader: int | None) -> None:
         self._leader = leader
-        for carried in self._carried.values():
-            carried.retry_at = now
+        self._retries.all_at_once()
+        leading = self._engine.leading
+        for _, _, asking in self._confirmed:
+            if asking.era != leading:
+                self._give_back(now, asking)
+        self._confirmed = [each for each in self._confirmed if each[2].era == leading]
+        heapq.heapify(self._confirmed)
 
     def refuse_all(self, reason: Reason) -> None:
-        askings = [*(asking for _, asking in self._confirmed), *self._fed]
+        askings = [*(asking for _, _, asking in self._confirmed), *self._fed]
         for question in [
             *self._new,
             *(question for asking in askings for question in asking.questions),
-            *(carried.question for carried in self._carried.values()),
+            *self._carried.values(),
         ]:
             if isinstance(question, OpenRequest) and not question.ended:
                 self._requests.refuse(question, reason)
@@ -124,28 +125,25 @@ class Questions:
 
     @property
     def deadline(self) -> int | None:
-        return min(carried.retry_at for carried in self._carried.values()) if self._carried else None
+        return self._retries.deadline
 
     def flush(self, now: int) -> None:
         """Ask everything that arrived in this turn, and again what is due."""
         if self._new:
             questions, self._new = self._new, []
             self._ask(now, questions)
-        if self._carried:
-            self._retry(now)
+        self._retry(now)
 
     def serve(self, now: int) -> None:
-        if not self._confirmed:
-            return
-        confirmed, self._confirmed = self._confirmed, []
-        for index, asking in confirmed:
-            if asking.era != self._engine.leading:
-                self._give_back(now, asking)
-            elif asking.era == self._duties.questions_open_in() and index <= self._store.applied:
-                for question in asking.questions:
-                    self._ask_store(asking.fed_at, question)
-            else:
-                self._confirmed.append((index, asking))
+        confirmed = self._confirmed
+        while confirmed and self._may_be_answered(*confirmed[0]):
+            _, _, asking = heapq.heappop(confirmed)
+            for question in asking.questions:
+                self._ask_store(asking.fed_at, question)
+
+    def _may_be_answered(self, index: int, _: int, asking: Asking) -> bool:
+        era = self._duties.questions_open_in()
+        return asking.era == era == self._engine.leading and index <= self._store.applied
 
     # ---- where this node leads
 
@@ -168,16 +166,21 @@ class Questions:
         if index is None:
             self._give_back(now, asking)
         else:
-            self._confirmed.append((index, asking))
+            heapq.heappush(self._confirmed, (index, next(self._confirmations), asking))
 
     def _give_back(self, now: int, asking: Asking) -> None:
         """Not confirmed: others ask again themselves; our own wait, not at all if this node leads no longer."""
-        retry_at = now if self._engine.leading != asking.era else now + self._retry_us
+        leads = self._engine.leading == asking.era
         for question in asking.questions:
             if isinstance(question, RemoteQuestion):
                 self._answer(question.session, QuestionAnswer(question.token, None))
             elif not question.ended:
-                self._carried[self._barriers.next_token()] = Carried(question, retry_at)
+                token = self._barriers.next_token()
+                self._carried[token] = question
+                if leads:
+                    self._retries.later(now, token)
+                else:
+                    self._retries.at_once(token)
 
     def _ask_store(self, fed_at: int, question: AnyQuestion) -> None:
         if isinstance(question, OpenRequest) and question.ended:
@@ -201,13 +204,17 @@ class Questions:
 
     def _carry(self, now: int, question: OpenRequest) -> None:
         token = self._barriers.next_token()
-        self._carried[token] = Carried(question, now + self._retry_us)
+        self._carried[token] = question
+        self._retries.later(now, token)
         if self._leader is not None:
             self._send(self._leader, Question(token, question.data))
 
     def _retry(self, now: int) -> None:
-        due = [token for token, carried in self._carried.items() if carried.question.ended or carried.retry_at <= now]
-        carried = [self._carried.pop(token).question for token in due]
+        carried = [self._take_back(token) for token in self._retries.due(now)]
         questions: list[AnyQuestion] = [question for question in carried if not question.ended]
         if questions:
             self._ask(now, questions)
+
+    def _take_back(self, token: int) -> OpenRequest:
+        self._retries.drop(token)
+        return self._carried.pop(token)

@@ -9,7 +9,9 @@ read from the store once ``applied`` has reached the barrier's index.
 
 from __future__ import annotations
 
+import heapq
 from functools import partial
+from itertools import count
 
 from ratified.consensus.contract import Engine
 from ratified.machine import Store
@@ -18,6 +20,7 @@ from ratified.node.forwarding import Send
 from ratified.node.local_reads import LocalReads
 from ratified.node.ports import Reason
 from ratified.node.requests import OpenRequest, Requests
+from ratified.node.retries import Retries
 from ratified.wire.peer import Barrier, BarrierAnswer
 
 _PRUNED_MIN = 1024
@@ -27,13 +30,12 @@ _PRUNED_MIN = 1024
 class ReadBarrier:
     """The barrier of reads that are asked for together."""
 
-    __slots__ = ("reads", "retry_at", "tokens")
+    __slots__ = ("reads", "tokens")
 
     def __init__(self, reads: list[OpenRequest]) -> None:
         self.reads = reads
         self.tokens: list[int] = []
         """Under which leaders' replicas were asked."""
-        self.retry_at = 0
 
 
 class LinearizableReads:
@@ -54,15 +56,16 @@ class LinearizableReads:
         self._barriers = barriers
         self._local = local
         self._send = send
-        self._retry_us = retry_us
         self._leader: int | None = None
         self._new: list[OpenRequest] = []
         self._prune_at = _PRUNED_MIN
         """How many new reads there are when those that have ended are dropped: that costs O(1) a read."""
-        self._unanswered: dict[ReadBarrier, None] = {}
+        self._unanswered: Retries[ReadBarrier] = Retries(retry_us)
         self._asked: dict[int, ReadBarrier] = {}
         """The unanswered, by each token under which a leader's replica was asked."""
-        self._confirmed: list[tuple[int, ReadBarrier]] = []
+        self._confirmed: list[tuple[int, int, ReadBarrier]] = []
+        """Index, a count, and the barrier. A heap."""
+        self._confirmations = count()
 
     def submit(self, request: OpenRequest) -> None:
         self._new.append(request)
@@ -79,11 +82,10 @@ class LinearizableReads:
     def leader_changed(self, now: int, leader: int | None) -> None:
         """Ask again whoever leads now; what was asked of the own engine is answered by the engine itself."""
         self._leader = leader
-        for barrier in self._unanswered:
-            barrier.retry_at = now
+        self._unanswered.all_at_once()
 
     def refuse_all(self, reason: Reason) -> None:
-        barriers = [*self._unanswered, *(barrier for _, barrier in self._confirmed)]
+        barriers = [*self._unanswered, *(barrier for _, _, barrier in self._confirmed)]
         for request in [*self._new, *(read for barrier in barriers for read in barrier.reads)]:
             if not request.ended:
                 self._requests.refuse(request, reason)
@@ -94,7 +96,7 @@ class LinearizableReads:
     def deadline(self) -> int | None:
         if self._new and self._knows_leader:
             return 0
-        return min(barrier.retry_at for barrier in self._unanswered) if self._unanswered else None
+        return self._unanswered.deadline
 
     @property
     def _knows_leader(self) -> bool:
@@ -106,18 +108,12 @@ class LinearizableReads:
             barrier, self._new = ReadBarrier(self._new), []
             self._prune_at = _PRUNED_MIN
             self._ask(now, barrier)
-        if self._unanswered:
-            self._retry(now)
+        self._retry(now)
 
     def serve(self, now: int) -> None:
-        if not self._confirmed:
-            return
-        applied = self._store.applied
-        confirmed, self._confirmed = self._confirmed, []
-        for index, barrier in confirmed:
-            if index > applied:
-                self._confirmed.append((index, barrier))
-                continue
+        confirmed = self._confirmed
+        while confirmed and confirmed[0][0] <= self._store.applied:
+            _, _, barrier = heapq.heappop(confirmed)
             for read in barrier.reads:
                 if not read.ended:
                     self._local.read(now, read)
@@ -126,8 +122,7 @@ class LinearizableReads:
 
     def _ask(self, now: int, barrier: ReadBarrier) -> None:
         """Ask the leader, whoever that is; with none known the next change asks."""
-        self._unanswered[barrier] = None
-        barrier.retry_at = now + self._retry_us
+        self._unanswered.later(now, barrier)
         if self._engine.leading is not None:
             self._barriers.feed(now, partial(self._on_index, barrier))
         elif self._leader is not None:
@@ -137,7 +132,7 @@ class LinearizableReads:
             self._send(self._leader, Barrier(token))
 
     def _retry(self, now: int) -> None:
-        for barrier in [barrier for barrier in self._unanswered if barrier.retry_at <= now]:
+        for barrier in self._unanswered.due(now):
             barrier.reads = [read for read in barrier.reads if not read.ended]
             if barrier.reads:
                 self._ask(now, barrier)
@@ -148,13 +143,13 @@ class LinearizableReads:
         if barrier not in self._unanswered:
             return
         if index is None:
-            barrier.retry_at = now + self._retry_us
+            self._unanswered.later(now, barrier)
             return
         self._answered(barrier)
-        self._confirmed.append((index, barrier))
+        heapq.heappush(self._confirmed, (index, next(self._confirmations), barrier))
 
     def _answered(self, barrier: ReadBarrier) -> None:
         """It needs no further answer."""
-        del self._unanswered[barrier]
+        self._unanswered.drop(barrier)
         for token in barrier.tokens:
             del self._asked[token]

@@ -28,13 +28,12 @@ from ratified.consensus.contract import (
     Ready,
     Refused,
     Send,
-    Taken,
 )
 from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
-from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of, up_to_first_command
+from ratified.node.forwarding import LeaderForwards, OriginForwards, commands_of
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, Peers, Session
@@ -75,6 +74,25 @@ class AwaitingWrite(NamedTuple):
 
     ticket: int
     messages: list[tuple[Session, object]]
+
+
+class Batches:
+    """How many proposals the engine is offered at once: one where it has just refused, else twice what it took.
+
+    So what it refuses turn after turn costs the same however much waits (rule 15).
+    """
+
+    __slots__ = ("_count_max", "count")
+
+    def __init__(self, count_max: int) -> None:
+        self._count_max = count_max
+        self.count = count_max
+
+    def were_taken(self) -> None:
+        self.count = min(2 * self.count, self._count_max)
+
+    def were_refused(self) -> None:
+        self.count = 1
 
 
 class DiskRoom:
@@ -141,7 +159,7 @@ class Replica:
         # Encoded and with its data an entry takes twice what was proposed, and more: a batch has to fit all the same.
         engine_limits = config.engine_limits
         self._bytes_max = min(engine_limits.undurable_bytes_max, engine_limits.uncommitted_bytes_max) // 4
-        self._entries_max = config.limits.open_requests_max
+        self._batches = Batches(config.limits.open_requests_max)
         retry_us = config.election_timeout_us
         self._proposals = Proposals(ids, requests)
         links = GroupLinks(peers, group)
@@ -413,56 +431,49 @@ class Replica:
         """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
         if self._room.is_full:
             if self._refuses_for_space(now):
-                self._inbound.settle(self._inbound.takeable(self._bytes_max), None, Reason.NO_SPACE)
+                while items := self._inbound.takeable(self._batches.count, self._bytes_max):
+                    self._inbound.settle(items, None, Reason.NO_SPACE)
                 self._proposals.refuse_waiting(Reason.NO_SPACE)
             return
-        if self._duties.waiting:
-            taken, count = self._offer(now, self._duties.pending_in(leading))
-            if taken is not None:
-                self._duties.proposed(count)
-        if self._inbound.waiting:
-            self._take_forwards(now)
-        if self._proposals.waiting:
-            batch = self._proposals.waiting_up_to(self._entries_max, self._bytes_max)
-            taken, count = self._offer(now, [self._ids.named(each.sequence, each.data) for each in batch])
-            if taken is not None:
-                self._proposals.addressed(batch[:count], leading)
-                self._proposals.taken(batch[:count], taken.first)
+        while duties := self._duties.pending_in(leading, self._batches.count):
+            if self._offer(now, duties) is not None:
+                self._duties.proposed(len(duties))
+            elif len(duties) == 1:
+                break
+        while items := self._inbound.takeable(self._batches.count, self._bytes_max):
+            commands = commands_of(items)
+            taken = self._offer(now, commands) if commands else None
+            if taken is not None or not commands:
+                self._inbound.settle(items, taken)
+            elif len(items) == 1:
+                break
+        while batch := self._proposals.waiting_up_to(self._batches.count, self._bytes_max):
+            first = self._offer(now, [self._ids.named(each.sequence, each.data) for each in batch])
+            if first is not None:
+                self._proposals.addressed(batch, leading)
+                self._proposals.taken(batch, first)
+            elif len(batch) == 1:
+                break
 
-    def _take_forwards(self, now: int) -> None:
-        items: Sequence[Item] = self._inbound.takeable(self._bytes_max)
-        commands = commands_of(items)
-        if not commands:
-            self._inbound.settle(items, None)
-            return
-        taken, count = self._offer(now, commands)
-        if taken is None:
-            return
-        if count < len(commands):
-            items = up_to_first_command(items)
-        self._inbound.settle(items, taken.first)
-
-    def _offer(self, now: int, batch: Sequence[Proposal]) -> tuple[Taken | None, int]:
-        """Propose all; where that is refused as too much, the first alone. Returns what was taken, and how many."""
-        if not batch:
-            return None, 0
+    def _offer(self, now: int, batch: Sequence[Proposal]) -> int | None:
+        """Propose all of them: the index of the first, or None: it is refused, perhaps as too much at once."""
         answer = self.engine.propose(now, batch)
-        if isinstance(answer, Refused) and len(batch) > 1:
-            batch = batch[:1]
-            answer = self.engine.propose(now, batch)
         if isinstance(answer, Refused):
-            return None, len(batch)
+            self._batches.were_refused()
+            return None
+        self._batches.were_taken()
         if self._observer is not None:
             self._observer.taken(batch)
-        return answer, len(batch)
+        return answer.first
 
     def _may_forward(self) -> bool:
-        """Is the leader's era still one in which something can be taken?"""
+        """Can the leader be reached, and is its era still one in which something can be taken?"""
         lead = self.lead
         return (
             lead is not None
             and lead.member is not None
             and lead.member != self._ids.member
+            and self._peers.session(lead.member) is not None
             and not self.engine.lost(lead.era, None, self._delivered)
         )
 
