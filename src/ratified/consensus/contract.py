@@ -29,8 +29,6 @@ U64_MAX = 2**64 - 1
 
 
 class Kind(IntEnum):
-    """What an entry is for."""
-
     COMMAND = 0
     NOOP = 1
     MEMBERSHIP = 2
@@ -395,11 +393,9 @@ class Engine(Protocol):
     def applied(self, now: int, index: int) -> None:
         """The store has everything up to ``index``."""
 
-    def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
-        """The answer to a ``Fetch``."""
+    def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None: ...
 
-    def campaign(self, now: int) -> None:
-        """Try to lead, now."""
+    def campaign(self, now: int) -> None: ...
 
     def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
         """Change the configuration to ``change``; taken, or refused with a reason."""

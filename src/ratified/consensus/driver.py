@@ -145,7 +145,6 @@ class Driver:
 
     @property
     def up(self) -> bool:
-        """Does the process run?"""
         return self._engine is not None
 
     @property
@@ -193,7 +192,6 @@ class Driver:
         self.feed(lambda engine, now: engine.peer(now, peer, session))
 
     def applied(self, index: int) -> None:
-        """The store has applied everything up to ``index``."""
         assert self._applied < index <= self.delivered[0], f"applied to {index}, between {self._applied} and delivered"
         self._applied = index
         while self._unapplied and self._unapplied[0][0] <= index:

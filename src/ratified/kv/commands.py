@@ -49,12 +49,10 @@ def split(command: bytes) -> tuple[int, bytes]:
 
 
 def put(request: bytes) -> bytes:
-    """From a PutRequest."""
     return _PREFIX[CommandKind.PUT] + request
 
 
 def delete_range(request: bytes) -> bytes:
-    """From a DeleteRangeRequest."""
     return _PREFIX[CommandKind.DELETE_RANGE] + request
 
 
@@ -64,7 +62,6 @@ def txn(request: bytes) -> bytes:
 
 
 def compact(request: bytes) -> bytes:
-    """From a CompactionRequest."""
     return _PREFIX[CommandKind.COMPACT] + request
 
 
@@ -75,7 +72,6 @@ def lease_grant(request: LeaseGrantRequest, fresh_id: int, ttl_min_s: int) -> by
 
 
 def lease_revoke(request: bytes) -> bytes:
-    """From a LeaseRevokeRequest."""
     return _PREFIX[CommandKind.LEASE_REVOKE] + request
 
 

@@ -42,7 +42,6 @@ STREAM = Struct(">Q")
 
 
 def range_(request: bytes) -> bytes:
-    """From a RangeRequest."""
     return bytes([QueryKind.RANGE]) + request
 
 
@@ -66,7 +65,6 @@ def leases() -> bytes:
 
 
 def hash_kv(request: bytes) -> bytes:
-    """From a HashKVRequest."""
     return bytes([QueryKind.HASH_KV]) + request
 
 
@@ -76,10 +74,8 @@ def status() -> bytes:
 
 
 def keep_alive(request: bytes) -> bytes:
-    """From a LeaseKeepAliveRequest."""
     return bytes([AskKind.KEEP_ALIVE]) + request
 
 
 def time_to_live(request: bytes) -> bytes:
-    """From a LeaseTimeToLiveRequest."""
     return bytes([AskKind.TIME_TO_LIVE]) + request

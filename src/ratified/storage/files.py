@@ -21,8 +21,6 @@ OPEN_FILES_MAX = 8
 
 
 class WriteAt(msgspec.Struct, frozen=True):
-    """Write ``data`` at ``offset``."""
-
     file: str
     offset: int
     data: bytes
@@ -61,8 +59,6 @@ class SyncDirectory(msgspec.Struct, frozen=True, gc=False):
 
 
 class Remove(msgspec.Struct, frozen=True, gc=False):
-    """Remove the file."""
-
     file: str
 
 
@@ -88,8 +84,7 @@ class Files(Protocol):
     def read(self, file: str, offset: int, length: int) -> bytes:
         """At most ``length`` bytes; fewer where the file ends."""
 
-    def write(self, file: str, offset: int, data: bytes) -> None:
-        """Write all of ``data``."""
+    def write(self, file: str, offset: int, data: bytes) -> None: ...
 
     def sync_data(self, file: str) -> None:
         """fdatasync."""
@@ -100,8 +95,7 @@ class Files(Protocol):
     def rename(self, old: str, new: str) -> None:
         """Rename atomically, replacing ``new``."""
 
-    def remove(self, file: str) -> None:
-        """Remove the file."""
+    def remove(self, file: str) -> None: ...
 
     def sync_directory(self) -> None:
         """fsync of the directory."""
@@ -145,15 +139,12 @@ class Directory:
         self._written_last = ""
 
     def names(self) -> Sequence[str]:
-        """The names of all plain files, sorted."""
         return sorted(entry.name for entry in os.scandir(self.path) if entry.is_file(follow_symlinks=False))
 
     def size(self, file: str) -> int:
-        """Its length in bytes."""
         return os.fstat(self._descriptor(file)).st_size
 
     def read(self, file: str, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes; fewer where the file ends."""
         descriptor = self._descriptor(file)
         parts: list[bytes] = []
         while length > 0:
@@ -166,7 +157,6 @@ class Directory:
         return b"".join(parts)
 
     def write(self, file: str, offset: int, data: bytes) -> None:
-        """Write all of ``data``."""
         descriptor = self._descriptor(file)
         self._unsynced.add(file)
         self._written_last = file
@@ -177,19 +167,16 @@ class Directory:
             offset += written
 
     def sync_data(self, file: str) -> None:
-        """fdatasync."""
         os.fdatasync(self._descriptor(file))
         self._unsynced.discard(file)
 
     def create(self, file: str, length: int) -> None:
-        """Create a new file of ``length`` zero bytes."""
         descriptor = self._open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self._unsynced.add(file)
         if length:
             os.posix_fallocate(descriptor, 0, length)
 
     def rename(self, old: str, new: str) -> None:
-        """Rename atomically, replacing ``new``."""
         os.rename(self.path / old, self.path / new)
         self._forget(new)
         if old in self._descriptors:
@@ -201,12 +188,10 @@ class Directory:
             self._written_last = new
 
     def remove(self, file: str) -> None:
-        """Remove the file."""
         os.unlink(self.path / file)
         self._forget(file)
 
     def sync_directory(self) -> None:
-        """fsync of the directory."""
         descriptor = self._spares.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -215,7 +200,6 @@ class Directory:
             self._spares.refill()
 
     def close(self) -> None:
-        """Close every descriptor."""
         for file in list(self._descriptors):
             self._forget(file)
 

@@ -161,7 +161,6 @@ def body_matches(header: BatchHeader, batch: bytes) -> bool:
 
 
 def payload_of(header: BatchHeader, batch: bytes) -> bytes:
-    """The payload of a whole batch."""
     pieces = [batch[HEADER_BYTES:SECTOR]]
     pieces += [batch[i + len(STAMP) : i + SECTOR] for i in range(SECTOR, len(batch), SECTOR)]
     return b"".join(pieces)[: header.length]
@@ -309,7 +308,6 @@ def records_of(payload: bytes) -> Iterator[RawRecord]:
 
 
 def decode_node(body: bytes) -> NodeRecord:
-    """Read a ``node`` record's body."""
     if len(body) == _NODE_1.size:
         return NodeRecord(*_NODE_1.unpack(body))
     if len(body) != _NODE.size:
@@ -318,21 +316,18 @@ def decode_node(body: bytes) -> NodeRecord:
 
 
 def decode_peer(body: bytes) -> PeerRecord:
-    """Read a ``peer`` record's body."""
     if len(body) != _PEER.size:
         raise RecordFormatError(f"a peer record has {len(body)} bytes instead of {_PEER.size}")
     return PeerRecord(*_PEER.unpack(body))
 
 
 def decode_truncate(body: bytes) -> TruncateRecord:
-    """Read a ``truncate`` record's body."""
     if len(body) != _TRUNCATE.size:
         raise RecordFormatError(f"a truncate record has {len(body)} bytes instead of {_TRUNCATE.size}")
     return TruncateRecord(*_TRUNCATE.unpack(body))
 
 
 def decode_base(body: bytes) -> BaseRecord:
-    """Read a ``base`` record's body."""
     if len(body) < _BASE.size:
         raise RecordFormatError(f"a base record has {len(body)} bytes, too few")
     index, era_0, era_1, snapshot = _BASE.unpack_from(body)

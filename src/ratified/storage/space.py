@@ -49,8 +49,7 @@ class Space(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """As ``View.scan``; rows must not be written while the iterator is in use."""
 
-    def put(self, table: str, key: bytes, value: bytes) -> None:
-        """Write one row."""
+    def put(self, table: str, key: bytes, value: bytes) -> None: ...
 
     def delete(self, table: str, key: bytes) -> bool:
         """Remove one row; False where there was none."""
@@ -77,8 +76,7 @@ class Environment(Protocol):
     def resume(self) -> None:
         """Go on with the transaction that was set aside."""
 
-    def close(self) -> None:
-        """Close the environment."""
+    def close(self) -> None: ...
 
     def abandon(self) -> None:
         """Leave it as a process that dies would."""

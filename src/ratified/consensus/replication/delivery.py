@@ -45,7 +45,6 @@ class Delivery:
         self._out_bytes = 0
 
     def on_applied(self, index: int) -> None:
-        """The store has everything up to ``index``."""
         assert index <= self.delivered, f"entry {index} was applied and never delivered"
         self.applied = max(self.applied, index)
         while self._out and self._out[0][0] <= index:

@@ -121,7 +121,6 @@ class History:
     # ----------------------------------------------------------------------------------------------------- changes
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Put ``entries`` behind the last one."""
         first, last, era = entries[0].index, entries[-1].index, entries[-1].era
         assert first == self.last + 1, f"entry {first} does not follow {self.last}"
         assert last == self.last + len(entries), "entries are not contiguous"
@@ -147,13 +146,11 @@ class History:
         self.first_in_memory = min(self.first_in_memory, first)
 
     def commit_to(self, index: int) -> None:
-        """Everything up to ``index`` is committed."""
         assert self.commit < index <= self.last, f"commit {self.commit} -> {index}, the history ends at {self.last}"
         self.commit = index
         self._committed_end = self._end(index)
 
     def persisted(self, index: int) -> None:
-        """The disk has everything up to ``index``."""
         if index > self.durable:
             self.durable = index
 
@@ -242,7 +239,6 @@ class History:
         return memory_bytes(self._end(last) - self._end(first - 1), last + 1 - first)
 
     def entries(self, first: int, last: int) -> list[Entry]:
-        """The entries from ``first`` to ``last``, all of them in memory."""
         assert first >= self.first_in_memory, f"entry {first} is no longer in memory"
         return self._entries[first - self.first_in_memory : last - self.first_in_memory + 1]
 

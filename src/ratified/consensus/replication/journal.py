@@ -33,7 +33,6 @@ class Journal(Generic[Claim]):
         self._member.outbox.records += entries
 
     def truncate(self, first: int) -> None:
-        """The entries from ``first`` on are gone."""
         member = self._member
         self.history.truncate(first)
         member.configurations.truncate(first)
@@ -41,7 +40,6 @@ class Journal(Generic[Claim]):
         member.outbox.records.append(TruncateRecord(first))
 
     def commit_to(self, index: int) -> None:
-        """Everything up to ``index`` is committed, for ever."""
         self.history.commit_to(index)
         self._member.configurations.commit_to(index)
 

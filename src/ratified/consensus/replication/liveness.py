@@ -41,7 +41,6 @@ class Liveness:
         return min([each for each in deadlines if each is not None], default=None)
 
     def heard(self, member: int) -> None:
-        """An answer of ``member`` arrived."""
         self._heard[member] = self._member.now
 
     def heartbeat_is_due(self) -> bool:
