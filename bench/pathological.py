@@ -30,7 +30,7 @@ import grpc.aio
 import msgspec
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
-from ratified.runtime.driver import TURN_CLASSES_MS
+from ratified.runtime.loop import TURN_CLASSES_MS
 from ratified.testing.processes import LocalCluster, free_ports
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.rpc_pb2 import (

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ratified.check.at_most_once import AtMostOnce
-from ratified.check.barriers import Barriers
+from ratified.check.barriers import BarrierIndexes
 from ratified.check.group import GroupChecks
 from ratified.check.oracle import Listeners
 from ratified.check.protocols import PROTOCOLS
@@ -23,7 +23,7 @@ class Members:
         row = PROTOCOLS[engine]
         self.checks: GroupChecks[Any] = GroupChecks(0, Membership(MEMBERS), counters, row.shape(counters))
         self.requests = AtMostOnce(self.checks)
-        self.checks.listeners = Listeners([row.checks(self.checks), Barriers(self.checks), self.requests])
+        self.checks.listeners = Listeners([row.checks(self.checks), BarrierIndexes(self.checks), self.requests])
         for member in MEMBERS:
             self._start(member)
 

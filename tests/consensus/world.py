@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ratified.check.at_most_once import AtMostOnce
-from ratified.check.barriers import Barriers
+from ratified.check.barriers import BarrierIndexes
 from ratified.check.group import GroupChecks
 from ratified.check.oracle import Listeners
 from ratified.check.protocols import PROTOCOLS
@@ -147,7 +147,9 @@ class World:
         membership = Membership(tuple(range(1, members + 1)))
         row = PROTOCOLS[engine]
         self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()))
-        self.checks.listeners = Listeners([row.checks(self.checks), Barriers(self.checks), AtMostOnce(self.checks)])
+        self.checks.listeners = Listeners(
+            [row.checks(self.checks), BarrierIndexes(self.checks), AtMostOnce(self.checks)]
+        )
         self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
         self.network = network(self)
         for member in self.members.values():

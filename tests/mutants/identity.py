@@ -9,7 +9,7 @@ from unittest.mock import patch
 from ratified.node import peers
 from ratified.node.admission import Admission
 from ratified.node.directories import Directories
-from ratified.node.peers import Peers
+from ratified.node.peers import PeerSessions
 from ratified.wire.peer import Hello
 from tests.mutants.mutant import Mutant
 
@@ -31,18 +31,18 @@ def names_no_earlier_starts() -> AbstractContextManager[Any]:
 
 def begins_alone() -> AbstractContextManager[Any]:
     """A fresh node votes before all members hold its directory."""
-    return patch.object(Peers, "waits_for", lambda peers: [])
+    return patch.object(PeerSessions, "waits_for", lambda peers: [])
 
 
 def believes_claims_for_ever() -> AbstractContextManager[Any]:
     """What anybody claims counts as what answered at the member's own address."""
-    admit = Peers._admit
+    admit = PeerSessions._admit
 
-    def admits_and_confirms(peers: Peers, now: int, connection: Any, hello: Hello) -> None:
+    def admits_and_confirms(peers: PeerSessions, now: int, connection: Any, hello: Hello) -> None:
         admit(peers, now, connection, hello)
         peers._directories.confirm(hello.member, hello.directory, hello.incarnation, hello.start)
 
-    return patch.object(Peers, "_admit", admits_and_confirms)
+    return patch.object(PeerSessions, "_admit", admits_and_confirms)
 
 
 MUTANTS: list[Mutant] = [

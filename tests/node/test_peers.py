@@ -11,7 +11,7 @@ import pytest
 from ratified.consensus.engines import ENGINES
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
-from ratified.node.peers import Peers
+from ratified.node.peers import PeerSessions
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
 from ratified.storage.log import LogPlanner
@@ -52,7 +52,7 @@ class Log:
         self.records.append(record)
 
 
-class Timed(Peers):
+class Timed(PeerSessions):
     """With a table of timers of its own, which runs out as a node's does, and a log that waits to be synced."""
 
     def __init__(self, held: Mapping[int, PeerRecord], *, begun: bool, config: NodeConfig = CONFIG) -> None:
@@ -84,30 +84,30 @@ def peers(held: Mapping[int, PeerRecord] = HELD, *, begun: bool = True, config: 
     return made
 
 
-def greeted(made: Peers, connection: int, frame: Hello, dialled: int | None = None, now: int = 0) -> list[Frame]:
+def greeted(made: PeerSessions, connection: int, frame: Hello, dialled: int | None = None, now: int = 0) -> list[Frame]:
     """Connect, receive a Hello; everything that was sent on the connection."""
     made.connected(now, connection, dialled)
     made.received(now, connection, frame)
     return sent(made, connection, now)
 
 
-def sent(made: Peers, connection: int, now: int = 0) -> list[Frame]:
+def sent(made: PeerSessions, connection: int, now: int = 0) -> list[Frame]:
     frames, _ = made.drain(now)
     return [outgoing.frame for outgoing in frames if outgoing.connection == connection]
 
 
-def in_session(made: Peers, connection: int, frame: Hello, dialled: int | None = None) -> list[Frame]:
+def in_session(made: PeerSessions, connection: int, frame: Hello, dialled: int | None = None) -> list[Frame]:
     frames = greeted(made, connection, frame, dialled)
     made.received(0, connection, STANDING)
     return frames
 
 
-def closed(made: Peers, now: int = 0) -> list[int]:
+def closed(made: PeerSessions, now: int = 0) -> list[int]:
     _, closes = made.drain(now)
     return [hangup.connection for hangup in closes]
 
 
-def challenges(made: Peers) -> list[int]:
+def challenges(made: PeerSessions) -> list[int]:
     return list(made.drain_port()[1])
 
 

@@ -7,7 +7,7 @@ import pytest
 from ratified.consensus.contract import Send
 from ratified.consensus.raft.messages import HeartbeatResponse
 from ratified.node.config import NodeLimits
-from ratified.node.peers import Peers
+from ratified.node.peers import PeerSessions
 from ratified.node.ports import Close, DiskSpace, JobDone, Outcome, Reason, Received, Request, Work
 from ratified.node.replica import Replica
 from ratified.wire.peer import Batch, Goodbye, Ping
@@ -18,7 +18,7 @@ def replica(cluster: Cluster, member: int) -> Replica:
     return cluster.node(member)._replicas[0]
 
 
-def peers(cluster: Cluster, member: int) -> Peers:
+def peers(cluster: Cluster, member: int) -> PeerSessions:
     return cluster.node(member)._peers
 
 

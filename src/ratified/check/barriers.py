@@ -9,7 +9,7 @@ from ratified.check.oracle import Oracle
 from ratified.consensus.contract import Ready
 
 
-class Barriers(Oracle):
+class BarrierIndexes(Oracle):
     def __init__(self, group: GroupChecks[Any]) -> None:
         self._group = group
         self._floors: dict[int, dict[int, int]] = {}

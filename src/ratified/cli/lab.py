@@ -78,10 +78,10 @@ def _case_command(name: str, protocol: str) -> Callable[..., None]:
         dump: Path = DUMP,
         as_json: bool = AS_JSON,
     ) -> None:
-        from ratified.lab.protocols import PROTOCOLS
+        from ratified.lab.protocols import TEXTBOOKS
         from ratified.lab.textbook import CaseRun
 
-        _say(CaseRun(PROTOCOLS[name], _case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
+        _say(CaseRun(TEXTBOOKS[name], _case(case, seed, nodes, rounds, proposals, partition)), dump, as_json)
 
     command.__doc__ = f"""Run {protocol} and print the SHA-256 of the canonical end state.
 

@@ -7,4 +7,4 @@ from ratified.lab.raft import RAFT
 from ratified.lab.textbook import Protocol
 from ratified.lab.zab import ZAB
 
-PROTOCOLS: dict[str, Protocol] = {"raft": RAFT, "paxos": PAXOS, "zab": ZAB}
+TEXTBOOKS: dict[str, Protocol] = {"raft": RAFT, "paxos": PAXOS, "zab": ZAB}

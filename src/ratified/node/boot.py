@@ -19,7 +19,7 @@ from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.node import Node
 from ratified.node.observer import Observe
-from ratified.node.peers import GroupLinks, Peers
+from ratified.node.peers import GroupLinks, PeerSessions
 from ratified.node.ports import Notice
 from ratified.node.proposals import ProposalIds
 from ratified.node.replica import DiskRoom, Replica, Shared
@@ -70,7 +70,7 @@ def build(
     timers = Timers()
     requests = Requests(config.limits, timers)
     directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
-    peers = Peers(config, incarnation, recovered.starts, directories, timers)
+    peers = PeerSessions(config, incarnation, recovered.starts, directories, timers)
     shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation), DiskRoom())
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):

@@ -75,7 +75,7 @@ class _Connection:
         self.dialled = dialled
         self.sent_at = now
         self.hello: Hello | None = None
-        """As whom the other side has spoken; whether it is believed, ``Peers._members`` says."""
+        """As whom the other side has spoken; whether it is believed, ``PeerSessions._members`` says."""
         self.standing: Standing | None = None
         """The other side's, as it said last."""
         self.told: Standing | None = None
@@ -86,7 +86,7 @@ class _Connection:
 class GroupLinks:
     """The ways to peers as the engine of one group asks about them. Without a session nothing waits."""
 
-    def __init__(self, peers: Peers, group: int) -> None:
+    def __init__(self, peers: PeerSessions, group: int) -> None:
         self._peers = peers
         self._group = group
 
@@ -99,7 +99,7 @@ class GroupLinks:
         return session is None or session.outbox.is_clear
 
 
-class Peers:
+class PeerSessions:
     def __init__(
         self,
         config: NodeConfig,

@@ -36,7 +36,7 @@ from ratified.node.duties import Duties
 from ratified.node.forwarding import LeaderForwards, OriginForwards, commands_of
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
-from ratified.node.peers import GroupLinks, Peers, Session
+from ratified.node.peers import GroupLinks, PeerSessions, Session
 from ratified.node.ports import Notice, Reason, Work
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
@@ -113,7 +113,7 @@ class Shared(NamedTuple):
 
     config: NodeConfig
     planner: LogPlanner
-    peers: Peers
+    peers: PeerSessions
     timers: Timers
     requests: Requests
     ids: ProposalIds

@@ -24,8 +24,8 @@ from ratified.runtime.clock import boottime_us
 from ratified.runtime.config import HostConfig, Roster, roster
 from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
 from ratified.runtime.disk import DiskThread
-from ratified.runtime.driver import Driver
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, ResultInvalid, StartRefused
+from ratified.runtime.loop import NodeLoop
 from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
@@ -93,7 +93,7 @@ class Host:
             seed=members.member,
             limits=config.transport_limits,
         )
-        self._driver = Driver(
+        self._turns = NodeLoop(
             node,
             self._loop,
             self._disk,
@@ -153,7 +153,7 @@ class Host:
             raise TypeError(f"a group is a number, not {type(group).__name__}")
         token = self._callbacks.add(on_reply)
         if self._running:
-            self._driver.offer(Request(token, group, work, data, boottime_us() + timeout_us))
+            self._turns.offer(Request(token, group, work, data, boottime_us() + timeout_us))
         else:
             self._loop.call_soon(self._callbacks.call, Reply(token, Outcome.REFUSED, b"", Reason.STOPPING))
         return token
@@ -256,7 +256,7 @@ class Host:
             name=self.name,
             member=self.member,
             node=self._node.status(),
-            turns=self._driver.counters,
+            turns=self._turns.counters,
             peers=self._peers.counters,
             requests=self._callbacks.counters,
             open_requests=len(self._callbacks),
@@ -328,7 +328,7 @@ class Host:
             await self.abort()
             raise StartRefused(f"cannot listen for peers: {error}") from error
         self._peers.dial(self._roster.dials)
-        self._driver.wake()
+        self._turns.wake()
         self._look_at_space()
 
     def _look_at_space(self) -> None:
@@ -350,7 +350,7 @@ class Host:
         if self._failure is not None:
             await self._drop()
             return
-        self._driver.halt()
+        self._turns.halt()
         await self._peers.close()
         await self._disk.close()
         try:
@@ -360,7 +360,7 @@ class Host:
 
     async def _drop(self) -> None:
         self._running = False
-        self._driver.halt()
+        self._turns.halt()
         self._peers.abort()
         await self._disk.abandon()
         self._environment.abandon()
@@ -379,7 +379,7 @@ class Host:
         log.critical("%s: %s", self.name, text)
         self._failure = HostFailed(text)
         self._failure.__cause__ = cause
-        self._driver.halt()
+        self._turns.halt()
         self._node_stopped.set()
         if self._ending is None:
             self._ending = self._loop.create_task(self._drop())
@@ -389,10 +389,10 @@ class Host:
 
     def _offer(self, item: Input) -> None:
         if self._running:
-            self._driver.offer(item)
+            self._turns.offer(item)
 
     def _disk_done(self, done: Sequence[JobDone]) -> None:
-        self._driver.offer_all(done)
+        self._turns.offer_all(done)
 
     def _on_notice(self, notice: Notice) -> None:
         if notice.fatal:

@@ -6,7 +6,7 @@ import msgspec
 
 from ratified.node.status import NodeStatus
 from ratified.runtime.callbacks import RequestCounters
-from ratified.runtime.driver import TurnCounters
+from ratified.runtime.loop import TurnCounters
 from ratified.runtime.transport import TransportCounters
 
 

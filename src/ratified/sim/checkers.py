@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ratified.check.at_most_once import AtMostOnce
-from ratified.check.barriers import Barriers
+from ratified.check.barriers import BarrierIndexes
 from ratified.check.digests import Digests
 from ratified.check.early import Early
 from ratified.check.forwards import Forwards
@@ -44,7 +44,7 @@ from ratified.storage.format import (
 from ratified.wire.codec import Assembly, MessageCodec
 from ratified.wire.peer import Batch, Forward, ForwardAnswer, Fragment, Frame
 
-ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, Barriers, Forwards, Digests)
+ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, BarrierIndexes, Forwards, Digests)
 """What judges every group, beside its own checks, its protocol's, and those that its clients feed."""
 
 

@@ -1,4 +1,4 @@
-"""The driver of a node's turns on an asyncio loop.
+"""A node's turns, on an asyncio loop.
 
 1. Whatever is offered in one pass of the loop goes into one turn, which the next pass runs: one batch for the log, one
    write per connection.
@@ -55,7 +55,7 @@ class TurnBudget:
 
 
 class TurnCounters(msgspec.Struct):
-    """What this driver has done since its start."""
+    """What this loop has done since its start."""
 
     turns: int = 0
     inputs: int = 0
@@ -66,7 +66,7 @@ class TurnCounters(msgspec.Struct):
     """Turns by how long they lasted, as ``TURN_CLASSES_MS`` says."""
 
 
-class Driver:
+class NodeLoop:
     """Runs ``node``'s turns on ``loop``.
 
     ``on_reply`` gets the replies one by one, ``on_crash`` the exception that ended a turn.

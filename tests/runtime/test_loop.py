@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.runtime.driver import TURN_US, TurnBudget
+from ratified.runtime.loop import TURN_US, TurnBudget
 
 
 def settled(us_per_input: float, turns: int = 100) -> TurnBudget:
