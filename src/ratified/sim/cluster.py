@@ -6,9 +6,9 @@ This is the one builder: of the worlds of ``simulation``, of the comparison of e
 from __future__ import annotations
 
 from ratified.sim.checkers import Checkers
+from ratified.sim.machine import Clients, Machine
 from ratified.sim.network import Carry, Network
 from ratified.sim.options import ClusterOptions
-from ratified.sim.process import Clients, Machine
 from ratified.sim.world import World
 from ratified.wire.codec import PeerCodec
 from ratified.wire.peer import Frame

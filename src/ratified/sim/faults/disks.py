@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ratified.check.violation import Violation
 from ratified.sim.faults.fault import Fault, Injector, again_and_again
-from ratified.sim.process import Machine
+from ratified.sim.machine import Machine
 from ratified.sim.world import Draws
 
 GIVEN_AWAY_TIMEOUTS = 10

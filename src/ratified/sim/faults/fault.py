@@ -11,8 +11,8 @@ import msgspec
 from ratified.consensus.draws import key_of
 from ratified.sim.cluster import Cluster
 from ratified.sim.disk import Disk
+from ratified.sim.machine import Machine
 from ratified.sim.options import DiskOptions, NetworkOptions
-from ratified.sim.process import Machine
 from ratified.sim.world import Concern, Draws
 
 Links: TypeAlias = list[tuple[int, int]]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ratified.sim.disk import Disk
 from ratified.sim.faults.fault import Fault, Injector, again_and_again, nothing_lasts
-from ratified.sim.process import CLUSTER, Machine
+from ratified.sim.machine import CLUSTER, Machine
 from ratified.sim.world import Draws
 from ratified.storage import identity
 from ratified.storage.recovery import recover

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratified.sim.faults.fault import Fault, Injector, again_and_again
-from ratified.sim.process import CommitKill
+from ratified.sim.machine import CommitKill
 from ratified.sim.world import Draws
 
 

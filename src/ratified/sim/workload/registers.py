@@ -8,8 +8,8 @@ from ratified.check.register import Call, Delete, Get, Put, Swap
 from ratified.check.watches import Event
 from ratified.node.ports import Cancel, Outcome, Reply, Request, Work
 from ratified.sim.cluster import Cluster
+from ratified.sim.machine import Machine
 from ratified.sim.options import WorkloadOptions
-from ratified.sim.process import Machine
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.api import RegisterApi
 from ratified.sim.workload.history import Ended, History

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratified.sim.process import CommitKill, KillableEnvironment, Killed
+from ratified.sim.machine import CommitKill, KillableEnvironment, Killed
 from ratified.sim.world import Concern, Draws
 from ratified.storage.memory import MemoryEnvironment
 
