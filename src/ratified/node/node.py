@@ -433,9 +433,21 @@ class Node:
     def digest(self, group: int) -> bytes:
         return self._replicas[group].store.digest()
 
-    def lead(self, group: int) -> Lead | None:
-        """Who leads a group, as its engine last reported it; None: it has reported nothing yet."""
+    def lead(self, group: int) -> Lead:
+        """Who leads a group, as its engine last reported it."""
         return self._replicas[group].lead
+
+    def peers(self) -> dict[int, PeerStatus]:
+        """What the other members have said of themselves."""
+        return {
+            member: PeerStatus(
+                name=hello.name,
+                client_urls=hello.client_urls,
+                incarnation=hello.incarnation,
+                connected=self._peers.session(member) is not None,
+            )
+            for member, hello in self._peers.known().items()
+        }
 
     def status(self) -> NodeStatus:
         """What this node knows; nothing decides by it."""
@@ -455,13 +467,5 @@ class Node:
                 )
                 for group, replica in self._replicas.items()
             },
-            peers={
-                member: PeerStatus(
-                    name=hello.name,
-                    client_urls=hello.client_urls,
-                    incarnation=hello.incarnation,
-                    connected=self._peers.session(member) is not None,
-                )
-                for member, hello in self._peers.known().items()
-            },
+            peers=self.peers(),
         )

@@ -139,7 +139,8 @@ class Replica:
         self.store = store
         self.stopped: str | None = None
         """Why this replica has stopped; None: it runs."""
-        self.lead: Lead | None = None
+        self.lead = Lead(None, engine.status().era, serving=False)
+        """As the engine reported it last."""
         self._planner = planner
         self._peers = peers
         self._requests = requests
@@ -249,7 +250,7 @@ class Replica:
         self.engine.peer(now, member, session.number if session is not None else None)
         if session is not None:
             self._inbound.on_session(session)
-            if self.lead is not None and self.lead.member == member:
+            if self.lead.member == member:
                 self._outbound.send_again(now)
                 self._reads.leader_changed(now, member)
                 self._questions.leader_changed(now, member)
@@ -470,8 +471,7 @@ class Replica:
         """Can the leader be reached, and is its era still one in which something can be taken?"""
         lead = self.lead
         return (
-            lead is not None
-            and lead.member is not None
+            lead.member is not None
             and lead.member != self._ids.member
             and self._peers.session(lead.member) is not None
             and not self.engine.lost(lead.era, None, self._delivered)

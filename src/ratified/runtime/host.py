@@ -264,7 +264,7 @@ class Host:
 
     def members(self) -> tuple[MemberInfo, ...]:
         """The members of the cluster, ascending by id."""
-        known = {member: peer.client_urls for member, peer in self._node.status().peers.items()}
+        known = {member: peer.client_urls for member, peer in self._node.peers().items()}
         known[self.member] = self._client_urls
         return tuple(
             MemberInfo(
@@ -278,13 +278,11 @@ class Host:
 
     def leader(self, group: int = 0) -> int | None:
         """The member that leads this group, as far as this host knows."""
-        lead = self._node.lead(group)
-        return None if lead is None else lead.member
+        return self._node.lead(group).member
 
     def raft_term(self, group: int = 0) -> int:
         """The era of this group as etcd's ``raft_term`` fields have it: term, round or epoch."""
-        lead = self._node.lead(group)
-        return self._node.status().groups[group].engine.raft_term if lead is None else lead.era[0]
+        return self._node.lead(group).era[0]
 
     def digest(self, group: int = 0) -> bytes:
         """16 bytes of this group's state, the same on every member that has applied as much."""
