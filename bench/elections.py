@@ -96,7 +96,7 @@ class Cluster:
             member=member,
             seed=self.seed,
             election_deadline=election_deadline,
-            election_timeout_us=2 * TIMEOUT_US,
+            election_timeout_max_us=2 * TIMEOUT_US,
             election_timeout_min_us=TIMEOUT_US,
             heartbeat_us=HEARTBEAT_US,
             extensions=self.extensions,

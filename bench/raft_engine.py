@@ -36,7 +36,7 @@ def engine() -> Engine:
         member=1,
         seed=1,
         election_deadline=lambda now, era: now + 10**9,
-        election_timeout_us=10**9,
+        election_timeout_max_us=10**9,
         election_timeout_min_us=10**9,
         heartbeat_us=10**9,
     )

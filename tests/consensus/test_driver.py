@@ -90,7 +90,7 @@ class Played:
             member=1,
             seed=1,
             election_deadline=lambda now, era: now,
-            election_timeout_us=1,
+            election_timeout_max_us=1,
             election_timeout_min_us=1,
             heartbeat_us=1,
             limits=limits or Limits(),

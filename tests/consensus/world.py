@@ -184,7 +184,7 @@ class World:
             member=member,
             seed=self.seed,
             election_deadline=election_deadline,
-            election_timeout_us=2 * ELECTION_US,
+            election_timeout_max_us=2 * ELECTION_US,
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=self._limits,

@@ -218,7 +218,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     member: int
     seed: int
     election_deadline: ElectionDeadline
-    election_timeout_us: int
+    election_timeout_max_us: int
     """The longest election timeout that ``election_deadline`` gives, as a duration."""
     election_timeout_min_us: int
     """The shortest one: a leader of whom nothing was heard for so long is no longer heard (rule 14)."""

@@ -42,7 +42,7 @@ def textbook(member: int, seed: int, election_deadline: ElectionDeadline, electi
         member=member,
         seed=seed,
         election_deadline=election_deadline,
-        election_timeout_us=election_ticks_max,
+        election_timeout_max_us=election_ticks_max,
         election_timeout_min_us=election_ticks_max,
         heartbeat_us=HEARTBEAT_TICKS,
     ).textbook()

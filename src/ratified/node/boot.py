@@ -128,7 +128,7 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         member=config.member,
         seed=mix(config.seed, group),
         election_deadline=election_deadline,
-        election_timeout_us=2 * timeout_us,
+        election_timeout_max_us=2 * timeout_us,
         election_timeout_min_us=timeout_us,
         heartbeat_us=config.heartbeat_us,
         limits=config.engine_limits,

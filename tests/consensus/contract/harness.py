@@ -303,7 +303,7 @@ class Cluster:
             member=member,
             seed=self.seed,
             election_deadline=election_deadline,
-            election_timeout_us=2 * ELECTION_US,
+            election_timeout_max_us=2 * ELECTION_US,
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=self.limits,

@@ -48,7 +48,7 @@ class Hand:
             member=1,
             seed=1,
             election_deadline=lambda now, era: now + ELECTION_US,
-            election_timeout_us=ELECTION_US,
+            election_timeout_max_us=ELECTION_US,
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=limits or Limits(),

@@ -26,7 +26,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         member=1,
         seed=1,
         election_deadline=lambda now, era: now + 1000,
-        election_timeout_us=1000,
+        election_timeout_max_us=1000,
         election_timeout_min_us=1000,
         heartbeat_us=100,
     )

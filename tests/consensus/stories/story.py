@@ -171,7 +171,7 @@ class Story:
             member=member,
             seed=SEED,
             election_deadline=election_deadline,
-            election_timeout_us=2 * ELECTION_US,
+            election_timeout_max_us=2 * ELECTION_US,
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
         )

@@ -42,7 +42,7 @@ class Member(Generic[Claim]):
         since = self.writes.waiting_since
         if since is None or not self.options.extensions.step_down_on_slow_disk:
             return None
-        return since + self.options.election_timeout_us
+        return since + self.options.election_timeout_max_us
 
     @property
     def disk_is_slow(self) -> bool:
