@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import partial
+from typing import assert_never
 
 from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.raft import pull
@@ -268,6 +269,8 @@ class Raft:
                     core.outbox.send(sender, reply)
             case PullAnswer():
                 self._on_pull_answer(sender, message)
+            case _:
+                assert_never(message)
 
     def _on_later_term(self, message: Message) -> None:
         """What a later term does, by the type of message that carries it (figure 2, "all servers": it is adopted).
@@ -283,6 +286,8 @@ class Raft:
                     self._restart_election_timer()
             case Probe() | ProbeAnswer() | Resign() | Pull() | PullAnswer():
                 pass
+            case _:
+                assert_never(message)
 
     def _on_request_vote(self, sender: int, message: RequestVote) -> None:
         """Figure 2, "RequestVote RPC, receiver implementation"."""
