@@ -141,18 +141,14 @@ def test_a_raised_limit_on_requests_has_effect(place: Place) -> None:
 
 
 def test_a_used_client_port_is_named(place: Place) -> None:
-    with socket.socket() as used:
-        used.bind(("127.0.0.1", place.client_port))
-        used.listen()
+    with socket.create_server(("127.0.0.1", place.client_port)):
         told = place.fails()
     assert f"cannot listen for clients on http://127.0.0.1:{place.client_port}: Address already in use" in told
     assert "--listen-client-urls" in told
 
 
 def test_a_used_peer_port_is_named(place: Place) -> None:
-    with socket.socket() as used:
-        used.bind(("127.0.0.1", place.peer_port))
-        used.listen()
+    with socket.create_server(("127.0.0.1", place.peer_port)):
         told = place.fails()
     assert f"cannot listen for peers on 127.0.0.1:{place.peer_port}: Address already in use" in told
 

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from ratified.testing.processes import LocalNode, NodeFailed, free_ports, is_free, scratch_directory
+from ratified.testing.processes import LocalCluster, LocalNode, NodeFailed, free_ports, is_free, scratch_directory
 
 
 def test_free_ports_are_different_and_free() -> None:
     ports = free_ports(5)
     assert len(set(ports)) == 5
     assert all(is_free(port) for port in ports)
+
+
+def test_a_free_port_is_held_for_the_node_that_will_listen_on_it() -> None:
+    """Between the choice and the start of a node the port of another cluster, or of a connection, must not be this."""
+    (port,) = free_ports(1)
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.create_server(("127.0.0.1", port)):  # with SO_REUSEADDR, as servers do
+        assert not is_free(port)
+
+
+def test_a_cluster_says_at_once_which_of_its_nodes_ended(tmp_path: Path) -> None:
+    client, peers = free_ports(3), free_ports(3)
+    with (
+        socket.create_server(("127.0.0.1", peers[2])),
+        pytest.raises(NodeFailed, match=r"node3 ended: .* in use"),
+        LocalCluster(tmp_path, client_ports=client, peer_ports=peers),
+    ):
+        """It never serves."""
 
 
 def test_a_node_that_ends_says_its_last_line_and_where_its_log_is(tmp_path: Path) -> None:

@@ -46,27 +46,37 @@ def scratch_directory(prefix: str) -> Iterator[Path]:
         shutil.rmtree(directory)
 
 
+_held: list[socket.socket] = []
+"""Bound and never listening: the kernel gives their ports to nobody who asks for any, and SO_REUSEADDR lets a node that
+names one listen on it."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that are free now, all different."""
-    probes = [socket.socket() for _ in range(count)]
+    """Ports of the loopback interface, all different, that nobody else gets by chance while this process lives."""
+    holders = [_bound(0) for _ in range(count)]
+    _held.extend(holders)
+    return [int(holder.getsockname()[1]) for holder in holders]
+
+
+def _bound(port: int) -> socket.socket:
+    """Raises ``OSError`` where somebody listens on this port; 0: on one that is free."""
+    bound = socket.socket()
     try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def is_free(port: int) -> bool:
     """Can this port of the loopback interface be bound?"""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+    try:
+        _bound(port).close()
+    except OSError:
+        return False
+    return True
 
 
 class LocalNode:
@@ -113,12 +123,13 @@ class LocalNode:
         assert self._process.stderr is not None
         threading.Thread(target=self._follow, args=(self._process.stderr,), daemon=True).start()
 
-    def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Return when it serves. Raises ``NodeFailed``."""
+    def wait_ready(self, timeout_s: float = READY_TIMEOUT_S, needs: Sequence[LocalNode] = ()) -> None:
+        """Return when it serves. Raises ``NodeFailed``, also where one has ended that it needs for that."""
         deadline = time.monotonic() + timeout_s
         while not self._ready.wait(0.02):
-            if self._ended.is_set():
-                raise NodeFailed(f"{self.name} ended: {self._last_line} (see {self.log_file})")
+            for node in (self, *needs):
+                if node._ended.is_set():
+                    raise NodeFailed(f"{node.name} ended: {node._last_line} (see {node.log_file})")
             if time.monotonic() >= deadline:
                 raise NodeFailed(f"{self.name} was not ready within {timeout_s:.0f} s (see {self.log_file})")
 
@@ -219,7 +230,7 @@ class LocalCluster:
         for node in self.nodes:
             node.start()
         for node in self.nodes:
-            node.wait_ready()
+            node.wait_ready(needs=self.nodes)
 
     def stop(self) -> list[int | None]:
         """Stop all nodes cleanly; their exit statuses."""
