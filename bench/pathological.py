@@ -51,14 +51,15 @@ from ratified.wire.etcd.rpc_pb2 import (
 from ratified.wire.report import REPORT_METHOD, NodeReport
 
 TIMEOUT_S = 120.0
-OTHERS = 8
+OTHERS = 4
 """Clients that put meanwhile, each a key of its own."""
-OTHERS_PAUSE_S = 0.01
+OTHERS_PAUSE_S = 0.03
 """Between two puts of one of them."""
 OPS_A_TXN = 100
 SHARED = b"s" * 476
 SHARING = 20_000
 LEASE = 77
+EXPIRES_S = 10
 STREAMS, WATCHES = 4, 9_000
 KV, LEASES = "/etcdserverpb.KV/", "/etcdserverpb.Lease/"
 MESSAGES_OF_ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -158,7 +159,8 @@ class Others:
         self.ask()
 
     def ask(self) -> dict[str, float]:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         answer: dict[str, float] = json.loads(self._process.stdout.readline())
@@ -279,13 +281,12 @@ def revision(system: System) -> int:
 def asked(method: str, request: Any) -> Callable[[System], str]:
     data = request.SerializeToString()
 
-    def run(system: System) -> str:
-        try:
-            return f"{len(system.call(method, data)):,} bytes"
-        except grpc.RpcError as error:
-            return str(error.details())
+    return lambda system: f"{len(system.call(method, data)):,} bytes"
 
-    return run
+
+def nothing(system: System) -> str:
+    time.sleep(3)
+    return ""
 
 
 def ranged(key: bytes, end: bytes, **more: Any) -> Callable[[System], str]:
@@ -359,8 +360,8 @@ def many_leases(system: System) -> str:
 
 
 def expires(system: System) -> str:
-    """A lease of many keys runs out; the time holds the two seconds that it has."""
-    system.call(LEASES + "LeaseGrant", LeaseGrantRequest(ID=LEASE + 1, TTL=2).SerializeToString())
+    """A lease of many keys runs out; the time has that of filling it, and of waiting."""
+    system.call(LEASES + "LeaseGrant", LeaseGrantRequest(ID=LEASE + 1, TTL=EXPIRES_S).SerializeToString())
     put_all(system, (b"expiring/%08d" % at for at in range(20_000)), lease=LEASE + 1)
     wanted = RangeRequest(key=b"expiring/", range_end=b"expiring0", count_only=True).SerializeToString()
     while rpc_pb2.RangeResponse.FromString(system.call(KV + "Range", wanted)).count:
@@ -393,9 +394,15 @@ def cases(filled: Filled) -> list[Case]:
         Case(f"range of {keys} keys, keys only", ranged(*all_keys, keys_only=True)),
         Case(f"range of {keys} keys, by revision", ranged(*all_keys, min_mod_revision=1, max_mod_revision=5)),
         Case("range of everything", slow_reader),
-        Case("40 x 40 ranges of 1 MB, and a put", transaction(success=ops(*[TxnRequest(success=ops(*[large] * 40))] * 40, *put))),
+        Case(
+            "40 x 40 ranges of 1 MB",
+            transaction(success=ops(*[TxnRequest(success=ops(*[large] * 40))] * 40)),
+        ),
         Case(f"nested transaction of {deep.ByteSize():,} bytes", asked(KV + "Txn", deep)),
-        Case("120 puts of 11 KB", transaction(success=ops(*(PutRequest(key=b"big/%d" % at, value=bytes(11_000)) for at in range(120))))),
+        Case(
+            "120 puts of 11 KB",
+            transaction(success=ops(*(PutRequest(key=b"big/%d" % at, value=bytes(11_000)) for at in range(120)))),
+        ),
         Case("watch of everything from the first revision", watched_from_the_beginning),
         Case(f"{STREAMS * WATCHES:,} watches cancelled", watches_cancelled),
         Case(f"lease of {keys} keys revoked", asked(LEASES + "LeaseRevoke", LeaseRevokeRequest(ID=LEASE))),
@@ -425,7 +432,7 @@ def measure(system: System, options: Any) -> list[Row]:
     rows = []
     others = Others(system.endpoints)
     try:
-        rest = [Case("nothing, for 3 s", lambda _: time.sleep(3) or "")]
+        rest = [Case("nothing, for 3 s", nothing)]
         for case in rest + [case for case in cases(filled) if options.only in case.name]:
             rows.append(measure_one(system, others, case))
             show(system, rows[-1])
@@ -438,7 +445,10 @@ def measure_one(system: System, others: Others, case: Case) -> Row:
     others.ask()
     term, turns = system.term(), system.turn_classes()
     began = time.monotonic()
-    answer = case.run(system)
+    try:
+        answer = case.run(system)
+    except grpc.RpcError as error:
+        answer = str(error.details())
     took_ms = (time.monotonic() - began) * 1e3
     longest_ms = others.ask()["longest_ms"]
     after = system.turn_classes()
@@ -448,14 +458,17 @@ def measure_one(system: System, others: Others, case: Case) -> Row:
 def longest_turn(before: list[int] | None, after: list[int] | None) -> float | None:
     if before is None or after is None:
         return None
-    grown = [limit for limit, old, new in zip((*TURN_CLASSES_MS, float("inf")), before, after, strict=True) if new > old]
+    grown = [
+        limit for limit, old, new in zip((*TURN_CLASSES_MS, float("inf")), before, after, strict=True) if new > old
+    ]
     return max(grown, default=0.0)
 
 
 def show(system: System, row: Row) -> None:
     turn = "" if row.turn_ms is None else f"{row.turn_ms:.0f}"
     print(
-        f"{system.name:9} {row.what:46} {row.took_ms:9.1f} {row.others_ms:9.1f} {turn:>6} {row.elections:3}  {row.answer}",
+        f"{system.name:9} {row.what:46} {row.took_ms:9.1f} {row.others_ms:9.1f} {turn:>6} {row.elections:3}"
+        f"  {row.answer}",
         flush=True,
     )
 
