@@ -193,7 +193,7 @@ MUTANTS = [
         2,
         nodes=5,
     ),
-    _mutant("leaves gaps open", gaps_left_open, "everything", "datagram", 11),
+    _mutant("leaves gaps open", gaps_left_open, "everything", "datagram", 39),
     _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 2),
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 1),
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 1),
