@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from functools import partial
 from itertools import combinations
 from typing import Any
 
 from ratified.consensus.contract import Engine
-from tests.consensus.world import World
+from tests.consensus.world import ELECTION_US, World
 
 
 def _step(sender: int, message: Any, engine: Engine, now: int) -> None:
@@ -114,10 +115,16 @@ class Datagrams:
 
     A leader may fade: what it says at one moment all others miss, what it says at the next some may hear, and soon it
     is cut off. So slots of Paxos stay open below one that was accepted.
+
+    ``late_percent`` of the messages take up to two election timeouts, so that a leader that was deposed and leads again
+    meets answers to what it asked the first time.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, late_percent: int = 0) -> None:
         self._world = world
+        self._late_percent = late_percent
+        self._late: list[tuple[int, int, int, int, Any]] = []
+        """(when it arrives, a number, sender, target, message)."""
         self._under_way: list[tuple[int, int, Any]] = []
         self._unheard: int | None = None
         self._deaf: int | None = None
@@ -127,7 +134,12 @@ class Datagrams:
         return True
 
     def send(self, sender: int, target: int, message: Any) -> None:
-        self._under_way.append((sender, target, message))
+        world = self._world
+        if self._late_percent and world.chaos and world.draw(100) < self._late_percent:
+            due = world.now + world.draw(2 * ELECTION_US)
+            heapq.heappush(self._late, (due, world.draw(1 << 30), sender, target, message))
+        else:
+            self._under_way.append((sender, target, message))
 
     def strike(self, fault: int, chosen: int) -> None:
         match fault:
@@ -149,6 +161,8 @@ class Datagrams:
 
     def step(self) -> None:
         draw, members, chaos = self._world.draw, self._world.members, self._world.chaos
+        while self._late and (self._late[0][0] <= self._world.now or not chaos):
+            self._under_way.append(heapq.heappop(self._late)[2:])
         if self._fading is not None:
             self._unheard = self._fading if draw(2) else None
             if draw(16) == 0:

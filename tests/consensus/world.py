@@ -124,9 +124,11 @@ class World:
         members: int = 3,
         *,
         chaos: bool = True,
+        campaigns: int = 2,
         limits: Limits | None = None,
         extensions: Callable[[int], Extensions] = lambda member: Extensions(),
     ) -> None:
+        """Each member is told to campaign in ``campaigns`` of a thousand steps."""
         self.seed = seed
         self.now = 0
         self.chaos = chaos
@@ -134,6 +136,7 @@ class World:
         """What happened."""
         self.seen: Callable[[Any], None] = lambda message: None
         """Called with every message that leaves."""
+        self._campaigns = campaigns
         self._row = ENGINES[engine]
         self._draws = 0
         self._proposed = 0
@@ -257,7 +260,7 @@ class World:
         feed = member.driver.feed
         if engine.deadline is not None and engine.deadline <= self.now:
             feed(lambda engine, now: engine.tick(now))
-        if self.chaos and self.draw(1000) < 2:
+        if self.chaos and self.draw(1000) < self._campaigns:
             feed(lambda engine, now: engine.campaign(now))
         if self.draw(30 if engine.leading is None else 4) == 0:
             feed(partial(self._ask_barrier, member, self._draws))

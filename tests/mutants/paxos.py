@@ -201,6 +201,13 @@ MUTANTS = [
     _mutant("says lost while the slot is open", lost_while_the_slot_is_open, "everything", "session", 3),
     _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 18),
     _mutant(
+        "counts promises that close what it does not know",
+        promises_counted_whose_chosen_values_are_unknown,
+        "everything",
+        "datagram",
+        16,
+    ),
+    _mutant(
         "counts its own accept before it is durable", own_accept_counted_before_durable, "everything", "session", 1
     ),
 ]

@@ -1,16 +1,30 @@
-"""Each rule of the protocol, broken on purpose, is caught: by an invariant, an assertion, or by standing still."""
+"""Each rule of the protocol, broken on purpose, is caught: by an invariant, an assertion, or by standing still; rules
+of elections by how long nothing is committed, or by who is deposed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+
 import pytest
 
+from ratified.consensus.engines import ENGINES
+from tests.consensus import test_topologies as topologies
+from tests.consensus.contract import test_suspicion as kit
+from tests.consensus.contract.harness import Cluster
 from tests.consensus.networks import Datagrams, Sessions
+from tests.consensus.paxos import test_suspicion as alone
 from tests.consensus.world import World, lives
+from tests.models.topologies import TOPOLOGIES
 from tests.mutants import paxos
 from tests.mutants.mutant import Break
 
 SEEDS_MAX = 120
 NETWORKS = (Datagrams, Sessions)
+LATE_SEEDS_MAX = 300
+LATE_CAUGHT_BY = 34
+"""Of those seeds one that is known to catch it; where the test begins to look."""
 
 MUTANTS: tuple[Break, ...] = (
     paxos.promise_forgotten_on_restart,
@@ -27,6 +41,46 @@ MUTANTS: tuple[Break, ...] = (
     paxos.delivered_before_durable,
     paxos.reads_without_a_round,
     paxos.reads_before_serving,
+    paxos.promises_counted_whose_chosen_values_are_unknown,
+)
+
+
+def build(members: int = 3, **options: int) -> Cluster:
+    return Cluster(ENGINES["paxos"], members, **options)  # type: ignore[arg-type]
+
+
+CHAIN = next(each for each in TOPOLOGIES if each.name == "chain of five, led from an end")
+ELECTIONS: tuple[tuple[Break, Callable[[], None]], ...] = (
+    (paxos.stands_without_grants, partial(topologies.test_a_broken_connection_deposes_nobody, "paxos")),
+    (paxos.grants_while_a_leader_is_heard, partial(topologies.test_a_broken_connection_deposes_nobody, "paxos")),
+    (
+        paxos.grants_right_after_a_promise,
+        partial(
+            topologies.test_one_leader_within_two_timeouts_and_nobody_after_it, "paxos", CHAIN, notice=False, seed=2
+        ),
+    ),
+    (
+        paxos.prepare_not_repeated,
+        partial(kit.test_rule_14_a_candidate_whose_questions_were_lost_asks_again, build, notice=True),
+    ),
+    (
+        paxos.prepare_not_repeated,
+        partial(kit.test_rule_14_a_candidate_whose_questions_were_lost_asks_again, build, notice=False),
+    ),
+    (paxos.resigns_in_silence, partial(kit.test_rule_14_a_leader_whose_disk_is_full_hands_over, build, 1)),
+    (paxos.hearsay_restarts_the_election_timer, alone.test_a_higher_ballot_does_not_restart_the_election_timer),
+    (
+        paxos.own_promise_dropped_when_more_is_chosen,
+        alone.test_the_own_promise_counts_whatever_is_chosen_while_the_ballot_is_written,
+    ),
+    (
+        paxos.acceptances_of_an_earlier_leadership_counted,
+        alone.test_an_acceptance_of_an_earlier_leadership_counts_for_nothing,
+    ),
+    (
+        paxos.heartbeat_answers_of_an_earlier_leadership_counted,
+        alone.test_a_heartbeats_answer_of_an_earlier_leadership_confirms_no_read,
+    ),
 )
 
 
@@ -35,3 +89,22 @@ def test_a_broken_rule_is_caught(mutant: Break) -> None:
     with mutant():
         survives = all(lives(World("paxos", NETWORKS[seed % 2], seed)) for seed in range(SEEDS_MAX))
     assert not survives, f"survived {SEEDS_MAX} seeds"
+
+
+@pytest.mark.parametrize(("mutant", "test"), ELECTIONS, ids=lambda each: getattr(each, "__name__", ""))
+def test_a_broken_rule_of_elections_is_caught(mutant: Break, test: Callable[[], None]) -> None:
+    test()
+    with mutant(), pytest.raises(AssertionError):
+        test()
+
+
+def leaders_that_return(seed: int) -> World:
+    """Where members lead, are deposed, and lead again while answers to what they asked before are under way."""
+    return World("paxos", partial(Datagrams, late_percent=30), seed, members=5, campaigns=10)
+
+
+def test_acceptances_of_an_earlier_leadership_are_caught_where_answers_are_late() -> None:
+    assert lives(leaders_that_return(LATE_CAUGHT_BY))
+    with paxos.acceptances_of_an_earlier_leadership_counted():
+        seeds = chain((LATE_CAUGHT_BY,), range(LATE_SEEDS_MAX))
+        assert not all(lives(leaders_that_return(seed)) for seed in seeds), f"survived {LATE_SEEDS_MAX} seeds"
