@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from ratified.consensus.contract import Engine, Limits
+from ratified.consensus.engines import ENGINES
 from ratified.consensus.entry import decode_entry
 from ratified.consensus.paxos.messages import (
     Accept,
@@ -29,6 +30,9 @@ from ratified.consensus.paxos.messages import (
 )
 from ratified.consensus.paxos.state import AcceptorState, encode_state
 from ratified.consensus.replication.suspicion import Verdict
+from tests.consensus.contract.harness import ELECTION_US as KIT_ELECTION_US
+from tests.consensus.contract.harness import HEARTBEAT_US as KIT_HEARTBEAT_US
+from tests.consensus.contract.harness import Cluster
 from tests.consensus.paxos.hand import ELECTION_US, HEARTBEAT_US, Hand, entry, log
 from tests.consensus.paxos.test_protocol import accept
 
@@ -291,6 +295,28 @@ def test_a_candidate_begins_no_other_ballot_before_a_whole_election_timeout_has_
     assert hand.engine.status().era == (5, 1)
 
 
+def test_a_candidate_that_has_much_to_learn_goes_on_and_grants_whoever_has_it() -> None:
+    hand = Hand()
+    ballot = hand.candidate()
+    hand.promise(2, 1, chosen=99)
+    for slot in range(1, 21):
+        step_at(hand, 200 * slot, 2, Learned(99, [entry(slot, (0, 2), b"a").encoded]))
+        assert verdict(hand, 200 * slot) is Verdict.GRANTED
+        pass_time(hand, 200 * slot + 199)
+    assert hand.engine.status().role == "candidate"
+    assert hand.engine.status().era == ballot
+
+
+def test_a_candidate_whose_quorum_reports_part_by_part_refuses_others() -> None:
+    """Another one would have to hear the same reports, and this one's would be lost."""
+    hand = Hand()
+    ballot = hand.candidate()
+    for slot in range(1, 21):
+        step_at(hand, 90 * slot, 2, Promise(ballot, slot, slot, False, 0, [entry(slot, (0, 2), b"a").encoded]))
+        assert verdict(hand, 90 * slot + 80) is Verdict.HEARS
+    assert hand.engine.status().era == ballot
+
+
 def test_an_overtaken_candidate_leaves_the_other_one_a_heartbeat_and_no_whole_timeout() -> None:
     for message in (Refused((7, 3)), Prepare((7, 3), 1), HeartbeatAnswer((7, 3), 0)):
         hand = Hand()
@@ -353,6 +379,21 @@ def test_the_own_report_in_600_parts_is_a_loop() -> None:
     ballot = hand.candidate()
     hand.promise(3)
     assert hand.engine.leading == ballot
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_candidate_far_behind_delays_nobody(seed: int) -> None:
+    """It stands as soon as the leader has died, and would learn for 20 election timeouts before it can lead."""
+    cluster = Cluster(ENGINES["paxos"], 3, seed=seed, limits=Limits(entries_per_message_max=1))
+    cluster.elect(1)
+    cluster.keep([(1, 2)], notice=True)
+    for number in range(500):
+        cluster.propose(b"%d" % number)
+        cluster.run_for(KIT_HEARTBEAT_US // 4)
+    cluster.keep([(1, 2), (2, 3)], notice=True)
+    cluster.crash(1)
+    cluster.members[3].feed(lambda engine, now: engine.campaign(now))
+    cluster.run_until(lambda: cluster.leader() is not None, KIT_ELECTION_US)
 
 
 # ----------------------------------------------------------------------------------------------------- rule 11, leaders

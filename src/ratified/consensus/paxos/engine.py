@@ -276,13 +276,9 @@ class Paxos:
             return None
         more_from = candidate.on_promise(acceptor, part, entries)
         if more_from is not None:
-            self._gets_on()
+            self._suspicion.voted()
+            self._restart_election_timer()
         return more_from
-
-    def _gets_on(self) -> None:
-        """This candidate's phase 1 gets on: it has a whole election timeout more."""
-        self._suspicion.voted()
-        self._restart_election_timer()
 
     def _report_to_oneself(self, candidate: Candidate, first: int) -> None:
         """The own acceptor's promise, all parts of it that are in memory."""
@@ -355,7 +351,8 @@ class Paxos:
             return
         self._learner.ask()
         if isinstance(self.role, Candidate):
-            self._gets_on()
+            # There may be much to learn, and whoever has it could lead at once: that gains no time with the others.
+            self._restart_election_timer()
             self._advance_candidate(self.role)
 
     def on_session(self, member: int, session: int | None) -> None:
