@@ -8,7 +8,8 @@
   the value as its highest or reported nothing there.
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
-- *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim.
+- *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim, and
+  no probe, answer to one or resignation names a ballot that it lacks.
 """
 
 from __future__ import annotations
@@ -30,8 +31,11 @@ from ratified.consensus.paxos.messages import (
     HeartbeatAnswer,
     Learned,
     Prepare,
+    Probe,
+    ProbeAnswer,
     Promise,
     Refused,
+    Resign,
 )
 from ratified.consensus.paxos.state import AcceptorState
 from ratified.consensus.quorum import is_quorum
@@ -236,7 +240,7 @@ class PaxosChecks(Oracle):
                 for slot in range(first, last + 1):
                     if (slot, ballot) not in disk.ever:
                         raise self._early(sender, message, f"its disk never had slot {slot} in that ballot")
-            case Refused(ballot) | HeartbeatAnswer(ballot):
+            case Refused(ballot) | HeartbeatAnswer(ballot) | Probe(ballot) | ProbeAnswer(ballot) | Resign(ballot):
                 if disk.acceptor.promised < ballot:
                     raise self._early(sender, message, f"its disk has a promise of {disk.acceptor.promised}")
             case Accept(ballot, chosen, entries):

@@ -11,6 +11,7 @@ from ratified.consensus.contract import (
     Kind,
     Lead,
     Limits,
+    Links,
     Membership,
     Options,
     Proposal,
@@ -18,6 +19,7 @@ from ratified.consensus.contract import (
     Ready,
     Refused,
     Taken,
+    UnlimitedLinks,
 )
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.entry import make_entry
@@ -42,7 +44,13 @@ class Hand:
     """Member 1, with nothing of its log in memory at start, whose writes become durable when ``sync`` says so."""
 
     def __init__(
-        self, start: DurableLog | None = None, *, applied: int = 0, limits: Limits | None = None, **extensions: bool
+        self,
+        start: DurableLog | None = None,
+        *,
+        applied: int = 0,
+        limits: Limits | None = None,
+        links: Links | None = None,
+        **extensions: bool,
     ) -> None:
         options = Options(
             member=1,
@@ -52,6 +60,7 @@ class Hand:
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=limits or Limits(),
+            links=links or UnlimitedLinks(),
             extensions=Extensions(**extensions),
         )
         self.now = 0

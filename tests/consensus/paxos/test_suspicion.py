@@ -261,6 +261,35 @@ def test_a_prepare_is_repeated_on_a_new_session() -> None:
     assert [(to, message) for to, message in hand.sent if isinstance(message, Prepare)] == [(2, Prepare(ballot, 1))]
 
 
+class FullLinks:
+    """Earlier messages to everybody wait to be sent."""
+
+    def has_credit(self, member: int) -> bool:
+        return False
+
+    def is_clear(self, member: int) -> bool:
+        return False
+
+
+def test_nothing_is_repeated_over_a_link_that_still_carries_it() -> None:
+    hand = Hand(links=FullLinks())
+    hand.candidate()
+    hand.sent.clear()
+    pass_time(hand, 9 * HEARTBEAT_US)
+    assert hand.take(Prepare) == []
+
+
+def test_no_part_with_values_is_made_while_earlier_messages_wait_to_be_sent() -> None:
+    """The candidate asks again, each heartbeat: parts would pile up on a slow link."""
+    hand = Hand(links=FullLinks())
+    hand.step(2, accept((1, 2), entry(1, (1, 2), b"a")))
+    hand.step(3, Prepare((2, 3), 1))
+    hand.sync()
+    assert hand.take(Promise) == []
+    hand.step(3, Prepare((2, 3), 2))
+    assert hand.take(Promise) == [Promise((2, 3), 2, 2, True, 0, [])]
+
+
 def test_without_resend_no_prepare_is_repeated() -> None:
     hand = Hand(resend=False)
     hand.candidate()
