@@ -226,6 +226,17 @@ def test_whoever_voted_for_another_leaves_it_a_heartbeat() -> None:
     assert probes(one, 111 + HALF_HEARTBEAT)
 
 
+def test_whoever_voted_refuses_for_a_heartbeat() -> None:
+    """The candidate has a heartbeat to win; a grant would let another one begin a later term in that moment."""
+    one = follower()
+    told(one, 3, RequestVote(6, 1, 5), now=10)
+    verdicts = [told(one, 2, Probe(6, at, 9, 9), now=at) for at in (109, 110)]
+    assert [reply.verdict for (reply,) in verdicts if isinstance(reply, ProbeAnswer)] == [
+        Verdict.HEARS,
+        Verdict.GRANTED,
+    ]
+
+
 def test_a_later_term_does_not_restart_the_election_timer() -> None:
     for message in (
         RequestVote(9, 0, 0),

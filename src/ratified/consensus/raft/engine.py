@@ -169,7 +169,7 @@ class Raft:
 
     def _on_probe(self, sender: int, message: Probe) -> None:
         core = self.core
-        if self._hears_leader:
+        if self._hears_leader or self._suspicion.yields:
             verdict = Verdict.HEARS
         elif core.is_up_to_date(message.last_index, message.last_term):
             verdict = Verdict.GRANTED
