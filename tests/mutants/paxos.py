@@ -164,6 +164,23 @@ def grants_right_after_a_promise() -> AbstractContextManager[Any]:
     return patch.object(Suspicion, "yields", False)
 
 
+def reports_under_way_hold_nobody_back() -> AbstractContextManager[Any]:
+    """Who still sends a candidate what it must know lets others begin a ballot, or begins one itself."""
+    return patch.object(Acceptor, "is_reporting", False)
+
+
+def candidates_give_up() -> AbstractContextManager[Any]:
+    """A candidate that a whole election timeout has brought nothing is none any more."""
+    on_election_timeout = Paxos._on_election_timeout
+
+    def gives_up(paxos: Paxos) -> None:
+        if isinstance(paxos.role, Candidate) and not paxos.role.waits_for_disk:
+            paxos._become_follower(None)
+        on_election_timeout(paxos)
+
+    return patch.object(Paxos, "_on_election_timeout", gives_up)
+
+
 def resigns_in_silence() -> AbstractContextManager[Any]:
     return patch.object(Leader, "resign", lambda _self: None)
 
@@ -190,10 +207,11 @@ MUTANTS = [
         latest_instead_of_highest_value,
         "leader-failures",
         "datagram",
-        2,
+        23,
         nodes=5,
     ),
-    _mutant("leaves gaps open", gaps_left_open, "everything", "datagram", 39),
+    _mutant("reports under way hold nobody back", reports_under_way_hold_nobody_back, "everything", "datagram", 11),
+    _mutant("leaves gaps open", gaps_left_open, "everything", "datagram", 72),
     _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 2),
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 1),
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 1),
@@ -205,7 +223,7 @@ MUTANTS = [
         promises_counted_whose_chosen_values_are_unknown,
         "everything",
         "datagram",
-        16,
+        72,
     ),
     _mutant(
         "counts its own accept before it is durable", own_accept_counted_before_durable, "everything", "session", 1

@@ -262,13 +262,15 @@ def test_a_prepare_is_repeated_on_a_new_session() -> None:
 
 
 class FullLinks:
-    """Earlier messages to everybody wait to be sent."""
+    """Earlier messages to everybody wait to be sent, until they are ``clear``."""
+
+    clear = False
 
     def has_credit(self, member: int) -> bool:
-        return False
+        return self.clear
 
     def is_clear(self, member: int) -> bool:
-        return False
+        return self.clear
 
 
 def test_nothing_is_repeated_over_a_link_that_still_carries_it() -> None:
@@ -319,9 +321,37 @@ def test_a_candidate_begins_no_other_ballot_before_a_whole_election_timeout_has_
     hand.step(2, Promise(ballot, 1, 1, False, 0, [entry(1, (0, 2), b"a").encoded]))
     assert asked(hand, ELECTION_US + 900) == []
     rounds = asked(hand, 2 * ELECTION_US)
-    assert hand.engine.status().role == "follower"
+    assert rounds
+    assert hand.engine.status().role == "candidate", "what comes late counts all the same"
     hand.step(3, ProbeAnswer((4, 2), rounds[-1], Verdict.GRANTED))
     assert hand.engine.status().era == (5, 1)
+
+
+def test_a_candidate_wins_by_a_report_that_took_longer_than_an_election_timeout() -> None:
+    hand = Hand()
+    ballot = hand.candidate()
+    assert asked(hand, 5 * ELECTION_US), "it asks whether it may begin another ballot, and nobody grants that"
+    hand.step(2, Promise(ballot, 1, 1, True, 0, [entry(1, (0, 2), b"a").encoded]))
+    assert hand.engine.status().role == "leader"
+    assert hand.engine.status().era == ballot
+
+
+def test_who_still_sends_a_candidate_its_report_refuses_others_and_asks_for_nothing() -> None:
+    links = FullLinks()
+    hand = Hand(links=links)
+    step_at(hand, 0, 3, Prepare((5, 3), 1))
+    assert asked(hand, 5 * ELECTION_US) == []
+    assert verdict(hand, 5 * ELECTION_US, sender=2) is Verdict.HEARS
+    links.clear = True
+    assert verdict(hand, 5 * ELECTION_US, sender=2) is Verdict.GRANTED
+    assert asked(hand, 6 * ELECTION_US)
+
+
+def test_nobody_waits_for_a_candidate_that_lacks_chosen_values_too() -> None:
+    hand = Hand(log(entry(1, (0, 2), b"a"), entry(2, (0, 2), b"b")), links=FullLinks())
+    step_at(hand, 0, 2, Heartbeat((0, 2), 2, 0))
+    step_at(hand, 0, 3, Prepare((5, 3), 1))
+    assert verdict(hand, ELECTION_US, sender=2) is Verdict.GRANTED
 
 
 def test_a_candidate_that_has_much_to_learn_goes_on_and_grants_whoever_has_it() -> None:

@@ -23,12 +23,14 @@ from ratified.consensus.replication.incoming import UnfitEntries, check_sequence
 
 
 class Acceptor:
-    __slots__ = ("_core", "_furthest")
+    __slots__ = ("_asked_in", "_core", "_furthest")
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._asked_in: Era = (0, 0)
+        """The ballot of the latest Prepare that was promised."""
         self._furthest = 0
-        """The highest slot from which on the proposer of the promised ballot has asked."""
+        """The highest slot from which on it asked."""
 
     def may_promise(self, ballot: Era) -> bool:
         """Phase 1b; equal: the same proposer asks again, or for the next part."""
@@ -41,8 +43,18 @@ class Acceptor:
         if not fresh and message.first <= self._furthest:
             return False
         core.promise(message.ballot)
-        self._furthest = message.first
+        self._asked_in, self._furthest = message.ballot, message.first
         return True
+
+    @property
+    def is_reporting(self) -> bool:
+        """Is what the proposer of the promised ballot must be told still on its way?
+
+        Not where that one lacks chosen values as well: another member can lead before it has learned them.
+        """
+        core = self._core
+        asked = self._asked_in == core.promised and self._furthest > core.closed
+        return asked and not core.options.links.is_clear(core.promised[1])
 
     def may_accept(self, ballot: Era) -> bool:
         """Phase 2b."""

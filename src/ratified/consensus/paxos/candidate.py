@@ -33,6 +33,7 @@ class Candidate:
         "_promised",
         "ballot",
         "first",
+        "is_late",
     )
 
     leader: int | None = None
@@ -52,6 +53,8 @@ class Candidate:
         self._highest: dict[int, Entry] = {}
         """By open slot, the accepted value with the highest ballot that was reported."""
         self._ask_again: int | None = None
+        self.is_late = False
+        """Has a whole election timeout brought nothing?"""
         for peer in core.configurations.peers:
             self.ask(peer, self.first)
         self._arm()

@@ -10,7 +10,8 @@ Rules of this file:
    the ballots of a stale proposer would otherwise keep others waiting.
 4. A member that does not lead is suspicious, or not (rule 14 of the contract, ``replication/suspicion``). That it
    begins a ballot, by a quorum of answers or because it is told to, is decided here. A candidate asks nobody whether it
-   would win; it repeats its Prepare, and gives up when a whole election timeout has brought it nothing.
+   would win; it repeats its Prepare. When a whole election timeout has brought it nothing it asks whether it may begin
+   another ballot, and until then counts what comes late.
 """
 
 from __future__ import annotations
@@ -84,15 +85,16 @@ class Paxos:
     @property
     def election_deadline(self) -> int | None:
         """The end of the election timeout, or when something is to be asked, whichever comes first."""
-        timer = self._election_timer
-        question = self.role.deadline if isinstance(self.role, Candidate) else self._suspicion.next_probe
-        return timer if question is None else question if timer is None else min(timer, question)
+        role = self.role
+        question = role.deadline if isinstance(role, Candidate) else None
+        probe = None if isinstance(role, Candidate) and not role.is_late else self._suspicion.next_probe
+        return min((at for at in (self._election_timer, question, probe) if at is not None), default=None)
 
     def on_election_deadline(self) -> None:
-        role = self.role
-        if self._election_timer is not None and self.core.member.now >= self._election_timer:
+        role, now = self.role, self.core.member.now
+        if self._election_timer is not None and now >= self._election_timer:
             self._on_election_timeout()
-        elif isinstance(role, Candidate):
+        elif isinstance(role, Candidate) and role.deadline is not None and now >= role.deadline:
             self._ask_again(role)
         else:
             self._probe()
@@ -104,7 +106,10 @@ class Paxos:
         if not self.core.options.extensions.suspicion:
             self.campaign()
             return
-        self._become_follower(None)
+        if isinstance(self.role, Candidate):
+            self.role.is_late = True
+        else:
+            self._become_follower(None)
         self._suspicion.begin_now()
         if self._suspicion.is_due:
             self._probe()
@@ -170,12 +175,17 @@ class Paxos:
     def _hears_leader(self) -> bool:
         """Or somebody who is about to lead: to grant a probe now would depose whoever wins in this moment."""
         suspicion = self._suspicion
-        return isinstance(self.role, Leader) or suspicion.hears(self.role.leader) or suspicion.yields
+        return isinstance(self.role, Leader) or suspicion.hears(self.role.leader) or self._yields
+
+    @property
+    def _yields(self) -> bool:
+        """Is a candidate about that may win? A report may take longer on its way than an election timeout."""
+        return self._suspicion.yields or self._acceptor.is_reporting
 
     def _probe(self) -> None:
-        """Ask all peers, unless the own disk does not answer."""
+        """Ask all peers, unless the own disk does not answer, or a candidate waits for what this member sends it."""
         core = self.core
-        if core.member.disk_is_slow:
+        if core.member.disk_is_slow or self._acceptor.is_reporting:
             self._suspicion.postpone()
             return
         probe = Probe(core.durable_promise, self._suspicion.next_round())
@@ -275,6 +285,7 @@ class Paxos:
         if entries is None:
             return None
         more_from = candidate.on_promise(acceptor, part, entries)
+        candidate.is_late = False
         if more_from is not None:
             self._suspicion.voted()
             self._restart_election_timer()
