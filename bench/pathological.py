@@ -28,6 +28,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import msgspec
+from transactions import ops
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime.loop import TURN_CLASSES_MS
@@ -42,7 +43,6 @@ from ratified.wire.etcd.rpc_pb2 import (
     LeaseRevokeRequest,
     PutRequest,
     RangeRequest,
-    RequestOp,
     StatusRequest,
     TxnRequest,
     WatchCreateRequest,
@@ -201,19 +201,6 @@ async def put_for_ever(endpoints: Sequence[str]) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------
 # Requests
-
-
-def ops(*requests: RangeRequest | PutRequest | TxnRequest) -> list[RequestOp]:
-    out = []
-    for request in requests:
-        match request:
-            case RangeRequest():
-                out.append(RequestOp(request_range=request))
-            case PutRequest():
-                out.append(RequestOp(request_put=request))
-            case TxnRequest():
-                out.append(RequestOp(request_txn=request))
-    return out
 
 
 def nested(widths: Sequence[int], prefix: bytes = b"nested/") -> TxnRequest:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from transactions import ops
+
 from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
@@ -26,7 +28,6 @@ from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,
     PutRequest,
     RangeRequest,
-    RequestOp,
     TxnRequest,
 )
 
@@ -95,19 +96,6 @@ class Bench:
         said = f"{len(answer):,} bytes" if answer[:1] == b"\x00" else answer[2:].decode(errors="replace")
         print(f"{what:62} {sum(self._steps) * 1e3:9.1f} {max(self._steps) * 1e3:9.1f}  {said}")
         self._steps.clear()
-
-
-def ops(*requests_: RangeRequest | PutRequest | TxnRequest) -> list[RequestOp]:
-    out = []
-    for request in requests_:
-        match request:
-            case RangeRequest():
-                out.append(RequestOp(request_range=request))
-            case PutRequest():
-                out.append(RequestOp(request_put=request))
-            case TxnRequest():
-                out.append(RequestOp(request_txn=request))
-    return out
 
 
 def everything(target: Compare.CompareTarget.ValueType = Compare.MOD) -> Compare:

@@ -88,24 +88,22 @@ def questions_without_a_leader(waiting: int) -> tuple[Cluster, int]:
     return cluster, member
 
 
-def barriers_that_the_leader_does_not_answer(waiting: int) -> tuple[Cluster, int]:
+def not_answered_by_the_leader(waiting: int, work: Work, asked: type, answer: type) -> tuple[Cluster, int]:
     cluster = Cluster()
     cluster.elect()
     origin = cluster.follower()
-    cluster.drop = lambda sender, to, group, message: isinstance(message, BarrierAnswer)
-    submit(cluster, origin, waiting, Work.READ)
-    assert len([each for *_, each in cluster.sent if isinstance(each, Barrier)]) >= waiting
+    cluster.drop = lambda sender, to, group, message: isinstance(message, answer)
+    submit(cluster, origin, waiting, work)
+    assert len([each for *_, each in cluster.sent if isinstance(each, asked)]) >= waiting
     return cluster, origin
+
+
+def barriers_that_the_leader_does_not_answer(waiting: int) -> tuple[Cluster, int]:
+    return not_answered_by_the_leader(waiting, Work.READ, Barrier, BarrierAnswer)
 
 
 def questions_that_the_leader_does_not_answer(waiting: int) -> tuple[Cluster, int]:
-    cluster = Cluster()
-    cluster.elect()
-    origin = cluster.follower()
-    cluster.drop = lambda sender, to, group, message: isinstance(message, QuestionAnswer)
-    submit(cluster, origin, waiting, Work.ASK)
-    assert len([each for *_, each in cluster.sent if isinstance(each, Question)]) >= waiting
-    return cluster, origin
+    return not_answered_by_the_leader(waiting, Work.ASK, Question, QuestionAnswer)
 
 
 def reads_at_a_leader_that_nobody_confirms(waiting: int) -> tuple[Cluster, int]:

@@ -8,8 +8,8 @@
   the value as its highest or reported nothing there.
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
-- *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim, and
-  no probe, answer to one or resignation names a ballot that it lacks.
+- *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim,
+  and no probe, answer to one or resignation names a ballot that it lacks.
 """
 
 from __future__ import annotations

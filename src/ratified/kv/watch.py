@@ -62,7 +62,7 @@ class WatchHub:
         self._synced: dict[Watcher, None] = {}
         self._woken: dict[Continuation, None] = {}
         self._streams: dict[int, WatchStream] = {}
-        """Those with a watcher."""
+        """By number; one without a watcher left is forgotten."""
 
     def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""

@@ -79,7 +79,6 @@ class Questions:
         self._carried: dict[int, OpenRequest] = {}
         """By token, what the leader was asked, or will be."""
         self._retries: Retries[int] = Retries(retry_us)
-        """Their tokens."""
 
     def submit(self, question: OpenRequest) -> None:
         self._new.append(question)

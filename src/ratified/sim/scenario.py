@@ -14,7 +14,7 @@ from ratified.sim.faults.registry import FAULTS
 class Scenario(msgspec.Struct, frozen=True):
     text: str
     faults: dict[str, int]
-    """And their rates."""
+    """Their rates, by name."""
     weight: int
     """How many seeds of a sweep meet it, of as many in a row as all weights are together."""
 

@@ -39,8 +39,6 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 
 class Step(Enum):
-    """What an answer leads to."""
-
     NOTHING = "it is none to the question under way"
     ASK = "there is a further question"
     TAKE = "the result ranks above the own log"
@@ -60,7 +58,7 @@ class Pulling:
         self._index, _ = log.last_at_most(*last)
         """The logs are asked to meet here."""
         self._entries: list[Entry] = []
-        """What came and follows."""
+        """Behind that place, as far as the peer has told them."""
         self._size = 0
         self.peer = peer
         self.asked = round_

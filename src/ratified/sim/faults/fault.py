@@ -101,7 +101,7 @@ class Heals(IntEnum):
     """When the world heals, what goes first: what is sent again goes over links that are whole."""
 
     CONDITIONS = 1
-    """What links and disks are like."""
+    """How slow and how lossy links and disks are."""
     LINKS = 2
     MACHINES = 3
 
