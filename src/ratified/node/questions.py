@@ -131,7 +131,8 @@ class Questions:
         if self._new:
             questions, self._new = self._new, []
             self._ask(now, questions)
-        self._retry(now)
+        if self._retries:
+            self._retry(now)
 
     def serve(self, now: int) -> None:
         confirmed = self._confirmed

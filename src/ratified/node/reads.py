@@ -108,7 +108,8 @@ class LinearizableReads:
             barrier, self._new = ReadBarrier(self._new), []
             self._prune_at = _PRUNED_MIN
             self._ask(now, barrier)
-        self._retry(now)
+        if self._unanswered:
+            self._retry(now)
 
     def serve(self, now: int) -> None:
         confirmed = self._confirmed

@@ -448,7 +448,8 @@ class Replica:
                 self._inbound.settle(items, taken)
             elif len(items) == 1:
                 break
-        while batch := self._proposals.waiting_up_to(self._batches.count, self._bytes_max):
+        while self._proposals.waiting:
+            batch = self._proposals.waiting_up_to(self._batches.count, self._bytes_max)
             first = self._offer(now, [self._ids.named(each.sequence, each.data) for each in batch])
             if first is not None:
                 self._proposals.addressed(batch, leading)

@@ -25,6 +25,9 @@ class Retries(Generic[T]):
         self._later: OrderedDict[T, int] = OrderedDict()
         """When each is due, ascending."""
 
+    def __bool__(self) -> bool:
+        return bool(self._later or self._at_once)
+
     def __contains__(self, item: T) -> bool:
         return item in self._later or item in self._at_once
 
@@ -51,7 +54,9 @@ class Retries(Generic[T]):
     @property
     def deadline(self) -> int | None:
         """When the first one is due; 0: at once."""
-        return 0 if self._at_once else next(iter(self._later.values()), None)
+        if self._at_once:
+            return 0
+        return next(iter(self._later.values())) if self._later else None
 
     def due(self, now: int) -> list[T]:
         """The oldest that are due, at most ``AGAIN_MAX`` of them; they stay due until they are asked or dropped."""
