@@ -106,6 +106,19 @@ TestStores.settings = settings(
 )
 
 
+def test_a_store_is_sound_when_all_is_removed_that_one_revision_replaced(tmp_path: Path) -> None:
+    environment = LmdbEnvironment(tmp_path)
+    driver = Driver(environment)
+    for key in (b"a", b"b", b"c"):
+        driver.put(key)
+    driver.delete(b"a", b"z")
+    driver.compact(driver.store.revision)
+    driver.apply([])
+    assert not driver.store.untidy
+    environment.close()
+    assert_sound(tmp_path / DATA_FILE)
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Rows that are not what they should be
 

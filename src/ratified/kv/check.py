@@ -158,7 +158,6 @@ class _Events:
         self._revision = FIRST_REVISION
         self._all = Sums()
         self._retained = 0
-        self._followed = self._compact_revision <= FIRST_REVISION
         self._dropped = self._dead = self._carry = 0
         self.newest: dict[bytes, _Newest] = {}
         self.history = 0
@@ -195,13 +194,10 @@ class _Events:
             self._dead += replaced.number
         if event.deleted:
             self._carry += number
-        if not self._followed:
-            self._followed = True
-            self._dead = event.dead
-        if self._dead & MODULUS_MASK != event.dead:
-            raise StoreUnsound(f"the sum of what its events have replaced is wrong at revision {event.revision}")
         if event.revision == self._compact_revision:
-            self._dropped = event.dead
+            self._dead = self._dropped = event.dead  # what events of this revision have replaced may be removed
+        elif self._dead & MODULUS_MASK != event.dead:
+            raise StoreUnsound(f"the sum of what its events have replaced is wrong at revision {event.revision}")
 
     def compare(self) -> None:
         """With what the store says of itself."""
