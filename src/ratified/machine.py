@@ -108,11 +108,14 @@ class Store(Protocol):
         a command. Raises ``ApplyFailed`` on a local failure.
         """
 
-    def is_long(self, command: bytes) -> bool:
-        """Whether a command may take so long that it must be applied in pieces."""
+    def cost(self, command: bytes, most: int) -> int:
+        """About how long a command will take to apply, in rows looked at, in the state as it is; at most ``most``.
+
+        Asked of each command that waits, in their order, before ``apply`` of some or ``apply_in_pieces`` of one.
+        """
 
     def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
-        """As ``apply`` of this one command, in pieces of about ``rows_max`` rows; returns its result.
+        """As ``apply`` of this one command, in pieces that cost about ``rows_max``; returns its result.
 
         Runs inside a transaction of its own, which the caller sets aside where this yields. Until it returns,
         everything that is read is the state before the command.
@@ -181,9 +184,9 @@ class StateMachineStore:
         self._applied = last_index
         return results
 
-    def is_long(self, command: bytes) -> bool:
-        """Never: what a machine of one's own does cannot be interrupted."""
-        return False
+    def cost(self, command: bytes, most: int) -> int:
+        """One: what a machine of one's own does cannot be interrupted."""
+        return 1
 
     def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
         """In one piece."""

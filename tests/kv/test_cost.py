@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.kv import cost, queries, txn_reads
+from ratified.kv import compares, cost, queries, txn_reads
 from ratified.kv.limits import KvLimits
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
@@ -25,6 +25,7 @@ TOO_MANY = "etcdserver: too many operations in txn request"
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
     monkeypatch.setattr(cost, "TXN_ROWS_MAX", 40)
+    monkeypatch.setattr(compares, "_ROWS_A_STEP", 1)
     for module in (cost, txn_reads):
         monkeypatch.setattr(module, "TXN_RESPONSE_BYTES_MAX", 10_000)
     one = Driver(limits=KvLimits(range_rows_at_once=3))

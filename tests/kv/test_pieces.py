@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
 
 from ratified.kv import commands, queries, writes
 from ratified.kv.limits import KvLimits
@@ -15,21 +16,37 @@ from ratified.storage.lmdb import LmdbEnvironment
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.space import Environment
 from ratified.wire.etcd.rpc_pb2 import (
+    Compare,
     DeleteRangeRequest,
     DeleteRangeResponse,
     HashKVRequest,
     LeaseGrantRequest,
     LeaseRevokeRequest,
+    PutRequest,
     RangeRequest,
+    RequestOp,
+    TxnRequest,
     WatchCreateRequest,
 )
-from tests.kv.driver import Driver, Failed, decode
+from tests.kv.driver import Driver, Failed, build, decode
 
 KEYS = 20
 LEASE = 9
 LONG = b"k" * 500
 DELETE = commands.delete_range(DeleteRangeRequest(key=b"k", range_end=b"l", prev_kv=True).SerializeToString())
 REVOKE = commands.lease_revoke(LeaseRevokeRequest(ID=LEASE).SerializeToString())
+
+TXN = commands.txn(
+    TxnRequest(
+        compare=[Compare(key=b"k", range_end=b"l", target=Compare.MOD, result=Compare.GREATER)],
+        success=[
+            RequestOp(request_put=PutRequest(key=b"zz", value=b"new")),
+            RequestOp(request_range=RangeRequest(key=b"a", range_end=b"zzz")),
+            RequestOp(request_delete_range=DeleteRangeRequest(key=b"k", range_end=b"l")),
+            RequestOp(request_range=RangeRequest(key=b"a", range_end=b"zzz")),
+        ],
+    ).SerializeToString()
+)
 
 
 def in_memory(path: Path) -> Environment:
@@ -49,7 +66,7 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
 
 
 def filled(environment: Environment) -> Driver:
-    driver = Driver(environment, limits=KvLimits(long_rows=3))
+    driver = Driver(environment, limits=KvLimits(deletes_at_once=1))
     driver.do(LeaseGrantRequest(ID=LEASE, TTL=60))
     for number in range(KEYS):
         driver.put((LONG if number % 4 == 0 else b"k") + b"%02d" % number, b"value", LEASE)
@@ -86,7 +103,7 @@ def apply_in_pieces(driver: Driver, command: bytes, rows_max: int, between: Call
             driver.environment.resume()
 
 
-@pytest.mark.parametrize("command", [DELETE, REVOKE])
+@pytest.mark.parametrize("command", [DELETE, REVOKE, TXN])
 def test_until_its_end_all_reads_see_the_state_before(driver: Driver, command: bytes) -> None:
     before = seen(driver)
     pieces = []
@@ -96,7 +113,7 @@ def test_until_its_end_all_reads_see_the_state_before(driver: Driver, command: b
         assert seen(driver) == before
 
     result = apply_in_pieces(driver, command, 3, look)
-    assert len(pieces) >= 2 * KEYS // 3, "each row is found, and then deleted"
+    assert len(pieces) >= KEYS, "what deletes one pair costs more than 3"
     whole = filled(MemoryEnvironment())
     assert whole.apply([command]) == [result]
     assert seen(driver) == seen(whole), "the state does not depend on the pieces"
@@ -104,16 +121,40 @@ def test_until_its_end_all_reads_see_the_state_before(driver: Driver, command: b
     assert seen(driver) == seen(whole)
 
 
-def test_what_is_short_is_not_applied_in_pieces(driver: Driver) -> None:
-    store = driver.store
-    assert store.is_long(DELETE)
-    assert store.is_long(REVOKE)
+def put_op(key: bytes) -> RequestOp:
+    return RequestOp(request_put=PutRequest(key=key))
+
+
+def cost(driver: Driver, request: Message) -> int:
+    return driver.store.cost(build(request), 1_000)
+
+
+def test_what_a_command_costs_is_known_before_it_is_applied(driver: Driver) -> None:
+    a_put = cost(driver, PutRequest(key=b"new"))
+    assert 0 < a_put < 10
+    assert cost(driver, DeleteRangeRequest(key=b"k", range_end=b"l")) > 2 * KEYS
+    assert cost(driver, LeaseRevokeRequest(ID=LEASE)) > 2 * KEYS
+    assert cost(driver, DeleteRangeRequest(key=b"other")) < 10
+    assert driver.store.cost(DELETE, 7) == 7
+    assert driver.store.cost(DELETE[:2] + b"\xff", 1_000) < 10, "applying it says what is wrong"
     driver.delete(b"k", b"l")
-    assert not store.is_long(DELETE)
-    assert not store.is_long(REVOKE)
-    assert not store.is_long(commands.delete_range(DeleteRangeRequest(key=b"other").SerializeToString()))
-    assert not store.is_long(commands.put(b""))
-    assert not store.is_long(DELETE[:2] + b"\xff"), "applying it says what is wrong"
+    assert cost(driver, DeleteRangeRequest(key=b"k", range_end=b"l")) < 10
+    assert cost(driver, LeaseRevokeRequest(ID=LEASE)) < 10
+
+
+def test_a_transaction_costs_what_is_in_it_and_in_those_nested_in_it(driver: Driver) -> None:
+    first, end = b"k", b"l"
+    puts = TxnRequest(success=[put_op(b"a"), put_op(b"b")], failure=[put_op(b"c")])
+    assert cost(driver, puts) >= 3 * cost(driver, PutRequest(key=b"a"))
+    more = TxnRequest(failure=[put_op(b"d")])
+    nested = TxnRequest(success=[RequestOp(request_txn=puts), RequestOp(request_txn=more)])
+    assert cost(driver, nested) > cost(driver, puts)
+    compared = TxnRequest(compare=[Compare(key=first, range_end=end)] * 2, success=puts.success)
+    assert cost(driver, compared) >= 2 * KEYS
+    ranged = TxnRequest(success=[RequestOp(request_range=RangeRequest(key=first, range_end=end)), *puts.success])
+    assert cost(driver, ranged) >= KEYS
+    deleted = TxnRequest(success=[RequestOp(request_delete_range=DeleteRangeRequest(key=first, range_end=end))])
+    assert cost(driver, deleted) > 2 * KEYS
 
 
 def test_a_watch_that_begins_in_the_middle_gets_the_whole_revision(driver: Driver) -> None:

@@ -16,6 +16,8 @@ from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import Compare
 
 _NO_KEY = KeyValue()
+_ROWS_A_STEP = 8
+_BYTES_A_STEP = 16 * 1024
 
 _RELATIONS: dict[int, Callable[[Any, Any], bool]] = {
     Compare.EQUAL: operator.eq,
@@ -32,19 +34,24 @@ _TARGETS: dict[int, str] = {
 }
 
 
-def holds(rows: Rows, compare: Compare) -> Generator[int, None, bool]:
-    """Whether it does; yields the bytes of each row that it has looked at."""
+def holds(rows: Rows, compare: Compare) -> Generator[tuple[int, int], None, bool]:
+    """Whether it does; yields how many rows it has looked at since, and their bytes."""
     relation = _relation(compare)
     empty = True
+    looked_rows = looked_bytes = 0
     for look in present(rows, compare.key, compare.range_end):
-        if look is None:
-            yield 0
-            continue
-        pair = look[1]
-        if not relation(KeyValue.FromString(pair)):
-            return False
-        empty = False
-        yield len(pair)
+        looked_rows += 1
+        if look is not None:
+            pair = look[1]
+            if not relation(KeyValue.FromString(pair)):
+                yield looked_rows, looked_bytes
+                return False
+            empty = False
+            looked_bytes += len(pair)
+        if looked_rows == _ROWS_A_STEP or looked_bytes >= _BYTES_A_STEP:
+            yield looked_rows, looked_bytes
+            looked_rows = looked_bytes = 0
+    yield looked_rows, looked_bytes
     return not empty or (compare.target != Compare.VALUE and relation(_NO_KEY))
 
 

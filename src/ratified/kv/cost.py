@@ -8,30 +8,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
 from ratified.kv.mvcc import LIVE, Rows
 from ratified.kv.ranges import Interval, interval, is_in_order, looks, present
 from ratified.wire.etcd import errors
-from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
+from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
 TXN_RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 """Of a transaction's answer, those of nested ones included."""
+LOOK = 1
+"""What a row costs that is looked at. All other costs are in such rows, by the time that they take."""
+DELETED = 4
+"""A pair that is deleted."""
+PUT = 4
+"""A pair that is put; and what any other command costs that is not long."""
 TXN_ROWS_MAX = 50_000
-"""Rows that a transaction which writes may look at, in comparisons, ranges and deletes together. (One DeleteRange, and
-a transaction that only reads, may go over any number.)"""
-_DELETED_ROW = 4
-"""As how many rows one counts that is deleted: it is written three times."""
+"""What a transaction which writes may cost before it runs, by what it looks at: in comparisons, ranges and deletes
+together. (One DeleteRange, and a transaction that only reads, may go over any number.)"""
 _PUTS_A_ROW = 8
 """How many of the transaction's own puts are compared with a range in the time that one row takes."""
 _PAIR_OVERHEAD_BYTES = 64
 """More than what stands around a pair in an answer, or beside key and value in a pair."""
 
 
+def estimate(rows: Rows, request: TxnRequest, most: int) -> int:
+    """What a transaction costs at least, looked at from outside and up to ``most``, whatever branches it takes."""
+    cost = 0
+    for compare in request.compare:
+        cost += LOOK + _rows_in(rows, compare.key, compare.range_end, most - cost)
+        if cost >= most:
+            return most
+    for branch in (request.success, request.failure):
+        for operation in branch:
+            cost += _estimate_one(rows, operation, most - cost)
+            if cost >= most:
+                return most
+    return cost
+
+
+def _estimate_one(rows: Rows, operation: RequestOp, most: int) -> int:
+    match operation.WhichOneof("request"):
+        case "request_put":
+            return PUT
+        case "request_range":
+            return LOOK + _rows_in(rows, operation.request_range.key, operation.request_range.range_end, most)
+        case "request_delete_range":
+            request = operation.request_delete_range
+            return LOOK + DELETED * _rows_in(rows, request.key, request.range_end, most)
+        case "request_txn":
+            return estimate(rows, operation.request_txn, most)
+    return LOOK
+
+
+def _rows_in(rows: Rows, key: bytes, range_end: bytes, most: int) -> int:
+    """How many rows a range has, counted up to ``most``."""
+    return count_up_to(present(rows, key, range_end), most) if range_end else LOOK
+
+
+def count_up_to(items: Iterator[object], most: int) -> int:
+    return sum(1 for _ in islice(items, max(most, 0)))
+
+
 class Cost:
     """What is left of the limits for one transaction, and what it will have put so far.
 
-    Its operations are to be told in the order in which they run. Each raises ``EtcdError`` where it is too much.
+    Its operations are to be told in the order in which they run. Each raises ``EtcdError`` where it is too much, and
+    gives, or yields, what it has cost to find that out.
     """
 
     def __init__(self, rows: Rows, newest: int) -> None:
@@ -41,34 +87,37 @@ class Cost:
         self._bytes_left = TXN_RESPONSE_BYTES_MAX
         self._put: list[tuple[bytes, int]] = []
 
-    def look(self, rows: int = 1) -> None:
+    def look(self, rows: int = 1) -> int:
         self._rows_left -= rows
         if self._rows_left < 0:
             raise EtcdError(*errors.TOO_MANY_OPS)
+        return rows
 
-    def put(self, request: PutRequest) -> None:
+    def put(self, request: PutRequest) -> int:
         before = self._rows.get(LIVE, names.name(request.key))
         before_bytes = 0 if before is None else len(before)
-        self.look()
+        self.look(PUT)
         if request.prev_kv:
             self._answer(before_bytes + self._put_in(Interval(request.key, request.key + b"\x00")))
         # A put that keeps the value puts the old one again.
         self._put.append((request.key, request.ByteSize() + (before_bytes if request.ignore_value else 0)))
+        return LOOK
 
-    def delete_range(self, request: DeleteRangeRequest) -> None:
+    def delete_range(self, request: DeleteRangeRequest) -> Iterator[int]:
         for look in present(self._rows, request.key, request.range_end):
-            self.look(_DELETED_ROW)
+            self.look(DELETED)
+            yield LOOK
             if look is not None and request.prev_kv:
                 self._answer(len(look[1]))
         if request.prev_kv:
             self._answer(self._put_in(interval(request.key, request.range_end)))
 
-    def range(self, request: RangeRequest) -> None:
+    def range(self, request: RangeRequest) -> Iterator[int]:
         wanted = interval(request.key, request.range_end)
         answered = 0
         in_order = is_in_order(request)
         for look in looks(self._rows, request, self._newest):
-            self.look()
+            yield self.look()
             if look is None or request.count_only:
                 continue
             answered += 1

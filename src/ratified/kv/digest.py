@@ -19,7 +19,9 @@ from the next revision on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +31,14 @@ _FACTOR = 0x2D99787926D46932A4C1F32680F70C55
 
 def row_hash(row: bytes) -> int:
     return int.from_bytes(blake2b(row, digest_size=16).digest(), "little")
+
+
+class Deletion(NamedTuple):
+    """The pair that a key had, whether that was put at the present revision too, and the pair of the deletion."""
+
+    before: bytes
+    same_revision: bool
+    pair: bytes
 
 
 class Sums(msgspec.Struct, gc=False):
@@ -51,11 +61,22 @@ class Sums(msgspec.Struct, gc=False):
         self.events = (self.events + number) & MODULUS_MASK
         self.order = (self.order * _FACTOR + number) & MODULUS_MASK
 
-    def add_deletion(self, pair: bytes) -> None:
-        number = row_hash(pair)
-        self.events = (self.events + number) & MODULUS_MASK
-        self.order = (self.order * _FACTOR + number) & MODULUS_MASK
-        self.carry = (self.carry + number) & MODULUS_MASK
+    def delete(self, deletions: Iterable[Deletion]) -> list[int]:
+        """Gives the value of ``dead`` behind each."""
+        events, dead, carry, order = self.events, self.dead, self.carry, self.order
+        values: list[int] = []
+        for before, same_revision, pair in deletions:
+            if same_revision:
+                carry += row_hash(before)
+            else:
+                dead = (dead + row_hash(before)) & MODULUS_MASK
+            number = row_hash(pair)
+            events += number
+            carry += number
+            order = (order * _FACTOR + number) & MODULUS_MASK
+            values.append(dead)
+        self.events, self.dead, self.carry, self.order = events & MODULUS_MASK, dead, carry & MODULUS_MASK, order
+        return values
 
     def replace(self, pair: bytes, same_revision: bool) -> None:
         """A key's present pair is no longer its newest."""

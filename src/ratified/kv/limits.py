@@ -22,7 +22,7 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Quiet time after which a watcher that asked for it is told how far it has come (etcd: 10 minutes)."""
     removal_events_at_once: int = 128
     """Compacted events looked at, to remove their rows, in one turn."""
-    long_rows: int = 64
-    """Rows from which on a delete, or the end of a lease, is applied in pieces, in a transaction of its own."""
+    deletes_at_once: int = 64
+    """Pairs that are deleted in one step of a command that is applied in pieces."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""

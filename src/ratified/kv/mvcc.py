@@ -27,8 +27,8 @@ from typing import Protocol
 import msgspec
 
 from ratified.kv import names
-from ratified.kv.digest import Sums
-from ratified.kv.encoding import field
+from ratified.kv.digest import Deletion, Sums
+from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors
@@ -195,34 +195,59 @@ class Mvcc:
         self.size_bytes += len(name) + len(pair)
         if old_lease != lease:
             self._attach(name, key, old_lease, lease)
-        self._record(name, key, PUT, pair, before)
+        self._record(name, key, pair, before)
         return before
 
-    def delete(self, key: bytes, before: bytes) -> None:
-        """Delete one key, whose present pair is ``before``."""
-        name = names.name(key)
+    def delete(self, found: Sequence[tuple[bytes, bytes]]) -> None:
+        """Delete these keys, whose present pairs are beside them, in this order."""
         revision = self.revision + 1
-        if not self._sub:
+        first = self._sub
+        if not first:
             self.sums.begin_revision()
-        old = KeyValue.FromString(before)
-        self.sums.replace(before, old.mod_revision == revision)
-        pair = KeyValue(key=key, mod_revision=revision).SerializeToString()
-        self.sums.add_deletion(pair)
-        self.space.delete(LIVE, name)
-        self.size_bytes -= len(name) + len(before)
-        if old.lease:
-            self._attach(name, key, old.lease, 0)
-        self._record(name, key, DELETE, pair, before)
+        end = b"\x18" + varint(revision)
+        deletions: list[Deletion] = []
+        attached: list[bytes] = []
+        key_names = [names.name(key) for key, _ in found]
+        for name, (key, before) in zip(key_names, found, strict=True):
+            old = KeyValue.FromString(before)
+            # A KeyValue of key and mod_revision alone, as protobuf writes it.
+            deletions.append(Deletion(before, old.mod_revision == revision, field(b"\x0a", key) + end))
+            if old.lease:
+                attached.append(_lease_prefix(old.lease) + name)
+            self.size_bytes -= len(name) + len(before)
+        events = [
+            (names.position(revision, sub), dead.to_bytes(_SUM_BYTES, "little") + DELETE + deletion.pair)
+            for sub, (dead, deletion) in enumerate(zip(self.sums.delete(deletions), deletions, strict=True), first)
+        ]
+        history = [(name + names.TERMINATOR + at, DELETE) for name, (at, _) in zip(key_names, events, strict=True)]
+        self.space.put_all(EVENTS, events)
+        self.space.put_all(HISTORY, history)
+        self.space.delete_all(LIVE, key_names)
+        if attached:
+            self.space.delete_all(ATTACHED, attached)
+        self.size_bytes += sum(_rows_bytes(name, row) for name, (_, row) in zip(key_names, events, strict=True))
+        self._sub = first + len(found)
+        if self._collects:
+            self.changes += [
+                Change(revision, key, True, deletion.pair, before)
+                for (key, before), deletion in zip(found, deletions, strict=True)
+            ]
 
-    def _record(self, name: bytes, key: bytes, kind: bytes, pair: bytes, before: bytes | None) -> None:
+    @property
+    def _collects(self) -> bool:
+        """Does anybody want the changes of this command one by one?"""
+        return self.listening and self._sums_before is None
+
+    def _record(self, name: bytes, key: bytes, pair: bytes, before: bytes | None) -> None:
+        """A put becomes an event."""
         revision, sub = self.revision + 1, self._sub
-        row = self.sums.dead.to_bytes(_SUM_BYTES, "little") + kind + pair
+        row = self.sums.dead.to_bytes(_SUM_BYTES, "little") + PUT + pair
         self.space.put(EVENTS, names.position(revision, sub), row)
-        self.space.put(HISTORY, names.history_key(name, revision, sub), kind)
+        self.space.put(HISTORY, names.history_key(name, revision, sub), PUT)
         self.size_bytes += _rows_bytes(name, row)
         self._sub = sub + 1
-        if self.listening and self._sums_before is None:
-            self.changes.append(Change(revision, key, kind == DELETE, pair, before))
+        if self._collects:
+            self.changes.append(Change(revision, key, False, pair, before))
 
     def load_event(self, at: bytes, row: bytes) -> None:
         """Take over an event from another replica's snapshot, after all events before it."""

@@ -41,6 +41,11 @@ def is_whole(row_name: bytes) -> bool:
     return len(row_name) <= NAME_BYTES_MAX
 
 
+def has_whole_name(key: bytes) -> bool:
+    """Whether a user's key is short enough to be whole in its name."""
+    return len(key) + key.count(0) <= NAME_BYTES_MAX
+
+
 def key_of(row_name: bytes) -> bytes:
     """The user's key of a whole name."""
     return row_name.replace(b"\x00\xff", b"\x00") if b"\x00" in row_name else row_name

@@ -64,12 +64,13 @@ def live(rows: Rows, wanted: Interval) -> Looks:
     group: list[Pair] = []
     shared = b""
     last = None if wanted.end is None else names.last_name(wanted.end)
+    whole_bytes_max = names.NAME_BYTES_MAX
     for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
-        if group and name[: names.NAME_BYTES_MAX] != shared:
+        if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
             group = []
-        if names.is_whole(name):
-            yield names.key_of(name), pair
+        if len(name) <= whole_bytes_max:
+            yield (names.key_of(name) if b"\x00" in name else name), pair
         else:
             shared = name[: names.NAME_BYTES_MAX]
             group.append((KeyValue.FromString(pair).key, pair))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import islice
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -21,6 +20,7 @@ from typing_extensions import override
 
 from ratified.kv import commands, hashes, snapshot
 from ratified.kv.commands import CommandKind
+from ratified.kv.cost import DELETED, PUT, count_up_to, estimate
 from ratified.kv.encoding import OK, failure, field, header, header_only, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.hashes import SlicedHash
@@ -32,7 +32,7 @@ from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
-from ratified.kv.writes import at_once, check_put, delete_range, put, revoke, transact
+from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era, Store
 from ratified.storage.lmdb import ROTTEN
 from ratified.storage.space import Space
@@ -42,11 +42,11 @@ _APPLIED = b"applied"
 M = TypeVar("M", bound=Message)
 
 
-def _piece(steps: Generator[None, None, bytes], rows_max: int) -> bytes | None:
-    """So many steps; the result, or None: there are more."""
-    for _ in range(rows_max):
+def _piece(steps: Steps[bytes], rows_max: int) -> bytes | None:
+    """Steps that cost about so much; the result, or None: there are more."""
+    while rows_max > 0:
         try:
-            next(steps)
+            rows_max -= next(steps)
         except StopIteration as end:
             result: bytes = end.value
             return result
@@ -66,20 +66,20 @@ class KvStore(Store):
         self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             CommandKind.PUT: self._put,
-            CommandKind.TXN: self._txn,
             CommandKind.COMPACT: self._compact,
             CommandKind.LEAD: self._lead,
             CommandKind.LEASE_GRANT: self._lease_grant,
         }
-        self._stepwise: dict[int, Callable[[bytes], Generator[None, None, bytes]]] = {
+        self._stepwise: dict[int, Callable[[bytes], Steps[bytes]]] = {
             CommandKind.DELETE_RANGE: self._delete_range,
+            CommandKind.TXN: self._txn,
             CommandKind.LEASE_REVOKE: self._lease_revoke,
             CommandKind.LEASE_EXPIRE: self._lease_expire,
         }
-        """The commands that yield after each row."""
+        """The commands that may be long."""
         self._index = 0
         self._decoded: dict[bytes, Message] = {}
-        """Requests that ``is_long`` has decoded and that are not applied yet, by their bytes."""
+        """Requests that ``cost`` has decoded and that are not applied yet, by their bytes."""
 
     # -- what a replica calls -------------------------------------------------------------------------------------
 
@@ -111,22 +111,29 @@ class KvStore(Store):
         return results
 
     @override
-    def is_long(self, command: bytes) -> bool:
-        """By the rows that it would change now; where it is less it may be applied with others."""
+    def cost(self, command: bytes, most: int) -> int:
         kind, body = command[0], command[2:]
+        if kind not in self._stepwise:
+            return PUT
         try:
-            rows: Iterator[object] = iter(())
-            if kind == CommandKind.DELETE_RANGE:
-                request = self._decoded[body] = rpc_pb2.DeleteRangeRequest.FromString(body)
-                rows = present(self._space, request.key, request.range_end)
-            elif kind == CommandKind.LEASE_REVOKE:
-                revoked = self._decoded[body] = rpc_pb2.LeaseRevokeRequest.FromString(body)
-                rows = self._mvcc.attached(revoked.ID)
-            elif kind == CommandKind.LEASE_EXPIRE:
-                rows = self._mvcc.attached(commands.EXPIRE.unpack(body)[2])
+            return min(PUT + self._rows_cost(kind, body, most), most)
         except (DecodeError, struct.error):
-            return False  # applying it will say what is wrong
-        return sum(1 for _ in islice(rows, self._limits.long_rows)) == self._limits.long_rows
+            return PUT  # applying it will say what is wrong
+
+    def _rows_cost(self, kind: int, body: bytes, most: int) -> int:
+        if kind == CommandKind.TXN:
+            transaction = self._decoded[body] = rpc_pb2.TxnRequest.FromString(body)
+            return estimate(self._space, transaction, most)
+        rows: Iterator[object]
+        if kind == CommandKind.DELETE_RANGE:
+            request = self._decoded[body] = rpc_pb2.DeleteRangeRequest.FromString(body)
+            rows = present(self._space, request.key, request.range_end)
+        elif kind == CommandKind.LEASE_REVOKE:
+            revoked = self._decoded[body] = rpc_pb2.LeaseRevokeRequest.FromString(body)
+            rows = self._mvcc.attached(revoked.ID)
+        else:
+            rows = self._mvcc.attached(commands.EXPIRE.unpack(body)[2])
+        return DELETED * count_up_to(rows, most // DELETED)
 
     @override
     def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, bytes]:
@@ -173,6 +180,7 @@ class KvStore(Store):
     @override
     def restore(self, rows: Sequence[bytes], index: int) -> None:
         self._hub.catch_up_all()
+        self._decoded.clear()
         snapshot.clear(self._space)
         self._mvcc.reset()
         snapshot.load(self._mvcc, rows)
@@ -230,12 +238,14 @@ class KvStore(Store):
         self._index = command.index
         try:
             kind, body = commands.split(command.data)
-            steps = self._stepwise[kind](body)
-            result: bytes | None = None
-            while result is None:
-                result = _piece(steps, rows_max)
-                if result is None:
+            stepwise = self._stepwise.get(kind)
+            if stepwise is None:
+                result = self._handlers[kind](body)
+            else:
+                steps = stepwise(body)
+                while (last := _piece(steps, rows_max)) is None:
                     yield
+                result = last
         except EtcdError as error:
             result = failure(error)
         except ROTTEN:
@@ -261,12 +271,15 @@ class KvStore(Store):
         check_put(self._mvcc, self._leases, request)
         return OK + put(self._mvcc, request)
 
-    def _delete_range(self, body: bytes) -> Generator[None, None, bytes]:
-        response = yield from delete_range(self._mvcc, self._decode(rpc_pb2.DeleteRangeRequest, body))
+    def _delete_range(self, body: bytes) -> Steps[bytes]:
+        request = self._decode(rpc_pb2.DeleteRangeRequest, body)
+        response = yield from delete_range(self._mvcc, request, self._limits.deletes_at_once)
         return OK + response
 
-    def _txn(self, body: bytes) -> bytes:
-        return OK + transact(self._mvcc, self._leases, rpc_pb2.TxnRequest.FromString(body))
+    def _txn(self, body: bytes) -> Steps[bytes]:
+        request = self._decode(rpc_pb2.TxnRequest, body)
+        response = yield from transact(self._mvcc, self._leases, request, self._limits.deletes_at_once)
+        return OK + response
 
     def _compact(self, body: bytes) -> bytes:
         self._mvcc.compact(rpc_pb2.CompactionRequest.FromString(body).revision)
@@ -278,18 +291,18 @@ class KvStore(Store):
         self._lessor.on_granted(request.ID)
         return header_only(self._mvcc.revision) + b"\x10" + varint(request.ID) + b"\x18" + varint(request.TTL)
 
-    def _lease_revoke(self, body: bytes) -> Generator[None, None, bytes]:
+    def _lease_revoke(self, body: bytes) -> Steps[bytes]:
         return (yield from self._end_lease(self._decode(rpc_pb2.LeaseRevokeRequest, body).ID))
 
-    def _lease_expire(self, body: bytes) -> Generator[None, None, bytes]:
+    def _lease_expire(self, body: bytes) -> Steps[bytes]:
         *era, lease, granted = commands.EXPIRE.unpack(body)
         row = self._leases.get(lease)
         if tuple(era) != self._mvcc.era or row is None or row.granted != granted:
             return header_only(self._mvcc.revision)
         return (yield from self._end_lease(lease))
 
-    def _end_lease(self, lease: int) -> Generator[None, None, bytes]:
-        yield from revoke(self._mvcc, self._leases, lease)
+    def _end_lease(self, lease: int) -> Steps[bytes]:
+        yield from revoke(self._mvcc, self._leases, lease, self._limits.deletes_at_once)
         self._lessor.on_ended(lease)
         return header_only(self._mvcc.reading_revision)
 

@@ -51,7 +51,7 @@ class TxnRead:
             comparison = holds(rows, compare)
             while True:
                 try:
-                    yield 1, next(comparison)
+                    yield next(comparison)
                 except StopIteration as end:
                     succeeded = end.value
                     break

@@ -8,36 +8,44 @@ Rules
 2. Inside a transaction every operation sees what those before it wrote.
 3. Headers: a put says the revision that it makes; a range, the one that it sees; a delete, the one made so far; the
    transaction, the one that holds when it is done. A nested transaction's header is empty.
+4. All that may be long goes in steps, so that it can be done in pieces.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from ratified.kv import names
 from ratified.kv.compares import holds
-from ratified.kv.cost import TXN_RESPONSE_BYTES_MAX, Cost
+from ratified.kv.cost import DELETED, LOOK, PUT, TXN_RESPONSE_BYTES_MAX, Cost
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import IntervalMap
 from ratified.kv.leases import Leases
 from ratified.kv.mvcc import LIVE, Mvcc
-from ratified.kv.ranges import RangeRead, interval, present
+from ratified.kv.ranges import Pair, RangeRead, interval, present
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
-_Answer = TypeVar("_Answer")
+Answer = TypeVar("Answer")
+Steps: TypeAlias = Generator[int, None, Answer]
+"""Work in steps: yields what each has cost (``cost``), returns the answer."""
+
+_ROWS_A_STEP = 64
+_BYTES_A_STEP = 64 * 1024
+_LOOKS_A_STEP = 16
+_FOUND_TOGETHER = 512
+"""Pairs that a delete has read and not yet deleted; those of a group of long keys are all read first."""
 
 
-def at_once(steps: Generator[None, None, _Answer]) -> _Answer:
+def at_once(steps: Steps[Answer]) -> Answer:
     """Take all steps."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            answer: _Answer = end.value
+            answer: Answer = end.value
             return answer
 
 
@@ -67,33 +75,51 @@ def put(mvcc: Mvcc, request: PutRequest) -> bytes:
     return response
 
 
-def delete_range(mvcc: Mvcc, request: DeleteRangeRequest) -> Generator[None, None, bytes]:
-    """Delete; gives the DeleteRangeResponse. Yields after each row, so that it can be done in pieces."""
-    keys: list[bytes] = []
-    answer_bytes = 0
-    for look in present(mvcc.space, request.key, request.range_end):
-        if look is not None:
-            keys.append(look[0])
-            answer_bytes += len(look[1])
-            if request.prev_kv and answer_bytes > TXN_RESPONSE_BYTES_MAX:
-                raise EtcdError(*errors.REQUEST_TOO_LARGE)
-        yield
+def delete_range(mvcc: Mvcc, request: DeleteRangeRequest, at_once_max: int) -> Steps[bytes]:
+    """Delete, so many in a step; gives the DeleteRangeResponse."""
+    if request.prev_kv:
+        yield from _check_answer(mvcc, request)
     pairs: list[bytes] = []
-    for key in keys:
-        pair = _delete(mvcc, key)
+    count = 0
+    while found := (yield from _first_found(mvcc, request)):
+        yield from _delete(mvcc, found, at_once_max)
+        count += len(found)
         if request.prev_kv:
-            pairs.append(field(b"\x1a", pair))
-        yield
-    count = b"\x10" + varint(len(keys)) if keys else b""
-    return b"".join([header(mvcc.reading_revision), count, *pairs])
+            pairs += [field(b"\x1a", pair) for _, pair in found]
+    deleted = b"\x10" + varint(count) if count else b""
+    return b"".join([header(mvcc.reading_revision), deleted, *pairs])
 
 
-def _delete(mvcc: Mvcc, key: bytes) -> bytes:
-    """Delete a key that is there; gives the pair before."""
-    pair = mvcc.space.get(LIVE, names.name(key))
-    assert pair is not None, "it was found in the same transaction"
-    mvcc.delete(key, pair)
-    return pair
+def _check_answer(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[None]:
+    """Raise where the pairs that are to be answered are too large."""
+    room = TXN_RESPONSE_BYTES_MAX
+    for look in present(mvcc.space, request.key, request.range_end):
+        yield LOOK
+        if look is not None:
+            room -= len(look[1])
+            if room < 0:
+                raise EtcdError(*errors.REQUEST_TOO_LARGE)
+
+
+def _first_found(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[list[Pair]]:
+    """The first pairs of the range; none: there is none left."""
+    found: list[Pair] = []
+    for looked, look in enumerate(present(mvcc.space, request.key, request.range_end), 1):
+        if look is not None:
+            found.append(look)
+            # Those of a group come when all of it was read, so that it is never read twice.
+            if len(found) >= _FOUND_TOGETHER and names.has_whole_name(look[0]):
+                break
+        if not looked % _LOOKS_A_STEP:
+            yield LOOK * _LOOKS_A_STEP
+    return found
+
+
+def _delete(mvcc: Mvcc, found: Sequence[Pair], at_once_max: int) -> Steps[None]:
+    for at in range(0, len(found), at_once_max):
+        step = found[at : at + at_once_max]
+        mvcc.delete(step)
+        yield DELETED * len(step)
 
 
 class Branches:
@@ -101,107 +127,132 @@ class Branches:
 
     __slots__ = ("nested", "operations", "succeeded")
 
-    def __init__(self, mvcc: Mvcc, request: TxnRequest, cost: Cost) -> None:
-        self.succeeded = all(_holds(mvcc, compare, cost) for compare in request.compare)
-        self.operations: Sequence[RequestOp] = request.success if self.succeeded else request.failure
-        self.nested = [
-            Branches(mvcc, operation.request_txn, cost) if operation.WhichOneof("request") == "request_txn" else None
-            for operation in self.operations
-        ]
+    def __init__(self, succeeded: bool, operations: Sequence[RequestOp], nested: Sequence[Branches | None]) -> None:
+        self.succeeded = succeeded
+        self.operations = operations
+        self.nested = nested
 
-    def check(self, mvcc: Mvcc, leases: Leases, cost: Cost) -> None:
-        """Raise where an operation of the branches taken is impossible, or all together cost too much."""
-        operations = [(operation.WhichOneof("request"), operation) for operation in self._in_order()]
-        deleted: IntervalMap[None] = IntervalMap()
-        for kind, operation in operations:
-            if kind == "request_delete_range":
-                request = operation.request_delete_range
-                deleted.add(interval(request.key, request.range_end), None)
-            elif kind == "request_put":
-                if _keeps(operation.request_put) and deleted.holding(operation.request_put.key):
-                    raise EtcdError(*errors.KEY_NOT_FOUND)
-                check_put(mvcc, leases, operation.request_put)
-        for kind, operation in operations:
-            if kind == "request_range" and operation.request_range.revision:
-                mvcc.check_revision(operation.request_range.revision, mvcc.revision)
-        for kind, operation in operations:
-            match kind:
-                case "request_put":
-                    cost.put(operation.request_put)
-                case "request_delete_range":
-                    cost.delete_range(operation.request_delete_range)
-                case "request_range":
-                    cost.range(operation.request_range)
-
-    def _in_order(self) -> Iterator[RequestOp]:
+    def in_order(self) -> Iterator[RequestOp]:
         """The operations of the branches taken, in the order in which they will run."""
         for operation, nested in zip(self.operations, self.nested, strict=True):
             if nested is None:
                 yield operation
             else:
-                yield from nested._in_order()
-
-    def run(self, mvcc: Mvcc) -> bytes:
-        """The TxnResponse without its header."""
-        out = [b"\x10\x01"] if self.succeeded else []
-        for operation, nested in zip(self.operations, self.nested, strict=True):
-            if nested is not None:
-                response = field(b"\x22", b"\x0a\x00" + nested.run(mvcc))
-            else:
-                response = _run(mvcc, operation)
-            out.append(field(b"\x1a", response))
-        return b"".join(out)
+                yield from nested.in_order()
 
 
-def transact(mvcc: Mvcc, leases: Leases, request: TxnRequest) -> bytes:
-    """Run a transaction; gives the TxnResponse."""
+def transact(mvcc: Mvcc, leases: Leases, request: TxnRequest, at_once_max: int) -> Steps[bytes]:
+    """Run a transaction, so many deletes in a step; gives the TxnResponse."""
     cost = Cost(mvcc.space, mvcc.revision)
-    branches = Branches(mvcc, request, cost)
-    branches.check(mvcc, leases, cost)
-    body = branches.run(mvcc)
+    branches = yield from _decide(mvcc, request, cost)
+    yield from _check(mvcc, leases, branches, cost)
+    body = yield from _run(mvcc, branches, at_once_max)
     return header(mvcc.reading_revision) + body
 
 
-def _run(mvcc: Mvcc, operation: RequestOp) -> bytes:
-    """One operation; gives the ResponseOp."""
-    match operation.WhichOneof("request"):
-        case "request_put":
-            return field(b"\x12", put(mvcc, operation.request_put))
-        case "request_delete_range":
-            return field(b"\x1a", at_once(delete_range(mvcc, operation.request_delete_range)))
-        case "request_range":
-            return field(b"\x0a", _whole_range(mvcc, operation.request_range))
-    raise AssertionError("an operation without a request is refused before it is proposed")
+def _decide(mvcc: Mvcc, request: TxnRequest, cost: Cost) -> Steps[Branches]:
+    succeeded = True
+    for compare in request.compare:
+        succeeded = yield from _holds(mvcc, compare, cost)
+        if not succeeded:
+            break
+    operations: Sequence[RequestOp] = request.success if succeeded else request.failure
+    nested: list[Branches | None] = []
+    for operation in operations:
+        if operation.WhichOneof("request") == "request_txn":
+            nested.append((yield from _decide(mvcc, operation.request_txn, cost)))
+        else:
+            nested.append(None)
+    return Branches(succeeded, operations, nested)
 
 
-def _whole_range(mvcc: Mvcc, request: RangeRequest) -> bytes:
-    read = RangeRead(mvcc.space, request, mvcc.reading_revision)
-    out = []
-    while not read.finished:
-        out.append(read.advance(sys.maxsize, sys.maxsize))
+def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> Steps[bool]:
+    yield cost.look()
+    comparison = holds(mvcc.space, compare)
+    while True:
+        try:
+            rows, _ = next(comparison)
+        except StopIteration as end:
+            return bool(end.value)
+        yield cost.look(rows)
+
+
+def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[None]:
+    """Raise where an operation of the branches taken is impossible, or all together cost too much."""
+    operations = [(operation.WhichOneof("request"), operation) for operation in branches.in_order()]
+    deleted: IntervalMap[None] = IntervalMap()
+    for kind, operation in operations:
+        if kind == "request_delete_range":
+            request = operation.request_delete_range
+            deleted.add(interval(request.key, request.range_end), None)
+        elif kind == "request_put":
+            if _keeps(operation.request_put) and deleted.holding(operation.request_put.key):
+                raise EtcdError(*errors.KEY_NOT_FOUND)
+            check_put(mvcc, leases, operation.request_put)
+        yield LOOK
+    for kind, operation in operations:
+        if kind == "request_range" and operation.request_range.revision:
+            mvcc.check_revision(operation.request_range.revision, mvcc.revision)
+    for kind, operation in operations:
+        match kind:
+            case "request_put":
+                yield cost.put(operation.request_put)
+            case "request_delete_range":
+                yield from cost.delete_range(operation.request_delete_range)
+            case "request_range":
+                yield from cost.range(operation.request_range)
+
+
+def _run(mvcc: Mvcc, branches: Branches, at_once_max: int) -> Steps[bytes]:
+    """Gives the TxnResponse without its header."""
+    out = [b"\x10\x01"] if branches.succeeded else []
+    for operation, nested in zip(branches.operations, branches.nested, strict=True):
+        if nested is not None:
+            response = field(b"\x22", b"\x0a\x00" + (yield from _run(mvcc, nested, at_once_max)))
+        else:
+            response = yield from _run_one(mvcc, operation, at_once_max)
+        out.append(field(b"\x1a", response))
     return b"".join(out)
 
 
-def revoke(mvcc: Mvcc, leases: Leases, lease: int) -> Generator[None, None, None]:
-    """End a lease: its keys are deleted, all at one revision, in their order. Yields after each row."""
+def _run_one(mvcc: Mvcc, operation: RequestOp, at_once_max: int) -> Steps[bytes]:
+    """Gives the ResponseOp."""
+    match operation.WhichOneof("request"):
+        case "request_put":
+            response = put(mvcc, operation.request_put)
+            yield PUT
+            return field(b"\x12", response)
+        case "request_delete_range":
+            return field(b"\x1a", (yield from delete_range(mvcc, operation.request_delete_range, at_once_max)))
+        case "request_range":
+            return field(b"\x0a", (yield from _whole_range(mvcc, operation.request_range)))
+    raise AssertionError("an operation without a request is refused before it is proposed")
+
+
+def _whole_range(mvcc: Mvcc, request: RangeRequest) -> Steps[bytes]:
+    read = RangeRead(mvcc.space, request, mvcc.reading_revision)
+    out = []
+    while not read.finished:
+        out.append(read.advance(_ROWS_A_STEP, _BYTES_A_STEP))
+        yield _ROWS_A_STEP * LOOK
+    return b"".join(out)
+
+
+def revoke(mvcc: Mvcc, leases: Leases, lease: int, at_once_max: int) -> Steps[None]:
+    """End a lease: its keys are deleted, all at one revision, in their order, so many in a step."""
     if lease not in leases:
         raise EtcdError(*errors.LEASE_NOT_FOUND)
     keys: list[bytes] = []
     for key in mvcc.attached(lease):
         keys.append(key)
-        yield
-    for key in sorted(keys):
-        _delete(mvcc, key)
-        yield
+        yield LOOK
+    keys.sort()
+    for at in range(0, len(keys), at_once_max):
+        yield from _delete(mvcc, [(key, _present(mvcc, key)) for key in keys[at : at + at_once_max]], at_once_max)
     leases.remove(lease, mvcc.sums)
 
 
-def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> bool:
-    cost.look()
-    comparison = holds(mvcc.space, compare)
-    while True:
-        try:
-            next(comparison)
-        except StopIteration as end:
-            return bool(end.value)
-        cost.look()
+def _present(mvcc: Mvcc, key: bytes) -> bytes:
+    pair = mvcc.space.get(LIVE, names.name(key))
+    assert pair is not None, "a key that is attached to a lease is there"
+    return pair

@@ -1,10 +1,10 @@
 """What is delivered and not yet applied, of all groups of a node.
 
 Rules
-1. A group's entries are applied in their order. All short ones that wait are applied in one transaction; who fails is
-   undone alone.
-2. A command that may take long (``Store.is_long``) gets a transaction of its own, and goes on in as many turns as it
-   needs. Between turns its transaction is set aside: reads see the state before the command.
+1. A group's entries are applied in their order. As many as one turn may do, by what they cost (``Store.cost``), are
+   applied in one transaction; who fails is undone alone.
+2. A command that alone costs more gets a transaction of its own, and goes on in as many turns as it needs. Between
+   turns its transaction is set aside: reads see the state before the command.
 3. There is one transaction at a time. While a long command is under way nothing else is applied, on any group.
 """
 
@@ -60,14 +60,15 @@ class Applying:
         self._waiting.append((replica, entries))
 
     def run(self) -> tuple[list[Applied], list[Failed]]:
-        """One turn's part: all short commands up to the first that is long, and a piece of that one."""
+        """One turn's part: short commands up to the first that is long; or a piece of that one."""
         done: list[Applied] = []
         failed: list[Failed] = []
-        if self._long is None:
-            self._apply_short(done, failed)
-            self._begin_long()
-        else:
+        if self._long is not None:
             self._environment.resume()
+        elif short := self._take_short():
+            self._apply_short(short, done, failed)
+        else:
+            self._begin_long()
         if self._long is not None:
             self._advance(self._long, done, failed)
         return done, failed
@@ -80,10 +81,9 @@ class Applying:
             self._environment.resume()
             _undo(long, _Abandoned())
 
-    def _apply_short(self, done: list[Applied], failed: list[Failed]) -> None:
-        short = self._take_short()
-        if not short:
-            return
+    def _apply_short(
+        self, short: list[tuple[Replica, Sequence[Entry]]], done: list[Applied], failed: list[Failed]
+    ) -> None:
         stopped: set[int] = set()
         with self._environment.transaction():
             for replica, entries in short:
@@ -99,10 +99,18 @@ class Applying:
             self._forget(group)
 
     def _take_short(self) -> list[tuple[Replica, Sequence[Entry]]]:
+        """What waits and can be applied at once; nothing: the first that waits is long, or nothing waits."""
         short: list[tuple[Replica, Sequence[Entry]]] = []
+        room = self._rows_max
         while self._waiting:
             replica, entries = self._waiting.popleft()
-            count = next((at for at, entry in enumerate(entries) if _is_long(replica, entry)), len(entries))
+            count = 0
+            for entry in entries:
+                cost = _cost(replica, entry, self._rows_max + 1)
+                if cost > self._rows_max or cost > room:
+                    break
+                room -= cost
+                count += 1
             if count:
                 short.append((replica, entries[:count]))
             if count < len(entries):
@@ -151,5 +159,5 @@ def _undo(long: _Long, error: Exception) -> None:
     long.levels.__exit__(type(error), error, error.__traceback__)
 
 
-def _is_long(replica: Replica, entry: Entry) -> bool:
-    return entry.kind is Kind.COMMAND and replica.store.is_long(entry.data)
+def _cost(replica: Replica, entry: Entry, most: int) -> int:
+    return replica.store.cost(entry.data, most) if entry.kind is Kind.COMMAND else 0

@@ -47,8 +47,9 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Entries applied in one turn, of all groups together; a group that has begun is not interrupted."""
     apply_bytes_max: int = 1 << 20
     """Bytes of entries applied in one turn, likewise."""
-    apply_rows_max: int = 250
-    """Rows that a long command looks at or changes in one turn; it goes on in the next ones."""
+    apply_rows_max: int = 2000
+    """What the commands that are applied in one turn may cost, in rows looked at (``ratified.kv.cost``); one that costs
+    more goes on in the next ones."""
     slice_rows_max: int = 1000
     """Rows that a stream may yield in one slice."""
     slice_bytes_max: int = 1 << 20

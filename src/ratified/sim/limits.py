@@ -52,7 +52,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "forward_bytes_max": (1, 200),
     "apply_entries_max": (1, 3),
     "apply_bytes_max": (1, 300),
-    "apply_rows_max": (1, 2, 5),
+    "apply_rows_max": (1, 5, 10),
     "slice_rows_max": (1, 2, 5),
     "slice_bytes_max": (1, 200),
     "slices_max": (1, 2),
@@ -70,8 +70,8 @@ _KV: dict[str, tuple[int, ...]] = {
     "watch_pending_events_max": (1, 2, 5),
     "watch_fragment_bytes_max": (1, 100),
     "removal_events_at_once": (1, 3),
+    "deletes_at_once": (1, 2),
     "expiries_at_once": (1, 2),
-    "long_rows": (1, 2),
 }
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""

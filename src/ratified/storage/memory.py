@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
@@ -175,6 +175,16 @@ class MemorySpace:
             return False
         del self.rows(table)[key]
         return True
+
+    def put_all(self, table: str, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """As ``put`` of each row."""
+        for key, value in rows:
+            self.put(table, key, value)
+
+    def delete_all(self, table: str, keys: Iterable[bytes]) -> None:
+        """As ``delete`` of each row."""
+        for key in keys:
+            self.delete(table, key)
 
     def view(self) -> MemoryView:
         """A snapshot of what is committed, to read from over several turns; the caller closes it."""

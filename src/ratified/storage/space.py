@@ -6,7 +6,7 @@ holds them equal. No key is longer than ``KEY_BYTES_MAX``; who has longer ones m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -39,7 +39,7 @@ class View(Protocol):
 
 
 class Space(Protocol):
-    """One group's rows. ``put`` and ``delete`` need the environment's transaction to be open."""
+    """One group's rows. What writes needs the environment's transaction to be open."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None; inside the transaction what it wrote is seen."""
@@ -53,6 +53,12 @@ class Space(Protocol):
 
     def delete(self, table: str, key: bytes) -> bool:
         """Remove one row; False where there was none."""
+
+    def put_all(self, table: str, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """As ``put`` of each row."""
+
+    def delete_all(self, table: str, keys: Iterable[bytes]) -> None:
+        """As ``delete`` of each row."""
 
     def view(self) -> View:
         """A snapshot of what is committed, to read from over several turns; the caller closes it."""
