@@ -1,18 +1,21 @@
-"""A client that is gone leaves nothing behind."""
+"""A client that is gone leaves nothing behind, and is told from what goes wrong here."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
 import pytest
 
-from ratified.api.methods import METHODS
+from ratified.api.methods import METHODS, Method, MethodKind
 from ratified.api.service import Service
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
-from ratified.server.grpc import GrpcListener
+from ratified.server.grpc import GrpcListener, GrpcStream
 from ratified.server.urls import Url
 from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
@@ -53,3 +56,68 @@ def test_the_watches_of_a_lost_connection_are_cancelled(tmp_path: Path, metadata
             await listener.stop(0)
 
     asyncio.run(run())
+
+
+LARGE = bytes(1 << 20)
+
+
+async def send_twice_at_once(service: Service, stream: GrpcStream) -> None:
+    """What a defect of ours would do."""
+    context = stream._context
+    await context.write(b"first")
+    await asyncio.gather(context.write(LARGE), context.write(LARGE))
+
+
+async def send_until_the_client_has_left(service: Service, stream: GrpcStream) -> None:
+    await stream.send(LARGE)
+    await stream.receive()
+    for _ in range(100):
+        await stream.send(LARGE)
+
+
+STREAMS = {
+    "/test/Twice": Method(None, MethodKind.STREAM, send_twice_at_once),
+    "/test/Left": Method(None, MethodKind.STREAM, send_until_the_client_has_left),
+}
+
+
+@asynccontextmanager
+async def listening(path: Path) -> AsyncIterator[grpc.aio.Channel]:
+    config = HostConfig(data_dir=path, heartbeat_us=10_000, election_timeout_us=50_000)
+    async with asyncio.timeout(30), await Host.start(config, lambda group, space: KvStore(space)) as host:
+        service = Service(host, election_timeout_s=0.05, request_bytes_max=1000, quota_bytes=1000, lease_ttl_min_s=1)
+        listener = GrpcListener(STREAMS, service, connections_max=10)
+        url = Url("127.0.0.1", free_ports(1)[0])
+        listener.listen(url)
+        await listener.start()
+        try:
+            async with grpc.aio.insecure_channel(url.address) as channel:
+                yield channel
+        finally:
+            await listener.stop(0)
+
+
+def test_what_grpc_refuses_to_begin_is_not_taken_for_a_client_that_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with listening(tmp_path) as channel:
+            call = channel.stream_stream("/test/Twice")()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                _ = [message async for message in call]
+            assert caught.value.code() is grpc.StatusCode.UNKNOWN, "the client learns that its stream has failed"
+
+    asyncio.run(run())
+    assert any("/test/Twice" in record.getMessage() for record in caplog.records), "and so do we"
+
+
+def test_a_client_that_left_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def run() -> None:
+        async with listening(tmp_path) as channel:
+            call = channel.stream_stream("/test/Left")()
+            await call.read()
+            await call.write(b"")
+            call.cancel()
+
+    asyncio.run(run())
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -458,6 +458,7 @@ class Node:
             log_bytes=self._planner.size_bytes,
             open_requests=len(self._requests),
             waits_for=tuple(self._peers.waits_for()),
+            overflows=self._peers.overflows,
             groups={
                 group: GroupStatus(
                     engine=replica.engine.status(),

@@ -37,6 +37,10 @@ class ListenError(Exception):
     """An address that cannot be listened on; one line."""
 
 
+class NotBegun(Exception):
+    """gRPC did not take an operation on a stream: a defect of ours. (grpcio ends no call by an error of its own.)"""
+
+
 class GrpcListener:
     """The client API on one or more addresses, with at most ``connections_max`` connections on each."""
 
@@ -154,10 +158,20 @@ def _streaming(
         except EtcdError as error:
             await context.abort(_CODES[error.code], error.text)
         except grpc.aio.InternalError as error:
-            # grpcio's word for a client that hung up in the very moment in which it was sent something.
+            if not _says_that_the_client_left(error):
+                raise NotBegun(str(error)) from error
             log.debug("a client left its stream: %s", error)
 
     return call
+
+
+def _says_that_the_client_left(error: grpc.aio.InternalError) -> bool:
+    """Whether an operation on a stream was begun and then failed, which it does where the call is over.
+
+    One that gRPC did not even begin, such as a second message while one is being sent, is a defect of ours. grpcio
+    tells the two apart by nothing but the text.
+    """
+    return not str(error).startswith("Failed grpc_call_start_batch")
 
 
 class GrpcStream(BidiStream):

@@ -32,6 +32,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int = 0
     operations: int = 0
     """Requests answered since the start."""
+    overflows: int = 0
+    """Sessions and connections with peers that were ended since the start, because too much waited to be sent."""
     turns: int = 0
     """Turns of the node since the start, and the microseconds that they took: all that is not gRPC."""
     turns_us: int = 0
