@@ -9,6 +9,7 @@ from ratified.kv.limits import KvLimits
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
+    LeaseLeasesResponse,
     PutRequest,
     RangeRequest,
     RequestOp,
@@ -117,6 +118,18 @@ def test_a_transaction_that_reads_only_goes_in_slices_over_any_number_of_rows(dr
     assert response.succeeded
     assert [one.response_range.count for one in response.responses] == [20, 20]
     assert len(response.responses[0].response_range.kvs) == 2
+
+
+def test_a_list_of_many_leases_comes_in_slices(driver: Driver) -> None:
+    for number in range(10):
+        driver.grant(number + 1, 60)
+    answer = driver.store.read(0, queries.leases())
+    assert not isinstance(answer, bytes)
+    driver.revoke(1)  # whoever reads in slices sees one state
+    pieces = [answer.advance(0, 4, 1 << 20) for _ in range(3)]
+    assert [piece.finished for piece in pieces] == [False, False, True]
+    response = decode(LeaseLeasesResponse, b"".join(chunk for piece in pieces for chunk in piece.chunks))
+    assert [lease.ID for lease in response.leases] == list(range(1, 11))
 
 
 def test_a_transaction_that_reads_only_is_refused_for_its_answer_alone(driver: Driver) -> None:

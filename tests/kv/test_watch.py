@@ -370,3 +370,41 @@ def test_requests_for_progress_that_wait_cost_a_turn_nothing(streams: int) -> No
             each.advance(0, PLENTY, PLENTY)
             assert each.finished
     assert taken[0] == taken[1]
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_long_revision_is_read_in_slices_and_sent_as_one(compacted: bool) -> None:
+    driver = Driver()
+    for number in range(10):
+        driver.put(b"k%d" % number)
+    driver.put(b"last before")
+    driver.delete(b"k", b"l")
+    driver.put(b"first after")
+    watch = driver.watch(WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=11))
+    watch.advance(0, 3, 1 << 20)
+    for _ in range(3):
+        watch.advance(0, 3, 1 << 20)
+        assert [revision for revision, _, _ in watch.events] == [11, 12], "all of a revision, or nothing"
+    if compacted:
+        driver.compact(13)
+        driver.apply([])
+    driver.turn(rows_max=3)
+    assert watch.events[2:] == [(13, b"k%d" % number, None) for number in range(10)] + [(14, b"first after", b"")]
+    assert [len(response.events) for response in watch.responses] == [0, 2, 10, 1]
+    assert [response.header.revision for response in watch.responses] == [14, 12, 13, 14]
+
+
+def test_a_revision_that_is_compacted_while_it_is_read_is_not_sent_in_part() -> None:
+    driver = Driver()
+    for number in range(5):
+        driver.put(b"k%d" % number)
+    driver.delete(b"k", b"l")
+    driver.put(b"after")
+    watch = driver.watch(WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=7))
+    for _ in range(3):
+        watch.advance(0, 2, 1 << 20)
+    driver.compact(8)
+    driver.turn(rows_max=2)
+    assert watch.finished
+    assert watch.events == []
+    assert watch.responses[-1].compact_revision == 8

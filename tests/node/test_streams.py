@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from ratified.machine import Command, Continuation, Result, Slice, StateMachineStore, Store
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Reason, Work
@@ -168,3 +170,24 @@ def test_a_held_stream_can_be_cancelled() -> None:
     cluster.run(SECOND)
     assert tail.cancelled
     assert b"a" not in chunks(cluster, token)
+
+
+def test_the_streams_of_one_turn_share_the_rows_that_it_may_read() -> None:
+    cluster = Cluster(open_store=tailed, limits=NodeLimits(slice_rows_max=6))
+    leader = cluster.elect()
+    for number in range(12):
+        cluster.propose(leader, b"%d" % number)
+    read: list[int] = []
+    advance = Tail.advance
+
+    def counted(tail: Tail, now: int, rows_max: int, bytes_max: int) -> Slice:
+        read.append(rows_max)
+        return advance(tail, now, rows_max, bytes_max)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Tail, "advance", counted)
+        tokens = [cluster.submit(leader, b"", Work.READ_LOCAL) for _ in range(3)]
+        for token in tokens:
+            assert cluster.outcome(token).outcome is Outcome.DONE
+    assert read[:6] == [2] * 6, "three of them, two rows each"
+    assert all(chunks(cluster, token) == [b"%d" % number for number in range(12)] for token in tokens)

@@ -7,11 +7,16 @@ When a lease ends is no part of the state; only the leader's ``lessor`` knows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from ratified.kv.digest import Sums
+from ratified.kv.encoding import field, header_only, varint
 from ratified.kv.errors import EtcdError
+from ratified.machine import Continuation, Slice
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors
 
@@ -44,6 +49,9 @@ class Leases:
     def __contains__(self, lease: int) -> bool:
         return lease in self._by_id
 
+    def __len__(self) -> int:
+        return len(self._by_id)
+
     def get(self, lease: int) -> Lease | None:
         return self._by_id.get(lease)
 
@@ -70,6 +78,40 @@ class Leases:
         row = _ROW.pack(*self._by_id.pop(lease))
         self._space.delete(TABLE, key)
         sums.remove_lease(key + row)
+
+
+class SlicedLeases(Continuation):
+    """The LeaseLeasesResponse of these leases; its chunks, joined, are one answer."""
+
+    def __init__(self, revision: int, ids: Sequence[int]) -> None:
+        self._begin = header_only(revision)
+        self._ids = ids
+        self._told = 0
+
+    def whole(self) -> bytes:
+        """All at once."""
+        return b"".join([self._begin, *map(_status, self._ids)])
+
+    @property
+    @override
+    def deadline(self) -> int | None:
+        return 0
+
+    @override
+    def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
+        chunk = b"".join([self._begin, *map(_status, self._ids[self._told : self._told + rows_max])])
+        self._begin = b""
+        self._told += rows_max
+        return Slice([chunk], self._told >= len(self._ids))
+
+    @override
+    def cancel(self) -> None:
+        """It holds nothing."""
+
+
+def _status(lease: int) -> bytes:
+    """A LeaseStatus, as a field of the response."""
+    return field(b"\x12", b"\x08" + varint(lease))
 
 
 def _unsigned(lease: int) -> int:

@@ -11,8 +11,10 @@ Rules
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeAlias
 
 from typing_extensions import override
 
@@ -29,7 +31,11 @@ Pair: TypeAlias = tuple[bytes, bytes]
 Looks: TypeAlias = Iterator[Pair | None]
 """What a walk over rows looks at, one after another: a pair of the range, in the order of keys, or none of it."""
 
+Sortable: TypeAlias = "tuple[Any, bytes]"
+"""(what it is sorted by, serialized KeyValue)."""
+
 CHANGES_WALKED_MAX = 8
+_RUN_ITEMS = 512
 _POSITION_BYTES = 12
 _PAST_A_KEY = b"\xff" * _POSITION_BYTES
 """As a position: after every change of a key."""
@@ -61,21 +67,48 @@ def live(rows: Rows, wanted: Interval) -> Looks:
     """The newest pairs."""
     if wanted.empty:
         return
-    group: list[Pair] = []
+    group = _Runs()
     shared = b""
     last = None if wanted.end is None else names.last_name(wanted.end)
     whole_bytes_max = names.NAME_BYTES_MAX
     for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
         if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
-            group = []
+            group = _Runs()
         if len(name) <= whole_bytes_max:
             yield (names.key_of(name) if b"\x00" in name else name), pair
         else:
             shared = name[: names.NAME_BYTES_MAX]
-            group.append((KeyValue.FromString(pair).key, pair))
+            group.add((KeyValue.FromString(pair).key, pair))
             yield None
     yield from _in_order(group, wanted)
+
+
+class _Runs:
+    """Pairs with what sorts them, sorted little by little: no step is long, however many they are."""
+
+    def __init__(self, *, descending: bool = False) -> None:
+        self._descending = descending
+        self._runs: list[list[Sortable]] = []
+        self._run: list[Sortable] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._run or self._runs)
+
+    def add(self, item: Sortable) -> None:
+        self._run.append(item)
+        if len(self._run) == _RUN_ITEMS:
+            self._end_run()
+
+    def in_order(self) -> Iterator[Sortable]:
+        """All, stable; nothing is added any more."""
+        self._end_run()
+        return heapq.merge(*self._runs, key=itemgetter(0), reverse=self._descending)
+
+    def _end_run(self) -> None:
+        self._run.sort(key=itemgetter(0), reverse=self._descending)
+        self._runs.append(self._run)
+        self._run = []
 
 
 def present(rows: Rows, key: bytes, range_end: bytes) -> Looks:
@@ -86,8 +119,9 @@ def present(rows: Rows, key: bytes, range_end: bytes) -> Looks:
     return iter(() if pair is None else ((key, pair),))
 
 
-def _in_order(group: list[Pair], wanted: Interval) -> Iterator[Pair]:
-    return (row for row in sorted(group) if wanted.holds(row[0]))
+def _in_order(group: _Runs, wanted: Interval) -> Looks:
+    for key, pair in group.in_order():
+        yield (key, pair) if wanted.holds(key) else None
 
 
 def newest_at(rows: Rows, name: bytes, revision: int) -> bytes | None:
@@ -102,21 +136,21 @@ def at_revision(rows: Rows, wanted: Interval, revision: int) -> Looks:
     """The pairs as they were at ``revision``."""
     if wanted.empty:
         return
-    group: list[Pair] = []
+    group = _Runs()
     shared = b""
     first = names.first_name(wanted.first)
     last = None if wanted.end is None else names.last_name(wanted.end)
     for name, pair in _names_at(rows, first, last, revision):
         if group and name[: names.NAME_BYTES_MAX] != shared:
             yield from _in_order(group, wanted)
-            group = []
+            group = _Runs()
         if pair is None:
             yield None
         elif names.is_whole(name):
             yield names.key_of(name), pair
         else:
             shared = name[: names.NAME_BYTES_MAX]
-            group.append((KeyValue.FromString(pair).key, pair))
+            group.add((KeyValue.FromString(pair).key, pair))
             yield None
     yield from _in_order(group, wanted)
 
@@ -205,9 +239,12 @@ class RangeRead:
         self._begun = False
         self._exhausted = False
         self._passes_through = is_in_order(request) or request.count_only
-        self._collected: list[KeyValue] = []
+        self._sort_key = _SORT_KEYS[request.sort_target]
+        self._collected = _Runs(descending=request.sort_order == RangeRequest.DESCEND)
+        self._found = 0
+        """Pairs that were collected."""
+        self._sorted: Iterator[Sortable] | None = None
         self._sent = 0
-        self._more = False
         self._looks = looks(rows, request, newest)
 
     def advance(self, rows_max: int, bytes_max: int) -> bytes:
@@ -216,9 +253,9 @@ class RangeRead:
         self._begun = True
         if not self._exhausted:
             out += self._read(rows_max, bytes_max)
-        elif self._sent < len(self._collected):
+        elif self._sent < self._answered:
             out += self._send(rows_max, bytes_max)
-        if self._exhausted and self._sent == len(self._collected):
+        if self._exhausted and self._sent == self._answered:
             self.finished = True
             out.append(self._end())
         return b"".join(out)
@@ -236,8 +273,6 @@ class RangeRead:
             if rows_max <= 0 or bytes_max <= 0:
                 return out
         self._exhausted = True
-        if not self._passes_through:
-            self._sort()
         return out
 
     def _take(self, pair: bytes, out: list[bytes]) -> None:
@@ -245,25 +280,25 @@ class RangeRead:
         if not self._passes_through:
             parsed = KeyValue.FromString(pair)
             if _passes(request, parsed):
-                self._collected.append(parsed)
+                self._collected.add((self._sort_key(parsed), pair))
+                self._found += 1
         elif not request.count_only and not 0 < request.limit < self._count:
             out.append(field(b"\x12", _without_value(KeyValue.FromString(pair)) if request.keys_only else pair))
 
-    def _sort(self) -> None:
-        """Put what was collected in its order, and leave out what is beyond the limit."""
-        request = self._request
-        descending = request.sort_order == RangeRequest.DESCEND
-        self._collected.sort(key=_SORT_KEYS[request.sort_target], reverse=descending)
-        self._more = 0 < request.limit < len(self._collected)
-        if self._more:
-            del self._collected[request.limit :]
+    @property
+    def _answered(self) -> int:
+        """How many of the collected pairs the limit admits."""
+        limit = self._request.limit
+        return min(self._found, limit) if limit > 0 else self._found
 
     def _send(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Send on from what was collected."""
         out: list[bytes] = []
-        while self._sent < len(self._collected) and rows_max > 0 and bytes_max > 0:
-            pair = self._collected[self._sent]
-            out.append(field(b"\x12", _without_value(pair) if self._request.keys_only else pair.SerializeToString()))
+        if self._sorted is None:
+            self._sorted = self._collected.in_order()
+        while self._sent < self._answered and rows_max > 0 and bytes_max > 0:
+            _, pair = next(self._sorted)
+            out.append(field(b"\x12", _without_value(KeyValue.FromString(pair)) if self._request.keys_only else pair))
             self._sent += 1
             rows_max -= 1
             bytes_max -= len(out[-1])
@@ -274,7 +309,7 @@ class RangeRead:
         if self._passes_through:
             more = not request.count_only and 0 < request.limit < self._count
         else:
-            more = self._more
+            more = self._answered < self._found
         return (b"\x18\x01" if more else b"") + (b"\x20" + varint(self._count) if self._count else b"")
 
 

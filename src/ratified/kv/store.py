@@ -21,10 +21,10 @@ from typing_extensions import override
 from ratified.kv import commands, hashes, snapshot
 from ratified.kv.commands import CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate
-from ratified.kv.encoding import OK, failure, field, header, header_only, varint
+from ratified.kv.encoding import OK, failure, header, header_only, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.hashes import SlicedHash
-from ratified.kv.leases import Leases
+from ratified.kv.leases import Leases, SlicedLeases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import META, Mvcc
@@ -361,9 +361,9 @@ class KvStore(Store):
             return read.answer
         return SlicedTxn(view, read)
 
-    def _all_leases(self) -> bytes:
-        leases = [field(b"\x12", b"\x08" + varint(lease)) for lease in self._leases.ids()]
-        return b"".join([header_only(self._mvcc.revision), *leases])
+    def _all_leases(self) -> bytes | Continuation:
+        listed = SlicedLeases(self._mvcc.revision, self._leases.ids())
+        return listed if len(self._leases) > self._limits.range_rows_at_once else listed.whole()
 
     def _hash_kv(self, revision: int) -> bytes | Continuation:
         newest = self._mvcc.revision

@@ -3,7 +3,7 @@
 Rules
 1. A watcher is *synced*, when the hub hands it each change as it is applied, or it *catches up*, in slices, from the
    events table, and joins the hub where that ends. Nothing is applied between the two, so nothing is missed.
-2. All events of one revision go out in one response; a response holds as many whole revisions as there is room for,
+2. All events of one revision go out in one response, however many slices it takes to read them; a response holds as many whole revisions as there is room for,
    at least one. Its header's revision is one up to which everything has been sent. To a client that asked for it a
    response goes in fragments, one behind the other, all but the last marked as such.
 3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
@@ -35,6 +35,8 @@ CREATED = b"\x18\x01"
 CANCELED = b"\x20\x01"
 FRAGMENT = b"\x38\x01"
 """With this field a response begins of which further fragments follow; all others begin with their header."""
+_EVENT = b"\x5a"
+"""The tag of an event in a response."""
 NO_WATCH_ID = b"\x10" + varint(-1)
 
 
@@ -179,6 +181,10 @@ class Watcher(Continuation):
         self._created = False
         self._over = False
         self._quiet_since = 0
+        self._partial: list[bytes] = []
+        """Events, as fields of a response, of a revision that is being read."""
+        self._sub = 0
+        """Where to read on in it."""
         self._begun_at = present = hub.mvcc.revision
         self._refusal: str | None = None
         if request.start_revision < 0:
@@ -274,30 +280,38 @@ class Watcher(Continuation):
             change = self._waiting.popleft()
             self._waiting_bytes -= change.size_bytes
             last = change.revision
-            events.append(change.event(self._with_previous))
+            events.append(field(_EVENT, change.event(self._with_previous)))
             room -= len(events[-1])
         self._next = last + 1
         return self._responses(events, last if self._waiting else self._hub.mvcc.revision)
 
     def _catch_up(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
-        """One response of whole revisions from the events table; join the hub where the table ends."""
-        events: list[bytes] = []
-        room, last = bytes_max, 0
-        table = self._hub.mvcc.space.scan(EVENTS, names.position(self._next, 0), None)
+        """One response of whole revisions from the events table; join the hub where the table ends.
+
+        A revision that is too long for one slice is read in several, and waits in ``_partial`` meanwhile.
+        """
+        events, self._partial = self._partial, []
+        whole = 0
+        """How many of the events are of whole revisions; ``last`` is the last one read."""
+        room, last = bytes_max, self._next
+        table = self._hub.mvcc.space.scan(EVENTS, names.position(self._next, self._sub), None)
         for read, (at, row) in enumerate(table):
-            revision, _ = names.read_position(at)
-            if read and revision != last and (room <= 0 or read >= rows_max):
-                break
+            revision, sub = names.read_position(at)
+            if revision != last:
+                whole = len(events)
+            if read and (room <= 0 or read >= rows_max):
+                self._next, self._sub = revision, sub
+                self._partial = events[whole:]
+                return self._responses(events[:whole], revision - 1) if whole else ()
             last = revision
             event = self._event(revision, row)
             if event is not None:
                 events.append(event)
                 room -= len(event)
-        else:
-            last = self._hub.mvcc.revision
-            self._synced = True
-            self._hub.join(self)
-        self._next = max(self._next, last + 1)
+        last = self._hub.mvcc.revision
+        self._synced = True
+        self._hub.join(self)
+        self._next, self._sub = max(self._next, last + 1), 0
         return self._responses(events, last) if events else ()
 
     def _event(self, revision: int, row: bytes) -> bytes | None:
@@ -311,15 +325,14 @@ class Watcher(Continuation):
         before = None
         if self._with_previous and revision > self._hub.mvcc.compact_revision:
             before = newest_at(self._hub.mvcc.space, names.name(key), revision - 1)
-        return Change(revision, key, deleted, pair, before).event(self._with_previous)
+        return field(_EVENT, Change(revision, key, deleted, pair, before).event(self._with_previous))
 
     def _responses(self, events: Sequence[bytes], revision: int) -> Sequence[bytes]:
         """One response; or its fragments, where the client asked for them."""
         head = header(revision)
-        fields = [field(b"\x5a", event) for event in events]
         if not self._fragments:
-            return [b"".join([OK, head, *fields])]
-        *fragments, last = _packed(fields, self._hub.limits.watch_fragment_bytes_max)
+            return [b"".join([OK, head, *events])]
+        *fragments, last = _packed(events, self._hub.limits.watch_fragment_bytes_max)
         return [*(b"".join([OK, FRAGMENT, head, *fragment]) for fragment in fragments), b"".join([OK, head, *last])]
 
 

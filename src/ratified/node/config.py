@@ -50,10 +50,10 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     apply_rows_max: int = 2000
     """What the commands that are applied in one turn may cost, in rows looked at (``ratified.kv.cost``); one that costs
     more goes on in the next ones."""
-    slice_rows_max: int = 1000
-    """Rows that a stream may yield in one slice."""
+    slice_rows_max: int = 2000
+    """Rows that the streams of a group may read in one turn, all together; each takes its part in one slice."""
     slice_bytes_max: int = 1 << 20
-    """Bytes that a stream may yield in one slice."""
+    """Bytes that they may yield in one turn, likewise."""
     slices_max: int = 64
     """Slices in one turn, of all streams of a group together."""
     free_bytes_min: int = 192 << 20

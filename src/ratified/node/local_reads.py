@@ -1,9 +1,10 @@
 """Reads of what one replica's store has applied: answered at once, or in parts (``machine.Continuation``).
 
 A *stream* (a long range in slices, a watch) is advanced when the store lists its continuation as woken or the
-continuation's deadline has come, in the order in which that happened, so many slices a turn; what finds no room waits
-for the next turn. It ends by itself or by a cancel. While its reader has enough (``Hold``) it is not advanced, and what
-wakes it is remembered; so a reader that takes nothing costs nothing.
+continuation's deadline has come, in the order in which that happened. A turn takes so many slices, which share the rows
+and bytes that a turn may read; what finds no room waits for the next turn. A stream ends by itself or by a cancel.
+While its reader has enough (``Hold``) it is not advanced, and what wakes it is remembered; so a reader that takes
+nothing costs nothing.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ class LocalReads:
                 if not stream.ended:
                     self._wake(stream)
         self._collect_woken(now)
-        for token in list(islice(self._runnable, self._limits.slices_max)):
-            self._advance(now, self._runnable.pop(token))
+        tokens = list(islice(self._runnable, self._limits.slices_max))
+        for token in tokens:
+            self._advance(now, self._runnable.pop(token), len(tokens))
         self._collect_woken(now)
 
     def _begin(self, now: int, request: OpenRequest, continuation: Continuation) -> None:
@@ -112,9 +114,11 @@ class LocalReads:
         else:
             self._runnable[stream.token] = stream
 
-    def _advance(self, now: int, stream: OpenRequest) -> None:
+    def _advance(self, now: int, stream: OpenRequest, sharing: int) -> None:
+        """One slice, while so many streams share what a turn may read."""
         continuation = _continuation(stream)
-        chunks, finished = continuation.advance(now, self._limits.slice_rows_max, self._limits.slice_bytes_max)
+        rows_max, bytes_max = self._limits.slice_rows_max // sharing, self._limits.slice_bytes_max // sharing
+        chunks, finished = continuation.advance(now, max(rows_max, 1), max(bytes_max, 1))
         for chunk in chunks:
             self._requests.chunk(stream, chunk)
         if finished:

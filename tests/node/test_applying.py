@@ -1,0 +1,81 @@
+"""What is applied in a turn is bounded by what it costs (rule 15), however it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+import pytest
+
+from ratified.machine import Command, Result, StateMachineStore, Store
+from ratified.node.config import NodeLimits
+from ratified.node.node import Node
+from tests.node.cluster import SECOND, Cluster, Journal
+
+ROWS_MAX = 10
+
+
+class Metered(StateMachineStore):
+    """Each command says what it costs; ``steps`` is what was applied at once, one after another."""
+
+    def __init__(self) -> None:
+        self.journal = Journal()
+        super().__init__(self.journal)
+        self.steps: list[int] = []
+
+    def cost(self, command: bytes, most: int) -> int:
+        return min(int(command), most)
+
+    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
+        self.steps.append(sum(int(command.data) for command in commands))
+        return super().apply(commands, last_index)
+
+    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
+        left = int(command.data)
+        while left > rows_max:
+            self.steps.append(rows_max)
+            left -= rows_max
+            yield
+        self.steps.append(left)
+        (result,) = super().apply((command,), command.index)
+        return result
+
+
+def metered(member: int, group: int) -> Store:
+    return Metered()
+
+
+def test_commands_of_a_turn_cost_no_more_together_than_one_may() -> None:
+    cluster = Cluster(open_store=metered, limits=NodeLimits(apply_rows_max=ROWS_MAX))
+    leader = cluster.elect()
+    costs = [4, 4, 4, 1, 10, 35, 3, 3, 3, 3, 11, 1]
+    tokens = [cluster.submit(leader, b"%d" % cost) for cost in costs]
+    for token in tokens:
+        cluster.outcome(token)
+    cluster.run(SECOND)
+    for member in cluster.processes:
+        store = cluster.processes[member].stores[0]
+        assert isinstance(store, Metered)
+        assert store.journal.commands == [b"%d" % cost for cost in costs], "in their order, whatever they cost"
+        assert sum(store.steps) == sum(costs)
+        assert max(store.steps) == ROWS_MAX
+        assert len(store.steps) < sum(costs) // 4, "short ones together"
+
+
+def test_each_turn_does_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(open_store=metered, limits=NodeLimits(apply_rows_max=ROWS_MAX))
+    leader = cluster.elect()
+    store = cluster.processes[leader].stores[0]
+    assert isinstance(store, Metered)
+    turn, most = Node.turn, 0
+
+    def counted(node: Node, now: int, inputs_max: int) -> object:
+        nonlocal most
+        before = sum(store.steps)
+        outputs = turn(node, now, inputs_max)
+        most = max(most, sum(store.steps) - before)
+        return outputs
+
+    monkeypatch.setattr(Node, "turn", counted)
+    for token in [cluster.submit(leader, b"8") for _ in range(20)]:
+        cluster.outcome(token)
+    assert 0 < most <= ROWS_MAX
