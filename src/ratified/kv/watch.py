@@ -3,9 +3,10 @@
 Rules
 1. A watcher is *synced*, when the hub hands it each change as it is applied, or it *catches up*, in slices, from the
    events table, and joins the hub where that ends. Nothing is applied between the two, so nothing is missed.
-2. All events of one revision go out in one response, however many slices it takes to read them; a response holds as many whole revisions as there is room for,
-   at least one. Its header's revision is one up to which everything has been sent. To a client that asked for it a
-   response goes in fragments, one behind the other, all but the last marked as such.
+2. All events of one revision go out in one response, however many slices it takes to read them; a response holds as
+   many whole revisions as there is room for, at least one. Its header's revision is one up to which everything has been
+   sent. To a client that asked for it a response goes in fragments, one behind the other, all but the last marked as
+   such.
 3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
 4. A change is matched by one look-up among the watched keys and one walk through the tree of watched ranges, and wakes
    exactly the watchers that it concerns.

@@ -1,10 +1,10 @@
 """Reads of what one replica's store has applied: answered at once, or in parts (``machine.Continuation``).
 
 A *stream* (a long range in slices, a watch) is advanced when the store lists its continuation as woken or the
-continuation's deadline has come, in the order in which that happened. A turn takes so many slices, which share the rows
-and bytes that a turn may read; what finds no room waits for the next turn. A stream ends by itself or by a cancel.
-While its reader has enough (``Hold``) it is not advanced, and what wakes it is remembered; so a reader that takes
-nothing costs nothing.
+continuation's deadline has come, in the order in which that happened. A turn takes so many slices, which share the
+rows and bytes that a turn may read; what finds no room waits for the next turn. A stream ends by itself or by a
+cancel. While its reader has enough (``Hold``) it is not advanced, and what wakes it is remembered; so a reader that
+takes nothing costs nothing.
 """
 
 from __future__ import annotations
