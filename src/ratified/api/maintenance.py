@@ -62,6 +62,7 @@ async def report(service: Service, data: bytes) -> bytes:
             applied=group.engine.applied,
             log_bytes=status.node.log_bytes,
             operations=status.requests.done,
+            open_requests=status.node.open_requests,
             overflows=status.node.overflows + status.peers.overflows,
             turns=status.turns.turns,
             turns_us=status.turns.busy_us,

@@ -32,6 +32,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int = 0
     operations: int = 0
     """Requests answered since the start."""
+    open_requests: int = 0
+    """Requests that wait for their answer, streams included."""
     overflows: int = 0
     """Sessions and connections with peers that were ended since the start, because too much waited to be sent."""
     turns: int = 0
