@@ -12,7 +12,9 @@ Rules
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Callable, Iterator
+from itertools import islice
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
@@ -239,6 +241,12 @@ class RangeRead:
         self._begun = False
         self._exhausted = False
         self._passes_through = is_in_order(request) or request.count_only
+        self._sends_max = sys.maxsize
+        """After so many pairs the others are only counted."""
+        if request.count_only:
+            self._sends_max = 0
+        elif self._passes_through and request.limit > 0:
+            self._sends_max = request.limit
         self._sort_key = _SORT_KEYS[request.sort_target]
         self._collected = _Runs(descending=request.sort_order == RangeRequest.DESCEND)
         self._found = 0
@@ -263,6 +271,11 @@ class RangeRead:
     def _read(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Read on; what passes through is sent as it is met."""
         out: list[bytes] = []
+        if self._count >= self._sends_max:
+            found = list(islice(self._looks, rows_max))
+            self._count += len(found) - found.count(None)
+            self._exhausted = len(found) < rows_max
+            return out
         for look in self._looks:
             rows_max -= 1
             if look is not None:
@@ -270,7 +283,7 @@ class RangeRead:
                 self._count += 1
                 bytes_max -= len(pair)
                 self._take(pair, out)
-            if rows_max <= 0 or bytes_max <= 0:
+            if rows_max <= 0 or bytes_max <= 0 or self._count >= self._sends_max:
                 return out
         self._exhausted = True
         return out
@@ -282,7 +295,7 @@ class RangeRead:
             if _passes(request, parsed):
                 self._collected.add((self._sort_key(parsed), pair))
                 self._found += 1
-        elif not request.count_only and not 0 < request.limit < self._count:
+        else:
             out.append(field(b"\x12", _without_value(KeyValue.FromString(pair)) if request.keys_only else pair))
 
     @property
