@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.kv import compares, cost, queries, txn_reads
+from ratified.kv import compares, cost, queries, ranges, txn_reads
 from ratified.kv.limits import KvLimits
+from ratified.kv.mvcc import Rows
+from ratified.kv.ranges import Interval, Looks, live
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -118,6 +120,33 @@ def test_a_transaction_that_reads_only_goes_in_slices_over_any_number_of_rows(dr
     assert response.succeeded
     assert [one.response_range.count for one in response.responses] == [20, 20]
     assert len(response.responses[0].response_range.kvs) == 2
+
+
+def test_reads_of_one_turn_share_the_rows_that_it_may_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(limits=KvLimits(range_rows_at_once=20, range_rows_a_turn=30))
+    for number in range(16):
+        driver.put(b"k%02d" % number)
+    whole = RangeRequest(key=b"\x00", range_end=b"\x00").SerializeToString()
+    read = queries.range_(whole), queries.txn(txn(ranged(**ALL)).SerializeToString())
+    looked: list[object] = []
+
+    def seen(rows: Rows, wanted: Interval) -> Looks:
+        for look in live(rows, wanted):
+            looked.append(look)
+            yield look
+
+    monkeypatch.setattr(ranges, "live", seen)
+    answers = [driver.store.read(1, query) for query in (*read, *read)]
+    assert [isinstance(answer, bytes) for answer in answers] == [True, False, False, False]
+    assert len(looked) <= 2 * 16, "the third and the fourth have not begun"
+    assert isinstance(driver.store.read(2, read[0]), bytes), "the next turn has room again"
+    for answer in answers[1:]:
+        assert not isinstance(answer, bytes)
+        chunks: list[bytes] = []
+        while not (piece := answer.advance(3, 5, 1 << 20)).finished:
+            chunks += piece.chunks
+        text = b"".join([*chunks, *piece.chunks])
+        assert text.count(b"k15") == 1
 
 
 def test_a_list_of_many_leases_comes_in_slices(driver: Driver) -> None:

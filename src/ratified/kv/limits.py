@@ -10,6 +10,8 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     range_rows_at_once: int = 500
     """Pairs that a range reads before it goes on in later turns."""
+    range_rows_a_turn: int = 4000
+    """Pairs that all ranges together read so in one turn; beyond it they begin in later turns."""
     range_bytes_at_once: int = 256 * 1024
     watch_pending_events_max: int = 4096
     """Events that wait for one watcher before it goes back to catching up."""

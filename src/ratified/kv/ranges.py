@@ -235,6 +235,8 @@ class RangeRead:
 
     def __init__(self, rows: Rows, request: RangeRequest, newest: int) -> None:
         self.finished = False
+        self.looked = 0
+        """Rows looked at."""
         self._request = request
         self._newest = newest
         self._count = 0
@@ -273,11 +275,13 @@ class RangeRead:
         out: list[bytes] = []
         if self._count >= self._sends_max:
             found = list(islice(self._looks, rows_max))
+            self.looked += len(found)
             self._count += len(found) - found.count(None)
             self._exhausted = len(found) < rows_max
             return out
         for look in self._looks:
             rows_max -= 1
+            self.looked += 1
             if look is not None:
                 pair = look[1]
                 self._count += 1

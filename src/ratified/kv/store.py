@@ -78,6 +78,9 @@ class KvStore(Store):
         }
         """The commands that may be long."""
         self._index = 0
+        self._reading_at = -1
+        """The ``now`` of the turn in which something was read last, and how many rows that turn may still read."""
+        self._rows_left = 0
         self._decoded: dict[bytes, Message] = {}
         """Requests that ``cost`` has decoded and that are not applied yet, by their bytes."""
 
@@ -160,6 +163,8 @@ class KvStore(Store):
 
     @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:
+        if now != self._reading_at:
+            self._reading_at, self._rows_left = now, self._limits.range_rows_a_turn
         try:
             return self._read(request[0], request[1:])
         except EtcdError as error:
@@ -346,16 +351,26 @@ class KvStore(Store):
             self._mvcc.check_revision(request.revision, newest)
         view = self._space.view()
         read = RangeRead(view, request, newest)
-        begun = read.advance(self._limits.range_rows_at_once, self._limits.range_bytes_at_once)
+        begun = b""
+        if self._rows_left > 0:
+            begun = read.advance(self._rows_at_once, self._limits.range_bytes_at_once)
+            self._rows_left -= read.looked
         if read.finished:
             view.close()
             return OK + begun
         return SlicedRange(view, read, begun)
 
+    @property
+    def _rows_at_once(self) -> int:
+        """How many rows a read may look at before it goes on in later turns."""
+        return min(self._limits.range_rows_at_once, self._rows_left)
+
     def _read_txn(self, request: rpc_pb2.TxnRequest) -> bytes | Continuation:
         view = self._space.view()
         read = TxnRead(view, self._mvcc, request)
-        read.advance(self._limits.range_rows_at_once, self._limits.range_bytes_at_once)
+        if self._rows_left > 0:
+            read.advance(self._rows_at_once, self._limits.range_bytes_at_once)
+            self._rows_left -= read.looked
         if read.answer is not None:
             view.close()
             return read.answer

@@ -30,6 +30,8 @@ class TxnRead:
 
     def __init__(self, rows: View, mvcc: Mvcc, request: TxnRequest) -> None:
         self.answer: bytes | None = None
+        self.looked = 0
+        """Rows looked at."""
         self._steps = self._run(rows, mvcc, request)
 
     def advance(self, rows_max: int, bytes_max: int) -> None:
@@ -37,6 +39,7 @@ class TxnRead:
         try:
             for looked_rows, looked_bytes in self._steps:
                 rows_max -= looked_rows
+                self.looked += looked_rows
                 bytes_max -= looked_bytes
                 if rows_max <= 0 or bytes_max <= 0:
                     return
@@ -77,12 +80,13 @@ def _range(rows: View, request: RangeRequest, newest: int, bytes_max: int) -> Ge
     read = RangeRead(rows, request, newest)
     pieces: list[bytes] = []
     while not read.finished:
+        before = read.looked
         piece = read.advance(_STEP_ROWS, _STEP_BYTES)
         pieces.append(piece)
         bytes_max -= len(piece)
         if bytes_max < 0:
             raise EtcdError(*errors.REQUEST_TOO_LARGE)
-        yield _STEP_ROWS, len(piece)
+        yield read.looked - before, len(piece)
     return b"".join(pieces)
 
 

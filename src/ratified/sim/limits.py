@@ -66,6 +66,7 @@ _LOG: dict[str, tuple[int, ...]] = {
 }
 _KV: dict[str, tuple[int, ...]] = {
     "range_rows_at_once": (1, 2),
+    "range_rows_a_turn": (1, 3),
     "range_bytes_at_once": (1, 200),
     "watch_pending_events_max": (1, 2, 5),
     "watch_fragment_bytes_max": (1, 100),
