@@ -11,6 +11,7 @@ from enum import Enum
 
 from ratified.check.violation import Violation
 from ratified.kv import commands, queries
+from ratified.machine import Continuation
 from ratified.node.ports import Outcome, Work
 from ratified.sim.cluster import Cluster
 from ratified.sim.workload.kv_api import body_of
@@ -75,8 +76,7 @@ class LeaseHolder:
     def waiting(self) -> str | None:
         """Leases that nobody keeps alive any more, and that have not expired yet."""
         store = self._machine.stores.get(self._group)
-        answer = b"" if store is None else store.read(self._world.now, queries.leases())
-        assert isinstance(answer, bytes), "all leases are answered at once"
+        answer = b"" if store is None else _whole(store.read(self._world.now, queries.leases()))
         left = len(LeaseLeasesResponse.FromString(body_of(answer)).leases) if answer else 0
         return f"{left} leases have not expired in group {self._group}" if left else None
 
@@ -145,3 +145,15 @@ class LeaseHolder:
 
     def _later(self) -> None:
         self.requester.later(SECOND_US // 4, self.act)
+
+
+def _whole(answer: bytes | Continuation) -> bytes:
+    """All parts of an answer."""
+    if isinstance(answer, bytes):
+        return answer
+    parts: list[bytes] = []
+    finished = False
+    while not finished:
+        chunks, finished = answer.advance(0, 1, 1)
+        parts += chunks
+    return b"".join(parts)

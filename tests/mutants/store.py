@@ -1,0 +1,64 @@
+"""One rule broken each of how commands are applied over several turns, and of what watches send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+from ratified.kv.store import KvStore
+from ratified.kv.watch import Watcher, WatchHub
+from ratified.storage.memory import MemoryEnvironment
+from tests.mutants.mutant import Mutant
+
+
+def shows_what_is_half_done() -> AbstractContextManager[Any]:
+    """Between two turns of a long command reads see what it has done so far."""
+    return patch.multiple(MemoryEnvironment, suspend=lambda environment: None, resume=lambda environment: None)
+
+
+def hands_long_commands_to_nobody() -> AbstractContextManager[Any]:
+    """Watches are not told to read again what a long command has changed."""
+    apply = KvStore._apply_in_pieces
+
+    def applies_and_tells_nobody(store: KvStore, *arguments: Any) -> Any:
+        with patch.object(WatchHub, "catch_up_all", lambda hub: None):
+            return (yield from apply(store, *arguments))
+
+    return patch.object(KvStore, "_apply_in_pieces", applies_and_tells_nobody)
+
+
+def loses_the_begin_of_a_long_revision() -> AbstractContextManager[Any]:
+    """What a watch has read of a revision is not there any more when it reads on."""
+    return _catching_up(lambda watcher: watcher._partial.clear())
+
+
+def sends_part_of_a_revision() -> AbstractContextManager[Any]:
+    """A watch sends what it has read so far, be it a whole revision or not."""
+    catch_up = Watcher._catch_up
+
+    def sends_all(watcher: Watcher, rows_max: int, bytes_max: int) -> Sequence[bytes]:
+        responses = list(catch_up(watcher, rows_max, bytes_max))
+        partial, watcher._partial = watcher._partial, []
+        return [*responses, *(watcher._responses(partial, watcher._next) if partial else ())]
+
+    return patch.object(Watcher, "_catch_up", sends_all)
+
+
+def _catching_up(before: Callable[[Watcher], None]) -> AbstractContextManager[Any]:
+    catch_up = Watcher._catch_up
+
+    def broken(watcher: Watcher, rows_max: int, bytes_max: int) -> Sequence[bytes]:
+        before(watcher)
+        return catch_up(watcher, rows_max, bytes_max)
+
+    return patch.object(Watcher, "_catch_up", broken)
+
+
+MUTANTS: list[Mutant] = [
+    Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 1),
+    Mutant("hands long commands to no watch", hands_long_commands_to_nobody, "everything", "session", 1),
+    Mutant("loses the begin of a long revision", loses_the_begin_of_a_long_revision, "everything", "session", 1),
+    Mutant("sends part of a revision", sends_part_of_a_revision, "everything", "session", 1),
+]
