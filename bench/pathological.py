@@ -276,11 +276,6 @@ def nothing(system: System) -> str:
     return ""
 
 
-def nothing(system: System) -> str:
-    time.sleep(3)
-    return ""
-
-
 def ranged(key: bytes, end: bytes, **more: Any) -> Callable[[System], str]:
     return asked(KV + "Range", RangeRequest(key=key, range_end=end, **more))
 

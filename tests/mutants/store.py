@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from ratified.kv.store import KvStore
 from ratified.kv.watch import Watcher, WatchHub
 from ratified.storage.memory import MemoryEnvironment
 from tests.mutants.mutant import Mutant
@@ -20,13 +19,7 @@ def shows_what_is_half_done() -> AbstractContextManager[Any]:
 
 def hands_long_commands_to_nobody() -> AbstractContextManager[Any]:
     """Watches are not told to read again what a long command has changed."""
-    apply = KvStore._apply_in_pieces
-
-    def applies_and_tells_nobody(store: KvStore, *arguments: Any) -> Any:
-        with patch.object(WatchHub, "catch_up_all", lambda hub: None):
-            return (yield from apply(store, *arguments))
-
-    return patch.object(KvStore, "_apply_in_pieces", applies_and_tells_nobody)
+    return patch.object(WatchHub, "catch_up_all", lambda hub: None)
 
 
 def loses_the_begin_of_a_long_revision() -> AbstractContextManager[Any]:

@@ -1,8 +1,9 @@
-"""Clients that hold a key under a lease, keep it alive for a while, and then watch it go.
+"""Clients that hold keys under a lease, keep it alive for a while, and then watch them go.
 
 A lease lives its full time after it was granted or last kept alive, by its grantor's clock (all clocks of this world go
 alike). So whoever learns that it is gone, from whatever answer, may not learn so earlier than that after the last
-grant or keep-alive that was answered was asked for.
+grant or keep-alive that was answered was asked for. A lease's keys come in one transaction and go in one revision: they
+are seen together, or not at all.
 """
 
 from __future__ import annotations
@@ -24,9 +25,13 @@ from ratified.wire.etcd.rpc_pb2 import (
     PutRequest,
     RangeRequest,
     RangeResponse,
+    RequestOp,
+    TxnRequest,
 )
 
 SECOND_US = 1_000_000
+KEYS = 3
+"""Of each lease."""
 
 
 class _Step(Enum):
@@ -81,18 +86,20 @@ class LeaseHolder:
         return f"{left} leases have not expired in group {self._group}" if left else None
 
     def _request(self) -> tuple[Work, bytes]:
-        key = b"lease-%d" % self._lease
+        prefix = b"lease-%d/" % self._lease
         match self._step:
             case _Step.GRANT:
                 grant = LeaseGrantRequest(ID=self._lease, TTL=self._ttl_s)
                 return Work.PROPOSE, commands.lease_grant(grant, self._lease, 1)
             case _Step.PUT:
-                put = PutRequest(key=key, value=b"held", lease=self._lease)
-                return Work.PROPOSE, commands.put(put.SerializeToString())
+                puts = [PutRequest(key=prefix + b"%d" % at, value=b"held", lease=self._lease) for at in range(KEYS)]
+                transaction = TxnRequest(success=[RequestOp(request_put=put) for put in puts])
+                return Work.PROPOSE, commands.txn(transaction.SerializeToString())
             case _Step.KEEP:
                 return Work.ASK, queries.keep_alive(LeaseKeepAliveRequest(ID=self._lease).SerializeToString())
             case _Step.LOOK:
-                return Work.READ, queries.range_(RangeRequest(key=key).SerializeToString())
+                held = RangeRequest(key=prefix, range_end=prefix + b"\xff")
+                return Work.READ, queries.range_(held.SerializeToString())
 
     def _ended(self, outcome: Outcome, parts: list[bytes]) -> None:
         if outcome is Outcome.DONE:
@@ -126,8 +133,14 @@ class LeaseHolder:
                 if self._keeps <= 0:
                     self._step = _Step.LOOK
             case _Step.LOOK:
-                if not failed and not RangeResponse.FromString(data[1:]).kvs:
-                    self._gone()
+                if not failed:
+                    self._looked(len(RangeResponse.FromString(data[1:]).kvs))
+
+    def _looked(self, found: int) -> None:
+        if found not in (0, KEYS):
+            raise Violation("leases", f"group {self._group}: {found} of the {KEYS} keys of a lease were there")
+        if not found:
+            self._gone()
 
     def _lives(self) -> None:
         self._alive_until = self._asked_at + self._ttl_s * SECOND_US
