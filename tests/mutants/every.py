@@ -1,5 +1,5 @@
 """All mutants, of every engine."""
 
-from tests.mutants import identity, links, paxos, raft, zab
+from tests.mutants import identity, links, paxos, raft, store, zab
 
-MUTANTS = [*raft.MUTANTS, *links.MUTANTS, *paxos.MUTANTS, *zab.MUTANTS, *identity.MUTANTS]
+MUTANTS = [*raft.MUTANTS, *links.MUTANTS, *paxos.MUTANTS, *zab.MUTANTS, *identity.MUTANTS, *store.MUTANTS]
