@@ -66,6 +66,7 @@ REFUSED: list[tuple[str, Message, tuple[int, str]]] = [
     ("129 operations", TxnRequest(success=[get(b"k")] * 129), TOO_MANY),
     ("129 compares", TxnRequest(compare=[Compare(key=b"k")] * 129), TOO_MANY),
     ("more below than above leaves", TxnRequest(success=[get(b"k")] * 127 + [nested(get(b"k"))]), TOO_MANY),
+    ("10,650 operations in all", TxnRequest(success=[nested(*[nested(*[get(b"k")] * 16)] * 25)] * 25), TOO_MANY),
     ("two puts of one key", TxnRequest(success=[put(b"k"), put(b"k")]), DUPLICATE),
     ("two puts on the other branch", TxnRequest(failure=[put(b"k"), put(b"k")]), DUPLICATE),
     ("put and delete", TxnRequest(success=[put(b"k"), delete(b"k")]), DUPLICATE),
@@ -77,6 +78,7 @@ REFUSED: list[tuple[str, Message, tuple[int, str]]] = [
 ]
 ALLOWED: list[tuple[str, Message]] = [
     ("128 operations", TxnRequest(success=[get(b"k")] * 128)),
+    ("9,816 operations in all", TxnRequest(success=[nested(*[nested(*[get(b"k")] * 16)] * 24)] * 24)),
     ("as many below as above leaves", TxnRequest(success=[get(b"k")] * 126 + [nested(get(b"k"))])),
     ("one key on two branches", TxnRequest(success=[put(b"k")], failure=[put(b"k")])),
     ("one key on two nested branches", TxnRequest(success=[nested(put(b"k"), failure=[put(b"k")])])),

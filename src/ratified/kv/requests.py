@@ -26,6 +26,9 @@ from ratified.wire.etcd.rpc_pb2 import (
 
 TXN_OPS_MAX = 128
 """etcd's default for ``--max-txn-ops``."""
+TXN_OPS_IN_ALL_MAX = 10_000
+"""Comparisons and operations of a transaction and of all that are nested in it, on whatever branch: checking them takes
+some milliseconds, and etcd has no limit."""
 TXN_DEPTH_MAX = 32
 """How deep transactions may nest (protobuf itself stops at 100, Python's own stack later)."""
 LEASE_TTL_MAX_S = 9_000_000_000
@@ -74,7 +77,7 @@ def check_lease_grant(request: LeaseGrantRequest) -> None:
 
 def check_txn(request: TxnRequest) -> None:
     """Refuse what etcd refuses: too many operations, empty keys, a key that is changed twice."""
-    _check_operations(request, TXN_OPS_MAX, TXN_DEPTH_MAX)
+    _check_operations(request, TXN_OPS_MAX, TXN_DEPTH_MAX, TXN_OPS_IN_ALL_MAX)
     _Changed.by(request.success)
     _Changed.by(request.failure)
 
@@ -112,19 +115,25 @@ def _check_key(key: bytes) -> None:
         raise EtcdError(*errors.EMPTY_KEY)
 
 
-def _check_operations(request: TxnRequest, ops_max: int, depth: int) -> None:
-    """A nested transaction may have as many operations as its parent leaves (etcd's way of counting)."""
-    most = max(len(request.compare), len(request.success), len(request.failure))
-    if most > ops_max or depth == 0:
+def _check_operations(request: TxnRequest, ops_max: int, depth: int, in_all_max: int) -> int:
+    """Gives how many there are in all.
+
+    A nested transaction may have as many operations as its parent leaves (etcd's way of counting).
+    """
+    counts = len(request.compare), len(request.success), len(request.failure)
+    most, in_all = max(counts), sum(counts)
+    if most > ops_max or depth == 0 or in_all > in_all_max:
         raise EtcdError(*errors.TOO_MANY_OPS)
     for compare in request.compare:
         _check_key(compare.key)
     for branch in (request.success, request.failure):
         for operation in branch:
-            _check_operation(operation, ops_max - most, depth - 1)
+            in_all += _check_operation(operation, ops_max - most, depth - 1, in_all_max - in_all)
+    return in_all
 
 
-def _check_operation(operation: RequestOp, ops_max: int, depth: int) -> None:
+def _check_operation(operation: RequestOp, ops_max: int, depth: int, in_all_max: int) -> int:
+    """Gives how many are nested in it."""
     match operation.WhichOneof("request"):
         case "request_range":
             check_range(operation.request_range)
@@ -133,9 +142,10 @@ def _check_operation(operation: RequestOp, ops_max: int, depth: int) -> None:
         case "request_delete_range":
             check_delete_range(operation.request_delete_range)
         case "request_txn":
-            _check_operations(operation.request_txn, ops_max, depth)
+            return _check_operations(operation.request_txn, ops_max, depth, in_all_max)
         case _:
             raise EtcdError(*errors.KEY_NOT_FOUND)
+    return 0
 
 
 class _Changed:

@@ -159,6 +159,7 @@ def _decide(mvcc: Mvcc, request: TxnRequest, cost: Cost) -> Steps[Branches]:
     operations: Sequence[RequestOp] = request.success if succeeded else request.failure
     nested: list[Branches | None] = []
     for operation in operations:
+        yield LOOK
         if operation.WhichOneof("request") == "request_txn":
             nested.append((yield from _decide(mvcc, operation.request_txn, cost)))
         else:
@@ -180,6 +181,7 @@ def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> Steps[bool]:
 def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[None]:
     """Raise where an operation of the branches taken is impossible, or all together cost too much."""
     operations = [(operation.WhichOneof("request"), operation) for operation in branches.in_order()]
+    yield len(operations) * LOOK
     deleted: IntervalMap[None] = IntervalMap()
     for kind, operation in operations:
         if kind == "request_delete_range":
