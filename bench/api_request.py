@@ -71,7 +71,7 @@ class StoreAtOnce:
     def apply(self, command: bytes) -> bytes:
         index = self.store.applied + 1
         with self.environment.transaction():
-            return self.store.apply([Command(index, command)], index)[0]
+            return self.store.apply([Command(index, command)], index, (1, 0))[0]
 
     def read(self, request: bytes) -> bytes:
         answer = self.store.read(0, request)

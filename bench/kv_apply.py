@@ -41,7 +41,7 @@ def apply_all(environment: Environment, store: KvStore, batches: list[list[bytes
     for batch in batches:
         index = store.applied
         with environment.transaction():
-            store.apply([Command(index + at, data) for at, data in enumerate(batch, 1)], index + len(batch))
+            store.apply([Command(index + at, data) for at, data in enumerate(batch, 1)], index + len(batch), (1, 0))
         for watch in store.woken(0):
             watch.advance(0, 1000, 1 << 20)
 

@@ -50,7 +50,8 @@ class Bench:
     def apply(self, *data: bytes) -> bytes:
         index = self.store.applied
         with self.environment.transaction():
-            results = self.store.apply([Command(index + at, one) for at, one in enumerate(data, 1)], index + len(data))
+            listed = [Command(index + at, one) for at, one in enumerate(data, 1)]
+            results = self.store.apply(listed, index + len(data), (1, 0))
         return results[-1]
 
     def fill(self, keys: Iterator[bytes]) -> None:

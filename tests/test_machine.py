@@ -28,7 +28,7 @@ class Counter(StateMachine):
 def test_it_applies_in_order_and_counts_entries_that_are_no_commands() -> None:
     store = StateMachineStore(Counter())
     assert store.applied == 0
-    assert store.apply([Command(2, b"3"), Command(3, b"4")], 5) == [b"3", b"7"]
+    assert store.apply([Command(2, b"3"), Command(3, b"4")], 5, (1, 0)) == [b"3", b"7"]
     assert store.applied == 5
     assert store.read(0, b"1") == store.ask(0, b"1") == b"7"
 
@@ -36,7 +36,7 @@ def test_it_applies_in_order_and_counts_entries_that_are_no_commands() -> None:
 def test_an_exception_while_applying_names_index_and_cause() -> None:
     store = StateMachineStore(Counter())
     with pytest.raises(ApplyFailed, match="index 2 failed: ValueError"):
-        store.apply([Command(1, b"1"), Command(2, b"x")], 2)
+        store.apply([Command(1, b"1"), Command(2, b"x")], 2, (1, 0))
     assert store.applied == 0
 
 
@@ -49,6 +49,6 @@ def test_an_exception_while_reading_goes_to_the_asker() -> None:
 
 def test_a_snapshot_restores_the_same_digest() -> None:
     store, other = StateMachineStore(Counter()), StateMachineStore(Counter())
-    store.apply([Command(1, b"9")], 1)
-    other.restore(store.snapshot(), 1)
+    store.apply([Command(1, b"9")], 1, (1, 0))
+    other.restore(store.snapshot(), 1, (1, 0))
     assert (other.applied, other.digest()) == (1, store.digest())

@@ -101,8 +101,13 @@ class Store(Protocol):
     def applied(self) -> int:
         """The index up to which the store's last commit has applied the log."""
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
-        """Apply, in order, and set ``applied`` to ``last_index`` (entries that are no commands count too).
+    @property
+    def applied_era(self) -> Era:
+        """The era with which the entry at ``applied`` was delivered, committed with it; ``(0, 0)``: none was."""
+
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
+        """Apply, in order, and set ``applied`` to ``last_index`` (entries that are no commands count too) and
+        ``applied_era`` to ``era``, which is no part of the state and of its digest.
 
         Runs inside the transaction that the caller holds open for the turn; the caller commits. Returns one result
         a command. Raises ``ApplyFailed`` on a local failure.
@@ -114,7 +119,7 @@ class Store(Protocol):
         Asked of each command that waits, in their order, before ``apply`` of some or ``apply_in_pieces`` of one.
         """
 
-    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
+    def apply_in_pieces(self, command: Command, era: Era, rows_max: int) -> Generator[None, None, Result]:
         """As ``apply`` of this one command, in pieces that cost about ``rows_max``; returns its result.
 
         Runs inside a transaction of its own, which the caller sets aside where this yields. Until it returns,
@@ -143,8 +148,8 @@ class Store(Protocol):
     def snapshot(self) -> Sequence[bytes]:
         """The committed state as sorted, store-independent rows."""
 
-    def restore(self, rows: Sequence[bytes], index: int) -> None:
-        """Replace the state by ``rows``, applied up to ``index``."""
+    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
+        """Replace the state by ``rows``, applied up to ``index``, whose entry was delivered with ``era``."""
 
     def lead(self, now: int, era: Era | None) -> None:
         """This replica leads in ``era`` from now on, with nothing remembered of earlier ones; None: no longer."""
@@ -165,13 +170,19 @@ class StateMachineStore:
     def __init__(self, machine: StateMachine) -> None:
         self._machine = machine
         self._applied = 0
+        self._applied_era: Era = (0, 0)
 
     @property
     def applied(self) -> int:
         """The index of the last entry that the machine has seen."""
         return self._applied
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
+    @property
+    def applied_era(self) -> Era:
+        """The era with which it was delivered."""
+        return self._applied_era
+
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
         """Apply in order; what the machine raises becomes ``ApplyFailed``, which stops the replica."""
         results: list[Result] = []
         for command in commands:
@@ -181,17 +192,17 @@ class StateMachineStore:
                 raise ApplyFailed(command.index, error) from error
             wrong = _why_not_bytes("apply", result)
             results.append(result if wrong is None else NoResult(f"the command was applied, but {wrong}"))
-        self._applied = last_index
+        self._applied, self._applied_era = last_index, era
         return results
 
     def cost(self, command: bytes, most: int) -> int:
         """One: what a machine of one's own does cannot be interrupted."""
         return 1
 
-    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
+    def apply_in_pieces(self, command: Command, era: Era, rows_max: int) -> Generator[None, None, Result]:
         """In one piece."""
         yield from ()
-        (result,) = self.apply((command,), command.index)
+        (result,) = self.apply((command,), command.index, era)
         return result
 
     @property
@@ -218,11 +229,11 @@ class StateMachineStore:
         """The machine's snapshot, as one row."""
         return (self._machine.snapshot(),)
 
-    def restore(self, rows: Sequence[bytes], index: int) -> None:
+    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
         """Restore the machine from the one row."""
         (snapshot,) = rows
         self._machine.restore(snapshot)
-        self._applied = index
+        self._applied, self._applied_era = index, era
 
     def lead(self, now: int, era: Era | None) -> None:
         """A state machine does nothing by itself."""

@@ -410,17 +410,18 @@ def test_a_crash_may_keep_a_prefix_of_the_writes_in_flight(kept: int) -> None:
 
 
 def test_a_restart_begins_with_the_log_the_store_and_ticket_1() -> None:
-    played = Played(Ready(write=write(1, StateRecord(b"s"), entry(1), entry(2, (3, 0))), after=1))
+    entries = [entry(1), entry(2, (3, 0))]
+    played = Played(Ready(write=write(1, StateRecord(b"s"), *entries), after=1), Ready(deliver=entries, after=1))
     played.driver.settle(0)
     played.driver.crash()
     played.script.readies.append(Ready(write=write(1, StateRecord(b"t")), after=1, send_after=sends("a")))
     played.driver.start(9, applied=2, tail_entries=1)
     assert played.script.durable == Durable(
-        b"s", BASE, [Run(1, 1, (1, 0)), Run(2, 2, (3, 0))], [entry(2, (3, 0))], [], 2
+        b"s", BASE, [Run(1, 1, (1, 0)), Run(2, 2, (3, 0))], [entry(2, (3, 0))], [], 2, (3, 0)
     )
     assert played.driver.delivered == (2, (3, 0))
     played.driver.settle(9)
-    assert played.left == [("a", None)]
+    assert played.left == [[1, 2], ("a", None)]
 
 
 def test_delivered_begins_with_the_base_where_the_log_has_no_entry() -> None:

@@ -143,7 +143,7 @@ class Driver:
         batch = [Command(self.index + at, data) for at, data in enumerate(datas, 1)]
         with self.environment.transaction():
             self.index += len(batch)
-            return self.store.apply(batch, self.index)
+            return self.store.apply(batch, self.index, (1, 0))
 
     def do(self, request: Message) -> Message:
         """Propose, apply, decode."""

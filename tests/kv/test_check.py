@@ -93,7 +93,7 @@ class Stores(RuleBasedStateMachine):
     @rule()
     def restore(self) -> None:
         with self.environment.transaction():
-            self.driver.store.restore(self.other.store.snapshot(), self.other.index)
+            self.driver.store.restore(self.other.store.snapshot(), self.other.index, (1, 0))
 
     @invariant()
     def it_is_sound(self) -> None:

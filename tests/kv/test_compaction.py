@@ -115,7 +115,7 @@ def test_digest_snapshot_hash_and_history_do_not_depend_on_what_is_removed(steps
                     driver.compact(driver.store.revision - number)
                 case "rest" if driver is fast:
                     with driver.environment.transaction():
-                        driver.store.apply([], driver.index)
+                        driver.store.apply([], driver.index, (1, 0))
     assert slow.store.digest() == fast.store.digest()
     assert slow.store.snapshot() == fast.store.snapshot()
     for revision in range(max(slow.store.compact_revision, 1), slow.store.revision + 1):
@@ -176,7 +176,7 @@ def restored(source: Driver) -> Driver:
     driver = Driver(MemoryEnvironment())
     driver.put(b"something else")
     with driver.environment.transaction():
-        driver.store.restore(source.store.snapshot(), source.index)
+        driver.store.restore(source.store.snapshot(), source.index, (1, 0))
     driver.index = source.index
     return driver
 
@@ -237,7 +237,7 @@ def test_damaged_snapshots_are_refused() -> None:
     for broken in damaged:
         driver = Driver()
         with pytest.raises(SnapshotDamaged, match="snapshot"), driver.environment.transaction():
-            driver.store.restore(broken, 99)
+            driver.store.restore(broken, 99, (1, 0))
         driver.reopen()
         assert (driver.store.applied, driver.keys()) == (0, [])
 
@@ -252,7 +252,7 @@ def test_a_watch_survives_the_replacement_of_the_state() -> None:
     for number in range(2, 5):
         source.put(b"k", b"%d" % number)
     with copy.environment.transaction():
-        copy.store.restore(source.store.snapshot(), source.index)
+        copy.store.restore(source.store.snapshot(), source.index, (1, 0))
     copy.index = source.index
     copy.put(b"k", b"after")
     copy.turn()

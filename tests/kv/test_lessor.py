@@ -259,11 +259,11 @@ def test_whatever_happens_a_lease_never_ends_early(steps: list[tuple[int, str]])
 def test_the_index_that_granted_a_lease_is_part_of_the_state() -> None:
     one, other = Driver(), Driver()
     with other.environment.transaction():
-        other.store.apply([], 7)
+        other.store.apply([], 7, (1, 0))
     other.index = 7
     for driver in (one, other):
         driver.grant(5, 10)
     assert one.store.digest() != other.store.digest()
     with one.environment.transaction():
-        one.store.apply([Command(9, commands.lead(ERA))], 9)
+        one.store.apply([Command(9, commands.lead(ERA))], 9, (1, 0))
     assert one.store.applied == 9

@@ -249,7 +249,7 @@ class Stores(RuleBasedStateMachine):
         rows = self.tiny.store.snapshot()
         assert rows == self.memory.store.snapshot()
         with self.memory.environment.transaction():
-            self.memory.store.restore(rows, self.memory.index)
+            self.memory.store.restore(rows, self.memory.index, (1, 0))
 
     @invariant()
     def digests_are_equal(self) -> None:

@@ -91,7 +91,7 @@ def seen(driver: Driver) -> tuple[object, ...]:
 def apply_in_pieces(driver: Driver, command: bytes, rows_max: int, between: Callable[[], None]) -> bytes:
     """As a node does: the transaction is set aside between the pieces."""
     driver.index += 1
-    pieces = driver.store.apply_in_pieces(Command(driver.index, command), rows_max)
+    pieces = driver.store.apply_in_pieces(Command(driver.index, command), (1, 0), rows_max)
     with driver.environment.transaction(), driver.environment.savepoint():
         while True:
             try:
@@ -181,7 +181,7 @@ def test_a_process_that_dies_in_the_middle_has_done_nothing() -> None:
     environment = MemoryEnvironment()
     driver = filled(environment)
     before = seen(driver)
-    pieces = driver.store.apply_in_pieces(Command(driver.index + 1, DELETE), KEYS + 5)
+    pieces = driver.store.apply_in_pieces(Command(driver.index + 1, DELETE), (1, 0), KEYS + 5)
     open_levels = ExitStack()
     open_levels.enter_context(environment.transaction())
     open_levels.enter_context(environment.savepoint())

@@ -27,12 +27,12 @@ def test_the_applied_index_is_written_in_the_transaction_of_the_data() -> None:
     store = KvStore(environment.space(1))
     killed = environment.transaction()
     killed.__enter__()
-    store.apply([Command(1, put(b"a"))], 1)
+    store.apply([Command(1, put(b"a"))], 1, (1, 0))
     environment.abandon()
     reopened = KvStore(environment.space(1))
     assert (reopened.applied, reopened.revision, reopened.size_bytes) == (0, 1, 0)
     with environment.transaction():
-        reopened.apply([Command(1, put(b"a"))], 3)
+        reopened.apply([Command(1, put(b"a"))], 3, (1, 0))
     again = KvStore(environment.space(1))
     assert (again.applied, again.revision) == (3, 2)
     assert again.digest() == reopened.digest()
@@ -41,7 +41,7 @@ def test_the_applied_index_is_written_in_the_transaction_of_the_data() -> None:
 def test_entries_that_are_no_commands_count_as_applied() -> None:
     driver = Driver()
     with driver.environment.transaction():
-        assert driver.store.apply([], 17) == []
+        assert driver.store.apply([], 17, (1, 0)) == []
     driver.reopen()
     assert driver.store.applied == 17
 
@@ -50,8 +50,8 @@ def test_spaces_of_one_environment_do_not_see_each_other(tmp_path: Path) -> None
     environment = LmdbEnvironment(tmp_path)
     one, other = KvStore(environment.space(1)), KvStore(environment.space(2))
     with environment.transaction():
-        one.apply([Command(1, put(b"a"))], 1)
-        other.apply([Command(1, put(b"b")), Command(2, put(b"c"))], 2)
+        one.apply([Command(1, put(b"a"))], 1, (1, 0))
+        other.apply([Command(1, put(b"b")), Command(2, put(b"c"))], 2, (1, 0))
     assert (one.revision, other.revision) == (2, 3)
     assert (KvStore(environment.space(1)).digest(), KvStore(environment.space(2)).digest()) == (
         one.digest(),

@@ -3,22 +3,26 @@ engine's own tests."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import cycle
 from typing import Any
 from unittest.mock import patch
 
-from ratified.consensus.contract import NO_ERA, Entry, Era
+from ratified.consensus.contract import NO_ERA, Durable, Entry, Era
+from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.engine import Paxos
+from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import HeartbeatAnswer, Prepare
 from ratified.consensus.paxos.spans import Spans
 from ratified.consensus.paxos.state import AcceptorState
 from ratified.consensus.replication.engine import Engine
+from ratified.consensus.replication.proposals import noop
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.suspicion import Suspicion
 from tests.mutants.mutant import Break, Mutant
@@ -84,7 +88,72 @@ def prepare_before_its_ballot_is_durable() -> AbstractContextManager[Any]:
 
 
 def lost_while_the_slot_is_open() -> AbstractContextManager[Any]:
-    return patch.object(Paxos, "lost", lambda _self, era, _index, delivered: delivered[1] > era)
+    return patch.object(Paxos, "lost", lambda _self, era, _index, delivered: delivered[1] >= era)
+
+
+@contextmanager
+def void_where_a_proposer_says_so() -> Iterator[None]:
+    """A leader marks what it proposes again below the openings that it knows; learners go by the mark alone."""
+    marked: set[tuple[int, Era]] = set()
+    openings: dict[Era, Era] = {}
+    again = Leader._again
+
+    def _again(self: Leader, slot: int, found: Entry) -> Entry:
+        fence = self._core.fence
+        known = openings.setdefault(self.ballot, fence.era)
+        if found.birth is not None and fence.opens(found):
+            openings[self.ballot] = known = max(known, found.birth)
+        if found.proposal is not None and found.birth is not None and found.birth < known:
+            marked.add((slot, self.ballot))
+        return again(self, slot, found)
+
+    with (
+        patch.object(Leader, "_again", _again),
+        patch.object(Fence, "voids", lambda _self, chosen: (chosen.index, chosen.era) in marked),
+    ):
+        yield
+
+
+def never_void() -> AbstractContextManager[Any]:
+    return patch.object(Fence, "voids", lambda _self, _chosen: False)
+
+
+def births_rewritten_where_proposed_again() -> AbstractContextManager[Any]:
+    def again(self: Leader, slot: int, found: Entry) -> Entry:
+        return make_entry(slot, self.ballot, found.kind, found.proposal, found.data, birth=self.ballot)
+
+    return patch.object(Leader, "_again", again)
+
+
+def opened_in_the_first_gap() -> AbstractContextManager[Any]:
+    """And so before what phase 1 found behind that."""
+
+    def fill_gap(self: Leader, slot: int) -> None:
+        self._put([noop(slot, self.ballot, birth=self.ballot)])
+
+    return patch.object(Leader, "_fill_gap", fill_gap)
+
+
+def fence_forgotten_on_restart() -> AbstractContextManager[Any]:
+    return patch.object(Core, "fence_at_start", lambda _self, _durable: NO_ERA)
+
+
+def fence_derived_from_the_log() -> AbstractContextManager[Any]:
+    def fence_at_start(_self: Core, durable: Durable) -> Era:
+        return next((run.era for run in durable.runs if run.first <= durable.applied <= run.last), durable.base.era)
+
+    return patch.object(Core, "fence_at_start", fence_at_start)
+
+
+def taught_as_delivered() -> AbstractContextManager[Any]:
+    """The filter acts before delivery: Learned carries a no-op in the place of what is void."""
+    tell = Learner._tell
+
+    def _tell(self: Learner, learner: int, entries: Sequence[Entry]) -> None:
+        voids = self._core.fence.voids
+        tell(self, learner, [noop(each.index, each.era, birth=NO_ERA) if voids(each) else each for each in entries])
+
+    return patch.object(Learner, "_tell", _tell)
 
 
 def decided_trusted_for_an_older_value() -> AbstractContextManager[Any]:
@@ -217,6 +286,13 @@ MUTANTS = [
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 1),
     _mutant("prepares before its ballot is durable", prepare_before_its_ballot_is_durable, "everything", "session", 1),
     _mutant("says lost while the slot is open", lost_while_the_slot_is_open, "everything", "session", 3),
+    _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 1),
+    _mutant("voids nothing", never_void, "everything", "session", 1),
+    _mutant("rewrites births", births_rewritten_where_proposed_again, "everything", "session", 1),
+    _mutant("opens in a gap", opened_in_the_first_gap, "everything", "datagram", 1),
+    _mutant("forgets the fence on restart", fence_forgotten_on_restart, "everything", "session", 1),
+    _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 1),
+    _mutant("teaches as it delivers", taught_as_delivered, "everything", "session", 1),
     _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 18),
     _mutant(
         "counts promises that close what it does not know",

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 import pytest
 
-from ratified.machine import Command, Result, StateMachineStore, Store
+from ratified.machine import Command, Era, Result, StateMachineStore, Store
 from ratified.node.config import NodeLimits
 from ratified.node.node import Node
 from tests.node.cluster import SECOND, Cluster, Journal
@@ -25,18 +25,18 @@ class Metered(StateMachineStore):
     def cost(self, command: bytes, most: int) -> int:
         return min(int(command), most)
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
         self.steps.append(sum(int(command.data) for command in commands))
-        return super().apply(commands, last_index)
+        return super().apply(commands, last_index, era)
 
-    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, Result]:
+    def apply_in_pieces(self, command: Command, era: Era, rows_max: int) -> Generator[None, None, Result]:
         left = int(command.data)
         while left > rows_max:
             self.steps.append(rows_max)
             left -= rows_max
             yield
         self.steps.append(left)
-        (result,) = super().apply((command,), command.index)
+        (result,) = super().apply((command,), command.index, era)
         return result
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ratified.machine import Command, Continuation, Result, Slice, StateMachineStore, Store
+from ratified.machine import Command, Continuation, Era, Result, Slice, StateMachineStore, Store
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Cancel, GoOn, Hold, Outcome, Reason, Work
 from tests.node.cluster import MS, SECOND, Cluster, Journal
@@ -51,8 +51,8 @@ class Tailed(StateMachineStore):
         self.tails: list[Tail] = []
         self.fresh: list[Tail] = []
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
-        return super().apply(commands, last_index)
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
+        return super().apply(commands, last_index, era)
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:
         tail = Tail(self, request)

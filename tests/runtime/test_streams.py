@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from ratified import Host
-from ratified.machine import Command, Result, Slice, StateMachineStore
+from ratified.machine import Command, Era, Result, Slice, StateMachineStore
 from ratified.runtime.host import READER_BYTES_MAX
 from tests.runtime.cluster import Journal, alone
 from tests.runtime.loops import run, until
@@ -46,8 +46,8 @@ class Followed(StateMachineStore):
         self.followers: list[Follower] = []
         super().__init__(self.journal)
 
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[Result]:
-        return super().apply(commands, last_index)
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
+        return super().apply(commands, last_index, era)
 
     def read(self, now: int, request: bytes) -> Follower:
         self.followers.append(Follower(self, request))

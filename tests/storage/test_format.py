@@ -75,7 +75,7 @@ def test_a_part_of_a_payload_is_found_where_it_lies(payload: bytes, data: st.Dat
 def test_a_batch_is_laid_out_as_the_document_says() -> None:
     payload = b"p" * 600
     batch, crc = encode_batch(2, 5, 4, 0x01020304, payload)
-    head = struct.pack("<4sHHQQQI", b"RfLg", 2, 0, 2, 5, 4, 600)
+    head = struct.pack("<4sHHQQQI", b"RfLg", 3, 0, 2, 5, 4, 600)
     body = payload[:464] + b"\x9d\xb3" + payload[464:] + bytes(510 - 136)
     assert crc == google_crc32c.extend(0x01020304, head + body)
     checked = head + struct.pack("<II", 0x01020304, crc)

@@ -34,7 +34,7 @@ def test_a_new_log_holds_its_groups_and_nothing_else() -> None:
     assert recovered.incarnation == 0
     assert recovered.cut is None
     assert agrees(files, recovered, belief())
-    assert recovered.groups[1].durable(0).base == Base(0, (0, 0), GROUPS[1])
+    assert recovered.groups[1].durable(0, (0, 0)).base == Base(0, (0, 0), GROUPS[1])
 
 
 def test_all_that_waits_is_one_batch_with_one_write_and_one_sync() -> None:

@@ -1,5 +1,6 @@
 """*At most once*: of all ids under which one client's request was proposed, at most one is delivered, at one index, and
-none if the request ended as refused. No id is delivered twice."""
+none if the request ended as refused. No id is delivered twice, and none under whose request another one was taken: it
+was called *lost* (rule 7)."""
 
 from __future__ import annotations
 
@@ -23,6 +24,9 @@ class AtMostOnce(Oracle):
         self._ids: dict[ProposalId, int] = {}
         self._first_ids: dict[bytes, ProposalId] = {}
         """Under which id a client's request was taken first."""
+        self._latest_ids: dict[bytes, ProposalId] = {}
+        self._lost: set[ProposalId] = set()
+        """In whose place another id was taken; only asked for membership."""
 
     def requested(self, command: bytes) -> None:
         """A client asks for this command, which no other request equals."""
@@ -31,8 +35,21 @@ class AtMostOnce(Oracle):
 
     def taken(self, member: int, proposals: Sequence[Proposal]) -> None:
         for proposal in proposals:
-            if proposal.data in self._asked and self._first_ids.setdefault(proposal.data, proposal.id) != proposal.id:
+            if proposal.data not in self._asked:
+                continue
+            if self._first_ids.setdefault(proposal.data, proposal.id) != proposal.id:
                 self._group.counters["requests proposed again"] += 1
+            known = self._latest_ids.get(proposal.data, proposal.id)
+            if known != proposal.id:
+                # A deposed leader may take the earlier one after the later one was taken elsewhere.
+                earlier, known = sorted((known, proposal.id), key=lambda id: (id.incarnation, id.sequence))
+                self._call_lost(earlier)
+            self._latest_ids[proposal.data] = known
+
+    def _call_lost(self, id: ProposalId) -> None:
+        self._lost.add(id)
+        if id in self._ids:
+            raise self._broken(f"proposal {id} was delivered at {self._ids[id]}, and called lost")
 
     def ready(self, member: int, ready: Ready) -> None:
         for entry in ready.deliver:
@@ -44,6 +61,8 @@ class AtMostOnce(Oracle):
     def _once(self, entry: Entry) -> None:
         index, command = entry.index, entry.data
         if entry.proposal is not None:
+            if entry.proposal in self._lost:
+                raise self._broken(f"proposal {entry.proposal} was called lost and is delivered at {index}")
             known = self._ids.setdefault(entry.proposal, index)
             if known != index:
                 raise self._broken(f"proposal {entry.proposal} was delivered at {known} and at {index}")

@@ -8,19 +8,24 @@
   the value as its highest or reported nothing there.
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
+- *The fence* (rule 13): which of the chosen values are void, and with which era each is delivered, is a function of the
+  chosen values and their births, counted here once for all members. Nothing is void that was chosen in the ballot of
+  its birth. A birth is part of the value in all of the above.
 - *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim,
   and no probe, answer to one or resignation names a ballot that it lacks.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ratified.check.group import GroupChecks
 from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Ready, Record, StateRecord
+from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Kind, Ready, Record, StateRecord
 from ratified.consensus.entry import decode_entry
 from ratified.consensus.paxos import decode_state
 from ratified.consensus.paxos.messages import (
@@ -45,7 +50,12 @@ NOTHING: tuple[Era, int] = (NO_ERA, 0)
 
 def value_of(entry: Entry) -> int:
     """What an entry is apart from slot and ballot."""
-    return hash((entry.kind, entry.proposal, entry.data))
+    return hash((entry.kind, entry.proposal, entry.data, entry.birth))
+
+
+def chosen_value(delivered: Entry) -> Entry:
+    """What the fence was asked about: the log's entry."""
+    return decode_entry(delivered.encoded)
 
 
 class AcceptorImage:
@@ -108,6 +118,38 @@ class Report:
         return self.first <= slot and (self.to is None or slot <= self.to)
 
 
+class FenceChecks:
+    """The fence, counted from the values that were delivered anywhere; ``chosen_in`` is by slot the lowest ballot in
+    which its value is known to have been chosen."""
+
+    def __init__(self, counters: Counter[str], chosen_in: Mapping[int, Era]) -> None:
+        self._counters = counters
+        self._chosen_in = chosen_in
+        self._fences: list[Era] = [NO_ERA]
+        """By slot, the fence with which it is to be delivered."""
+
+    def delivered(self, member: int, entry: Entry) -> None:
+        chosen = chosen_value(entry)
+        slot, birth = chosen.index, chosen.birth
+        if slot == len(self._fences):
+            opens = chosen.kind is Kind.NOOP and birth is not None and birth != NO_ERA
+            self._fences.append(max(birth, self._fences[-1]) if opens and birth is not None else self._fences[-1])
+        fence = self._fences[slot]
+        if entry.era != fence:
+            raise Violation("fence", f"member {member} delivers slot {slot} with era {entry.era}; the fence is {fence}")
+        void = chosen.proposal is not None and birth is not None and birth < fence
+        self._counters["void values delivered"] += void
+        if void and self._chosen_in.get(slot) == birth:
+            raise Violation("fence", f"the value in slot {slot} was chosen in its own ballot {birth}, and is void")
+        due = (Kind.NOOP, None, b"") if void else (chosen.kind, chosen.proposal, chosen.data)
+        if (entry.kind, entry.proposal, entry.data) != due:
+            raise Violation(
+                "fence",
+                f"member {member} delivers a {entry.kind.name} in slot {slot}, chosen is a {chosen.kind.name} born in "
+                f"{birth}, and the fence is {fence}",
+            )
+
+
 class PaxosChecks(Oracle):
     def __init__(self, group: GroupChecks[AcceptorImage]) -> None:
         self._group = group
@@ -119,6 +161,7 @@ class PaxosChecks(Oracle):
         self._chosen: dict[int, int] = {}
         self._chosen_in: dict[int, Era] = {}
         """By slot, the lowest ballot in which its value is known to have been chosen."""
+        self._fence = FenceChecks(group.counters, self._chosen_in)
         self._chosen_to = 0
         self._reports: dict[Era, dict[int, Report]] = {}
 
@@ -140,8 +183,9 @@ class PaxosChecks(Oracle):
             if isinstance(record, StateRecord):
                 self._new_state(member, self._group.members[member].log, decode_state(record.data))
         for entry in ready.deliver:
-            if self._chosen.get(entry.index) != value_of(entry):
+            if self._chosen.get(entry.index) != value_of(chosen_value(entry)):
                 raise Violation("chosen is for ever", f"member {member} delivers slot {entry.index}, not chosen so")
+            self._fence.delivered(member, entry)
 
     def _new_state(self, member: int, image: AcceptorImage, state: AcceptorState) -> None:
         before = self._states[member]

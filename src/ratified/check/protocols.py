@@ -37,6 +37,7 @@ PROTOCOLS: dict[str, ProtocolRow] = {
     "paxos": ProtocolRow(
         shape=lambda counters: Slots(),
         checks=PaxosChecks,
+        must_happen=("void values delivered",),
     ),
     "zab": ProtocolRow(
         shape=Sequences,

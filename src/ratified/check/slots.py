@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.check.paxos import NOTHING, AcceptorImage, value_of
+from ratified.check.paxos import NOTHING, AcceptorImage, chosen_value, value_of
 from ratified.consensus.contract import Entry, Record
 
 
@@ -28,7 +28,7 @@ class Slots:
         log.take(record)
 
     def is_own(self, log: AcceptorImage, entry: Entry) -> bool:
-        return entry.index in log.accepted and log.accepted[entry.index][1] == value_of(entry)
+        return entry.index in log.accepted and log.accepted[entry.index][1] == value_of(chosen_value(entry))
 
     def first_delivered(self, log: AcceptorImage, entry: Entry) -> None:
         self._delivered.append(log.accepted[entry.index][1])

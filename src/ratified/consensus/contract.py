@@ -52,6 +52,9 @@ class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One position of the delivered sequence.
 
+    ``era`` of what is delivered never decreases. On Paxos it is the *fence* (rule 13): the log's entry, whose encoding
+    is kept, was accepted in some ballot, and may be a command that is void and delivered as a no-op.
+
     ``encoded`` is the entry's one encoding (``consensus.entry``), made where the entry is made and carried along,
     so that log and peers share it. Build entries with ``entry.make_entry`` and ``entry.decode_entry`` only.
     """
@@ -62,6 +65,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     proposal: ProposalId | None
     data: bytes
     encoded: bytes
+    birth: Era | None = None
+    """The era in which the value was first proposed, where a later one may propose it again (Paxos, rule 13)."""
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
@@ -121,7 +126,8 @@ class Durable(msgspec.Struct, frozen=True):
 
     ``state`` is b"" where none was ever written. ``runs`` cover what the log holds above the base, ascending.
     ``tail`` is some suffix of the entries (perhaps all, perhaps none); ``memberships`` are all MEMBERSHIP entries
-    above the base. ``applied`` is the store's applied index, from which delivery goes on.
+    above the base. ``applied`` is the store's applied index, from which delivery goes on, and ``applied_era`` the era
+    with which that entry was delivered, of the same transaction: on Paxos nothing else says it (rule 13).
     """
 
     state: bytes
@@ -130,6 +136,7 @@ class Durable(msgspec.Struct, frozen=True):
     tail: Sequence[Entry] = ()
     memberships: Sequence[Entry] = ()
     applied: int = 0
+    applied_era: Era = NO_ERA
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -187,6 +194,7 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     """What a production engine does beyond its paper's figure. All off is the textbook."""
 
     noop_on_election: bool = True
+    """A leader begins its era with a no-op: on Paxos the opening, without which there is no fence (rule 13)."""
     pipelining: bool = True
     """``next_index`` moves when entries are sent, not when they are answered."""
     conflict_hints: bool = True

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from ratified.consensus.contract import (
+    NO_ERA,
     Base,
     BaseRecord,
     Durable,
@@ -77,7 +78,7 @@ class DurableLog:
         """All entries, by index."""
         return [self.entries[index] for index in sorted(self.entries)]
 
-    def durable(self, applied: int, tail_entries: int | None = None) -> Durable:
+    def durable(self, applied: int, applied_era: Era = NO_ERA, tail_entries: int | None = None) -> Durable:
         """What an engine is started from; its tail has the last ``tail_entries`` entries (None: all)."""
         entries = self.in_order()
         runs: list[Run] = []
@@ -88,7 +89,7 @@ class DurableLog:
                 runs.append(Run(entry.index, entry.index, entry.era))
         tail = entries if tail_entries is None else entries[max(0, len(entries) - tail_entries) :]
         memberships = [entry for entry in entries if entry.kind is Kind.MEMBERSHIP]
-        return Durable(self.state, self.base, runs, tail, memberships, applied)
+        return Durable(self.state, self.base, runs, tail, memberships, applied, applied_era)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,8 @@ class Driver:
         """By peer, the number of the current session."""
         self.delivered: tuple[int, Era] = (log.base.index, log.base.era)
         """Index and era of the last entry delivered, in an earlier process perhaps."""
+        self._eras = {log.base.index: log.base.era}
+        """By index, the era with which it was delivered: what a store remembers with its applied index."""
         self._make_engine = engine
         self._ports = ports
         self._engine: Engine | None = None
@@ -156,12 +159,11 @@ class Driver:
     def start(self, now: int, *, applied: int = 0, tail_entries: int | None = None) -> None:
         """Start from the log, over a store with this applied index and with so much of the log in memory."""
         assert self._engine is None, f"member {self.options.member} is up"
-        held = self.log.entries.get(applied)
-        self.delivered = (applied, self.log.base.era if held is None else held.era)
+        self.delivered = (applied, self._eras.get(applied, self.log.base.era))
         self._applied = applied
         self._ticket_issued = self._ticket_durable = 0
         self._now = now
-        self._engine = self._make_engine(now, self.options, self.log.durable(applied, tail_entries))
+        self._engine = self._make_engine(now, self.options, self.log.durable(*self.delivered, tail_entries))
 
     def crash(self, writes_kept: int = 0) -> None:
         """The process dies; of the writes in flight the disk has the first ``writes_kept``."""
@@ -265,11 +267,13 @@ class Driver:
             self._answer(fetch)
 
     def _deliver(self, entries: Sequence[Entry]) -> None:
-        index, size = self.delivered[0], 0
+        (index, era), size = self.delivered, 0
         for entry in entries:
             index += 1
             assert entry.index == index, f"rule 5: entry {entry.index} is delivered where {index} is due"
             assert index in self.log.entries, f"rule 5: entry {index} is delivered and not durable here"
+            assert entry.era >= era, f"entry {index} is delivered with era {entry.era} behind one with {era}"
+            self._eras[index] = era = entry.era
             size += len(entry.encoded)
         self._unapplied.append((index, size))
         self._unapplied_bytes += size

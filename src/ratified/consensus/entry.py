@@ -1,7 +1,8 @@
 """The one encoding of entries and memberships, for the log and for peers alike.
 
 An entry is 53 bytes, little-endian, and then its data: u64 index, u64 and u64 era, u8 kind, u64 origin,
-u64 incarnation, u64 sequence, u32 length of data. Incarnation 0 says that the entry has no proposal id.
+u64 incarnation, u64 sequence, u32 length of data. Incarnation 0 says that the entry has no proposal id. Where the
+value's birth is said too, 128 is added to the kind and u64 and u64 birth stand between the 53 bytes and the data.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from ratified.consensus.contract import Entry, Era, Kind, Membership, ProposalId
 
 _HEADER = struct.Struct("<QQQBQQQI")
 ENTRY_HEADER_BYTES = _HEADER.size
+_BIRTH = struct.Struct("<QQ")
+_BORN = 0x80
+"""Added to the kind where the birth follows."""
 _KINDS = tuple(Kind)
 _U32 = struct.Struct("<I")
 
@@ -30,13 +34,18 @@ class EntryFormatError(ValueError):
     """Bytes that are no entry or no membership; the message says what is wrong with them."""
 
 
-def make_entry(index: int, era: Era, kind: Kind, proposal: ProposalId | None, data: bytes) -> Entry:
+def make_entry(
+    index: int, era: Era, kind: Kind, proposal: ProposalId | None, data: bytes, *, birth: Era | None = None
+) -> Entry:
     """Build an entry together with its encoding."""
     origin, incarnation, sequence = (
         (proposal.origin, proposal.incarnation, proposal.sequence) if proposal is not None else (0, 0, 0)
     )
-    header = _HEADER.pack(index, era[0], era[1], kind, origin, incarnation, sequence, len(data))
-    return Entry(index, era, kind, proposal, data, header + data)
+    if birth is None:
+        header = _HEADER.pack(index, era[0], era[1], kind, origin, incarnation, sequence, len(data))
+        return Entry(index, era, kind, proposal, data, header + data)
+    header = _HEADER.pack(index, era[0], era[1], kind | _BORN, origin, incarnation, sequence, len(data))
+    return Entry(index, era, kind, proposal, data, b"".join((header, _BIRTH.pack(*birth), data)), birth)
 
 
 def decode_entry(encoded: bytes) -> Entry:
@@ -47,12 +56,18 @@ def decode_entry(encoded: bytes) -> Entry:
     if len(encoded) < ENTRY_HEADER_BYTES:
         raise EntryFormatError(f"an entry has at least {ENTRY_HEADER_BYTES} bytes, this one has {len(encoded)}")
     index, era_0, era_1, kind, origin, incarnation, sequence, length = _HEADER.unpack_from(encoded)
-    if len(encoded) != ENTRY_HEADER_BYTES + length:
-        raise EntryFormatError(f"entry {index} says {length} bytes of data and has {len(encoded) - ENTRY_HEADER_BYTES}")
+    data_at, birth = ENTRY_HEADER_BYTES, None
+    if kind & _BORN:
+        kind, data_at = kind ^ _BORN, data_at + _BIRTH.size
+        if len(encoded) < data_at:
+            raise EntryFormatError(f"entry {index} says that it has a birth and ends before it")
+        birth = _era(*_BIRTH.unpack_from(encoded, ENTRY_HEADER_BYTES))
+    if len(encoded) != data_at + length:
+        raise EntryFormatError(f"entry {index} says {length} bytes of data and has {len(encoded) - data_at}")
     if kind >= len(_KINDS):
         raise EntryFormatError(f"entry {index} is of kind {kind}, this version knows kinds below {len(_KINDS)}")
     proposal = ProposalId(origin, incarnation, sequence) if incarnation else None
-    return Entry(index, _era(era_0, era_1), _KINDS[kind], proposal, encoded[ENTRY_HEADER_BYTES:], encoded)
+    return Entry(index, _era(era_0, era_1), _KINDS[kind], proposal, encoded[data_at:], encoded, birth)
 
 
 @lru_cache(maxsize=64)

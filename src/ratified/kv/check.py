@@ -36,7 +36,7 @@ from ratified.storage.pages import StoredRows, StoreUnsound
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 _LEASE = struct.Struct(">Q")
-_APPLIED_BYTES = 8
+_APPLIED_BYTES = (8, 24)
 _POSITION_BYTES = 12
 
 
@@ -109,7 +109,7 @@ KV_CHECKS = RowChecks(whole, sums, row)
 
 def _recorded(rows: StoredRows) -> _Recorded:
     state, removal, applied = (rows.get(META, key) for key in (b"state", b"removal", b"applied"))
-    if state is None or removal is None or applied is None or len(applied) != _APPLIED_BYTES:
+    if state is None or removal is None or applied is None or len(applied) not in _APPLIED_BYTES:
         raise StoreUnsound("it has rows, and not what it says of itself")
     revision, compact_revision, _, _ = STATE.unpack(state[: STATE.size])
     return _Recorded(revision, compact_revision, Sums.decode(state[STATE.size :]), REMOVAL.unpack(removal)[-1])

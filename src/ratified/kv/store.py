@@ -39,7 +39,16 @@ from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
 _APPLIED = b"applied"
+_POSITION = struct.Struct(">QQQ")
+"""Index and era. Before eras were remembered the row held the index alone."""
 M = TypeVar("M", bound=Message)
+
+
+def _read_applied(row: bytes | None) -> tuple[int, Era]:
+    if row is None or len(row) != _POSITION.size:
+        return int.from_bytes(row or b""), (0, 0)
+    index, first, second = _POSITION.unpack(row)
+    return index, (first, second)
 
 
 def _piece(steps: Steps[bytes], rows_max: int) -> bytes | None:
@@ -59,7 +68,7 @@ class KvStore(Store):
     def __init__(self, space: Space, limits: KvLimits | None = None) -> None:
         self._space = space
         self._limits = limits or KvLimits()
-        self._applied = int.from_bytes(space.get(META, _APPLIED) or b"")
+        self._applied, self._applied_era = _read_applied(space.get(META, _APPLIED))
         self._mvcc = Mvcc(space)
         self._leases = Leases(space)
         self._hub = WatchHub(self._mvcc, self._limits)
@@ -92,6 +101,11 @@ class KvStore(Store):
         return self._applied
 
     @property
+    @override
+    def applied_era(self) -> Era:
+        return self._applied_era
+
+    @property
     def revision(self) -> int:
         return self._mvcc.revision
 
@@ -106,11 +120,11 @@ class KvStore(Store):
         return self._mvcc.size_bytes
 
     @override
-    def apply(self, commands: Sequence[Command], last_index: int) -> Sequence[bytes]:
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[bytes]:
         results = [self._apply(command) for command in commands]
         self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
         self._mvcc.save()
-        self._write_applied(last_index)
+        self._write_applied(last_index, era)
         return results
 
     @override
@@ -139,11 +153,11 @@ class KvStore(Store):
         return DELETED * count_up_to(rows, most // DELETED)
 
     @override
-    def apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, bytes]:
+    def apply_in_pieces(self, command: Command, era: Era, rows_max: int) -> Generator[None, None, bytes]:
         self._mvcc.begin_pieces()
         result = yield from self._apply_in_pieces(command, rows_max)
         self._mvcc.save()
-        self._write_applied(command.index)
+        self._write_applied(command.index, era)
         return result
 
     @property
@@ -183,7 +197,7 @@ class KvStore(Store):
         return snapshot.write(self._mvcc)
 
     @override
-    def restore(self, rows: Sequence[bytes], index: int) -> None:
+    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
         self._hub.catch_up_all()
         self._decoded.clear()
         snapshot.clear(self._space)
@@ -191,7 +205,7 @@ class KvStore(Store):
         snapshot.load(self._mvcc, rows)
         self._leases.reload()
         self._mvcc.save()
-        self._write_applied(index)
+        self._write_applied(index, era)
 
     @override
     def lead(self, now: int, era: Era | None) -> None:
@@ -266,10 +280,10 @@ class KvStore(Store):
         request = self._decoded.pop(body, None)
         return request if isinstance(request, message) else message.FromString(body)
 
-    def _write_applied(self, index: int) -> None:
-        """The applied index goes into the transaction of the data, and nowhere else."""
-        self._space.put(META, _APPLIED, index.to_bytes(8))
-        self._applied = index
+    def _write_applied(self, index: int, era: Era) -> None:
+        """The applied index goes into the transaction of the data, and nowhere else; its era goes with it."""
+        self._space.put(META, _APPLIED, _POSITION.pack(index, *era))
+        self._applied, self._applied_era = index, era
 
     def _put(self, body: bytes) -> bytes:
         request = rpc_pb2.PutRequest.FromString(body)

@@ -48,7 +48,8 @@ class ReplicatedCluster(Generic[M]):
         self._until(lambda: leader.engine.leading is not None, "nobody leads")
 
     def _apply(self, member: int, entries: Sequence[Entry]) -> None:
-        self._stores[member].apply([Command(entry.index, entry.data) for entry in entries], entries[-1].index)
+        last = entries[-1]
+        self._stores[member].apply([Command(entry.index, entry.data) for entry in entries], last.index, last.era)
 
     def statuses(self) -> list[Status]:
         """Every node's; all must be up."""

@@ -103,10 +103,10 @@ def _replica(
     config = shared.config
     if store.applied > found.last:
         raise StoreAheadOfLog(group, store.applied, found.last)
-    durable = found.durable(store.applied)
+    delivered = (store.applied, store.applied_era)
+    durable = found.durable(*delivered)
     observer = None if observe is None else observe(group, durable)
     engine = config.engine.engine(now, options(group, config, GroupLinks(shared.peers, group), shared.room), durable)
-    delivered = (store.applied, _era_of(found, store.applied))
     return Replica(now, group, engine, store, shared, delivered=delivered, observer=observer)
 
 
@@ -135,11 +135,3 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         extensions=config.extensions,
         links=links,
     )
-
-
-def _era_of(found: RecoveredGroup, index: int) -> Era:
-    """The era of the entry at ``index``, which is the base or above."""
-    for run in found.runs:
-        if run.first <= index <= run.last:
-            return run.era
-    return found.base.era

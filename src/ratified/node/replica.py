@@ -312,13 +312,13 @@ class Replica:
     def apply(self, entries: Sequence[Entry]) -> Sequence[Result]:
         """Apply a Ready's deliveries, inside the transaction of the turn. Raises ``ApplyFailed``."""
         commands = [Command(entry.index, entry.data) for entry in entries if entry.kind is _COMMAND]
-        results = self.store.apply(commands, entries[-1].index)
+        results = self.store.apply(commands, entries[-1].index, entries[-1].era)
         assert len(results) == len(commands), "a store returns one result a command"
         return results
 
     def apply_in_pieces(self, entry: Entry, rows_max: int) -> Generator[None, None, Result]:
         """As ``apply`` of one command that is long, inside a transaction of its own."""
-        return self.store.apply_in_pieces(Command(entry.index, entry.data), rows_max)
+        return self.store.apply_in_pieces(Command(entry.index, entry.data), entry.era, rows_max)
 
     def applied(self, now: int, entries: Sequence[Entry], results: Sequence[Result]) -> None:
         """The deliveries are committed: their proposers get the results, and what is lost is found."""

@@ -27,8 +27,8 @@ from ratified.consensus.entry import EntryFormatError, decode_membership, encode
 SECTOR = 512
 MAGIC = b"RfLg"
 STAMP = b"\x9d\xb3"
-VERSION = 2
-"""2 added the records ``peer`` and ``begun``; the rest is as in 1."""
+VERSION = 3
+"""2 added the records ``peer`` and ``begun``, 3 the births of entries; the rest is as in 1."""
 _HEADER = struct.Struct("<4sHHQQQIIII")
 _COVERED = struct.Struct("<4sHHQQQI")
 _CHECKS = struct.Struct("<III")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import google_crc32c
 import msgspec
 
-from ratified.consensus.contract import Base, Durable, Entry, Kind, Run
+from ratified.consensus.contract import Base, Durable, Entry, Era, Kind, Run
 from ratified.consensus.entry import decode_entry
 from ratified.storage import identity
 from ratified.storage.files import Files
@@ -89,9 +89,9 @@ class RecoveredGroup(msgspec.Struct, frozen=True):
     """The highest index that has an entry, or the base."""
     index: GroupIndex
 
-    def durable(self, applied: int) -> Durable:
-        """As an engine's constructor wants it."""
-        return Durable(self.state, self.base, self.runs, self.tail, self.memberships, applied)
+    def durable(self, applied: int, applied_era: Era) -> Durable:
+        """As an engine's constructor wants it, over a store that was at this entry."""
+        return Durable(self.state, self.base, self.runs, self.tail, self.memberships, applied, applied_era)
 
 
 class Recovered(msgspec.Struct, frozen=True):

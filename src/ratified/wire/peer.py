@@ -14,9 +14,9 @@ import msgspec
 from ratified.consensus.contract import U64, Era
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
-``Standing``, ``Acknowledged``."""
+``Standing``, ``Acknowledged``; 3: the births of entries."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.slots import Slots
 from ratified.consensus.paxos.state import AcceptorState, decode_state, encode_state
 from ratified.consensus.replication.member import Member
@@ -33,6 +34,7 @@ class Core:
         "_written",
         "configurations",
         "durable_promise",
+        "fence",
         "member",
         "options",
         "outbox",
@@ -48,6 +50,7 @@ class Core:
         self.own = state.own
         self.seen = NO_ERA
         """The highest ballot that was heard of and not promised here; the next own one is above it too."""
+        self.fence = Fence(self.fence_at_start(durable))
         self.slots = Slots(durable, state.chosen, member.options.limits)
         self._accepted: list[tuple[int, Era]] = []
         self.configurations = member.configurations
@@ -63,6 +66,10 @@ class Core:
     @property
     def log(self) -> Slots:
         return self.slots
+
+    def fence_at_start(self, durable: Durable) -> Era:
+        """The store's word for it: ballots and births in the log do not imply the fence (rule 13 of the contract)."""
+        return durable.applied_era
 
     # --------------------------------------------------------------------------------------------------- ballots
 

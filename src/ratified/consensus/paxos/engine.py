@@ -408,15 +408,18 @@ class Paxos:
                 self._report_to_oneself(self.role, more_from)
             self._advance_candidate(self.role)
 
+    def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return self.core.fence.on_delivery(entries)
+
     def take_write(self) -> Write | None:
         return self.core.take_write()
 
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
-        """One slot has one value: what was proposed in a slot that has been delivered, and was not delivered there,
-        never will be. Nothing else proves it. A delivered entry of a later ballot does not: an acceptor that nobody has
-        heard since may have accepted the proposal in a higher slot, from where any later ballot may revive it.
+        """A value that was born below the fence is void wherever it is chosen from now on; and one slot has one value.
+        An entry's ballot proves nothing: an acceptor that nobody has heard since may have accepted the proposal in a
+        higher slot, from where any later ballot may revive it.
         """
-        return index is not None and delivered[0] >= index
+        return delivered[1] > era or (index is not None and delivered[0] >= index)
 
     def words(self) -> dict[str, str]:
         promised, own = self.core.promised, self.core.own

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Era, Progress, Proposal, Taken
+from ratified.consensus.contract import NO_ERA, Entry, Era, Progress, Proposal, Taken
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat, Resign
@@ -64,7 +64,7 @@ class Leader:
         self._propose_again(found)
         self._opening = self._next
         if core.options.extensions.noop_on_election:
-            self._put([noop(self._next, self.ballot)])
+            self._put([noop(self._next, self.ballot, birth=self.ballot)])
 
     def _begin(self) -> PeerProgress:
         options = self._core.options
@@ -80,11 +80,15 @@ class Leader:
             if entry is None:
                 self._fill_gap(slot)
             else:
-                self._put([make_entry(slot, self.ballot, entry.kind, entry.proposal, entry.data)])
+                self._put([self._again(slot, entry)])
+
+    def _again(self, slot: int, found: Entry) -> Entry:
+        """The same value, its birth with it."""
+        return make_entry(slot, self.ballot, found.kind, found.proposal, found.data, birth=found.birth)
 
     def _fill_gap(self, slot: int) -> None:
         """Nothing can have been chosen in ``slot``, and nothing behind it can be delivered before something is."""
-        self._put([noop(slot, self.ballot)])
+        self._put([noop(slot, self.ballot, birth=NO_ERA)])
 
     def _put(self, entries: Sequence[Entry]) -> None:
         self._core.put(entries)
@@ -94,7 +98,7 @@ class Leader:
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken:
         first = self._next
-        self._put(commands(proposals, first, self.ballot))
+        self._put(commands(proposals, first, self.ballot, birth=self.ballot))
         return Taken(first)
 
     def on_accepted(self, sender: int, message: Accepted) -> None:
@@ -182,8 +186,14 @@ class Leader:
 
     @property
     def serving(self) -> bool:
-        """Is everything chosen that phase 1 found, and a slot of this ballot's own?"""
-        return self._core.slots.chosen >= self._opening
+        """Has this member delivered everything that phase 1 found, and the opening?
+
+        Without one, as in the textbook: is the former chosen, and a slot of this ballot's own?
+        """
+        core = self._core
+        if core.options.extensions.noop_on_election:
+            return core.fence.era == self.ballot
+        return core.slots.chosen >= self._opening
 
     # ----------------------------------------------------------------------------------------------------- sending
 

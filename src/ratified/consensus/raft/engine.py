@@ -350,6 +350,9 @@ class Raft:
         if isinstance(self.role, Leader):
             self.role.advance_commit()
 
+    def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return entries
+
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
         if isinstance(self.role, Leader) and isinstance(purpose, ForPeer):
             self.role.on_fetched(purpose, entries)

@@ -135,6 +135,9 @@ class Algorithm(Protocol):
 
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None: ...
 
+    def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """The log's next entries are delivered: as what?"""
+
     def campaign(self) -> None:
         """Try to lead; this member does not yet, and may."""
 
@@ -270,7 +273,7 @@ class Engine(contract.Engine, Generic[A]):
         return member.outbox.take(
             write=write,
             after=member.writes.issued,
-            deliver=self._delivery.take(algorithm.core.log, self.deliverable()),
+            deliver=algorithm.on_delivery(self._delivery.take(algorithm.core.log, self.deliverable())),
             lead=Lead(algorithm.role.leader, algorithm.core.era, leading is not None and leading.serving),
             membership=member.configurations.latest,
         )

@@ -32,6 +32,8 @@ def decode_entries(encoded: Sequence[bytes]) -> list[Entry]:
         raise UnfitEntries("a malformed entry") from error
     if Kind.MEMBERSHIP in [entry.kind for entry in entries]:
         raise UnfitEntries("a membership entry, which this version cannot follow")
+    if any(entry.birth is not None and entry.birth > entry.era for entry in entries):
+        raise UnfitEntries("a value that was born in a later era")
     return entries
 
 

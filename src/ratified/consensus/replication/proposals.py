@@ -13,14 +13,14 @@ def encoded_bytes(proposals: Sequence[Proposal]) -> int:
     return sum([len(proposal.data) for proposal in proposals]) + ENTRY_HEADER_BYTES * len(proposals)
 
 
-def commands(proposals: Sequence[Proposal], first: int, era: Era) -> list[Entry]:
+def commands(proposals: Sequence[Proposal], first: int, era: Era, *, birth: Era | None = None) -> list[Entry]:
     """The proposals as entries of ``era``, from index ``first`` on."""
     return [
-        make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data)
+        make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data, birth=birth)
         for index, proposal in enumerate(proposals, first)
     ]
 
 
-def noop(index: int, era: Era) -> Entry:
+def noop(index: int, era: Era, *, birth: Era | None = None) -> Entry:
     """What a leader begins its era with, and what fills a gap."""
-    return make_entry(index, era, Kind.NOOP, None, b"")
+    return make_entry(index, era, Kind.NOOP, None, b"", birth=birth)

@@ -222,6 +222,9 @@ class Zab:
         if not isinstance(self.role, Looking):
             self.role.on_persisted()
 
+    def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        return entries
+
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
         if isinstance(self.role, Leading) and isinstance(purpose, ForFollower):
             self.role.on_fetched(purpose, entries)
