@@ -17,6 +17,7 @@ from ratified.compare.comparison import (
 )
 from ratified.consensus.engines import ENGINES
 from ratified.sim.workload.load import VALUE_BYTES, Written
+from tests.mutants.paxos import lost_by_slot_alone
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -115,3 +116,14 @@ def test_zab_finds_its_next_leader_without_a_time_out_and_no_write_waits_for_one
     """A follower that named its leader before that one broadcasts would forward too early, and again much later."""
     run = measure("zab", "leader-crash", 1, 3)
     assert max(written.latency_us for written in run.writes) < ELECTION_TIMEOUT_US // 2
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_write_ends_as_unknown_where_the_leader_is_cut_off(seed: int) -> None:
+    """Rule 13: what a leader of Paxos took and nobody heard of is known to be lost as soon as on Raft."""
+    assert [measure(engine, "leader-partition", seed, 3).unacknowledged for engine in ("raft", "paxos")] == [0, 0]
+
+
+def test_without_the_fence_writes_that_were_forwarded_to_a_leader_that_is_cut_off_end_as_unknown() -> None:
+    with lost_by_slot_alone():
+        assert measure("paxos", "leader-partition", 1, 3).unacknowledged > 50

@@ -38,6 +38,30 @@ def test_the_applied_index_is_written_in_the_transaction_of_the_data() -> None:
     assert again.digest() == reopened.digest()
 
 
+def test_the_era_is_written_with_the_applied_index_and_is_no_part_of_the_state() -> None:
+    environment = MemoryEnvironment()
+    store, other = KvStore(environment.space(1)), KvStore(environment.space(2))
+    assert store.applied_era == (0, 0)
+    with environment.transaction():
+        store.apply([Command(1, put(b"a"))], 2, (7, 3))
+        other.apply([Command(1, put(b"a"))], 2, (9, 1))
+    assert store.digest() == other.digest()
+    killed = environment.transaction()
+    killed.__enter__()
+    store.apply([], 3, (8, 1))
+    environment.abandon()
+    again = KvStore(environment.space(1))
+    assert (again.applied, again.applied_era) == (2, (7, 3))
+
+
+def test_a_store_of_a_version_that_remembered_no_era_is_read() -> None:
+    environment = MemoryEnvironment()
+    with environment.transaction():
+        environment.space(1).put("meta", b"applied", (17).to_bytes(8))
+    store = KvStore(environment.space(1))
+    assert (store.applied, store.applied_era) == (17, (0, 0))
+
+
 def test_entries_that_are_no_commands_count_as_applied() -> None:
     driver = Driver()
     with driver.environment.transaction():

@@ -17,7 +17,7 @@ from ratified.node.outbox import Outbox
 from ratified.node.peers import Session
 from ratified.node.ports import DiskSpace, Outcome, Reason, Work
 from ratified.wire.codec import Assembly, MessageCodec
-from ratified.wire.peer import Forward, ForwardAnswer, Hello
+from ratified.wire.peer import PROTOCOL_VERSION, Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
 
 ERA: Era = (3, 0)
@@ -25,7 +25,7 @@ ERA: Era = (3, 0)
 
 def session(member: int = 2, incarnation: int = 1) -> Session:
     codec = MessageCodec(Message)
-    hello = Hello(7, member, bytes(16), incarnation, 5, (), "raft", 2, 2, "n", (), True)
+    hello = Hello(7, member, bytes(16), incarnation, 5, (), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "n", (), True)
     return Session(1, 1, hello, Outbox(NodeLimits(), codec, MS), Assembly(codec))
 
 

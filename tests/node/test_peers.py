@@ -15,7 +15,7 @@ from ratified.node.peers import PeerSessions
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
 from ratified.storage.log import LogPlanner
-from ratified.wire.peer import Barrier, Batch, Frame, Goodbye, Hello, Ping, Standing
+from ratified.wire.peer import PROTOCOL_VERSION, Barrier, Batch, Frame, Goodbye, Hello, Ping, Standing
 from tests.node.cluster import MS, SECOND, Cluster
 
 OURS = b"2" * 16
@@ -38,7 +38,7 @@ CONFIG = NodeConfig(
 
 
 def hello(**changes: object) -> Hello:
-    good = Hello(7, 1, OTHERS, 5, 11, (10, 9), "raft", 2, 2, "one", ("http://one",), True)
+    good = Hello(7, 1, OTHERS, 5, 11, (10, 9), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "one", ("http://one",), True)
     return msgspec.structs.replace(good, **changes)
 
 
@@ -121,7 +121,10 @@ def reason(frames: list[Frame]) -> str:
 def test_both_sides_say_hello_first_then_what_they_hold_and_then_have_a_session() -> None:
     made = peers()
     frames = greeted(made, 1, hello())
-    assert frames == [Hello(7, 2, OURS, 1, 22, (21, 20), "raft", 2, 2, "two", (), True), Standing(OTHERS, begun=True)]
+    assert frames == [
+        Hello(7, 2, OURS, 1, 22, (21, 20), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "two", (), True),
+        Standing(OTHERS, begun=True),
+    ]
     assert not made.drain_changes()
     made.received(0, 1, STANDING)
     ((member, session),) = made.drain_changes()

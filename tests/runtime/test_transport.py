@@ -18,12 +18,12 @@ from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outg
 from ratified.runtime.address import Address
 from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
 from ratified.wire.codec import PeerCodec
-from ratified.wire.peer import Batch, Forward, Goodbye, Hello, Ping
+from ratified.wire.peer import PROTOCOL_VERSION, Batch, Forward, Goodbye, Hello, Ping
 from tests.runtime import loops
 from tests.runtime.loops import LOOPS, until
 
 LOCAL = "127.0.0.1"
-HELLO = Hello(7, 1, bytes(16), 1, 1, (), "raft", 2, 2, "n", (), True)
+HELLO = Hello(7, 1, bytes(16), 1, 1, (), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "n", (), True)
 made: list[PeerTransport] = []
 """The transports of the test that runs."""
 

@@ -40,6 +40,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Input, Ports
 from ratified.consensus.engines import EngineRow
+from ratified.consensus.entry import decode_entry
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 2_000
@@ -212,7 +213,7 @@ class Member:
     def _deliver(self, entries: Sequence[Entry]) -> int:
         for entry in entries:
             held = self.driver.log.entries[entry.index]
-            assert _content(held) == _content(entry), f"rule 5: entry {entry.index} differs from the disk's"
+            assert _content(held) == _content(_logged(entry)), f"rule 5: entry {entry.index} differs from the disk's"
             self.cluster.agree(entry)
         self.delivered += entries
         last = entries[-1].index
@@ -240,6 +241,11 @@ class Member:
     def commands(self) -> list[bytes]:
         """The data of all commands delivered."""
         return [entry.data for entry in self.delivered if entry.kind is Kind.COMMAND]
+
+
+def _logged(delivered: Entry) -> Entry:
+    """The log's entry; it may be void, and was then delivered as a no-op (rule 13)."""
+    return decode_entry(delivered.encoded)
 
 
 def _content(entry: Entry) -> tuple[Kind, ProposalId | None, bytes]:
@@ -278,6 +284,8 @@ class Cluster:
         """(time, from, to, message) of everything that left."""
         self.highest_delivered = 0
         self.agreed: dict[int, tuple[Kind, ProposalId | None, bytes]] = {}
+        """By index, what the logs hold that was delivered."""
+        self._delivered_as: dict[int, tuple[Era, tuple[Kind, ProposalId | None, bytes]]] = {}
         self._agreed_ids: dict[ProposalId, int] = {}
         self._lost: set[ProposalId] = set()
         self._events: list[tuple[int, int, Callable[[], None]]] = []
@@ -438,8 +446,12 @@ class Cluster:
 
     def agree(self, entry: Entry) -> None:
         """All members deliver the same at one index, and one proposal at one index only."""
-        content = _content(entry)
+        content = _content(_logged(entry))
         assert self.agreed.setdefault(entry.index, content) == content, f"rule 5: two values at index {entry.index}"
+        delivered = entry.era, _content(entry)
+        assert self._delivered_as.setdefault(entry.index, delivered) == delivered, (
+            f"rule 13: entry {entry.index} is delivered in two ways"
+        )
         if entry.proposal is not None:
             assert entry.proposal not in self._lost, f"rule 7: {entry.proposal} was called lost and is delivered"
             first = self._agreed_ids.setdefault(entry.proposal, entry.index)
