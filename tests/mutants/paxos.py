@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ratified.consensus.contract import NO_ERA, Durable, Entry, Era
-from ratified.consensus.entry import make_entry
+from ratified.consensus.entry import make_entry, memory_bytes
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Core
@@ -19,12 +19,15 @@ from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import HeartbeatAnswer, Prepare
+from ratified.consensus.paxos.progress import PeerProgress
+from ratified.consensus.paxos.slots import Slots
 from ratified.consensus.paxos.spans import Spans
 from ratified.consensus.paxos.state import AcceptorState
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.proposals import noop
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.suspicion import Suspicion
+from ratified.consensus.replication.window import Window
 from tests.mutants.mutant import Break, Mutant
 
 
@@ -167,6 +170,25 @@ def taught_as_delivered() -> AbstractContextManager[Any]:
 
 def decided_trusted_for_an_older_value() -> AbstractContextManager[Any]:
     return patch.object(Learner, "trusts", lambda _self, _accepted, _decided: True)
+
+
+def resends_at_every_heartbeat() -> AbstractContextManager[Any]:
+    return patch.object(PeerProgress, "patience_after", lambda _self, _beats: 1)
+
+
+def window_keeps_its_size() -> AbstractContextManager[Any]:
+    return patch.object(Window, "bytes_first", lambda self: self._limits.inflight_bytes_max)
+
+
+def evicts_by_sorting() -> AbstractContextManager[Any]:
+    def evict(self: Slots) -> None:
+        for slot in sorted(self._entries):
+            if self._bytes - self.undurable_bytes <= self._limits.tail_bytes_max:
+                return
+            if slot not in self._undurable:
+                self._bytes -= memory_bytes(len(self._entries.pop(slot).encoded), 1)
+
+    return patch.object(Slots, "evict", evict)
 
 
 def own_accept_counted_before_durable() -> AbstractContextManager[Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from ratified.consensus.contract import Entry, Kind, Limits, Refused, RefusedReason, Taken
 from ratified.consensus.entry import decode_entry
 from ratified.consensus.paxos.messages import (
@@ -18,6 +22,8 @@ from ratified.consensus.paxos.messages import (
 from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.state import AcceptorState, encode_state
 from tests.consensus.paxos.hand import HEARTBEAT_US, Hand, entry, log
+from tests.mutants import paxos as mutants
+from tests.mutants.mutant import Break
 
 
 def accept(ballot: tuple[int, int], *entries: Entry, chosen: int = 0) -> Accept:
@@ -298,9 +304,73 @@ def test_what_was_lost_on_its_way_is_sent_again() -> None:
     assert [each.index for each in accepted_entries(hand, 2)] == [1, 2, 3]
     hand.step(2, Accepted(ballot, 2, 2))
     assert [each.index for each in accepted_entries(hand, 2)] == [1], "answered behind it: it was lost"
-    for beat in (1, 2, 3):
+    for beat in (1, 2, 3, 4):
         hand.tick(beat * HEARTBEAT_US)
     assert [each.index for each in accepted_entries(hand, 2)] == [3, 1], "no answer for long"
+
+
+def under_way_after(hand: Hand, beats: int) -> int:
+    """The bytes of all proposals that went to member 2 while member 3 answered everything and it nothing."""
+    hand.sync()
+    for beat in range(1, beats + 1):
+        hand.step(3, HeartbeatAnswer(hand.engine.status().era, 0))
+        hand.tick(beat * HEARTBEAT_US)
+    return sum(len(each.encoded) for each in accepted_entries(hand, 2))
+
+
+def silent_peer() -> None:
+    limits = Limits(bytes_per_message_max=1000, inflight_bytes_max=4000, uncommitted_bytes_max=1 << 30)
+    hand = Hand(limits=limits)
+    hand.lead_with(promiser=3)
+    for _ in range(100):
+        hand.propose(bytes(900))
+    assert under_way_after(hand, 100) < 4000 + 8 * 1000
+
+
+def test_a_silent_peer_has_the_window_under_way_and_a_message_for_each_doubling_of_the_time() -> None:
+    silent_peer()
+
+
+def test_what_a_peer_that_is_heard_again_has_missed_is_sent_again_at_once() -> None:
+    hand = Hand(limits=Limits(entries_per_message_max=1))
+    ballot = hand.lead_with(promiser=3)
+    under_way_after(hand, 90)
+    hand.step(2, HeartbeatAnswer(ballot, 0))
+    for beat in (91, 92):
+        hand.step(3, HeartbeatAnswer(ballot, 0))
+        hand.tick(beat * HEARTBEAT_US)
+    assert [each.index for each in accepted_entries(hand, 2)] == [1]
+
+
+def begins_small() -> None:
+    hand = Hand(limits=Limits(entries_per_message_max=1, bytes_per_message_max=200, inflight_bytes_max=2000))
+    ballot = hand.lead_with()
+    hand.propose(*[bytes(100)] * 40)
+    sent = accepted_entries(hand, 2)
+    while len(sent) < 10:
+        hand.step(2, Accepted(ballot, sent[0].index, sent[-1].index))
+        for each in sent[:-1]:
+            hand.step(2, Accepted(ballot, each.index, each.index))
+        hand.step(2, Accepted(ballot, sent[-1].index, sent[-1].index))
+        sent = accepted_entries(hand, 2)
+        assert sent
+    hand.driver.connect(2, None)
+    hand.driver.connect(2, 7)
+    hand.drain()
+    assert sum(len(each.encoded) for each in accepted_entries(hand, 2)) <= 400
+
+
+def test_a_window_begins_small_again_after_a_session_was_lost() -> None:
+    begins_small()
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [(mutants.resends_at_every_heartbeat, silent_peer), (mutants.window_keeps_its_size, begins_small)],
+)
+def test_a_broken_bound_is_seen(broken: Break, test: Callable[[], None]) -> None:
+    with broken(), pytest.raises(AssertionError):
+        test()
 
 
 def test_what_is_under_way_to_a_peer_is_limited_in_bytes_too() -> None:

@@ -1,10 +1,13 @@
 """What is accepted, what of it is durable, and what is in memory (rules 4 and 10)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import pytest
 
 from ratified.consensus.contract import NO_ERA, Base, Durable, Entry, Era, Kind, Limits, Membership, Run
-from ratified.consensus.entry import make_entry
+from ratified.consensus.entry import make_entry, memory_bytes
 from ratified.consensus.paxos.slots import Slots
+from tests.mutants.paxos import evicts_by_sorting
 
 BALLOT_1, BALLOT_2 = (1, 1), (2, 2)
 EMPTY = Durable(b"", Base(0, NO_ERA, Membership((1,))))
@@ -70,6 +73,37 @@ def test_what_is_not_durable_stays_in_memory_and_the_lowest_of_the_rest_go() -> 
     assert slots.message(1, 10) == ([], 0)
     assert slots.batch(1, 10, 1000) == ([], 0)
     assert numbers(slots.message(9, 10)) == [9, 10]
+
+
+class Unread(dict[int, Entry]):
+    """Entries that nobody may go through."""
+
+    def __iter__(self) -> Iterator[int]:
+        raise AssertionError("the whole tail is looked at")
+
+
+def let_go_of_one() -> None:
+    values = [entry(slot, data=bytes(100)) for slot in range(1, 12)]
+    slots = slots_with(*values, limits=Limits(tail_bytes_max=9 * memory_bytes(len(values[0].encoded), 1)))
+    slots._entries = Unread(slots._entries)
+    persist(slots, *range(2, 12))
+    slots.evict()
+    assert numbers(slots.message(1, 1)) == [1], "it waits for the disk"
+    assert slots.missing(2, 11) == (2, 2)
+    assert numbers(slots.message(3, 11)) == list(range(3, 12))
+    persist(slots, 1)
+    slots.evict()
+    assert slots.missing(3, 11) == (3, 3)
+    assert numbers(slots.message(1, 1)) == [1], "it was passed over, and comes last"
+
+
+def test_letting_go_of_one_looks_at_no_other() -> None:
+    let_go_of_one()
+
+
+def test_a_tail_that_is_sorted_is_seen() -> None:
+    with evicts_by_sorting(), pytest.raises(AssertionError, match="the whole tail"):
+        let_go_of_one()
 
 
 def test_a_batch_skips_gaps_and_ends_at_the_limits() -> None:

@@ -223,6 +223,7 @@ class Leader:
             self._core.outbox.ignore("an answer from no peer of this leader")
         else:
             self.liveness.heard(sender)
+            peer.heard = True
         return peer
 
     def _send_heartbeats(self) -> None:

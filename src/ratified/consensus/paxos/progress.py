@@ -2,7 +2,9 @@
 
 Proposals are sent ahead of the answers, within a window. What is answered behind something unanswered shows that the
 latter was lost (a session keeps order): it is sent again. So is the oldest message that had no answer for a whole
-heartbeat.
+heartbeat; after that only when twice as many heartbeats have passed, until a proposal is answered, or the peer is heard
+at all after a heartbeat in which it was not. So what is under way to a peer that is silent, or whose disk hangs, is the
+window and one message for each doubling of the time.
 """
 
 from __future__ import annotations
@@ -16,7 +18,18 @@ from ratified.consensus.replication.window import Window
 
 
 class PeerProgress:
-    __slots__ = ("_resends", "accepted", "chosen_told", "next", "resend", "window")
+    __slots__ = (
+        "_patience_beats",
+        "_resends",
+        "_resent_at",
+        "_silent",
+        "accepted",
+        "chosen_told",
+        "heard",
+        "next",
+        "resend",
+        "window",
+    )
 
     def __init__(self, first: int, limits: Limits, *, resends: bool) -> None:
         self._resends = resends
@@ -29,6 +42,14 @@ class PeerProgress:
         """What was lost on its way."""
         self.chosen_told = 0
         """The chosen prefix that the peer learns from what was sent to it."""
+        self.heard = False
+        """Since the last heartbeat."""
+        self._silent = False
+        """It was not, in the heartbeat before."""
+        self._resent_at = 0
+        """The heartbeat in which something overdue was sent again."""
+        self._patience_beats = 1
+        """For how many heartbeats nothing more is."""
 
     def wanted(self, last: int) -> tuple[int, int]:
         """The range to send next, up to ``last`` where nothing was lost; perhaps empty."""
@@ -48,13 +69,24 @@ class PeerProgress:
 
     def answered(self, first: int, last: int) -> None:
         self.accepted.add(first, last)
+        self._patience_beats = 1
         self._lost(self.window.answered(first, last))
 
     def beat(self, beat: int) -> None:
         """A heartbeat is due: what was sent before the last one and not answered yet may be lost."""
+        if self.heard and self._silent:
+            self._patience_beats = 1
+        self._silent, self.heard = not self.heard, False
+        if not self._resends or beat - self._resent_at < self._patience_beats:
+            return
         overdue = self.window.overdue(beat - 1)
         if overdue is not None:
+            self._resent_at = beat
+            self._patience_beats = self.patience_after(self._patience_beats)
             self._lost([overdue])
+
+    def patience_after(self, beats: int) -> int:
+        return 2 * beats
 
     def _lost(self, ranges: Sequence[tuple[int, int]]) -> None:
         if self._resends:
@@ -66,3 +98,4 @@ class PeerProgress:
         self.resend.clear()
         self.next = first_open
         self.chosen_told = 0
+        self._patience_beats = 1

@@ -3,8 +3,8 @@
 Rules of this file (rules 4 and 10 of the contract):
 
 1. Which ballot a slot was accepted in is known for every slot above the base, as runs. There may be gaps.
-2. The entries themselves are in memory where the disk does not have them yet; of the others, the highest slots that
-   ``tail_bytes_max`` allows. The rest comes back by ``fetch``.
+2. The entries themselves are in memory where the disk does not have them yet; of the others, those that came there
+   last, as far as ``tail_bytes_max`` allows. The rest comes back by ``fetch``.
 3. A slot is durable when the write with its *latest* ballot is: a write of an earlier ballot stands for nothing more.
    What is chosen keeps its value: there an earlier version will do.
 4. Every slot up to ``chosen`` is chosen, for ever, and what is accepted there is what was chosen.
@@ -12,6 +12,7 @@ Rules of this file (rules 4 and 10 of the contract):
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from ratified.consensus.contract import Durable, Entry, Era, Limits
@@ -26,6 +27,7 @@ class Slots:
     __slots__ = (
         "_bytes",
         "_entries",
+        "_held",
         "_limits",
         "_open",
         "_runs",
@@ -52,6 +54,8 @@ class Slots:
             assert run.first > max(self.base, self._runs.last), f"run {run} is out of order"
             self._runs.put(run.first, run.last, run.era)
         self._entries: dict[int, Entry] = {entry.index: entry for entry in durable.tail}
+        self._held = deque(self._entries)
+        """The slots of those entries, each once: the order in which they came to memory, or were kept from going."""
         self._bytes = sum(map(_memory, durable.tail))
         for entry in durable.tail:
             self._opened(entry.index, _memory(entry))
@@ -111,6 +115,8 @@ class Slots:
                 self._bytes -= _memory(old)
                 if slot in undurable:
                     self.undurable_bytes -= _memory(old)
+            else:
+                self._held.append(slot)
             self._opened(slot, size)
             held[slot] = entry
             undurable[slot] = entry.era
@@ -184,22 +190,17 @@ class Slots:
         return fitting(entries, self._limits) if entries else ((), 0)
 
     def evict(self) -> None:
-        """Let go of the lowest durable slots where the durable ones in memory hold more than ``tail_bytes_max``.
+        """Let go of the oldest durable slots while the durable ones in memory hold more than ``tail_bytes_max``.
 
-        An eighth of the room is freed in one go, so that the cost of looking for them is shared by many.
+        Each step costs the same however many there are: it lets one go, or passes over one that waits for the disk, and
+        then that has its turn behind all others.
         """
-        excess = self._bytes - self.undurable_bytes - self._limits.tail_bytes_max
-        if excess <= 0:
-            return
-        excess += self._limits.tail_bytes_max // 8
-        for slot in sorted(self._entries):
+        while self._bytes - self.undurable_bytes > self._limits.tail_bytes_max:
+            slot = self._held.popleft()
             if slot in self._undurable:
-                continue
-            size = _memory(self._entries.pop(slot))
-            self._bytes -= size
-            excess -= size
-            if excess <= 0:
-                return
+                self._held.append(slot)
+            else:
+                self._bytes -= _memory(self._entries.pop(slot))
 
 
 def _memory(entry: Entry) -> int:

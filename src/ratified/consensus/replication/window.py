@@ -3,7 +3,9 @@
 Rules of this file:
 
 1. A window counts messages and bytes, whichever limit is reached first. One message always may be in flight.
-2. Messages are answered in the order in which they were sent, or not at all: a session keeps order. An answer to one
+2. It begins with the bytes of one message, and grows by what is answered: twice as much in each round trip. When a
+   session was lost it begins again, for nobody knows yet whether the peer answers.
+3. Messages are answered in the order in which they were sent, or not at all: a session keeps order. An answer to one
    shows that what was sent before it and is not answered was lost.
 """
 
@@ -18,18 +20,22 @@ from ratified.consensus.contract import Entry, Limits
 class Window:
     """The messages with entries that a peer has not answered yet."""
 
-    __slots__ = ("_bytes", "_in_flight", "_limits")
+    __slots__ = ("_bytes", "_bytes_max", "_in_flight", "_limits")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._in_flight: deque[tuple[int, int, int, int]] = deque()
         """Of each message: its first and last index, its bytes, the heartbeat after which it was sent."""
         self._bytes = 0
+        self._bytes_max = self.bytes_first()
+        """How many may be in flight by now."""
+
+    def bytes_first(self) -> int:
+        return min(self._limits.bytes_per_message_max, self._limits.inflight_bytes_max)
 
     def has_room(self) -> bool:
-        limits = self._limits
         return not self._in_flight or (
-            len(self._in_flight) < limits.inflight_messages_max and self._bytes < limits.inflight_bytes_max
+            len(self._in_flight) < self._limits.inflight_messages_max and self._bytes < self._bytes_max
         )
 
     def sent(self, first: int, last: int, size: int, beat: int = 0) -> None:
@@ -39,7 +45,7 @@ class Window:
 
     def acknowledged(self, index: int) -> None:
         while self._in_flight and self._in_flight[0][1] <= index:
-            self._pop()
+            self._answered()
 
     def answered(self, first: int, last: int) -> list[tuple[int, int]]:
         """The peer has ``first`` to ``last``; the ranges that were sent before these and are lost."""
@@ -47,7 +53,7 @@ class Window:
         for position, flight in enumerate(self._in_flight):
             if first <= flight[0] and flight[1] <= last:
                 lost = [self._pop() for _ in range(position)]
-                self._pop()
+                self._answered()
                 break
         return lost
 
@@ -59,6 +65,12 @@ class Window:
         """The session ended or began: what was in flight is gone, and so may be its answers."""
         self._in_flight.clear()
         self._bytes = 0
+        self._bytes_max = self.bytes_first()
+
+    def _answered(self) -> None:
+        before = self._bytes
+        self._pop()
+        self._bytes_max = min(self._bytes_max + before - self._bytes, self._limits.inflight_bytes_max)
 
     def _pop(self) -> tuple[int, int]:
         first, last, size, _ = self._in_flight.popleft()
