@@ -28,7 +28,6 @@ from ratified.consensus.contract import (
     Engine,
     Entry,
     Era,
-    Extensions,
     Fetch,
     Kind,
     Limits,
@@ -126,9 +125,9 @@ class World:
         chaos: bool = True,
         campaigns: int = 2,
         limits: Limits | None = None,
-        extensions: Callable[[int], Extensions] = lambda member: Extensions(),
+        engine_of: Callable[[int], Callable[[int, Options, Durable], Engine]] | None = None,
     ) -> None:
-        """Each member is told to campaign in ``campaigns`` of a thousand steps."""
+        """Each member is told to campaign in ``campaigns`` of a thousand steps, and runs ``engine_of`` it."""
         self.seed = seed
         self.now = 0
         self.chaos = chaos
@@ -138,6 +137,7 @@ class World:
         """Called with every message that leaves."""
         self._campaigns = campaigns
         self._row = ENGINES[engine]
+        self._engine_of = engine_of or (lambda member: self._row.engine)
         self._draws = 0
         self._proposed = 0
         self._disk_draw = 2 + mix(seed, 8) % 20
@@ -146,7 +146,6 @@ class World:
         self._lost: set[ProposalId] = set()
         self._delivered: set[ProposalId] = set()
         self._limits = limits or drawn_limits(seed)
-        self._extensions = extensions
         membership = Membership(tuple(range(1, members + 1)))
         row = PROTOCOLS[engine]
         self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()))
@@ -177,7 +176,7 @@ class World:
 
     def _engine(self, member: int, now: int, options: Options, durable: Durable) -> Engine:
         self.checks.begins(member, durable)
-        return self._row.engine(now, options, durable)
+        return self._engine_of(member)(now, options, durable)
 
     def _options(self, member: int) -> Options:
         def election_deadline(now: int, era: Era) -> int:
@@ -191,7 +190,6 @@ class World:
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
             limits=self._limits,
-            extensions=self._extensions(member),
         )
 
     def start(self, member: Member) -> None:

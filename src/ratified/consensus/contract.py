@@ -191,33 +191,26 @@ ElectionDeadline: TypeAlias = Callable[[int, Era], int]
 
 
 class Extensions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a production engine does beyond its paper's figure. All off is the textbook."""
+    """What production engines do beyond their papers' figures, each where its protocol has room for it. All off is the
+    textbook.
+
+    Here stands what the parts that engines share do, and what more than one protocol lacks. What a single protocol's
+    engine adds is switched in its own package (``RaftExtensions``, ``PaxosExtensions``), and is known there only.
+    """
 
     noop_on_election: bool = True
     """A leader begins its era with a no-op: on Paxos the opening, without which there is no fence (rule 13)."""
-    pipelining: bool = True
-    """``next_index`` moves when entries are sent, not when they are answered."""
-    conflict_hints: bool = True
-    """A refusal says where the logs may meet, so that a lagging log is found in few round trips."""
     separate_heartbeats: bool = True
-    """A heartbeat is a message of its own, whose answer does not wait for the disk."""
+    """A heartbeat is a message of its own, whose answer does not wait for the disk (Raft); it is answered (Paxos)."""
+    keep_election_deadline: bool = True
+    """Adopting a later term or ballot does not restart the election timer (rule 11)."""
     step_down_on_slow_disk: bool = True
     """A leader whose oldest write has waited a whole election timeout stops leading (rule 11)."""
     check_quorum: bool = True
     """A leader that hears from no quorum for the shortest election timeout stops leading."""
-    keep_election_deadline: bool = True
-    """Adopting a later term or ballot does not restart the election timer (rule 11)."""
     suspicion: bool = True
     """A member asks whether it would be elected before it stands, and asks at once when the session with its leader
     ends; a leader that stops leading by itself says so (rule 14). Without it a member stands at its deadline."""
-    skip_chosen: bool = True
-    """Phase 1 (Paxos) leaves out what is known to be chosen; else a new leader proposes every slot again."""
-    outbid_hearsay: bool = True
-    """A new ballot (Paxos) is above all that was heard of, by a refusal too, not only above what was promised."""
-    resend: bool = True
-    """A proposer (Paxos) sends again what was not answered."""
-    decided_after_accepted: bool = True
-    """A peer is told that a value is chosen (Paxos) when it has accepted it; else all are when a quorum has."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,7 +229,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     links: Links = UnlimitedLinks()
 
     def textbook(self) -> Options:
-        """The paper's algorithm and nothing beyond it, without limits, as the known answers of the lab need it."""
+        """Without limits, and without extensions: for the engine that a row of the table calls ``textbook``."""
         no_limit = 2**62
         limits = Limits(**dict.fromkeys(Limits.__struct_fields__, no_limit))
         extensions = Extensions(**dict.fromkeys(Extensions.__struct_fields__, False))

@@ -18,16 +18,18 @@ DEFAULT_ENGINE = "raft"
 
 
 class EngineRow(msgspec.Struct, frozen=True):
-    """One protocol: how to make an engine, the union of its messages, how to read its ``StateRecord``s."""
+    """One protocol: how to make an engine, and one that is its paper's and nothing beyond it (with
+    ``Options.textbook``), the union of its messages, how to read its ``StateRecord``s."""
 
     name: str
     engine: Callable[[int, Options, Durable], Engine]
+    textbook: Callable[[int, Options, Durable], Engine]
     message: Any
     decode_state: Callable[[bytes], Any]
 
 
 ENGINES: dict[str, EngineRow] = {
-    "raft": EngineRow("raft", raft.Engine, raft.Message, raft.decode_state),
-    "paxos": EngineRow("paxos", paxos.Engine, paxos.Message, paxos.decode_state),
-    "zab": EngineRow("zab", zab.Engine, zab.Message, zab.decode_state),
+    "raft": EngineRow("raft", raft.Engine, raft.Textbook, raft.Message, raft.decode_state),
+    "paxos": EngineRow("paxos", paxos.Engine, paxos.Textbook, paxos.Message, paxos.decode_state),
+    "zab": EngineRow("zab", zab.Engine, zab.Engine, zab.Message, zab.decode_state),
 }

@@ -2,7 +2,8 @@
 
 Rules of this room:
 
-1. The engines are the production ones with ``Options.textbook()``; nothing here knows their insides. What a dump says
-   of term, vote and log is read from what the engine asked the log to write.
+1. The engines are the production ones, each as its table row's ``textbook`` makes it, with ``Options.textbook()``;
+   nothing here knows their insides. What a dump says of term, vote and log is read from what the engine asked the log
+   to write.
 2. Every number is ``sm(seed ^ small integers)``; there is no generator state and no clock.
 """

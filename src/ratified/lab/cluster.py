@@ -66,7 +66,7 @@ class LabCluster:
         self._sent = 0
         self._sessions_opened = 0
         base = Base(0, NO_ERA, Membership(tuple(each.member for each in options)))
-        self.nodes = [Driver(row.engine, each, DurableLog(base), self._ports(each.member)) for each in options]
+        self.nodes = [Driver(row.textbook, each, DurableLog(base), self._ports(each.member)) for each in options]
         for node in self.nodes:
             node.start(0)
         self.connect(lambda a, b: True)

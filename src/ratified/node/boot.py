@@ -132,6 +132,5 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         election_timeout_min_us=timeout_us,
         heartbeat_us=config.heartbeat_us,
         limits=config.engine_limits,
-        extensions=config.extensions,
         links=links,
     )

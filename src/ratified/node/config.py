@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ratified.consensus.contract import Extensions, Limits
+from ratified.consensus.contract import Limits
 from ratified.consensus.engines import EngineRow
 from ratified.storage.format import LogLimits
 
@@ -92,4 +92,3 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     limits: NodeLimits = NodeLimits()
     log_limits: LogLimits = LogLimits()
     engine_limits: Limits = Limits()
-    extensions: Extensions = Extensions()

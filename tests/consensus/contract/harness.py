@@ -20,6 +20,7 @@ import msgspec
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
+    Durable,
     Engine,
     Entry,
     Era,
@@ -60,7 +61,7 @@ class Member:
             fetch=self._fetch,
         )
         log = DurableLog(Base(0, NO_ERA, cluster.membership))
-        self.driver = Driver(cluster.row.engine, cluster.options(member), log, ports)
+        self.driver = Driver(self._engine, cluster.options(member), log, ports)
         self.starts = 0
         self.armed: tuple[int, int] | None = None
         """Start and deadline of the latest tick to come."""
@@ -79,13 +80,18 @@ class Member:
     # ------------------------------------------------------------------------------------------------ life
 
     def start(self, tail_entries: int = 0) -> None:
-        """Start from what the disk holds, with ``tail_entries`` of the latest entries in memory."""
+        """Start from what the disk holds, as the cluster has it now, with ``tail_entries`` of the latest entries in
+        memory."""
+        self.driver.options = self.cluster.options(self.id)
         self.starts += 1
         self._barriers.clear()
         first = self.delivered[0].index if self.delivered else 1
         del self.delivered[max(0, self.applied + 1 - first) :]
         self.driver.start(self.cluster.now, applied=self.applied, tail_entries=tail_entries)
         self.feed(lambda engine, now: None)
+
+    def _engine(self, now: int, options: Options, durable: Durable) -> Engine:
+        return self.cluster.row.engine(now, options, durable)
 
     def crash(self) -> None:
         """Everything that was not durable is gone; the store keeps what was applied."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
@@ -23,8 +25,10 @@ from ratified.consensus.contract import (
 )
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.entry import make_entry
-from ratified.consensus.paxos import Engine, Message
-from ratified.consensus.paxos.messages import Promise
+from ratified.consensus.paxos.engine import Paxos
+from ratified.consensus.paxos.extensions import PRODUCTION, PaxosExtensions
+from ratified.consensus.paxos.messages import Message, Promise
+from ratified.consensus.replication.engine import Engine
 
 ELECTION_US = 1000
 HEARTBEAT_US = 100
@@ -50,6 +54,7 @@ class Hand:
         applied: int = 0,
         limits: Limits | None = None,
         links: Links | None = None,
+        own: PaxosExtensions = PRODUCTION,
         **extensions: bool,
     ) -> None:
         options = Options(
@@ -76,7 +81,8 @@ class Hand:
             fetch=lambda fetch: 0,
             observe=self._observe,
         )
-        self.driver = Driver(Engine, options, start or log(), ports)
+        engine = partial(Engine, partial(Paxos, extensions=own))
+        self.driver = Driver(engine, options, start or log(), ports)
         self.driver.start(0, applied=applied, tail_entries=0)
         self.engine = self.driver.engine
         self.drain()

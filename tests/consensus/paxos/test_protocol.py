@@ -8,6 +8,7 @@ import pytest
 
 from ratified.consensus.contract import Entry, Kind, Limits, Refused, RefusedReason, Taken
 from ratified.consensus.entry import decode_entry
+from ratified.consensus.paxos.extensions import PaxosExtensions
 from ratified.consensus.paxos.messages import (
     Accept,
     Accepted,
@@ -165,7 +166,7 @@ def test_a_ballot_is_above_all_that_were_heard_of() -> None:
 
 
 def test_without_outbid_hearsay_a_ballot_is_above_the_own_and_the_promised_one_only() -> None:
-    hand = Hand(outbid_hearsay=False)
+    hand = Hand(own=PaxosExtensions(outbid_hearsay=False))
     hand.step(3, Prepare((4, 3), 1))
     assert hand.candidate() == (5, 1)
     hand.step(2, RefusedBallot((9, 2)))
@@ -249,7 +250,7 @@ def test_a_candidate_first_learns_what_its_quorum_knows_to_be_chosen() -> None:
 
 def test_without_skip_chosen_every_slot_is_asked_for_reported_and_proposed_again() -> None:
     old = [entry(slot, (1, 2), b"%d" % slot) for slot in (1, 2)]
-    hand = Hand(skip_chosen=False, noop_on_election=False)
+    hand = Hand(own=PaxosExtensions(skip_chosen=False), noop_on_election=False)
     hand.step(2, accept((1, 2), *old))
     hand.sync()
     hand.step(2, Decided((1, 2), 2))
@@ -385,7 +386,7 @@ def test_what_is_under_way_to_a_peer_is_limited_in_bytes_too() -> None:
 
 
 def test_without_resend_nothing_is_sent_twice() -> None:
-    hand = Hand(limits=Limits(entries_per_message_max=1), resend=False)
+    hand = Hand(limits=Limits(entries_per_message_max=1), own=PaxosExtensions(resend=False))
     ballot = hand.lead_with()
     hand.propose(b"a", b"b")
     assert [each.index for each in accepted_entries(hand, 2)] == [1, 2, 3]
@@ -397,7 +398,7 @@ def test_without_resend_nothing_is_sent_twice() -> None:
 
 def test_a_peer_is_told_of_a_decision_when_it_has_accepted_the_value() -> None:
     for after_accepted, told in ((True, [2]), (False, [2, 3])):
-        hand = Hand(noop_on_election=False, decided_after_accepted=after_accepted)
+        hand = Hand(own=PaxosExtensions(decided_after_accepted=after_accepted), noop_on_election=False)
         ballot = hand.lead_with()
         hand.propose(b"a")
         hand.sync()

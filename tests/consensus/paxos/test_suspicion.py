@@ -12,6 +12,7 @@ import pytest
 from ratified.consensus.contract import Engine, Limits
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.entry import decode_entry
+from ratified.consensus.paxos.extensions import PaxosExtensions
 from ratified.consensus.paxos.messages import (
     Accept,
     Accepted,
@@ -293,7 +294,7 @@ def test_no_part_with_values_is_made_while_earlier_messages_wait_to_be_sent() ->
 
 
 def test_without_resend_no_prepare_is_repeated() -> None:
-    hand = Hand(resend=False)
+    hand = Hand(own=PaxosExtensions(resend=False))
     hand.candidate()
     hand.sent.clear()
     pass_time(hand, 9 * HEARTBEAT_US)

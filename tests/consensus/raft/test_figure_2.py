@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
-from ratified.consensus import raft
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
@@ -29,6 +29,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.entry import make_entry
 from ratified.consensus.raft import decode_state
 from ratified.consensus.raft.engine import Raft
+from ratified.consensus.raft.extensions import PRODUCTION, RaftExtensions
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -55,6 +56,7 @@ def engine(
     term: int = 0,
     voted_for: int | None = None,
     extensions: Extensions | None = None,
+    own: RaftExtensions = PRODUCTION,
     limits: Limits | None = None,
 ) -> Engine[Raft]:
     """Member 1 of three, at time 0, whose log has entries of these terms."""
@@ -71,7 +73,8 @@ def engine(
         extensions=extensions or Extensions(),
         limits=limits or Limits(),
     )
-    one = raft.Engine(0, options, Durable(state, Base(0, NO_ERA, MEMBERS), runs, entries))
+    algorithm = partial(Raft, extensions=own)
+    one = Engine(algorithm, 0, options, Durable(state, Base(0, NO_ERA, MEMBERS), runs, entries))
     one.ready()
     return one
 
@@ -94,9 +97,14 @@ def answer(one: Engine[Raft], sender: int, message: Message) -> Any:
     return send.message
 
 
-def leader(terms: Sequence[int] = (), limits: Limits | None = None, **extensions: bool) -> Engine[Raft]:
+def leader(
+    terms: Sequence[int] = (),
+    limits: Limits | None = None,
+    own: RaftExtensions = PRODUCTION,
+    **extensions: bool,
+) -> Engine[Raft]:
     """Member 1, elected by member 2, its no-op and first messages drained."""
-    one = engine(terms=terms, extensions=Extensions(**extensions), limits=limits)
+    one = engine(terms=terms, extensions=Extensions(**extensions), own=own, limits=limits)
     one.campaign(0)
     drain(one)
     one.step(0, 2, RequestVoteResponse(one.status().era[0], True))
@@ -330,7 +338,7 @@ def test_figure_8_an_entry_of_an_older_term_is_not_committed_by_counting() -> No
 
 
 def test_a_refusal_leads_back_by_one_without_hints() -> None:
-    one = leader(terms=[1, 1, 1], conflict_hints=False)
+    one = leader(terms=[1, 1, 1], own=RaftExtensions(conflict_hints=False))
     one.step(0, 2, AppendEntriesResponse(2, False, 3, 0))
     (probe,) = sent(one.ready(), AppendEntries)
     assert (probe.to, probe.message.prev_index) == (2, 2)

@@ -133,6 +133,7 @@ class Story:
     def _begin(self, count: int, engine: str, *, textbook: bool) -> None:
         membership = Membership(tuple(range(1, count + 1)))
         self._row = ENGINES[engine]
+        self._engine = self._row.textbook if textbook else self._row.engine
         self._words = WORDS[engine]
         self._textbook = textbook
         self._sessions.clear()
@@ -149,7 +150,7 @@ class Story:
             observe=partial(self._say_what_is_ready, member),
         )
         log = DurableLog(Base(0, NO_ERA, membership))
-        return StoryMember(Driver(self._row.engine, self._options(member), log, ports))
+        return StoryMember(Driver(self._engine, self._options(member), log, ports))
 
     def _start(self, member: int) -> None:
         one = self._members[member]

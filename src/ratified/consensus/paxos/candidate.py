@@ -137,7 +137,7 @@ class Candidate:
 
     def _arm(self) -> None:
         core = self._core
-        self._ask_again = core.member.now + core.options.heartbeat_us if core.options.extensions.resend else None
+        self._ask_again = core.member.now + core.options.heartbeat_us if core.extensions.resend else None
 
     def ask_again(self) -> None:
         """A heartbeat has passed. What waits for the own disk, or is on its way to a peer, needs no repetition."""
@@ -150,7 +150,7 @@ class Candidate:
 
     def on_session(self, acceptor: int) -> None:
         """A new session: what was asked on the last one may be lost."""
-        if acceptor in self._asked and self._core.options.extensions.resend:
+        if acceptor in self._asked and self._core.extensions.resend:
             self.ask(acceptor, self._asked[acceptor])
 
     @property

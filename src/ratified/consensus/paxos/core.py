@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.paxos.extensions import PaxosExtensions
 from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.slots import Slots
 from ratified.consensus.paxos.state import AcceptorState, decode_state, encode_state
@@ -34,6 +35,7 @@ class Core:
         "_written",
         "configurations",
         "durable_promise",
+        "extensions",
         "fence",
         "member",
         "options",
@@ -44,7 +46,7 @@ class Core:
         "slots",
     )
 
-    def __init__(self, member: Member[Claim], durable: Durable) -> None:
+    def __init__(self, member: Member[Claim], durable: Durable, extensions: PaxosExtensions) -> None:
         self._written = state = decode_state(durable.state)
         self.promised = self.durable_promise = self.promise_at_start(state)
         self.own = state.own
@@ -56,6 +58,7 @@ class Core:
         self.configurations = member.configurations
         self.member = member
         self.options = member.options
+        self.extensions = extensions
         self.outbox = member.outbox
 
     @property
@@ -83,7 +86,7 @@ class Core:
 
     def heard_of(self, ballot: Era) -> None:
         """Somebody has begun ``ballot``; a promise of it is not asked for here."""
-        if self.options.extensions.outbid_hearsay:
+        if self.extensions.outbid_hearsay:
             self.seen = max(self.seen, ballot)
 
     def begin_ballot(self) -> None:
@@ -112,7 +115,7 @@ class Core:
 
         Without ``skip_chosen`` only what is gone from the log is closed.
         """
-        return self.slots.chosen if self.options.extensions.skip_chosen else self.slots.base
+        return self.slots.chosen if self.extensions.skip_chosen else self.slots.base
 
     # ----------------------------------------------------------------------------------------------------- disk
 

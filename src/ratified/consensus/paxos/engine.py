@@ -23,6 +23,7 @@ from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Claim, Core
+from ratified.consensus.paxos.extensions import PRODUCTION, TEXTBOOK, PaxosExtensions
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import (
@@ -63,8 +64,8 @@ class Paxos:
 
     __slots__ = ("_acceptor", "_election_timer", "_learner", "_suspicion", "core", "role")
 
-    def __init__(self, member: Member[Claim], durable: Durable) -> None:
-        self.core = Core(member, durable)
+    def __init__(self, member: Member[Claim], durable: Durable, extensions: PaxosExtensions) -> None:
+        self.core = Core(member, durable, extensions)
         self._acceptor = Acceptor(self.core)
         self._learner = Learner(self.core)
         self.role: Follower | Candidate | Leader = Follower(None)
@@ -426,5 +427,8 @@ class Paxos:
         return {"ballot": f"{promised[0]}.{promised[1]}", "own ballot": f"{own[0]}.{own[1]}"}
 
 
-Engine = partial(engine.Engine, Paxos)
+Engine = partial(engine.Engine, partial(Paxos, extensions=PRODUCTION))
 """One member's part in one Multi-Paxos group: ``Engine(now, options, durable)``."""
+
+Textbook = partial(engine.Engine, partial(Paxos, extensions=TEXTBOOK))
+"""The same without its own extensions; those of the options are the caller's to switch off."""

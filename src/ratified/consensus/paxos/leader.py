@@ -67,8 +67,8 @@ class Leader:
             self._put([noop(self._next, self.ballot, birth=self.ballot)])
 
     def _begin(self) -> PeerProgress:
-        options = self._core.options
-        return PeerProgress(self._first, options.limits, resends=options.extensions.resend)
+        core = self._core
+        return PeerProgress(self._first, core.options.limits, resends=core.extensions.resend)
 
     def _propose_again(self, found: Mapping[int, Entry]) -> None:
         """Section 3: what may have been chosen is proposed again, and the gaps between get no-ops."""
@@ -235,7 +235,7 @@ class Leader:
     def _tellable(self, peer: PeerProgress) -> int:
         """The chosen prefix as far as the peer can have it by now: the rest of this ballot's slots is on its way to it,
         and it need not ask anybody. Without ``decided_after_accepted``, as far as a quorum has it in this ballot."""
-        each_its_own = self._core.options.extensions.decided_after_accepted
+        each_its_own = self._core.extensions.decided_after_accepted
         accepted = peer.accepted.reach(self._first) if each_its_own else self._quorum_reach(self._first)
         return min(self._core.slots.chosen, accepted)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.consensus.contract import Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.raft.extensions import RaftExtensions
 from ratified.consensus.raft.state import HardState, decode_state, encode_state
 from ratified.consensus.replication.journal import Journal
 from ratified.consensus.replication.member import Member
@@ -23,6 +24,7 @@ class Core:
         "_written",
         "configurations",
         "era",
+        "extensions",
         "journal",
         "log",
         "member",
@@ -32,10 +34,11 @@ class Core:
         "voted_for",
     )
 
-    def __init__(self, member: Member[int], durable: Durable) -> None:
+    def __init__(self, member: Member[int], durable: Durable, extensions: RaftExtensions) -> None:
         state = decode_state(durable.state)
         self.member = member
         self.options = member.options
+        self.extensions = extensions
         self.outbox = member.outbox
         self.configurations = member.configurations
         self.term = state.term

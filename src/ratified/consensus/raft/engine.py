@@ -22,6 +22,7 @@ from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.raft import pull
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.election import Candidate
+from ratified.consensus.raft.extensions import PRODUCTION, TEXTBOOK, RaftExtensions
 from ratified.consensus.raft.follower import Follower
 from ratified.consensus.raft.leader import ForPeer, Leader
 from ratified.consensus.raft.messages import (
@@ -52,8 +53,8 @@ class Raft:
 
     __slots__ = ("_election_timer", "_pulling", "_suspicion", "core", "role")
 
-    def __init__(self, member: Member[int], durable: Durable) -> None:
-        self.core = Core(member, durable)
+    def __init__(self, member: Member[int], durable: Durable, extensions: RaftExtensions) -> None:
+        self.core = Core(member, durable, extensions)
         self.role: Follower | Candidate | Leader = Follower(self.core, None)
         self._suspicion: Suspicion[ProbeAnswer] = Suspicion(member)
         self._pulling: Pulling | None = None
@@ -370,5 +371,8 @@ class Raft:
         return {"term": str(self.core.term)}
 
 
-Engine = partial(engine.Engine, Raft)
+Engine = partial(engine.Engine, partial(Raft, extensions=PRODUCTION))
 """One member's part in one Raft group: ``Engine(now, options, durable)``."""
+
+Textbook = partial(engine.Engine, partial(Raft, extensions=TEXTBOOK))
+"""The same without its own extensions; those of the options are the caller's to switch off."""

@@ -63,7 +63,7 @@ class Follower:
         """Nothing fits behind ``prev_index`` (AppendEntries 2)."""
         core = self._core
         hint_index, hint_era = 0, (0, 0)
-        if core.options.extensions.conflict_hints:
+        if core.extensions.conflict_hints:
             bound = min(message.prev_index - 1, core.log.last)
             hint_index, hint_era = core.log.last_at_most(bound, (message.prev_term, 0))
         return AppendEntriesResponse(core.term, False, message.prev_index, message.round, hint_index, hint_era[0])

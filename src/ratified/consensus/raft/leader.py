@@ -43,7 +43,7 @@ class Leader:
         self.leader = core.member.id
         self.serving = False
         """Is an entry of this term committed?"""
-        mode = Mode.REPLICATE if core.options.extensions.pipelining else Mode.PROBE
+        mode = Mode.REPLICATE if core.extensions.pipelining else Mode.PROBE
         self._peers = Peers(core.configurations, lambda: self._begin(mode), lambda: self._begin(Mode.PROBE))
         self.liveness = Liveness(core.member)
         self.reads = ReadRounds(core.member)
@@ -61,7 +61,7 @@ class Leader:
         core = self._core
         first = core.log.last + 1
         core.append(commands(proposals, first, core.era))
-        if not core.options.extensions.pipelining:
+        if not core.extensions.pipelining:
             self._ask_all()
         return Taken(first)
 
@@ -162,7 +162,7 @@ class Leader:
 
     def _on_success(self, peer: PeerProgress, match: int) -> None:
         peer.acknowledged(match)
-        if not self._core.options.extensions.pipelining:
+        if not self._core.extensions.pipelining:
             peer.due = peer.due or peer.next <= self._core.log.last
         elif peer.mode is Mode.PROBE:
             peer.replicate()
@@ -174,7 +174,7 @@ class Leader:
         if stale:
             return
         next_index = refused
-        if self._core.options.extensions.conflict_hints:
+        if self._core.extensions.conflict_hints:
             meet, _ = self._core.log.last_at_most(message.hint_index, (message.hint_term, 0))
             next_index = min(meet + 1, refused)
         peer.probe(max(next_index, self._core.log.base + 1))
@@ -221,7 +221,7 @@ class Leader:
         """Ask once. Where entries are sent ahead later, the question carries none."""
         peer.due = False
         log = self._core.log
-        if self._core.options.extensions.pipelining or peer.next > log.last:
+        if self._core.extensions.pipelining or peer.next > log.last:
             self._send_append(member, peer, self._append_entries(peer.next, peer.next - 1))
         elif peer.next < log.first_in_memory:
             self._fetch_for(member, peer)
