@@ -14,7 +14,7 @@ import pytest
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.testing.faults import KILL, PAUSE, ProcessFault
-from ratified.testing.leaders import Outcome, fail_leaders
+from ratified.testing.leaders import FaultRun, fail_leaders
 from ratified.testing.processes import LocalCluster
 from tests.faults.conftest import kills_of
 
@@ -24,7 +24,7 @@ PAUSES_OF_DEFAULT_ENGINE = 5
 PAUSES_OF_OTHERS = 2
 
 
-def trouble(directory: Path, engine: str, fault: ProcessFault, seed: int, times: int) -> Outcome:
+def trouble(directory: Path, engine: str, fault: ProcessFault, seed: int, times: int) -> FaultRun:
     """Run, write the report, and assert that nothing was lost and nobody read what could not be."""
     with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
         outcome = asyncio.run(fail_leaders(cluster, fault, seed=seed, times=times, clients=CLIENTS, say=print))

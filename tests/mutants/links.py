@@ -1,4 +1,4 @@
-"""Rules broken each of a session's outbox, over links that are slow for what is sent, and of disks that are full."""
+"""Rules broken each of a session's send queue, over links slow for what is sent, and of disks that are full."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from ratified.consensus.contract import Limits
 from ratified.consensus.replication.liveness import Liveness
 from ratified.node.config import NodeLimits
-from ratified.node.outbox import Outbox
 from ratified.node.peers import GroupLinks
+from ratified.node.send_queue import SendQueue
 from ratified.sim import simulation
 from ratified.sim.arguments import Arguments
 from ratified.sim.draw import SLOW_LINK, SimulationOptions, draw_options
@@ -24,7 +24,7 @@ _NO_LIMIT = 1 << 40
 
 def cuts_no_message() -> AbstractContextManager[Any]:
     """A long message is one frame: what is short waits behind it."""
-    return patch.object(Outbox, "_frame_bytes", property(lambda outbox: _NO_LIMIT))
+    return patch.object(SendQueue, "_frame_bytes", property(lambda queue: _NO_LIMIT))
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def has_no_window() -> Iterator[None]:
     """Everything is sent at once: it waits in the network, and what is short behind it."""
     with (
         cuts_no_message(),
-        patch.object(Outbox, "window", property(lambda outbox: _NO_LIMIT, lambda outbox, window: None)),
+        patch.object(SendQueue, "window", property(lambda queue: _NO_LIMIT, lambda queue, window: None)),
     ):
         yield
 

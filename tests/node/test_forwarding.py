@@ -13,9 +13,9 @@ from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, commands_of
-from ratified.node.outbox import Outbox
 from ratified.node.peers import Session
 from ratified.node.ports import DiskSpace, Outcome, Reason, Work
+from ratified.node.send_queue import SendQueue
 from ratified.wire.codec import Assembly, MessageCodec
 from ratified.wire.peer import PROTOCOL_VERSION, Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
@@ -26,7 +26,7 @@ ERA: Era = (3, 0)
 def session(member: int = 2, incarnation: int = 1) -> Session:
     codec = MessageCodec(Message)
     hello = Hello(7, member, bytes(16), incarnation, 5, (), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "n", (), True)
-    return Session(1, 1, hello, Outbox(NodeLimits(), codec, MS), Assembly(codec))
+    return Session(1, 1, hello, SendQueue(NodeLimits(), codec, MS), Assembly(codec))
 
 
 def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:

@@ -45,5 +45,5 @@ def test_while_both_followers_disks_hang_proposals_are_refused_beyond_a_bound_an
         assert replica.engine.status().commit == replica.engine.status().last
         assert not replica._awaiting_write
         assert not any(origin.held for origin in replica._inbound._origins.values())
-        assert all(session.outbox.waiting_bytes == 0 for session in node._peers._sessions.values())
+        assert all(session.queue.waiting_bytes == 0 for session in node._peers._sessions.values())
         assert len(node._timers._times[-1]) == 0

@@ -448,8 +448,8 @@ def test_messages_of_one_turn_are_one_batch_and_silence_is_pinged() -> None:
     in_session(made, 1, hello())
     session = made.session(1)
     assert session is not None
-    session.outbox.put(0, Barrier(1))
-    session.outbox.put(1, Barrier(2))
+    session.queue.put(0, Barrier(1))
+    session.queue.put(1, Barrier(2))
     frames, _ = made.drain(5 * MS)
     assert [outgoing.frame for outgoing in frames] == [Batch([(0, Barrier(1)), (1, Barrier(2))])]
     assert made.timers.deadline == 15 * MS

@@ -65,7 +65,7 @@ def test_what_waits_for_no_write_leaves_at_once() -> None:
     assert session is not None
     found._hold(found._durable_ticket, [Send(other, HeartbeatResponse(1, 0))])
     found._hold(found._durable_ticket + 1, [Send(other, HeartbeatResponse(2, 0))])
-    assert session.outbox.take(cluster.now) == [Batch([(0, HeartbeatResponse(1, 0))])]
+    assert session.queue.take(cluster.now) == [Batch([(0, HeartbeatResponse(1, 0))])]
 
 
 def test_an_exception_in_apply_stops_every_replica_that_meets_it_and_no_other_group() -> None:

@@ -11,7 +11,7 @@ NOT_DRAWN = {
     },
     "node": {
         "request_bytes_max": "a refusal at the door, which clients of this world would only wait out",
-        "outbox_bytes_max": "engines ask for credit, which ends far below it; a test of the outbox reaches it",
+        "send_queue_bytes_max": "engines ask for credit, which ends far below it; a test of the send queue reaches it",
         "free_bytes_min": "the simulated disk has no end yet",
     },
     "log": {

@@ -13,7 +13,7 @@ from ratified.check.oracle import Oracle
 from ratified.check.paxos import PaxosChecks
 from ratified.check.raft import RaftChecks
 from ratified.check.sequences import Sequences
-from ratified.check.slots import Slots
+from ratified.check.slots import SlotLogs
 from ratified.check.zab import ZabChecks
 
 
@@ -35,7 +35,7 @@ PROTOCOLS: dict[str, ProtocolRow] = {
         must_happen=("truncations", "votes refused"),
     ),
     "paxos": ProtocolRow(
-        shape=lambda counters: Slots(),
+        shape=lambda counters: SlotLogs(),
         checks=PaxosChecks,
         must_happen=("void values delivered",),
     ),

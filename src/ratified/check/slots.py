@@ -14,7 +14,7 @@ from ratified.check.paxos import NOTHING, AcceptorImage, chosen_value, value_of
 from ratified.consensus.contract import Entry, Record
 
 
-class Slots:
+class SlotLogs:
     """The logs of one group, compared slot by slot and without ballots."""
 
     def __init__(self) -> None:

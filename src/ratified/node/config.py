@@ -35,7 +35,7 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How far they shrink on a slow link."""
     window_bytes_max: int = 8 << 20
     """How far they grow on a fast one."""
-    outbox_bytes_max: int = 64 << 20
+    send_queue_bytes_max: int = 64 << 20
     """Bytes of entries and commands that wait to be sent to one peer; beyond it the session is ended."""
     forwards_max: int = 1024
     """Proposals forwarded to a leader and not yet answered by it, per group; at most ``FORWARD_WINDOW``."""

@@ -16,8 +16,8 @@ Rules:
 5. Ping when nothing else was sent for a heartbeat. A connection from which nothing came for an election timeout, not
    even bytes of a frame, is hung up, unless frames of it wait in the queue. Until a member is admitted on it, nothing
    prolongs that.
-6. What a session sends is scheduled by its ``Outbox``. Where more waits than ``outbox_bytes_max`` the session is ended,
-   and counted: engines send again in the next one, as much as they have credit for.
+6. What a session sends is scheduled by its ``SendQueue``. Where more waits than ``send_queue_bytes_max`` the session is
+   ended, and counted: engines send again in the next one, as much as they have credit for.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from collections.abc import Sequence
 from ratified.node.admission import Admission, is_start
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
-from ratified.node.outbox import Outbox
 from ratified.node.ports import Hangup, Notice, Outgoing
+from ratified.node.send_queue import SendQueue
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodesOwn, PeerRecord
 from ratified.wire.codec import Assembly, FrameError, MessageCodec
@@ -52,9 +52,9 @@ _SILENCE = Timer.SILENCE
 class Session:
     """A peer whose messages count, on one connection."""
 
-    __slots__ = ("assembly", "confirmed", "connection", "hello", "incarnation", "member", "number", "open", "outbox")
+    __slots__ = ("assembly", "confirmed", "connection", "hello", "incarnation", "member", "number", "open", "queue")
 
-    def __init__(self, connection: int, number: int, hello: Hello, outbox: Outbox, assembly: Assembly) -> None:
+    def __init__(self, connection: int, number: int, hello: Hello, queue: SendQueue, assembly: Assembly) -> None:
         self.connection = connection
         self.number = number
         self.hello = hello
@@ -63,11 +63,11 @@ class Session:
         self.open = True
         self.confirmed = False
         """This start has answered at the member's own address."""
-        self.outbox = outbox
+        self.queue = queue
         self.assembly = assembly
 
 
-class _Connection:
+class _ConnectionEnd:
     __slots__ = ("dialled", "hello", "id", "sent_at", "session", "standing", "told")
 
     def __init__(self, connection: int, dialled: int | None, now: int) -> None:
@@ -92,11 +92,11 @@ class GroupLinks:
 
     def has_credit(self, member: int) -> bool:
         session = self._peers.session(member)
-        return session is None or session.outbox.has_credit(self._group)
+        return session is None or session.queue.has_credit(self._group)
 
     def is_clear(self, member: int) -> bool:
         session = self._peers.session(member)
-        return session is None or session.outbox.is_clear
+        return session is None or session.queue.is_clear
 
 
 class PeerSessions:
@@ -128,8 +128,8 @@ class PeerSessions:
         self._admission = Admission(config, self._hello, directories)
         self._changes: list[tuple[int, Session | None]] = []
         self._announced = False
-        self._connections: dict[int, _Connection] = {}
-        self._members: dict[int, _Connection] = {}
+        self._connections: dict[int, _ConnectionEnd] = {}
+        self._members: dict[int, _ConnectionEnd] = {}
         """The connection on which each member is believed to be."""
         self._sessions: dict[int, Session] = {}
         self._hellos_held: dict[int, Hello] = {}
@@ -150,7 +150,7 @@ class PeerSessions:
     # ---- inputs
 
     def connected(self, now: int, connection: int, dialled: int | None) -> None:
-        self._connections[connection] = _Connection(connection, dialled, now)
+        self._connections[connection] = _ConnectionEnd(connection, dialled, now)
         self._heard(now, connection)
         if self._announced:
             self._greet(now, self._connections[connection])
@@ -216,7 +216,7 @@ class PeerSessions:
                     self._send(now, connection, Marked(frame.number))
             case Marked():
                 if connection.session is not None:
-                    connection.session.outbox.on_mark(now, frame.number)
+                    connection.session.queue.on_mark(now, frame.number)
             case Ping():
                 pass
 
@@ -256,7 +256,7 @@ class PeerSessions:
 
     def take_refused(self) -> list[int]:
         """The groups that were refused credit by a session which has some now."""
-        return [group for session in self._sessions.values() for group in session.outbox.take_refused()]
+        return [group for session in self._sessions.values() for group in session.queue.take_refused()]
 
     # ---- messages
 
@@ -289,13 +289,13 @@ class PeerSessions:
             self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
 
     def drain(self, now: int) -> tuple[list[Outgoing], list[Hangup]]:
-        """What leaves in this turn: what each session's outbox lets go, a Ping where all was quiet too long."""
+        """What leaves in this turn: what each session's queue lets go, a Ping where all was quiet too long."""
         for connection in list(self._members.values()):
             session = connection.session
-            frames_of = session.outbox.take(now) if session is not None else []
+            frames_of = session.queue.take(now) if session is not None else []
             for frame in frames_of:
                 self._send(now, connection, frame)
-            if session is not None and session.outbox.waiting_bytes > self._config.limits.outbox_bytes_max:
+            if session is not None and session.queue.waiting_bytes > self._config.limits.send_queue_bytes_max:
                 self._overflow(now, session)
             elif not frames_of and connection.sent_at + self._config.heartbeat_us <= now:
                 self._send(now, connection, Ping())
@@ -326,10 +326,10 @@ class PeerSessions:
             self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
             self._begin_if_all_agree()
 
-    def _greet(self, now: int, connection: _Connection) -> None:
+    def _greet(self, now: int, connection: _ConnectionEnd) -> None:
         self._send(now, connection, self._hello)
 
-    def _on_hello(self, now: int, connection: _Connection, hello: Hello) -> None:
+    def _on_hello(self, now: int, connection: _ConnectionEnd, hello: Hello) -> None:
         if connection.hello is not None:
             self._part(now, connection, "a second Hello on one connection")
             return
@@ -350,7 +350,7 @@ class PeerSessions:
             if not self._admission.is_confirmed(hello):
                 self._challenge(now, hello.member)
 
-    def _admit(self, now: int, connection: _Connection, hello: Hello) -> None:
+    def _admit(self, now: int, connection: _ConnectionEnd, hello: Hello) -> None:
         """Believe that this is the member."""
         older = self._members.get(hello.member)
         if older is not None:
@@ -364,7 +364,7 @@ class PeerSessions:
         self._stand(now, connection)
         self._review(now, connection)
 
-    def _stand(self, now: int, connection: _Connection) -> None:
+    def _stand(self, now: int, connection: _ConnectionEnd) -> None:
         """Say what we hold, if it is durable and news."""
         hello = connection.hello
         assert hello is not None
@@ -374,7 +374,7 @@ class PeerSessions:
                 connection.told = standing
                 self._send(now, connection, standing)
 
-    def _on_standing(self, now: int, connection: _Connection, standing: Standing) -> None:
+    def _on_standing(self, now: int, connection: _ConnectionEnd, standing: Standing) -> None:
         if connection.hello is None:
             self._part(now, connection, "a Standing before the Hello")
             return
@@ -382,7 +382,7 @@ class PeerSessions:
         if self._is_admitted(connection):
             self._review(now, connection)
 
-    def _review(self, now: int, connection: _Connection) -> None:
+    def _review(self, now: int, connection: _ConnectionEnd) -> None:
         """Something about this connection or about ourselves is news: begin, or open its session."""
         if not self._directories.begun:
             self._begin_if_all_agree()
@@ -392,10 +392,10 @@ class PeerSessions:
             if connection.standing.begun:
                 self._open_session(connection, connection.hello)
 
-    def _open_session(self, connection: _Connection, hello: Hello) -> None:
+    def _open_session(self, connection: _ConnectionEnd, hello: Hello) -> None:
         self._last_number += 1
-        outbox = Outbox(self._config.limits, self._codec, self._config.heartbeat_us)
-        connection.session = Session(connection.id, self._last_number, hello, outbox, Assembly(self._codec))
+        queue = SendQueue(self._config.limits, self._codec, self._config.heartbeat_us)
+        connection.session = Session(connection.id, self._last_number, hello, queue, Assembly(self._codec))
         connection.session.confirmed = self._admission.is_confirmed(hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
@@ -416,12 +416,12 @@ class PeerSessions:
             if (why := self._why_awaited(self._members.get(member))) is not None
         ]
 
-    def _why_awaited(self, connection: _Connection | None) -> str | None:
+    def _why_awaited(self, connection: _ConnectionEnd | None) -> str | None:
         if connection is None:
             return "not connected"
         return None if self._hold_each_other(connection) else "it has not met this one yet"
 
-    def _hold_each_other(self, connection: _Connection) -> bool:
+    def _hold_each_other(self, connection: _ConnectionEnd) -> bool:
         """Do both sides hold, durably, each other's directory?"""
         hello, standing = connection.hello, connection.standing
         return (
@@ -456,44 +456,44 @@ class PeerSessions:
             self._challenged_at[member] = now
             self._challenges.append(member)
 
-    def _is_admitted(self, connection: _Connection) -> bool:
+    def _is_admitted(self, connection: _ConnectionEnd) -> bool:
         return connection.hello is not None and self._members.get(connection.hello.member) is connection
 
-    def _part(self, now: int, connection: _Connection, reason: str) -> None:
+    def _part(self, now: int, connection: _ConnectionEnd, reason: str) -> None:
         """Say why, and hang up."""
         if self._announced:
             self._send(now, connection, Goodbye(reason[:1024]))
         self.hang_up(now, connection.id, reason)
 
-    def _lose_session(self, connection: _Connection) -> None:
+    def _lose_session(self, connection: _ConnectionEnd) -> None:
         session = connection.session
         if session is not None:
             session.open = False
-            session.outbox.clear()
+            session.queue.clear()
             del self._sessions[session.member]
             self._changes.append((session.member, None))
 
     def _overflow(self, now: int, session: Session) -> None:
         self.overflows += 1
-        limit = self._config.limits.outbox_bytes_max
+        limit = self._config.limits.send_queue_bytes_max
         self.notices.append(
             Notice(
                 f"the session with member {session.member:x} was ended: more than {limit >> 20} MiB wait to be sent to "
-                "it, the limit outbox_bytes_max; see why it takes so little"
+                "it, the limit send_queue_bytes_max; see why it takes so little"
             )
         )
-        self.hang_up(now, session.connection, "more bytes wait than outbox_bytes_max admits")
+        self.hang_up(now, session.connection, "more bytes wait than send_queue_bytes_max admits")
 
     def _heard(self, now: int, number: int) -> None:
         self._timers.set(_SILENCE, number, now + self._config.election_timeout_us)
 
-    def _send(self, now: int, connection: _Connection, frame: Frame) -> None:
+    def _send(self, now: int, connection: _ConnectionEnd, frame: Frame) -> None:
         connection.sent_at = now
         if self._is_admitted(connection):
             self._timers.set(_PING, connection.id, now + self._config.heartbeat_us)
         self._frames.append(Outgoing(connection.id, frame))
 
-    def _whose(self, connection: _Connection) -> str:
+    def _whose(self, connection: _ConnectionEnd) -> str:
         hello = connection.hello
         if hello is not None:
             return f"member {self._admission.called(hello.member)}"

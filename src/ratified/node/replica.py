@@ -414,7 +414,7 @@ class Replica:
             return
         acknowledged = self._acknowledged.pop(member, None)
         if acknowledged is not None and acknowledged.era == leading:
-            session.outbox.put(self.group, acknowledged)
+            session.queue.put(self.group, acknowledged)
 
     def _check_acknowledged(self, session: Session, acknowledged: Acknowledged) -> None:
         """In a later era what was acknowledged may have been replaced; else it is here, or the log was lost."""
@@ -524,20 +524,20 @@ class Replica:
         if session.open:
             if self._observer is not None:
                 self._observer.sent(session.member, message, ticket)
-            session.outbox.put(self.group, message)
+            session.queue.put(self.group, message)
 
     def _send(self, member: int, message: object) -> bool:
         """Put it on the member's session; False: there is none."""
         session = self._peers.session(member)
         if session is None:
             return False
-        session.outbox.put(self.group, message)
+        session.queue.put(self.group, message)
         return True
 
     def _answer(self, session: Session, message: object) -> None:
         """Put it on this very session, if it is still open."""
         if session.open:
-            session.outbox.put(self.group, message)
+            session.queue.put(self.group, message)
 
 
 def _is_alone(membership: Membership, member: int) -> bool:

@@ -33,6 +33,6 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     waits_for: tuple[str, ...]
     """Members without which this node, whose directory is new, does not begin; empty: it has begun."""
     overflows: int
-    """Sessions with peers that were ended because more than ``outbox_bytes_max`` waited for them, since the start."""
+    """Sessions with peers that were ended because more than ``send_queue_bytes_max`` waited, since the start."""
     groups: dict[int, GroupStatus]
     peers: dict[int, PeerStatus]

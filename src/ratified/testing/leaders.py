@@ -44,7 +44,7 @@ class Injected(msgspec.Struct, frozen=True):
     without_write_s: float
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class FaultRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a run showed. ``verdict`` is of the history check."""
 
     seed: int
@@ -66,7 +66,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 async def fail_leaders(
     cluster: LocalCluster, fault: ProcessFault, *, seed: int, times: int, clients: int, say: Say = lambda line: None
-) -> Outcome:
+) -> FaultRun:
     """Run the load, inflict the fault on the leader so many times, and check. All nodes run before and afterwards."""
     loop = asyncio.get_running_loop()
     recording, stop, began_s = Recording(), asyncio.Event(), loop.time()
@@ -87,7 +87,7 @@ async def fail_leaders(
     say(f"{len(recording.written)} writes were acknowledged; reading the history of revisions from every node")
     lost = await _missing(cluster, recording)
     say("checking the clients' history")
-    return Outcome(
+    return FaultRun(
         seed=seed,
         seconds=loop.time() - began_s,
         fault=fault.name,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ratified.consensus.raft.messages import AppendEntries, Heartbeat, Message
 from ratified.node.config import NodeLimits
-from ratified.node.outbox import MESSAGE_BYTES, QUESTION_BYTES_SHORT, Outbox
+from ratified.node.send_queue import MESSAGE_BYTES, QUESTION_BYTES_SHORT, SendQueue
 from ratified.wire.codec import Assembly, FrameError, MessageCodec
 from ratified.wire.peer import Barrier, Batch, Fragment, Frame, Mark, Question
 from tests.node.cluster import MS, Cluster
@@ -20,8 +20,8 @@ BEAT = Heartbeat(1, 0, 0)
 DELAY_US = 100 * MS
 
 
-def outbox(limits: NodeLimits = LIMITS) -> Outbox:
-    return Outbox(limits, CODEC, DELAY_US)
+def send_queue(limits: NodeLimits = LIMITS) -> SendQueue:
+    return SendQueue(limits, CODEC, DELAY_US)
 
 
 def entries(*sizes: int) -> AppendEntries:
@@ -46,7 +46,7 @@ def size_of(frames: Sequence[Frame]) -> int:
 
 
 def test_what_is_short_leaves_first_and_at_once_however_much_waits() -> None:
-    out = outbox()
+    out = send_queue()
     for number in range(20):
         out.put(0, entries(900 + number))
     out.put(0, BEAT)
@@ -58,7 +58,7 @@ def test_what_is_short_leaves_first_and_at_once_however_much_waits() -> None:
 
 
 def test_all_of_a_turn_is_one_frame_while_it_is_small() -> None:
-    out = outbox()
+    out = send_queue()
     out.put(0, entries(10))
     out.put(1, BEAT)
     out.put(0, entries(20))
@@ -67,7 +67,7 @@ def test_all_of_a_turn_is_one_frame_while_it_is_small() -> None:
 
 
 def test_no_more_is_under_way_than_the_window_and_one_frame() -> None:
-    out = outbox()
+    out = send_queue()
     for _ in range(100):
         out.put(0, entries(500))
     frames = out.take(0)
@@ -80,7 +80,7 @@ def test_no_more_is_under_way_than_the_window_and_one_frame() -> None:
 
 
 def test_groups_take_turns_and_each_keeps_its_order() -> None:
-    out = outbox()
+    out = send_queue()
     for number in range(3):
         out.put(0, entries(300 + number))
     out.put(7, entries(400))
@@ -95,7 +95,7 @@ def test_groups_take_turns_and_each_keeps_its_order() -> None:
 
 
 def test_a_long_message_is_cut_and_put_together_again() -> None:
-    out = outbox()
+    out = send_queue()
     long = entries(5_000, 3_000)
     out.put(4, long)
     assembly = Assembly(CODEC)
@@ -136,7 +136,7 @@ def test_fragments_that_do_not_fit_together_are_refused(wrong: list[Fragment]) -
         assembly.add(last)
 
 
-def drive(out: Outbox, bytes_per_us: float, seconds: float) -> list[int]:
+def drive(out: SendQueue, bytes_per_us: float, seconds: float) -> list[int]:
     """Keep it full over a link of this rate; how long each mark took to come back."""
     now, free_at = 0, 0.0
     took: list[int] = []
@@ -155,20 +155,20 @@ def drive(out: Outbox, bytes_per_us: float, seconds: float) -> list[int]:
 
 
 def test_the_window_grows_on_a_fast_link() -> None:
-    out = outbox()
+    out = send_queue()
     drive(out, bytes_per_us=100, seconds=0.2)
     assert out.window == LIMITS.window_bytes_max
 
 
 def test_the_window_keeps_a_slow_link_short_and_full() -> None:
-    out = outbox(replace(LIMITS, window_bytes_max=8 << 20))
+    out = send_queue(replace(LIMITS, window_bytes_max=8 << 20))
     took = drive(out, bytes_per_us=0.125, seconds=20)
     assert max(took[20:]) < 4 * DELAY_US
     assert out.window > 0.125 * DELAY_US / 4
 
 
 def test_one_late_mark_shrinks_the_window_once() -> None:
-    out = outbox()
+    out = send_queue()
     out.put(0, entries(900, 900, 900, 900, 900))
     first = out.take(0)
     out.on_mark(10, marks(first)[-1])
@@ -185,7 +185,7 @@ def test_one_late_mark_shrinks_the_window_once() -> None:
 
 
 def test_who_has_no_credit_is_told_when_there_is_some() -> None:
-    out = outbox()
+    out = send_queue()
     assert out.has_credit(5)
     while out.has_credit(5):
         out.put(5, entries(700))
@@ -199,7 +199,7 @@ def test_who_has_no_credit_is_told_when_there_is_some() -> None:
 
 
 def test_a_question_is_short_as_long_as_it_is() -> None:
-    out = outbox()
+    out = send_queue()
     out.put(0, entries(100))
     out.put(0, Question(1, bytes(QUESTION_BYTES_SHORT)))
     out.put(0, Question(2, bytes(QUESTION_BYTES_SHORT - 1 + 2)))
@@ -209,14 +209,14 @@ def test_a_question_is_short_as_long_as_it_is() -> None:
 
 
 def test_too_much_waiting_ends_the_session_and_is_counted() -> None:
-    cluster = Cluster(limits=NodeLimits(outbox_bytes_max=100_000, window_bytes_first=1000, window_bytes_max=1000))
+    cluster = Cluster(limits=NodeLimits(send_queue_bytes_max=100_000, window_bytes_first=1000, window_bytes_max=1000))
     leader = cluster.elect()
     peers = cluster.node(leader)._peers
     session = peers.session(cluster.follower())
     assert session is not None
     for _ in range(200):
-        session.outbox.put(0, entries(1_000))
+        session.queue.put(0, entries(1_000))
     cluster.submit(leader, b"a turn")
     cluster.run_until(lambda: not session.open)
     assert peers.overflows == 1
-    assert any("outbox_bytes_max" in notice.text for notice in cluster.processes[leader].notices)
+    assert any("send_queue_bytes_max" in notice.text for notice in cluster.processes[leader].notices)

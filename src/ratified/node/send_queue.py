@@ -41,7 +41,7 @@ class _Marked(NamedTuple):
     at: int
 
 
-class Outbox:
+class SendQueue:
     """Of one session, from its beginning to its end."""
 
     __slots__ = (
