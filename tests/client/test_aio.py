@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ratified.client import AsyncClient, Compacted, Do, Refused, Unavailable, compare_version
+from ratified.client import AsyncClient, CallRefused, Compacted, Do, Unavailable, compare_version
 from ratified.testing.processes import LocalCluster, free_ports
 
 
@@ -30,7 +30,7 @@ def test_put_get_range_delete_and_transactions(cluster: LocalCluster, key: str) 
         taken = await client.txn([compare_version(key, "==", 1)], [Do.put(key, "two")])
         assert taken.succeeded
         assert (await client.delete(key)).deleted == 1
-        with pytest.raises(Refused, match="etcdserver: key is not provided"):
+        with pytest.raises(CallRefused, match="etcdserver: key is not provided"):
             await client.put("", "v")
 
     with_client(cluster, act)

@@ -13,7 +13,7 @@ from ratified.client.endpoints import (
     may_repeat,
     parse_endpoint,
 )
-from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
+from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ UNREACHED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0
         ("UNAVAILABLE", UNREACHED, True, True, Unavailable),
         ("UNAVAILABLE", "etcdserver: no leader", True, True, Unavailable),
         ("RESOURCE_EXHAUSTED", "etcdserver: too many requests", True, True, Unavailable),
-        ("UNAVAILABLE", "Socket closed", True, False, OutcomeUnknown),
-        ("UNAVAILABLE", "etcdserver: request timed out", True, False, OutcomeUnknown),
-        ("DEADLINE_EXCEEDED", "Deadline Exceeded", True, False, OutcomeUnknown),
-        ("INVALID_ARGUMENT", "etcdserver: key is not provided", False, False, Refused),
-        ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", False, False, Refused),
+        ("UNAVAILABLE", "Socket closed", True, False, CallOutcomeUnknown),
+        ("UNAVAILABLE", "etcdserver: request timed out", True, False, CallOutcomeUnknown),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", True, False, CallOutcomeUnknown),
+        ("INVALID_ARGUMENT", "etcdserver: key is not provided", False, False, CallRefused),
+        ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", False, False, CallRefused),
         ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted", False, False, Compacted),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_write_is_sent_again_only_where_nothing_happened(
     assert may_repeat(code, text, repeatable=True) is read_again
     assert may_repeat(code, text, repeatable=False) is write_again
     assert type(error(code, text, repeatable=False)) is write_error
-    assert not isinstance(error(code, text, repeatable=True), OutcomeUnknown)
+    assert not isinstance(error(code, text, repeatable=True), CallOutcomeUnknown)
 
 
 def test_a_call_pauses_only_when_every_endpoint_has_failed_once_more() -> None:
@@ -103,6 +103,6 @@ def test_a_call_ends_with_what_its_last_failure_means_when_its_time_is_over() ->
     endpoints = Endpoints(["a:1", "b:1"])
     with pytest.raises(Unavailable, match="failed to connect"):
         Attempts(endpoints, repeatable=False, deadline=10.0).failed("a:1", "UNAVAILABLE", UNREACHED, now=10.0)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(CallOutcomeUnknown):
         Attempts(endpoints, repeatable=False, deadline=10.0).failed("b:1", "UNAVAILABLE", "Socket closed", now=0.0)
     assert endpoints.current == "a:1"

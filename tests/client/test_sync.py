@@ -7,13 +7,13 @@ import threading
 import pytest
 
 from ratified.client import (
+    CallRefused,
     Client,
     Compacted,
     Deleted,
     Do,
     Put,
     Range,
-    Refused,
     Unavailable,
     compare_create,
     compare_mod,
@@ -88,11 +88,11 @@ def test_leases(client: Client, key: str) -> None:
         assert client.get(key) is None
         assert client.lease_keep_alive(lease.id) is None
         assert client.lease_time_to_live(lease.id) is None
-        with pytest.raises(Refused, match="requested lease not found"):
+        with pytest.raises(CallRefused, match="requested lease not found"):
             client.lease_revoke(lease.id)
         chosen = client.lease_grant(100, id=7_654_321)
         assert chosen.id == 7_654_321
-        with pytest.raises(Refused, match="lease already exists"):
+        with pytest.raises(CallRefused, match="lease already exists"):
             client.lease_grant(100, id=7_654_321)
 
 

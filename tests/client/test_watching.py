@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.client.errors import Compacted, Refused
+from ratified.client.errors import CallRefused, Compacted
 from ratified.client.watching import WatchPosition
 from ratified.wire.etcd import kv_pb2, rpc_pb2
 
@@ -68,5 +68,5 @@ def test_a_compacted_watch_says_where_it_can_begin() -> None:
 
 def test_a_refused_watch_gives_the_servers_reason() -> None:
     answer = rpc_pb2.WatchResponse(created=True, canceled=True, cancel_reason="mvcc: watcher range is empty")
-    with pytest.raises(Refused, match="watcher range is empty"):
+    with pytest.raises(CallRefused, match="watcher range is empty"):
         WatchPosition("k").on_response(answer.SerializeToString())

@@ -64,6 +64,6 @@ ALWAYS = (
 )
 OF_PROTOCOL = {
     "raft": ("truncations", "CommitAdvanced"),
-    "paxos": ("Refused", "Learn", "Learned", "Decided"),
+    "paxos": ("Nack", "Learn", "Learned", "Decided"),
     "zab": ("truncations", "History", "UpToDate", "Commit"),
 }

@@ -20,7 +20,7 @@ import google_crc32c
 import pytest
 
 from ratified.api.service import Service
-from ratified.client import Client, Refused
+from ratified.client import CallRefused, Client
 from ratified.consensus.engines import ENGINES
 from ratified.kv.errors import EtcdError
 from ratified.server import process
@@ -117,9 +117,9 @@ def test_variables_and_a_file_configure_a_server(place: Place, monkeypatch: pyte
 def test_a_request_over_the_limit_and_a_full_store_are_refused(place: Place) -> None:
     flags = ("--max-request-bytes=4096", "--quota-backend-bytes=200000")
     with place.serving(*flags) as node, Client([node.endpoint]) as client:
-        with pytest.raises(Refused, match=re.escape("etcdserver: request is too large")):
+        with pytest.raises(CallRefused, match=re.escape("etcdserver: request is too large")):
             client.put("k", b"x" * 4096)
-        with pytest.raises(Refused, match=re.escape("etcdserver: mvcc: database space exceeded")):
+        with pytest.raises(CallRefused, match=re.escape("etcdserver: mvcc: database space exceeded")):
             fill(client)
         pair = client.get("k0")
         assert pair is not None
@@ -136,7 +136,7 @@ def test_a_raised_limit_on_requests_has_effect(place: Place) -> None:
         pair = client.get("k")
         assert pair is not None
         assert len(pair.value) == 3_999_000
-        with pytest.raises(Refused, match=re.escape("etcdserver: request is too large")):
+        with pytest.raises(CallRefused, match=re.escape("etcdserver: request is too large")):
             client.put("k", b"x" * 4_000_001)
 
 
@@ -252,7 +252,7 @@ def put_until_taken(client: Client, most_s: float) -> None:
     while True:
         try:
             client.put("again", b"x" * 100)
-        except Refused:
+        except CallRefused:
             assert time.monotonic() < until, "the store stays full"
             time.sleep(0.05)
         else:

@@ -35,11 +35,11 @@ from ratified.consensus.paxos.messages import (
     Heartbeat,
     HeartbeatAnswer,
     Learned,
+    Nack,
     Prepare,
     Probe,
     ProbeAnswer,
     Promise,
-    Refused,
     Resign,
 )
 from ratified.consensus.paxos.state import AcceptorState
@@ -284,7 +284,7 @@ class PaxosChecks(Oracle):
                 for slot in range(first, last + 1):
                     if (slot, ballot) not in disk.ever:
                         raise self._early(sender, message, f"its disk never had slot {slot} in that ballot")
-            case Refused(ballot) | HeartbeatAnswer(ballot) | Probe(ballot) | ProbeAnswer(ballot) | Resign(ballot):
+            case Nack(ballot) | HeartbeatAnswer(ballot) | Probe(ballot) | ProbeAnswer(ballot) | Resign(ballot):
                 if disk.acceptor.promised < ballot:
                     raise self._early(sender, message, f"its disk has a promise of {disk.acceptor.promised}")
             case Accept(ballot, chosen, entries):

@@ -2,8 +2,9 @@
 
 Rules of this room:
 
-1. A call ends in one of three ways, and the exception's class says which: its result; ``Refused`` or ``Unavailable``
-   (nothing of it has happened or will happen); ``OutcomeUnknown`` (it may have happened, or may happen yet).
+1. A call ends in one of three ways, and the exception's class says which: its result; ``CallRefused`` or
+   ``Unavailable`` (nothing of it has happened or will happen); ``CallOutcomeUnknown`` (it may have happened, or may
+   happen yet).
 2. With several endpoints a call goes on to the next one only where that is safe: always for reads, for writes only
    when it is known that nothing happened.
 3. Keys and values are bytes; text is taken too and encoded as UTF-8.
@@ -20,7 +21,7 @@ Example::
 
 from ratified.client.aio import AsyncClient, AsyncWatch
 from ratified.client.calls import Compare, Do, compare_create, compare_mod, compare_value, compare_version
-from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
+from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
 from ratified.client.results import (
     Deleted,
     Event,
@@ -38,6 +39,8 @@ from ratified.client.sync import Client, Watch
 __all__ = [
     "AsyncClient",
     "AsyncWatch",
+    "CallOutcomeUnknown",
+    "CallRefused",
     "Client",
     "ClientError",
     "Compacted",
@@ -50,10 +53,8 @@ __all__ = [
     "LeaseLeft",
     "Member",
     "MemberStatus",
-    "OutcomeUnknown",
     "Put",
     "Range",
-    "Refused",
     "Txn",
     "Unavailable",
     "Watch",

@@ -32,7 +32,7 @@ T = TypeVar("T")
 class AsyncClient:
     """A client of a cluster, for one event loop. ``timeout_s`` bounds a call over all the endpoints that it tries.
 
-    Every call may raise ``Refused``, ``Unavailable`` or ``OutcomeUnknown``; see this package's rules.
+    Every call may raise ``CallRefused``, ``Unavailable`` or ``CallOutcomeUnknown``; see this package's rules.
     """
 
     def __init__(self, endpoints: Sequence[str] = ("127.0.0.1:2379",), *, timeout_s: float = TIMEOUT_S_DEFAULT):

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
-from ratified.client.errors import ClientError, Compacted, OutcomeUnknown, Refused, Unavailable
+from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
 from ratified.wire.etcd import errors
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
@@ -98,9 +98,9 @@ def error(code: str, text: str, *, repeatable: bool) -> ClientError:
         case Fate.NOTHING:
             return Unavailable(code, text)
         case Fate.UNKNOWN:
-            return Unavailable(code, text) if repeatable else OutcomeUnknown(code, text)
+            return Unavailable(code, text) if repeatable else CallOutcomeUnknown(code, text)
         case Fate.FINAL:
-            return Compacted(text) if text == errors.COMPACTED.text else Refused(code, text)
+            return Compacted(text) if text == errors.COMPACTED.text else CallRefused(code, text)
 
 
 def may_repeat(code: str, text: str, *, repeatable: bool) -> bool:

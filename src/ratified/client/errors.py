@@ -12,11 +12,11 @@ class ClientError(Exception):
         self.text = text
 
 
-class Refused(ClientError):
+class CallRefused(ClientError):
     """The server refused: nothing of the call has happened or will happen."""
 
 
-class Compacted(Refused):
+class Compacted(CallRefused):
     """The revision is gone. ``revision`` is the first that can still be watched (0: the server did not say)."""
 
     def __init__(self, text: str, revision: int = 0) -> None:
@@ -28,5 +28,5 @@ class Unavailable(ClientError):
     """No endpoint took the call in time; nothing of it has happened."""
 
 
-class OutcomeUnknown(ClientError):
+class CallOutcomeUnknown(ClientError):
     """The call may have happened, or may happen yet."""

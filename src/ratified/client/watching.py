@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.client.calls import Text, encoded, range_end
-from ratified.client.errors import Compacted, Refused
+from ratified.client.errors import CallRefused, Compacted
 from ratified.client.results import Event, event
 from ratified.wire.etcd import rpc_pb2
 
@@ -40,7 +40,7 @@ class WatchPosition:
         return rpc_pb2.WatchRequest(create_request=create).SerializeToString()
 
     def on_response(self, answer: bytes) -> Sequence[Event]:
-        """The events to give on; raises ``Compacted`` and ``Refused`` where the server ended the watch."""
+        """The events to give on; raises ``Compacted`` and ``CallRefused`` where the server ended the watch."""
         response = rpc_pb2.WatchResponse.FromString(answer)
         if response.canceled:
             if response.compact_revision:
@@ -49,7 +49,7 @@ class WatchPosition:
                     f" {response.compact_revision}",
                     response.compact_revision,
                 )
-            raise Refused("CANCELLED", response.cancel_reason or "the server ended the watch")
+            raise CallRefused("CANCELLED", response.cancel_reason or "the server ended the watch")
         if response.created:
             self.next_revision = self.next_revision or response.header.revision + 1
             return ()

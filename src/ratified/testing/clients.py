@@ -10,7 +10,7 @@ import msgspec
 
 from ratified.check.linearizability import Linearizable, NotLinearizable, Operation, linearize
 from ratified.check.register import Call, Delete, Get, Held, Put, Register, Result, Swap
-from ratified.client import AsyncClient, ClientError, Do, KeyValue, OutcomeUnknown, Range, compare_version
+from ratified.client import AsyncClient, CallOutcomeUnknown, ClientError, Do, KeyValue, Range, compare_version
 
 KEYS = 48
 PREFIX = "kills/"
@@ -84,7 +84,7 @@ async def run_client(endpoints: list[str], seed: int, number: int, recording: Re
             invoked = recording.position()
             try:
                 await _carry_out(client, number, key, call, invoked, recording)
-            except OutcomeUnknown:
+            except CallOutcomeUnknown:
                 recording.open(number, key, call, invoked)
             except ClientError:
                 # Refused or not reached: it has not happened, and does not belong into the recording.

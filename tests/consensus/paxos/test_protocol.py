@@ -17,10 +17,10 @@ from ratified.consensus.paxos.messages import (
     HeartbeatAnswer,
     Learn,
     Learned,
+    Nack,
     Prepare,
     Promise,
 )
-from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.state import AcceptorState, encode_state
 from tests.consensus.paxos.hand import HEARTBEAT_US, Hand, entry, log
 from tests.mutants import paxos as mutants
@@ -62,14 +62,14 @@ def test_what_is_below_the_promise_is_refused() -> None:
     hand.take(Promise)
     hand.step(2, Prepare((2, 2), 1))
     hand.step(2, accept((2, 2), entry(1, (2, 2), b"a")))
-    assert hand.take(RefusedBallot) == [RefusedBallot((2, 3)), RefusedBallot((2, 3))]
+    assert hand.take(Nack) == [Nack((2, 3)), Nack((2, 3))]
     assert hand.written == []
 
 
 def test_a_promise_holds_after_a_restart() -> None:
     hand = Hand(log(state=encode_state(AcceptorState((5, 3), (0, 0), 0))))
     hand.step(2, Prepare((5, 2), 1))
-    assert hand.take(RefusedBallot) == [RefusedBallot((5, 3))]
+    assert hand.take(Nack) == [Nack((5, 3))]
 
 
 def test_a_promise_reports_everything_accepted_from_the_slot_asked_for_in_parts() -> None:
@@ -161,7 +161,7 @@ def test_a_ballot_is_above_all_that_were_heard_of() -> None:
     hand = Hand()
     hand.step(3, Prepare((4, 3), 1))
     assert hand.candidate() == (5, 1)
-    hand.step(2, RefusedBallot((9, 2)))
+    hand.step(2, Nack((9, 2)))
     assert hand.candidate() == (10, 1)
 
 
@@ -169,7 +169,7 @@ def test_without_outbid_hearsay_a_ballot_is_above_the_own_and_the_promised_one_o
     hand = Hand(own=PaxosExtensions(outbid_hearsay=False))
     hand.step(3, Prepare((4, 3), 1))
     assert hand.candidate() == (5, 1)
-    hand.step(2, RefusedBallot((9, 2)))
+    hand.step(2, Nack((9, 2)))
     assert hand.engine.status().role == "follower", "it gives way all the same"
     assert hand.candidate() == (6, 1)
 
@@ -416,7 +416,7 @@ def test_a_leader_gives_way_to_a_higher_ballot() -> None:
 
 
 def test_a_leader_gives_way_when_an_answer_tells_of_a_higher_ballot() -> None:
-    for message in (RefusedBallot((7, 3)), HeartbeatAnswer((7, 3), 1)):
+    for message in (Nack((7, 3)), HeartbeatAnswer((7, 3), 1)):
         hand = Hand()
         hand.lead_with()
         hand.step(2, message)
@@ -456,7 +456,7 @@ def test_a_learned_value_of_a_higher_ballot_is_a_promise_too() -> None:
     hand.sync()
     hand.take(Learn)
     hand.step(2, Prepare((4, 2), 1))
-    assert hand.take(RefusedBallot) == [RefusedBallot((4, 3))]
+    assert hand.take(Nack) == [Nack((4, 3))]
 
 
 def test_learning_goes_on_until_nothing_is_missed() -> None:

@@ -22,11 +22,11 @@ from ratified.consensus.paxos.messages import (
     Learn,
     Learned,
     Message,
+    Nack,
     Prepare,
     Probe,
     ProbeAnswer,
     Promise,
-    Refused,
     Resign,
 )
 from ratified.consensus.paxos.state import AcceptorState, encode_state
@@ -378,7 +378,7 @@ def test_a_candidate_whose_quorum_reports_part_by_part_refuses_others() -> None:
 
 
 def test_an_overtaken_candidate_leaves_the_other_one_a_heartbeat_and_no_whole_timeout() -> None:
-    for message in (Refused((7, 3)), Prepare((7, 3), 1), HeartbeatAnswer((7, 3), 0)):
+    for message in (Nack((7, 3)), Prepare((7, 3), 1), HeartbeatAnswer((7, 3), 0)):
         hand = Hand()
         hand.candidate()
         step_at(hand, 90, 3, message)
@@ -461,7 +461,7 @@ def test_a_candidate_far_behind_delays_nobody(seed: int) -> None:
 
 def test_a_higher_ballot_does_not_restart_the_election_timer() -> None:
     for message in (
-        Refused((9, 3)),
+        Nack((9, 3)),
         HeartbeatAnswer((9, 3), 0),
         Learned(1, [entry(1, (9, 3), b"a").encoded]),
         Decided((9, 2), 0),

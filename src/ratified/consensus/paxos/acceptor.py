@@ -7,7 +7,7 @@ Rules of this file:
    the part that begins at its ``first``. Between two parts only what is allowed under the promise can be accepted, or
    what was chosen learned; neither makes an earlier part wrong. A part with values is not made while earlier messages
    wait to be sent to the proposer, who asks again.
-3. Promise, Accepted and Refused speak of durable state, so they wait for it (section 2.5).
+3. Promise, Accepted and Nack speak of durable state, so they wait for it (section 2.5).
 4. A message is checked as a whole before anything changes.
 """
 

@@ -35,13 +35,13 @@ from ratified.consensus.paxos.messages import (
     Learn,
     Learned,
     Message,
+    Nack,
     Prepare,
     Probe,
     ProbeAnswer,
     Promise,
     Resign,
 )
-from ratified.consensus.paxos.messages import Refused as RefusedBallot
 from ratified.consensus.paxos.purposes import ForAcceptor, ForLearner, ForPromise
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.incoming import UnfitEntries, decode_entries
@@ -229,7 +229,7 @@ class Paxos:
                 self._on_prepare(sender, message)
             case Promise():
                 self._on_promise(sender, message)
-            case RefusedBallot():
+            case Nack():
                 self._give_way(message.ballot)
             case Learn():
                 self._learner.on_learn(sender, message.first)
@@ -257,7 +257,7 @@ class Paxos:
         if not self._is_proposers(sender, ballot) or not core.configurations.is_voter(core.member.id):
             return
         if not self._acceptor.may_promise(ballot):
-            core.outbox.send_after(sender, RefusedBallot(core.promised))
+            core.outbox.send_after(sender, Nack(core.promised))
             return
         higher = ballot > core.promised
         if self._acceptor.promise(message):
@@ -311,7 +311,7 @@ class Paxos:
         if not self._is_proposers(sender, message.ballot):
             return
         if not self._acceptor.may_accept(message.ballot):
-            core.outbox.send_after(sender, RefusedBallot(core.promised))
+            core.outbox.send_after(sender, Nack(core.promised))
             return
         answer = self._acceptor.on_accept(message)
         if answer is None:

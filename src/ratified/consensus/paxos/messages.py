@@ -58,7 +58,7 @@ class Accepted(InBallot, frozen=True, tag=4):
     last: Number
 
 
-class Refused(InBallot, frozen=True, tag=5):
+class Nack(InBallot, frozen=True, tag=5):
     """A Prepare or an Accept came too late: ``ballot`` is promised (*Paxos Made Simple*, end of section 2.2)."""
 
 
@@ -120,7 +120,7 @@ Message: TypeAlias = (
     | Promise
     | Accept
     | Accepted
-    | Refused
+    | Nack
     | Decided
     | Heartbeat
     | HeartbeatAnswer

@@ -14,11 +14,11 @@ from ratified.consensus.paxos.messages import (
     Learn,
     Learned,
     Message,
+    Nack,
     Prepare,
     Probe,
     ProbeAnswer,
     Promise,
-    Refused,
     Resign,
 )
 from ratified.consensus.paxos.state import AcceptorState
@@ -47,8 +47,8 @@ def message(message: Message) -> str:
             return f"Accept {ballot(message.ballot)} {values}, chosen to {message.chosen}"
         case Accepted():
             return f"Accepted {ballot(message.ballot)} {_slots(message.first, message.last)}"
-        case Refused():
-            return f"Refused, promised {ballot(message.ballot)}"
+        case Nack():
+            return f"Nack, promised {ballot(message.ballot)}"
         case Decided():
             return f"Decided {ballot(message.ballot)}, chosen to {message.chosen}"
         case Heartbeat():
