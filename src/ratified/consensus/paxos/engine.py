@@ -111,14 +111,11 @@ class Paxos:
             self.role.is_late = True
         else:
             self._become_follower(None)
-        self._suspicion.begin_now()
-        if self._suspicion.is_due:
+        if self._suspicion.begin_now():
             self._probe()
 
     def _restart_election_timer(self) -> None:
-        core = self.core
-        may_campaign = core.configurations.may_campaign
-        self._election_timer = core.member.election_deadline(core.promised) if may_campaign else None
+        self._election_timer = self.core.member.campaign_deadline(self.core.promised)
 
     # -------------------------------------------------------------------------------------------------------- roles
 
@@ -161,6 +158,9 @@ class Paxos:
             self._become_follower(None)
             self._suspicion.voted()
 
+    def _follows(self, leader: int, ballot: Era) -> bool:
+        return ballot == self.core.promised and isinstance(self.role, Follower) and self.role.leader == leader
+
     def _follow(self, leader: int, ballot: Era) -> None:
         """``leader`` has completed phase 1 of ``ballot``, which is not below the promise here."""
         if ballot > self.core.promised:
@@ -189,9 +189,7 @@ class Paxos:
         if core.member.disk_is_slow or self._acceptor.is_reporting:
             self._suspicion.postpone()
             return
-        probe = Probe(core.durable_promise, self._suspicion.next_round())
-        for peer in core.configurations.peers:
-            core.outbox.send(peer, probe)
+        core.member.send_to_peers(Probe(core.durable_promise, self._suspicion.next_round()))
         self._weigh_answers()
 
     def _on_probe(self, sender: int, message: Probe) -> None:
@@ -206,7 +204,7 @@ class Paxos:
             self.campaign()
 
     def _on_resign(self, sender: int, message: Resign) -> None:
-        if message.ballot == self.core.promised and isinstance(self.role, Follower) and self.role.leader == sender:
+        if self._follows(sender, message.ballot):
             self._become_follower(None)
             self._suspicion.begin_soon()
 
@@ -346,7 +344,7 @@ class Paxos:
 
     def _on_decided(self, sender: int, message: Decided) -> None:
         self._learner.on_decided(message.ballot, message.chosen)
-        if message.ballot == self.core.promised and isinstance(self.role, Follower) and self.role.leader == sender:
+        if self._follows(sender, message.ballot):
             self._follow(sender, message.ballot)
 
     def _on_learned(self, sender: int, message: Learned) -> None:

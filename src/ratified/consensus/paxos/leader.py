@@ -161,9 +161,7 @@ class Leader:
 
     def resign(self) -> None:
         """This leader stops leading by itself, and its peers need not wait to find out."""
-        resignation = Resign(self.ballot, self.reads.round)
-        for member in self._peers.table:
-            self._core.outbox.send(member, resignation)
+        self._core.member.send_to_peers(Resign(self.ballot, self.reads.round))
 
     # ------------------------------------------------------------------------------------------------------ chosen
 

@@ -65,10 +65,6 @@ class Raft:
     def leading(self) -> Leader | None:
         return self.role if isinstance(self.role, Leader) else None
 
-    def leader_of(self, term: int) -> Leader | None:
-        """This member as the leader of ``term``: an answer to what it asked in an earlier term counts for nothing."""
-        return self.role if isinstance(self.role, Leader) and term == self.core.term else None
-
     # ------------------------------------------------------------------------------------------------------- timers
 
     @property
@@ -93,14 +89,11 @@ class Raft:
         self._restart_election_timer()
         if isinstance(self.role, Follower):
             self._become_follower(None)
-        self._suspicion.begin_now()
-        if self._suspicion.is_due:
+        if self._suspicion.begin_now():
             self._probe()
 
     def _restart_election_timer(self) -> None:
-        core = self.core
-        may_campaign = core.configurations.may_campaign
-        self._election_timer = core.member.election_deadline(core.era) if may_campaign else None
+        self._election_timer = self.core.member.campaign_deadline(self.core.era)
 
     # -------------------------------------------------------------------------------------------------------- roles
 
@@ -163,9 +156,8 @@ class Raft:
         if core.member.disk_is_slow or (isinstance(self.role, Candidate) and self.role.waits_for_disk):
             self._suspicion.postpone()
             return
-        probe = Probe(core.durable_term, self._suspicion.next_round(), core.log.last, core.log.last_era[0])
-        for peer in core.configurations.peers:
-            core.outbox.send(peer, probe)
+        round_ = self._suspicion.next_round()
+        core.member.send_to_peers(Probe(core.durable_term, round_, core.log.last, core.log.last_era[0]))
         self._weigh_answers()
 
     def _on_probe(self, sender: int, message: Probe) -> None:
@@ -239,19 +231,16 @@ class Raft:
         if message.term > core.term:
             self._on_later_term(message)
         match message:
-            case AppendEntriesResponse():
-                if leader := self.leader_of(message.term):
-                    leader.on_append_entries_response(sender, message)
             case AppendEntries():
                 self._on_append_entries(sender, message)
-            case HeartbeatResponse():
+            case AppendEntriesResponse() | HeartbeatResponse():
                 if leader := self.leader_of(message.term):
-                    leader.on_heartbeat_response(sender, message.round)
-            case Heartbeat():
-                self._on_heartbeat(sender, message)
+                    leader.on_response(sender, message)
             case CommitAdvanced():
                 if message.term == core.term and (follower := self._hear_leader(sender)):
                     follower.learn_commit(message.commit)
+            case Heartbeat():
+                self._on_heartbeat(sender, message)
             case RequestVote():
                 self._on_request_vote(sender, message)
             case RequestVoteResponse():
@@ -260,18 +249,22 @@ class Raft:
                     self._count_votes(self.role)
             case Probe():
                 self._on_probe(sender, message)
-            case ProbeAnswer():
-                if self._suspicion.counts(sender, message):
-                    self._weigh_answers()
-            case Resign():
-                self._on_resign(sender, message)
             case Pull():
                 if reply := pull.answer(core, sender, message):
                     core.outbox.send(sender, reply)
+            case ProbeAnswer():
+                if self._suspicion.counts(sender, message):
+                    self._weigh_answers()
             case PullAnswer():
                 self._on_pull_answer(sender, message)
+            case Resign():
+                self._on_resign(sender, message)
             case _:
                 assert_never(message)
+
+    def leader_of(self, term: int) -> Leader | None:
+        """This member as the leader of ``term``: an answer to what it asked in an earlier term counts for nothing."""
+        return self.role if isinstance(self.role, Leader) and term == self.core.term else None
 
     def _on_later_term(self, message: Message) -> None:
         """What a later term does, by the type of message that carries it (figure 2, "all servers": it is adopted).
@@ -355,10 +348,13 @@ class Raft:
         return entries
 
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
-        if isinstance(self.role, Leader) and isinstance(purpose, ForPeer):
-            self.role.on_fetched(purpose, entries)
-        elif isinstance(purpose, ForPull) and (reply := pull.answer_fetched(self.core, purpose.question, entries)):
-            self.core.outbox.send(purpose.member, reply)
+        match purpose:
+            case ForPeer():
+                if leader := self.leading:
+                    leader.on_fetched(purpose, entries)
+            case ForPull(member, question):
+                if reply := pull.answer_fetched(self.core, question, entries):
+                    self.core.outbox.send(member, reply)
 
     def take_write(self) -> Write | None:
         return self.core.take_write()

@@ -19,7 +19,14 @@ import msgspec
 
 from ratified.consensus.contract import Entry, Progress, Proposal, Taken
 from ratified.consensus.raft.core import Core
-from ratified.consensus.raft.messages import AppendEntries, AppendEntriesResponse, CommitAdvanced, Heartbeat, Resign
+from ratified.consensus.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    CommitAdvanced,
+    Heartbeat,
+    HeartbeatResponse,
+    Resign,
+)
 from ratified.consensus.raft.progress import Mode, PeerProgress
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.peers import Peers
@@ -65,10 +72,12 @@ class Leader:
             self._ask_all()
         return Taken(first)
 
-    def on_append_entries_response(self, sender: int, message: AppendEntriesResponse) -> None:
-        """A peer's log is equal up to some index, or does not fit."""
+    def on_response(self, sender: int, message: AppendEntriesResponse | HeartbeatResponse) -> None:
+        """A peer knows of no later term. To AppendEntries it also says up to where the logs are equal, or that nothing
+        fits.
+        """
         peer = self._hear(sender, message.round)
-        if peer is None:
+        if peer is None or isinstance(message, HeartbeatResponse):
             return
         peer.answered = True
         if not message.success:
@@ -77,9 +86,6 @@ class Leader:
             self._core.outbox.ignore("AppendEntriesResponse beyond the log")
         else:
             self._on_success(peer, message.index)
-
-    def on_heartbeat_response(self, sender: int, round_: int) -> None:
-        self._hear(sender, round_)
 
     def on_session_change(self, member: int) -> None:
         """A session with a peer ended or began: what was under way is lost."""
@@ -104,9 +110,7 @@ class Leader:
 
     def resign(self) -> None:
         """This leader stops leading by itself, and its peers need not wait to find out."""
-        resignation = Resign(self._core.term, self.reads.round)
-        for member in self._peers.table:
-            self._core.outbox.send(member, resignation)
+        self._core.member.send_to_peers(Resign(self._core.term, self.reads.round))
 
     # ------------------------------------------------------------------------------------------------------ commit
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import Any, Generic
 
 from ratified.consensus.contract import Durable, Era, Options
 from ratified.consensus.membership import Configurations
@@ -35,6 +35,15 @@ class Member(Generic[Claim]):
     def election_deadline(self, era: Era) -> int:
         """When an election that begins now, in ``era``, is overdue (rule 11 of the contract)."""
         return self.options.election_deadline(self.now, era)
+
+    def campaign_deadline(self, era: Era) -> int | None:
+        """The same, where this member would stand by itself; None: it may not."""
+        return self.election_deadline(era) if self.configurations.may_campaign else None
+
+    def send_to_peers(self, message: Any) -> None:
+        """The same message to all peers, at once."""
+        for peer in self.configurations.peers:
+            self.outbox.send(peer, message)
 
     @property
     def disk_deadline(self) -> int | None:

@@ -103,9 +103,10 @@ class Suspicion(Generic[Answer]):
 
     # --------------------------------------------------------------------------------------------------- suspicion
 
-    def begin_now(self) -> None:
-        """The own election deadline has passed."""
+    def begin_now(self) -> bool:
+        """The own election deadline has passed; is it time for a probe?"""
         self._begin(0)
+        return self.is_due
 
     def begin_soon(self) -> None:
         """Something happened of which the peers learn in the same moment."""
