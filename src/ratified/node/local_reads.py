@@ -91,6 +91,8 @@ class LocalReads:
                 if not stream.ended:
                     self._wake(stream)
         self._collect_woken(now)
+        if not self._runnable:
+            return
         tokens = list(islice(self._runnable, self._limits.slices_max))
         for token in tokens:
             self._advance(now, self._runnable.pop(token), len(tokens))
