@@ -5,8 +5,9 @@ consecutive numbers: what one turn has to say is one message, and what a number 
 cut.
 
 - The origin has at most ``forwards_max`` unanswered, all of them within ``FORWARD_WINDOW`` numbers, so that the leader
-  still has the answer to each. It sends again what is not answered (on a new session, and by a timer), in pieces, the
-  next when the one before is answered and nothing new meanwhile; what has ended, as a void under its number.
+  still has the answer to each. It sends again what is not answered (on a new session, when the leader of the same era
+  is known again, and by a timer), in pieces, the next when the one before is answered and nothing new meanwhile; what
+  has ended, as a void under its number.
 - The leader of exactly that era takes the next number only, holds what came too early, answers again what it has
   seen. When its era ends it says that what it holds was not taken, and forgets everything. A refused number counts as
   seen.
@@ -69,6 +70,8 @@ class OriginForwards:
             self._unanswered = {}
             self._next_piece = None
             self.deadline = None
+        elif leader is not None and self._leader is None and self._unanswered:
+            self._next_piece = self._oldest  # what went to it while it was not known may not have arrived
         self._leader = leader
 
     def on_answer(self, now: int, sender: int, answer: ForwardAnswer) -> Sequence[OpenRequest]:
