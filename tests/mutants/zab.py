@@ -11,13 +11,16 @@ from unittest.mock import patch
 from ratified.consensus.contract import Entry
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.outbox import Outbox
+from ratified.consensus.replication.pull import Pulling
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.suspicion import Suspicion
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.engine import Zab
 from ratified.consensus.zab.follower import Following
 from ratified.consensus.zab.leader import Leading
 from ratified.consensus.zab.link import Link
-from ratified.consensus.zab.messages import Ack, AckEpoch, AckNewLeader, Ending, Mode, NewEpoch
+from ratified.consensus.zab.messages import Ack, AckEpoch, AckNewLeader, Ending, Mode, NewEpoch, PullAnswer
+from ratified.consensus.zab.probing import Probing
 from tests.mutants.mutant import Break, Mutant
 
 
@@ -27,7 +30,7 @@ def old_epoch_accepted() -> Iterator[None]:
     follow = Zab._follow
     with (
         patch.object(Core, "may_accept", lambda _self, _epoch: True),
-        patch.object(Zab, "_follow", lambda self, leader, _epoch: follow(self, leader, 0)),
+        patch.object(Zab, "_follow", lambda self, candidacy, _epoch, round_: follow(self, candidacy, 0, round_)),
     ):
         yield
 
@@ -127,6 +130,59 @@ def reads_without_a_round() -> AbstractContextManager[Any]:
 
 def lost_when_a_later_epoch_begins() -> AbstractContextManager[Any]:
     return patch.object(Zab, "lost", lambda self, era, _index, _delivered: self.core.era > era)
+
+
+def leads_no_longer_and_says_nothing() -> AbstractContextManager[Any]:
+    return patch.object(Leading, "resign", lambda _self: None)
+
+
+def stands_without_a_quorum_of_grants() -> AbstractContextManager[Any]:
+    return patch.object(Suspicion, "has_quorum", lambda _self, *_verdicts: True)
+
+
+def refuses_nobody_while_a_leader_is_heard() -> AbstractContextManager[Any]:
+    return patch.object(Suspicion, "hears", lambda _self, _leader: False)
+
+
+def counts_answers_of_an_earlier_series() -> AbstractContextManager[Any]:
+    counts = Suspicion.counts
+
+    def counts_all(self: Suspicion[Any], sender: int, answer: Any) -> bool:
+        self._series = 0
+        return counts(self, sender, answer)
+
+    return patch.object(Suspicion, "counts", counts_all)
+
+
+def pulls_what_does_not_rank_above() -> AbstractContextManager[Any]:
+    return patch.object(Probing, "ranks_above", lambda _self, _result: True)
+
+
+def pulls_over_what_is_committed() -> AbstractContextManager[Any]:
+    return patch.object(Pulling, "keeps_committed", lambda _self, _first: True)
+
+
+def pulls_the_epoch_before_its_initial_history() -> AbstractContextManager[Any]:
+    def may_adopt(self: Probing, message: PullAnswer, _end: int) -> bool:
+        return message.current_epoch > self._core.current_epoch
+
+    return patch.object(Probing, "may_adopt_epoch", may_adopt)
+
+
+def pulls_without_accepting_the_epoch() -> AbstractContextManager[Any]:
+    return patch.object(Probing, "accept_epoch", lambda _self, _current, _last: None)
+
+
+def keeps_an_epoch_whose_beginning_was_cut_off() -> AbstractContextManager[Any]:
+    return patch.object(Core, "truncate", lambda self, first: self.journal.truncate(first))
+
+
+def offers_observers_an_epoch_that_no_quorum_has() -> AbstractContextManager[Any]:
+    return patch.object(Leading, "may_offer_epoch", lambda _self, _member: True)
+
+
+def waits_with_a_spent_epoch() -> AbstractContextManager[Any]:
+    return patch.object(Leading, "is_spent", lambda _self: False)
 
 
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:

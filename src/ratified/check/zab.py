@@ -7,7 +7,8 @@
   is committed after a quorum began the epoch, unless it is in the initial history.
 - *Epochs*: accepted and current epoch never fall, restarts or not; an epoch is accepted for one leader, led by one, and
   becomes current with the whole initial history in the log.
-- *Commit*: within one epoch, a quorum's disks have that epoch as the current one, and the entry.
+- *Commit*: within one epoch, the disks of a quorum that acknowledged NEWLEADER have that epoch as the current one, and
+  the entry. Who pulled the epoch (rule 14) counts for nothing.
 - *Channels*: messages of a link are numbered without gaps, in the order in which they leave.
 - *Nothing early* (rule 3): what CEPOCH, NEWEPOCH, ACKEPOCH, ACK and PONG claim, the sender's disk has when they leave.
 
@@ -35,21 +36,29 @@ from ratified.consensus.zab.messages import (
     AckNewLeader,
     CEpoch,
     Commit,
+    Ending,
     History,
     NewEpoch,
     NewLeader,
     Ping,
     Pong,
+    Probe,
+    ProbeAnswer,
     Propose,
+    Pull,
+    PullAnswer,
+    Resign,
     UpToDate,
     Vote,
 )
 from ratified.consensus.zab.state import EpochState
 from ratified.consensus.zab.zxid import unpack
 
-FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping
+FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign
 WAITS = CEpoch | NewEpoch | AckEpoch | AckHistory | AckNewLeader | Ack
 """What goes after the disk (rule 3); a link numbers it apart from what goes at once."""
+OVERTAKES = Ping | Resign
+OUTSIDE_LINKS = Vote | Probe | ProbeAnswer | Pull | PullAnswer
 
 
 class Established:
@@ -92,6 +101,8 @@ class ZabChecks(Oracle):
         self._synchronised: list[Established] = []
         """Those whose initial history a quorum's disks have, by epoch."""
         self._accepted_for: dict[tuple[int, int], int] = {}
+        self._acknowledged: set[tuple[int, int]] = set()
+        """(member, epoch) of all that have acknowledged NEWLEADER."""
         self._delivered_eras: list[Era] = [(0, 0)]
         self._lanes: dict[tuple[int, int, bool, bool, bool], tuple[int, int]] = {}
         self.committed = 0
@@ -157,10 +168,10 @@ class ZabChecks(Oracle):
         epoch.next += 1
 
     def _count(self, member: int, disk: LogImage) -> None:
-        """What a disk has got of its current epoch is acknowledged, or may be."""
+        """What a disk has got of its current epoch is acknowledged, or may be, unless the epoch was only pulled."""
         current = decode_state(disk.state).current_epoch
         epoch = self._epochs.get(current)
-        if epoch is not None:
+        if epoch is not None and (member == epoch.leader or (member, current) in self._acknowledged):
             epoch.durable[member] = disk.last
             reached = quorum_value(self._group.membership, epoch.durable.__getitem__)
             self.committed = max(self.committed, reached)
@@ -206,23 +217,25 @@ class ZabChecks(Oracle):
     # ----------------------------------------------------------------------------------------------------- messages
 
     def leaves(self, sender: int, target: int, message: Any) -> None:
-        if isinstance(message, Vote):
-            return
         disk = self._members[sender].disk
-        self._is_next_of_its_lane(sender, target, message)
         state = decode_state(disk.state)
+        if isinstance(message, Probe):
+            self._is_durable(sender, message, message.ending)
+        if isinstance(message, OUTSIDE_LINKS):
+            return
+        self._is_next_of_its_lane(sender, target, message)
         match message:
             case CEpoch(accepted_epoch=epoch) | NewEpoch(epoch=epoch) | Pong(epoch=epoch):
                 self._has(sender, message, epoch <= state.accepted_epoch)
             case AckEpoch(epoch=epoch, ending=ending):
                 self._has(sender, message, epoch <= state.accepted_epoch)
-                self._has(sender, message, ending.current_epoch <= state.current_epoch)
-                at = (ending.last_index, (ending.last_epoch, 0))
-                self._has(sender, message, ending.last_index <= disk.base or at in disk.held)
+                self._is_durable(sender, message, ending)
                 if message.accepted_now:
                     self._accepts_once(sender, epoch, target)
             case AckNewLeader(epoch=epoch):
                 self._has(sender, message, epoch <= state.current_epoch)
+                self._acknowledged.add((sender, epoch))
+                self._count(sender, disk)
             case Ack(zxid=zxid):
                 epoch, counter = unpack(zxid)
                 index = self._epochs[epoch].origin + counter
@@ -234,8 +247,16 @@ class ZabChecks(Oracle):
             case UpToDate(zxid=zxid) | Commit(zxid=zxid):
                 self._commits(sender, message, zxid)
 
+    def _is_durable(self, sender: int, message: Any, ending: Ending) -> None:
+        disk = self._members[sender].disk
+        self._has(sender, message, ending.current_epoch <= decode_state(disk.state).current_epoch)
+        at = (ending.last_index, (ending.last_epoch, 0))
+        self._has(sender, message, ending.last_index <= disk.base or at in disk.held)
+
     def _is_next_of_its_lane(self, sender: int, target: int, message: Any) -> None:
-        lane = (sender, target, isinstance(message, FROM_LEADER), isinstance(message, WAITS), isinstance(message, Ping))
+        kinds = (FROM_LEADER, WAITS, OVERTAKES)
+        from_leader, waits, overtakes = [isinstance(message, kind) for kind in kinds]
+        lane = (sender, target, from_leader, waits, overtakes)
         link, seq = self._lanes.get(lane, (0, 0))
         # Whoever starts anew numbers its links from 1 again, so a first message may be of a known number.
         if message.seq != 1 and (message.link, message.seq) != (link, seq + 1):

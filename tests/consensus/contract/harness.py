@@ -45,8 +45,11 @@ from ratified.consensus.entry import decode_entry
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 2_000
-PROBING = ("raft", "paxos")
+PROBING = ("raft", "paxos", "zab")
 """The engines that have rule 14."""
+REPEATING = ("raft", "paxos")
+"""Those that send again over a session what it has lost. ZAB asks for sessions that lose nothing: a phase that ends in
+silence begins anew after its deadline."""
 
 
 class Member:

@@ -1,6 +1,7 @@
 """Plays a script: a few commands, and what they make happen, one line an event. It knows engines by the contract only.
 
     members N of ENGINE [textbook]   a fresh group of members 1 to N, all connected; textbook: without extensions
+    members N of ENGINE by votes     the same, with all extensions but suspicion: nobody asks before standing
     connect 1 2 3                    from now on only these have sessions with each other; sessions in place stay
     campaign N                       N stands for election
     timers                           how long each that is up waits before its timer wakes it
@@ -28,12 +29,15 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import combinations
 
+import msgspec
+
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
     BaseRecord,
     Entry,
     Era,
+    Extensions,
     Lead,
     Membership,
     Options,
@@ -89,7 +93,7 @@ class Story:
                 self.play(" ".join(words))
                 return []
             case ["members", count, "of", engine, *profile]:
-                self._begin(int(count), engine, textbook=profile == ["textbook"])
+                self._begin(int(count), engine, " ".join(profile))
             case ["connect", *members]:
                 self._connect({int(member) for member in members})
             case ["propose", member, *words]:
@@ -130,12 +134,12 @@ class Story:
 
     # --------------------------------------------------------------------------------------------- members
 
-    def _begin(self, count: int, engine: str, *, textbook: bool) -> None:
+    def _begin(self, count: int, engine: str, profile: str) -> None:
         membership = Membership(tuple(range(1, count + 1)))
         self._row = ENGINES[engine]
         self._engine = self._row.textbook if textbook else self._row.engine
         self._words = WORDS[engine]
-        self._textbook = textbook
+        self._profile = profile
         self._sessions.clear()
         self._under_way.clear()
         self._members = {member: self._member(member, membership) for member in membership.voters}
@@ -176,7 +180,13 @@ class Story:
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
         )
-        return options.textbook() if self._textbook else options
+        match self._profile:
+            case "textbook":
+                return options.textbook()
+            case "by votes":
+                return msgspec.structs.replace(options, extensions=Extensions(suspicion=False))
+            case _:
+                return options
 
     # -------------------------------------------------------------------------------------------- sessions
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from ratified.consensus.contract import U64_MAX, Membership, Refused, RefusedReason, StateRecord, Taken, TruncateRecord
+from ratified.consensus.replication.suspicion import Verdict
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.messages import (
     Ack,
@@ -25,7 +26,11 @@ from ratified.consensus.zab.messages import (
     NewLeader,
     Ping,
     Pong,
+    Probe,
+    ProbeAnswer,
     Propose,
+    Pull,
+    Resign,
     Standing,
     UpToDate,
     Vote,
@@ -42,7 +47,7 @@ def of(kind: type, sent: list[tuple[int, Any]]) -> list[Any]:
 
 
 def test_a_vote_is_first_for_oneself_and_then_for_the_greatest_seen() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.engine.tick(1000)
     assert [vote.candidacy.member for vote in of(Vote, one.drain())] == [1, 1]
     one.now = 1000
@@ -66,13 +71,13 @@ def test_the_order_of_candidacies(greater: Candidacy, smaller: Candidacy) -> Non
 
 
 def test_a_quorum_of_votes_elects() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.say(3, one.vote(3))
     assert one.role == "following"
 
 
 def test_a_later_round_takes_along_and_an_earlier_one_is_told() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     (vote, *_) = of(Vote, one.say(2, one.vote(2, round_=7)))
     assert vote.round == 7
     (told,) = of(Vote, one.say(3, one.vote(3, round_=6)))
@@ -80,7 +85,7 @@ def test_a_later_round_takes_along_and_an_earlier_one_is_told() -> None:
 
 
 def test_nobody_is_voted_for_whom_there_is_no_session_with() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.driver.connect(3, None)
     one.drain()
     assert one.say(2, one.vote(3)) == []
@@ -88,7 +93,7 @@ def test_nobody_is_voted_for_whom_there_is_no_session_with() -> None:
 
 
 def test_a_follower_whose_session_with_the_leader_ends_begins_a_new_round() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.follow(3)
     one.driver.connect(3, None)
     (vote,) = of(Vote, one.drain())
@@ -96,13 +101,13 @@ def test_a_follower_whose_session_with_the_leader_ends_begins_a_new_round() -> N
 
 
 def test_a_learner_joins_a_leader_and_is_never_one() -> None:
-    learner = Alone(1, membership=Membership((2, 3), learners=(1,)))
+    learner = Alone(1, membership=Membership((2, 3), learners=(1,)), suspicion=False)
     learner.engine.campaign(0)
     learner.say(2, learner.vote(1, ending=Ending(1, 1, 1)))
     learner.say(3, learner.vote(1, ending=Ending(1, 1, 1)))
     assert learner.role == "looking"
     learner.follow(3)
-    voter = Alone(membership=Membership((1, 3), learners=(2,)))
+    voter = Alone(membership=Membership((1, 3), learners=(2,)), suspicion=False)
     assert voter.say(2, voter.vote(2, ending=Ending(1, 1, 1))) == [], "it is not voted for"
     assert voter.role == "looking", "a learner's vote counts for nobody"
 
@@ -113,11 +118,11 @@ def test_a_member_alone_leads_at_once_but_not_while_its_disk_is_slow() -> None:
     one.propose(b"a")
     one.turn()
     one.engine.tick(1000)
-    assert one.role == "looking"
+    assert one.role == "probing"
     deadline = one.engine.deadline
     assert deadline == 2000
     one.engine.tick(2000)
-    assert one.role == "looking"
+    assert one.role == "probing"
     one.now = 2500
     one.driver.complete()
     one.turn()
@@ -126,7 +131,7 @@ def test_a_member_alone_leads_at_once_but_not_while_its_disk_is_slow() -> None:
 
 
 def test_a_vote_says_what_the_disk_has_of_the_history() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.broadcasting()
     one.propose(b"a")
     one.turn()
@@ -145,7 +150,7 @@ def test_whoever_hears_a_leader_joins_it_at_once() -> None:
 
 def test_a_leader_of_an_earlier_epoch_is_not_joined_instead_of_a_later_one() -> None:
     """One that was cut off says that it leads until it finds out; going back and forth would keep everybody busy."""
-    one = Alone()
+    one = Alone(suspicion=False)
     one.say(2, Vote(9, Standing.LEADING, 20, one.candidacy(2)))
     assert one.say(3, Vote(9, Standing.LEADING, 19, one.candidacy(3))) == []
     assert one.engine._algorithm._follows(2)
@@ -154,7 +159,7 @@ def test_a_leader_of_an_earlier_epoch_is_not_joined_instead_of_a_later_one() -> 
 
 
 def test_a_follower_tells_those_who_look_whom_it_follows_and_joins_those_who_campaign() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.follow(3)
     (told,) = of(Vote, one.say(2, one.vote(2, round_=5)))
     assert (told.standing, told.candidacy.member) == (Standing.FOLLOWING, 3)
@@ -165,7 +170,7 @@ def test_a_follower_tells_those_who_look_whom_it_follows_and_joins_those_who_cam
 
 @pytest.mark.parametrize("vote", ["a later round", "another candidate", "it follows somebody"])
 def test_a_follower_whose_leader_does_not_lead_looks_again(vote: str) -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     one.follow(3)
     votes = {
         "a later round": one.vote(3, round_=3),
@@ -230,7 +235,7 @@ def test_an_epoch_below_the_accepted_one_is_not_accepted() -> None:
     one = Alone(1, state=EpochState(4, 1, 0))
     link = one.follow()
     assert of(AckEpoch, one.say(3, NewEpoch(link, 1, 3))) == []
-    assert one.role == "looking"
+    assert one.role == "probing"
 
 
 def test_an_epoch_that_was_accepted_already_is_answered_and_does_not_count() -> None:
@@ -262,22 +267,35 @@ def test_a_leader_gives_up_for_a_better_history() -> None:
     better = Ending(1, 1, 2)
     sent = one.say(2, one.ack_epoch(2, better))
     assert of(NewLeader, sent) == []
+    assert [resignation.epoch for resignation in of(Resign, sent)] == [2]
+    assert [(to, pull.prev_index) for to, pull in sent if isinstance(pull, Pull)] == [(2, 1)], "it takes what it lacks"
+
+
+def test_of_the_textbook_a_leader_gives_up_by_a_vote_for_who_has_the_better_history() -> None:
+    one = Alone(1, suspicion=False)
+    one.engine.campaign(one.now)
+    one.drain()
+    one.say(2, one.vote(1, round_=2))
+    one.connect(2, 1)
+    better = Ending(1, 1, 2)
+    sent = one.say(2, one.ack_epoch(2, better))
+    assert of(NewLeader, sent) == []
     assert {(vote.candidacy.member, vote.candidacy.ending) for vote in of(Vote, sent)} == {(2, better)}
 
 
 def test_a_follower_that_has_accepted_a_later_epoch_makes_its_leader_begin_another() -> None:
     one = Alone()
     epoch = one.broadcasting()
-    one.say(3, CEpoch(1, 1, epoch + 5))
-    assert one.role == "looking"
-    one.say(2, one.vote(1, round_=one.engine._algorithm.core.round))
+    (probe, *_) = of(Probe, one.say(3, CEpoch(1, 1, epoch + 5)))
+    assert one.role == "probing"
+    one.say(2, ProbeAnswer(probe.round, Verdict.GRANTED, probe.ending))
     offer = one.connect(2, epoch, link=2)
     assert offer is not None
     assert offer.epoch == epoch + 6
 
 
 def test_a_cepoch_that_comes_before_the_last_vote_is_kept() -> None:
-    one = Alone()
+    one = Alone(suspicion=False)
     assert one.say(3, CEpoch(1, 1, 0)) == []
     sent = one.say(2, one.vote(1))
     assert of(NewEpoch, sent) == [NewEpoch(1, 1, 1)]
@@ -421,7 +439,7 @@ def test_counters_that_are_used_up_force_a_new_epoch(monkeypatch: pytest.MonkeyP
     one.broadcasting()
     assert one.propose(b"a") == Taken(2)
     assert one.propose(b"b", b"c") == Refused(RefusedReason.NOT_LEADER, None)
-    assert one.role == "looking"
+    assert one.role == "probing"
 
 
 def test_pings_confirm_the_epoch_and_wait_for_no_disk() -> None:
@@ -463,7 +481,7 @@ def test_a_leader_that_hears_no_quorum_for_an_election_timeout_looks_again() -> 
         one.drain()
     assert one.role == "leading"
     one.engine.tick(1000)
-    assert one.role == "looking"
+    assert one.role == "probing"
 
 
 def test_a_follower_that_hears_nothing_looks_again() -> None:
@@ -474,7 +492,7 @@ def test_a_follower_that_hears_nothing_looks_again() -> None:
     one.engine.tick(1000)
     assert one.role == "following"
     one.engine.tick(1900)
-    assert one.role == "looking"
+    assert one.role == "probing"
 
 
 # ------------------------------------------------------------------------------------------------------- FIFO, checked
@@ -486,7 +504,7 @@ def test_a_follower_counts_what_is_out_of_order_and_leaves(seq: int) -> None:
     link = one.synchronised()
     one.say(3, proposed(link, seq, 5, 0, 1))
     assert one.ignored() == {"FIFO: a gap or a repetition": "1"}
-    assert one.role == "looking"
+    assert one.role == "probing"
     assert one.engine.status().last == 0
 
 
@@ -524,7 +542,7 @@ def test_a_new_session_ends_the_link() -> None:
     one.synchronised()
     one.driver.connect(3, 99)
     one.turn()
-    assert one.role == "looking"
+    assert one.role == "probing"
 
 
 # ------------------------------------------------------------------------------------------ what no correct peer sends
@@ -555,7 +573,7 @@ def test_a_follower_drops_what_no_leader_sends_and_looks_again(message: Any) -> 
     one.synchronised()
     one.say(3, message)
     assert sum(int(count) for count in one.ignored().values()) == 1
-    assert one.role == "looking"
+    assert one.role == "probing"
     assert (one.engine.status().last, one.engine.status().commit) == (0, 0)
 
 
@@ -579,7 +597,7 @@ def test_a_follower_keeps_its_history_from_a_newleader_that_cannot_be(message: A
     one.say(3, message)
     assert sum(int(count) for count in one.ignored().values()) == 1
     assert one.engine.status().last == 3
-    assert one.role == "looking"
+    assert one.role == "probing"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.replication.incoming import INDEX_MAX
 from ratified.consensus.replication.journal import Journal
 from ratified.consensus.replication.member import Member
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.messages import Candidacy, Ending, Fitness
 from ratified.consensus.zab.state import EpochState, decode_state, encode_state
+
+ORIGIN_CUT_OFF = INDEX_MAX
+"""The origin of a current epoch whose initial history is no longer here whole."""
 
 
 class Core:
@@ -78,10 +82,13 @@ class Core:
         self.epoch_seen = max(self.epoch_seen, epoch)
         self._change_state(EpochState(epoch, self.current_epoch, self.state.origin))
 
-    def adopt_epoch(self, origin: int) -> None:
-        """Step f.2.1: this member's history begins with the initial history of the accepted epoch."""
-        assert self.accepted_epoch > self.current_epoch, f"epoch {self.current_epoch} is adopted already"
-        self._change_state(EpochState(self.accepted_epoch, self.accepted_epoch, origin))
+    def adopt_epoch(self, epoch: int, origin: int) -> None:
+        """Step f.2.1, or by a pull: this member's history begins with the initial history of ``epoch``."""
+        adopted = (self.current_epoch, self.state.origin != ORIGIN_CUT_OFF)
+        assert adopted < (epoch, True), f"epoch {epoch} is adopted already"
+        assert epoch <= self.accepted_epoch, f"epoch {epoch} was not accepted"
+        assert self.log.last >= origin, f"the initial history of epoch {epoch} is not here whole"
+        self._change_state(EpochState(self.accepted_epoch, epoch, origin))
 
     def _change_state(self, state: EpochState) -> None:
         self.state = state
@@ -93,12 +100,20 @@ class Core:
         assert entries[-1].era[0] <= self.accepted_epoch, "an entry of an epoch that was not accepted here"
         self.journal.append(entries)
 
+    def truncate(self, first: int) -> None:
+        """Remove the entries from ``first`` on, for a history that ranks above this one."""
+        if first <= self.state.origin != ORIGIN_CUT_OFF:
+            self._change_state(EpochState(self.accepted_epoch, self.current_epoch, ORIGIN_CUT_OFF))
+        self.journal.truncate(first)
+
     def zxid_at(self, index: int) -> int | None:
         """The zxid of the entry at ``index``; None where its epoch's beginning was compacted away."""
         era = self.log.era_at(index) or NO_ERA
         if era == NO_ERA:
             return 0
-        origin = self.state.origin if era[0] == self.current_epoch else self.log.origin_of(era)
+        origin = self.log.origin_of(era)
+        if era[0] == self.current_epoch and self.state.origin != ORIGIN_CUT_OFF:
+            origin = self.state.origin
         return None if origin is None else zxid.pack(era[0], index - origin)
 
     @property
@@ -106,12 +121,16 @@ class Core:
         """Where the history ends, as this member has it."""
         return Ending(self.current_epoch, self.log.last_era[0], self.log.last)
 
-    def candidacy(self, fitness: Fitness) -> Candidacy:
-        """This member's own: what it would still have if it crashed now."""
+    @property
+    def durable_ending(self) -> Ending:
+        """The same as the disk has it: what this member would still have if it crashed now."""
         index = self.log.durable
         epoch, _ = self.log.era_at(index) or NO_ERA
-        ending = Ending(self.journal.claimed.current_epoch, epoch, index)
-        return Candidacy(Fitness.SLOW if self.member.disk_is_poor else fitness, ending, self.member.id)
+        return Ending(self.journal.claimed.current_epoch, epoch, index)
+
+    def candidacy(self, fitness: Fitness) -> Candidacy:
+        """This member's own."""
+        return Candidacy(Fitness.SLOW if self.member.disk_is_poor else fitness, self.durable_ending, self.member.id)
 
     # -------------------------------------------------------------------------------------------- sessions and links
 

@@ -2,12 +2,16 @@
 
 Rules of this file:
 
-1. Exactly one role object is alive: ``Looking``, ``Following`` or ``Leading``. Roles change here and nowhere else; a
-   role that has ``ended`` makes way for a new election.
+1. Exactly one role object is alive: ``Probing`` (of the textbook: ``Looking``), ``Following`` or ``Leading``. Roles
+   change here and nowhere else; a role that has ``ended`` makes way for another one.
 2. A member that starts looks for a leader. It looks again when its session with the leader ends, when the leader says
    that it does not lead, when nothing is heard from it until the deadline, and when a link breaks.
-3. Whoever follows or leads tells those who look whom; it joins a new election only for a member that campaigns.
-4. ``ready`` decides nothing that an input did not decide; it collects, and it hands out the ticket of the write.
+3. Whoever leads tells those who look. Who hears the leader that it follows leaves it for a later epoch only, or for a
+   member that was told to lead. Of two that stand the one of the greater id goes on, the other one follows it: both
+   had a quorum of grants.
+4. Whatever a message says is to be done is done at once: a leader that leads no longer says so, an epoch that its
+   quorum cannot accept is followed by the next one. Deadlines are for silence.
+5. ``ready`` decides nothing that an input did not decide; it collects, and it hands out the ticket of the write.
 """
 
 from __future__ import annotations
@@ -18,10 +22,14 @@ from functools import partial
 from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
+from ratified.consensus.replication.reads import NO_ROUND
+from ratified.consensus.replication.suspicion import Suspicion, Verdict
+from ratified.consensus.zab import probing
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.election import Looking
-from ratified.consensus.zab.follower import Following
+from ratified.consensus.zab.follower import Following, Phase
 from ratified.consensus.zab.leader import Leading
+from ratified.consensus.zab.link import Lane, Link
 from ratified.consensus.zab.messages import (
     Ack,
     AckEpoch,
@@ -33,9 +41,15 @@ from ratified.consensus.zab.messages import (
     FromLeader,
     Message,
     Pong,
+    Probe,
+    ProbeAnswer,
+    Pull,
+    PullAnswer,
+    Resign,
     Standing,
     Vote,
 )
+from ratified.consensus.zab.probing import ForPull, Probing
 from ratified.consensus.zab.sender import ForFollower
 from ratified.consensus.zab.state import EpochState
 
@@ -43,50 +57,133 @@ from ratified.consensus.zab.state import EpochState
 class Zab:
     """Junqueira, Reed and Serafini, "Zab: High-performance broadcast for primary-backup systems" (DSN 2011)."""
 
-    __slots__ = ("core", "election_deadline", "role")
+    __slots__ = ("_election_timer", "_has_resigned", "_suspicion", "core", "role")
 
     def __init__(self, member: Member[EpochState], durable: Durable) -> None:
         self.core = Core(member, durable)
-        self.role: Looking | Following | Leading = Looking(self.core, Fitness.READY)
-        self.election_deadline: int
+        self._suspicion: Suspicion[ProbeAnswer] = Suspicion(member)
+        self._has_resigned = False
+        """Does this member look for a leader after having led itself? Then it lets others go first."""
+        self.role: Looking | Probing | Following | Leading = Probing(self.core, self._suspicion)
+        self._election_timer: int
         self._restart_election_timer()
-        self._decide()
+        if not self._probes or not self.core.configurations.peers:
+            self._look_now()
 
     @property
     def leading(self) -> Leading | None:
         return self.role if isinstance(self.role, Leading) else None
 
+    @property
+    def _probes(self) -> bool:
+        """Does this member ask before it stands (rule 14 of the contract)? The textbook's votes at once."""
+        return self.core.options.extensions.suspicion
+
     # ------------------------------------------------------------------------------------------------------- timers
 
+    @property
+    def election_deadline(self) -> int:
+        """The end of the election timeout, or the next probe, whichever comes first."""
+        probe = self._suspicion.next_probe if isinstance(self.role, Probing) else None
+        return self._election_timer if probe is None else min(self._election_timer, probe)
+
     def on_election_deadline(self) -> None:
-        if isinstance(self.role, Following) and self.role.waits_for_disk:
+        if isinstance(self.role, Probing) and self._suspicion.is_due:
+            self._probe(self.role)
+        elif isinstance(self.role, Following) and self.role.waits_for_disk:
             self._restart_election_timer()
+        elif isinstance(self.role, Probing):
+            self._restart_election_timer()
+            self._suspect_now(self.role)
         else:
-            self._look(Fitness.READY)
+            self._look_now()
 
     def _restart_election_timer(self) -> None:
-        self.election_deadline = self.core.member.election_deadline(self.core.era)
+        self._election_timer = self.core.member.election_deadline(self.core.era)
 
     # -------------------------------------------------------------------------------------------------------- roles
 
     def campaign(self) -> None:
-        self._look(Fitness.CAMPAIGNING)
+        if self._probes:
+            self._stand(Fitness.CAMPAIGNING)
+        else:
+            self._vote(Fitness.CAMPAIGNING)
 
     def step_down(self) -> None:
-        self._look(Fitness.READY)
+        leading = self.leading
+        if not self._probes:
+            self._vote(Fitness.READY)
+        elif leading is not None and leading.leader is None:
+            self._become_probing()
+            self._suspicion.postpone()
+        else:
+            self._suspicion.end()
+            self._become_probing()
+            self._has_resigned = True
 
-    def _look(self, fitness: Fitness) -> None:
-        better = None
+    def _look_now(self) -> None:
+        """Something happened of which this member alone learns."""
+        if self._probes:
+            self._suspect_now(self._become_probing())
+        else:
+            self._vote(Fitness.READY)
+
+    def _look_soon(self) -> None:
+        """Something happened of which the peers learn in the same moment."""
+        if self._probes:
+            role = self._become_probing()
+            self._suspicion.begin_soon()
+            if not self._suspicion.active:
+                role.ask()  # it does not stand, and asks only whom to follow
+        else:
+            self._vote(Fitness.READY)
+
+    def _suspect_now(self, role: Probing) -> None:
+        self._suspicion.begin_now()
+        self._suspicion.restart()
+        self._probe(role)
+
+    def _leave_lead(self) -> None:
         if isinstance(self.role, Leading):
             self.role.reads.fail()
-            better = self.role.better
+            if self._probes:
+                self.role.resign()
+
+    def _become_probing(self) -> Probing:
+        self._has_resigned = False
+        self._leave_lead()
+        self.role = role = Probing(self.core, self._suspicion)
+        self._restart_election_timer()
+        return role
+
+    def _vote(self, fitness: Fitness) -> None:
+        """Look for a leader by votes."""
+        better = self.role.better if isinstance(self.role, Leading) else None
+        self._leave_lead()
         self.role = Looking(self.core, fitness, better)
         self._restart_election_timer()
         self._decide()
 
+    def _stand(self, fitness: Fitness) -> None:
+        """A quorum would follow this member, or it is told to lead."""
+        self._suspicion.stood()
+        self._leave_lead()
+        leading = self.role = Leading(self.core, fitness)
+        leading.tell_all()
+        self._look_if_ended()
+
     def _look_if_ended(self) -> None:
-        if not isinstance(self.role, Looking) and self.role.ended:
-            self._look(Fitness.READY)
+        role = self.role
+        if isinstance(role, (Looking, Probing)) or not role.ended:
+            return
+        if isinstance(role, Leading) and role.begins_again and self._probes:
+            self._stand(role.fitness)
+        elif isinstance(role, Following) and role.resigned:
+            self._look_soon()
+        else:
+            self._look_now()
+            if isinstance(role, Leading) and role.better and isinstance(self.role, Probing):
+                self.role.pull_from(role.better.member, role.better.ending)
 
     def _decide(self) -> None:
         looking = self.role
@@ -96,18 +193,76 @@ class Zab:
         if winner == self.core.member.id:
             self._lead(looking)
         elif winner is not None:
-            self._follow(winner, self.core.accepted_epoch)
+            self._follow(looking.candidacy, self.core.accepted_epoch, self.core.round)
 
     def _lead(self, looking: Looking) -> None:
-        leading = self.role = Leading(self.core)
+        leading = self.role = Leading(self.core, Fitness.READY)
         for sender, message in looking.early.items():
             leading.on_cepoch(sender, message)
         self._look_if_ended()
 
-    def _follow(self, leader: int, epoch: int) -> None:
-        """Follow ``leader``, who said to lead ``epoch``, or who is about to lead a later one."""
-        self.role = Following(self.core, leader, epoch)
+    def _follow(self, candidacy: Candidacy, epoch: int, round_: int) -> None:
+        """Follow this member, who said to lead ``epoch``, or who is about to lead a later one."""
+        self._leave_lead()
+        self._suspicion.heard()
+        self.role = Following(self.core, candidacy, epoch, round_)
         self._restart_election_timer()
+
+    # ------------------------------------------------------------------------------------------------------- probes
+
+    def _probe(self, role: Probing) -> None:
+        role.ask()
+        self._stand_if_granted()
+
+    def _stand_if_granted(self) -> None:
+        if isinstance(self.role, Probing) and self.role.is_granted:
+            self._stand(Fitness.READY)
+
+    @property
+    def _hears_leader(self) -> bool:
+        """Does this member lead, or try to, or hear whom it follows?"""
+        role = self.role
+        return isinstance(role, Leading) or (isinstance(role, Following) and self._suspicion.hears(role.leader_id))
+
+    def _on_probe(self, sender: int, message: Probe) -> None:
+        core = self.core
+        if self._hears_leader:
+            verdict = Verdict.HEARS
+        elif message.ending.rank() >= core.ending.rank():
+            verdict = Verdict.GRANTED
+        else:
+            verdict = Verdict.BEHIND
+        core.outbox.send(sender, ProbeAnswer(message.round, verdict, core.ending))
+        if isinstance(self.role, Leading):
+            self.role.tell(sender)
+
+    def _on_stands(self, sender: int, vote: Vote) -> None:
+        """``sender`` leads, or stands by a quorum of grants, or is told to lead."""
+        core = self.core
+        core.epoch_seen = max(core.epoch_seen, vote.epoch)
+        if vote.standing is Standing.LEADING and vote.candidacy.member == sender and self._joins(vote):
+            self._follow(vote.candidacy, vote.epoch, vote.round)
+
+    def _joins(self, vote: Vote) -> bool:
+        role, candidacy = self.role, vote.candidacy
+        later = vote.epoch > self.core.accepted_epoch
+        campaigns = candidacy.fitness is Fitness.CAMPAIGNING
+        match role:
+            case Following() if role.leader_id == candidacy.member:
+                return False
+            case Following() if not self._hears_leader:
+                return True
+            case Following() if role.phase is Phase.DISCOVERY:
+                later = later and vote.epoch > role.joined_epoch
+                return later or candidacy.precedence() > role.candidacy.precedence()
+            case Following():
+                return campaigns or later
+            case Leading() if role.epoch is None:
+                return later or candidacy.precedence() > role.candidacy.precedence()
+            case Leading():
+                return later or (campaigns and role.candidacy.fitness is not Fitness.CAMPAIGNING)
+            case _:
+                return True
 
     # ----------------------------------------------------------------------------------------------------- messages
 
@@ -124,6 +279,18 @@ class Zab:
             case AckEpoch() | AckHistory() | AckNewLeader() | Ack() | Pong():
                 if isinstance(self.role, Leading):
                     self.role.on_message(sender, message)
+            case Probe():
+                self._on_probe(sender, message)
+            case ProbeAnswer():
+                if isinstance(self.role, Probing):
+                    self.role.on_answer(sender, message)
+                    self._stand_if_granted()
+            case Pull():
+                if reply := probing.answer(core, sender, message):
+                    core.outbox.send(sender, reply)
+            case PullAnswer():
+                if isinstance(self.role, Probing):
+                    self.role.on_pull_answer(sender, message)
             case _:
                 self._on_leaders_message(sender, message)
         self._look_if_ended()
@@ -131,31 +298,34 @@ class Zab:
     def _on_leaders_message(self, sender: int, message: FromLeader) -> None:
         role = self.role
         if isinstance(role, Following) and role.leader_id == sender and role.on_message(message):
+            self._suspicion.heard()
             self._restart_election_timer()
 
     def _on_vote(self, sender: int, vote: Vote) -> None:
         core, role = self.core, self.role
         core.epoch_seen = max(core.epoch_seen, vote.epoch)
-        if isinstance(role, Looking):
+        if self._probes:
+            self._on_stands(sender, vote)
+        elif isinstance(role, Looking):
             leader = role.on_vote(sender, vote)
             if leader is None:
                 self._decide()
             else:
-                self._follow(leader, vote.epoch)
+                self._follow(vote.candidacy, vote.epoch, vote.round)
         elif vote.standing is Standing.LOOKING:
             campaigns = vote.candidacy.fitness is Fitness.CAMPAIGNING and vote.round > core.round
             if campaigns or self._is_abandoned_by(sender, vote):
-                self._look(Fitness.READY)
+                self._vote(Fitness.READY)
                 self._on_vote(sender, vote)
             else:
                 self._tell(sender)
         elif vote.standing is Standing.LEADING:
             joined = role.joined_epoch if isinstance(role, Following) else 0
             if vote.epoch > max(core.accepted_epoch, joined) and not self._follows(sender):
-                self._look(Fitness.READY)
+                self._vote(Fitness.READY)
                 self._on_vote(sender, vote)
         elif self._follows(sender):
-            self._look(Fitness.READY)
+            self._vote(Fitness.READY)
 
     def _follows(self, member: int) -> bool:
         return isinstance(self.role, Following) and self.role.leader_id == member
@@ -175,18 +345,20 @@ class Zab:
                 leading.on_cepoch(sender, message)
             case Looking() as looking:
                 looking.on_early_cepoch(sender, message)
-            case Following():
+            case Following() if not self._probes:
                 self._tell(sender)
+            case _:
+                resignation = Resign(message.link, Link(message.link).next(Lane.PING), 0, NO_ROUND)
+                self.core.outbox.send(sender, resignation)
 
     def _tell(self, member: int) -> None:
         """Whom this member follows, or that it leads."""
         core, role = self.core, self.role
-        assert not isinstance(role, Looking)
-        leader, standing = (
-            (core.member.id, Standing.LEADING) if isinstance(role, Leading) else (role.leader_id, Standing.FOLLOWING)
-        )
-        candidacy = Candidacy(Fitness.READY, core.ending, leader)
-        core.outbox.send(member, Vote(core.round, standing, core.accepted_epoch, candidacy))
+        if isinstance(role, Leading):
+            role.tell(member)
+        elif isinstance(role, Following):
+            candidacy = Candidacy(Fitness.READY, core.ending, role.leader_id)
+            core.outbox.send(member, Vote(core.round, Standing.FOLLOWING, core.accepted_epoch, candidacy))
 
     def on_session(self, member: int, session: int | None) -> None:
         core = self.core
@@ -202,7 +374,10 @@ class Zab:
     def _greet(self, member: int) -> None:
         if isinstance(self.role, Looking):
             self.role.on_session(member)
-        else:
+        elif isinstance(self.role, Probing):
+            if not self._has_resigned:
+                self._suspicion.begin_soon()
+        elif isinstance(self.role, Leading) or not self._probes:
             self._tell(member)
 
     def _on_session_end(self, member: int) -> None:
@@ -211,7 +386,7 @@ class Zab:
                 leading.on_session_end(member)
             case Following() as following:
                 if following.leader_id == member:
-                    self._look(Fitness.READY)
+                    self._look_soon()
             case Looking() as looking:
                 looking.on_session(member)
 
@@ -221,6 +396,8 @@ class Zab:
         self.core.journal.persisted(ticket)
         if not isinstance(self.role, Looking):
             self.role.on_persisted()
+        if isinstance(self.role, Probing) and self._suspicion.is_due:
+            self._probe(self.role)
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return entries
@@ -228,6 +405,8 @@ class Zab:
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
         if isinstance(self.role, Leading) and isinstance(purpose, ForFollower):
             self.role.on_fetched(purpose, entries)
+        elif isinstance(purpose, ForPull) and (reply := probing.answer_fetched(self.core, purpose.question, entries)):
+            self.core.outbox.send(purpose.member, reply)
 
     def take_write(self) -> Write | None:
         write = self.core.take_write()

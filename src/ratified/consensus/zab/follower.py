@@ -26,6 +26,7 @@ from ratified.consensus.zab.messages import (
     AckEpoch,
     AckHistory,
     AckNewLeader,
+    Candidacy,
     CEpoch,
     Commit,
     FromLeader,
@@ -36,6 +37,7 @@ from ratified.consensus.zab.messages import (
     Ping,
     Pong,
     Propose,
+    Resign,
     UpToDate,
 )
 
@@ -63,24 +65,29 @@ class Following:
         "_link",
         "_origin",
         "_up_to_date",
+        "candidacy",
         "ended",
         "joined_epoch",
         "leader_id",
         "phase",
+        "resigned",
         "round",
     )
 
-    def __init__(self, core: Core, leader: int, epoch: int) -> None:
+    def __init__(self, core: Core, candidacy: Candidacy, epoch: int, round_: int) -> None:
         """Step f.1.1: tell the leader, who leads ``epoch`` or is about to lead a later one, the last epoch accepted."""
         self._core = core
-        self.leader_id = leader
+        self.candidacy = candidacy
+        self.leader_id = candidacy.member
         self.joined_epoch = epoch
         """A leader of an earlier one, which has not found out yet, is not joined instead."""
-        self.round = core.round
-        """The election round in which the leader was found."""
+        self.round = round_
+        """The leader's election round when it was found: it looks for another one in a later round only."""
         self.phase = Phase.DISCOVERY
         self.ended = False
-        """The link is broken, or the leader leads an old epoch: look again."""
+        """The link is broken, or the leader leads an old epoch, or no longer: look again."""
+        self.resigned = False
+        """It ended because the leader said so."""
         self._origin = 0
         self._up_to_date = False
         self._link = Link(core.new_link())
@@ -129,6 +136,8 @@ class Following:
                 self._on_history(message)
             case UpToDate():
                 self._on_up_to_date(message)
+            case Resign():
+                self.ended = self.resigned = True
         return True
 
     # ---------------------------------------------------------------------------------------------------- discovery
@@ -172,7 +181,7 @@ class Following:
             self._break("NEWLEADER with another initial history")
         else:
             if core.log.last > message.meet_index:
-                core.journal.truncate(message.meet_index + 1)
+                core.truncate(message.meet_index + 1)
             self._origin = message.origin
             self.phase = Phase.SYNCHRONISATION
             self._advance()
@@ -196,7 +205,7 @@ class Following:
         """The current epoch after the whole initial history, the acknowledgement after both."""
         core = self._core
         if core.current_epoch < core.accepted_epoch and self.may_adopt_epoch():
-            core.adopt_epoch(self._origin)
+            core.adopt_epoch(core.accepted_epoch, self._origin)
         if self.history_is_complete():
             self.phase = Phase.BROADCAST
             self._answer(AckNewLeader(self._link.number, self._next_answer(), core.accepted_epoch))
@@ -294,7 +303,7 @@ def _lane(message: FromLeader) -> Lane:
     match message:
         case NewEpoch():
             return Lane.AFTER_WRITE
-        case Ping():
+        case Ping() | Resign():
             return Lane.PING
         case _:
             return Lane.AT_ONCE

@@ -40,6 +40,9 @@ from ratified.consensus.zab.messages import (
     NewEpoch,
     NewLeader,
     Pong,
+    Resign,
+    Standing,
+    Vote,
 )
 from ratified.consensus.zab.sender import ForFollower, Sender
 
@@ -64,17 +67,21 @@ class Leading:
         "_opening",
         "_own_ticket",
         "_sender",
+        "begins_again",
         "better",
         "ended",
         "epoch",
+        "fitness",
         "liveness",
         "origin",
         "phase",
         "reads",
     )
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, fitness: Fitness) -> None:
         self._core = core
+        self.fitness = fitness
+        """Was this member asked to lead?"""
         self.phase = Phase.DISCOVERY
         self.epoch: int | None = None
         """None until a quorum's CEPOCHs are here."""
@@ -84,6 +91,8 @@ class Leading:
         """Look again: a follower has a better history or a later epoch, or there is none left to begin."""
         self.better: Candidacy | None = None
         """A follower with a better history, for which this member gave up."""
+        self.begins_again = False
+        """It ended for want of a later epoch, before anything was led."""
         self._learners: dict[int, Learner] = {}
         self.liveness = Liveness(core.member)
         self.reads = ReadRounds(core.member)
@@ -138,8 +147,8 @@ class Leading:
         if self.epoch is None:
             self._choose_epoch()
         elif message.accepted_epoch > self.epoch:
-            self.ended = True  # it can follow a later epoch only: begin one
-        else:
+            self._begin_later_epoch()  # it can follow no other one
+        elif self.may_offer_epoch(sender):
             self._offer_epoch(sender)
 
     def on_message(self, sender: int, message: FromFollower) -> None:
@@ -201,8 +210,17 @@ class Leading:
         self._own_ticket = core.next_ticket
         self._restart_establishing()
         for member in self._learners:
-            self._offer_epoch(member)
+            if self.may_offer_epoch(member):
+                self._offer_epoch(member)
         self._advance()
+
+    def may_offer_epoch(self, member: int) -> bool:
+        """Who does not vote is offered an epoch that a quorum has accepted: it could follow nobody else if none had."""
+        return self.phase is not Phase.DISCOVERY or self._core.configurations.is_voter(member)
+
+    def _begin_later_epoch(self) -> None:
+        self.ended = True
+        self.begins_again = self.phase is not Phase.BROADCAST
 
     def _offer_epoch(self, member: int) -> None:
         assert self.epoch is not None
@@ -226,6 +244,19 @@ class Leading:
             self.ended = True
         else:
             self._advance()
+            if self.phase is Phase.DISCOVERY and self.is_spent():
+                self._begin_later_epoch()
+
+    def is_spent(self) -> bool:
+        """Would a later epoch be accepted by the quorum that follows, and this one not, having been accepted before?"""
+        members = [*self._learners, self._core.member.id]
+        spent = [
+            member
+            for member, each in self._learners.items()
+            if each.history is not None and not each.history.accepted_now
+        ]
+        is_quorum = self._core.configurations.is_quorum
+        return is_quorum(members) and not is_quorum([member for member in members if member not in spent])
 
     def _epoch_is_accepted(self) -> bool:
         """Has a quorum accepted the epoch, each member for nobody else, and this member durably?"""
@@ -249,12 +280,14 @@ class Leading:
         self.phase = Phase.SYNCHRONISATION
         self.origin = core.log.last
         self._sender = Sender(core, self.epoch, self.origin)
-        core.adopt_epoch(self.origin)
+        core.adopt_epoch(self.epoch, self.origin)
         self._own_ticket = core.next_ticket
         self._restart_establishing()
         for member, learner in self._learners.items():
             if learner.stage is Stage.ACCEPTED:
                 self._synchronise(member, learner)
+            elif learner.stage is Stage.CONNECTED:
+                self._offer_epoch(member)
 
     def _synchronise(self, member: int, learner: Learner) -> None:
         """NEWLEADER: by how the two histories differ."""
@@ -369,6 +402,31 @@ class Leading:
 
     def _all_answers_are_here(self, learner: Learner, message: Pong) -> bool:
         return learner.link.has_received(Lane.AFTER_WRITE, message.answers)
+
+    # ------------------------------------------------------------------------------------------------ who is told
+
+    @property
+    def candidacy(self) -> Candidacy:
+        fitness = self.fitness if self.phase is Phase.DISCOVERY else Fitness.READY
+        return Candidacy(fitness, self._core.ending, self._core.member.id)
+
+    def tell(self, member: int) -> None:
+        """This member leads, or is about to."""
+        core = self._core
+        core.outbox.send(member, Vote(core.round, Standing.LEADING, core.accepted_epoch, self.candidacy))
+
+    def tell_all(self) -> None:
+        """Tell those that do not follow this member yet."""
+        for peer in self._core.configurations.peers:
+            if peer in self._core.sessions and peer not in self._learners:
+                self.tell(peer)
+
+    def resign(self) -> None:
+        """This leader stops leading, and its followers need not wait to find out."""
+        for member, learner in self._learners.items():
+            seq = learner.link.next(Lane.PING)
+            resignation = Resign(learner.link.number, seq, self.epoch or 0, self.reads.round)
+            self._core.outbox.send(member, resignation)
 
     # ------------------------------------------------------------------------------------------------------ sending
 

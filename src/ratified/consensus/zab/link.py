@@ -20,7 +20,7 @@ class Lane(IntEnum):
     AT_ONCE = 0
     AFTER_WRITE = 1
     PING = 2
-    """At once, and before the entries that wait for a slow link."""
+    """At once, and before the entries that wait for a slow link. RESIGN too."""
 
 
 class Answers:

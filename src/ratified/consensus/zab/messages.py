@@ -1,7 +1,8 @@
 """What ZAB members say to one another: election votes, and the messages of the paper's three phases.
 
-Votes pass between any two members. Everything else passes between a follower and its leader over a *link*, which the
-follower opens by a CEPOCH and numbers; ``seq`` counts the messages of one direction and lane (``link.py``).
+Votes, probes and pulls pass between any two members. Everything else passes between a follower and its leader over a
+*link*, which the follower opens by a CEPOCH and numbers; ``seq`` counts the messages of one direction and lane
+(``link.py``).
 
 A history's end is told by epoch and index. Both order histories as zxids do, since index and counter differ by a
 constant within an epoch, and the index is still known when the epoch's beginning was compacted away. Within the epoch
@@ -18,6 +19,7 @@ import msgspec
 
 from ratified.consensus.contract import U64
 from ratified.consensus.replication.incoming import Number
+from ratified.consensus.replication.suspicion import Verdict
 from ratified.consensus.zab.zxid import EPOCH_MAX
 
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=EPOCH_MAX)]
@@ -56,6 +58,10 @@ class Candidacy(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def rank(self) -> tuple[object, ...]:
         """(current epoch, last zxid, id), after what a slow disk rules out; a campaign decides between equals."""
         return self.fitness is not Fitness.SLOW, self.ending.rank(), self.fitness, self.member
+
+    def precedence(self) -> tuple[Fitness, int]:
+        """Of two that stand, each by a quorum of grants, the greater one goes on."""
+        return self.fitness, self.member
 
 
 class Standing(IntEnum):
@@ -201,6 +207,59 @@ class Pong(InEpoch, frozen=True, tag=14):
     answers: Number
 
 
-FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping
+class Resign(InEpoch, frozen=True, tag=15):
+    """Leader to follower: this link is led no longer, nor will be; ``epoch`` is 0 before one was chosen.
+
+    ``round``: the leader's last read round.
+    """
+
+    round: Number
+
+
+class Probe(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """Do you lead, or hear a leader, and if not, is a history good enough that ends like this?
+
+    ``ending`` is what the sender's disk has.
+    """
+
+    round: Number
+    ending: Ending
+
+
+class ProbeAnswer(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+    """The answer to the probe ``round``, and how the history of whoever answers ends."""
+
+    round: Number
+    verdict: Verdict
+    ending: Ending
+
+
+class Pull(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+    """What follows (``prev_index``, ``prev_epoch``) in your history? Asked after the answers to the probe ``round``."""
+
+    round: Number
+    prev_index: Number
+    prev_epoch: Epoch
+
+
+class PullAnswer(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+    """``fits``: these entries follow, perhaps not all. Otherwise the histories can meet at the hint at the latest.
+
+    ``current_epoch`` is that of the whole history, and ``origin`` where that epoch's initial history ends.
+    """
+
+    round: Number
+    fits: bool
+    prev_index: Number
+    prev_epoch: Epoch
+    current_epoch: Epoch
+    origin: Number
+    hint_index: Number = 0
+    hint_epoch: Epoch = 0
+    entries: Sequence[bytes] = ()
+
+
+FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign
 FromFollower: TypeAlias = CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack | Pong
-Message: TypeAlias = Vote | FromLeader | FromFollower
+BetweenAny: TypeAlias = Vote | Probe | ProbeAnswer | Pull | PullAnswer
+Message: TypeAlias = BetweenAny | FromLeader | FromFollower

@@ -26,7 +26,12 @@ from ratified.consensus.zab.messages import (
     NewLeader,
     Ping,
     Pong,
+    Probe,
+    ProbeAnswer,
     Propose,
+    Pull,
+    PullAnswer,
+    Resign,
     Standing,
     UpToDate,
     Vote,
@@ -76,6 +81,19 @@ def message(message: Message) -> str:
             return f"PING{_round(message.round)}"
         case Pong():
             return f"PONG in epoch {message.epoch}{_round(message.round)}"
+        case Resign():
+            return f"RESIGN in epoch {message.epoch}"
+        case Probe():
+            return f"probe: {_ending(message.ending)}"
+        case ProbeAnswer():
+            return f"probe {message.verdict.name.lower()}: {_ending(message.ending)}"
+        case Pull():
+            return f"what follows {message.prev_index}@{message.prev_epoch}?"
+        case PullAnswer(fits=True):
+            known = f"current epoch {message.current_epoch}, initial history to {message.origin}"
+            return f"behind {message.prev_index}@{message.prev_epoch} {_entries(message.entries)}, {known}"
+        case PullAnswer():
+            return f"may meet at {message.hint_index}@{message.hint_epoch}"
 
 
 def _candidate(candidacy: Candidacy) -> str:
