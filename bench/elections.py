@@ -24,6 +24,7 @@ from ratified.consensus.engines import ENGINES, EngineRow
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos import state as paxos
 from ratified.consensus.raft import state as raft
+from ratified.consensus.zab import state as zab
 
 TIMEOUT_US = 1_000_000
 HEARTBEAT_US = 100_000
@@ -45,9 +46,15 @@ def paxos_state(member: int, rounds: int) -> bytes:
     return paxos.encode_state(paxos.AcceptorState(promised, promised if rounds else NO_ERA, 0))
 
 
+def zab_state(member: int, rounds: int) -> bytes:
+    """One that accepted so many epochs after epoch 1, none of which began."""
+    return zab.encode_state(zab.EpochState(1 + rounds, 1, 0))
+
+
 STATES: dict[str, tuple[Era, Callable[[int, int], bytes]]] = {
     "raft": ((1, 0), raft_state),
     "paxos": ((1, 1), paxos_state),
+    "zab": ((1, 0), zab_state),
 }
 """By engine: the era of the entries, and the state of a member that tried to lead so many times."""
 
@@ -62,6 +69,8 @@ class Cluster:
     now: int = 0
     events: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
     members: dict[int, Driver] = field(default_factory=dict)
+    arrives: dict[tuple[int, int], int] = field(default_factory=dict)
+    """By sender and receiver, when the latest message arrives."""
     count: int = 0
 
     def run(self) -> int:
@@ -108,7 +117,10 @@ class Cluster:
 
     def _send(self, sender: int, send: Send, _session: int | None) -> None:
         if send.to in self.members:
-            self._at(LATENCY_US + mix(self.seed, 4, self.count) % LATENCY_US, lambda: self._step(sender, send))
+            arrives = self.now + LATENCY_US + mix(self.seed, 4, self.count) % LATENCY_US
+            pair = sender, send.to
+            self.arrives[pair] = max(arrives, self.arrives.get(pair, 0))  # a session keeps order
+            self._at(self.arrives[pair] - self.now, lambda: self._step(sender, send))
 
     def _step(self, sender: int, send: Send) -> None:
         message: Any = send.message
