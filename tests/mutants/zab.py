@@ -144,6 +144,10 @@ def refuses_nobody_while_a_leader_is_heard() -> AbstractContextManager[Any]:
     return patch.object(Suspicion, "hears", lambda _self, _leader: False)
 
 
+def takes_a_broken_link_for_a_leader_that_is_gone() -> AbstractContextManager[Any]:
+    return patch.object(Following, "link_is_broken", property(lambda _self: False, lambda _self, _broken: None))
+
+
 def counts_answers_of_an_earlier_series() -> AbstractContextManager[Any]:
     counts = Suspicion.counts
 

@@ -51,6 +51,9 @@ CAUGHT_ALONE: dict[Break, Callable[[], None]] = {
     zab.refuses_nobody_while_a_leader_is_heard: (
         test_suspicion.test_who_hears_a_leader_refuses_until_the_shortest_timeout_has_passed
     ),
+    zab.takes_a_broken_link_for_a_leader_that_is_gone: (
+        test_suspicion.test_a_link_that_broke_says_nothing_of_the_leader_while_the_session_lasts
+    ),
     zab.counts_answers_of_an_earlier_series: (
         test_suspicion.test_an_answer_to_a_probe_of_an_earlier_series_counts_for_nothing
     ),

@@ -71,6 +71,28 @@ def test_who_hears_a_leader_refuses_until_the_shortest_timeout_has_passed() -> N
     assert one.answer(2, Probe(6, Ending(9, 9, 9))).verdict is Verdict.GRANTED
 
 
+def test_a_link_that_broke_says_nothing_of_the_leader_while_the_session_lasts() -> None:
+    asked = Probe(5, Ending(9, 9, 9))
+    one = Alone()
+    link = one.synchronised()
+    one.say(3, Ping(link, 9, 0))
+    assert one.role == "probing"
+    assert one.answer(2, asked).verdict is Verdict.HEARS
+    one.say(2, Resign(link, 1, 5, 0))
+    assert one.answer(2, asked).verdict is Verdict.HEARS
+    one.say(3, Resign(link, 1, 5, 0))
+    assert one.answer(2, asked).verdict is Verdict.GRANTED
+    two = Alone()
+    two.say(3, Ping(two.synchronised(), 9, 0))
+    two.driver.connect(3, None)
+    two.drain()
+    assert two.answer(2, asked).verdict is Verdict.GRANTED
+    three = Alone()
+    three.say(3, Ping(three.synchronised(), 9, 0))
+    three.now = 1000
+    assert three.answer(2, asked).verdict is Verdict.GRANTED
+
+
 def test_who_hears_none_refuses_only_a_history_that_ranks_below() -> None:
     one = Alone(1, 2, 2)
     assert one.answer(2, Probe(5, Ending(2, 2, 3))).verdict is Verdict.GRANTED

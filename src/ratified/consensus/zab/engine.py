@@ -182,8 +182,14 @@ class Zab:
             self._look_soon()
         else:
             self._look_now()
-            if isinstance(role, Leading) and role.better and isinstance(self.role, Probing):
-                self.role.pull_from(role.better.member, role.better.ending)
+            if isinstance(self.role, Probing):
+                self._go_on_probing(role, self.role)
+
+    def _go_on_probing(self, before: Following | Leading, probing: Probing) -> None:
+        if isinstance(before, Leading) and before.better:
+            probing.pull_from(before.better.member, before.better.ending)
+        elif isinstance(before, Following) and before.link_is_broken:
+            probing.left = before.leader_id
 
     def _decide(self) -> None:
         looking = self.role
@@ -220,9 +226,17 @@ class Zab:
 
     @property
     def _hears_leader(self) -> bool:
-        """Does this member lead, or try to, or hear whom it follows?"""
-        role = self.role
-        return isinstance(role, Leading) or (isinstance(role, Following) and self._suspicion.hears(role.leader_id))
+        """Does this member lead, or try to, or hear whom it follows, or followed until the link broke?"""
+        role, hears = self.role, self._suspicion.hears
+        match role:
+            case Leading():
+                return True
+            case Following():
+                return hears(role.leader_id)
+            case Probing():
+                return hears(role.left)
+            case _:
+                return False
 
     def _on_probe(self, sender: int, message: Probe) -> None:
         core = self.core
@@ -297,7 +311,9 @@ class Zab:
 
     def _on_leaders_message(self, sender: int, message: FromLeader) -> None:
         role = self.role
-        if isinstance(role, Following) and role.leader_id == sender and role.on_message(message):
+        if isinstance(role, Probing) and isinstance(message, Resign):
+            role.leads_no_longer(sender)
+        elif isinstance(role, Following) and role.leader_id == sender and role.on_message(message):
             self._suspicion.heard()
             self._restart_election_timer()
 
@@ -387,6 +403,8 @@ class Zab:
             case Following() as following:
                 if following.leader_id == member:
                     self._look_soon()
+            case Probing() as probing:
+                probing.leads_no_longer(member)
             case Looking() as looking:
                 looking.on_session(member)
 

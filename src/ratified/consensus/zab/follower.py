@@ -69,6 +69,7 @@ class Following:
         "ended",
         "joined_epoch",
         "leader_id",
+        "link_is_broken",
         "phase",
         "resigned",
         "round",
@@ -88,6 +89,8 @@ class Following:
         """The link is broken, or the leader leads an old epoch, or no longer: look again."""
         self.resigned = False
         """It ended because the leader said so."""
+        self.link_is_broken = False
+        """It ended because of what came, or did not; the leader may lead on."""
         self._origin = 0
         self._up_to_date = False
         self._link = Link(core.new_link())
@@ -283,7 +286,7 @@ class Following:
 
     def _break(self, reason: str) -> None:
         self._core.outbox.ignore(reason)
-        self.ended = True
+        self.ended = self.link_is_broken = True
 
     def _decode(self, encoded: Sequence[bytes], era_least: Era, era_most: Era) -> Sequence[Entry] | None:
         """The entries if they can follow behind the history; None (and the link ends) where they cannot."""

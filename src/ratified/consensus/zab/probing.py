@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. Looking disturbs nobody: a peer that leads says so, and is followed; one that hears a leader refuses. Who is granted
-   by a quorum stands, that is, begins discovery and says to everybody that it leads. Ids take no part.
+   by a quorum stands, that is, begins discovery and says to everybody that it leads. Ids take no part. A link that
+   broke says nothing of the leader: it is heard until the session ends too, it resigns, or a timeout has passed.
 2. What a probe says of the history is what the disk has of it: the rest would be lost in a crash. A member that could
    not say all that it has asks again when its disk is as far.
 3. A history is pulled in this role only: not by a follower, whose leader means another history by its COMMIT, and not
@@ -39,7 +40,7 @@ class ForPull(msgspec.Struct, frozen=True, gc=False):
 class Probing:
     """This member while it looks for a leader."""
 
-    __slots__ = ("_asked_short", "_core", "_goal", "_pulling", "_suspicion")
+    __slots__ = ("_asked_short", "_core", "_goal", "_pulling", "_suspicion", "left")
 
     leader: int | None = None
 
@@ -51,6 +52,13 @@ class Probing:
         self._pulling: Pulling | None = None
         self._goal = core.ending
         """How the history ends that is pulled."""
+        self.left: int | None = None
+        """The leader of whom this member has lost the link alone: as long as it was heard lately, it leads."""
+
+    def leads_no_longer(self, member: int) -> None:
+        """It said so, or the session with it ended."""
+        if self.left == member:
+            self.left = None
 
     # ------------------------------------------------------------------------------------------------------- probes
 
