@@ -137,7 +137,7 @@ class Story:
     def _begin(self, count: int, engine: str, profile: str) -> None:
         membership = Membership(tuple(range(1, count + 1)))
         self._row = ENGINES[engine]
-        self._engine = self._row.textbook if textbook else self._row.engine
+        self._engine = self._row.textbook if profile == "textbook" else self._row.engine
         self._words = WORDS[engine]
         self._profile = profile
         self._sessions.clear()
