@@ -288,10 +288,6 @@ class Host:
         """16 bytes of this group's state, the same on every member that has applied as much."""
         return self._node.digest(group)
 
-    def now_us(self) -> int:
-        """The clock that this host runs by: microseconds of CLOCK_BOOTTIME."""
-        return boottime_us()
-
     # ------------------------------------------------------------------------------------------------------------
     # The end
 

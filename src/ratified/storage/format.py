@@ -31,7 +31,6 @@ VERSION = 3
 """2 added the records ``peer`` and ``begun``, 3 the births of entries; the rest is as in 1."""
 _HEADER = struct.Struct("<4sHHQQQIIII")
 _COVERED = struct.Struct("<4sHHQQQI")
-_CHECKS = struct.Struct("<III")
 HEADER_BYTES = _HEADER.size
 _FIRST_BYTES = SECTOR - HEADER_BYTES
 _FURTHER_BYTES = SECTOR - len(STAMP)

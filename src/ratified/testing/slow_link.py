@@ -23,7 +23,6 @@ class SlowLink:
 
     def __init__(self, target: int, bytes_per_second: int) -> None:
         self.bytes_per_second = bytes_per_second
-        self.bytes_carried = 0
         self._target = target
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
@@ -71,7 +70,6 @@ class SlowLink:
                 free_at = max(free_at, time.monotonic()) + len(data) / self.bytes_per_second
                 time.sleep(max(free_at - time.monotonic(), 0.0))
                 sink.sendall(data)
-                self.bytes_carried += len(data)
         except OSError:
             pass
         finally:
