@@ -6,8 +6,8 @@ turns are measured that nothing is due in. Prints
 - microseconds a put, for a state machine that does nothing, and the bare cost of making the requests beside it;
 - microseconds a turn with 1 to 10,000 groups on one member: with no input, with a local read of one group, and with a
   ``GoOn`` for one stream. The design demands that they do not grow with the groups;
-- microseconds a turn that reads of a group where nothing waits, and where many requests of one kind wait. The design
-  demands that they are the same.
+- microseconds a turn that reads of a group where nothing waits, and where many requests of one kind wait. What a turn
+  tries again because something waits costs the same however many wait.
 
     python bench/node_turn.py [--puts 64] [--turns 500] [--groups 1 100 1000 10000] [--waiting 12000]
 """

@@ -73,7 +73,7 @@ def forgets_what_waits() -> AbstractContextManager[Any]:
             if session is not None:
                 replica._leave(session, send.message, None)
 
-    return patch.object(Replica, "_hold", hold)
+    return patch.object(Replica, "_send_when_durable", hold)
 
 
 def commits_older_terms_by_counting() -> AbstractContextManager[Any]:

@@ -63,8 +63,8 @@ def test_what_waits_for_no_write_leaves_at_once() -> None:
     found._observer = None  # its engine asks for none of what follows
     session = peers(cluster, leader).session(other)
     assert session is not None
-    found._hold(found._durable_ticket, [Send(other, HeartbeatResponse(1, 0))])
-    found._hold(found._durable_ticket + 1, [Send(other, HeartbeatResponse(2, 0))])
+    found._send_when_durable(found._durable_ticket, [Send(other, HeartbeatResponse(1, 0))])
+    found._send_when_durable(found._durable_ticket + 1, [Send(other, HeartbeatResponse(2, 0))])
     assert session.queue.take(cluster.now) == [Batch([(0, HeartbeatResponse(1, 0))])]
 
 

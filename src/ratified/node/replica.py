@@ -340,7 +340,7 @@ class Replica:
             if session is not None:
                 self._leave(session, send.message, None)
         if ready.send_after:
-            self._hold(ready.after, ready.send_after)
+            self._send_when_durable(ready.after, ready.send_after)
         for fetch in ready.fetch:
             self._planner.fetch(
                 fetch.token, self.group, fetch.first, fetch.last, self._config.engine_limits.bytes_per_message_max
@@ -437,27 +437,27 @@ class Replica:
                 self._proposals.refuse_waiting(Reason.NO_SPACE)
             return
         while duties := self._duties.pending_in(leading, self._batches.count):
-            if self._offer(now, duties) is not None:
+            if self._propose_all(now, duties) is not None:
                 self._duties.proposed(len(duties))
             elif len(duties) == 1:
                 break
         while items := self._inbound.takeable(self._batches.count, self._bytes_max):
             commands = commands_of(items)
-            taken = self._offer(now, commands) if commands else None
+            taken = self._propose_all(now, commands) if commands else None
             if taken is not None or not commands:
                 self._inbound.settle(items, taken)
             elif len(items) == 1:
                 break
         while self._proposals.waiting:
             batch = self._proposals.waiting_up_to(self._batches.count, self._bytes_max)
-            first = self._offer(now, [self._ids.named(each.sequence, each.data) for each in batch])
+            first = self._propose_all(now, [self._ids.named(each.sequence, each.data) for each in batch])
             if first is not None:
                 self._proposals.addressed(batch, leading)
                 self._proposals.taken(batch, first)
             elif len(batch) == 1:
                 break
 
-    def _offer(self, now: int, batch: Sequence[Proposal]) -> int | None:
+    def _propose_all(self, now: int, batch: Sequence[Proposal]) -> int | None:
         """Propose all of them: the index of the first, or None: it is refused, perhaps as too much at once."""
         answer = self.engine.propose(now, batch)
         if isinstance(answer, Refused):
@@ -491,7 +491,7 @@ class Replica:
                 self._proposals.applied(id.sequence, result)
         return ours
 
-    def _hold(self, ticket: int, sends: Sequence[Send]) -> None:
+    def _send_when_durable(self, ticket: int, sends: Sequence[Send]) -> None:
         """Keep messages, with the sessions they belong to, until the ticket is durable."""
         messages: list[tuple[Session, object]] = []
         for send in sends:

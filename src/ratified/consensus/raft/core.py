@@ -60,6 +60,7 @@ class Core:
         self.voted_for = None
 
     def vote(self, candidate: int) -> None:
+        assert self.may_vote_for(candidate), f"a second vote in term {self.term}: {self.voted_for}, {candidate}"
         self.voted_for = candidate
 
     def may_vote_for(self, candidate: int) -> bool:
