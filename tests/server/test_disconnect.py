@@ -61,11 +61,11 @@ def test_the_watches_of_a_lost_connection_are_cancelled(tmp_path: Path, metadata
 LARGE = bytes(1 << 20)
 
 
-async def send_twice_at_once(service: Service, stream: GrpcStream) -> None:
-    """What a defect of ours would do."""
+async def send_many_at_once(service: Service, stream: GrpcStream) -> None:
+    """What a defect of ours would do. So many that one is not sent before the next begins, however wide the window."""
     context = stream._context
     await context.write(b"first")
-    await asyncio.gather(context.write(LARGE), context.write(LARGE))
+    await asyncio.gather(*(context.write(LARGE) for _ in range(100)))
 
 
 async def send_until_the_client_has_left(service: Service, stream: GrpcStream) -> None:
@@ -76,7 +76,7 @@ async def send_until_the_client_has_left(service: Service, stream: GrpcStream) -
 
 
 STREAMS = {
-    "/test/Twice": Method(None, MethodKind.STREAM, send_twice_at_once),
+    "/test/AtOnce": Method(None, MethodKind.STREAM, send_many_at_once),
     "/test/Left": Method(None, MethodKind.STREAM, send_until_the_client_has_left),
 }
 
@@ -102,13 +102,13 @@ def test_what_grpc_refuses_to_begin_is_not_taken_for_a_client_that_left(
 ) -> None:
     async def run() -> None:
         async with listening(tmp_path) as channel:
-            call = channel.stream_stream("/test/Twice")()
+            call = channel.stream_stream("/test/AtOnce")()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 _ = [message async for message in call]
             assert caught.value.code() is grpc.StatusCode.UNKNOWN, "the client learns that its stream has failed"
 
     asyncio.run(run())
-    assert any("/test/Twice" in record.getMessage() for record in caplog.records), "and so do we"
+    assert any("/test/AtOnce" in record.getMessage() for record in caplog.records), "and so do we"
 
 
 def test_a_client_that_left_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
