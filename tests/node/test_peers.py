@@ -289,6 +289,10 @@ def test_an_old_copy_is_refused_however_often_it_has_started_since() -> None:
     made = peers({1: PeerRecord(1, OTHERS, 5, 11)})
     text = reason(greeted(made, 1, hello(incarnation=7, start=77, starts_before=(66, 55, 44))))
     assert "knows nothing of the start with incarnation 5 that was met here" in text
+    first_listed = reason(greeted(made, 4, hello(incarnation=6, start=77, starts_before=(66, 55))))
+    last_listed = reason(greeted(made, 5, hello(incarnation=7, start=77, starts_before=(66, 55))))
+    only_listed = reason(greeted(made, 6, hello(incarnation=6, start=77, starts_before=(66,))))
+    assert first_listed == last_listed == only_listed == text
     greeted(made, 2, hello(incarnation=7, start=77, starts_before=(66, 11, 44)))
     assert list(made.drain_port()[0]) == [2], "its own directory knows it"
     greeted(made, 3, hello(incarnation=9, start=99, starts_before=(88, 77)))
