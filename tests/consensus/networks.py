@@ -1,14 +1,15 @@
-"""What a hostile world's messages go through: sessions that stall and break, or datagrams."""
+"""What a hostile world's messages go through: sessions that stall and break, datagrams, and leaders that return."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
+from enum import Enum
 from functools import partial
 from itertools import combinations
 from typing import Any
 
-from ratified.consensus.contract import Engine
+from ratified.consensus.contract import Engine, Era
 from tests.consensus.world import ELECTION_US, World
 
 
@@ -177,3 +178,169 @@ class Datagrams:
                 del self._under_way[at]
             if fate < 90 and sender != self._unheard and target != self._deaf:
                 members[target].driver.feed(partial(_step, sender, message))
+
+
+STEPS_MOST = 600
+"""After so many steps without success somebody else is chosen."""
+
+
+def _campaign(engine: Engine, now: int) -> None:
+    engine.campaign(now)
+
+
+class _Phase(Enum):
+    LEADS = "a leader is chosen, at work; what its confidants answer is kept back"
+    LOSES = "none but its confidants hears it, and it hears nobody"
+    RETURNS = "another member leads; the chosen one stands until it leads again"
+    HEARS = "it leads again, and gets the old answers"
+
+
+class Returns:
+    """Datagrams, and leaders that lose the lead and win it again while answers to their earlier leadership are under
+    way.
+
+    Again and again a leader is chosen. All that a few *confidants*, too few to decide anything, say to it is kept back
+    while it works with the others; then none but they hear it, and it hears nobody, until somebody else leads. When it
+    knows that, it is told to stand until it leads once more. Then its confidants, or all others, hear it no longer (and
+    somebody else takes the lead again), and it gets the old answers.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._datagrams = Datagrams(world)
+        self._phase: _Phase | None = None
+        self._chosen = 0
+        """The member that loses and returns; 0: none."""
+        self._era: Era | None = None
+        """In which it led last."""
+        self._confidants: frozenset[int] = frozenset()
+        self._deaf_to_it: frozenset[int] = frozenset()
+        self._hears_nobody = False
+        self._keeping: tuple[_Phase, ...] = ()
+        """When what confidants say is kept back: all rounds of reads from the beginning, or entries of the end."""
+        self._kept: deque[tuple[int, Any]] = deque()
+        """Sender and message."""
+        self._serves_first = False
+        """Does it hear them only when it serves again, and nobody else hears it then?"""
+        self._hears_after = 0
+        """So many steps after it has returned."""
+        self._steps = 0
+        """In this phase."""
+        self._patience = 0
+        """How many steps it lasts, or something in it."""
+
+    def carries(self, sender: int, target: int) -> bool:
+        return True
+
+    def send(self, sender: int, target: int, message: Any) -> None:
+        if sender == self._chosen and target in self._deaf_to_it:
+            return
+        if target == self._chosen:
+            if sender in self._confidants and self._phase in self._keeping:
+                self._kept.append((sender, message))
+                return
+            if self._hears_nobody:
+                return
+        self._datagrams.send(sender, target, message)
+
+    def strike(self, fault: int, chosen: int) -> None:
+        """Trouble enough is in what this network does by itself."""
+
+    def heal(self) -> None:
+        self._choose_nobody()
+
+    def lost(self, member: int) -> None:
+        """What it had sent may still arrive."""
+
+    def step(self) -> None:
+        self._datagrams.step()
+        self._steps += 1
+        if self._world.chaos:
+            match self._phase:
+                case None:
+                    self._choose()
+                case _Phase.LEADS:
+                    self._let_it_work()
+                case _Phase.LOSES:
+                    self._let_others_win()
+                case _Phase.RETURNS:
+                    self._let_it_return()
+                case _Phase.HEARS:
+                    self._let_it_hear()
+
+    def _begin(self, phase: _Phase, steps_most: int) -> None:
+        self._phase, self._steps, self._patience = phase, 0, self._world.draw(steps_most)
+
+    def _choose_nobody(self) -> None:
+        self._phase, self._chosen = None, 0
+        self._deaf_to_it, self._hears_nobody = frozenset(), False
+        self._kept.clear()
+
+    def _choose(self) -> None:
+        draw, members = self._world.draw, self._world.members
+        leader = next((member.id for member in members.values() if member.leads), None)
+        if leader is None:
+            return
+        others = [member for member in members if member != leader]
+        self._chosen, self._era = leader, members[leader].driver.engine.leading
+        self._confidants = frozenset(others[draw(len(others))] for _ in range((len(members) - 1) // 2))
+        self._keeping = (_Phase.LEADS, _Phase.LOSES) if draw(2) else (_Phase.LOSES,)
+        self._serves_first = draw(2) == 0
+        self._begin(_Phase.LEADS, 100)
+
+    def _let_it_work(self) -> None:
+        if self._steps > self._patience:
+            self._deaf_to_it = frozenset(self._world.members) - self._confidants - {self._chosen}
+            self._hears_nobody = True
+            self._begin(_Phase.LOSES, 60)
+
+    def _let_others_win(self) -> None:
+        if self._leads_after(self._era):
+            self._deaf_to_it, self._hears_nobody = frozenset(), False
+            self._begin(_Phase.RETURNS, 60)
+        elif self._steps > STEPS_MOST:
+            self._choose_nobody()
+        else:
+            self._stand(sorted(self._deaf_to_it))
+
+    def _let_it_return(self) -> None:
+        member = self._world.members[self._chosen]
+        if member.leads and member.driver.engine.leading != self._era:
+            if self._serves_first and not member.driver.engine.status().serving:
+                return
+            self._hears_nobody = self._serves_first
+            others = frozenset(self._world.members) - {self._chosen}
+            self._deaf_to_it = others if self._hears_nobody else self._confidants
+            self._world.counts["leaders returned"] += 1
+            self._era = member.driver.engine.leading
+            self._hears_after = self._world.draw(60)
+            self._begin(_Phase.HEARS, 20)
+        elif self._steps > STEPS_MOST:
+            self._choose_nobody()
+        else:
+            self._stand([self._chosen])
+
+    def _let_it_hear(self) -> None:
+        draw, member = self._world.draw, self._world.members[self._chosen]
+        if self._hears_nobody and not self._leads_after(self._era):
+            self._stand(sorted(self._deaf_to_it))
+        if self._steps < self._hears_after:
+            return
+        if not self._kept:
+            self._choose_nobody()
+        for _ in range(min(len(self._kept), draw(5))):
+            sender, message = self._kept.popleft()
+            self._world.counts["late answers"] += member.leads
+            member.driver.feed(partial(_step, sender, message))
+
+    def _stand(self, members: list[int]) -> None:
+        """From time to time, long enough for an election, one of them is told to."""
+        if self._steps > self._patience:
+            self._patience = self._steps + 20 + self._world.draw(60)
+            self._world.members[members[self._world.draw(len(members))]].driver.feed(_campaign)
+
+    def _leads_after(self, era: Era | None) -> bool:
+        """Does anybody lead in a later era?"""
+        assert era is not None, "somebody was chosen who led"
+        ups = (member.driver.engine for member in self._world.members.values() if member.driver.up)
+        return any(engine.leading is not None and engine.leading > era for engine in ups)

@@ -10,7 +10,7 @@ import pytest
 from ratified.check.protocols import PROTOCOLS
 from ratified.consensus.contract import Limits
 from ratified.consensus.engines import ENGINES
-from tests.consensus.networks import Datagrams, Sessions
+from tests.consensus.networks import Datagrams, Returns, Sessions
 from tests.consensus.world import Network, World
 
 EVERY: list[tuple[str, Callable[[World], Network]]] = [
@@ -29,6 +29,18 @@ def test_safety_holds_in_a_hostile_world_and_progress_returns_with_peace(
     world = World(engine, network, seed, 3 + 2 * (seed % 3 == 2))
     world.run(1500)
     world.heal()
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if not PROTOCOLS[engine].stands_on_sessions])
+def test_leaders_return_while_answers_to_their_earlier_leadership_are_under_way(engine: str) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(10):
+        world = World(engine, Returns, seed, 5 if seed % 3 else 3, strikes_every=5)
+        world.run(2000)
+        world.heal()
+        counts.update(world.counts)
+    assert counts["leaders returned"] > 10, counts
+    assert counts["late answers"] > 100, counts
 
 
 @pytest.mark.parametrize(("engine", "network"), EVERY)

@@ -124,6 +124,7 @@ class World:
         *,
         chaos: bool = True,
         campaigns: int = 2,
+        strikes_every: int = 1,
         limits: Limits | None = None,
         engine_of: Callable[[int], Callable[[int, Options, Durable], Engine]] | None = None,
     ) -> None:
@@ -131,6 +132,8 @@ class World:
         self.seed = seed
         self.now = 0
         self.chaos = chaos
+        self._strikes_every = strikes_every
+        """Faults are drawn in one of so many steps, on average."""
         self.counts: Counter[str] = Counter()
         """What happened."""
         self.seen: Callable[[Any], None] = lambda message: None
@@ -238,7 +241,7 @@ class World:
 
     def _strike(self) -> None:
         chosen = 1 + self.draw(len(self.members))
-        match self.draw(600):
+        match self.draw(600 * self._strikes_every):
             case fault if fault in FAULTS:
                 self.network.strike(fault, chosen)
             case 12 | 13:

@@ -1,5 +1,13 @@
 """All mutants, of every engine."""
 
-from tests.mutants import identity, links, paxos, raft, store, zab
+from tests.mutants import identity, links, paxos, raft, returns, store, zab
 
-MUTANTS = [*raft.MUTANTS, *links.MUTANTS, *paxos.MUTANTS, *zab.MUTANTS, *identity.MUTANTS, *store.MUTANTS]
+MUTANTS = [
+    *raft.MUTANTS,
+    *returns.MUTANTS,
+    *links.MUTANTS,
+    *paxos.MUTANTS,
+    *zab.MUTANTS,
+    *identity.MUTANTS,
+    *store.MUTANTS,
+]

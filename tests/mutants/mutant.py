@@ -14,9 +14,12 @@ from typing import Any
 
 import msgspec
 
+from ratified.check.violation import Violation
 from ratified.consensus.engines import DEFAULT_ENGINE
 from ratified.sim.arguments import Arguments
 from ratified.sim.simulation import simulate
+from tests.consensus.networks import Returns
+from tests.consensus.world import World
 
 Break = Callable[[], AbstractContextManager[Any]]
 """Breaks the rule for the length of a ``with`` block."""
@@ -61,3 +64,36 @@ class Mutant(msgspec.Struct, frozen=True):
         """Does every check hold in this world without the breakage?"""
         with self.world():
             return simulate(self.arguments(seed)).broken is None
+
+
+class EngineMutant(msgspec.Struct, frozen=True):
+    """One broken rule of an engine, in worlds of bare engines whose leaders return (``tests.consensus.networks``)."""
+
+    name: str
+    breaks: Break
+    engine: str
+    caught_by: int
+    seeds: int = 300
+    steps: int = 3000
+    scenario: str = "bare engines, leaders that return"
+    network: str = "datagram"
+
+    def caught(self, seed: int) -> str | None:
+        """What the mutant was caught by in this world: a check's rule, or an assertion of the code; None: nothing."""
+        with self.breaks():
+            return self._broken(seed)
+
+    def lives_unbroken(self, seed: int) -> bool:
+        """Does every check hold in this world without the breakage?"""
+        return self._broken(seed) is None
+
+    def _broken(self, seed: int) -> str | None:
+        world = World(self.engine, Returns, seed, 5 if seed % 3 else 3, strikes_every=5)
+        try:
+            world.run(self.steps)
+            world.heal()
+        except Violation as violation:
+            return violation.rule
+        except AssertionError as failed:
+            return f"assertion: {failed}"
+        return None

@@ -14,6 +14,7 @@ from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.leader import Leader
 from ratified.consensus.raft.messages import AppendEntriesResponse, Message, RequestVote
+from ratified.consensus.raft.state import HardState
 from ratified.consensus.replication.delivery import Delivery
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.history import History
@@ -36,6 +37,19 @@ from tests.mutants.mutant import Mutant
 def votes_twice() -> AbstractContextManager[Any]:
     """Figure 2, RequestVote 2: the vote of this term may have been given to somebody else."""
     return patch.object(Core, "may_vote_for", lambda core, candidate: True)
+
+
+def writes_no_vote_in_a_known_term() -> AbstractContextManager[Any]:
+    """A vote is written only together with a new term."""
+    right = Core.take_write
+
+    def take_write(core: Core) -> Any:
+        written = core._written
+        if core.term == written.term and core.voted_for != written.voted_for:
+            core._written = HardState(core.term, core.voted_for)
+        return right(core)
+
+    return patch.object(Core, "take_write", take_write)
 
 
 @contextmanager
@@ -272,6 +286,7 @@ MUTANTS = [
         world=one_entry_a_turn,
     ),
     Mutant("votes twice in a term", votes_twice, "everything", "datagram", 1),
+    Mutant("writes no vote in a known term", writes_no_vote_in_a_known_term, "everything", "datagram", 2),
     Mutant("asks for votes before its write is durable", asks_for_votes_early, "crashes", "session", 1),
     Mutant("answers appends before their write is durable", answers_appends_early, "crashes", "session", 1),
     Mutant("holds nothing back until its write is durable", holds_nothing_back, "fault-free", "session", 1),

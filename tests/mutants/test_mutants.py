@@ -5,11 +5,11 @@ from itertools import chain
 import pytest
 
 from tests.mutants.every import MUTANTS
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import EngineMutant, Mutant
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{mutant.engine} {mutant.name}" for mutant in MUTANTS])
-def test_the_checks_catch_what(mutant: Mutant) -> None:
+def test_the_checks_catch_what(mutant: Mutant | EngineMutant) -> None:
     seeds = chain((mutant.caught_by,), range(1, mutant.seeds + 1))
     seed = next((seed for seed in seeds if mutant.caught(seed) is not None), None)
     assert seed is not None, f"escaped in {mutant.seeds} seeds"
