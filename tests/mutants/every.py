@@ -1,8 +1,9 @@
 """All mutants, of every engine."""
 
 from tests.mutants import identity, links, paxos, raft, returns, store, zab
+from tests.mutants.mutant import EngineMutant, Mutant
 
-MUTANTS = [
+MUTANTS: list[Mutant | EngineMutant] = [
     *raft.MUTANTS,
     *returns.MUTANTS,
     *links.MUTANTS,
