@@ -1,7 +1,8 @@
 """Whether the rows in a store's file are those whose digest it has recorded; asked before LMDB maps the file.
 
-The record is the row ``state``: revision, compact revision, era and the sums of ``digest``. ``history``, ``live`` and
-``attached`` follow from ``events``, so each row is held to what it follows from, or to what follows from it.
+The record is the row ``state``: revision, compact revision, era and the sums of ``digest``; and, of what is in
+``events``, a sum in the row ``removal``. ``history``, ``live`` and ``attached`` follow from ``events``, so each row is
+held to what it follows from, or to what follows from it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from ratified.kv.mvcc import (
     HISTORY,
     LIVE,
     META,
-    NEVER_COMPACTED,
     PAIR_AT,
     PUT,
-    REMOVAL,
     STATE,
+    Removal,
+    event_hash,
 )
 from ratified.storage.guard import RowChecks
 from ratified.storage.pages import StoredRows, StoreUnsound
@@ -47,14 +48,15 @@ class _Recorded(NamedTuple):
     compact_revision: int
     sums: Sums
     size_bytes: int
+    held: int
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False):
-    """A row of ``events``; ``dead`` is the running sum in it."""
+    """A row of ``events``."""
 
     at: bytes
     revision: int
-    dead: int
+    number: int
     kind: bytes
     deleted: bool
     name: bytes
@@ -112,17 +114,19 @@ def _recorded(rows: StoredRows) -> _Recorded:
     if state is None or removal is None or applied is None or len(applied) not in _APPLIED_BYTES:
         raise StoreUnsound("it has rows, and not what it says of itself")
     revision, compact_revision, _, _ = STATE.unpack(state[: STATE.size])
-    return _Recorded(revision, compact_revision, Sums.decode(state[STATE.size :]), REMOVAL.unpack(removal)[-1])
+    of_rows = Removal.decode(removal)
+    sums_of_digest = Sums.decode(state[STATE.size :])
+    return _Recorded(revision, compact_revision, sums_of_digest, of_rows.size_bytes, of_rows.held)
 
 
 def _event(at: bytes, row: bytes) -> _Event:
     revision, _ = names.read_position(at)
-    dead, kind, pair = row[: PAIR_AT - 1], row[PAIR_AT - 1 : PAIR_AT], row[PAIR_AT:]
+    kind, pair = row[:PAIR_AT], row[PAIR_AT:]
     parsed = KeyValue.FromString(pair)
     if kind not in (PUT, DELETE) or parsed.mod_revision != revision:
         raise StoreUnsound(f"its event at revision {revision} is one of revision {parsed.mod_revision}")
     name = names.name(parsed.key)
-    return _Event(at, revision, int.from_bytes(dead, "little"), kind, kind == DELETE, name, parsed.lease, pair)
+    return _Event(at, revision, event_hash(at, row), kind, kind == DELETE, name, parsed.lease, pair)
 
 
 @contextmanager
@@ -138,85 +142,38 @@ def _what_cannot_be_read_is_unsound() -> Iterator[None]:
 
 
 class _Newest(msgspec.Struct, frozen=True, gc=False):
-    """The last event of a key, as far as events were read; ``number`` is its hash."""
+    """The last event of a key, as far as events were read; ``number`` is the hash of its pair."""
 
-    revision: int
     deleted: bool
     number: int
     lease: int
 
 
 class _Events:
-    """What the events add up to, read in their order, and what follows from them.
-
-    All events since the compaction are held, so that the sums of ``digest`` can be followed from there on.
-    """
+    """What the events add up to, read in their order, and what follows from them."""
 
     def __init__(self, recorded: _Recorded) -> None:
         self._recorded = recorded
-        self._compact_revision = recorded.compact_revision
         self._revision = FIRST_REVISION
-        self._all = Sums()
-        self._retained = 0
-        self._dropped = self._dead = self._carry = 0
+        self._held = 0
         self.newest: dict[bytes, _Newest] = {}
         self.history = 0
         """The sum of the checksums of the rows that ``history`` must have."""
 
     def add(self, event: _Event) -> None:
         """The next event."""
-        before = self._all.events
-        self._all.add_put(event.pair)
-        number = self._all.events - before & MODULUS_MASK
-        replaced = self.newest.get(event.name)
-        if replaced is not None and replaced.deleted:
-            replaced = None
-        self._retain(event, number, replaced)
-        if event.revision >= self._compact_revision:
-            self._follow(event, number, replaced)
+        self._held += event.number
         self._revision = event.revision
-        self.newest[event.name] = _Newest(event.revision, event.deleted, number, event.lease)
+        self.newest[event.name] = _Newest(event.deleted, row_hash(event.pair), event.lease)
         self.history += _history_checksum(event.name + names.TERMINATOR + event.at, event.kind)
-
-    def _retain(self, event: _Event, number: int, replaced: _Newest | None) -> None:
-        if event.revision >= self._compact_revision or not event.deleted:
-            self._retained += number
-        if replaced is not None and replaced.revision < self._compact_revision >= event.revision:
-            self._retained -= replaced.number
-
-    def _follow(self, event: _Event, number: int, replaced: _Newest | None) -> None:
-        if event.revision != self._revision:
-            self._dead += self._carry
-            self._carry = 0
-        if replaced is not None and replaced.revision == event.revision:
-            self._carry += replaced.number
-        elif replaced is not None:
-            self._dead += replaced.number
-        if event.deleted:
-            self._carry += number
-        if event.revision == self._compact_revision:
-            self._dead = self._dropped = event.dead  # what events of this revision have replaced may be removed
-        elif self._dead & MODULUS_MASK != event.dead:
-            raise StoreUnsound(f"the sum of what its events have replaced is wrong at revision {event.revision}")
 
     def compare(self) -> None:
         """With what the store says of itself."""
-        revision, sums = self._recorded.revision, self._recorded.sums
+        revision = self._recorded.revision
         if self._revision != revision:
             raise StoreUnsound(f"its events end at revision {self._revision}, and its own is {revision}")
-        if self._retained & MODULUS_MASK != sums.retained:
-            raise StoreUnsound("its events do not have the digest that is recorded")
-        if (self._dropped, self._dead & MODULUS_MASK, self._carry & MODULUS_MASK) != (
-            sums.dropped,
-            sums.dead,
-            sums.carry,
-        ):
-            raise StoreUnsound("the sums of what its events have replaced are not those that are recorded")
-        if self._compact_revision == NEVER_COMPACTED and (self._all.events, self._all.order) != (
-            sums.events,
-            sums.order,
-        ):
-            raise StoreUnsound("its events are not in the order of the digest that is recorded")
+        if self._held & MODULUS_MASK != self._recorded.held:
+            raise StoreUnsound("its events do not have the sum that is recorded")
 
 
 def _whole_history(rows: StoredRows, events: _Events) -> int:

@@ -3,7 +3,7 @@
 Tables
 - ``live``: name -> KeyValue, the newest pair of each key that exists, in the very bytes in which it is sent.
 - ``history``: (name, revision, sub) -> kind. Every change that is still held; says where in ``events`` its pair is.
-- ``events``: (revision, sub) -> running digest (16 bytes), kind (1), KeyValue. What watches read, and old revisions.
+- ``events``: (revision, sub) -> kind (1 byte), KeyValue. What watches read, and old revisions.
 - ``attached``: (lease, name) -> key, the keys of each lease.
 - ``meta``: ``state`` (below) and ``removal``, which is this replica's own and enters no digest.
 
@@ -11,7 +11,7 @@ Rules
 1. The revision starts at 1 and is raised by one where a command ends that changed something. Inside the command reads
    see what it wrote so far, at revision + 1.
 2. A deletion is an event whose pair has nothing but the key and the revision of the deletion.
-3. Compaction at C moves a number and drops events from the digest, at once. Below C only a key's newest change at C is
+3. Compaction at C moves a number, at once. Below C only a key's newest change at C is
    held, and only if it is no deletion; what happened *at* C is all held, so that a watch can begin there.
 4. Rows are physically removed later, in pieces: with other commands, and in turns of their own. Nobody may see a
    difference.
@@ -22,12 +22,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from struct import Struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from ratified.kv import names
-from ratified.kv.digest import Deletion, Sums
+from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
 from ratified.storage.space import Space
@@ -42,14 +42,12 @@ META = "meta"
 
 PUT = b"\x00"
 DELETE = b"\x01"
-_SUM_BYTES = 16
-PAIR_AT = _SUM_BYTES + 1
+PAIR_AT = 1
 """Where the pair begins in a row of ``events``."""
 
 STATE = Struct(">qqQQ")
 """The row ``state`` begins with revision, compact revision and era; the sums follow."""
-REMOVAL = Struct(">QIQ")
-"""The row ``removal``: the position that removal has reached, and ``Mvcc.size_bytes``."""
+_REMOVAL = Struct(">QIQ16s")
 _LEASE = Struct(">Q")
 FIRST_REVISION = 1
 NEVER_COMPACTED = -1
@@ -97,6 +95,27 @@ class Change:
         return self._event
 
 
+class Removal(NamedTuple):
+    """The row ``removal``: the position that removal has reached, ``Mvcc.size_bytes`` and ``Mvcc.held``."""
+
+    reached: tuple[int, int] = (0, 0)
+    size_bytes: int = 0
+    held: int = 0
+
+    @classmethod
+    def read(cls, rows: Rows) -> Removal:
+        row = rows.get(META, b"removal")
+        return cls() if row is None else cls.decode(row)
+
+    @classmethod
+    def decode(cls, row: bytes) -> Removal:
+        revision, sub, size_bytes, held = _REMOVAL.unpack(row)
+        return cls((revision, sub), size_bytes, int.from_bytes(held))
+
+    def encode(self) -> bytes:
+        return _REMOVAL.pack(*self.reached, self.size_bytes, self.held.to_bytes(16))
+
+
 class Mvcc:
     """The key-value pairs of one space, at all revisions since the last compaction."""
 
@@ -108,6 +127,8 @@ class Mvcc:
         self.sums = Sums()
         self.size_bytes = 0
         """Bytes of keys and values in all rows of keys, those not yet removed included."""
+        self.held = 0
+        """The sum of the hashes of all rows in ``events``, those not yet removed included."""
         self.listening = False
         """Whether anybody wants ``changes``."""
         self.changes: list[Change] = []
@@ -119,10 +140,8 @@ class Mvcc:
         state = space.get(META, b"state")
         if state is not None:
             self.load_state(state)
-        removal = space.get(META, b"removal")
-        if removal is not None:
-            *removed, self.size_bytes = REMOVAL.unpack(removal)
-            self._removed = (removed[0], removed[1])
+        removal = Removal.read(space)
+        self._removed, self.size_bytes, self.held = removal.reached, removal.size_bytes, removal.held
 
     # -- the replicated state -------------------------------------------------------------------------------------
 
@@ -134,7 +153,7 @@ class Mvcc:
 
     def reset(self) -> None:
         """Be as empty as the space that a snapshot is loaded into."""
-        self.size_bytes = 0
+        self.size_bytes = self.held = 0
         self._removed = (0, 0)
 
     def state(self) -> bytes:
@@ -148,7 +167,7 @@ class Mvcc:
 
     def save_removal(self) -> None:
         """Write how far removal has come."""
-        self.space.put(META, b"removal", REMOVAL.pack(*self._removed, self.size_bytes))
+        self.space.put(META, b"removal", Removal(self._removed, self.size_bytes, self.held).encode())
 
     @property
     def sums_at_revision(self) -> Sums:
@@ -178,19 +197,15 @@ class Mvcc:
         name = names.name(key)
         before = self.space.get(LIVE, name)
         revision = self.revision + 1
-        if not self._sub:
-            self.sums.begin_revision()
         if before is None:
             create, version, old_lease = revision, 1, 0
         else:
             old = KeyValue.FromString(before)
             create, version, old_lease = old.create_revision, old.version + 1, old.lease
-            self.sums.replace(before, old.mod_revision == revision)
             self.size_bytes -= len(name) + len(before)
         pair = KeyValue(
             key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
         ).SerializeToString()
-        self.sums.add_put(pair)
         self.space.put(LIVE, name, pair)
         self.size_bytes += len(name) + len(pair)
         if old_lease != lease:
@@ -202,36 +217,49 @@ class Mvcc:
         """Delete these keys, whose present pairs are beside them, in this order."""
         revision = self.revision + 1
         first = self._sub
-        if not first:
-            self.sums.begin_revision()
-        end = b"\x18" + varint(revision)
-        deletions: list[Deletion] = []
-        attached: list[bytes] = []
         key_names = [names.name(key) for key, _ in found]
-        for name, (key, before) in zip(key_names, found, strict=True):
-            old = KeyValue.FromString(before)
-            # A KeyValue of key and mod_revision alone, as protobuf writes it.
-            deletions.append(Deletion(before, old.mod_revision == revision, field(b"\x0a", key) + end))
-            if old.lease:
-                attached.append(_lease_prefix(old.lease) + name)
+        attached: list[bytes] = []
+        for name, (_, before) in zip(key_names, found, strict=True):
+            lease = KeyValue.FromString(before).lease
+            if lease:
+                attached.append(_lease_prefix(lease) + name)
             self.size_bytes -= len(name) + len(before)
-        events = [
-            (names.position(revision, sub), dead.to_bytes(_SUM_BYTES, "little") + DELETE + deletion.pair)
-            for sub, (dead, deletion) in enumerate(zip(self.sums.delete(deletions), deletions, strict=True), first)
-        ]
-        history = [(name + names.TERMINATOR + at, DELETE) for name, (at, _) in zip(key_names, events, strict=True)]
-        self.space.put_all(EVENTS, events)
-        self.space.put_all(HISTORY, history)
+        rows = self._write_deletions(revision, first, key_names, [key for key, _ in found])
         self.space.delete_all(LIVE, key_names)
         if attached:
             self.space.delete_all(ATTACHED, attached)
-        self.size_bytes += sum(_rows_bytes(name, row) for name, (_, row) in zip(key_names, events, strict=True))
         self._sub = first + len(found)
         if self._collects:
             self.changes += [
-                Change(revision, key, True, deletion.pair, before)
-                for (key, before), deletion in zip(found, deletions, strict=True)
+                Change(revision, key, True, row[PAIR_AT:], before)
+                for (key, before), row in zip(found, rows, strict=True)
             ]
+
+    def _write_deletions(
+        self, revision: int, first: int, key_names: Sequence[bytes], keys: Sequence[bytes]
+    ) -> Sequence[bytes]:
+        """The events of these deletions, and their history; gives the rows of ``events``."""
+        # A KeyValue of key and mod_revision alone, as protobuf writes it.
+        end = b"\x18" + varint(revision)
+        rows = [DELETE + field(b"\x0a", key) + end for key in keys]
+        ats = [names.position(revision, sub) for sub in range(first, first + len(rows))]
+        self.space.put_all(EVENTS, zip(ats, rows, strict=True))
+        self.space.put_all(
+            HISTORY, [(name + names.TERMINATOR + at, DELETE) for name, at in zip(key_names, ats, strict=True)]
+        )
+        self.held = (self.held + sum(map(event_hash, ats, rows))) & MODULUS_MASK
+        self.size_bytes += sum(map(_rows_bytes, key_names, rows))
+        return rows
+
+    def end_delete(self, first: bytes, range_end: bytes, count: int) -> None:
+        """The keys of a request's range have been deleted, so many."""
+        if count:
+            at = names.position(self.revision + 1, self._sub)
+            self.sums.add(row_hash(DELETE + at + field(b"\x0a", first) + field(b"\x12", range_end) + varint(count)))
+
+    def end_revoke(self, lease: int) -> None:
+        """The keys of a lease have been deleted."""
+        self.sums.add(row_hash(_lease_prefix(lease) + names.position(self.revision + 1, 0)))
 
     @property
     def _collects(self) -> bool:
@@ -241,9 +269,12 @@ class Mvcc:
     def _record(self, name: bytes, key: bytes, pair: bytes, before: bytes | None) -> None:
         """A put becomes an event."""
         revision, sub = self.revision + 1, self._sub
-        row = self.sums.dead.to_bytes(_SUM_BYTES, "little") + PUT + pair
-        self.space.put(EVENTS, names.position(revision, sub), row)
-        self.space.put(HISTORY, names.history_key(name, revision, sub), PUT)
+        at, row = names.position(revision, sub), PUT + pair
+        number = event_hash(at, row)
+        self.sums.add(number)
+        self.held = (self.held + number) & MODULUS_MASK
+        self.space.put(EVENTS, at, row)
+        self.space.put(HISTORY, name + names.TERMINATOR + at, PUT)
         self.size_bytes += _rows_bytes(name, row)
         self._sub = sub + 1
         if self._collects:
@@ -254,10 +285,11 @@ class Mvcc:
         pair = row[PAIR_AT:]
         parsed = KeyValue.FromString(pair)
         name = names.name(parsed.key)
-        kind = row[_SUM_BYTES:PAIR_AT]
+        kind = row[:PAIR_AT]
         self.space.put(EVENTS, at, row)
         self.space.put(HISTORY, name + names.TERMINATOR + at, kind)
         self.size_bytes += _rows_bytes(name, row)
+        self.held = (self.held + event_hash(at, row)) & MODULUS_MASK
         before = self.space.get(LIVE, name)
         old_lease = 0
         if before is not None:
@@ -313,9 +345,6 @@ class Mvcc:
             raise EtcdError(*errors.COMPACTED)
         if revision > self.revision:
             raise EtcdError(*errors.FUTURE_REVISION)
-        for _, row in self.space.scan(EVENTS, b"", names.position(revision + 1, 0), reverse=True):
-            self.sums.dropped = int.from_bytes(row[:_SUM_BYTES], "little")
-            break
         self._removed = min(self._removed, self._compacted_at)  # deletions of that revision stayed until now
         self.compact_revision = revision
 
@@ -344,36 +373,48 @@ class Mvcc:
             self._removed = (revision, sub + 1)
 
     def _remove_what_died(self, at: bytes, row: bytes) -> None:
-        """Remove what the event at ``at`` replaced, and itself if it is a deletion, where that is below compaction."""
-        name = names.name(KeyValue.FromString(row[PAIR_AT:]).key)
-        here = name + names.TERMINATOR + at
-        before = next(iter(self.space.scan(HISTORY, name + names.TERMINATOR, here, reverse=True)), None)
-        if before is not None:
-            self._remove_below(name, before[0][-len(at) :])
-        if row[_SUM_BYTES:PAIR_AT] == DELETE:
-            self._remove_below(name, at)
-
-    def _remove_below(self, name: bytes, at: bytes) -> None:
-        if at >= names.position(max(self.compact_revision, 0), 0):
-            return
-        row = self.space.get(EVENTS, at)
-        if row is None:
-            return
-        self.space.delete(EVENTS, at)
-        self.space.delete(HISTORY, name + names.TERMINATOR + at)
-        self.size_bytes -= _rows_bytes(name, row)
+        for name, dead_at, dead in list(died(self.space, self.compact_revision, at, row)):
+            self.space.delete(EVENTS, dead_at)
+            self.space.delete(HISTORY, name + names.TERMINATOR + dead_at)
+            self.size_bytes -= _rows_bytes(name, dead)
+            self.held = (self.held - event_hash(dead_at, dead)) & MODULUS_MASK
 
     def is_retained(self, rows: Rows, at: bytes, row: bytes) -> bool:
         """Whether an event still belongs to the logical state."""
         revision, sub = names.read_position(at)
         if revision >= self.compact_revision:
             return True
-        if row[_SUM_BYTES:PAIR_AT] == DELETE:
+        if row[:PAIR_AT] == DELETE:
             return False
         name = names.name(KeyValue.FromString(row[PAIR_AT:]).key)
         next_change = names.history_key(name, revision, sub + 1)
         compacted = names.history_key(name, self.compact_revision + 1, 0)
         return next(iter(rows.scan(HISTORY, next_change, compacted)), None) is None
+
+
+def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Of the event at ``at``: what it replaced, and itself if it is a deletion, where that is below compaction.
+
+    As (name, position, row of ``events``). Over all events up to the compaction each dead one comes once.
+    """
+    compacted = names.position(max(compact_revision, 0), 0)
+    name = names.name(KeyValue.FromString(row[PAIR_AT:]).key)
+    here = name + names.TERMINATOR + at
+    for key, kind in rows.scan(HISTORY, name + names.TERMINATOR, here, reverse=True):
+        before = key[-len(at) :]
+        # A deletion came as itself.
+        if kind == PUT and before < compacted:
+            replaced = rows.get(EVENTS, before)
+            assert replaced is not None, "every row of history has its event"
+            yield name, before, replaced
+        break
+    if row[:PAIR_AT] == DELETE and at < compacted:
+        yield name, at, row
+
+
+def event_hash(at: bytes, row: bytes) -> int:
+    """The hash of a row of ``events``."""
+    return row_hash(at + row)
 
 
 def _lease_prefix(lease: int) -> bytes:

@@ -2,7 +2,7 @@
 
 The first row is the state (revision, compact revision, era, sums), then come the leases, then the retained events in
 order. What is live, the history and the keys of the leases follow from the events. Each row begins with its kind;
-the last row is the digest, and a state that does not have it is refused.
+the last row is the digest and the sum of the hashes of the events, and a state that does not have them is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ratified.kv import leases
 from ratified.kv.digest import MODULUS_MASK, row_hash
-from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE, PAIR_AT, Mvcc
+from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE, Mvcc, event_hash
 from ratified.storage.space import Space
 
 _STATE = b"s"
@@ -36,10 +36,12 @@ def _rows(mvcc: Mvcc) -> Iterator[bytes]:
     yield _STATE + mvcc.state()
     for key, row in space.scan(leases.TABLE, b"", None):
         yield _LEASE + key + row
+    held = 0
     for at, row in space.scan(EVENTS, b"", None):
         if mvcc.is_retained(space, at, row):
+            held += event_hash(at, row)
             yield _EVENT + at + row
-    yield _DIGEST + mvcc.digest()
+    yield _DIGEST + mvcc.digest() + (held & MODULUS_MASK).to_bytes(16)
 
 
 def clear(space: Space) -> None:
@@ -54,7 +56,7 @@ def load(mvcc: Mvcc, rows: Sequence[bytes]) -> None:
     if len(rows) < 2 or rows[0][:1] != _STATE or rows[-1][:1] != _DIGEST:
         raise SnapshotDamaged("a snapshot begins with its state and ends with its digest; this one does not")
     mvcc.load_state(rows[0][1:])
-    events = lease_rows = 0
+    lease_rows = 0
     for row in rows[1:-1]:
         kind, body = row[:1], row[1:]
         if kind == _LEASE:
@@ -62,10 +64,8 @@ def load(mvcc: Mvcc, rows: Sequence[bytes]) -> None:
             lease_rows += row_hash(body)
         elif kind == _EVENT:
             mvcc.load_event(body[:_POSITION_BYTES], body[_POSITION_BYTES:])
-            events += row_hash(body[_POSITION_BYTES + PAIR_AT :])
         else:
             raise SnapshotDamaged(f"a snapshot has a row of the unknown kind {kind!r}")
-    sums = mvcc.sums
-    found = (events & MODULUS_MASK, lease_rows & MODULUS_MASK, mvcc.digest())
-    if found != (sums.retained, sums.leases, rows[-1][1:]):
+    ending = _DIGEST + mvcc.digest() + mvcc.held.to_bytes(16)
+    if (lease_rows & MODULUS_MASK, ending) != (mvcc.sums.leases, rows[-1]):
         raise SnapshotDamaged("a snapshot's rows do not have the digest that it ends with: it was damaged on its way")

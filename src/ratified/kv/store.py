@@ -18,7 +18,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
-from ratified.kv import commands, hashes, snapshot
+from ratified.kv import commands, snapshot
 from ratified.kv.commands import CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate
 from ratified.kv.encoding import OK, failure, header, header_only, varint
@@ -396,12 +396,9 @@ class KvStore(Store):
 
     def _hash_kv(self, revision: int) -> bytes | Continuation:
         newest = self._mvcc.revision
-        if not 0 < revision < newest:
-            if revision > newest:
-                raise EtcdError(*errors.FUTURE_REVISION)
-            return hashes.answer(newest, self._mvcc.compact_revision, self._mvcc.sums_at_revision.retained)
-        self._mvcc.check_revision(revision, newest)
-        return SlicedHash(self._mvcc, revision)
+        if revision > 0:
+            self._mvcc.check_revision(revision, newest)
+        return SlicedHash(self._mvcc, revision if revision > 0 else newest)
 
     # -- what only the leader answers -----------------------------------------------------------------------------
 

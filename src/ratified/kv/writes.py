@@ -86,6 +86,7 @@ def delete_range(mvcc: Mvcc, request: DeleteRangeRequest, at_once_max: int) -> S
         count += len(found)
         if request.prev_kv:
             pairs += [field(b"\x1a", pair) for _, pair in found]
+    mvcc.end_delete(request.key, request.range_end, count)
     deleted = b"\x10" + varint(count) if count else b""
     return b"".join([header(mvcc.reading_revision), deleted, *pairs])
 
@@ -251,6 +252,7 @@ def revoke(mvcc: Mvcc, leases: Leases, lease: int, at_once_max: int) -> Steps[No
     keys.sort()
     for at in range(0, len(keys), at_once_max):
         yield from _delete(mvcc, [(key, _present(mvcc, key)) for key in keys[at : at + at_once_max]], at_once_max)
+    mvcc.end_revoke(lease)
     leases.remove(lease, mvcc.sums)
 
 

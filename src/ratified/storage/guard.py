@@ -38,7 +38,8 @@ from ratified.storage.pages import StoredRows, StoreFile, StoreUnsound, reading
 
 STORE_DIRECTORY = "store"
 MARK_FILE = "mark"
-VERSION = 2
+VERSION = 3
+"""Of the mark and of the rows; a store of another version is rebuilt."""
 WHOLE_CHECK_BYTES_MAX = 32 << 20
 """Half a second of a processor, where it holds 50,000 keys."""
 DRAWN_ROWS = 200
