@@ -64,9 +64,7 @@ def test_rule_14_a_leader_whose_disk_is_slow_hands_over(cluster: Build, seed: in
 
 
 @pytest.mark.parametrize("notice", [True, False], ids=["sessions end", "silent"])
-def test_rule_14_a_candidate_whose_questions_were_lost_asks_again(
-    cluster: Build, row: EngineRow, *, notice: bool
-) -> None:
+def test_rule_14_a_candidate_whose_questions_were_lost_asks_again(cluster: Build, *, notice: bool) -> None:
     """It is needed: one of three is dead."""
     world = cluster()
     world.crash(3)
@@ -75,5 +73,5 @@ def test_rule_14_a_candidate_whose_questions_were_lost_asks_again(
     world.keep([], notice=notice)
     world.run_for(HEARTBEAT_US // 2)
     world.keep([(1, 2)], notice=notice)
-    timeouts = 1 if notice or row.name in REPEATING else 3
+    timeouts = 1 if notice or world.row.name in REPEATING else 3
     world.run_until(lambda: world.leader() is not None, timeouts * ELECTION_US)
