@@ -250,8 +250,7 @@ class Raft:
             case Probe():
                 self._on_probe(sender, message)
             case Pull():
-                if reply := pull.answer(core, sender, message):
-                    core.outbox.send(sender, reply)
+                pull.send_answer(core, sender, message, pull.following(core, sender, message))
             case ProbeAnswer():
                 if self._suspicion.counts(sender, message):
                     self._weigh_answers()
@@ -353,8 +352,7 @@ class Raft:
                 if leader := self.leading:
                     leader.on_fetched(purpose, entries)
             case ForPull(member, question):
-                if reply := pull.answer_fetched(self.core, question, entries):
-                    self.core.outbox.send(member, reply)
+                pull.send_answer(self.core, member, question, pull.fetched(self.core, question, entries))
 
     def take_write(self) -> Write | None:
         return self.core.take_write()

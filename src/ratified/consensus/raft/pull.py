@@ -42,23 +42,27 @@ def term_after(core: Core, new: Sequence[Entry]) -> int:
     return max(new[-1].era[0], core.term + 1 if removes else core.term)
 
 
-def answer(core: Core, sender: int, message: Pull) -> PullAnswer | None:
+def following(core: Core, sender: int, message: Pull) -> Part | None:
     """What follows in this log; None: it is to be fetched, or is no longer in the log."""
-    part = pull.following(core.member, core.log, _prev(message), ForPull(sender, message))
-    return None if part is None else _say(core, message, part)
+    return pull.following(core.member, core.log, _prev(message), ForPull(sender, message))
 
 
-def answer_fetched(core: Core, message: Pull, entries: Sequence[Entry]) -> PullAnswer | None:
+def fetched(core: Core, message: Pull, entries: Sequence[Entry]) -> Part | None:
     """The same with old entries; None: they are no longer what follows in this log."""
-    part = pull.fetched(core.member, core.log, _prev(message), entries)
-    return None if part is None else _say(core, message, part)
+    return pull.fetched(core.member, core.log, _prev(message), entries)
+
+
+def send_answer(core: Core, to: int, message: Pull, part: Part | None) -> None:
+    """Answer with what follows, if there is anything to say now: who asked asks again with its next probe."""
+    if part is not None:
+        core.outbox.send(to, _answer(core, message, part))
 
 
 def _prev(message: Pull | PullAnswer) -> Place:
     return message.prev_index, (message.prev_term, 0)
 
 
-def _say(core: Core, question: Pull, part: Part) -> PullAnswer:
+def _answer(core: Core, question: Pull, part: Part) -> PullAnswer:
     hint_index, hint_era = part.meet or (0, (0, 0))
     return PullAnswer(
         term=core.durable_term,
