@@ -2,8 +2,9 @@
 
 Rules of this package:
 
-1. One member is a ``Core`` (accepted and current epoch, history, commit index) and one role: ``Looking``,
-   ``Following``, ``Leading``. ``Zab`` changes roles; a role lives for one election, or for one leader.
+1. One member is a ``Core`` (accepted and current epoch, history, commit index) and one role: ``Probing`` (in the
+   textbook ``Looking``), ``Following``, ``Leading``. ``Zab`` changes roles; a role lives for one election, or for one
+   leader.
 2. Names are those of Junqueira, Reed and Serafini, "Zab: High-performance broadcast for primary-backup systems"
    (DSN 2011), and of ZooKeeper where the paper has none.
 3. Election is a hint: who leads is decided by discovery, where a quorum accepts an epoch once, and by synchronisation,
