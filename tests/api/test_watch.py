@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -198,6 +199,52 @@ def test_a_stream_that_ends_leaves_no_watch_behind(with_api: WithApi) -> None:
     with_api(act)
 
 
+def test_a_stream_of_many_watches_ends_in_slices(with_api: WithApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(api: Api) -> None:
+        clients, host = [await watching(api, 500) for _ in range(2)], api.service.host
+        cancelled = 0
+        cancel = host.cancel
+
+        def counted(token: int) -> None:
+            nonlocal cancelled
+            cancelled += 1
+            cancel(token)
+
+        monkeypatch.setattr(host, "cancel", counted)
+        for client in clients:
+            client.task.cancel()
+        passes = []
+        while host.status().open_requests:
+            await asyncio.sleep(0)
+            passes.append(cancelled)
+            cancelled = 0
+        assert sum(passes) == 1000
+        assert max(passes) <= 2 * watch.CLOSED_AT_ONCE
+
+    with_api(act)
+
+
+async def watching(api: Api, watches: int) -> Client:
+    client = Client(api)
+    for number in range(watches):
+        await client.create(b"k%d" % number)
+    for _ in range(watches):
+        await client.answer()
+    return client
+
+
+def test_a_quiet_watch_is_few_objects_for_the_garbage_collector(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        await watching(api, 10)
+        gc.collect()
+        before = len(gc.get_objects())
+        await watching(api, 1000)
+        gc.collect()
+        assert (len(gc.get_objects()) - before) / 1000 < 4.1
+
+    with_api(act)
+
+
 def test_progress_overtakes_no_event_that_waits_for_a_slow_client(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
         client = Client(api)
@@ -261,13 +308,17 @@ def test_the_watch_too_many_is_refused_alone(with_api: WithApi, monkeypatch: pyt
     with_api(act)
 
 
+def question(watch_id: int) -> watch._Question:
+    return watch._Question(watch_id, b"", b"", lambda question, reply: None)
+
+
 def test_no_answer_comes_between_the_fragments_of_a_revision() -> None:
     async def act() -> None:
-        outgoing, large, other = watch._Outgoing(), watch._Question(1, b"", b""), watch._Question(2, b"", b"")
+        outgoing, large, other = watch._Outgoing(), question(1), question(2)
         for part in (FRAGMENT + b"1", FRAGMENT + b"2", b"\x0a3"):
-            large.parts.append(part)
+            large.add(part)
             outgoing.event(large)
-        other.parts.append(b"\x0aother")
+        other.add(b"\x0aother")
         outgoing.event(other)
         sent = [(await outgoing.next())[0]]
         outgoing.answer(b"\x0aanswer")

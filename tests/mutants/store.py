@@ -24,7 +24,7 @@ def hands_long_commands_to_nobody() -> AbstractContextManager[Any]:
 
 def loses_the_begin_of_a_long_revision() -> AbstractContextManager[Any]:
     """What a watch has read of a revision is not there any more when it reads on."""
-    return _catching_up(lambda watcher: watcher._partial.clear())
+    return _catching_up(lambda watcher: setattr(watcher, "_partial", ()))
 
 
 def sends_part_of_a_revision() -> AbstractContextManager[Any]:
@@ -33,7 +33,7 @@ def sends_part_of_a_revision() -> AbstractContextManager[Any]:
 
     def sends_all(watcher: Watcher, rows_max: int, bytes_max: int) -> Sequence[bytes]:
         responses = list(catch_up(watcher, rows_max, bytes_max))
-        partial, watcher._partial = watcher._partial, []
+        partial, watcher._partial = watcher._partial, ()
         return [*responses, *(watcher._responses(partial, watcher._next) if partial else ())]
 
     return patch.object(Watcher, "_catch_up", sends_all)

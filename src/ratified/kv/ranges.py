@@ -16,8 +16,9 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import itemgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+import msgspec
 from typing_extensions import override
 
 from ratified.kv import names
@@ -43,7 +44,7 @@ _PAST_A_KEY = b"\xff" * _POSITION_BYTES
 """As a position: after every change of a key."""
 
 
-class Interval(NamedTuple):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """first <= key < end; end None is no bound."""
 
     first: bytes

@@ -177,12 +177,13 @@ class Watcher(Continuation):
         self._with_previous = request.prev_kv
         self._progress = request.progress_notify
         self._fragments = request.fragment
-        self._waiting: deque[Change] = deque()
+        self._waiting: deque[Change] | None = None
+        """What the hub handed over; None while it is nothing, so that a quiet watcher is one object less."""
         self._waiting_bytes = 0
         self._created = False
         self._over = False
         self._quiet_since = 0
-        self._partial: list[bytes] = []
+        self._partial: Sequence[bytes] = ()
         """Events, as fields of a response, of a revision that is being read."""
         self._sub = 0
         """Where to read on in it."""
@@ -215,22 +216,24 @@ class Watcher(Continuation):
         """Take a change from the hub; False where it does not concern this watch after all."""
         if change.revision < self._next or not (self._deletes if change.deleted else self._puts):
             return False
-        self._waiting.append(change)
         self._waiting_bytes += change.size_bytes
-        limits = self._hub.limits
-        if self._waiting[0].revision != change.revision and (
-            len(self._waiting) > limits.watch_pending_events_max or self._waiting_bytes > limits.watch_pending_bytes_max
+        if self._waiting is None:
+            self._waiting = deque((change,))
+            self._hub.moved(self)
+            return True
+        waiting, limits = self._waiting, self._hub.limits
+        waiting.append(change)
+        if waiting[0].revision != change.revision and (
+            len(waiting) > limits.watch_pending_events_max or self._waiting_bytes > limits.watch_pending_bytes_max
         ):
             self.fall_behind()
-        elif len(self._waiting) == 1:
-            self._hub.moved(self)
         return True
 
     def fall_behind(self) -> None:
         """Drop what waits, and go on from the events table."""
         seen = self._waiting[0].revision - 1 if self._waiting else self._hub.mvcc.revision
         self._next = max(self._next, seen + 1)
-        self._waiting.clear()
+        self._waiting = None
         self._waiting_bytes = 0
         self._synced = False
         self._hub.leave(self)
@@ -254,7 +257,7 @@ class Watcher(Continuation):
         elif not self._synced:
             chunks += self._catch_up(rows_max, bytes_max)
         elif self._waiting:
-            chunks += self._send_waiting(rows_max, bytes_max)
+            chunks += self._send_waiting(self._waiting, rows_max, bytes_max)
         elif self._progress and now >= self._quiet_since + self._hub.limits.watch_progress_us:
             chunks.append(OK + header(self._hub.mvcc.revision))
         if chunks:
@@ -265,7 +268,7 @@ class Watcher(Continuation):
     @override
     def cancel(self) -> None:
         self._over = True
-        self._waiting.clear()
+        self._waiting = None
         self._hub.forget(self)
 
     def _end(self, fields: bytes, reason: str) -> Slice:
@@ -273,25 +276,28 @@ class Watcher(Continuation):
         self.cancel()
         return Slice([chunk], True)
 
-    def _send_waiting(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
+    def _send_waiting(self, waiting: deque[Change], rows_max: int, bytes_max: int) -> Sequence[bytes]:
         """One response of whole revisions from those that the hub handed over."""
         events: list[bytes] = []
-        room, last = bytes_max, self._waiting[0].revision
-        while self._waiting and (self._waiting[0].revision == last or (room > 0 and len(events) < rows_max)):
-            change = self._waiting.popleft()
+        room, last = bytes_max, waiting[0].revision
+        while waiting and (waiting[0].revision == last or (room > 0 and len(events) < rows_max)):
+            change = waiting.popleft()
             self._waiting_bytes -= change.size_bytes
             last = change.revision
             events.append(field(_EVENT, change.event(self._with_previous)))
             room -= len(events[-1])
         self._next = last + 1
-        return self._responses(events, last if self._waiting else self._hub.mvcc.revision)
+        if waiting:
+            return self._responses(events, last)
+        self._waiting = None
+        return self._responses(events, self._hub.mvcc.revision)
 
     def _catch_up(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
         """One response of whole revisions from the events table; join the hub where the table ends.
 
         A revision that is too long for one slice is read in several, and waits in ``_partial`` meanwhile.
         """
-        events, self._partial = self._partial, []
+        events, self._partial = list(self._partial), ()
         whole = 0
         """How many of the events are of whole revisions; ``last`` is the last one read."""
         room, last = bytes_max, self._next

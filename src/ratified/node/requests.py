@@ -23,7 +23,9 @@ from ratified.node.timers import Timer, Timers
 _DEADLINE = Timer.REQUEST
 
 
-class OpenRequest(msgspec.Struct, eq=False):
+class OpenRequest(msgspec.Struct, eq=False, gc=False):
+    """Nothing that it holds leads back to it."""
+
     token: int
     group: int
     work: Work
