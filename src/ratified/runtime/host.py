@@ -177,7 +177,17 @@ class Host:
 
         Raises ``RequestRefused``, or ``OutcomeUnknown`` where this host was killed or failed meanwhile.
         """
-        return await self._request(Work.READ if linearizable else Work.READ_LOCAL, group, request, timeout_s)
+        return b"".join(await self.query_parts(request, group=group, timeout_s=timeout_s, linearizable=linearizable))
+
+    async def query_parts(
+        self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S, linearizable: bool = True
+    ) -> Sequence[bytes]:
+        """As ``query``; the answer in the parts, at least one, in which the store gave it.
+
+        To join a large answer takes long: the caller chooses where.
+        """
+        work = Work.READ if linearizable else Work.READ_LOCAL
+        return await self._request_parts(work, group, request, timeout_s)
 
     async def ask(self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
         """``Store.ask`` on the leader. Raises ``RequestRefused`` or ``OutcomeUnknown``."""
@@ -230,6 +240,9 @@ class Host:
         return Reader(self._offer, READER_BYTES_MAX)
 
     async def _request(self, work: Work, group: int, data: bytes, timeout_s: float) -> bytes:
+        return b"".join(await self._request_parts(work, group, data, timeout_s))
+
+    async def _request_parts(self, work: Work, group: int, data: bytes, timeout_s: float) -> Sequence[bytes]:
         chunks: list[bytes] = []
         ended: asyncio.Future[Reply] = self._loop.create_future()
 
@@ -245,7 +258,8 @@ class Host:
         finally:
             self.cancel(token)
         _raise_unless_answered(reply)
-        return b"".join([*chunks, reply.data]) if chunks else reply.data
+        chunks.append(reply.data)
+        return chunks
 
     # ------------------------------------------------------------------------------------------------------------
     # What people and programs want to know
