@@ -11,6 +11,7 @@ from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE
 from ratified.kv.snapshot import SnapshotDamaged
 from ratified.storage.memory import MemoryEnvironment
+from ratified.wire.etcd.kv_pb2 import Event
 from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,
     HashKVRequest,
@@ -101,6 +102,31 @@ def test_a_deletion_at_the_compacted_revision_goes_with_the_next_compaction() ->
     assert len(rows(driver, EVENTS)) == len(rows(driver, HISTORY)) == 1
 
 
+def watched(driver: Driver, start_revision: int) -> list[Event]:
+    """What a watch from there is sent, with the pairs before."""
+    watch = driver.watch(
+        WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=start_revision, prev_kv=True)
+    )
+    driver.turn()
+    watch.continuation.cancel()
+    return [event for response in watch.responses for event in response.events]
+
+
+def test_a_pair_before_the_compacted_revision_is_sent_to_nobody() -> None:
+    for limits in (SLOW, FAST):
+        driver = Driver(limits=limits)
+        driver.put(b"other")
+        driver.put(b"k", b"old")
+        at = driver.put(b"k", b"new")
+        after = driver.put(b"k", b"newest")
+        driver.compact(at)
+        assert [(event.kv.value, event.prev_kv.value) for event in watched(driver, at)] == [
+            (b"new", b""),
+            (b"newest", b"new"),
+        ], "whether the old pair is removed already, or not"
+        assert [event.prev_kv.value for event in watched(driver, after)] == [b"new"]
+
+
 def test_deletions_of_a_compacted_revision_are_looked_at_again_though_removal_was_among_them() -> None:
     driver = Driver(limits=SLOW)
     for number in range(4):
@@ -144,6 +170,7 @@ def test_digest_snapshot_hash_and_history_do_not_depend_on_what_is_removed(steps
         request = queries.hash_kv(HashKVRequest(revision=revision).SerializeToString())
         assert slow.answer(request, rows_max=1) == fast.answer(request)
         assert slow.keys(revision=revision) == fast.keys(revision=revision)
+        assert watched(slow, revision) == watched(fast, revision)
     for driver in (slow, fast):
         assert driver.store.size_bytes == measured(driver)
         assert restored(driver).store.digest() == driver.store.digest()

@@ -188,6 +188,22 @@ def test_a_stranger_that_claimed_another_start_does_not_make_the_leader_forget_t
     assert leader.taken == [b"1", b"2"]
 
 
+def test_numbers_of_an_origin_that_a_stranger_displaced_do_not_outlast_the_era() -> None:
+    leader = Leader()
+    true, stranger = session(), session(incarnation=2**64 - 1)
+    leader.forwards.on_session(true)
+    leader.receive(forward(1), of=true)
+    leader.take()
+    leader.forwards.on_session(stranger)
+    leader.drain()
+    leader.receive(forward(1, era=(9, 0), incarnation=stranger.incarnation), of=stranger, leading=(9, 0))
+    leader.forwards.on_session(true)
+    leader.receive(forward(1, era=(9, 0)), of=true, leading=(9, 0))
+    leader.take()
+    assert leader.taken == [b"1", b"1"], "of the stranger nothing is taken any more"
+    assert {answer.era for answer in leader.answers} == {(9, 0)}
+
+
 def test_a_forward_in_anothers_name_is_dropped() -> None:
     leader = Leader()
     leader.receive(forward(1, member=3), of=session(member=2))
