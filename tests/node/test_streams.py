@@ -140,6 +140,27 @@ def test_streams_are_bounded() -> None:
     assert not cluster.ended(third)
 
 
+@pytest.mark.parametrize("work", list(Work))
+@pytest.mark.parametrize("data", [b"short", b"follow", bytes(11)])
+@pytest.mark.parametrize("timeout_us", [0, SECOND])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_request_gives_its_room_back_however_it_ends(
+    work: Work, data: bytes, timeout_us: int, cancelled: bool
+) -> None:
+    limits = NodeLimits(open_requests_max=3, open_bytes_max=12, request_bytes_max=12, streams_max=1)
+    cluster = Cluster(size=1, open_store=tailed, limits=limits)
+    leader = cluster.elect()
+    for _ in range(3):
+        token = cluster.submit(leader, data, work, timeout_us)
+        if cancelled:
+            cluster.run(1)
+            cluster.offer(leader, Cancel(token))
+        cluster.run(20 * MS)
+    first, second, third = (cluster.submit(leader, each) for each in (b"123456", b"789012", b"3"))
+    assert cluster.outcome(third).reason is Reason.OVERLOADED
+    assert cluster.outcome(first).outcome is cluster.outcome(second).outcome is Outcome.DONE
+
+
 def test_a_held_stream_yields_nothing_and_then_everything_in_order() -> None:
     cluster = Cluster(open_store=tailed)
     leader = cluster.elect()
