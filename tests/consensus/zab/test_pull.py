@@ -136,6 +136,21 @@ def test_an_answer_to_another_question_or_from_another_member_is_dropped() -> No
     assert epochs_of(one) == [1, 1, 1]
 
 
+def test_the_same_member_is_asked_until_the_pull_is_over_whoever_answers_first_in_a_later_series() -> None:
+    one = Alone(1, state=EpochState(1, 1, 0))
+    pull = behind(one, Ending(3, 2, 4))
+    one.now = 1000
+    asked = probe(one)
+    assert of(Pull, one.say(3, ProbeAnswer(asked.round, Verdict.BEHIND, Ending(3, 2, 5)))) != [], "2 is silent"
+    two = Alone(1, state=EpochState(1, 1, 0))
+    pull = behind(two, Ending(3, 2, 4))
+    asked = probe(two)
+    sent = two.say(3, ProbeAnswer(asked.round, Verdict.BEHIND, Ending(3, 2, 5)))
+    assert {to for to, message in sent if isinstance(message, Pull)} == {2}
+    two.say(2, follows(pull, 3, 4, 1, 2, 2))
+    assert epochs_of(two) == [1, 1, 2, 2]
+
+
 def test_what_was_cut_below_its_epochs_initial_history_gives_that_epoch_to_nobody() -> None:
     """A follower in synchronisation with a later epoch keeps its current epoch, without what that began with."""
     one = Alone(1, 1, 1, state=EpochState(3, 3, 3))

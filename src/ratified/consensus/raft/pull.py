@@ -44,7 +44,7 @@ def term_after(core: Core, new: Sequence[Entry]) -> int:
 
 def following(core: Core, sender: int, message: Pull) -> Part | None:
     """What follows in this log; None: it is to be fetched, or is no longer in the log."""
-    return pull.following(core.member, core.log, _prev(message), ForPull(sender, message))
+    return pull.following(core.member, core.log, sender, _prev(message), ForPull(sender, message))
 
 
 def fetched(core: Core, message: Pull, entries: Sequence[Entry]) -> Part | None:

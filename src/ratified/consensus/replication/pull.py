@@ -9,6 +9,8 @@ Rules of this file:
    committed: that the result ranks above does not see to that. What ranks above is each protocol's own.
 2. A pull is no acknowledgement, and nobody is told.
 3. Parts that do not rank above yet are kept, up to what may be under way to a peer.
+4. Who asks does so again with each probe, since an answer may be lost. Who answers looks whether the link has room: an
+   answer may take longer than many probes, and its copies would keep off what a leader sends.
 """
 
 from __future__ import annotations
@@ -115,10 +117,11 @@ class Pulling:
         return first > self._log.commit
 
 
-def following(member: Member[Any], log: History, prev: Place, purpose: Hashable) -> Part | None:
-    """What follows ``prev`` in this log; None: it is to be fetched for ``purpose``, or is no longer in the log."""
+def following(member: Member[Any], log: History, asker: int, prev: Place, purpose: Hashable) -> Part | None:
+    """What follows ``prev`` in this log; None: it is to be fetched for ``purpose``, or is no longer in the log, or
+    what was answered before still fills the link to ``asker``."""
     index, era = prev
-    if index < log.base:
+    if index < log.base or not member.options.links.has_credit(asker):
         return None
     if log.era_at(index) != era:
         return Part(prev, meet=log.last_at_most(min(index - 1, log.last), era))

@@ -101,15 +101,21 @@ class Probing:
         return self._suspicion.has_quorum(Verdict.GRANTED, Verdict.BEHIND)
 
     def _ask_for_entries(self) -> None:
-        """Ask whose history ranks highest for what is missing here."""
+        """Ask whose history ranks highest for what is missing here, and then the same member until that is over."""
         behind = self._suspicion.answers(Verdict.BEHIND)
-        if not behind:
-            return
-        peer, best = max(behind.items(), key=lambda item: item[1].ending.rank())
-        if self._pulling is None or self._pulling.peer != peer:
+        pulling = self._pulling
+        if pulling is not None and pulling.peer in behind:
+            if pulling.asked != self._suspicion.round:
+                self._send_question()
+        elif behind and not self._pulls:
+            peer, best = max(behind.items(), key=lambda item: item[1].ending.rank())
             self.pull_from(peer, best.ending)
-        elif self._pulling.asked != self._suspicion.round:
-            self._send_question()
+
+    @property
+    def _pulls(self) -> bool:
+        """Was anybody asked within an election timeout? What it answers may take longer than a series of probes."""
+        silence_us = self._core.options.election_timeout_min_us
+        return self._pulling is not None and self._core.member.now - self._pulling.asked < silence_us
 
     def pull_from(self, peer: int, ending: Ending) -> None:
         """Ask for what is missing here of a history that ends like this."""
@@ -205,7 +211,7 @@ class Probing:
 
 def answer(core: Core, sender: int, question: Pull) -> PullAnswer | None:
     """What follows in this history; None: it is to be fetched, or is no longer in the log."""
-    part = pull.following(core.member, core.log, _prev(question), ForPull(sender, question))
+    part = pull.following(core.member, core.log, sender, _prev(question), ForPull(sender, question))
     return None if part is None else _say(core, question, part)
 
 
