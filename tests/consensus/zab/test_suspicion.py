@@ -196,6 +196,23 @@ def test_an_epoch_that_its_quorum_accepted_before_is_followed_by_the_next_one_at
     assert one.now == 0
 
 
+def test_a_leader_waits_for_a_history_that_takes_longer_than_a_timeout_while_a_quorum_answers() -> None:
+    one = Alone(1, state=EpochState(1, 1, 0))
+    one.elected()
+    offer = one.connect(2)
+    assert offer is not None
+    one.say(2, one.ack_epoch(offer.epoch))
+    for number in range(1, 10):
+        one.now += 900
+        one.engine.tick(one.now)
+        one.say(2, Pong(1, number, offer.epoch, 0, 0))
+    assert one.role == "leading"
+    one.now += 1000
+    one.engine.tick(one.now)
+    one.drain()
+    assert one.role == "probing"
+
+
 def test_who_does_not_vote_is_offered_an_epoch_that_a_quorum_has_accepted() -> None:
     """Else it could follow no other leader than one that never led, and the next leader had to begin anew for it."""
     one = Alone(membership=Membership((1, 2), learners=(3,)))

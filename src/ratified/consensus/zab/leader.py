@@ -193,6 +193,13 @@ class Leading:
         """The phase that begins now has to get its quorum in time."""
         self.liveness.establish_by = self._core.member.election_deadline(self._core.era)
 
+    def _restart_synchronising(self) -> None:
+        """One message of history may take longer than a timeout: where the quorum is asked, it only has to answer."""
+        if self._core.options.extensions.check_quorum:
+            self.liveness.establish_by = None
+        else:
+            self._restart_establishing()
+
     # ---------------------------------------------------------------------------------------------------- discovery
 
     def _choose_epoch(self) -> None:
@@ -282,7 +289,7 @@ class Leading:
         self._sender = Sender(core, self.epoch, self.origin)
         core.adopt_epoch(self.epoch, self.origin)
         self._own_ticket = core.next_ticket
-        self._restart_establishing()
+        self._restart_synchronising()
         for member, learner in self._learners.items():
             if learner.stage is Stage.ACCEPTED:
                 self._synchronise(member, learner)
@@ -320,7 +327,7 @@ class Leading:
             return
         learner.acknowledged(message.index)
         if self.phase is Phase.SYNCHRONISATION:
-            self._restart_establishing()
+            self._restart_synchronising()
 
     def _on_ack_new_leader(self, sender: int, learner: Learner, message: AckNewLeader) -> None:
         complete = learner.next > self.origin
