@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from ratified.api import watch
 from ratified.kv.errors import EtcdError
 from ratified.kv.watch import FRAGMENT
+from ratified.runtime import Reader
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api, QueueStream
@@ -219,7 +222,71 @@ def test_a_stream_of_many_watches_ends_in_slices(with_api: WithApi, monkeypatch:
             passes.append(cancelled)
             cancelled = 0
         assert sum(passes) == 1000
-        assert max(passes) <= 2 * watch.CLOSED_AT_ONCE
+        assert max(passes) <= 2 * watch.STEPS_AT_ONCE
+
+    with_api(act)
+
+
+def test_watches_that_are_asked_for_at_once_are_begun_in_slices(
+    with_api: WithApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(api: Api) -> None:
+        clients, host = [Client(api) for _ in range(2)], api.service.host
+        begun = 0
+        submit = host.submit
+
+        def counted(*arguments: Any) -> int:
+            nonlocal begun
+            begun += 1
+            return submit(*arguments)
+
+        monkeypatch.setattr(host, "submit", counted)
+        for client in clients:
+            for number in range(500):
+                await client.create(b"k%d" % number)
+        begun_in: list[int] = []
+        left = [1000]
+        while sum(begun_in) < 1000:
+            await asyncio.sleep(0)
+            begun_in.append(begun)
+            begun = 0
+            left.append(sum(client.stream.requests.qsize() for client in clients))
+        assert max(begun_in) <= 2 * watch.STEPS_AT_ONCE
+        assert max(before - after for before, after in pairwise(left)) <= 2 * watch.STEPS_AT_ONCE
+
+    with_api(act)
+
+
+def test_watches_that_waited_for_a_slow_reader_are_begun_in_slices(
+    with_api: WithApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(api: Api) -> None:
+        has_room = asyncio.Event()
+        begun = 0
+
+        async def wait(reader: Reader) -> None:
+            await has_room.wait()
+
+        def counted(reader: Reader, token: int) -> None:
+            nonlocal begun
+            begun += 1
+            begins(reader, token)
+
+        begins = Reader.begins
+        monkeypatch.setattr(Reader, "has_room", wait)
+        monkeypatch.setattr(Reader, "begins", counted)
+        client = Client(api)
+        for number in range(500):
+            await client.create(b"k%d" % number)
+        while client.stream.requests.qsize():
+            await asyncio.sleep(0)
+        has_room.set()
+        begun_in: list[int] = []
+        while sum(begun_in) < 500:
+            await asyncio.sleep(0)
+            begun_in.append(begun)
+            begun = 0
+        assert max(begun_in) <= watch.STEPS_AT_ONCE
 
     with_api(act)
 

@@ -12,7 +12,8 @@ Rules, as etcd keeps them:
    of a watch follows the answer to its cancel.
 5. A watch too many is refused alone. A watch that the server cannot go on with ends the whole stream as UNAVAILABLE:
    clients then open it again, from the revision that they have come to.
-6. What ends with a stream ends in slices, so that a client that leaves holds nobody else up.
+6. A stream's requests are carried out in slices, however many have come, and so does what ends with it end: nobody
+   else waits for a client that creates thousands of watches at once, or leaves them.
 7. A watch that is quiet is few objects: the garbage collector looks at all there are of a member's watches at once.
 """
 
@@ -39,8 +40,9 @@ ANSWERS_WAITING_MAX = 1_000
 """Answers to cancels, and refusals, that may wait for a client before its further requests do."""
 PROGRESS_REQUESTS_MAX = 100
 """Requests for progress that may wait on one stream; one more is answered by the answer to these."""
-CLOSED_AT_ONCE = 64
-"""Watches of a stream that has ended which are closed before the loop serves others again."""
+STEPS_AT_ONCE = 64
+"""Requests of one stream that are carried out, watches that are begun, and watches of an ended stream that are closed,
+before the loop serves others again."""
 
 _streams = itertools.count(1)
 
@@ -64,6 +66,12 @@ async def watch(service: Service, stream: BidiStream) -> None:
         for task in tasks:
             task.cancel()
         watches.end()
+
+
+async def _let_others_run(steps: int) -> None:
+    """To be awaited after each step: what a step itself waits for is often there already, and then stops nothing."""
+    if steps % STEPS_AT_ONCE == 0:
+        await asyncio.sleep(0)
 
 
 class _Question:
@@ -129,7 +137,10 @@ class _Watches:
 
     async def receive(self) -> None:
         """Carry out the client's requests, until it sends no more."""
-        while (message := await self._stream.receive()) is not None:
+        for number in itertools.count(1):
+            message = await self._stream.receive()
+            if message is None:
+                return
             request = requests.decode(rpc_pb2.WatchRequest, message)
             match request.WhichOneof("request_union"):
                 case "create_request":
@@ -139,14 +150,16 @@ class _Watches:
                 case "progress_request":
                     self._ask_progress()
             await self._outgoing.has_room()
+            await _let_others_run(number)
 
     async def begin_questions(self) -> None:
         """Ask the store, in the order of the client's requests, while what it gave already does not wait too long."""
-        while True:
+        for number in itertools.count(1):
             question = await self._to_begin.get()
             await self._reader.has_room()
             if not question.canceled:
                 self._begin(question)
+            await _let_others_run(number)
 
     async def send(self) -> None:
         """Pass on what is to be sent, one message after another."""
@@ -162,7 +175,7 @@ class _Watches:
         self._close_next(deque((*self._watches.values(), *self._progress_requests)))
 
     def _close_next(self, questions: deque[_Question]) -> None:
-        for _ in range(min(CLOSED_AT_ONCE, len(questions))):
+        for _ in range(min(STEPS_AT_ONCE, len(questions))):
             self._close(questions.popleft())
         if questions:
             asyncio.get_running_loop().call_soon(self._close_next, questions)
