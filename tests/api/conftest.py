@@ -37,6 +37,7 @@ class Api:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._serving: list[asyncio.Task[None]] = []
 
     async def call(self, path: str, request: bytes = b"") -> bytes:
         method = METHODS[path]
@@ -48,7 +49,15 @@ class Api:
         method = METHODS[path]
         assert method.kind is MethodKind.STREAM
         stream = QueueStream()
-        return stream, asyncio.ensure_future(method.handler(self.service, stream))
+        self._serving.append(asyncio.ensure_future(method.handler(self.service, stream)))
+        return stream, self._serving[-1]
+
+    async def end(self) -> None:
+        """End what still serves. How a stream ended that nobody asked about is asked for here: else asyncio reports
+        it whenever the task is collected, perhaps to a later test."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
 
 Act = Callable[[Api], Coroutine[Any, Any, None]]
@@ -66,6 +75,8 @@ def with_api(tmp_path: Path) -> Callable[[Act], None]:
                     host, election_timeout_s=0.05, request_bytes_max=10_000, quota_bytes=1_000_000, lease_ttl_min_s=2
                 )
                 await service.query(queries.status())
-                await act(Api(service))
+                api = Api(service)
+                await act(api)
+            await api.end()
 
     return lambda act: asyncio.run(run(act))

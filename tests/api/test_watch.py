@@ -379,6 +379,29 @@ def question(watch_id: int) -> watch._Question:
     return watch._Question(watch_id, b"", b"", lambda question, reply: None)
 
 
+def test_answers_wait_for_a_client_up_to_a_limit_and_then_its_requests_do(
+    with_api: WithApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "ANSWERS_WAITING_MAX", 3)
+
+    async def act(api: Api) -> None:
+        client = Client(api)
+        client.stream.answers = asyncio.Queue(maxsize=1)
+        await client.create(b"a", watch_id=1)
+        assert (await client.answer()).created
+        for _ in range(3):
+            for _ in range(20):
+                await client.create(b"a", watch_id=1)
+            await asyncio.sleep(0.05)
+            assert client.stream.requests.qsize() >= 14, "one answer is taken, one on its way, three wait"
+            refused = [await client.answer() for _ in range(20)]
+            assert all(answer.canceled and answer.created for answer in refused)
+        await client.put(b"a")
+        assert (await client.answer()).events
+
+    with_api(act)
+
+
 def test_no_answer_comes_between_the_fragments_of_a_revision() -> None:
     async def act() -> None:
         outgoing, large, other = watch._Outgoing(), question(1), question(2)
