@@ -100,6 +100,35 @@ def test_the_mark_says_unclean_again_once_the_store_is_in_use(tmp_path: Path) ->
     environment.close()
 
 
+def test_a_machine_that_dies_leaves_no_mark_of_an_earlier_clean_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the mark that is left which was synced last, of the store any pages of the commits since: here none."""
+    mark, data = (tmp_path / guard.STORE_DIRECTORY / name for name in (guard.MARK_FILE, DATA_FILE))
+    synced = b""
+    real_fsync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        nonlocal synced
+        real_fsync(descriptor)
+        if mark.exists() and os.path.samestat(os.fstat(descriptor), mark.stat()):
+            synced = mark.read_bytes()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    filled(tmp_path).close()
+    closed = data.read_bytes()
+    environment, fresh = open_store(tmp_path, b"boot one")
+    assert fresh is None
+    with environment.transaction():
+        environment.space(0).put("live", b"key", b"new")
+    environment.abandon()
+    mark.write_bytes(synced)
+    data.write_bytes(closed)
+    environment, fresh = open_store(tmp_path, b"boot two")
+    assert fresh == "the machine stopped while it was in use, so it may be torn"
+    environment.close()
+
+
 def test_a_copied_directory_gets_a_new_store(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     environment = filled(tmp_path / "one")

@@ -121,6 +121,20 @@ def test_what_was_fetched_and_accepted_again_meanwhile_is_not_used() -> None:
     assert [each.era for each in slots.fit((entry(1), entry(2)))[0]] == [BALLOT_1, BALLOT_2]
 
 
+@pytest.mark.parametrize("again", [1, 2, 3])
+def test_what_was_fetched_and_accepted_again_and_left_memory_meanwhile_is_not_used(again: int) -> None:
+    limits = Limits(tail_bytes_max=memory_bytes(len(entry(1).encoded), 1))
+    slots = slots_with(entry(1), entry(2), entry(3), limits=limits)
+    persist(slots, 1, 2, 3)
+    slots.put((entry(again, BALLOT_2),))
+    slots.put((entry(4),))
+    persist(slots, again, era=BALLOT_2)
+    persist(slots, 4)
+    slots.evict()
+    assert numbers(slots.batch(again, again, 1 << 20)) == []
+    assert numbers(slots.fit((entry(1), entry(2), entry(3)))) == list(range(1, again))
+
+
 def test_a_log_with_gaps_and_many_ballots_is_read_from_its_runs() -> None:
     runs = (Run(1, 3, BALLOT_2), Run(4, 4, BALLOT_1), Run(7, 9, BALLOT_2))
     slots = Slots(
