@@ -103,10 +103,16 @@ class Watch:
         self.continuation = continuation
         self.responses: list[WatchResponse] = []
         self.finished = False
+        self._told = 0
+        """The last revision up to which a response says that everything has been sent."""
 
     def advance(self, now: int, rows_max: int, bytes_max: int) -> None:
         piece = self.continuation.advance(now, rows_max, bytes_max)
-        self.responses += [decode(WatchResponse, chunk) for chunk in piece.chunks]
+        for response in [decode(WatchResponse, chunk) for chunk in piece.chunks]:
+            assert all(event.kv.mod_revision > self._told for event in response.events), "it was sent, it said"
+            if not (response.created or response.canceled or response.fragment):
+                self._told = response.header.revision
+            self.responses.append(response)
         self.finished = self.finished or piece.finished
 
     def wants_to_advance(self) -> int | None:
