@@ -311,7 +311,7 @@ MUTANTS = [
         nodes=5,
     ),
     _mutant("reports under way hold nobody back", reports_under_way_hold_nobody_back, "everything", "datagram", 11),
-    _mutant("leaves gaps open", gaps_left_open, "leader-failures", "datagram", 12, nodes=7),
+    _mutant("leaves gaps open", gaps_left_open, "leader-failures", "datagram", 27, nodes=7),
     _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 2),
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 1),
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 1),
