@@ -46,6 +46,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.engines import ENGINES
+from tests.consensus.ticks import tick as tick_engine
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 1_000
@@ -260,7 +261,7 @@ class World:
     def _offer_work(self, member: Member, engine: Engine) -> None:
         feed = member.driver.feed
         if engine.deadline is not None and engine.deadline <= self.now:
-            feed(lambda engine, now: engine.tick(now))
+            feed(tick_engine)
         if self.chaos and self.draw(1000) < self._campaigns:
             feed(lambda engine, now: engine.campaign(now))
         if self.draw(30 if engine.leading is None else 4) == 0:

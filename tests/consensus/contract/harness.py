@@ -42,6 +42,7 @@ from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Input, Ports
 from ratified.consensus.engines import EngineRow
 from ratified.consensus.entry import decode_entry
+from tests.consensus.ticks import tick as tick_engine
 
 ELECTION_US = 10_000
 HEARTBEAT_US = 2_000
@@ -350,7 +351,7 @@ class Cluster:
                 return
             due = member.running.deadline
             if due is not None and due <= self.now:
-                member.feed(lambda engine, now: engine.tick(now))
+                member.feed(tick_engine)
 
         self.at(max(deadline, self.now), tick)
 

@@ -87,6 +87,18 @@ def test_rule_11_an_early_tick_does_nothing(cluster: Build) -> None:
     assert leader.serves()
 
 
+def test_rule_11_who_waits_for_the_disk_is_not_ticked_again_and_again(cluster: Build) -> None:
+    """The harness looks that each tick that is due moves the deadline."""
+    world = cluster()
+    for member in world.members.values():
+        member.hold_disk()
+        member.feed(lambda engine, now: engine.campaign(now))
+    world.run_for(3 * ELECTION_US)
+    for member in world.members.values():
+        member.release_disk()
+    world.elect()
+
+
 def test_rule_11_the_election_deadline_is_what_the_function_says(cluster: Build) -> None:
     world = cluster()
     for member in world.members.values():

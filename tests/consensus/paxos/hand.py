@@ -29,6 +29,7 @@ from ratified.consensus.paxos.engine import Paxos
 from ratified.consensus.paxos.extensions import PRODUCTION, PaxosExtensions
 from ratified.consensus.paxos.messages import Message, Promise
 from ratified.consensus.replication.engine import Engine
+from tests.consensus.ticks import tick as tick_engine
 
 ELECTION_US = 1000
 HEARTBEAT_US = 100
@@ -110,7 +111,7 @@ class Hand:
 
     def tick(self, now: int) -> None:
         self.now = now
-        self.driver.feed(lambda engine, now: engine.tick(now))
+        self.driver.feed(tick_engine)
         self.drain()
 
     def propose(self, *datas: bytes) -> Taken | Refused:

@@ -57,6 +57,25 @@ def test_the_oldest_message_is_overdue_by_the_heartbeat_after_which_it_was_sent(
     assert window.overdue(9) is None
 
 
+def test_what_is_not_in_flight_any_more_takes_no_room() -> None:
+    for gone in (
+        lambda window: window.clear(),
+        lambda window: window.acknowledged(4),
+        lambda window: window.answered(3, 4),
+        lambda window: [window.overdue(9), window.overdue(9)],
+    ):
+        window = Window(Limits(inflight_messages_max=3, bytes_per_message_max=100, inflight_bytes_max=100))
+        for _ in range(3):
+            window.sent(1, 2, 60)
+            assert window.has_room()
+            window.sent(3, 4, 50)
+            assert not window.has_room()
+            gone(window)
+            window.sent(5, 5, 99)
+            assert window.has_room()
+            window.clear()
+
+
 @pytest.mark.parametrize(
     ("limits", "count"),
     [
