@@ -98,6 +98,18 @@ def test_a_promise_reports_what_has_to_be_fetched_from_the_log() -> None:
     assert hand.take(Promise) == [Promise((2, 3), 1, 1, True, 0, [old.encoded])]
 
 
+def test_a_promise_that_was_fetched_waits_for_the_disk_too() -> None:
+    old = entry(1, (1, 2), b"old")
+    hand = Hand(log(old, state=encode_state(AcceptorState((1, 2), (0, 0), 0))))
+    hand.step(3, Prepare((2, 3), 1))
+    ((token, _, _),) = hand.fetches
+    hand.engine.fetched(0, token, [old])
+    hand.drain()
+    assert hand.take(Promise) == [], "the log was read before the promise was written"
+    hand.sync()
+    assert hand.take(Promise) == [Promise((2, 3), 1, 1, True, 0, [old.encoded])]
+
+
 def test_a_message_that_comes_twice_is_written_once_and_answered_twice() -> None:
     hand = Hand()
     message = accept((1, 2), entry(1, (1, 2), b"a"))
