@@ -45,12 +45,20 @@ class Environments(RuleBasedStateMachine):
         self.blocks: list[list[AbstractContextManager[None]]] = []
         self.views: list[tuple[View, View]] = []
         self.scans: list[tuple[Iterator[tuple[bytes, bytes]], Iterator[tuple[bytes, bytes]]]] = []
+        self.aside = False
+        """Is the open transaction set aside?"""
 
     @initialize()
     def open(self) -> None:
         self.both = [LmdbEnvironment(self.path, map_bytes=MAP_BYTES), MemoryEnvironment()]
 
+    @property
+    def writes(self) -> bool:
+        return bool(self.blocks) and not self.aside
+
     def teardown(self) -> None:
+        if self.aside:
+            self.resume()
         for block in reversed(self.blocks):
             self.leave(block, Undo())
         for environment in self.both:
@@ -73,7 +81,7 @@ class Environments(RuleBasedStateMachine):
             one.__enter__()
         self.blocks.append(block)
 
-    @precondition(lambda self: 0 < len(self.blocks) < 4)
+    @precondition(lambda self: self.writes and len(self.blocks) < 4)
     @rule()
     def savepoint(self) -> None:
         block = [environment.savepoint() for environment in self.both]
@@ -81,18 +89,33 @@ class Environments(RuleBasedStateMachine):
             one.__enter__()
         self.blocks.append(block)
 
-    @precondition(lambda self: self.blocks)
+    @precondition(lambda self: self.writes)
     @rule(undo=st.booleans())
     def end(self, undo: bool) -> None:
         self.leave(self.blocks.pop(), Undo() if undo else None)
 
-    @precondition(lambda self: self.blocks)
+    @precondition(lambda self: self.writes)
+    @rule()
+    def suspend(self) -> None:
+        self.scans.clear()
+        for environment in self.both:
+            environment.suspend()
+        self.aside = True
+
+    @precondition(lambda self: self.aside)
+    @rule()
+    def resume(self) -> None:
+        for environment in self.both:
+            environment.resume()
+        self.aside = False
+
+    @precondition(lambda self: self.writes)
     @rule(number=spaces, table=tables, key=keys, value=values)
     def put(self, number: int, table: str, key: bytes, value: bytes) -> None:
         for space in self.of(number):
             space.put(table, key, value)
 
-    @precondition(lambda self: self.blocks)
+    @precondition(lambda self: self.writes)
     @rule(number=spaces, table=tables, key=bounds)
     def delete(self, number: int, table: str, key: bytes) -> None:
         left, right = (space.delete(table, key) for space in self.of(number))
@@ -244,6 +267,28 @@ def test_a_table_made_in_a_savepoint_is_gone_with_its_transaction(environment: E
         space.put("other", b"key", b"other")
         space.put("new", b"key", b"kept")
     assert (space.get("new", b"key"), space.get("other", b"key")) == (b"kept", b"other")
+
+
+def test_nothing_of_a_transaction_that_is_set_aside_is_seen(environment: Environment) -> None:
+    space = environment.space(1)
+    with environment.transaction():
+        space.put("old", b"key", b"before")
+    with environment.transaction():
+        space.put("old", b"key", b"after")
+        space.put("new", b"key", b"after")
+        with environment.savepoint():
+            space.put("newer", b"key", b"after")
+            environment.suspend()
+            view = space.view()
+            for reader in (space, view):
+                found = [reader.get(table, b"key") for table in ("old", "new", "newer")]
+                assert found == [b"before", None, None]
+                assert list(reader.scan("newer", b"", None)) == []
+            environment.resume()
+        assert space.get("newer", b"key") == b"after"
+    assert [space.get(table, b"key") for table in ("old", "new", "newer")] == [b"after"] * 3
+    assert view.get("old", b"key") == b"before"
+    view.close()
 
 
 def test_what_a_killed_process_had_open_never_happened() -> None:
