@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import cast
 
 import pytest
 
-from ratified.machine import Command, Era, Result, StateMachineStore, Store
+from ratified.consensus.contract import Entry, Kind
+from ratified.consensus.entry import make_entry
+from ratified.machine import ApplyFailed, Command, Era, Result, StateMachineStore, Store
+from ratified.node.applying import Applying
 from ratified.node.config import NodeLimits
 from ratified.node.node import Node
+from ratified.node.replica import Replica
+from ratified.storage.memory import MemoryEnvironment
 from tests.node.cluster import SECOND, Cluster, Journal
 
 ROWS_MAX = 10
@@ -59,6 +65,39 @@ def test_commands_of_a_turn_cost_no_more_together_than_one_may() -> None:
         assert sum(store.steps) == sum(costs)
         assert max(store.steps) == ROWS_MAX
         assert len(store.steps) < sum(costs) // 4, "short ones together"
+
+
+class Applies:
+    """A replica as ``Applying`` sees it; its command ``boom`` cannot be applied, and all others cost 1."""
+
+    def __init__(self, group: int) -> None:
+        self.group = group
+        self.store = self
+        self.applied: list[bytes] = []
+
+    def cost(self, command: bytes, most: int) -> int:
+        return 1
+
+    def apply(self, entries: Sequence[Entry]) -> Sequence[Result]:
+        for entry in entries:
+            if entry.data == b"boom":
+                raise ApplyFailed(entry.index, ZeroDivisionError("boom"))
+            self.applied.append(entry.data)
+        return [b""] * len(entries)
+
+
+def test_nothing_behind_a_command_that_failed_is_applied_whichever_delivery_brought_it() -> None:
+    applying = Applying(MemoryEnvironment(), ROWS_MAX)
+    broken, other = Applies(1), Applies(2)
+    for index, (replica, data) in enumerate(
+        [(broken, b"before"), (broken, b"boom"), (other, b"one"), (broken, b"behind"), (other, b"two")], 1
+    ):
+        applying.add(cast(Replica, replica), [make_entry(index, (1, 0), Kind.COMMAND, None, data)])
+    done, failed = applying.run()
+    assert (broken.applied, other.applied) == ([b"before"], [b"one", b"two"])
+    assert [(each.replica.group, each.entries[0].data) for each in done] == [(1, b"before"), (2, b"one"), (2, b"two")]
+    assert [each.replica.group for each in failed] == [1]
+    assert not applying.busy
 
 
 def test_each_turn_does_one_step(monkeypatch: pytest.MonkeyPatch) -> None:

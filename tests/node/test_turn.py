@@ -166,6 +166,20 @@ def test_a_peer_that_sends_faster_than_turns_take_loses_its_session() -> None:
     assert "peer_frames_max" in outputs.closes[0].reason
 
 
+def test_frames_that_wait_keep_their_connection_however_late_a_turn_is() -> None:
+    cluster = Cluster()
+    leader = cluster.elect()
+    node = cluster.node(leader)
+    waits, silent = (
+        session.connection
+        for member in cluster.members
+        if member != leader and (session := peers(cluster, leader).session(member)) is not None
+    )
+    node.offer(Received(waits, Ping()))
+    outputs = node.turn(cluster.now + SECOND, 0)
+    assert [hangup.connection for hangup in outputs.closes] == [silent]
+
+
 def test_frames_for_groups_that_are_not_here_are_dropped() -> None:
     cluster = Cluster()
     leader = cluster.elect()
