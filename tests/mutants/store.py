@@ -39,6 +39,14 @@ def sends_part_of_a_revision() -> AbstractContextManager[Any]:
     return patch.object(Watcher, "_catch_up", sends_all)
 
 
+def says_the_present_revision_whatever_waits() -> AbstractContextManager[Any]:
+    """A response says that the watch has been sent everything, although more is to follow."""
+    respond = Watcher._responses
+    return patch.object(
+        Watcher, "_responses", lambda watcher, events, _: respond(watcher, events, watcher._hub.mvcc.revision)
+    )
+
+
 def _catching_up(before: Callable[[Watcher], None]) -> AbstractContextManager[Any]:
     catch_up = Watcher._catch_up
 
@@ -54,4 +62,7 @@ MUTANTS: list[Mutant] = [
     Mutant("hands long commands to no watch", hands_long_commands_to_nobody, "everything", "session", 2),
     Mutant("loses the begin of a long revision", loses_the_begin_of_a_long_revision, "everything", "session", 30),
     Mutant("sends part of a revision", sends_part_of_a_revision, "everything", "session", 18),
+    Mutant(
+        "says the present revision whatever waits", says_the_present_revision_whatever_waits, "everything", "session", 1
+    ),
 ]
