@@ -18,7 +18,7 @@ from ratified.consensus.paxos.engine import Paxos
 from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.paxos.learner import Learner
-from ratified.consensus.paxos.messages import HeartbeatAnswer, Prepare
+from ratified.consensus.paxos.messages import HeartbeatAnswer, Prepare, Promise
 from ratified.consensus.paxos.progress import PeerProgress
 from ratified.consensus.paxos.slots import Slots
 from ratified.consensus.paxos.spans import Spans
@@ -88,6 +88,19 @@ def prepare_before_its_ballot_is_durable() -> AbstractContextManager[Any]:
         self._core.outbox.send(acceptor, Prepare(self.ballot, first))
 
     return patch.object(Candidate, "ask", ask)
+
+
+def fetched_promise_at_once() -> AbstractContextManager[Any]:
+    """The part of a promise that had to be read from the log leaves although the promise is not durable."""
+    send = Paxos._send_fetched_part
+
+    def send_part(paxos: Paxos, proposer: int, part: Promise) -> None:
+        if proposer == paxos.core.member.id:
+            send(paxos, proposer, part)
+        else:
+            paxos.core.outbox.send(proposer, part)
+
+    return patch.object(Paxos, "_send_fetched_part", send_part)
 
 
 def lost_while_the_slot_is_open() -> AbstractContextManager[Any]:
@@ -316,6 +329,7 @@ MUTANTS = [
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 1),
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 1),
     _mutant("prepares before its ballot is durable", prepare_before_its_ballot_is_durable, "everything", "session", 1),
+    _mutant("sends a fetched promise at once", fetched_promise_at_once, "everything", "session", 4),
     _mutant("says lost while the slot is open", lost_while_the_slot_is_open, "everything", "session", 3),
     _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 47),
     _mutant("voids nothing", never_void, "everything", "session", 67),
