@@ -79,6 +79,23 @@ class Bench:
     def write(self, command: bytes) -> bytes:
         return self._step(lambda: self.apply(command))
 
+    def write_long(self, command: bytes) -> bytes:
+        pieces = self.store.apply_in_pieces(Command(self.store.applied + 1, command), (1, 0), LIMITS.apply_rows_max)
+        with self.environment.transaction():
+            while True:
+                try:
+                    self._step(lambda: next(pieces))
+                except StopIteration as end:
+                    return bytes(end.value)
+
+    def tidy(self) -> None:
+        while self.store.untidy:
+            self._step(self._tidy_once)
+
+    def _tidy_once(self) -> None:
+        with self.environment.transaction():
+            self.store.tidy()
+
     def check(self, request: TxnRequest) -> bytes:
         try:
             self._step(lambda: requests.check_txn(request))
@@ -149,7 +166,10 @@ def main() -> None:
         bench.report(f"check of a nested transaction of {deep.ByteSize():,} bytes", bench.check(deep))
         bench.report("the same, applied", bench.write(_command(deep)))
 
-        bench.report(f"delete of {keys:,} keys", bench.write(_delete(b"keys/", b"keys0")))
+        bench.report(f"delete of {keys:,} keys, each at once", bench.write(_delete(b"keys/", b"keys0")))
+        bench.report(f"delete of {keys:,} keys, by a tombstone", bench.write_long(_delete(b"later/", b"later0")))
+        bench.tidy()
+        bench.report("the rows of the tombstone", b"\x00")
         bench.report(f"delete of {SHARING:,} long keys", bench.write(_delete(SHARED, SHARED + b"\xff")))
         bench.write(commands.compact(CompactionRequest(revision=bench.store.revision).SerializeToString()))
         bench.report("compaction", b"\x00")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -151,9 +151,32 @@ class Driver:
             self.index += len(batch)
             return self.store.apply(batch, self.index, (1, 0))
 
+    def apply_in_pieces(self, data: bytes, rows_max: int, between: Callable[[], None] = lambda: None) -> bytes:
+        """One command as a node applies a long one: its transaction is set aside between the pieces."""
+        self.index += 1
+        pieces = self.store.apply_in_pieces(Command(self.index, data), (1, 0), rows_max)
+        with self.environment.transaction(), self.environment.savepoint():
+            while True:
+                try:
+                    next(pieces)
+                except StopIteration as end:
+                    return bytes(end.value)
+                self.environment.suspend()
+                between()
+                self.environment.resume()
+
+    def tidy(self) -> None:
+        """A turn in which nothing is applied."""
+        if self.store.untidy:
+            with self.environment.transaction():
+                self.store.tidy()
+
     def do(self, request: Message) -> Message:
         """Propose, apply, decode."""
-        return decode(RESPONSES[type(request)], self.apply([build(request)])[0])
+        return decode(RESPONSES[type(request)], self._apply_one(build(request)))
+
+    def _apply_one(self, data: bytes) -> bytes:
+        return self.apply([data])[0]
 
     def put(self, key: bytes, value: bytes = b"", lease: int = 0) -> int:
         """Write; gives the revision."""
@@ -195,6 +218,8 @@ class Driver:
             piece = answer.advance(0, rows_max, bytes_max)
             chunks += piece.chunks
             finished = piece.finished
+            if not piece.chunks and self.store.pending_tombstones:
+                self.tidy()
         return b"".join(chunks)
 
     def range(self, request: RangeRequest, rows_max: int = PLENTY, bytes_max: int = PLENTY) -> RangeResponse:
@@ -260,3 +285,10 @@ def refused(request: Message) -> EtcdError | None:
     except EtcdError as error:
         return error
     return None
+
+
+class LongDriver(Driver):
+    """One that takes every command for a long one, and tidies up only when told."""
+
+    def _apply_one(self, data: bytes) -> bytes:
+        return self.apply_in_pieces(data, 1)

@@ -18,16 +18,18 @@ import pytest
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from typing_extensions import override
 
 from ratified.kv.check import KV_CHECKS
+from ratified.kv.history import EVENTS, HISTORY
 from ratified.kv.limits import KvLimits
-from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE, META
+from ratified.kv.mvcc import ATTACHED, LIVE, META
 from ratified.kv.names import position, read_position
 from ratified.storage import guard
 from ratified.storage.guard import StoreMark, open_store
 from ratified.storage.lmdb import DATA_FILE, LmdbEnvironment
 from ratified.storage.pages import StoredRows, StoreUnsound, reading
-from tests.kv.driver import Driver, refused
+from tests.kv.driver import Driver, LongDriver, refused
 from tests.kv.test_model import outcome, writes
 
 SPACE = 3
@@ -71,8 +73,11 @@ class Stores(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
         self.environment = LmdbEnvironment(self.directory)
-        self.driver = Driver(self.environment, KvLimits(removal_events_at_once=1))
+        self.driver = self.opened()
         self.other = Driver()
+
+    def opened(self) -> Driver:
+        return Driver(self.environment, KvLimits(removal_events_at_once=1))
 
     def teardown(self) -> None:
         self.environment.close()
@@ -82,6 +87,10 @@ class Stores(RuleBasedStateMachine):
     def write(self, request: Message) -> None:
         if refused(request) is None:
             assert outcome(lambda: self.driver.do(request)) == outcome(lambda: self.other.do(request))
+
+    @rule()
+    def tidy(self) -> None:
+        self.driver.tidy()
 
     @rule()
     def restart(self) -> None:
@@ -101,7 +110,18 @@ class Stores(RuleBasedStateMachine):
 
 
 TestStores = Stores.TestCase
-TestStores.settings = settings(
+
+
+class LongStores(Stores):
+    """The same where every command is long: tombstones are pending."""
+
+    @override
+    def opened(self) -> Driver:
+        return LongDriver(self.environment, KvLimits(removal_events_at_once=1, tombstone_rows_at_once=1))
+
+
+TestLongStores = LongStores.TestCase
+TestLongStores.settings = TestStores.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 

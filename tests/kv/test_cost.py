@@ -6,8 +6,8 @@ import pytest
 
 from ratified.kv import compares, cost, queries, ranges, txn_reads
 from ratified.kv.limits import KvLimits
-from ratified.kv.mvcc import Rows
 from ratified.kv.ranges import Interval, Looks, live
+from ratified.kv.tombstones import VisibleRows
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -130,7 +130,7 @@ def test_reads_of_one_turn_share_the_rows_that_it_may_look_at(monkeypatch: pytes
     read = queries.range_(whole), queries.txn(txn(ranged(**ALL)).SerializeToString())
     looked: list[object] = []
 
-    def seen(rows: Rows, wanted: Interval) -> Looks:
+    def seen(rows: VisibleRows, wanted: Interval) -> Looks:
         for look in live(rows, wanted):
             looked.append(look)
             yield look

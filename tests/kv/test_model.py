@@ -1,7 +1,8 @@
 """Whatever is done, in whatever order: the store answers as the plain model does.
 
-Four stores are driven at once: in memory, on LMDB, in memory with every limit at its least, and one that gets the same
-commands in other batches. They must agree with the model and, in their digests, with each other.
+Six stores are driven at once: in memory, on LMDB, in memory with every limit at its least, two that take every command
+for a long one and write the rows of their tombstones when they are told, and one that gets the same commands in other
+batches. They must agree with the model and, in their digests, with each other.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from ratified.kv import queries
 from ratified.kv.limits import KvLimits
 from ratified.kv.names import NAME_BYTES_MAX
 from ratified.storage.lmdb import LmdbEnvironment
@@ -25,6 +27,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     CompactionRequest,
     Compare,
     DeleteRangeRequest,
+    HashKVRequest,
     LeaseGrantRequest,
     LeaseRevokeRequest,
     PutRequest,
@@ -35,7 +38,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     WatchResponse,
 )
 from tests.kv.driver import RESPONSES as RESPONSES_OF
-from tests.kv.driver import Driver, Failed, build, decode, refused
+from tests.kv.driver import Driver, Failed, LongDriver, build, decode, refused
 from tests.kv.model import Model
 
 TINY = KvLimits(
@@ -43,6 +46,8 @@ TINY = KvLimits(
     range_bytes_at_once=1,
     watch_pending_events_max=1,
     removal_events_at_once=1,
+    tombstone_rows_at_once=1,
+    tombstones_max=3,
     expiries_at_once=1,
 )
 
@@ -178,17 +183,22 @@ class Stores(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
+        (self.directory / "long").mkdir()
         self.lmdb = LmdbEnvironment(self.directory)
+        self.long_environment = LmdbEnvironment(self.directory / "long")
         self.model = Model()
         self.memory = Driver(MemoryEnvironment())
         self.tiny = Driver(MemoryEnvironment(), TINY)
-        self.drivers = [self.memory, Driver(self.lmdb), self.tiny]
+        self.long = LongDriver(MemoryEnvironment(), TINY)
+        self.long_lmdb = LongDriver(self.long_environment, TINY)
+        self.drivers = [self.memory, Driver(self.lmdb), self.tiny, self.long, self.long_lmdb]
         self.batching = Driver(MemoryEnvironment())
         self.waiting: list[tuple[bytes, Message | tuple[int, str], type[Message]]] = []
         self.expected: list[tuple[bytes, bytes, int]] = []
 
     def teardown(self) -> None:
         self.lmdb.close()
+        self.long_environment.close()
         shutil.rmtree(self.directory)
 
     @rule(request=writes)
@@ -230,12 +240,34 @@ class Stores(RuleBasedStateMachine):
             driver.turn(rows_max=rows_max)
             for watch, (key, range_end, start) in zip(driver.watches, self.expected, strict=True):
                 wanted = self.model.watched(key, range_end, start)
-                if watch.finished:
+                if driver.store.pending_tombstones and not watch.finished:
+                    assert watch.events == wanted[: len(watch.events)]
+                elif watch.finished:
                     assert watch.events == wanted[: len(watch.events)]
                     assert 0 < watch.responses[-1].compact_revision <= self.model.compacted
                 else:
                     assert watch.events == wanted
                 assert_whole_revisions(watch.responses)
+
+    @rule(pieces=st.integers(1, 3))
+    def tidy(self, pieces: int) -> None:
+        for driver in (self.long, self.long_lmdb):
+            for _ in range(pieces):
+                driver.tidy()
+
+    @rule()
+    def tidy_up(self) -> None:
+        for driver in self.drivers:
+            while driver.store.untidy:
+                driver.tidy()
+        assert_rows_are_equal(self.drivers)
+
+    @rule(revision=small)
+    def hash(self, revision: int) -> None:
+        if 0 < revision < self.model.compacted or revision > self.model.revision:
+            return
+        query = queries.hash_kv(HashKVRequest(revision=revision).SerializeToString())
+        assert len({driver.answer(query, rows_max=1) for driver in self.drivers}) == 1
 
     @rule()
     def restart(self) -> None:
@@ -247,7 +279,8 @@ class Stores(RuleBasedStateMachine):
     def restore(self) -> None:
         """A snapshot of one store becomes the state of another; its watches go on."""
         rows = self.tiny.store.snapshot()
-        assert rows == self.memory.store.snapshot()
+        for driver in self.drivers:
+            assert driver.store.snapshot() == rows
         with self.memory.environment.transaction():
             self.memory.store.restore(rows, self.memory.index, (1, 0))
 
@@ -258,6 +291,17 @@ class Stores(RuleBasedStateMachine):
         for driver in self.drivers:
             assert driver.store.applied == driver.index
             assert driver.store.revision == self.model.revision
+
+
+def assert_rows_are_equal(drivers: list[Driver]) -> None:
+    """All tables, and what is known of their sizes."""
+    tables = "live", "history", "events", "attached", "leases"
+    spaces = [driver.environment.space(3) for driver in drivers]
+    for table in tables:
+        expected, *others = (list(space.scan(table, b"", None)) for space in spaces)
+        for rows in others:
+            assert rows == expected
+    assert len({driver.store.size_bytes for driver in drivers}) == 1
 
 
 def assert_whole_revisions(responses: list[WatchResponse]) -> None:

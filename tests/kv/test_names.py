@@ -9,6 +9,7 @@ from ratified.kv import names
 from ratified.kv.limits import KvLimits
 from ratified.kv.names import NAME_BYTES_MAX
 from ratified.kv.ranges import Interval, interval, live
+from ratified.kv.tombstones import VisibleRows
 from ratified.storage.space import KEY_BYTES_MAX
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
 from tests.kv.driver import Driver
@@ -77,4 +78,4 @@ def test_keys_of_ten_thousand_bytes_work() -> None:
     assert driver.keys() == sorted(present)
     assert driver.delete(present[0]) == 1
     assert driver.keys() == sorted(present[1:])
-    assert list(live(driver.environment.space(3), Interval(b"b", b"a"))) == []
+    assert list(live(VisibleRows(driver.environment.space(3)), Interval(b"b", b"a"))) == []

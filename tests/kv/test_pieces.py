@@ -88,21 +88,6 @@ def seen(driver: Driver) -> tuple[object, ...]:
     )
 
 
-def apply_in_pieces(driver: Driver, command: bytes, rows_max: int, between: Callable[[], None]) -> bytes:
-    """As a node does: the transaction is set aside between the pieces."""
-    driver.index += 1
-    pieces = driver.store.apply_in_pieces(Command(driver.index, command), (1, 0), rows_max)
-    with driver.environment.transaction(), driver.environment.savepoint():
-        while True:
-            try:
-                next(pieces)
-            except StopIteration as end:
-                return bytes(end.value)
-            driver.environment.suspend()
-            between()
-            driver.environment.resume()
-
-
 @pytest.mark.parametrize("command", [DELETE, REVOKE, TXN])
 def test_until_its_end_all_reads_see_the_state_before(driver: Driver, command: bytes) -> None:
     before = seen(driver)
@@ -112,7 +97,7 @@ def test_until_its_end_all_reads_see_the_state_before(driver: Driver, command: b
         pieces.append(1)
         assert seen(driver) == before
 
-    result = apply_in_pieces(driver, command, 3, look)
+    result = driver.apply_in_pieces(command, 3, look)
     assert len(pieces) >= KEYS, "what deletes one pair costs more than 3"
     whole = filled(MemoryEnvironment())
     assert whole.apply([command]) == [result]
@@ -167,7 +152,7 @@ def test_a_watch_that_begins_in_the_middle_gets_the_whole_revision(driver: Drive
             driver.watch(wanted)
             driver.turn()
 
-    apply_in_pieces(driver, DELETE, 3, begin)
+    driver.apply_in_pieces(DELETE, 3, begin)
     driver.turn()
     assert len(driver.watches) > 10
     for watch in driver.watches:
@@ -196,7 +181,7 @@ def test_a_process_that_dies_in_the_middle_has_done_nothing() -> None:
 def test_a_delete_whose_answer_is_too_large_does_nothing(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writes, "TXN_RESPONSE_BYTES_MAX", 1_000)
     rows = list(driver.store.snapshot())
-    answer = apply_in_pieces(driver, DELETE, 1000, lambda: None)
+    answer = driver.apply_in_pieces(DELETE, 1000, lambda: None)
     with pytest.raises(Failed, match="request is too large"):
         decode(DeleteRangeResponse, answer)
     assert driver.store.snapshot() == rows

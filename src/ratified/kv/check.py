@@ -2,13 +2,13 @@
 
 The record is the row ``state``: revision, compact revision, era and the sums of ``digest``; and, of what is in
 ``events``, a sum in the row ``removal``. ``history``, ``live`` and ``attached`` follow from ``events``, so each row is
-held to what it follows from, or to what follows from it.
+held to what it follows from, or to what follows from it. What a pending tombstone covers counts as not deleted yet.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -18,20 +18,9 @@ from google.protobuf.message import DecodeError
 
 from ratified.kv import leases, names
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
-from ratified.kv.mvcc import (
-    ATTACHED,
-    DELETE,
-    EVENTS,
-    FIRST_REVISION,
-    HISTORY,
-    LIVE,
-    META,
-    PAIR_AT,
-    PUT,
-    STATE,
-    Removal,
-    event_hash,
-)
+from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
+from ratified.kv.mvcc import ATTACHED, FIRST_REVISION, LIVE, META, STATE, Removal, event_hash
+from ratified.kv.tombstones import KEY, KEY_END, Tombstone
 from ratified.storage.guard import RowChecks
 from ratified.storage.pages import StoredRows, StoreUnsound
 from ratified.wire.etcd.kv_pb2 import KeyValue
@@ -49,6 +38,15 @@ class _Recorded(NamedTuple):
     sums: Sums
     size_bytes: int
     held: int
+    tombstones: Sequence[Tombstone]
+
+    def is_buried(self, revision: int) -> bool:
+        """Whether events of this revision may be missing."""
+        return any(tombstone.revision == revision for tombstone in self.tombstones)
+
+    def is_ending(self, lease: bytes) -> bool:
+        """Whether a lease may still have keys that it does not have any more."""
+        return any(tombstone.lease and _lease(tombstone.lease) == lease for tombstone in self.tombstones)
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +73,7 @@ def whole(rows: StoredRows) -> None:
             size_bytes += len(at) + len(value)
         events.compare()
         size_bytes += _whole_history(rows, events) + _whole_live(rows, events)
-        _whole_attached(rows, events)
+        _whole_attached(rows, events, recorded)
         _whole_leases(rows, recorded.sums)
         if size_bytes != recorded.size_bytes:
             raise StoreUnsound(f"its rows have {size_bytes} bytes, and {recorded.size_bytes} are recorded")
@@ -84,10 +82,11 @@ def whole(rows: StoredRows) -> None:
 def sums(rows: StoredRows) -> None:
     """Raise ``StoreUnsound`` where the newest events are not those of the recorded revision."""
     with _what_cannot_be_read_is_unsound():
-        revision = _recorded(rows).revision
+        recorded = _recorded(rows)
+        revision = recorded.revision
         newest = next(rows.scan(EVENTS, names.position(revision, 0)), None)
         found = None if newest is None else names.read_position(newest[0])
-        if found != ((revision, 0) if revision > FIRST_REVISION else None):
+        if found != ((revision, 0) if revision > FIRST_REVISION else None) and not recorded.is_buried(revision):
             raise StoreUnsound(f"its revision is {revision}, and its events do not end with that one")
         if next(rows.scan(EVENTS, names.position(revision + 1, 0)), None) is not None:
             raise StoreUnsound(f"its revision is {revision}, and it has later events")
@@ -116,7 +115,16 @@ def _recorded(rows: StoredRows) -> _Recorded:
     revision, compact_revision, _, _ = STATE.unpack(state[: STATE.size])
     of_rows = Removal.decode(removal)
     sums_of_digest = Sums.decode(state[STATE.size :])
-    return _Recorded(revision, compact_revision, sums_of_digest, of_rows.size_bytes, of_rows.held)
+    return _Recorded(
+        revision, compact_revision, sums_of_digest, of_rows.size_bytes, of_rows.held, list(_tombstones(rows))
+    )
+
+
+def _tombstones(rows: StoredRows) -> Iterator[Tombstone]:
+    for key, row in rows.scan(META, KEY):
+        if key >= KEY_END:
+            return
+        yield Tombstone.decode(row)
 
 
 def _event(at: bytes, row: bytes) -> _Event:
@@ -133,7 +141,7 @@ def _event(at: bytes, row: bytes) -> _Event:
 def _what_cannot_be_read_is_unsound() -> Iterator[None]:
     try:
         yield
-    except (DecodeError, struct.error, ValueError) as error:
+    except (DecodeError, struct.error, ValueError, msgspec.DecodeError) as error:
         raise StoreUnsound(f"a row in it cannot be read: {error}") from error
 
 
@@ -170,7 +178,7 @@ class _Events:
     def compare(self) -> None:
         """With what the store says of itself."""
         revision = self._recorded.revision
-        if self._revision != revision:
+        if self._revision != revision and not self._recorded.is_buried(revision):
             raise StoreUnsound(f"its events end at revision {self._revision}, and its own is {revision}")
         if self._held & MODULUS_MASK != self._recorded.held:
             raise StoreUnsound("its events do not have the sum that is recorded")
@@ -199,12 +207,14 @@ def _whole_live(rows: StoredRows, events: _Events) -> int:
     return size_bytes
 
 
-def _whole_attached(rows: StoredRows, events: _Events) -> None:
+def _whole_attached(rows: StoredRows, events: _Events, recorded: _Recorded) -> None:
     count = 0
     for key, user_key in rows.scan(ATTACHED, b""):
         lease, name = key[: _LEASE.size], key[_LEASE.size :]
         newest = events.newest.get(name)
         if newest is None or newest.deleted or _lease(newest.lease) != lease or names.name(user_key) != name:
+            if names.name(user_key) == name and recorded.is_ending(lease):
+                continue
             raise StoreUnsound(f"key {name!r} is attached to a lease that its newest event does not have")
         count += 1
     if count != sum(newest.lease != 0 and not newest.deleted for newest in events.newest.values()):
@@ -267,6 +277,8 @@ def _check_attached(rows: StoredRows, key: bytes, user_key: bytes) -> None:
     name = key[_LEASE.size :]
     pair = rows.get(LIVE, name)
     if pair is None or _lease(KeyValue.FromString(pair).lease) != key[: _LEASE.size] or names.name(user_key) != name:
+        if names.name(user_key) == name and _recorded(rows).is_ending(key[: _LEASE.size]):
+            return
         raise StoreUnsound(f"key {name!r} is attached to a lease that it does not have")
 
 

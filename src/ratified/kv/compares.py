@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, NamedTuple
 
-from ratified.kv.mvcc import Rows
-from ratified.kv.ranges import present
+from ratified.kv.ranges import COVERED, present
+from ratified.kv.tombstones import VisibleRows
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import Compare
 
@@ -35,25 +35,36 @@ _TARGETS: dict[int, str] = {
 }
 
 
-def holds(rows: Rows, compare: Compare) -> Generator[tuple[int, int], None, bool]:
-    """Whether it does; yields how many rows it has looked at since, and their bytes."""
+class Looked(NamedTuple):
+    """What a comparison has looked at since it last said so; ``covered`` rows by tombstones, which are in no cost."""
+
+    rows: int
+    covered: int
+    bytes: int
+
+
+def holds(rows: VisibleRows, compare: Compare) -> Generator[Looked, None, bool]:
+    """Whether it does; yields what it has looked at since."""
     of, is_related = _relation(compare)
     parse = KeyValue.FromString
     empty = True
-    looked_rows = looked_bytes = 0
+    looked_rows = covered_rows = looked_bytes = 0
     for look in present(rows, compare.key, compare.range_end):
-        looked_rows += 1
-        if look is not None:
+        if look == COVERED:
+            covered_rows += 1
+        else:
+            looked_rows += 1
+        if look:
             pair = look[1]
             if not is_related(of(parse(pair))):
-                yield looked_rows, looked_bytes
+                yield Looked(looked_rows, covered_rows, looked_bytes)
                 return False
             empty = False
             looked_bytes += len(pair)
-        if looked_rows == _ROWS_A_STEP or looked_bytes >= _BYTES_A_STEP:
-            yield looked_rows, looked_bytes
-            looked_rows = looked_bytes = 0
-    yield looked_rows, looked_bytes
+        if looked_rows + covered_rows >= _ROWS_A_STEP or looked_bytes >= _BYTES_A_STEP:
+            yield Looked(looked_rows, covered_rows, looked_bytes)
+            looked_rows = covered_rows = looked_bytes = 0
+    yield Looked(looked_rows, covered_rows, looked_bytes)
     return not empty or (compare.target != Compare.VALUE and is_related(of(_NO_KEY)))
 
 

@@ -13,8 +13,9 @@ from itertools import islice
 
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
-from ratified.kv.mvcc import LIVE, Rows
-from ratified.kv.ranges import Interval, interval, is_in_order, looks, present
+from ratified.kv.mvcc import LIVE
+from ratified.kv.ranges import COVERED, Interval, interval, is_in_order, looks, present
+from ratified.kv.tombstones import VisibleRows
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
@@ -35,7 +36,7 @@ _PAIR_OVERHEAD_BYTES = 64
 """More than what stands around a pair in an answer, or beside key and value in a pair."""
 
 
-def estimate(rows: Rows, request: TxnRequest, most: int) -> int:
+def estimate(rows: VisibleRows, request: TxnRequest, most: int) -> int:
     """What a transaction costs at least, looked at from outside and up to ``most``, whatever branches it takes."""
     cost = 0
     for compare in request.compare:
@@ -50,7 +51,7 @@ def estimate(rows: Rows, request: TxnRequest, most: int) -> int:
     return cost
 
 
-def _estimate_one(rows: Rows, operation: RequestOp, most: int) -> int:
+def _estimate_one(rows: VisibleRows, operation: RequestOp, most: int) -> int:
     match operation.WhichOneof("request"):
         case "request_put":
             return PUT
@@ -64,7 +65,7 @@ def _estimate_one(rows: Rows, operation: RequestOp, most: int) -> int:
     return LOOK
 
 
-def _rows_in(rows: Rows, key: bytes, range_end: bytes, most: int) -> int:
+def _rows_in(rows: VisibleRows, key: bytes, range_end: bytes, most: int) -> int:
     """How many rows a range has, counted up to ``most``."""
     return count_up_to(present(rows, key, range_end), most) if range_end else LOOK
 
@@ -80,7 +81,7 @@ class Cost:
     gives, or yields, what it has cost to find that out.
     """
 
-    def __init__(self, rows: Rows, newest: int) -> None:
+    def __init__(self, rows: VisibleRows, newest: int) -> None:
         self._rows = rows
         self._newest = newest
         self._rows_left = TXN_ROWS_MAX
@@ -95,6 +96,8 @@ class Cost:
 
     def put(self, request: PutRequest) -> int:
         before = self._rows.get(LIVE, names.name(request.key))
+        if before is not None and self._rows.covered_by(before):
+            before = None
         before_bytes = 0 if before is None else len(before)
         self.look(PUT)
         if request.prev_kv:
@@ -105,9 +108,11 @@ class Cost:
 
     def delete_range(self, request: DeleteRangeRequest) -> Iterator[int]:
         for look in present(self._rows, request.key, request.range_end):
-            self.look(DELETED)
             yield LOOK
-            if look is not None and request.prev_kv:
+            if look == COVERED:
+                continue
+            self.look(DELETED)
+            if look and request.prev_kv:
                 self._answer(len(look[1]))
         if request.prev_kv:
             self._answer(self._put_in(interval(request.key, request.range_end)))
@@ -117,8 +122,11 @@ class Cost:
         answered = 0
         in_order = is_in_order(request)
         for look in looks(self._rows, request, self._newest):
-            yield self.look()
-            if look is None or request.count_only:
+            yield LOOK
+            if look == COVERED:
+                continue
+            self.look()
+            if not look or request.count_only:
                 continue
             answered += 1
             if not (in_order and 0 < request.limit < answered):

@@ -5,7 +5,7 @@ Tables
 - ``history``: (name, revision, sub) -> kind. Every change that is still held; says where in ``events`` its pair is.
 - ``events``: (revision, sub) -> kind (1 byte), KeyValue. What watches read, and old revisions.
 - ``attached``: (lease, name) -> key, the keys of each lease.
-- ``meta``: ``state`` (below) and ``removal``, which is this replica's own and enters no digest.
+- ``meta``: ``state`` (below) and, this replica's own and in no digest, ``removal`` and the pending tombstones.
 
 Rules
 1. The revision starts at 1 and is raised by one where a command ends that changed something. Inside the command reads
@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from struct import Struct
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,39 +30,24 @@ from ratified.kv import names
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
+from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, names_at, newest_at, past
+from ratified.kv.tombstones import KEY, KEY_END, Rows, Tombstone, VisibleRows
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 LIVE = "live"
-HISTORY = "history"
-EVENTS = "events"
 ATTACHED = "attached"
 META = "meta"
-
-PUT = b"\x00"
-DELETE = b"\x01"
-PAIR_AT = 1
-"""Where the pair begins in a row of ``events``."""
 
 STATE = Struct(">qqQQ")
 """The row ``state`` begins with revision, compact revision and era; the sums follow."""
 _REMOVAL = Struct(">QIQ16s")
 _LEASE = Struct(">Q")
+LEASE_BYTES = _LEASE.size
+"""In front of a name in ``attached``."""
 FIRST_REVISION = 1
 NEVER_COMPACTED = -1
-
-
-class Rows(Protocol):
-    """What can be read from: a space, or a view of it."""
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        """The value, or None."""
-
-    def scan(
-        self, table: str, first: bytes, last: bytes | None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with first <= key < last."""
 
 
 class Change:
@@ -129,6 +114,8 @@ class Mvcc:
         """Bytes of keys and values in all rows of keys, those not yet removed included."""
         self.held = 0
         """The sum of the hashes of all rows in ``events``, those not yet removed included."""
+        self.visible = VisibleRows(space)
+        """The rows as commands and reads must see them."""
         self.listening = False
         """Whether anybody wants ``changes``."""
         self.changes: list[Change] = []
@@ -137,6 +124,7 @@ class Mvcc:
         """The sums before the command that is being applied in pieces."""
         self._removed = (0, 0)
         """Removal has dealt with every event below this position."""
+        self._show(tuple(Tombstone.decode(row) for _, row in space.scan(META, KEY, KEY_END)))
         state = space.get(META, b"state")
         if state is not None:
             self.load_state(state)
@@ -155,6 +143,9 @@ class Mvcc:
         """Be as empty as the space that a snapshot is loaded into."""
         self.size_bytes = self.held = 0
         self._removed = (0, 0)
+        for tombstone in self.tombstones:
+            self.space.delete(META, tombstone.key)
+        self._show(())
 
     def state(self) -> bytes:
         """Revision, compact revision, era and sums."""
@@ -188,7 +179,7 @@ class Mvcc:
     def get(self, key: bytes) -> KeyValue | None:
         """The key's newest pair."""
         pair = self.space.get(LIVE, names.name(key))
-        return None if pair is None else KeyValue.FromString(pair)
+        return None if pair is None or self.visible.covered_by(pair) else KeyValue.FromString(pair)
 
     # -- changes --------------------------------------------------------------------------------------------------
 
@@ -197,12 +188,15 @@ class Mvcc:
         name = names.name(key)
         before = self.space.get(LIVE, name)
         revision = self.revision + 1
-        if before is None:
-            create, version, old_lease = revision, 1, 0
-        else:
+        create, version, old_lease = revision, 1, 0
+        if before is not None:
             old = KeyValue.FromString(before)
-            create, version, old_lease = old.create_revision, old.version + 1, old.lease
+            old_lease = old.lease
             self.size_bytes -= len(name) + len(before)
+            if self.visible.covered_by(before):
+                before = None
+            else:
+                create, version = old.create_revision, old.version + 1
         pair = KeyValue(
             key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
         ).SerializeToString()
@@ -221,7 +215,7 @@ class Mvcc:
         attached: list[bytes] = []
         for name, (_, before) in zip(key_names, found, strict=True):
             lease = KeyValue.FromString(before).lease
-            if lease:
+            if lease and not self._is_awaited(lease, name):
                 attached.append(_lease_prefix(lease) + name)
             self.size_bytes -= len(name) + len(before)
         rows = self._write_deletions(revision, first, key_names, [key for key, _ in found])
@@ -239,9 +233,7 @@ class Mvcc:
         self, revision: int, first: int, key_names: Sequence[bytes], keys: Sequence[bytes]
     ) -> Sequence[bytes]:
         """The events of these deletions, and their history; gives the rows of ``events``."""
-        # A KeyValue of key and mod_revision alone, as protobuf writes it.
-        end = b"\x18" + varint(revision)
-        rows = [DELETE + field(b"\x0a", key) + end for key in keys]
+        rows = [deletion_row(key, revision) for key in keys]
         ats = [names.position(revision, sub) for sub in range(first, first + len(rows))]
         self.space.put_all(EVENTS, zip(ats, rows, strict=True))
         self.space.put_all(
@@ -304,16 +296,85 @@ class Mvcc:
             self._attach(name, parsed.key, old_lease, parsed.lease)
 
     def _attach(self, name: bytes, key: bytes, old_lease: int, lease: int) -> None:
-        if old_lease:
+        if old_lease and not self._is_awaited(old_lease, name):
             self.space.delete(ATTACHED, _lease_prefix(old_lease) + name)
         if lease:
             self.space.put(ATTACHED, _lease_prefix(lease) + name, key)
 
-    def attached(self, lease: int) -> Iterator[bytes]:
-        """The keys of a lease."""
-        first = _lease_prefix(lease)
-        last = _lease_prefix(lease + 1) if lease != -1 else None
-        return (key for _, key in self.space.scan(ATTACHED, first, last))
+    def attached(self, lease: int) -> Iterator[bytes | None]:
+        """The keys of a lease; None: a row was looked at that is none of them."""
+        rows = self.space.scan(ATTACHED, *lease_bounds(lease))
+        if not self.tombstones:
+            return (key for _, key in rows)
+        return (key if (pair := self.get(key)) is not None and pair.lease == lease else None for _, key in rows)
+
+    # -- tombstones -----------------------------------------------------------------------------------------------
+
+    @property
+    def tombstones(self) -> tuple[Tombstone, ...]:
+        """Those that are pending, the oldest first."""
+        return self.visible.tombstones
+
+    @property
+    def in_pieces(self) -> bool:
+        """Whether the command that is being applied is long."""
+        return self._sums_before is not None
+
+    def bury(self, tombstone: Tombstone, count: int) -> None:
+        """Delete what it covers, which is ``count`` keys."""
+        self.space.put(META, tombstone.key, tombstone.encode())
+        self._show((*self.tombstones, tombstone))
+        self._sub += count
+
+    @property
+    def buried(self) -> Tombstone | None:
+        """The tombstone of the command that is being applied."""
+        newest = self.tombstones[-1] if self.tombstones else None
+        return newest if newest is not None and newest.revision > self.revision else None
+
+    def _show(self, tombstones: tuple[Tombstone, ...]) -> None:
+        self.visible = VisibleRows(self.space, tombstones)
+
+    def _is_awaited(self, lease: int, name: bytes) -> bool:
+        """Whether a tombstone has still to find the key with this name among those of the lease."""
+        return any(tombstone.lease == lease and name > tombstone.after for tombstone in self.tombstones)
+
+    def write_tombstone(self, rows_max: int) -> bool:
+        """Write the rows of some deletions of the oldest tombstone; whether it is done with."""
+        tombstone, *others = self.tombstones
+        piece = list(islice(covered(self.visible, tombstone), rows_max))
+        dead = [each for each in piece if each.key is not None]
+        self._write_deletions(
+            tombstone.revision, tombstone.written, [each.name for each in dead], [each.key or b"" for each in dead]
+        )
+        for each in piece:
+            self._remove_covered(tombstone, each.name)
+        if tombstone.lease and all(other.lease != tombstone.lease for other in others):
+            self.space.delete_all(ATTACHED, self._detached(tombstone.lease, [each.name for each in piece]))
+        if len(piece) < rows_max:
+            self.space.delete(META, tombstone.key)
+            self._show(tuple(others))
+            return True
+        tombstone = msgspec.structs.replace(tombstone, written=tombstone.written + len(dead), after=piece[-1].name)
+        self.space.put(META, tombstone.key, tombstone.encode())
+        self._show((tombstone, *others))
+        return False
+
+    def _remove_covered(self, tombstone: Tombstone, name: bytes) -> None:
+        """Remove the pair with this name from ``live`` where it is covered, and from the keys of its lease."""
+        pair = self.space.get(LIVE, name)
+        if pair is not None and tombstone.covers(parsed := KeyValue.FromString(pair)):
+            self.space.delete(LIVE, name)
+            self.size_bytes -= len(name) + len(pair)
+            if parsed.lease and not self._is_awaited(parsed.lease, name):
+                self.space.delete(ATTACHED, _lease_prefix(parsed.lease) + name)
+
+    def _detached(self, lease: int, key_names: Sequence[bytes]) -> Iterator[bytes]:
+        """The rows of ``attached`` of these keys, where they are not of that lease any more."""
+        for name in key_names:
+            pair = self.space.get(LIVE, name)
+            if pair is None or KeyValue.FromString(pair).lease != lease:
+                yield _lease_prefix(lease) + name
 
     def begin_pieces(self) -> None:
         """What follows is a command that is applied in pieces: until it ends, all that is read is as it is now."""
@@ -360,7 +421,7 @@ class Mvcc:
 
     def remove_dead_rows(self, events_max: int) -> None:
         """One piece of the physical removal: look at up to ``events_max`` events."""
-        if not self.holds_dead_rows:
+        if not self.holds_dead_rows or self.tombstones:
             return
         last = names.position(self.compact_revision + 1, 0)
         piece = list(islice(self.space.scan(EVENTS, names.position(*self._removed), last), events_max))
@@ -379,17 +440,27 @@ class Mvcc:
             self.size_bytes -= _rows_bytes(name, dead)
             self.held = (self.held - event_hash(dead_at, dead)) & MODULUS_MASK
 
-    def is_retained(self, rows: Rows, at: bytes, row: bytes) -> bool:
+    def is_retained(self, at: bytes, row: bytes) -> bool:
         """Whether an event still belongs to the logical state."""
         revision, sub = names.read_position(at)
         if revision >= self.compact_revision:
             return True
-        if row[:PAIR_AT] == DELETE:
+        pair = row[PAIR_AT:]
+        if row[:PAIR_AT] == DELETE or self.visible.covered_by(pair, self.compact_revision):
             return False
-        name = names.name(KeyValue.FromString(row[PAIR_AT:]).key)
+        name = names.name(KeyValue.FromString(pair).key)
         next_change = names.history_key(name, revision, sub + 1)
         compacted = names.history_key(name, self.compact_revision + 1, 0)
-        return next(iter(rows.scan(HISTORY, next_change, compacted)), None) is None
+        return next(iter(self.space.scan(HISTORY, next_change, compacted)), None) is None
+
+    def pending_events(self) -> Iterator[tuple[bytes, bytes]]:
+        """The rows that ``events`` will have when all tombstones are done with."""
+        for tombstone in self.tombstones:
+            sub = tombstone.written
+            for each in covered(self.visible, tombstone):
+                if each.key is not None:
+                    yield names.position(tombstone.revision, sub), deletion_row(each.key, tombstone.revision)
+                    sub += 1
 
 
 def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -412,9 +483,55 @@ def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[t
         yield name, at, row
 
 
+class Covered(NamedTuple):
+    """A name that the walk over a tombstone has looked at; ``key`` is None where the tombstone does not cover it."""
+
+    name: bytes
+    key: bytes | None
+
+
+def covered(rows: VisibleRows, tombstone: Tombstone) -> Iterator[Covered]:
+    """What is left of a tombstone, in the order of keys."""
+    if tombstone.lease:
+        return _covered_of_lease(rows, tombstone)
+    return _covered_of_range(rows, tombstone)
+
+
+def _covered_of_range(rows: VisibleRows, tombstone: Tombstone) -> Iterator[Covered]:
+    first = past(tombstone.after) if tombstone.after else names.first_name(tombstone.first)
+    last = None if tombstone.end is None else names.last_name(tombstone.end)
+    for name, pair in names_at(rows, first, last, tombstone.revision - 1):
+        yield Covered(name, None if pair is None else names.key_of(name))
+
+
+def _covered_of_lease(rows: VisibleRows, tombstone: Tombstone) -> Iterator[Covered]:
+    first, last = lease_bounds(tombstone.lease)
+    if tombstone.after:
+        first += tombstone.after + b"\x00"
+    for at, key in rows.scan(ATTACHED, first, last):
+        name = at[LEASE_BYTES:]
+        pair = rows.get(LIVE, name)
+        if pair is not None and tombstone.covers(KeyValue.FromString(pair)):
+            ours = rows.covered_by(pair) is tombstone  # not an older one
+        else:  # something was put over what was there, which is in the history
+            pair = newest_at(rows, name, tombstone.revision - 1)
+            ours = pair is not None and tombstone.covers(KeyValue.FromString(pair))
+        yield Covered(name, key if ours else None)
+
+
+def deletion_row(key: bytes, revision: int) -> bytes:
+    """The row in ``events``: a KeyValue of key and mod_revision alone, as protobuf writes it."""
+    return DELETE + field(b"\x0a", key) + b"\x18" + varint(revision)
+
+
 def event_hash(at: bytes, row: bytes) -> int:
     """The hash of a row of ``events``."""
     return row_hash(at + row)
+
+
+def lease_bounds(lease: int) -> tuple[bytes, bytes | None]:
+    """Of the keys of a lease in ``attached``: the first, and the one that is behind all."""
+    return _lease_prefix(lease), _lease_prefix(lease + 1) if lease != -1 else None
 
 
 def _lease_prefix(lease: int) -> bytes:

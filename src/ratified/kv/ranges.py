@@ -6,7 +6,7 @@ Rules
    stored; a filter or another order collects them first.
 3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5).
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
-   key only ``CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
+   key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing_extensions import override
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
-from ratified.kv.mvcc import DELETE, EVENTS, HISTORY, LIVE, PAIR_AT, Rows
+from ratified.kv.history import names_at
+from ratified.kv.mvcc import LIVE
+from ratified.kv.tombstones import VisibleRows
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
 from ratified.wire.etcd.kv_pb2 import KeyValue
@@ -31,17 +33,15 @@ from ratified.wire.etcd.rpc_pb2 import RangeRequest
 
 Pair: TypeAlias = tuple[bytes, bytes]
 """(key, serialized KeyValue)."""
-Looks: TypeAlias = Iterator[Pair | None]
-"""What a walk over rows looks at, one after another: a pair of the range, in the order of keys, or none of it."""
+COVERED: tuple[()] = ()
+Looks: TypeAlias = Iterator[Pair | tuple[()] | None]
+"""What a walk over rows looks at, one after another: a pair of the range, in the order of keys; None: none of it; or
+``COVERED``: a pair that a tombstone covers, which is there on some replicas and not on others."""
 
 Sortable: TypeAlias = "tuple[Any, bytes]"
 """(what it is sorted by, serialized KeyValue)."""
 
-CHANGES_WALKED_MAX = 8
 _RUN_ITEMS = 512
-_POSITION_BYTES = 12
-_PAST_A_KEY = b"\xff" * _POSITION_BYTES
-"""As a position: after every change of a key."""
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +66,7 @@ def interval(key: bytes, range_end: bytes) -> Interval:
     return Interval(key, None if range_end == b"\x00" else range_end)
 
 
-def live(rows: Rows, wanted: Interval) -> Looks:
+def live(rows: VisibleRows, wanted: Interval) -> Looks:
     """The newest pairs."""
     if wanted.empty:
         return
@@ -74,11 +74,14 @@ def live(rows: Rows, wanted: Interval) -> Looks:
     shared = b""
     last = None if wanted.end is None else names.last_name(wanted.end)
     whole_bytes_max = names.NAME_BYTES_MAX
+    buries = bool(rows.tombstones)
     for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
         if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
             group = _Runs()
-        if len(name) <= whole_bytes_max:
+        if buries and rows.covered_by(pair):
+            yield COVERED
+        elif len(name) <= whole_bytes_max:
             yield (names.key_of(name) if b"\x00" in name else name), pair
         else:
             shared = name[: names.NAME_BYTES_MAX]
@@ -114,12 +117,12 @@ class _Runs:
         self._run = []
 
 
-def present(rows: Rows, key: bytes, range_end: bytes) -> Looks:
+def present(rows: VisibleRows, key: bytes, range_end: bytes) -> Looks:
     """The newest pairs of a request's range; one key is one look-up."""
     if range_end:
         return live(rows, interval(key, range_end))
     pair = rows.get(LIVE, names.name(key))
-    return iter(() if pair is None else ((key, pair),))
+    return iter(() if pair is None or rows.covered_by(pair) else ((key, pair),))
 
 
 def _in_order(group: _Runs, wanted: Interval) -> Looks:
@@ -127,15 +130,7 @@ def _in_order(group: _Runs, wanted: Interval) -> Looks:
         yield (key, pair) if wanted.holds(key) else None
 
 
-def newest_at(rows: Rows, name: bytes, revision: int) -> bytes | None:
-    """A key's pair at ``revision``, by its name; None where it did not exist."""
-    first, last = name + names.TERMINATOR, names.history_key(name, revision + 1, 0)
-    for key, kind in rows.scan(HISTORY, first, last, reverse=True):
-        return None if kind == DELETE else _pair_of(rows, key)
-    return None
-
-
-def at_revision(rows: Rows, wanted: Interval, revision: int) -> Looks:
+def at_revision(rows: VisibleRows, wanted: Interval, revision: int) -> Looks:
     """The pairs as they were at ``revision``."""
     if wanted.empty:
         return
@@ -143,7 +138,7 @@ def at_revision(rows: Rows, wanted: Interval, revision: int) -> Looks:
     shared = b""
     first = names.first_name(wanted.first)
     last = None if wanted.end is None else names.last_name(wanted.end)
-    for name, pair in _names_at(rows, first, last, revision):
+    for name, pair in names_at(rows, first, last, revision):
         if group and name[: names.NAME_BYTES_MAX] != shared:
             yield from _in_order(group, wanted)
             group = _Runs()
@@ -158,41 +153,6 @@ def at_revision(rows: Rows, wanted: Interval, revision: int) -> Looks:
     yield from _in_order(group, wanted)
 
 
-def _names_at(rows: Rows, first: bytes, last: bytes | None, revision: int) -> Iterator[tuple[bytes, bytes | None]]:
-    """Each name that has a history, and its pair at ``revision``."""
-    behind = names.position(revision + 1, 0)
-    cursor: bytes | None = first
-    while cursor is not None:
-        name = b""
-        newest: bytes | None = None
-        walked = 0
-        start, cursor = cursor, None
-        for key, kind in rows.scan(HISTORY, start, last):
-            if walked == 0 or not _is_change_of(name, key):
-                if walked:
-                    yield name, None if newest is None else _pair_of(rows, newest)
-                name, newest, walked = key[: -names.HISTORY_SUFFIX_BYTES], None, 0
-            if key[-_POSITION_BYTES:] < behind:
-                newest = None if kind == DELETE else key
-            walked += 1
-            if walked == CHANGES_WALKED_MAX:
-                yield name, newest_at(rows, name, revision)
-                walked, cursor = 0, name + names.TERMINATOR + _PAST_A_KEY
-                break
-        if walked:
-            yield name, None if newest is None else _pair_of(rows, newest)
-
-
-def _is_change_of(name: bytes, key: bytes) -> bool:
-    return len(key) == len(name) + names.HISTORY_SUFFIX_BYTES and key.startswith(name)
-
-
-def _pair_of(rows: Rows, change: bytes) -> bytes:
-    event = rows.get(EVENTS, change[-_POSITION_BYTES:])
-    assert event is not None, "every row of history has its event"
-    return event[PAIR_AT:]
-
-
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
     RangeRequest.KEY: lambda pair: pair.key,
     RangeRequest.VERSION: lambda pair: pair.version,
@@ -202,7 +162,7 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
 }
 
 
-def looks(rows: Rows, request: RangeRequest, newest: int) -> Looks:
+def looks(rows: VisibleRows, request: RangeRequest, newest: int) -> Looks:
     """The walk over the rows, whose revision is ``newest``, that answers the request."""
     if 0 < request.revision < newest:
         return at_revision(rows, interval(request.key, request.range_end), request.revision)
@@ -221,9 +181,11 @@ def is_plain_get(request: RangeRequest) -> bool:
     return not (request.range_end or request.revision or request.keys_only or request.count_only or _filters(request))
 
 
-def plain_get(rows: Rows, key: bytes, newest: int) -> bytes:
+def plain_get(rows: VisibleRows, key: bytes, newest: int) -> bytes:
     """The RangeResponse of one key's newest pair, the commonest read of all."""
     pair = rows.get(LIVE, names.name(key))
+    if pair is not None and rows.tombstones and rows.covered_by(pair):
+        pair = None
     return header(newest) if pair is None else header(newest) + field(b"\x12", pair) + b"\x20\x01"
 
 
@@ -234,7 +196,7 @@ class RangeRead:
     checked.
     """
 
-    def __init__(self, rows: Rows, request: RangeRequest, newest: int) -> None:
+    def __init__(self, rows: VisibleRows, request: RangeRequest, newest: int) -> None:
         self.finished = False
         self.looked = 0
         """Rows looked at."""
@@ -277,13 +239,13 @@ class RangeRead:
         if self._count >= self._sends_max:
             found = list(islice(self._looks, rows_max))
             self.looked += len(found)
-            self._count += len(found) - found.count(None)
+            self._count += len(found) - found.count(None) - found.count(COVERED)
             self._exhausted = len(found) < rows_max
             return out
         for look in self._looks:
             rows_max -= 1
             self.looked += 1
-            if look is not None:
+            if look:
                 pair = look[1]
                 self._count += 1
                 bytes_max -= len(pair)

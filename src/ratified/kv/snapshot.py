@@ -7,11 +7,13 @@ the last row is the digest and the sum of the hashes of the events, and a state 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 
 from ratified.kv import leases
 from ratified.kv.digest import MODULUS_MASK, row_hash
-from ratified.kv.mvcc import ATTACHED, EVENTS, HISTORY, LIVE, Mvcc, event_hash
+from ratified.kv.history import EVENTS, HISTORY
+from ratified.kv.mvcc import ATTACHED, LIVE, Mvcc, event_hash
 from ratified.storage.space import Space
 
 _STATE = b"s"
@@ -37,8 +39,8 @@ def _rows(mvcc: Mvcc) -> Iterator[bytes]:
     for key, row in space.scan(leases.TABLE, b"", None):
         yield _LEASE + key + row
     held = 0
-    for at, row in space.scan(EVENTS, b"", None):
-        if mvcc.is_retained(space, at, row):
+    for at, row in heapq.merge(space.scan(EVENTS, b"", None), mvcc.pending_events()):
+        if mvcc.is_retained(at, row):
             held += event_hash(at, row)
             yield _EVENT + at + row
     yield _DIGEST + mvcc.digest() + (held & MODULUS_MASK).to_bytes(16)

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
 from ratified.kv import commands, snapshot
+from ratified.kv.burials import bury_lease, bury_range
 from ratified.kv.commands import CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate
 from ratified.kv.encoding import OK, failure, header, header_only, varint
@@ -30,6 +31,7 @@ from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import META, Mvcc
 from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
+from ratified.kv.tombstones import VisibleRows
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
@@ -115,6 +117,11 @@ class KvStore(Store):
         return self._mvcc.compact_revision
 
     @property
+    def pending_tombstones(self) -> int:
+        """Long deletes of which not all rows are written."""
+        return len(self._mvcc.tombstones)
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of keys and values in the rows of keys, compacted ones that are not yet removed included."""
         return self._mvcc.size_bytes
@@ -122,7 +129,7 @@ class KvStore(Store):
     @override
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[bytes]:
         results = [self._apply(command) for command in commands]
-        self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
+        self._tidy()
         self._mvcc.save()
         self._write_applied(last_index, era)
         return results
@@ -140,11 +147,11 @@ class KvStore(Store):
     def _rows_cost(self, kind: int, body: bytes, most: int) -> int:
         if kind == CommandKind.TXN:
             transaction = self._decoded[body] = rpc_pb2.TxnRequest.FromString(body)
-            return estimate(self._space, transaction, most)
+            return estimate(self._mvcc.visible, transaction, most)
         rows: Iterator[object]
         if kind == CommandKind.DELETE_RANGE:
             request = self._decoded[body] = rpc_pb2.DeleteRangeRequest.FromString(body)
-            rows = present(self._space, request.key, request.range_end)
+            rows = present(self._mvcc.visible, request.key, request.range_end)
         elif kind == CommandKind.LEASE_REVOKE:
             revoked = self._decoded[body] = rpc_pb2.LeaseRevokeRequest.FromString(body)
             rows = self._mvcc.attached(revoked.ID)
@@ -163,17 +170,23 @@ class KvStore(Store):
     @property
     @override
     def untidy(self) -> bool:
-        return self._mvcc.holds_dead_rows
+        return bool(self._mvcc.tombstones) or self._mvcc.holds_dead_rows
 
     @override
     def tidy(self) -> None:
         try:
-            self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
+            self._tidy()
         except ROTTEN:
             raise
         except Exception as error:
             raise ApplyFailed(self._applied, error) from error
         self._mvcc.save_removal()
+
+    def _tidy(self) -> None:
+        if not self._mvcc.tombstones:
+            self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
+        elif self._mvcc.write_tombstone(self._limits.tombstone_rows_at_once):
+            self._hub.on_tombstone_done()
 
     @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:
@@ -202,6 +215,7 @@ class KvStore(Store):
         self._decoded.clear()
         snapshot.clear(self._space)
         self._mvcc.reset()
+        self._hub.on_tombstone_done()
         snapshot.load(self._mvcc, rows)
         self._leases.reload()
         self._mvcc.save()
@@ -272,7 +286,7 @@ class KvStore(Store):
         except Exception as error:
             raise ApplyFailed(command.index, error) from error
         # Somebody may have begun to listen in the middle, and what a long command changes is much: all read it again.
-        self._hub.catch_up_all()
+        self._hub.catch_up_all(self._mvcc.buried)
         self._mvcc.end_command()
         return result
 
@@ -292,6 +306,10 @@ class KvStore(Store):
 
     def _delete_range(self, body: bytes) -> Steps[bytes]:
         request = self._decode(rpc_pb2.DeleteRangeRequest, body)
+        if self._mvcc.in_pieces and not request.prev_kv:
+            buried = yield from bury_range(self._mvcc, request, self._limits.tombstones_max)
+            if buried is not None:
+                return OK + buried
         response = yield from delete_range(self._mvcc, request, self._limits.deletes_at_once)
         return OK + response
 
@@ -321,7 +339,11 @@ class KvStore(Store):
         return (yield from self._end_lease(lease))
 
     def _end_lease(self, lease: int) -> Steps[bytes]:
-        yield from revoke(self._mvcc, self._leases, lease, self._limits.deletes_at_once)
+        buried = None
+        if self._mvcc.in_pieces:
+            buried = yield from bury_lease(self._mvcc, self._leases, lease, self._limits.tombstones_max)
+        if buried is None:
+            yield from revoke(self._mvcc, self._leases, lease, self._limits.deletes_at_once)
         self._lessor.on_ended(lease)
         return header_only(self._mvcc.reading_revision)
 
@@ -360,11 +382,11 @@ class KvStore(Store):
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
         newest = self._mvcc.revision
         if is_plain_get(request):
-            return OK + plain_get(self._space, request.key, newest)
+            return OK + plain_get(self._mvcc.visible, request.key, newest)
         if request.revision > 0:
             self._mvcc.check_revision(request.revision, newest)
         view = self._space.view()
-        read = RangeRead(view, request, newest)
+        read = RangeRead(VisibleRows(view, self._mvcc.tombstones), request, newest)
         begun = b""
         if self._rows_left > 0:
             begun = read.advance(self._rows_at_once, self._limits.range_bytes_at_once)
@@ -381,7 +403,7 @@ class KvStore(Store):
 
     def _read_txn(self, request: rpc_pb2.TxnRequest) -> bytes | Continuation:
         view = self._space.view()
-        read = TxnRead(view, self._mvcc, request)
+        read = TxnRead(VisibleRows(view, self._mvcc.tombstones), self._mvcc, request)
         if self._rows_left > 0:
             read.advance(self._rows_at_once, self._limits.range_bytes_at_once)
             self._rows_left -= read.looked
@@ -414,5 +436,5 @@ class KvStore(Store):
             response.TTL = remaining // SECOND
             response.grantedTTL = row.ttl
             if request.keys:
-                response.keys.extend(sorted(self._mvcc.attached(request.ID)))
+                response.keys.extend(sorted(filter(None, self._mvcc.attached(request.ID))))
         return OK + header(self._mvcc.revision) + response.SerializeToString()

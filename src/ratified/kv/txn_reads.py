@@ -16,6 +16,7 @@ from ratified.kv.encoding import OK, failure, field, header
 from ratified.kv.errors import EtcdError
 from ratified.kv.mvcc import Mvcc
 from ratified.kv.ranges import RangeRead
+from ratified.kv.tombstones import VisibleRows
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
 from ratified.wire.etcd import errors
@@ -28,7 +29,7 @@ _STEP_BYTES = 16 * 1024
 class TxnRead:
     """The transaction being read: hand it room, until there is an ``answer``."""
 
-    def __init__(self, rows: View, mvcc: Mvcc, request: TxnRequest) -> None:
+    def __init__(self, rows: VisibleRows, mvcc: Mvcc, request: TxnRequest) -> None:
         self.answer: bytes | None = None
         self.looked = 0
         """Rows looked at."""
@@ -46,7 +47,7 @@ class TxnRead:
         except EtcdError as error:
             self.answer = failure(error)
 
-    def _run(self, rows: View, mvcc: Mvcc, request: TxnRequest) -> Generator[tuple[int, int], None, None]:
+    def _run(self, rows: VisibleRows, mvcc: Mvcc, request: TxnRequest) -> Generator[tuple[int, int], None, None]:
         """Yields the rows and bytes of each step."""
         newest = mvcc.revision
         succeeded = True
@@ -54,7 +55,8 @@ class TxnRead:
             comparison = holds(rows, compare)
             while True:
                 try:
-                    yield next(comparison)
+                    looked = next(comparison)
+                    yield looked.rows + looked.covered, looked.bytes
                 except StopIteration as end:
                     succeeded = end.value
                     break
@@ -75,7 +77,9 @@ class TxnRead:
         self.answer = b"".join(out)
 
 
-def _range(rows: View, request: RangeRequest, newest: int, bytes_max: int) -> Generator[tuple[int, int], None, bytes]:
+def _range(
+    rows: VisibleRows, request: RangeRequest, newest: int, bytes_max: int
+) -> Generator[tuple[int, int], None, bytes]:
     """The RangeResponse, of ``bytes_max`` at most."""
     read = RangeRead(rows, request, newest)
     pieces: list[bytes] = []

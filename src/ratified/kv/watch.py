@@ -10,6 +10,8 @@ Rules
 3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
 4. A change is matched by one look-up among the watched keys and one walk through the tree of watched ranges, and wakes
    exactly the watchers that it concerns.
+   Of a pending tombstone nobody is told. Who may be concerned goes back to catching up, and waits at its revision until
+   all its events are in the table.
 5. A request for progress waits while a watcher of its stream has something to send, and costs nothing meanwhile.
 6. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again.
 """
@@ -23,10 +25,12 @@ from typing_extensions import override
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
+from ratified.kv.history import DELETE, EVENTS, PAIR_AT, newest_at
 from ratified.kv.intervals import IntervalMap
 from ratified.kv.limits import KvLimits
-from ratified.kv.mvcc import DELETE, EVENTS, PAIR_AT, Change, Mvcc
-from ratified.kv.ranges import Interval, interval, newest_at
+from ratified.kv.mvcc import Change, Mvcc
+from ratified.kv.ranges import Interval, interval
+from ratified.kv.tombstones import Tombstone
 from ratified.machine import Continuation, Slice
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
@@ -63,6 +67,8 @@ class WatchHub:
         self._keys: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: IntervalMap[Watcher] = IntervalMap()
         self._synced: dict[Watcher, None] = {}
+        self._waiting: dict[Watcher, None] = {}
+        """Those that wait for a tombstone."""
         self._woken: dict[Continuation, None] = {}
         self._streams: dict[int, WatchStream] = {}
         """By number; one without a watcher left is forgotten."""
@@ -76,6 +82,7 @@ class WatchHub:
 
     def forget(self, watcher: Watcher) -> None:
         self.leave(watcher)
+        self._waiting.pop(watcher, None)
         self._woken.pop(watcher, None)
         stream = self._streams.get(watcher.stream)
         if stream is not None:
@@ -139,10 +146,28 @@ class WatchHub:
         woken, self._woken = list(self._woken), {}
         return woken
 
-    def catch_up_all(self) -> None:
-        """The state is about to be replaced as a whole: everybody goes on from the events table."""
+    def catch_up_all(self, tombstone: Tombstone | None = None) -> None:
+        """Much is about to change, or only what this tombstone may cover: who watches that reads the events table."""
         for watcher in list(self._synced):
-            watcher.fall_behind()
+            if tombstone is None or tombstone.meets(watcher.wanted.first, watcher.wanted.end):
+                watcher.fall_behind()
+                self._woken[watcher] = None
+
+    def pending_after(self, revision: int) -> int | None:
+        """The first revision from this one on whose events are not all in the table, because of a tombstone."""
+        return next((one.revision for one in self.mvcc.tombstones if one.revision >= revision), None)
+
+    def await_tombstone(self, watcher: Watcher) -> None:
+        """Wake it when a tombstone is done with."""
+        self._waiting[watcher] = None
+
+    def awaits_tombstone(self, watcher: Watcher) -> bool:
+        return watcher in self._waiting
+
+    def on_tombstone_done(self) -> None:
+        """All events of a tombstone are in the table, or it is gone with the whole state."""
+        waiting, self._waiting = self._waiting, {}
+        for watcher in waiting:
             self._woken[watcher] = None
 
     def await_sync(self, request: ProgressRequest) -> None:
@@ -202,6 +227,8 @@ class Watcher(Continuation):
     @override
     def deadline(self) -> int | None:
         if self._over:
+            return None
+        if self._hub.awaits_tombstone(self):
             return None
         if not self._created or not self._synced or self._waiting:
             return 0
@@ -301,7 +328,9 @@ class Watcher(Continuation):
         whole = 0
         """How many of the events are of whole revisions; ``last`` is the last one read."""
         room, last = bytes_max, self._next
-        table = self._hub.mvcc.space.scan(EVENTS, names.position(self._next, self._sub), None)
+        pending = self._hub.pending_after(self._next)
+        end = None if pending is None else names.position(pending, 0)
+        table = self._hub.mvcc.space.scan(EVENTS, names.position(self._next, self._sub), end)
         for read, (at, row) in enumerate(table):
             revision, sub = names.read_position(at)
             if revision != last:
@@ -315,6 +344,10 @@ class Watcher(Continuation):
             if event is not None:
                 events.append(event)
                 room -= len(event)
+        if pending is not None:
+            self._next, self._sub = pending, 0
+            self._hub.await_tombstone(self)
+            return self._responses(events, pending - 1) if events else ()
         last = self._hub.mvcc.revision
         self._synced = True
         self._hub.join(self)
@@ -331,7 +364,7 @@ class Watcher(Continuation):
             return None
         before = None
         if self._with_previous and revision > self._hub.mvcc.compact_revision:
-            before = newest_at(self._hub.mvcc.space, names.name(key), revision - 1)
+            before = newest_at(self._hub.mvcc.visible, names.name(key), revision - 1)
         return field(_EVENT, Change(revision, key, deleted, pair, before).event(self._with_previous))
 
     def _responses(self, events: Sequence[bytes], revision: int) -> Sequence[bytes]:

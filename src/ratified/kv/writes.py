@@ -94,9 +94,9 @@ def delete_range(mvcc: Mvcc, request: DeleteRangeRequest, at_once_max: int) -> S
 def _check_answer(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[None]:
     """Raise where the pairs that are to be answered are too large."""
     room = TXN_RESPONSE_BYTES_MAX
-    for look in present(mvcc.space, request.key, request.range_end):
+    for look in present(mvcc.visible, request.key, request.range_end):
         yield LOOK
-        if look is not None:
+        if look:
             room -= len(look[1])
             if room < 0:
                 raise EtcdError(*errors.REQUEST_TOO_LARGE)
@@ -105,8 +105,8 @@ def _check_answer(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[None]:
 def _first_found(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[list[Pair]]:
     """The first pairs of the range; none: there is none left."""
     found: list[Pair] = []
-    for looked, look in enumerate(present(mvcc.space, request.key, request.range_end), 1):
-        if look is not None:
+    for looked, look in enumerate(present(mvcc.visible, request.key, request.range_end), 1):
+        if look:
             found.append(look)
             # Those of a group come when all of it was read, so that it is never read twice.
             if len(found) >= _FOUND_TOGETHER and names.has_whole_name(look[0]):
@@ -144,7 +144,7 @@ class Branches:
 
 def transact(mvcc: Mvcc, leases: Leases, request: TxnRequest, at_once_max: int) -> Steps[bytes]:
     """Run a transaction, so many deletes in a step; gives the TxnResponse."""
-    cost = Cost(mvcc.space, mvcc.revision)
+    cost = Cost(mvcc.visible, mvcc.revision)
     branches = yield from _decide(mvcc, request, cost)
     yield from _check(mvcc, leases, branches, cost)
     body = yield from _run(mvcc, branches, at_once_max)
@@ -170,13 +170,13 @@ def _decide(mvcc: Mvcc, request: TxnRequest, cost: Cost) -> Steps[Branches]:
 
 def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> Steps[bool]:
     yield cost.look()
-    comparison = holds(mvcc.space, compare)
+    comparison = holds(mvcc.visible, compare)
     while True:
         try:
-            rows, _ = next(comparison)
+            looked = next(comparison)
         except StopIteration as end:
             return bool(end.value)
-        yield cost.look(rows)
+        yield cost.look(looked.rows) + looked.covered
 
 
 def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[None]:
@@ -233,7 +233,7 @@ def _run_one(mvcc: Mvcc, operation: RequestOp, at_once_max: int) -> Steps[bytes]
 
 
 def _whole_range(mvcc: Mvcc, request: RangeRequest) -> Steps[bytes]:
-    read = RangeRead(mvcc.space, request, mvcc.reading_revision)
+    read = RangeRead(mvcc.visible, request, mvcc.reading_revision)
     out = []
     while not read.finished:
         out.append(read.advance(_ROWS_A_STEP, _BYTES_A_STEP))
@@ -247,11 +247,17 @@ def revoke(mvcc: Mvcc, leases: Leases, lease: int, at_once_max: int) -> Steps[No
         raise EtcdError(*errors.LEASE_NOT_FOUND)
     keys: list[bytes] = []
     for key in mvcc.attached(lease):
-        keys.append(key)
+        if key is not None:
+            keys.append(key)
         yield LOOK
     keys.sort()
     for at in range(0, len(keys), at_once_max):
         yield from _delete(mvcc, [(key, _present(mvcc, key)) for key in keys[at : at + at_once_max]], at_once_max)
+    end_lease(mvcc, leases, lease)
+
+
+def end_lease(mvcc: Mvcc, leases: Leases, lease: int) -> None:
+    """The lease itself goes, its keys having been deleted."""
     mvcc.end_revoke(lease)
     leases.remove(lease, mvcc.sums)
 

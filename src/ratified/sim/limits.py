@@ -72,6 +72,8 @@ _KV: dict[str, tuple[int, ...]] = {
     "watch_fragment_bytes_max": (1, 100),
     "removal_events_at_once": (1, 3),
     "deletes_at_once": (1, 2),
+    "tombstones_max": (1, 2),
+    "tombstone_rows_at_once": (1, 3),
     "expiries_at_once": (1, 2),
 }
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)

@@ -14,8 +14,10 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -253,6 +255,22 @@ class LmdbSpace:
         """As ``View.scan``; rows must not be written while the iterator is in use."""
         transaction, tables = self._environment.reading()
         return _scan(transaction, tables, table, self._prefix, first, last, reverse)
+
+    def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
+        """The first so many keys of the rows that ``scan`` gives; many times as fast."""
+        transaction, tables = self._environment.reading()
+        database = tables.get(table)
+        low = self._prefix + first
+        if database is None or len(low) > _BOUND_BYTES_MAX:
+            return [key for key, _ in islice(self.scan(table, first, last), keys_max)]
+        cursor = transaction.cursor(database)
+        if not cursor.set_range(low):
+            return []
+        found = list(islice(cursor.iternext(keys=True, values=False), keys_max))
+        high = self._prefix + last if last is not None else _after(self._prefix)
+        if high is not None and found and found[-1] >= high:
+            del found[bisect_left(found, high) :]
+        return [key[SPACE_BYTES:] for key in found]
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write one row; needs the environment's transaction."""

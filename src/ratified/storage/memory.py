@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from sortedcontainers import SortedDict
@@ -160,6 +161,12 @@ class MemorySpace:
         rows = self.rows(table)
         for key in rows.irange(first, last, inclusive=(True, False), reverse=reverse):
             yield key, rows[key]
+
+    def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
+        """The first so many keys of the rows that ``scan`` gives; many times as fast."""
+        if self._environment.suspended:
+            return [key for key, _ in islice(self._committed().scan(table, first, last), keys_max)]
+        return list(islice(self.rows(table).irange(first, last, inclusive=(True, False)), keys_max))
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write one row; needs the environment's transaction."""

@@ -49,6 +49,9 @@ class Space(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """As ``View.scan``; rows must not be written while the iterator is in use."""
 
+    def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
+        """The first so many keys of the rows that ``scan`` gives; many times as fast."""
+
     def put(self, table: str, key: bytes, value: bytes) -> None: ...
 
     def delete(self, table: str, key: bytes) -> bool:

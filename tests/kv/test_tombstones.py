@@ -1,0 +1,237 @@
+"""A long delete is done when its keys are counted; how many of their rows are written since, nobody can tell."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ratified.kv.limits import KvLimits
+from ratified.wire.etcd.rpc_pb2 import (
+    CompactionRequest,
+    Compare,
+    DeleteRangeRequest,
+    LeaseGrantRequest,
+    LeaseRevokeRequest,
+    PutRequest,
+    RangeRequest,
+    RequestOp,
+    TxnRequest,
+    WatchCreateRequest,
+)
+from tests.kv.driver import Driver, Failed, LongDriver
+from tests.kv.test_compaction import restored
+from tests.kv.test_model import assert_rows_are_equal
+
+SLOW = KvLimits(tombstone_rows_at_once=1, removal_events_at_once=1, tombstones_max=3)
+KEYS = [b"a", b"b", b"c", b"d"]
+LEASES = [1, 2]
+EVERYTHING = WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=2, prev_kv=True)
+
+key_of = st.sampled_from(KEYS)
+lease_of = st.sampled_from([0, *LEASES])
+Step = Message | str
+put_of = st.builds(PutRequest, key=key_of, value=st.sampled_from([b"1", b"2"]), lease=lease_of, prev_kv=st.booleans())
+delete_of = st.builds(DeleteRangeRequest, key=key_of, range_end=st.sampled_from([b"c", b"e", b"\x00"]))
+transaction_of = st.builds(
+    lambda key, put: TxnRequest(
+        compare=[Compare(key=key, range_end=b"\x00", target=Compare.VERSION, result=Compare.EQUAL, version=1)],
+        success=[RequestOp(request_put=put)],
+        failure=[RequestOp(request_delete_range=DeleteRangeRequest(key=key, prev_kv=True))],
+    ),
+    key_of,
+    put_of,
+)
+steps_of = st.lists(
+    st.one_of(
+        put_of,
+        put_of,
+        delete_of,
+        delete_of,
+        transaction_of,
+        st.builds(DeleteRangeRequest, key=key_of, prev_kv=st.booleans()),
+        st.builds(LeaseGrantRequest, ID=st.sampled_from(LEASES), TTL=st.just(60)),
+        st.builds(LeaseRevokeRequest, ID=st.sampled_from(LEASES)),
+        st.integers(2, 12).map(lambda revision: CompactionRequest(revision=revision)),
+        st.sampled_from(["tidy", "tidy", "restart"]),
+    ),
+    min_size=12,
+    max_size=40,
+)
+
+
+def outcome(driver: Driver, request: Message) -> object:
+    try:
+        return driver.do(request)
+    except Failed as failed:
+        return failed.code, failed.text
+
+
+def seen(driver: Driver) -> list[object]:
+    """All that can be read, at all revisions."""
+    store = driver.store
+    everything: list[object] = [store.revision, store.digest(), store.snapshot()]
+    everything += [driver.range(RangeRequest(key=key)) for key in KEYS]
+    for revision in range(max(store.compact_revision, 1), store.revision + 1):
+        everything.append(driver.range(RangeRequest(key=b"\x00", range_end=b"\x00", revision=revision), rows_max=1))
+    everything.append(driver.range(RangeRequest(key=b"b", range_end=b"d", count_only=True), rows_max=1))
+    driver.lead(0, (store.applied, 1))
+    return [*everything, [sorted(driver.time_to_live(0, lease, keys=True).keys) for lease in LEASES]]
+
+
+def whole_watch(driver: Driver) -> list[object]:
+    request = WatchCreateRequest()
+    request.CopyFrom(EVERYTHING)
+    request.start_revision = max(driver.store.compact_revision, 2)
+    watch = driver.watch(request)
+    driver.turn(rows_max=2)
+    return [event for response in watch.responses for event in response.events]
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps_of)
+def test_everything_is_as_if_all_rows_were_written_at_once(steps: list[Step]) -> None:
+    plain, long = Driver(), LongDriver(limits=SLOW)
+    for driver in (plain, long):
+        driver.grant(1, 60)
+        driver.watch(EVERYTHING)
+    for step in steps:
+        if step == "tidy":
+            long.tidy()
+        elif step == "restart":
+            long.reopen()
+            long.watch(EVERYTHING)
+        elif isinstance(step, Message):
+            assert outcome(plain, step) == outcome(long, step)
+        assert seen(plain) == seen(long)
+        for driver in (plain, long):
+            driver.turn(rows_max=2)
+        events = whole_watch(plain)
+        part = whole_watch(long)
+        assert part == (events[: len(part)] if long.store.pending_tombstones else events)
+    assert seen(restored(long)) == seen(restored(plain))
+    for driver in (plain, long):
+        while driver.store.untidy:
+            driver.tidy()
+        driver.turn()
+    assert_rows_are_equal([plain, long])
+    assert whole_watch(plain) == whole_watch(long)
+
+
+@pytest.fixture
+def buried() -> LongDriver:
+    """All its keys are deleted, and no row of that is written."""
+    driver = LongDriver(limits=SLOW)
+    driver.grant(1, 60)
+    for key in KEYS:
+        driver.put(key, b"old", 1)
+    assert driver.delete(b"a", b"e") == len(KEYS)
+    assert driver.store.pending_tombstones == 1
+    return driver
+
+
+def test_a_watch_has_all_deletions_before_it_has_or_hears_of_anything_later(buried: LongDriver) -> None:
+    deleted = buried.store.revision
+    early = buried.watch(WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=deleted))
+    later = buried.watch(WatchCreateRequest(key=b"\x00", range_end=b"\x00"))
+    buried.turn()
+    buried.put(b"b", b"new")
+    for _ in KEYS:
+        buried.turn()
+        assert early.events == []
+        assert early.wants_to_advance() is None, "it costs no turn while it waits"
+        assert later.events == [(deleted + 1, b"b", b"new")]
+        assert all(response.header.revision < deleted or response.created for response in early.responses)
+        buried.tidy()
+    buried.tidy()
+    buried.turn()
+    assert early.events == [*((deleted, key, None) for key in KEYS), (deleted + 1, b"b", b"new")]
+
+
+def test_a_watch_of_other_keys_does_not_wait() -> None:
+    driver = LongDriver(limits=SLOW)
+    for key in KEYS:
+        driver.put(key)
+    other = driver.watch(WatchCreateRequest(key=b"x"))
+    driver.turn()
+    driver.delete(b"a", b"e")
+    driver.put(b"x", b"1")
+    driver.turn()
+    assert driver.store.pending_tombstones
+    assert [value for _, _, value in other.events] == [b"1"]
+
+
+def test_one_delete_too_many_writes_its_own_rows(buried: LongDriver) -> None:
+    for number in range(3):
+        buried.put(b"x%d" % number)
+        buried.delete(b"x", b"y")
+    assert buried.store.pending_tombstones == SLOW.tombstones_max
+    assert buried.keys() == []
+
+
+def test_a_put_over_what_is_deleted_creates_the_key(buried: LongDriver) -> None:
+    buried.put(b"b", b"new")
+    (pair,) = buried.range(RangeRequest(key=b"b")).kvs
+    assert (pair.create_revision, pair.version, pair.lease) == (buried.store.revision, 1, 0)
+    while buried.store.untidy:
+        buried.tidy()
+    assert buried.keys() == [b"b"]
+    assert buried.delete(b"a", b"e") == 1
+
+
+def test_the_rest_is_written_after_a_restart(buried: LongDriver) -> None:
+    size = buried.store.size_bytes
+    for _ in range(len(KEYS) + 1):
+        buried.reopen()
+        assert buried.keys() == []
+        buried.tidy()
+    assert not buried.store.untidy
+    assert buried.store.size_bytes != size
+    assert buried.keys(revision=buried.store.revision - 1) == KEYS
+
+
+def both(*steps: Message | str) -> tuple[Driver, LongDriver]:
+    """What these steps do to a store that does all at once, and to one with tombstones."""
+    plain, long = Driver(), LongDriver(limits=SLOW)
+    for driver in (plain, long):
+        driver.grant(1, 60)
+        for key in KEYS:
+            driver.put(key, b"old", 1)
+    for step in steps:
+        if isinstance(step, Message):
+            assert outcome(plain, step) == outcome(long, step)
+        elif step == "tidy":
+            long.tidy()
+        assert seen(plain) == seen(long)
+    for driver in (plain, long):
+        while driver.store.untidy:
+            driver.tidy()
+    return plain, long
+
+
+REVOKE = LeaseRevokeRequest(ID=1)
+GRANT = LeaseGrantRequest(ID=1, TTL=60)
+DELETE_ALL = DeleteRangeRequest(key=b"a", range_end=b"e")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        (REVOKE, PutRequest(key=b"b"), "tidy", PutRequest(key=b"d")),
+        (REVOKE, GRANT, PutRequest(key=b"b", lease=1), PutRequest(key=b"z", lease=1)),
+        (REVOKE, GRANT, PutRequest(key=b"b", lease=1), DeleteRangeRequest(key=b"b", prev_kv=True)),
+        (REVOKE, GRANT, PutRequest(key=b"b", lease=1), REVOKE, PutRequest(key=b"b")),
+        (DELETE_ALL, REVOKE),
+        (DELETE_ALL, PutRequest(key=b"b", lease=1), REVOKE, PutRequest(key=b"b")),
+        (DELETE_ALL, PutRequest(key=b"b"), REVOKE, "tidy"),
+        (DELETE_ALL, PutRequest(key=b"b", lease=1), DELETE_ALL, PutRequest(key=b"c"), REVOKE),
+        (REVOKE, PutRequest(key=b"b"), DELETE_ALL, PutRequest(key=b"b"), DELETE_ALL),
+        (DELETE_ALL, "tidy", PutRequest(key=b"d"), CompactionRequest(revision=7), PutRequest(key=b"a")),
+        (DELETE_ALL, "tidy", CompactionRequest(revision=6), PutRequest(key=b"a"), CompactionRequest(revision=7)),
+    ],
+)
+def test_what_is_done_while_a_tombstone_is_pending(steps: tuple[Message | str, ...]) -> None:
+    plain, long = both(*steps)
+    assert_rows_are_equal([plain, long])
+    assert whole_watch(plain) == whole_watch(long)
