@@ -5,13 +5,13 @@ replaced has forgotten both, so it must not vote under the same name.
 
 Rules:
 
-1. A *fresh* node (one that has not begun) takes down the present directory of every member that it meets, durably,
+1. A *fresh* node (one that has not begun) records the present directory of every member that it meets, durably,
    before it says anything more to it; it replaces an older one.
 2. It begins when it and every other member hold each other's present directories, as their open connections say;
    whether the others have begun does not matter. Members that the operator named absent are left out. That it has
    begun is durable before its engines are fed anything.
 3. A node that has begun replaces no directory. A member that comes with another one is refused.
-4. A log of a version that knew nothing of this has begun if an engine has written to it; such a node takes down the
+4. A log of a version that knew nothing of this has begun if an engine has written to it; such a node records the
    first directory of a member which says that it has begun too.
 5. An engine is fed what comes from a member only while both have begun and hold each other's directories
    (``peers``), and none of its timers expires before. So it needs to know nothing of all this.
