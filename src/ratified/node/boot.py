@@ -41,8 +41,8 @@ class StoreAheadOfLog(Exception):
     def __init__(self, group: int, applied: int, last: int) -> None:
         super().__init__(
             f"the store of group {group} has applied entry {applied} and the log ends at {last}: the log has lost "
-            "acknowledged entries, or belongs to another store. Remove this member from the cluster and add it again "
-            "with an empty data directory"
+            "acknowledged entries, or belongs to another store. Put the latest data directory back: this version "
+            "cannot bring the member back without it"
         )
 
 

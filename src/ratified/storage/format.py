@@ -45,8 +45,8 @@ class LogDamaged(Exception):
     def __init__(self, file: str, offset: int, what: str) -> None:
         super().__init__(
             f"log file {file} is damaged at byte {offset}: {what}. A node whose log is damaged has forgotten votes: do "
-            "not start this data directory again. Remove this member from the cluster and add it again with an empty "
-            "data directory"
+            "not start this data directory again. This version cannot bring its member back, nor take an empty "
+            "directory in its place; the cluster serves while a majority of its members runs"
         )
         self.file = file
         self.offset = offset

@@ -86,8 +86,7 @@ def read(files: Files) -> Identity | None:
     if segments and not never_started(files, segments):
         raise IdentityError(
             f"the data directory has a log ({segments[0]}) and no file {IDENTITY_FILE!r}, so it cannot be told whose "
-            "log it is. Put the file back, or remove this member from the cluster and add it again with an empty data "
-            "directory"
+            "log it is. Put the file back: this version cannot bring the member back without it"
         )
     return None
 
@@ -154,8 +153,8 @@ def _decode(data: bytes) -> Identity:
 
 def _damaged(offset: int, what: str) -> IdentityError:
     return IdentityError(
-        f"file {IDENTITY_FILE!r} is damaged at byte {offset}: {what}. Restore it from a backup of this very directory, "
-        "or remove this member from the cluster and add it again with an empty data directory"
+        f"file {IDENTITY_FILE!r} is damaged at byte {offset}: {what}. Restore it from a backup of this very directory: "
+        "this version cannot bring the member back without it"
     )
 
 
