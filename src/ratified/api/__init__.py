@@ -1,6 +1,6 @@
 """What clients speak: etcd v3's services as a plain table of methods.
 
-Rules of this room:
+Rules of this package:
 
 1. ``methods.METHODS`` says every method once: path, request message, kind, handler. A transport needs nothing else.
 2. A request is decoded once here, to be checked and to tell a read from a write, and once where it is applied. Its own

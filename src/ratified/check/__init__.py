@@ -1,6 +1,6 @@
 """Oracles: what must hold in every run, checked on what leaves the nodes.
 
-Rules of this room:
+Rules of this package:
 
 1. A check reads Readys, messages that leave, the simulated disks, digests and client histories. It never asks an
    engine for its opinion, and believes nothing that a replica says of itself.

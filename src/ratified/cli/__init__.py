@@ -1,6 +1,6 @@
 """The ``ratified`` command.
 
-Rules of this room:
+Rules of this package:
 
 1. ``main`` puts the commands together; each command is a module with ``register(app)``.
 2. What goes wrong is one line on standard error, ``ratified: error: what, where, what to do``, and an exit status: 2

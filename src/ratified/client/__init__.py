@@ -1,6 +1,6 @@
 """The Python client of Ratified, and of any etcd v3 server: sync (``Client``) and asyncio (``AsyncClient``).
 
-Rules of this room:
+Rules of this package:
 
 1. A call ends in one of three ways, and the exception's class says which: its result; ``CallRefused`` or
    ``Unavailable`` (nothing of it has happened or will happen); ``CallOutcomeUnknown`` (it may have happened, or may

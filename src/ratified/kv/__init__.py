@@ -1,6 +1,6 @@
 """The store that users talk to: etcd's MVCC key-value model as a replicated ``Store``.
 
-Rules of this room:
+Rules of this package:
 
 1. The state after index i is a function of the commands up to i. Applying looks at no clock, draws nothing, iterates
    over no set; what had to be chosen (a lease's id, its least time to live) the proposer chose.

@@ -1,6 +1,6 @@
 """One process of the cluster, sans-IO: the very same object in the simulator and in the server.
 
-Rules of this room:
+Rules of this package:
 
 1. ``Node.offer`` queues an input, ``Node.turn`` takes some of them and gives back what must leave. Nothing else goes
    in or out, and nothing in here reads a clock, a file, a socket or a random source.

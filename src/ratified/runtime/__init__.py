@@ -1,6 +1,6 @@
 """The real ports around a node, and their face: ``Host``.
 
-Rules of this room:
+Rules of this package:
 
 1. Nothing in here decides. Clock, disk, network and loop are carried to a ``Node`` as inputs and its outputs are
    carried out, in order; the simulator does the same with ports of its own.

@@ -236,7 +236,7 @@ class Host:
             reader.ends(token, waiting_bytes)
 
     def reader(self) -> Reader:
-        """Someone who reads several streams with one pair of hands."""
+        """A reader of several streams: what waits of all of them counts as one."""
         return Reader(self._offer, READER_BYTES_MAX)
 
     async def _request(self, work: Work, group: int, data: bytes, timeout_s: float) -> bytes:

@@ -1,6 +1,6 @@
 """The server process, put together: configuration, the gRPC listener, lifecycle.
 
-Rules of this room:
+Rules of this package:
 
 1. It only connects: what decides is in ``node``, what etcd's methods mean is in ``api``, files and sockets between
    members are in ``runtime``.

@@ -1,6 +1,6 @@
-"""The world in a box: whole nodes under virtual time, a simulated network, simulated disks, and faults.
+"""The simulator: whole nodes under virtual time, a simulated network, simulated disks, and faults.
 
-Rules of this room:
+Rules of this package:
 
 1. Nodes are the production objects, started by ``node.boot``. Nothing in them knows that it is simulated; what the
    checks need is seen on what leaves a node and on its disk.

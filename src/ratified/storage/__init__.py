@@ -1,6 +1,6 @@
 """What is durable: the log planner, the data directory's identity, the LMDB environment and its spaces.
 
-Rules of this room:
+Rules of this package:
 
 1. The planner decides what to write; a port carries it out. Only recovery and the creation of a directory call the
    port synchronously, at start.

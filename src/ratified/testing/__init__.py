@@ -1,6 +1,6 @@
 """Real processes under faults, as objects: for tests, for ``ratified up`` and ``ratified demo``, and for benchmarks.
 
-Rules of this room:
+Rules of this package:
 
 1. A cluster is an object, and so is each of its nodes: started, killed, paused, stopped by methods, and gone with its
    ``with`` block, or with the process that made it.

@@ -1,6 +1,6 @@
 """What every engine shares, over opaque eras: written once here, and composed by the protocols' packages.
 
-Rules of this room:
+Rules of this package:
 
 1. Nothing here knows a protocol. An era is compared, never computed with.
 2. Every part is an object of its own that others hold; nothing here is inherited from.
