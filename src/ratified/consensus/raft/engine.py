@@ -20,8 +20,8 @@ from typing import assert_never
 
 from ratified.consensus.contract import Durable, Entry, Era, Write
 from ratified.consensus.raft import pull
+from ratified.consensus.raft.candidate import Candidate
 from ratified.consensus.raft.core import Core
-from ratified.consensus.raft.election import Candidate
 from ratified.consensus.raft.extensions import PRODUCTION, TEXTBOOK, RaftExtensions
 from ratified.consensus.raft.follower import Follower
 from ratified.consensus.raft.leader import ForPeer, Leader

@@ -143,7 +143,7 @@ class Leader:
                 self._replicate(member, peer)
                 self._tell_commit(member, peer)
             elif peer.due:
-                self._probe(member, peer)
+                self._ask(member, peer)
         self._shared.clear()
 
     def progress(self) -> dict[int, Progress]:
@@ -221,8 +221,8 @@ class Leader:
             self._send_append(member, peer, self._append_entries(peer.next, last))
             peer.sent(last, log.bytes_between(peer.next, last))
 
-    def _probe(self, member: int, peer: PeerProgress) -> None:
-        """Ask once. Where entries are sent ahead later, the question carries none."""
+    def _ask(self, member: int, peer: PeerProgress) -> None:
+        """Ask once where the logs meet. Where entries are sent ahead later, the question carries none."""
         peer.due = False
         log = self._core.log
         if self._core.extensions.pipelining or peer.next > log.last:

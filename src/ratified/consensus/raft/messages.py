@@ -77,6 +77,7 @@ class CommitAdvanced(InTerm, frozen=True, tag=7):
 class Probe(InTerm, frozen=True, tag=8):
     """Do you hear a leader, and if not, is a log good enough that ends with ``last_term`` at ``last_index``?
 
+    The pre-vote of the dissertation (9.6). It has nothing to do with a leader's ``Mode.PROBE``.
     Like all messages that follow, it names a term that is durable, and changes no term where it arrives.
     """
 
