@@ -27,7 +27,7 @@ from ratified.consensus.replication.suspicion import Suspicion, Verdict
 from ratified.consensus.zab import probing
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.election import Looking
-from ratified.consensus.zab.follower import Following, Phase
+from ratified.consensus.zab.follower import FollowerPhase, Following
 from ratified.consensus.zab.leader import Leading
 from ratified.consensus.zab.link import Lane, Link
 from ratified.consensus.zab.messages import (
@@ -266,7 +266,7 @@ class Zab:
                 return False
             case Following() if not self._hears_leader:
                 return True
-            case Following() if role.phase is Phase.DISCOVERY:
+            case Following() if role.phase is FollowerPhase.DISCOVERY:
                 later = later and vote.epoch > role.joined_epoch
                 return later or candidacy.precedence() > role.candidacy.precedence()
             case Following():

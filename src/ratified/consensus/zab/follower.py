@@ -42,7 +42,7 @@ from ratified.consensus.zab.messages import (
 )
 
 
-class Phase(Enum):
+class FollowerPhase(Enum):
     """What a follower waits for."""
 
     DISCOVERY = "discovery"
@@ -84,7 +84,7 @@ class Following:
         """A leader of an earlier one, which has not found out yet, is not joined instead."""
         self.round = round_
         """The leader's election round when it was found: it looks for another one in a later round only."""
-        self.phase = Phase.DISCOVERY
+        self.phase = FollowerPhase.DISCOVERY
         self.ended = False
         """The link is broken, or the leader leads an old epoch, or no longer: look again."""
         self.resigned = False
@@ -148,7 +148,7 @@ class Following:
     def _on_new_epoch(self, message: NewEpoch) -> None:
         """Step f.1.2."""
         core = self._core
-        if self.phase is not Phase.DISCOVERY:
+        if self.phase is not FollowerPhase.DISCOVERY:
             self._break("NEWEPOCH twice")
             return
         accepted_now = core.may_accept(message.epoch)
@@ -157,7 +157,7 @@ class Following:
         elif message.epoch < core.accepted_epoch:
             self.ended = True
             return
-        self.phase = Phase.ACCEPTED
+        self.phase = FollowerPhase.ACCEPTED
         self._answer(
             AckEpoch(
                 link=self._link.number,
@@ -174,7 +174,7 @@ class Following:
     def _on_new_leader(self, message: NewLeader) -> None:
         """Step f.2.1: keep what is in the leader's history, remove what is not, wait for the rest."""
         core = self._core
-        if self.phase is not Phase.ACCEPTED or message.epoch != core.accepted_epoch:
+        if self.phase is not FollowerPhase.ACCEPTED or message.epoch != core.accepted_epoch:
             self._break("NEWLEADER of an epoch that was not accepted")
         elif message.meet_index < core.log.commit or core.log.era_at(message.meet_index) != (message.meet_epoch, 0):
             self._break("NEWLEADER where the histories do not meet")
@@ -186,12 +186,12 @@ class Following:
             if core.log.last > message.meet_index:
                 core.truncate(message.meet_index + 1)
             self._origin = message.origin
-            self.phase = Phase.SYNCHRONISATION
+            self.phase = FollowerPhase.SYNCHRONISATION
             self._advance()
 
     def _on_history(self, message: History) -> None:
         core = self._core
-        if self.phase is not Phase.SYNCHRONISATION:
+        if self.phase is not FollowerPhase.SYNCHRONISATION:
             self._break("HISTORY that was not asked for")
             return
         entries = self._decode(message.entries, core.log.last_era, (core.accepted_epoch - 1, 0))
@@ -210,7 +210,7 @@ class Following:
         if core.current_epoch < core.accepted_epoch and self.may_adopt_epoch():
             core.adopt_epoch(core.accepted_epoch, self._origin)
         if self.history_is_complete():
-            self.phase = Phase.BROADCAST
+            self.phase = FollowerPhase.BROADCAST
             self._answer(AckNewLeader(self._link.number, self._next_answer(), core.accepted_epoch))
 
     def may_adopt_epoch(self) -> bool:
@@ -223,7 +223,7 @@ class Following:
     # ---------------------------------------------------------------------------------------------------- broadcast
 
     def _on_up_to_date(self, message: UpToDate) -> None:
-        if self.phase is not Phase.BROADCAST or self._up_to_date:
+        if self.phase is not FollowerPhase.BROADCAST or self._up_to_date:
             self._break("UPTODATE before the history is acknowledged, or twice")
             return
         self._up_to_date = True
@@ -232,7 +232,7 @@ class Following:
     def _on_propose(self, message: Propose) -> None:
         """Step f.3.1, and f.3.2 when it is durable."""
         core = self._core
-        if self.phase is not Phase.BROADCAST or zxid.unpack(message.zxid) != (
+        if self.phase is not FollowerPhase.BROADCAST or zxid.unpack(message.zxid) != (
             core.accepted_epoch,
             core.log.last + 1 - self._origin,
         ):
@@ -264,7 +264,7 @@ class Following:
     def _on_ping(self, message: Ping) -> None:
         """The epoch was durable before ACKEPOCH left, so the answer waits for nothing."""
         core = self._core
-        if self.phase is Phase.DISCOVERY or core.journal.claimed.accepted_epoch < core.accepted_epoch:
+        if self.phase is FollowerPhase.DISCOVERY or core.journal.claimed.accepted_epoch < core.accepted_epoch:
             self._break("PING before the epoch was accepted")
             return
         if not self._link.has_received(Lane.AT_ONCE, message.before):

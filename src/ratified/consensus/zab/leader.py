@@ -25,7 +25,6 @@ from ratified.consensus.replication.proposals import commands, noop
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
-from ratified.consensus.zab.learner import Learner, Stage
 from ratified.consensus.zab.link import Lane, Link
 from ratified.consensus.zab.messages import (
     Ack,
@@ -44,10 +43,11 @@ from ratified.consensus.zab.messages import (
     Standing,
     Vote,
 )
+from ratified.consensus.zab.progress import PeerProgress, Stage
 from ratified.consensus.zab.sender import ForFollower, Sender
 
 
-class Phase(Enum):
+class LeaderPhase(Enum):
     """What a leader waits for."""
 
     DISCOVERY = "discovery"
@@ -62,8 +62,8 @@ class Leading:
 
     __slots__ = (
         "_core",
+        "_followers",
         "_heartbeat_due",
-        "_learners",
         "_opening",
         "_own_ticket",
         "_sender",
@@ -81,8 +81,8 @@ class Leading:
     def __init__(self, core: Core, fitness: Fitness) -> None:
         self._core = core
         self.fitness = fitness
-        """Was this member asked to lead?"""
-        self.phase = Phase.DISCOVERY
+        """CAMPAIGNING: this member was asked to lead."""
+        self.phase = LeaderPhase.DISCOVERY
         self.epoch: int | None = None
         """None until a quorum's CEPOCHs are here."""
         self.origin = 0
@@ -93,7 +93,7 @@ class Leading:
         """A follower with a better history, for which this member gave up."""
         self.begins_again = False
         """It ended for want of a later epoch, before anything was led."""
-        self._learners: dict[int, Learner] = {}
+        self._followers: dict[int, PeerProgress] = {}
         self.liveness = Liveness(core.member)
         self.reads = ReadRounds(core.member)
         self._sender: Sender | None = None
@@ -109,12 +109,12 @@ class Leading:
     @property
     def leader(self) -> int | None:
         """This member, in the broadcast phase."""
-        return self._core.member.id if self.phase is Phase.BROADCAST else None
+        return self._core.member.id if self.phase is LeaderPhase.BROADCAST else None
 
     @property
     def serving(self) -> bool:
         """Is what this epoch began with committed: the initial history, and the no-op where there is one?"""
-        return self.phase is Phase.BROADCAST and self._core.log.commit >= self._opening
+        return self.phase is LeaderPhase.BROADCAST and self._core.log.commit >= self._opening
 
     # ------------------------------------------------------------------------------------------------------ inputs
 
@@ -132,7 +132,7 @@ class Leading:
 
     def on_cepoch(self, sender: int, message: CEpoch) -> None:
         """A follower opens a link (step f.1.1)."""
-        known = self._learners.get(sender)
+        known = self._followers.get(sender)
         if known is not None and message.link <= known.link.number:
             self._break(sender, "FIFO: a link opened twice")
             return
@@ -142,7 +142,7 @@ class Leading:
             return
         self._core.epoch_seen = max(self._core.epoch_seen, message.accepted_epoch)
         self._forget(sender)
-        self._learners[sender] = Learner(link, self._core.options.limits)
+        self._followers[sender] = PeerProgress(link, self._core.options.limits)
         self.liveness.heard(sender)
         if self.epoch is None:
             self._choose_epoch()
@@ -153,25 +153,25 @@ class Leading:
 
     def on_message(self, sender: int, message: FromFollower) -> None:
         """A message of a follower other than CEPOCH."""
-        learner = self._learners.get(sender)
-        if learner is None or message.link != learner.link.number:
+        follower = self._followers.get(sender)
+        if follower is None or message.link != follower.link.number:
             return
         lane = Lane.AT_ONCE if isinstance(message, Pong) else Lane.AFTER_WRITE
-        if not learner.link.follows(lane, message.seq):
+        if not follower.link.follows(lane, message.seq):
             self._break(sender, "FIFO: a gap or a repetition")
             return
         self.liveness.heard(sender)
         match message:
             case Ack():
-                self._on_ack(sender, learner, message)
+                self._on_ack(sender, follower, message)
             case Pong():
-                self._on_pong(sender, learner, message)
+                self._on_pong(sender, follower, message)
             case AckEpoch():
-                self._on_ack_epoch(sender, learner, message)
+                self._on_ack_epoch(sender, follower, message)
             case AckHistory():
-                self._on_ack_history(sender, learner, message)
+                self._on_ack_history(sender, follower, message)
             case AckNewLeader():
-                self._on_ack_new_leader(sender, learner, message)
+                self._on_ack_new_leader(sender, follower, message)
 
     def on_session_end(self, member: int) -> None:
         """The session with a peer ended, and its link with it."""
@@ -182,9 +182,9 @@ class Leading:
 
     def on_fetched(self, purpose: ForFollower, entries: Sequence[Entry]) -> None:
         """Old entries for a follower came back from the log."""
-        learner = self._learners.get(purpose.member)
-        if learner is not None and self._sender is not None:
-            self._sender.on_fetched(purpose, learner, entries)
+        follower = self._followers.get(purpose.member)
+        if follower is not None and self._sender is not None:
+            self._sender.on_fetched(purpose, follower, entries)
 
     def on_heartbeat_due(self) -> None:
         self._heartbeat_due = True
@@ -205,7 +205,7 @@ class Leading:
     def _choose_epoch(self) -> None:
         """Step l.1.1: with a quorum's CEPOCHs, an epoch later than all that it has accepted."""
         core = self._core
-        if not core.configurations.is_quorum([*self._learners, core.member.id]):
+        if not core.configurations.is_quorum([*self._followers, core.member.id]):
             return
         epoch = 1 + max(core.accepted_epoch, core.epoch_seen)
         if epoch > zxid.EPOCH_MAX:
@@ -216,50 +216,50 @@ class Leading:
         self.epoch = epoch
         self._own_ticket = core.next_ticket
         self._restart_establishing()
-        for member in self._learners:
+        for member in self._followers:
             if self.may_offer_epoch(member):
                 self._offer_epoch(member)
         self._advance()
 
     def may_offer_epoch(self, member: int) -> bool:
         """Who does not vote is offered an epoch that a quorum has accepted: it could follow nobody else if none had."""
-        return self.phase is not Phase.DISCOVERY or self._core.configurations.is_voter(member)
+        return self.phase is not LeaderPhase.DISCOVERY or self._core.configurations.is_voter(member)
 
     def _begin_later_epoch(self) -> None:
         self.ended = True
-        self.begins_again = self.phase is not Phase.BROADCAST
+        self.begins_again = self.phase is not LeaderPhase.BROADCAST
 
     def _offer_epoch(self, member: int) -> None:
         assert self.epoch is not None
-        learner = self._learners[member]
-        learner.stage = Stage.OFFERED
-        number = learner.link.number
-        self._core.outbox.send_after(member, NewEpoch(number, learner.link.next(Lane.AFTER_WRITE), self.epoch))
+        follower = self._followers[member]
+        follower.stage = Stage.OFFERED
+        number = follower.link.number
+        self._core.outbox.send_after(member, NewEpoch(number, follower.link.next(Lane.AFTER_WRITE), self.epoch))
 
-    def _on_ack_epoch(self, sender: int, learner: Learner, message: AckEpoch) -> None:
+    def _on_ack_epoch(self, sender: int, follower: PeerProgress, message: AckEpoch) -> None:
         """Step f.1.2 is done."""
         core = self._core
-        if learner.stage is not Stage.OFFERED or message.epoch != self.epoch:
+        if follower.stage is not Stage.OFFERED or message.epoch != self.epoch:
             self._break(sender, "ACKEPOCH that was not asked for")
             return
-        learner.stage = Stage.ACCEPTED
-        learner.history = message
-        if self.phase is not Phase.DISCOVERY:
-            self._synchronise(sender, learner)
+        follower.stage = Stage.ACCEPTED
+        follower.history = message
+        if self.phase is not LeaderPhase.DISCOVERY:
+            self._synchronise(sender, follower)
         elif message.accepted_now and message.ending.rank() > core.ending.rank():
             self.better = Candidacy(Fitness.READY, message.ending, sender)
             self.ended = True
         else:
             self._advance()
-            if self.phase is Phase.DISCOVERY and self.is_spent():
+            if self.phase is LeaderPhase.DISCOVERY and self.is_spent():
                 self._begin_later_epoch()
 
     def is_spent(self) -> bool:
         """Would a later epoch be accepted by the quorum that follows, and this one not, having been accepted before?"""
-        members = [*self._learners, self._core.member.id]
+        members = [*self._followers, self._core.member.id]
         spent = [
             member
-            for member, each in self._learners.items()
+            for member, each in self._followers.items()
             if each.history is not None and not each.history.accepted_now
         ]
         is_quorum = self._core.configurations.is_quorum
@@ -268,7 +268,7 @@ class Leading:
     def _epoch_is_accepted(self) -> bool:
         """Has a quorum accepted the epoch, each member for nobody else, and this member durably?"""
         accepted = [
-            member for member, each in self._learners.items() if each.history is not None and each.history.accepted_now
+            member for member, each in self._followers.items() if each.history is not None and each.history.accepted_now
         ]
         return self._with_own(accepted)
 
@@ -284,22 +284,22 @@ class Leading:
         """Step l.2.1: the epoch is this member's, and its history the initial one."""
         core = self._core
         assert self.epoch is not None
-        self.phase = Phase.SYNCHRONISATION
+        self.phase = LeaderPhase.SYNCHRONISATION
         self.origin = core.log.last
         self._sender = Sender(core, self.epoch, self.origin)
         core.adopt_epoch(self.epoch, self.origin)
         self._own_ticket = core.next_ticket
         self._restart_synchronising()
-        for member, learner in self._learners.items():
-            if learner.stage is Stage.ACCEPTED:
-                self._synchronise(member, learner)
-            elif learner.stage is Stage.CONNECTED:
+        for member, follower in self._followers.items():
+            if follower.stage is Stage.ACCEPTED:
+                self._synchronise(member, follower)
+            elif follower.stage is Stage.CONNECTED:
                 self._offer_epoch(member)
 
-    def _synchronise(self, member: int, learner: Learner) -> None:
+    def _synchronise(self, member: int, follower: PeerProgress) -> None:
         """NEWLEADER: by how the two histories differ."""
         core = self._core
-        history = learner.history
+        history = follower.history
         assert history is not None
         assert self.epoch is not None
         ending = history.ending
@@ -310,10 +310,10 @@ class Leading:
             self._break(member, "a history that ends below the base: it needs a snapshot")
             return
         mode = self.sync_mode(ending.last_index, meet)
-        learner.stage = Stage.SYNCHRONISING
-        learner.match = meet
-        learner.next = meet + 1
-        link = learner.link
+        follower.stage = Stage.SYNCHRONISING
+        follower.match = meet
+        follower.next = meet + 1
+        link = follower.link
         seq = link.next(Lane.AT_ONCE)
         core.outbox.send(member, NewLeader(link.number, seq, self.epoch, mode, meet_era[0], meet, self.origin))
 
@@ -321,34 +321,34 @@ class Leading:
         """DIFF where the follower's history ends where the two meet, TRUNC where it goes on."""
         return Mode.DIFF if last == meet else Mode.TRUNC
 
-    def _on_ack_history(self, sender: int, learner: Learner, message: AckHistory) -> None:
-        if learner.stage is not Stage.SYNCHRONISING or message.index >= learner.next:
+    def _on_ack_history(self, sender: int, follower: PeerProgress, message: AckHistory) -> None:
+        if follower.stage is not Stage.SYNCHRONISING or message.index >= follower.next:
             self._break(sender, "an acknowledgement of history that was not sent")
             return
-        learner.acknowledged(message.index)
-        if self.phase is Phase.SYNCHRONISATION:
+        follower.acknowledged(message.index)
+        if self.phase is LeaderPhase.SYNCHRONISATION:
             self._restart_synchronising()
 
-    def _on_ack_new_leader(self, sender: int, learner: Learner, message: AckNewLeader) -> None:
-        complete = learner.next > self.origin
-        if learner.stage is not Stage.SYNCHRONISING or message.epoch != self.epoch or not complete:
+    def _on_ack_new_leader(self, sender: int, follower: PeerProgress, message: AckNewLeader) -> None:
+        complete = follower.next > self.origin
+        if follower.stage is not Stage.SYNCHRONISING or message.epoch != self.epoch or not complete:
             self._break(sender, "an acknowledgement of NEWLEADER before its history")
             return
-        learner.stage = Stage.SYNCHRONISED
-        learner.acknowledged(self.origin)
+        follower.stage = Stage.SYNCHRONISED
+        follower.acknowledged(self.origin)
         self._advance()
 
     def history_is_synchronised(self) -> bool:
         """Has a quorum acknowledged NEWLEADER, this member by its own disk?"""
         done = [
-            member for member, each in self._learners.items() if each.stage in (Stage.SYNCHRONISED, Stage.UP_TO_DATE)
+            member for member, each in self._followers.items() if each.stage in (Stage.SYNCHRONISED, Stage.UP_TO_DATE)
         ]
         return self._with_own(done)
 
     def _begin_broadcast(self) -> None:
         """Step l.2.2: the initial history is committed."""
         core = self._core
-        self.phase = Phase.BROADCAST
+        self.phase = LeaderPhase.BROADCAST
         self.liveness.establish_by = None
         if self.origin > core.log.commit:
             core.journal.commit_to(self.origin)
@@ -358,21 +358,21 @@ class Leading:
 
     # ---------------------------------------------------------------------------------------------------- broadcast
 
-    def _on_ack(self, sender: int, learner: Learner, message: Ack) -> None:
+    def _on_ack(self, sender: int, follower: PeerProgress, message: Ack) -> None:
         """Step f.3.2 is done."""
         epoch, counter = zxid.unpack(message.zxid)
         index = self.origin + counter
-        if epoch != self.epoch or index >= learner.next or learner.stage is Stage.SYNCHRONISING:
+        if epoch != self.epoch or index >= follower.next or follower.stage is Stage.SYNCHRONISING:
             self._break(sender, "an acknowledgement of what was not proposed")
             return
-        learner.acknowledged(index)
+        follower.acknowledged(index)
         self._advance()
 
     def _advance(self) -> None:
         """Go on to the next phase, or commit, as far as the quorums reach."""
-        if self.phase is Phase.DISCOVERY and self.epoch is not None and self._epoch_is_accepted():
+        if self.phase is LeaderPhase.DISCOVERY and self.epoch is not None and self._epoch_is_accepted():
             self._establish()
-        if self.phase is Phase.SYNCHRONISATION and self.history_is_synchronised():
+        if self.phase is LeaderPhase.SYNCHRONISATION and self.history_is_synchronised():
             self._begin_broadcast()
         self._advance_commit()
 
@@ -388,33 +388,33 @@ class Leading:
 
     def may_commit(self) -> bool:
         """What earlier epochs left is committed by NEWLEADER, not by counting who holds it."""
-        return self.phase is Phase.BROADCAST
+        return self.phase is LeaderPhase.BROADCAST
 
     def _durable_at(self, member: int) -> int:
         if member == self._core.member.id:
             return self._core.log.durable
-        learner = self._learners.get(member)
-        return 0 if learner is None else learner.match
+        follower = self._followers.get(member)
+        return 0 if follower is None else follower.match
 
     # ------------------------------------------------------------------------------------------------------- reads
 
-    def _on_pong(self, sender: int, learner: Learner, message: Pong) -> None:
+    def _on_pong(self, sender: int, follower: PeerProgress, message: Pong) -> None:
         if message.epoch != self.epoch or message.round > self.reads.round:
             self._break(sender, "an answer to no PING of this leader")
             return
-        if not self._all_answers_are_here(learner, message):
+        if not self._all_answers_are_here(follower, message):
             self._break(sender, "FIFO: an answer is missing")
             return
         self.reads.on_answer(sender, message.round)
 
-    def _all_answers_are_here(self, learner: Learner, message: Pong) -> bool:
-        return learner.link.has_received(Lane.AFTER_WRITE, message.answers)
+    def _all_answers_are_here(self, follower: PeerProgress, message: Pong) -> bool:
+        return follower.link.has_received(Lane.AFTER_WRITE, message.answers)
 
     # ------------------------------------------------------------------------------------------------ who is told
 
     @property
     def candidacy(self) -> Candidacy:
-        fitness = self.fitness if self.phase is Phase.DISCOVERY else Fitness.READY
+        fitness = self.fitness if self.phase is LeaderPhase.DISCOVERY else Fitness.READY
         return Candidacy(fitness, self._core.ending, self._core.member.id)
 
     def tell(self, member: int) -> None:
@@ -425,14 +425,14 @@ class Leading:
     def tell_all(self) -> None:
         """Tell those that do not follow this member yet."""
         for peer in self._core.configurations.peers:
-            if peer in self._core.sessions and peer not in self._learners:
+            if peer in self._core.sessions and peer not in self._followers:
                 self.tell(peer)
 
     def resign(self) -> None:
         """This leader stops leading, and its followers need not wait to find out."""
-        for member, learner in self._learners.items():
-            seq = learner.link.next(Lane.PING)
-            resignation = Resign(learner.link.number, seq, self.epoch or 0, self.reads.round)
+        for member, follower in self._followers.items():
+            seq = follower.link.next(Lane.PING)
+            resignation = Resign(follower.link.number, seq, self.epoch or 0, self.reads.round)
             self._core.outbox.send(member, resignation)
 
     # ------------------------------------------------------------------------------------------------------ sending
@@ -443,20 +443,20 @@ class Leading:
         sender = self._sender
         if sender is None:
             return
-        for member, learner in self._learners.items():
-            if not learner.takes_entries:
+        for member, follower in self._followers.items():
+            if not follower.takes_entries:
                 continue
-            sender.send(member, learner)
+            sender.send(member, follower)
             if self._heartbeat_due:
-                sender.ping(member, learner, self.reads.round)
-            if self.phase is Phase.BROADCAST:
-                sender.tell_commit(member, learner)
+                sender.ping(member, follower, self.reads.round)
+            if self.phase is LeaderPhase.BROADCAST:
+                sender.tell_commit(member, follower)
         self._heartbeat_due = False
 
     def progress(self) -> dict[int, Progress]:
         return {
-            member: Progress(learner.match, learner.next, learner.stage.value, learner.match)
-            for member, learner in self._learners.items()
+            member: Progress(follower.match, follower.next, follower.stage.value, follower.match)
+            for member, follower in self._followers.items()
         }
 
     def _break(self, member: int, reason: str) -> None:
@@ -466,5 +466,5 @@ class Leading:
 
     def _forget(self, member: int) -> None:
         """What came over the link counts no longer."""
-        self._learners.pop(member, None)
+        self._followers.pop(member, None)
         self.reads.forget(member)

@@ -6,6 +6,9 @@ once may overtake what waits for a disk, and a PING what carries entries. So eac
 count of its own, and a message's type says which lane it takes. ZAB needs order within a lane only: acknowledgements
 among themselves, proposals and commits among themselves. NEWEPOCH, the only message of a leader that waits, is answered
 before anything follows it.
+
+The session below has two lanes (``consensus.lanes``): a leader's messages that go at once take its long one, all others
+its short one.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from ratified.consensus.contract import Entry
 from ratified.consensus.replication.window import fitting
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
-from ratified.consensus.zab.learner import Learner, Stage
 from ratified.consensus.zab.link import Lane
 from ratified.consensus.zab.messages import Commit, History, Ping, Propose, UpToDate
+from ratified.consensus.zab.progress import PeerProgress, Stage
 
 
 class ForFollower(msgspec.Struct, frozen=True, gc=False):
@@ -38,44 +38,46 @@ class Sender:
         self._epoch = epoch
         self._origin = origin
 
-    def ping(self, member: int, learner: Learner, round_: int) -> None:
+    def ping(self, member: int, follower: PeerProgress, round_: int) -> None:
         """This leader is alive; the answer confirms the read round."""
-        core, link = self._core, learner.link
-        before = learner.sent_at_ping if core.options.links.is_clear(member) else 0
-        learner.sent_at_ping = link.sent(Lane.AT_ONCE)
+        core, link = self._core, follower.link
+        before = follower.sent_at_ping if core.options.links.is_clear(member) else 0
+        follower.sent_at_ping = link.sent(Lane.AT_ONCE)
         core.outbox.send(member, Ping(link.number, link.next(Lane.PING), round_, before))
 
-    def tell_commit(self, member: int, learner: Learner) -> None:
+    def tell_commit(self, member: int, follower: PeerProgress) -> None:
         """UPTODATE once, then COMMIT as far as the follower has been sent."""
         core = self._core
-        commit = min(core.log.commit, learner.next - 1)
+        commit = min(core.log.commit, follower.next - 1)
         committed = zxid.pack(self._epoch, max(commit - self._origin, 0))
-        link = learner.link
-        if learner.stage is Stage.SYNCHRONISED:
-            learner.stage = Stage.UP_TO_DATE
+        link = follower.link
+        if follower.stage is Stage.SYNCHRONISED:
+            follower.stage = Stage.UP_TO_DATE
             core.outbox.send(member, UpToDate(link.number, link.next(Lane.AT_ONCE), committed))
-        elif learner.stage is Stage.UP_TO_DATE and commit > learner.commit_told:
+        elif follower.stage is Stage.UP_TO_DATE and commit > follower.commit_told:
             core.outbox.send(member, Commit(link.number, link.next(Lane.AT_ONCE), committed))
         else:
             return
-        learner.commit_told = commit
+        follower.commit_told = commit
 
-    def send(self, member: int, learner: Learner) -> None:
+    def send(self, member: int, follower: PeerProgress) -> None:
         """Send ahead of the acknowledgements, as far as window and memory reach."""
         log = self._core.log
-        while learner.next <= log.last and learner.window.has_room() and self._core.options.links.has_credit(member):
-            if learner.next < log.first_in_memory:
-                self._fetch_for(member, learner)
+        while follower.next <= log.last and follower.window.has_room() and self._core.options.links.has_credit(member):
+            if follower.next < log.first_in_memory:
+                self._fetch_for(member, follower)
                 return
-            last = log.message_end(learner.next, self._end_of_kind(learner.next))
-            self._send_message(member, learner, log.entries(learner.next, last), log.bytes_between(learner.next, last))
+            last = log.message_end(follower.next, self._end_of_kind(follower.next))
+            self._send_message(
+                member, follower, log.entries(follower.next, last), log.bytes_between(follower.next, last)
+            )
 
     def _end_of_kind(self, first: int) -> int:
         """Initial history and proposals do not share a message."""
         return self._origin if first <= self._origin else self._core.log.last
 
-    def _send_message(self, member: int, learner: Learner, entries: Sequence[Entry], size: int) -> None:
-        link = learner.link
+    def _send_message(self, member: int, follower: PeerProgress, entries: Sequence[Entry], size: int) -> None:
+        link = follower.link
         seq = link.next(Lane.AT_ONCE)
         first = entries[0].index
         encoded = [entry.encoded for entry in entries]
@@ -84,22 +86,22 @@ class Sender:
         else:
             first_zxid = zxid.pack(self._epoch, first - self._origin)
             self._core.outbox.send(member, Propose(link.number, seq, first_zxid, encoded))
-        learner.sent(entries[-1].index, size)
+        follower.sent(entries[-1].index, size)
 
-    def _fetch_for(self, member: int, learner: Learner) -> None:
+    def _fetch_for(self, member: int, follower: PeerProgress) -> None:
         core = self._core
-        last = learner.next + core.options.limits.entries_per_message_max - 1
-        core.outbox.fetch(core.log.missing(learner.next, last), self._purpose(member, learner))
+        last = follower.next + core.options.limits.entries_per_message_max - 1
+        core.outbox.fetch(core.log.missing(follower.next, last), self._purpose(member, follower))
 
-    def _purpose(self, member: int, learner: Learner) -> ForFollower:
-        return ForFollower(member, self._core.sessions[member], learner.link.number)
+    def _purpose(self, member: int, follower: PeerProgress) -> ForFollower:
+        return ForFollower(member, self._core.sessions[member], follower.link.number)
 
-    def on_fetched(self, purpose: ForFollower, learner: Learner, entries: Sequence[Entry]) -> None:
+    def on_fetched(self, purpose: ForFollower, follower: PeerProgress, entries: Sequence[Entry]) -> None:
         """Send what was fetched, if it was for this link, as far as it fits; what does not is fetched again."""
-        if purpose != self._purpose(purpose.member, learner):
+        if purpose != self._purpose(purpose.member, follower):
             return
-        while entries and learner.next == entries[0].index and learner.window.has_room():
-            of_one_kind = entries[: self._end_of_kind(learner.next) - learner.next + 1]
+        while entries and follower.next == entries[0].index and follower.window.has_room():
+            of_one_kind = entries[: self._end_of_kind(follower.next) - follower.next + 1]
             fit, size = fitting(of_one_kind, self._core.options.limits)
-            self._send_message(purpose.member, learner, fit, size)
+            self._send_message(purpose.member, follower, fit, size)
             entries = entries[len(fit) :]

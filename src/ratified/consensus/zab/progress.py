@@ -32,7 +32,7 @@ class Stage(Enum):
 _TAKES_ENTRIES = (Stage.SYNCHRONISING, Stage.SYNCHRONISED, Stage.UP_TO_DATE)
 
 
-class Learner:
+class PeerProgress:
     __slots__ = ("commit_told", "history", "link", "match", "next", "sent_at_ping", "stage", "window")
 
     def __init__(self, link: Link, limits: Limits) -> None:
