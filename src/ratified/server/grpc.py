@@ -107,7 +107,7 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no typ
 
     def __init__(self, methods: Mapping[str, Method], service: Service) -> None:
         self._handlers = {path: _handler(method, service) for path, method in methods.items()}
-        self._with_leader = {path: _handler(_led(method), service) for path, method in methods.items()}
+        self._with_leader = {path: _handler(_checking_leader(method), service) for path, method in methods.items()}
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a path, or None."""
@@ -115,7 +115,7 @@ class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no typ
         return (self._with_leader if wants_leader else self._handlers).get(handler_call_details.method)
 
 
-def _led(method: Method) -> Method:
+def _checking_leader(method: Method) -> Method:
     """The same method, for calls that want a leader."""
 
     async def unary(service: Service, request: bytes) -> bytes:
