@@ -1,6 +1,7 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: membership changes, Auth, Defragment, Snapshot, MoveLeader, Downgrade.
+A method that is not here is UNIMPLEMENTED: membership changes, Auth, Defragment, Hash, Snapshot, MoveLeader,
+Downgrade.
 """
 
 from __future__ import annotations
