@@ -1,6 +1,6 @@
 """*At most once*: of all ids under which one client's request was proposed, at most one is delivered, at one index, and
 none if the request ended as refused. No id is delivered twice, and none under whose request another one was taken: it
-was called *lost* (rule 7)."""
+was called *lost* (rule 7 of the contract)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""*Reads* (rule 8): a barrier's index is at least all that was delivered anywhere before the barrier was fed."""
+"""*Reads* (rule 8 of the contract): a barrier's index is at least all that was delivered anywhere before it was fed."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 - *Leader completeness*: a new leader's log has what was delivered anywhere.
 - *State machine safety*: one list of command hashes by index, without eras.
 - *Durability*: when an index is first delivered anywhere, a quorum's disks hold it, and wherever it is delivered, that
-  member's own disk does (rule 5).
+  member's own disk does (rule 5 of the contract).
 - *Recovery*: a process starts from what was durable, and all or nothing of what was written behind that.
 
 What can be said of the logs themselves depends on their shape: ``sequences``, ``slots``.

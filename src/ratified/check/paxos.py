@@ -8,9 +8,9 @@
   the value as its highest or reported nothing there.
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
-- *The fence* (rule 13): which of the chosen values are void, and with which era each is delivered, is a function of the
-  chosen values and their births, counted here once for all members. Nothing is void that was chosen in the ballot of
-  its birth. A birth is part of the value in all of the above.
+- *The fence* (rule 13 of the contract): which of the chosen values are void, and with which era each is delivered, is a
+  function of the chosen values and their births, counted here once for all members. Nothing is void that was chosen in
+  the ballot of its birth. A birth is part of the value in all of the above.
 - *Nothing early* (rule 3): Prepare, Promise, Accepted and refusals leave when the sender's disk has what they claim,
   and no probe, answer to one or resignation names a ballot that it lacks.
 """

@@ -1,4 +1,4 @@
-"""What Raft's messages claim about their sender's durable state, and that it is so when they leave (rule 3).
+"""What Raft's messages claim of their sender's disk, and that it is so when they leave (rule 3 of the contract).
 
 Figure 2 of the paper: "persistent state: updated on stable storage before responding to RPCs". A candidate's request is
 such a claim too: one that crashed and ran again in the same term could collect votes for a log that it no longer has.

@@ -8,7 +8,7 @@
 - *Epochs*: accepted and current epoch never fall, restarts or not; an epoch is accepted for one leader, led by one, and
   becomes current with the whole initial history in the log.
 - *Commit*: within one epoch, the disks of a quorum that acknowledged NEWLEADER have that epoch as the current one, and
-  the entry. Who pulled the epoch (rule 14) counts for nothing.
+  the entry. Who pulled the epoch (rule 14 of the contract) counts for nothing.
 - *Channels*: messages of a link are numbered without gaps, in the order in which they leave.
 - *Nothing early* (rule 3): what CEPOCH, NEWEPOCH, ACKEPOCH, ACK and PONG claim, the sender's disk has when they leave.
 

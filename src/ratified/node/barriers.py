@@ -1,4 +1,6 @@
-"""Read barriers that one replica's engine is asked for: by its own reads and questions, and by other nodes (rule 8).
+"""Read barriers that one replica's engine is asked for: by its own reads and questions, and by other nodes.
+
+(Rule 8 of the contract.)
 
 A barrier is asked for under a token, and whoever asked gets the index, or None where it was not confirmed. An answer to
 another node goes out on the session on which its barrier came, or not at all: the next start of that node counts its

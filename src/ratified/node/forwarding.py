@@ -1,4 +1,4 @@
-"""Forwarded proposals, on both sides (rule 7).
+"""Forwarded proposals, on both sides (rule 7 of the contract).
 
 Those of one origin and incarnation to the leader of one era are numbered from 1. They go and are answered in ranges of
 consecutive numbers: what one turn has to say is one message, and what a number means does not depend on how ranges are

@@ -1,4 +1,4 @@
-"""The open proposals of one group's clients on this node, and how each of them ends (rule 7).
+"""The open proposals of one group's clients on this node, and how each of them ends (rule 7 of the contract).
 
 A proposal is *waiting* (it has never left this node under its present id), *addressed* to the leader of an era
 (proposed on the own engine, or forwarded), or over. It ends

@@ -1,4 +1,4 @@
-"""Questions to the leader's store (``Store.ask``) of one group (rules 7 and 8).
+"""Questions to the leader's store (``Store.ask``) of one group (rules 7 and 8 of the contract).
 
 A question is answered by the leader's store, after a barrier, with the time at which that barrier was fed, in the era
 in which it was fed, and not before that era's first duty was applied. Elsewhere it is carried to the leader, and again

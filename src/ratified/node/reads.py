@@ -1,4 +1,4 @@
-"""Linearizable reads of one group's clients (rules 7 and 8).
+"""Linearizable reads of one group's clients (rules 7 and 8 of the contract).
 
 The reads of one turn share one barrier: asked of the own engine if it leads, else of the leader's replica. Reads that
 come while no leader is known wait, and share one barrier when there is one. No answer, or "not confirmed": the barrier

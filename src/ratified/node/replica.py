@@ -76,10 +76,10 @@ class AwaitingWrite(NamedTuple):
     messages: list[tuple[Session, object]]
 
 
-class Batches:
+class BatchSize:
     """How many proposals the engine is offered at once: one where it has just refused, else twice what it took.
 
-    So what it refuses turn after turn costs the same however much waits (rule 15).
+    So what it refuses turn after turn costs the same however much waits (rule 15 of the contract).
     """
 
     __slots__ = ("_count_max", "count")
@@ -160,7 +160,7 @@ class Replica:
         # Encoded and with its data an entry takes twice what was proposed, and more: a batch has to fit all the same.
         engine_limits = config.engine_limits
         self._bytes_max = min(engine_limits.undurable_bytes_max, engine_limits.uncommitted_bytes_max) // 4
-        self._batches = Batches(config.limits.open_requests_max)
+        self._batch_size = BatchSize(config.limits.open_requests_max)
         retry_us = config.election_timeout_us
         self._proposals = Proposals(ids, requests)
         links = GroupLinks(peers, group)
@@ -432,16 +432,16 @@ class Replica:
         """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
         if self._room.is_full:
             if self._refuses_for_space(now):
-                while items := self._inbound.takeable(self._batches.count, self._bytes_max):
+                while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
                     self._inbound.settle(items, None, Reason.NO_SPACE)
                 self._proposals.refuse_waiting(Reason.NO_SPACE)
             return
-        while duties := self._duties.pending_in(leading, self._batches.count):
+        while duties := self._duties.pending_in(leading, self._batch_size.count):
             if self._propose_all(now, duties) is not None:
                 self._duties.proposed(len(duties))
             elif len(duties) == 1:
                 break
-        while items := self._inbound.takeable(self._batches.count, self._bytes_max):
+        while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
             commands = commands_of(items)
             taken = self._propose_all(now, commands) if commands else None
             if taken is not None or not commands:
@@ -449,7 +449,7 @@ class Replica:
             elif len(items) == 1:
                 break
         while self._proposals.waiting:
-            batch = self._proposals.waiting_up_to(self._batches.count, self._bytes_max)
+            batch = self._proposals.waiting_up_to(self._batch_size.count, self._bytes_max)
             first = self._propose_all(now, [self._ids.named(each.sequence, each.data) for each in batch])
             if first is not None:
                 self._proposals.addressed(batch, leading)
@@ -461,9 +461,9 @@ class Replica:
         """Propose all of them: the index of the first, or None: it is refused, perhaps as too much at once."""
         answer = self.engine.propose(now, batch)
         if isinstance(answer, Refused):
-            self._batches.were_refused()
+            self._batch_size.were_refused()
             return None
-        self._batches.were_taken()
+        self._batch_size.were_taken()
         if self._observer is not None:
             self._observer.taken(batch)
         return answer.first

@@ -1,7 +1,8 @@
 """What a leader was asked and has not answered, in the order in which it is asked again.
 
-Nothing here is proportional to how much waits, but for the change of a leader, which concerns all of it (rule 15). An
-``OrderedDict`` gives its first item in constant time; a plain ``dict`` walks over all that were deleted before it.
+Nothing here is proportional to how much waits, but for the change of a leader, which concerns all of it (rule 15 of the
+contract). An ``OrderedDict`` gives its first item in constant time; a plain ``dict`` walks over all that were deleted
+before it.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Checkers:
         return ObservedReplica(member, self.groups[group], self._work)
 
     def turn_ends(self, member: int, limits: SystemLimits) -> None:
-        """A turn may apply so many entries, and goes on to the end with the group that reaches that (rule 15)."""
+        """A turn may apply so many entries; a group that reaches that is not interrupted (rule 15 of the contract)."""
         applied = self._work.pop(member, 0)
         most = limits.node.apply_entries_max - 1 + limits.engine.deliver_entries_max
         if applied > most:

@@ -95,7 +95,7 @@ Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark |
 
 
 # ---------------------------------------------------------------------------------------------------------------
-# Between replicas (rule 7)
+# Between replicas (rule 7 of the contract)
 
 
 Forwarded: TypeAlias = tuple[U64, bytes | None]

@@ -47,7 +47,7 @@ class Candidate:
         """The slot from which on everybody is asked."""
         self._own_ticket = core.next_ticket
         self._promised: dict[int, int] = {}
-        """By member that has told everything, the slot up to which everything is chosen, it says, and not reported."""
+        """By member that has told everything, the slot up to which it calls all chosen and has reported nothing."""
         self._asked: dict[int, int] = {}
         """By member that has not told everything, the slot from which on it is to tell; the own one joins late."""
         self._highest: dict[int, Entry] = {}

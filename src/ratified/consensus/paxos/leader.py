@@ -122,7 +122,7 @@ class Leader:
             self.reads.on_answer(sender, round_)
 
     def on_persisted(self, fresh: Sequence[tuple[int, Era]]) -> None:
-        """Of these (slot, ballot) the own disk has got hold."""
+        """The own disk has these (slot, ballot) from now on."""
         first = last = 0
         for slot, ballot in fresh:
             if ballot != self.ballot:

@@ -1,5 +1,7 @@
 """Is a leader heard, and when does a member ask whether it would be elected? (Rule 14 of the contract.)
 
+This is pre-vote (Ongaro's dissertation, 9.6) for every engine, and when to begin it.
+
 Rules of this file:
 
 1. Nothing here is durable, and safety needs nothing of it: an election may begin at any time.
