@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 
+import msgspec
+
 from ratified.consensus.contract import Limits
 from ratified.kv.limits import KvLimits
 from ratified.machine import StateMachine, StateMachineStore, Store
@@ -197,15 +199,29 @@ class Cluster:
     def isolate(self, member: int) -> None:
         for other in self.members:
             if other != member:
-                for link in ((member, other), (other, member)):
-                    self._cuts.add(link)
-                    self._network.cut(*link)
+                self._cut(member, other)
         self._network.break_all(member)
 
-    def heal(self) -> None:
+    def part(self, one: int, other: int) -> None:
+        """Cut the link between these two, and break their connection."""
+        self._cut(one, other)
+        self._network.break_between(one, other)
+
+    def _cut(self, one: int, other: int) -> None:
+        for link in ((one, other), (other, one)):
+            self._cuts.add(link)
+            self._network.cut(*link)
+
+    def heal(self, *members: int) -> None:
+        """Mend what is cut between these members; without any, everything."""
         for link in sorted(self._cuts):
-            self._network.heal(*link)
-        self._cuts.clear()
+            if not members or (link[0] in members and link[1] in members):
+                self._network.heal(*link)
+                self._cuts.discard(link)
+
+    def slow_down(self, bytes_per_second: int) -> None:
+        """From now on every link carries no more, in each direction."""
+        self._network.options = msgspec.structs.replace(self._network.options, bytes_per_second=bytes_per_second)
 
     def reconnect(self, one: int, other: int) -> None:
         """Break the present connection of two; the network makes a new one."""
