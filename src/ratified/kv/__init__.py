@@ -11,8 +11,8 @@ Rules of this package:
 4. Semantics, error texts and gRPC codes are those of etcd 3.5.
 
 The files, from the bottom: ``errors`` and ``encoding`` (answers as bytes), ``names`` (row keys), ``digest`` (the sums),
-``tombstones`` and ``history`` (what is visible, and what was), ``mvcc`` (rows and revisions), ``ranges`` (RangeRequest),
-``writes`` (Put, DeleteRange, Txn), ``burials`` (long deletes), ``intervals`` and ``watch``, ``leases`` and ``lessor``, ``requests`` (what is wrong with a request by itself), ``commands`` and
-``queries`` (what is proposed, and what is asked), ``hashes``, ``snapshot``, ``store`` (all of it, behind
-``machine.Store``).
+``tombstones`` and ``history`` (what is visible, and what was), ``mvcc`` (rows and revisions), ``ranges``
+(RangeRequest), ``writes`` (Put, DeleteRange, Txn), ``burials`` (long deletes), ``intervals`` and ``watch``, ``leases``
+and ``lessor``, ``requests`` (what is wrong with a request by itself), ``commands`` and ``queries`` (what is proposed,
+and what is asked), ``hashes``, ``snapshot``, ``store`` (all of it, behind ``machine.Store``).
 """
