@@ -6,11 +6,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from ratified.consensus.contract import Era
 from ratified.node import peers
 from ratified.node.admission import Admission
 from ratified.node.directories import Directories
-from ratified.node.forwarding import LeaderForwards
 from ratified.node.peers import PeerSessions
 from ratified.wire.peer import Hello
 from tests.mutants.mutant import Mutant
@@ -36,6 +34,11 @@ def begins_alone() -> AbstractContextManager[Any]:
     return patch.object(PeerSessions, "waits_for", lambda peers: [])
 
 
+def begins_with_claims() -> AbstractContextManager[Any]:
+    """A fresh node begins with whoever claims to be a member, be it answered at the member's own address or not."""
+    return patch.object(PeerSessions, "_is_confirmed", lambda peers, connection: True)
+
+
 def believes_claims_for_ever() -> AbstractContextManager[Any]:
     """What anybody claims counts as what answered at the member's own address."""
     admit = PeerSessions._admit
@@ -47,23 +50,11 @@ def believes_claims_for_ever() -> AbstractContextManager[Any]:
     return patch.object(PeerSessions, "_admit", admits_and_confirms)
 
 
-def keeps_the_numbers_of_who_was_displaced() -> AbstractContextManager[Any]:
-    """Rule 7: what a leader set aside of an origin outlives the era in which it was numbered."""
-    era_is = LeaderForwards.era_is
-
-    def keeps(forwards: LeaderForwards, leading: Era | None) -> None:
-        set_aside = forwards._set_aside
-        era_is(forwards, leading)
-        forwards._set_aside = set_aside
-
-    return patch.object(LeaderForwards, "era_is", keeps)
-
-
 MUTANTS: list[Mutant] = [
     Mutant("takes any directory of a member", takes_any_directory, "replaced-directories", "session", 1),
     Mutant("believes an overtaken start", takes_old_copies, "replaced-directories", "session", 2),
     Mutant("names no earlier starts", names_no_earlier_starts, "replaced-directories", "session", 3),
     Mutant("begins before all members have met", begins_alone, "replaced-directories", "session", 4),
+    Mutant("begins with whoever claims to be a member", begins_with_claims, "strangers", "session", 32),
     Mutant("believes a stranger's claim for ever", believes_claims_for_ever, "strangers", "session", 1),
-    Mutant("keeps displaced numbers for ever", keeps_the_numbers_of_who_was_displaced, "strangers", "session", 32),
 ]

@@ -191,8 +191,8 @@ def test_a_fresh_node_replaces_a_directory_by_a_later_one() -> None:
 
 def test_a_fresh_node_begins_when_all_members_and_it_hold_each_others_directories() -> None:
     made = peers({}, begun=False)
-    greeted(made, 1, hello(begun=False))
-    greeted(made, 2, hello(member=3, begun=False))
+    greeted(made, 1, hello(begun=False), dialled=1)
+    greeted(made, 2, hello(member=3, begun=False), dialled=3)
     made.sync()
     made.received(0, 1, Standing(OURS, begun=False))
     assert made.waits_for() == ["three (3) (it has not met this one yet)"]
@@ -212,10 +212,41 @@ def test_a_fresh_node_begins_when_all_members_and_it_hold_each_others_directorie
     assert [member for member, _ in made.drain_changes()] == [1]
 
 
+def test_a_fresh_node_does_not_begin_with_whoever_claims_to_be_a_member() -> None:
+    made = peers({}, begun=False, config=msgspec.structs.replace(CONFIG, absent=(3,)))
+    greeted(made, 1, hello(directory=b"x" * 16, start=99, begun=False))
+    made.sync()
+    made.received(0, 1, Standing(OURS, begun=True))
+    assert made.waits_for() == ["one (1) (what claims to be it has not answered at its own address)"]
+    assert challenges(made) == [1]
+    greeted(made, 2, hello(begun=False))
+    made.challenged(0, 1, hello(begun=False))
+    assert closed(made) == [1], "it was a stranger"
+    made.sync()
+    made.received(0, 2, Standing(OURS, begun=False))
+    assert made.sync() == [BegunRecord()]
+    assert made.directories.holds(1, OTHERS)
+
+
+def test_a_fresh_node_asks_again_who_answers_at_a_members_own_address() -> None:
+    made = peers({}, begun=False, config=msgspec.structs.replace(CONFIG, absent=(3,)))
+    greeted(made, 1, hello(begun=False))
+    made.sync()
+    made.received(0, 1, Standing(OURS, begun=False))
+    assert challenges(made) == [1]
+    made.challenged(0, 1, None)
+    made.heard(90 * MS, 1)
+    made.received(90 * MS, 1, Ping())
+    made.run_timers(100 * MS)
+    assert challenges(made) == [1]
+    made.challenged(100 * MS, 1, hello(begun=False))
+    assert made.sync() == [PeerRecord(1, OTHERS, 5, 11), BegunRecord()]
+
+
 def test_a_connection_that_is_gone_does_not_count_for_the_first_start() -> None:
     made = peers({}, begun=False)
-    greeted(made, 1, hello(begun=False))
-    greeted(made, 2, hello(member=3, begun=False))
+    greeted(made, 1, hello(begun=False), dialled=1)
+    greeted(made, 2, hello(member=3, begun=False), dialled=3)
     made.sync()
     made.received(0, 1, Standing(OURS, begun=False))
     made.disconnected(0, 1)
@@ -237,7 +268,7 @@ def test_a_node_says_for_whom_it_waits_until_it_has_begun() -> None:
 
 def test_a_node_begins_without_the_members_that_the_operator_named_absent_and_does_not_take_them_in_later() -> None:
     made = peers({}, begun=False, config=msgspec.structs.replace(CONFIG, absent=(3,)))
-    greeted(made, 1, hello(begun=False))
+    greeted(made, 1, hello(begun=False), dialled=1)
     made.sync()
     made.received(0, 1, Standing(OURS, begun=False))
     assert made.sync() == [BegunRecord()]

@@ -7,9 +7,10 @@ Rules:
 
 1. A *fresh* node (one that has not begun) records the present directory of every member that it meets, durably,
    before it says anything more to it; it replaces an older one.
-2. It begins when it and every other member hold each other's present directories, as their open connections say;
-   whether the others have begun does not matter. Members that the operator named absent are left out. That it has
-   begun is durable before its engines are fed anything.
+2. It begins when it and every other member hold each other's present directories, as their open connections say, and
+   each of these starts has answered at its member's own address: else a stranger's directory could be the one that
+   counts from then on. Whether the others have begun does not matter. Members that the operator named absent are left
+   out. That it has begun is durable before its engines are fed anything.
 3. A node that has begun replaces no directory. A member that comes with another one is refused.
 4. A log of a version that knew nothing of this has begun if an engine has written to it; such a node records the
    first directory of a member which says that it has begun too.

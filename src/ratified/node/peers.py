@@ -278,7 +278,11 @@ class PeerSessions:
         self.hang_up(now, number, "silent for an election timeout")
 
     def on_not_begun(self, now: int) -> None:
-        """Say whom this node waits for, now and again."""
+        """Say whom this node waits for, now and again, and ask again who answers at the members' own addresses."""
+        for member in self._directories.awaited:
+            connection = self._members.get(member)
+            if connection is not None and not self._is_confirmed(connection):
+                self._challenge(now, member)
         if waits_for := self.waits_for():
             self.notices.append(
                 Notice(
@@ -419,7 +423,9 @@ class PeerSessions:
     def _why_awaited(self, connection: _ConnectionEnd | None) -> str | None:
         if connection is None:
             return "not connected"
-        return None if self._hold_each_other(connection) else "it has not met this one yet"
+        if not self._hold_each_other(connection):
+            return "it has not met this one yet"
+        return None if self._is_confirmed(connection) else "what claims to be it has not answered at its own address"
 
     def _hold_each_other(self, connection: _ConnectionEnd) -> bool:
         """Do both sides hold, durably, each other's directory?"""
@@ -448,6 +454,8 @@ class PeerSessions:
                 self._admit(now, connection, claimed)
             elif connection.session is not None:
                 connection.session.confirmed = True
+        if not self._directories.begun:
+            self._begin_if_all_agree()
 
     def _challenge(self, now: int, member: int) -> None:
         """Ask the port who answers at the member's own address; for any number of claims, once a heartbeat."""
@@ -455,6 +463,9 @@ class PeerSessions:
         if last is None or last + self._config.heartbeat_us <= now:
             self._challenged_at[member] = now
             self._challenges.append(member)
+
+    def _is_confirmed(self, connection: _ConnectionEnd) -> bool:
+        return connection.hello is not None and self._admission.is_confirmed(connection.hello)
 
     def _is_admitted(self, connection: _ConnectionEnd) -> bool:
         return connection.hello is not None and self._members.get(connection.hello.member) is connection
