@@ -563,3 +563,31 @@ def test_a_heartbeats_answer_of_an_earlier_term_confirms_no_read() -> None:
     ready = one.ready()
     assert ready is not None
     assert [read.index for read in ready.reads] == [3]
+
+
+def test_what_was_fetched_in_an_earlier_lead_is_sent_to_nobody() -> None:
+    one = leader(terms=[1, 1, 1], limits=Limits(tail_bytes_max=1))
+    log = one._algorithm.core.log
+
+    def wants_everything(term: int) -> Ready:
+        """Member 2 has nothing."""
+        one.step(0, 2, AppendEntriesResponse(term, False, log.last - 1, 0, 0, 0))
+        drain(one)
+        one.step(0, 2, AppendEntriesResponse(term, True, 0, 0))
+        return drain(one)
+
+    (old,) = wants_everything(2).fetch
+    one.step(0, 3, append(3, (1, 1), [entry(2, 3)]))
+    drain(one)
+    one.campaign(0)
+    drain(one)
+    one.step(0, 2, RequestVoteResponse(4, True))
+    drain(one)
+    (new,) = wants_everything(4).fetch
+    assert old.first == new.first == 1
+    one.fetched(0, old.token, [entry(index, 1) for index in range(1, old.last + 1)])
+    ready = one.ready()
+    assert ready is None or not [send for send in ready.send if isinstance(send.message, AppendEntries)]
+    one.fetched(0, new.token, [entry(1, 1)])
+    (send,) = [send for send in drain(one).send if isinstance(send.message, AppendEntries) and send.message.entries]
+    assert send.message.entries == [entry(1, 1).encoded]

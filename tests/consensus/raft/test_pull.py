@@ -231,6 +231,20 @@ def test_what_is_no_longer_in_memory_is_fetched() -> None:
     assert len(send.message.entries) == fetch.last - 1
 
 
+def test_what_was_fetched_and_overwritten_meanwhile_is_told_to_nobody() -> None:
+    one = engine(terms=[1] * 6, limits=Limits(tail_bytes_max=1))
+    one.campaign(0)
+    drain(one)
+    one.step(0, 3, Pull(1, 7, 1, 1))
+    (fetch,) = drain(one).fetch
+    assert fetch.last > 2
+    one.step(0, 2, append(3, (2, 1), [entry(3, 3)]))
+    drain(one)
+    one.fetched(0, fetch.token, [entry(index, 1) for index in range(2, fetch.last + 1)])
+    ready = one.ready()
+    assert ready is None or not [send for send in ready.send if isinstance(send.message, PullAnswer)]
+
+
 # --------------------------------------------------------------------------------------------------------- mutants
 
 
