@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
+from typing_extensions import override
 
 Era = tuple[int, int]
 
@@ -164,7 +165,7 @@ class Store(Protocol):
         """
 
 
-class StateMachineStore:
+class StateMachineStore(Store):
     """A ``Store`` of a ``StateMachine``. It keeps nothing durable: ``applied`` begins at 0, so the log is replayed."""
 
     def __init__(self, machine: StateMachine) -> None:
@@ -173,17 +174,17 @@ class StateMachineStore:
         self._applied_era: Era = (0, 0)
 
     @property
+    @override
     def applied(self) -> int:
-        """The index of the last entry that the machine has seen."""
         return self._applied
 
     @property
+    @override
     def applied_era(self) -> Era:
-        """The era with which it was delivered."""
         return self._applied_era
 
+    @override
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
-        """Apply in order; what the machine raises becomes ``ApplyFailed``, which stops the replica."""
         results: list[Result] = []
         for command in commands:
             try:
@@ -195,55 +196,58 @@ class StateMachineStore:
         self._applied, self._applied_era = last_index, era
         return results
 
+    @override
     def cost(self, command: bytes, most: int) -> int:
-        """One: what a machine of one's own does cannot be interrupted."""
-        return 1
+        return 1  # what a machine of one's own does cannot be interrupted
 
+    @override
     def apply_in_pieces(self, command: Command, era: Era, rows_max: int) -> Generator[None, None, Result]:
-        """In one piece."""
         yield from ()
         (result,) = self.apply((command,), command.index, era)
         return result
 
     @property
+    @override
     def untidy(self) -> bool:
-        """Never."""
         return False
 
+    @override
     def tidy(self) -> None:
-        """There is nothing to do."""
+        pass
 
+    @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:
-        """Ask the machine."""
         return self._query(request)
 
+    @override
     def woken(self, now: int) -> Sequence[Continuation]:
-        """Nothing: every read is answered at once."""
         return ()
 
+    @override
     def digest(self) -> bytes:
         """The first 16 bytes of the SHA-256 of the machine's snapshot."""
         return hashlib.sha256(self._machine.snapshot()).digest()[:16]
 
+    @override
     def snapshot(self) -> Sequence[bytes]:
-        """The machine's snapshot, as one row."""
         return (self._machine.snapshot(),)
 
+    @override
     def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
-        """Restore the machine from the one row."""
         (snapshot,) = rows
         self._machine.restore(snapshot)
         self._applied, self._applied_era = index, era
 
+    @override
     def lead(self, now: int, era: Era | None) -> None:
-        """A state machine does nothing by itself."""
+        pass  # a state machine does nothing by itself
 
+    @override
     def duties(self, now: int) -> tuple[Sequence[bytes], int | None]:
-        """None, ever."""
         return (), None
 
+    @override
     def ask(self, now: int, request: bytes) -> bytes:
-        """The machine's answer, from the leader."""
         return self._query(request)
 
     def _query(self, request: bytes) -> bytes:

@@ -11,5 +11,4 @@ class BidiStream(Protocol):
     async def receive(self) -> bytes | None:
         """The next message; None: the client sends no more."""
 
-    async def send(self, message: bytes) -> None:
-        """Send a message."""
+    async def send(self, message: bytes) -> None: ...

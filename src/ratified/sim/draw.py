@@ -31,7 +31,7 @@ SLOW_LINK = 64 << 10
 
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """One run's."""
+    """All that is drawn before a run begins."""
 
     cluster: ClusterOptions
     unreliable_network: NetworkOptions

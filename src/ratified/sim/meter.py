@@ -21,7 +21,7 @@ class Traffic(msgspec.Struct, frozen=True):
 
 
 class Meter:
-    """What passes in one cluster."""
+    """Counts what the members of one cluster send and write."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.log_bytes = 0

@@ -31,8 +31,6 @@ ENTRY_PATIENCE_US = 40_000
 
 
 class Simulation:
-    """One world, put together."""
-
     def __init__(self, arguments: Arguments, trace: IO[bytes] | None) -> None:
         self.options = draw_options(arguments)
         self.world = World(arguments.seed, trace=trace)

@@ -51,7 +51,7 @@ Answer = TypeVar("Answer", bound=ProbeAnswer)
 
 
 class Suspicion(Generic[Answer]):
-    """One member's, whatever its role."""
+    """Whether this member suspects its leader, and its probes; it outlives any role."""
 
     __slots__ = (
         "_answers",

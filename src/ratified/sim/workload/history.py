@@ -27,7 +27,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class History:
-    """One group's."""
+    """What one group's clients asked and were answered, key by key."""
 
     def __init__(self, group: int, requests: AtMostOnce) -> None:
         self._group = group

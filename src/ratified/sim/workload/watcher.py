@@ -39,7 +39,7 @@ ALL = b"\x00"
 
 
 class Watcher:
-    """One client."""
+    """A client that watches, and watches again behind the last revision that it has seen."""
 
     def __init__(self, number: int, group: int, cluster: Cluster, answers: Answers) -> None:
         self.requester = Requester(number, group, cluster, self._ended, self._got)
