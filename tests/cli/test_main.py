@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from ratified.cli.main import run
+from ratified.cli.serve import serve
+from ratified.server.config import OPTIONS
 
 COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "sim", "compare", "lab")
 
@@ -112,3 +115,15 @@ def test_help_waits_for_nothing_heavy() -> None:
     script = f"import sys; from ratified.cli.main import run; run([]); print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_option_of_a_member_is_a_flag() -> None:
+    flags = {name.replace("_", "-") for name in inspect.signature(serve).parameters}
+    assert flags == {option.name for option in OPTIONS} | {"config-file"}
+
+
+def test_only_an_initial_member_can_be_left_out_at_the_first_start(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ratified", "serve", "--data-dir", str(tmp_path / "a"), "--initial-absent", "b"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert "the absent member 'b' is not in the cluster (default)" in ended.stderr
