@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
+from ratified.kv.tombstones import Tombstone, VisibleRows
 from ratified.kv.watch import Watcher, WatchHub
 from ratified.storage.memory import MemoryEnvironment
 from tests.mutants.mutant import Mutant
@@ -19,7 +20,7 @@ def shows_what_is_half_done() -> AbstractContextManager[Any]:
 
 def hands_long_commands_to_nobody() -> AbstractContextManager[Any]:
     """Watches are not told to read again what a long command has changed."""
-    return patch.object(WatchHub, "catch_up_all", lambda hub: None)
+    return patch.object(WatchHub, "catch_up_all", lambda hub, tombstone=None: None)
 
 
 def loses_the_begin_of_a_long_revision() -> AbstractContextManager[Any]:
@@ -57,6 +58,27 @@ def _catching_up(before: Callable[[Watcher], None]) -> AbstractContextManager[An
     return patch.object(Watcher, "_catch_up", broken)
 
 
+def reads_past_tombstones() -> AbstractContextManager[Any]:
+    """Who reads, puts or compares finds what a pending tombstone covers."""
+    return patch.object(VisibleRows, "covered_by", lambda rows, pair, revision=None: None)
+
+
+def watches_past_tombstones() -> AbstractContextManager[Any]:
+    """A watch does not wait for the events of a pending tombstone."""
+    return patch.object(WatchHub, "pending_after", lambda hub, revision: None)
+
+
+def tells_nobody_of_a_tombstone() -> AbstractContextManager[Any]:
+    """A watch of what a tombstone covers does not go back to the table."""
+    catch_up_all = WatchHub.catch_up_all
+
+    def only_without_a_tombstone(hub: WatchHub, tombstone: Tombstone | None = None) -> None:
+        if tombstone is None:
+            catch_up_all(hub)
+
+    return patch.object(WatchHub, "catch_up_all", only_without_a_tombstone)
+
+
 MUTANTS: list[Mutant] = [
     Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 2),
     Mutant("hands long commands to no watch", hands_long_commands_to_nobody, "everything", "session", 2),
@@ -65,4 +87,7 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "says the present revision whatever waits", says_the_present_revision_whatever_waits, "everything", "session", 1
     ),
+    Mutant("reads past tombstones", reads_past_tombstones, "everything", "session", 2),
+    Mutant("watches past tombstones", watches_past_tombstones, "everything", "session", 2),
+    Mutant("tells nobody of a tombstone", tells_nobody_of_a_tombstone, "everything", "session", 2),
 ]
