@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -58,6 +59,28 @@ def test_a_member_that_is_cut_off_refuses_and_ends_streams(tmp_path: Path) -> No
             with pytest.raises(EtcdError, match=r"^etcdserver: no leader$") as caught:
                 await leader.run(serve_forever())
             assert caught.value.code == UNAVAILABLE
+
+    asyncio.run(run())
+
+
+class WithoutLeader:
+    """A host that knows of no leader, as ``LeaderWatch`` sees it."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def leader(self) -> None:
+        self.looks += 1
+
+
+def test_every_stream_has_three_election_time_outs_though_earlier_ones_were_ended() -> None:
+    async def run() -> None:
+        host = WithoutLeader()
+        leader = LeaderWatch(cast(Host, host), election_timeout_s=0.001)
+        for streams in range(1, 4):
+            with pytest.raises(EtcdError, match=r"^etcdserver: no leader$"):
+                await leader.run(serve_forever())
+            assert host.looks == 3 * streams
 
     asyncio.run(run())
 

@@ -294,6 +294,20 @@ def test_a_question_is_left_alone_until_its_stream_has_sent_everything() -> None
     assert question.advance(0, 1, 1).finished
 
 
+def test_a_watch_that_is_cancelled_holds_up_no_progress() -> None:
+    driver = Driver()
+    driver.put(b"k")
+    behind = driver.watch(WatchCreateRequest(key=b"k", start_revision=2), stream=7)
+    current = driver.watch(WatchCreateRequest(key=b"other"), stream=7)
+    current.advance(0, 1, 1)
+    question = driver.store.read(0, queries.progress(7))
+    assert isinstance(question, ProgressRequest)
+    assert question not in driver.store.woken(0)
+    behind.continuation.cancel()
+    assert list(driver.store.woken(0)) == [question]
+    assert question.advance(0, 1, 1).finished
+
+
 def test_a_revoked_lease_is_one_revision_for_a_watcher() -> None:
     driver = Driver()
     driver.grant(5, 60)
