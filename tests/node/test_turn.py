@@ -180,6 +180,31 @@ def test_frames_that_wait_keep_their_connection_however_late_a_turn_is() -> None
     assert [hangup.connection for hangup in outputs.closes] == [silent]
 
 
+def test_a_group_that_was_refused_credit_has_its_turn_once_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    leader = cluster.elect()
+    session = peers(cluster, leader).session(cluster.follower())
+    assert session is not None
+    node, outbox = cluster.node(leader), session.outbox
+    prepared: list[int] = []
+
+    def prepare(replica: Replica, now: int) -> None:
+        replica.again = False
+        prepared.append(replica.group)
+
+    monkeypatch.setattr(Replica, "prepare", prepare)
+    outbox.waiting_bytes += outbox.window
+    assert not outbox.has_credit(0)
+    node.turn(cluster.now, 0)
+    prepared.clear()
+    node.turn(cluster.now, 0)
+    assert prepared == []
+    outbox.waiting_bytes -= outbox.window
+    for _ in range(2):
+        node.turn(cluster.now, 0)
+        assert prepared == [0]
+
+
 def test_frames_for_groups_that_are_not_here_are_dropped() -> None:
     cluster = Cluster()
     leader = cluster.elect()

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from ratified.runtime.loop import TURN_US, TurnBudget
+import asyncio
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from ratified.node.ports import Outputs
+from ratified.runtime import loop as runtime_loop
+from ratified.runtime.clock import boottime_us
+from ratified.runtime.loop import TURN_US, NodeLoop, TurnBudget
 
 
 def settled(us_per_input: float, turns: int = 100) -> TurnBudget:
@@ -36,3 +45,53 @@ def test_a_turn_without_inputs_does_not_count() -> None:
     for _ in range(100):
         budget.spent(0, 100)
     assert budget.inputs_max == before
+
+
+class Sleeper:
+    """A node that does nothing but wait for one deadline."""
+
+    def __init__(self, deadline: int) -> None:
+        self.deadline: int | None = deadline
+        self.turns: list[int] = []
+
+    def turn(self, now: int, inputs_max: int) -> Outputs:
+        self.turns.append(now)
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+        return Outputs(deadline=self.deadline)
+
+
+def test_a_timer_that_fires_too_early_fires_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop's clock and the node's are not the same one."""
+    slow = 0
+
+    def behind_the_loops() -> int:
+        return boottime_us() - slow
+
+    monkeypatch.setattr(runtime_loop, "boottime_us", behind_the_loops)
+
+    async def run() -> None:
+        nonlocal slow
+        node = Sleeper(boottime_us() + 10_000)
+        deadline = node.deadline
+        no: Any = Mock()
+        turns = NodeLoop(
+            node,  # type: ignore[arg-type]
+            asyncio.get_running_loop(),
+            no,
+            no,
+            on_reply=no,
+            on_notice=no,
+            on_stopped=no,
+            on_crash=no,
+        )
+        turns.wake()
+        await asyncio.sleep(0)
+        slow = 20_000
+        async with asyncio.timeout(5):
+            while node.deadline is not None:
+                await asyncio.sleep(0.001)
+        assert deadline is not None
+        assert [turn >= deadline for turn in node.turns] == [False, True]
+
+    asyncio.run(run())
