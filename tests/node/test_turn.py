@@ -185,7 +185,7 @@ def test_a_group_that_was_refused_credit_has_its_turn_once_there_is_some(monkeyp
     leader = cluster.elect()
     session = peers(cluster, leader).session(cluster.follower())
     assert session is not None
-    node, outbox = cluster.node(leader), session.outbox
+    node, queue = cluster.node(leader), session.queue
     prepared: list[int] = []
 
     def prepare(replica: Replica, now: int) -> None:
@@ -193,13 +193,13 @@ def test_a_group_that_was_refused_credit_has_its_turn_once_there_is_some(monkeyp
         prepared.append(replica.group)
 
     monkeypatch.setattr(Replica, "prepare", prepare)
-    outbox.waiting_bytes += outbox.window
-    assert not outbox.has_credit(0)
+    queue.waiting_bytes += queue.window
+    assert not queue.has_credit(0)
     node.turn(cluster.now, 0)
     prepared.clear()
     node.turn(cluster.now, 0)
     assert prepared == []
-    outbox.waiting_bytes -= outbox.window
+    queue.waiting_bytes -= queue.window
     for _ in range(2):
         node.turn(cluster.now, 0)
         assert prepared == [0]
