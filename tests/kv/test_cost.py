@@ -165,3 +165,31 @@ def test_a_transaction_that_reads_only_is_refused_for_its_answer_alone(driver: D
     request = txn(*[ranged(**ALL)] * 10)
     with pytest.raises(Failed, match=TOO_LARGE):
         decode(TxnResponse, driver.answer(queries.txn(request.SerializeToString()), 1, 1 << 20))
+
+
+@pytest.mark.parametrize(("last", "answer"), [("dropped", "served"), ("retained", TOO_MANY), ("put again", TOO_MANY)])
+def test_keys_that_a_compaction_drops_cost_nothing_whether_or_not_they_are_removed_yet(
+    monkeypatch: pytest.MonkeyPatch, last: str, answer: str
+) -> None:
+    monkeypatch.setattr(cost, "TXN_ROWS_MAX", 50)
+    answers = []
+    for at_once in (1, 1000):
+        driver = Driver(limits=KvLimits(removal_events_at_once=at_once))
+        for number in range(60):
+            driver.put(b"k%02d" % number)
+        deleted_at = driver.store.revision + 1
+        driver.delete(b"\x00", b"\x00")
+        driver.put(b"other")
+        driver.compact(deleted_at if last == "retained" else driver.store.revision)
+        revision = driver.store.revision
+        driver.put(b"other")
+        for number in range(60 if last == "put again" else 0):
+            driver.put(b"k%02d" % number)
+        assert driver.store.untidy == (at_once == 1)
+        try:
+            driver.txn(txn(put(b"a"), ranged(**ALL, revision=revision)))
+            answers.append("served")
+        except Failed as failed:
+            answers.append(str(failed))
+    assert answers[0] == answers[1]
+    assert answer in answers[0]

@@ -3,7 +3,9 @@
 1. The sum is made before anything is written, over the state before the transaction, and is an upper bound: what the
    transaction itself puts counts in every range of it that could show it.
 2. The limits are no options: an answer must not depend on a member's flags, now or when the log is replayed.
-3. What is too large is refused like a request that etcd finds too large, with nothing done.
+3. Rows that some replicas have and others have not, since their tombstones and removals have come differently far, cost
+   nothing.
+4. What is too large is refused like a request that etcd finds too large, with nothing done.
 """
 
 from __future__ import annotations
@@ -81,9 +83,10 @@ class Cost:
     gives, or yields, what it has cost to find that out.
     """
 
-    def __init__(self, rows: VisibleRows, newest: int) -> None:
+    def __init__(self, rows: VisibleRows, newest: int, compact_revision: int) -> None:
         self._rows = rows
         self._newest = newest
+        self._compact_revision = compact_revision
         self._rows_left = TXN_ROWS_MAX
         self._bytes_left = TXN_RESPONSE_BYTES_MAX
         self._put: list[tuple[bytes, int]] = []
@@ -121,7 +124,7 @@ class Cost:
         wanted = interval(request.key, request.range_end)
         answered = 0
         in_order = is_in_order(request)
-        for look in looks(self._rows, request, self._newest):
+        for look in looks(self._rows, request, self._newest, self._compact_revision):
             yield LOOK
             if look == COVERED:
                 continue

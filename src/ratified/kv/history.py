@@ -54,6 +54,19 @@ def names_at(
             yield name, None if newest is None else _pair_of(rows, newest, revision)
 
 
+def is_dropped(rows: VisibleRows, name: bytes, compact_revision: int) -> bool:
+    """Whether that compaction drops all that there was of a key, which some replicas have removed already."""
+    first, last = name + names.TERMINATOR, past(name)
+    for key, kind in rows.scan(HISTORY, first, last, reverse=True):
+        if kind == DELETE:
+            return key[-_POSITION_BYTES:] < names.position(compact_revision, 0)
+        event = rows.get(EVENTS, key[-_POSITION_BYTES:])
+        assert event is not None, "every row of history has its event"
+        tombstone = rows.covered_by(event[PAIR_AT:])
+        return tombstone is not None and tombstone.revision < compact_revision
+    return True
+
+
 def _is_change_of(name: bytes, key: bytes) -> bool:
     return len(key) == len(name) + names.HISTORY_SUFFIX_BYTES and key.startswith(name)
 

@@ -23,7 +23,7 @@ from typing_extensions import override
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
-from ratified.kv.history import names_at
+from ratified.kv.history import is_dropped, names_at
 from ratified.kv.mvcc import LIVE
 from ratified.kv.tombstones import VisibleRows
 from ratified.machine import Continuation, Slice
@@ -36,7 +36,7 @@ Pair: TypeAlias = tuple[bytes, bytes]
 COVERED: tuple[()] = ()
 Looks: TypeAlias = Iterator[Pair | tuple[()] | None]
 """What a walk over rows looks at, one after another: a pair of the range, in the order of keys; None: none of it; or
-``COVERED``: a pair that a tombstone covers, which is there on some replicas and not on others."""
+``COVERED``: a pair that a tombstone covers, or a key that a compaction drops, whose rows some replicas still have."""
 
 Sortable: TypeAlias = "tuple[Any, bytes]"
 """(what it is sorted by, serialized KeyValue)."""
@@ -130,8 +130,8 @@ def _in_order(group: _Runs, wanted: Interval) -> Looks:
         yield (key, pair) if wanted.holds(key) else None
 
 
-def at_revision(rows: VisibleRows, wanted: Interval, revision: int) -> Looks:
-    """The pairs as they were at ``revision``."""
+def at_revision(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: int | None = None) -> Looks:
+    """The pairs as they were at ``revision``; what a compaction at ``dropped_by`` drops is said to be so."""
     if wanted.empty:
         return
     group = _Runs()
@@ -143,7 +143,7 @@ def at_revision(rows: VisibleRows, wanted: Interval, revision: int) -> Looks:
             yield from _in_order(group, wanted)
             group = _Runs()
         if pair is None:
-            yield None
+            yield None if dropped_by is None or not is_dropped(rows, name, dropped_by) else COVERED
         elif names.is_whole(name):
             yield names.key_of(name), pair
         else:
@@ -162,10 +162,10 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
 }
 
 
-def looks(rows: VisibleRows, request: RangeRequest, newest: int) -> Looks:
+def looks(rows: VisibleRows, request: RangeRequest, newest: int, dropped_by: int | None = None) -> Looks:
     """The walk over the rows, whose revision is ``newest``, that answers the request."""
     if 0 < request.revision < newest:
-        return at_revision(rows, interval(request.key, request.range_end), request.revision)
+        return at_revision(rows, interval(request.key, request.range_end), request.revision, dropped_by)
     return present(rows, request.key, request.range_end)
 
 

@@ -144,7 +144,7 @@ class Branches:
 
 def transact(mvcc: Mvcc, leases: Leases, request: TxnRequest, at_once_max: int) -> Steps[bytes]:
     """Run a transaction, so many deletes in a step; gives the TxnResponse."""
-    cost = Cost(mvcc.visible, mvcc.revision)
+    cost = Cost(mvcc.visible, mvcc.revision, mvcc.compact_revision)
     branches = yield from _decide(mvcc, request, cost)
     yield from _check(mvcc, leases, branches, cost)
     body = yield from _run(mvcc, branches, at_once_max)
