@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from ratified.consensus.contract import Entry, Limits, StateRecord, TruncateRecord
+from ratified.consensus.contract import Entry, Limits, Send, StateRecord, TruncateRecord
 from ratified.consensus.raft import decode_state
 from ratified.consensus.raft import pull as pull_of_raft
 from ratified.consensus.raft.engine import Raft
@@ -171,6 +171,57 @@ def test_nobody_pulls_whom_no_quorum_would_elect_but_for_the_log() -> None:
     one = engine(terms=[1], term=5)
     (probe, *_) = probes(one, 1000)
     assert told(one, 2, ProbeAnswer(5, probe.round, Verdict.HEARS, 2, 2), now=1000) == []
+
+
+class Asking:
+    """Member 1 looks for a leader; these two would elect it but for its log, and 2 has the better one."""
+
+    def __init__(self) -> None:
+        self.one = engine(terms=[1], term=5)
+        self.now = 1000
+        for member in (2, 3):
+            self.one.peer(0, member, member)
+        self.logs = {2: (9, 4), 3: (5, 4)}
+
+    def probe(self, *answering: int) -> list[int]:
+        """Whom it asks for entries in its next probe, where these members answer."""
+        one, sent = self.one, list[Send]()
+        while not sent:
+            assert one.deadline is not None
+            self.now = max(self.now, one.deadline)
+            one.tick(self.now)
+            sent += ready.send if (ready := one.ready()) else ()
+        round_ = next(send.message.round for send in sent if isinstance(send.message, Probe))
+        for member in answering:
+            one.step(self.now, member, ProbeAnswer(5, round_, Verdict.BEHIND, *self.logs[member]))
+            if ready := one.ready():
+                sent += ready.send
+        return [send.to for send in sent if isinstance(send.message, Pull)]
+
+
+def test_the_same_member_is_asked_for_as_long_as_it_answers_probes_whatever_its_entries_take() -> None:
+    asking = Asking()
+    assert asking.probe(2, 3) == [2]
+    asking.logs[3] = (10, 4)
+    while asking.now < 5000:
+        assert asking.probe(3, 2) == [2]
+
+
+def test_who_answers_no_probe_for_half_a_timeout_is_asked_no_longer() -> None:
+    asking = Asking()
+    assert asking.probe(2, 3) == [2]
+    began = asking.now
+    while (asked := asking.probe(3)) == [2]:
+        assert asking.now - began < 700
+    assert asked == [3]
+    assert asking.now - began >= 500
+
+
+def test_who_has_lost_its_session_is_asked_no_longer() -> None:
+    asking = Asking()
+    assert asking.probe(2, 3) == [2]
+    asking.one.peer(asking.now, 2, None)
+    assert asking.probe(3) == [3]
 
 
 After = Callable[[Engine[Raft]], object]

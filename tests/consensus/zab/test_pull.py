@@ -151,6 +151,20 @@ def test_the_same_member_is_asked_until_the_pull_is_over_whoever_answers_first_i
     assert epochs_of(two) == [1, 1, 2, 2]
 
 
+def test_who_answers_no_probe_for_half_a_timeout_or_has_lost_its_session_is_asked_no_longer() -> None:
+    for lost, after in ((False, 500), (True, 1)):
+        one = Alone(1, state=EpochState(1, 1, 0))
+        behind(one, Ending(3, 2, 4))
+        if lost:
+            one.driver.connect(2, None)
+            one.drain()
+        probe(one)
+        one.now += after
+        asked = probe(one)
+        sent = one.say(3, ProbeAnswer(asked.round, Verdict.BEHIND, Ending(3, 2, 3)))
+        assert [to for to, message in sent if isinstance(message, Pull)] == [3]
+
+
 def test_what_was_cut_below_its_epochs_initial_history_gives_that_epoch_to_nobody() -> None:
     """A follower in synchronisation with a later epoch keeps its current epoch, without what that began with."""
     one = Alone(1, 1, 1, state=EpochState(3, 3, 3))

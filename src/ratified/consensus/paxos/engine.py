@@ -366,6 +366,7 @@ class Paxos:
             self._advance_candidate(self.role)
 
     def on_session(self, member: int, session: int | None) -> None:
+        self._suspicion.forget(member)
         role = self.role
         if isinstance(role, Leader):
             role.on_session_change(member)

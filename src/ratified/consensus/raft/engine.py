@@ -181,15 +181,18 @@ class Raft:
 
     def _ask_for_entries(self) -> None:
         """A quorum would elect this member but for its log: ask whose log ranks highest for what is missing."""
-        behind = self._suspicion.answers(Verdict.BEHIND)
-        peer, best = max(behind.items(), key=lambda item: (item[1].last_term, item[1].last_index))
-        round_ = self._suspicion.round
-        if self._pulling is None or self._pulling.peer != peer:
-            core = self.core
-            self._pulling = Pulling(core.member, core.log, peer, (best.last_index, (best.last_term, 0)), round_)
-        elif self._pulling.asked == round_:
+        core, suspicion, pulling = self.core, self._suspicion, self._pulling
+        present = None if pulling is None else pulling.peer
+        peer = suspicion.source(present, lambda answer: (answer.last_term, answer.last_index))
+        if peer is None:
             return
-        self.core.outbox.send(peer, pull.question(self.core, self._pulling, round_))
+        if pulling is None or peer != present:
+            best = suspicion.answer_of(peer)
+            last = best.last_index, (best.last_term, 0)
+            self._pulling = pulling = Pulling(core.member, core.log, peer, last, suspicion.round)
+        elif pulling.asked == suspicion.round:
+            return
+        core.outbox.send(peer, pull.question(core, pulling, suspicion.round))
 
     def _on_pull_answer(self, sender: int, message: PullAnswer) -> None:
         pulling = self._pulling
@@ -328,6 +331,9 @@ class Raft:
         return follower
 
     def on_session(self, member: int, session: int | None) -> None:
+        self._suspicion.forget(member)
+        if self._pulling is not None and self._pulling.peer == member:
+            self._pulling = None
         if isinstance(self.role, Leader):
             self.role.on_session_change(member)
         elif session is None and self.role.leader == member:

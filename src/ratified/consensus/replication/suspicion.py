@@ -13,11 +13,13 @@ Rules of this file:
    another one.
 4. A draw stands before each probe but the one after an own election deadline, which was drawn itself: all members learn
    of a broken connection at the same moment, and would stand in step for ever.
+5. What a peer answered is forgotten when the session with it ends. Who asks for entries keeps to one peer, for as long
+   as that one answers probes: the entries may take much longer, over a slow link.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -60,6 +62,7 @@ class Suspicion(Generic[Answer]):
         "_series",
         "_session_lost",
         "_stood",
+        "_unanswered",
         "_yields_until",
         "active",
         "next_probe",
@@ -79,6 +82,8 @@ class Suspicion(Generic[Answer]):
         self._series = self.round + 1
         """The first round whose answers count."""
         self._answers: dict[int, Answer] = {}
+        self._unanswered: dict[int, int] = {}
+        """By peer, when the first probe left that it has not answered, nor any later one."""
         self._stood = 0
         """Candidacies since the suspicion began."""
         self._yields_until = member.now
@@ -128,6 +133,7 @@ class Suspicion(Generic[Answer]):
         self.active = False
         self.next_probe = None
         self._answers = {}
+        self._unanswered = {}
 
     def _begin_series(self) -> None:
         self._series = self.round + 1
@@ -141,6 +147,8 @@ class Suspicion(Generic[Answer]):
     def next_round(self) -> int:
         """The number of the probe that leaves now."""
         self.round = max(self.round + 1, self._member.now)
+        for peer in self._member.configurations.peers:
+            self._unanswered.setdefault(peer, self._member.now)
         self.postpone()
         return self.round
 
@@ -195,7 +203,12 @@ class Suspicion(Generic[Answer]):
         if known is not None and known.round > answer.round:
             return False
         self._answers[sender] = answer
+        self._unanswered.pop(sender, None)
         return True
+
+    def forget(self, peer: int) -> None:
+        """The session with this peer ended."""
+        self._answers.pop(peer, None)
 
     def answers(self, verdict: Verdict) -> Mapping[int, Answer]:
         """By member."""
@@ -206,3 +219,22 @@ class Suspicion(Generic[Answer]):
         member = self._member
         peers = [peer for peer, answer in self._answers.items() if answer.verdict in verdicts]
         return member.configurations.is_quorum({member.id, *peers})
+
+    def source(self, present: int | None, rank: Callable[[Answer], Any]) -> int | None:
+        """Whom to ask for entries: ``present`` as long as it answers, else whose log ranks highest; None: nobody now,
+        since ``present`` has yet to answer in this series, or nobody has a better log."""
+        behind = {peer: answer for peer, answer in self.answers(Verdict.BEHIND).items() if not self._is_silent(peer)}
+        if present in behind:
+            return present
+        if present is not None and present not in self._answers and not self._is_silent(present):
+            return None
+        return max(behind, key=lambda peer: rank(behind[peer]), default=None)
+
+    def answer_of(self, peer: int) -> Answer:
+        """The latest one of this series."""
+        return self._answers[peer]
+
+    def _is_silent(self, peer: int) -> bool:
+        """Has it answered nothing for half a timeout?"""
+        since = self._unanswered.get(peer)
+        return since is not None and self._member.now - since >= self._member.options.election_timeout_min_us // 2

@@ -397,6 +397,7 @@ class Zab:
             self._tell(member)
 
     def _on_session_end(self, member: int) -> None:
+        self._suspicion.forget(member)
         match self.role:
             case Leading() as leading:
                 leading.on_session_end(member)
@@ -404,7 +405,7 @@ class Zab:
                 if following.leader_id == member:
                     self._look_soon()
             case Probing() as probing:
-                probing.leads_no_longer(member)
+                probing.on_session_end(member)
             case Looking() as looking:
                 looking.on_session(member)
 

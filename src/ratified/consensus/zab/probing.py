@@ -60,6 +60,12 @@ class Probing:
         if self.left == member:
             self.left = None
 
+    def on_session_end(self, member: int) -> None:
+        """What it was asked will not be answered."""
+        self.leads_no_longer(member)
+        if self._pulling is not None and self._pulling.peer == member:
+            self._pulling = None
+
     # ------------------------------------------------------------------------------------------------------- probes
 
     def ask(self) -> None:
@@ -101,21 +107,16 @@ class Probing:
         return self._suspicion.has_quorum(Verdict.GRANTED, Verdict.BEHIND)
 
     def _ask_for_entries(self) -> None:
-        """Ask whose history ranks highest for what is missing here, and then the same member until that is over."""
-        behind = self._suspicion.answers(Verdict.BEHIND)
-        pulling = self._pulling
-        if pulling is not None and pulling.peer in behind:
-            if pulling.asked != self._suspicion.round:
-                self._send_question()
-        elif behind and not self._pulls:
-            peer, best = max(behind.items(), key=lambda item: item[1].ending.rank())
-            self.pull_from(peer, best.ending)
-
-    @property
-    def _pulls(self) -> bool:
-        """Was anybody asked within an election timeout? What it answers may take longer than a series of probes."""
-        silence_us = self._core.options.election_timeout_min_us
-        return self._pulling is not None and self._core.member.now - self._pulling.asked < silence_us
+        """Ask whose history ranks highest for what is missing here."""
+        suspicion, pulling = self._suspicion, self._pulling
+        present = None if pulling is None else pulling.peer
+        peer = suspicion.source(present, lambda answer: answer.ending.rank())
+        if peer is None:
+            return
+        if pulling is None or peer != present:
+            self.pull_from(peer, suspicion.answer_of(peer).ending)
+        elif pulling.asked != suspicion.round:
+            self._send_question()
 
     def pull_from(self, peer: int, ending: Ending) -> None:
         """Ask for what is missing here of a history that ends like this."""
