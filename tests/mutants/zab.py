@@ -3,17 +3,18 @@ tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from ratified.consensus.contract import Entry
+from ratified.consensus.replication import pull
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.outbox import Outbox
 from ratified.consensus.replication.pull import Pulling
 from ratified.consensus.replication.reads import ReadRounds
-from ratified.consensus.replication.suspicion import Suspicion
+from ratified.consensus.replication.suspicion import Suspicion, Verdict
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.engine import Zab
 from ratified.consensus.zab.follower import Following
@@ -187,6 +188,22 @@ def offers_observers_an_epoch_that_no_quorum_has() -> AbstractContextManager[Any
 
 def waits_with_a_spent_epoch() -> AbstractContextManager[Any]:
     return patch.object(Leading, "is_spent", lambda _self: False)
+
+
+def gives_up_a_synchronisation_after_a_timeout() -> AbstractContextManager[Any]:
+    return patch.object(Leading, "_restart_synchronising", Leading._restart_establishing)
+
+
+def pulls_anew_from_whoever_answers_first() -> AbstractContextManager[Any]:
+    def source(self: Suspicion[Any], _present: int | None, rank: Callable[[Any], Any]) -> int | None:
+        behind = self.answers(Verdict.BEHIND)
+        return max(behind, key=lambda peer: rank(behind[peer]), default=None)
+
+    return patch.object(Suspicion, "source", source)
+
+
+def answers_a_pull_whatever_is_under_way() -> AbstractContextManager[Any]:
+    return patch.object(pull, "link_has_room", lambda _member, _asker: True)
 
 
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:

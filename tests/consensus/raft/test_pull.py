@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
 from ratified.consensus.contract import Entry, Limits, Send, StateRecord, TruncateRecord
 from ratified.consensus.raft import decode_state
@@ -260,6 +261,27 @@ def test_what_follows_is_told_as_far_as_a_message_holds() -> None:
     assert isinstance(reply, PullAnswer)
     assert (reply.fits, reply.prev_index, reply.prev_term, len(reply.entries)) == (True, 1, 1, 2)
     assert one.status().era == (2, 0)
+
+
+class FullLinks:
+    """What was sent before to these members waits."""
+
+    def __init__(self, *full: int) -> None:
+        self.full = full
+
+    def has_credit(self, member: int) -> bool:
+        return member not in self.full
+
+    def is_clear(self, member: int) -> bool:
+        return self.has_credit(member)
+
+
+def test_nothing_is_told_while_the_link_is_full_of_what_was_told_before() -> None:
+    one = engine(terms=[1, 1])
+    member = one._algorithm.core.member
+    member.options = replace(member.options, links=FullLinks(3))
+    assert told(one, 3, Pull(1, 7, 1, 1)) == []
+    assert len(told(one, 2, Pull(1, 7, 1, 1))) == 1
 
 
 def test_where_the_logs_can_meet_is_told() -> None:

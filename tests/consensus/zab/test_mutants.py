@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.consensus.world import World, lives
 from tests.consensus.zab import test_pull, test_suspicion, test_world
 from tests.mutants import zab
 from tests.mutants.mutant import Break
+from tests.node import test_slow_links
 
 SEEDS_MAX = 150
 
@@ -74,8 +76,17 @@ CAUGHT_ALONE: dict[Break, Callable[[], None]] = {
     zab.waits_with_a_spent_epoch: (
         test_suspicion.test_an_epoch_that_its_quorum_accepted_before_is_followed_by_the_next_one_at_once
     ),
+    zab.gives_up_a_synchronisation_after_a_timeout: partial(
+        test_slow_links.test_a_quorum_of_one_that_has_everything_and_one_that_is_far_behind_gets_a_leader, "zab"
+    ),
+    zab.pulls_anew_from_whoever_answers_first: partial(
+        test_slow_links.test_the_only_member_that_reaches_a_quorum_leads_although_it_is_far_behind, "zab"
+    ),
+    zab.answers_a_pull_whatever_is_under_way: partial(
+        test_slow_links.test_the_only_member_that_reaches_a_quorum_leads_although_it_is_far_behind, "zab"
+    ),
 }
-"""Rule 14's, and what is done at once: each by a test of its own, message by message."""
+"""Rule 14's, and what is done at once: each by a test of its own."""
 
 
 @pytest.mark.parametrize("mutant", CAUGHT_ALONE, ids=lambda mutant: mutant.__name__)

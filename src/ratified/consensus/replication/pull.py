@@ -121,7 +121,7 @@ def following(member: Member[Any], log: History, asker: int, prev: Place, purpos
     """What follows ``prev`` in this log; None: it is to be fetched for ``purpose``, or is no longer in the log, or
     what was answered before still fills the link to ``asker``."""
     index, era = prev
-    if index < log.base or not member.options.links.has_credit(asker):
+    if index < log.base or not link_has_room(member, asker):
         return None
     if log.era_at(index) != era:
         return Part(prev, meet=log.last_at_most(min(index - 1, log.last), era))
@@ -131,6 +131,11 @@ def following(member: Member[Any], log: History, asker: int, prev: Place, purpos
         return None
     entries = log.entries(index + 1, log.message_end(index + 1, log.last)) if index < log.last else []
     return Part(prev, entries=[entry.encoded for entry in entries])
+
+
+def link_has_room(member: Member[Any], asker: int) -> bool:
+    """May an answer be made now? (Rule 4.)"""
+    return member.options.links.has_credit(asker)
 
 
 def fetched(member: Member[Any], log: History, prev: Place, entries: Sequence[Entry]) -> Part | None:
