@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from unittest.mock import patch
 
 import pytest
 
@@ -12,7 +13,7 @@ from ratified.consensus.engines import ENGINES
 from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
-from ratified.node.forwarding import Item, LeaderForwards, commands_of
+from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of
 from ratified.node.peers import Session
 from ratified.node.ports import DiskSpace, Outcome, Reason, Work
 from ratified.node.send_queue import SendQueue
@@ -278,6 +279,20 @@ def test_a_new_session_sends_again_what_is_unanswered(engine: str) -> None:
     cluster.reconnect(origin, leader)
     assert cluster.outcome(token).outcome is Outcome.DONE
     assert cluster.now - started < 20 * MS, "the new session resends at once, not the timer"
+
+
+def test_that_nothing_is_sent_again_when_the_leader_is_known_again_is_caught() -> None:
+    """Worlds do not see it: the timer sends all the same, later."""
+    changed = OriginForwards.leader_changed
+
+    def sends_nothing_again(self: OriginForwards, leader: int | None, era: Era) -> None:
+        same, before = era == self._era, self._next_piece
+        changed(self, leader, era)
+        if same:
+            self._next_piece = before
+
+    with patch.object(OriginForwards, "leader_changed", sends_nothing_again), pytest.raises(AssertionError):
+        test_a_new_session_sends_again_what_is_unanswered("zab")
 
 
 def test_what_a_new_session_sends_again_in_pieces_waits_for_answers_and_not_for_the_timer() -> None:
