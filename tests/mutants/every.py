@@ -1,12 +1,13 @@
 """All mutants, of every engine."""
 
-from tests.mutants import identity, links, paxos, raft, returns, store, zab
+from tests.mutants import identity, links, paxos, raft, returns, store, turns, zab
 from tests.mutants.mutant import EngineMutant, Mutant
 
 MUTANTS: list[Mutant | EngineMutant] = [
     *raft.MUTANTS,
     *returns.MUTANTS,
     *links.MUTANTS,
+    *turns.MUTANTS,
     *paxos.MUTANTS,
     *zab.MUTANTS,
     *identity.MUTANTS,

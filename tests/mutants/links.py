@@ -17,6 +17,7 @@ from ratified.node.send_queue import SendQueue
 from ratified.sim import simulation
 from ratified.sim.arguments import Arguments
 from ratified.sim.draw import SLOW_LINK, SimulationOptions, draw_options
+from ratified.sim.options import MEASURED
 from tests.mutants.mutant import Mutant
 
 _NO_LIMIT = 1 << 40
@@ -60,6 +61,7 @@ def slow_links() -> Iterator[None]:
             cluster=replace(
                 cluster,
                 network=replace(cluster.network, bytes_per_second=rate),
+                computing=MEASURED,
                 limits=replace(cluster.limits, engine=Limits(), node=NodeLimits()),
             ),
             unreliable_network=replace(drawn.unreliable_network, bytes_per_second=rate),
@@ -78,13 +80,13 @@ def keeps_the_lead_on_a_full_disk() -> AbstractContextManager[Any]:
 MUTANTS = [
     Mutant("keeps the lead on a full disk", keeps_the_lead_on_a_full_disk, "disks", "session", 54),
     Mutant("cuts no long message", cuts_no_message, "leader-failures", "session", 3, world=slow_links, engine="paxos"),
-    Mutant("sends without a window", has_no_window, "crashes", "session", 1, world=slow_links),
+    Mutant("sends without a window", has_no_window, "crashes", "session", 26, world=slow_links),
     Mutant(
         "sends again what is on its way",
         sends_again_what_is_on_its_way,
         "crashes",
         "session",
-        11,
+        4,
         world=slow_links,
         engine="paxos",
     ),

@@ -211,15 +211,15 @@ def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any
 
 
 MUTANTS = [
-    _mutant("accepts an old epoch", old_epoch_accepted, "leader-failures", 4, nodes=5, duration_us=2_000_000),
+    _mutant("accepts an old epoch", old_epoch_accepted, "leader-failures", 2, nodes=5, duration_us=2_000_000),
     _mutant("commits before a quorum of ACKs", commit_before_a_quorum_of_acks, "everything", 1),
     _mutant("sends DIFF where TRUNC was due", diff_where_trunc_was_due, "everything", 7),
     _mutant("uses a counter twice", counter_used_twice, "everything", 1),
     _mutant("acknowledges NEWLEADER too early", newleader_acknowledged_before_durable, "everything", 1),
     _mutant("writes the current epoch before the history", current_epoch_before_the_history, "everything", 1),
     _mutant("serves before a quorum is synchronised", leads_before_a_quorum_is_synchronised, "everything", 1),
-    _mutant("ignores the epoch in elections", election_ignores_the_epoch, "leader-failures", 17, nodes=5),
-    _mutant("commits in a new epoch without NEWLEADER", committed_without_newleader, "leader-failures", 18, nodes=5),
+    _mutant("ignores the epoch in elections", election_ignores_the_epoch, "leader-failures", 3, nodes=5),
+    _mutant("commits in a new epoch without NEWLEADER", committed_without_newleader, "leader-failures", 15, nodes=5),
 ]
 """Without ``fifo_violated_unseen``: behind the numbers of a link every step also looks where it stands, so that whole
 nodes stay safe and live even when sessions lose frames. That nobody looked is seen between bare engines only."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratified.sim.limits import SERVER_LIMITS, draw_limits
+from ratified.sim.limits import SERVER_LIMITS, WORK_OF_A_TURN, draw_limits
 
 NOT_DRAWN = {
     "engine": {
@@ -46,3 +46,18 @@ def test_limits_are_often_as_small_as_they_may_be_and_often_the_default() -> Non
     assert {limits.node.peer_frames_max for limits in DRAWN[:200]} >= {16, 64}
     datagrams = draw_limits(5, frames_are_messages=True)
     assert datagrams.node.peer_frames_max == type(datagrams.node)().peer_frames_max
+
+
+def test_what_bounds_the_work_of_a_turn_is_small_in_every_world_of_slow_machines() -> None:
+    rooms = [getattr(SERVER_LIMITS, room) for room in NOT_DRAWN]
+    defaults = {name: getattr(room, name) for room in rooms for name in WORK_OF_A_TURN & {*room.__struct_fields__}}
+    assert set(defaults) == WORK_OF_A_TURN
+    for seed in range(20):
+        drawn = draw_limits(seed, frames_are_messages=False, always=WORK_OF_A_TURN)
+        small = {
+            name: getattr(getattr(drawn, room), name)
+            for room in NOT_DRAWN
+            for name in defaults
+            if hasattr(getattr(drawn, room), name)
+        }
+        assert all(small[name] < defaults[name] for name in defaults)

@@ -47,6 +47,9 @@ from ratified.wire.peer import Batch, Forward, ForwardAnswer, Fragment, Frame
 ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, BarrierIndexes, Forwards, Digests)
 """What judges every group, beside its own checks, its protocol's, and those that its clients feed."""
 
+TURNS_A_TIMEOUT = 2
+"""No turn takes longer than this part of an election timeout."""
+
 
 class ObservedReplica:
     """One start of one replica, shown to the checks."""
@@ -132,12 +135,23 @@ class Checkers:
         self.groups[group].begins(member, durable)
         return ObservedReplica(member, self.groups[group], self._work)
 
-    def turn_ends(self, member: int, limits: SystemLimits) -> None:
-        """A turn may apply so many entries; a group that reaches that is not interrupted (rule 15 of the contract)."""
+    def turn_ends(self, member: int, limits: SystemLimits) -> int:
+        """How many entries the turn delivered. A turn may apply so many; a group that reaches that is not interrupted
+        (rule 15 of the contract)."""
         applied = self._work.pop(member, 0)
         most = limits.node.apply_entries_max - 1 + limits.engine.deliver_entries_max
         if applied > most:
             raise Violation("work", f"member {member} applied {applied} entries in one turn; the limits admit {most}")
+        return applied
+
+    def turn_took(self, member: int, cost_us: int, election_timeout_us: int) -> None:
+        """Whatever is asked of a node, its heartbeats are not late: a turn is far shorter than an election."""
+        if cost_us * TURNS_A_TIMEOUT > election_timeout_us:
+            raise Violation(
+                "turn length",
+                f"member {member} was busy for {cost_us} us in one turn; the election timeout is "
+                f"{election_timeout_us} us, and no turn may take more than 1/{TURNS_A_TIMEOUT} of it",
+            )
 
     def booted(self, member: int, incarnation: int) -> None:
         """The member's process runs: its peers know this start by its incarnation."""

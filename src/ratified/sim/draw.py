@@ -9,9 +9,11 @@ import msgspec
 
 from ratified.machine import StateMachineStore, Store
 from ratified.sim.arguments import Arguments
-from ratified.sim.limits import draw_limits
+from ratified.sim.limits import WORK_OF_A_TURN, draw_limits
 from ratified.sim.options import (
+    MEASURED,
     ClusterOptions,
+    ComputingOptions,
     DiskOptions,
     NetworkModel,
     NetworkOptions,
@@ -63,9 +65,15 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         redial_most_us=timeout,
     )
     disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
-    limits = draw_limits(seed, frames_are_messages=model is NetworkModel.DATAGRAM)
+    slow_machines = pick(30, 0, 0, 1) == 1
+    limits = draw_limits(
+        seed,
+        frames_are_messages=model is NetworkModel.DATAGRAM,
+        always=WORK_OF_A_TURN if slow_machines else frozenset(),
+    )
     state_machine = pick(22, 0, 0, 0, 1) == 1
     clients_of_kv = 0 if state_machine else 1
+    batch_writers = clients_of_kv * pick(31, 0, 0, 1)
     return SimulationOptions(
         cluster=ClusterOptions(
             engine=arguments.engine,
@@ -76,6 +84,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             limits=limits,
             open_store=_open_registers if state_machine else open_kv(limits.kv),
             process=ProcessOptions(turn_most_us=pick(10, 0, 50, 500)),
+            computing=_slow(timeout) if slow_machines else MEASURED,
             disk=disk,
             network=network,
             model=model,
@@ -102,11 +111,17 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             value_bytes=pick(28, 600, 6_000, 30_000) if bytes_per_timeout else pick(25, 0, 0, 600, 1_500),
             abandon_most_us=timeout,
             watchers=clients_of_kv * pick(23, 0, 1, 3),
-            range_readers=clients_of_kv * pick(26, 0, 0, 1, 2),
+            range_readers=max(batch_writers, clients_of_kv * pick(26, 0, 0, 1, 2)),
+            batch_writers=batch_writers,
             lease_holders=clients_of_kv * pick(24, 0, 0, 1, 2),
         ),
         state_machine=state_machine,
     )
+
+
+def _slow(timeout_us: int) -> ComputingOptions:
+    """Where a hundred entries, or some hundred rows, in one turn take an election timeout."""
+    return ComputingOptions(turn_us=20, output_us=10, entry_us=timeout_us // 100, row_us=timeout_us // 500)
 
 
 def _open_registers(member: int, group: int, space: Space) -> Store:

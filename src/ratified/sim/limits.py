@@ -32,7 +32,7 @@ _ENGINE: dict[str, tuple[int, ...]] = {
     "bytes_per_message_max": (1, 200, 2_000),
     "inflight_messages_max": (1, 2, 4),
     "deliver_bytes_max": (1, 1, 200, 2_000),
-    "deliver_entries_max": (1, 2, 10),
+    "deliver_entries_max": (1, 2, 3),
     "tail_bytes_max": (1, 1_000, 10_000),
     "undurable_bytes_max": (1, 1_000, 10_000),
     "uncommitted_bytes_max": (1, 1_000, 10_000),
@@ -80,13 +80,31 @@ _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""
 
 
-def draw_limits(seed: int, *, frames_are_messages: bool) -> SystemLimits:
-    """All limits of the world with this seed.
+WORK_OF_A_TURN = frozenset(
+    {
+        "deliver_entries_max",
+        "apply_entries_max",
+        "apply_rows_max",
+        "slice_rows_max",
+        "slices_max",
+        "range_rows_at_once",
+        "removal_events_at_once",
+        "expiries_at_once",
+        "range_rows_a_turn",
+        "deletes_at_once",
+        "tombstone_rows_at_once",
+    }
+)
+"""What bounds the work of a turn: small on a slow machine, where the defaults would take longer than an election."""
+
+
+def draw_limits(seed: int, *, frames_are_messages: bool, always: frozenset[str] = frozenset()) -> SystemLimits:
+    """All limits of the world with this seed; those named by ``always`` keep their default in none.
 
     Where every message of a batch travels in a frame of its own, the limit of waiting frames keeps its default: a small
     one would end the session at each full batch, again and again.
     """
-    node = _draw(seed, 2, _NODE)
+    node = _draw(seed, 2, _NODE, always)
     if frames_are_messages:
         node.pop("peer_frames_max", None)
     if "frame_bytes_max" in node:
@@ -95,18 +113,18 @@ def draw_limits(seed: int, *, frames_are_messages: bool) -> SystemLimits:
         # A leader that holds little from origins that send much takes one number per sending: live, and very slow.
         node.setdefault("forwards_max", FORWARDS_MAX_SMALL)
     return SystemLimits(
-        engine=Limits(**_draw(seed, 1, _ENGINE)),
+        engine=Limits(**_draw(seed, 1, _ENGINE, always)),
         node=NodeLimits(**node),
-        kv=KvLimits(**_draw(seed, 5, _KV)),
-        log=LogLimits(segment_bytes=Draws(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG)),
+        kv=KvLimits(**_draw(seed, 5, _KV, always)),
+        log=LogLimits(segment_bytes=Draws(seed, Concern.LIMIT, 3).pick(_SEGMENTS), **_draw(seed, 4, _LOG, always)),
     )
 
 
-def _draw(seed: int, kind: int, choices: dict[str, tuple[int, ...]]) -> dict[str, int]:
-    """Half of the limits, each as one of its choices; the others keep their default."""
+def _draw(seed: int, kind: int, choices: dict[str, tuple[int, ...]], always: frozenset[str]) -> dict[str, int]:
+    """Half of the limits, and ``always`` these, each as one of its choices; the others keep their default."""
     drawn: dict[str, int] = {}
     for number, name in enumerate(choices):
         draws = Draws(seed, Concern.LIMIT, kind * 1000 + number)
-        if draws.chance(500_000):
+        if draws.chance(500_000) or name in always:
             drawn[name] = draws.pick(choices[name])
     return drawn

@@ -8,7 +8,9 @@ Rules:
    in the store. The *loss of the machine* keeps, drops or tears what was not synced, scrambles a store that was in use,
    and starts under another boot id. A *pause* stops turns and nothing else.
 3. The commit of a turn's transaction is a point where the process may be killed, just before it or just behind it.
-4. A process that would end by itself (a fatal notice, an error in a node's code) ends the run.
+4. A turn takes virtual time, as ``ComputingOptions`` say: until it has passed the node does nothing else, and what the
+   turn sends leaves at its end (at once where it is short). A process that dies before has sent nothing of it.
+5. A process that would end by itself (a fatal notice, an error in a node's code) ends the run.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ from ratified.storage.recovery import recover
 from ratified.storage.space import Space
 
 CLUSTER = 7
+SHORT_TURN_US = 1_000
+"""What a shorter turn sends leaves at its beginning: an event for each turn would cost more than it shows."""
 
 
 class Killed(BaseException):
@@ -136,6 +140,10 @@ class Machine:
         self._turn_wanted = False
         self._down_us: int | None = None
         """How long the process stays away; None: until somebody starts it."""
+        self._busy_until = 0
+        """When the last turn ends."""
+        self._unsent: Outputs | None = None
+        """Of a long turn that has not ended."""
         self._armed: int | None = None
         self._deadline: int | None = None
         self._checked: dict[int, int] = {}
@@ -335,6 +343,8 @@ class Machine:
         self.stores = {}
         self._turn_wanted = False
         self._armed = None
+        self._unsent = None
+        self._busy_until = 0
         self.paused = False
         self._network.machine_down(self.member, silent=silent)
         self.clients.process_gone(self.member)
@@ -364,7 +374,8 @@ class Machine:
         if not self._turn_wanted:
             self._turn_wanted = True
             delay = self._turns.below(self.process_options.turn_most_us + 1)
-            self._world.at(self._world.now + delay, self.member, self.member, self._turn, self.starts)
+            at = max(self._world.now, self._busy_until) + delay
+            self._world.at(at, self.member, self.member, self._turn, self.starts)
 
     def _turn(self, start: int) -> None:
         node = self.node
@@ -372,6 +383,10 @@ class Machine:
             return
         self._turn_wanted = False
         self._counters["turns"] += 1
+        self._end_turn(start)
+        if self.node is not node:
+            return
+        rows_before = self.environment.rows_touched
         try:
             outputs = node.turn(self._world.now, self._turns.pick(self.process_options.turn_inputs))
         except Violation:
@@ -383,9 +398,28 @@ class Machine:
             self.kill()
             self._world.at(self._world.now + (self._down_us or 0), 0, self.member, self.start)
             return
-        self._checkers.turn_ends(self.member, self._options.limits)
+        entries = self._checkers.turn_ends(self.member, self._options.limits)
+        cost_us = self._cost_us(outputs, entries, self.environment.rows_touched - rows_before)
+        self._checkers.turn_took(self.member, cost_us, self._options.election_timeout_us)
         self._check_digests()
-        self._carry_out(outputs)
+        self._busy_until = self._world.now + cost_us
+        if cost_us <= SHORT_TURN_US:
+            self._carry_out(outputs)
+            return
+        self._counters["long turns"] += 1
+        self._unsent = outputs
+        self._world.at(self._busy_until, self.member, self.member, self._end_turn, start)
+
+    def _cost_us(self, outputs: Outputs, entries: int, rows: int) -> int:
+        costs = self._options.computing
+        leaving = len(outputs.frames) + len(outputs.replies) + len(outputs.jobs)
+        return costs.turn_us + costs.output_us * leaving + costs.entry_us * entries + costs.row_us * rows
+
+    def _end_turn(self, start: int) -> None:
+        """A long turn is over: what it gave leaves."""
+        if self._unsent is not None and start == self.starts and not self.paused:
+            outputs, self._unsent = self._unsent, None
+            self._carry_out(outputs)
 
     def _carry_out(self, outputs: Outputs) -> None:
         member = self.member

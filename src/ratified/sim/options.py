@@ -62,6 +62,22 @@ class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How many inputs a turn may take: one of these, drawn for each."""
 
 
+class ComputingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn costs: the node does nothing else until that has passed, and what it sends leaves then."""
+
+    turn_us: int = 0
+    output_us: int = 0
+    """A frame, a reply, or a job for the disk that leaves."""
+    entry_us: int = 0
+    """An entry that is delivered to be applied, beside the rows."""
+    row_us: int = 0
+    """A row of the store that is read or written."""
+
+
+MEASURED = ComputingOptions(turn_us=20, output_us=10, entry_us=10, row_us=2)
+"""What ``bench/node_turn.py`` and ``bench/kv_apply.py`` find, roughly."""
+
+
 class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How long a disk takes."""
 
@@ -89,9 +105,11 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     abandon_chance: int = 30_000
     abandon_most_us: int = 20_000
     watchers: int = 0
-    """Per group, as the next two; only the key-value store can be watched, holds leases, and reads ranges."""
+    """Per group, as the next ones; only the key-value store can be watched, holds leases, and has ranges of keys."""
     lease_holders: int = 0
     range_readers: int = 0
+    batch_writers: int = 0
+    """On the first group."""
 
 
 class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +123,7 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: SystemLimits = SERVER_LIMITS
     open_store: OpenStore = open_kv(SERVER_LIMITS.kv)
     process: ProcessOptions
+    computing: ComputingOptions = ComputingOptions()
     disk: DiskOptions
     network: NetworkOptions
     model: NetworkModel = NetworkModel.SESSION

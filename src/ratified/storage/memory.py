@@ -39,6 +39,8 @@ class MemoryEnvironment:
         self._spaces: dict[int, MemorySpace] = {}
         self._undo: list[_Change] | None = None
         self._suspended: list[_Change] | None = None
+        self.rows_touched = 0
+        """Rows that were read or written so far: what a simulated processor is charged for."""
 
     def space(self, number: int) -> MemorySpace:
         """The rows of this space (u32)."""
@@ -147,6 +149,7 @@ class MemorySpace:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None; inside the transaction what it wrote is seen."""
+        self._environment.rows_touched += 1
         if self._environment.suspended:
             return self._committed().get(table, key)
         return self.rows(table).get(key)
@@ -160,6 +163,7 @@ class MemorySpace:
             return
         rows = self.rows(table)
         for key in rows.irange(first, last, inclusive=(True, False), reverse=reverse):
+            self._environment.rows_touched += 1
             yield key, rows[key]
 
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
@@ -227,6 +231,10 @@ class MemorySpace:
             for _ in range(draw(1 + min(len(rows), _SCRAMBLED_ROWS_MAX))):
                 rows.popitem(draw(len(rows)))
 
+    def charge(self) -> None:
+        """One of its rows is read through a view."""
+        self._environment.rows_touched += 1
+
     def put_back(self, table: str, key: bytes, before: bytes | None) -> None:
         """Make the row what it was; views keep what they have."""
         if before is None:
@@ -235,6 +243,7 @@ class MemorySpace:
             self.rows(table)[key] = before
 
     def _remember(self, table: str, key: bytes, before: bytes | None) -> None:
+        self._environment.rows_touched += 1
         self._environment.changes().append(_Change(self, table, key, before))
         for view in self.views:
             view.keep(table, key, before)
@@ -253,6 +262,7 @@ class MemoryView:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None."""
+        self._space.charge()
         kept = self._kept.get(table)
         if kept is not None and key in kept:
             return kept[key]

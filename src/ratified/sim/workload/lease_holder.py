@@ -72,8 +72,7 @@ class LeaseHolder:
             return
         self._asked_at = self._world.now
         requester.ask(*self._request(), self._timeout_us)
-        give_up_at = self._world.now + 2 * self._timeout_us
-        self._world.at(give_up_at, requester.number, requester.number, requester.give_up, requester.token)
+        requester.give_up_after(2 * self._timeout_us)
 
     def stop(self) -> None:
         self._stopping = True

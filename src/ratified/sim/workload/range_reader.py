@@ -1,4 +1,4 @@
-"""Clients that read all keys at once, linearizably or locally: long ranges, in slices, while others write."""
+"""Clients that read all keys of a kind at once, linearizably or locally: long ranges, in slices, while others write."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from ratified.check.watches import Event
 from ratified.kv import queries
 from ratified.node.ports import Outcome, Work
 from ratified.sim.cluster import Cluster
+from ratified.sim.workload import batch_writer
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.kv_api import body_of
 from ratified.sim.workload.requester import Requester
 from ratified.wire.etcd.rpc_pb2 import RangeRequest, RangeResponse
 
-FIRST, END = b"k", b"l"
-"""The keys of all register clients."""
+REGISTERS = (b"k", b"l")
+"""The keys of all register clients: first, and end."""
+BATCHES = (batch_writer.FIRST, batch_writer.END)
 
 
 class RangeReader:
@@ -25,6 +27,7 @@ class RangeReader:
         self._answers = answers
         self._timeout_us = cluster.options.election_timeout_us
         self._floor = 0
+        self._range = REGISTERS
 
     def act(self) -> None:
         requester = self.requester
@@ -36,7 +39,8 @@ class RangeReader:
             return
         locally = requester.draws.chance(500_000)
         self._floor = 0 if locally else self._answers.revisions.highest
-        request = RangeRequest(key=FIRST, range_end=END, serializable=locally)
+        self._range = BATCHES if requester.draws.chance(500_000) else REGISTERS
+        request = RangeRequest(key=self._range[0], range_end=self._range[1], serializable=locally)
         work = Work.READ_LOCAL if locally else Work.READ
         requester.ask(work, queries.range_(request.SerializeToString()), self._timeout_us)
 
@@ -50,7 +54,13 @@ class RangeReader:
         if outcome is Outcome.DONE:
             response = RangeResponse.FromString(body_of(b"".join(parts)))
             pairs = [Event(pair.mod_revision, pair.key, pair.value) for pair in response.kvs]
-            self._answers.states.read(self._floor, response.header.revision, pairs)
+            revision = response.header.revision
+            if self._range is BATCHES:
+                self._answers.batch_states.read(self._floor, revision, pairs)
+                self._answers.batches.read(revision, pairs)
+                self._counters["batches read"] += bool(pairs)
+            else:
+                self._answers.states.read(self._floor, revision, pairs)
             self._counters["range reads"] += 1
             self._counters["range reads in slices"] += len(parts) > 1
         self._later()

@@ -13,6 +13,8 @@ from ratified.sim.cluster import Cluster
 from ratified.sim.world import Concern, Draws
 
 NUMBER_SHIFT = 32
+COMPACTIONS = 1 << 31
+"""Added to a token: a compaction, whose answer nobody waits for."""
 
 
 class Requester:
@@ -101,6 +103,10 @@ class Requester:
     def process_gone(self, member: int) -> None:
         if self.open and self.member == member:
             self.end(Outcome.UNKNOWN)
+
+    def give_up_after(self, time_us: int) -> None:
+        """Wait no longer than that for the request under way."""
+        self._world.at(self._world.now + time_us, self.number, self.number, self.give_up, self.token)
 
     def give_up(self, token: int) -> None:
         """Wait no longer for the request with this token."""

@@ -19,12 +19,10 @@ from ratified.node.ports import Outcome, Work
 from ratified.sim.cluster import Cluster
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.kv_api import body_of
-from ratified.sim.workload.requester import Requester
+from ratified.sim.workload.requester import COMPACTIONS, Requester
 from ratified.wire.etcd.kv_pb2 import Event as EventMessage
 from ratified.wire.etcd.rpc_pb2 import CompactionRequest, WatchCreateRequest, WatchResponse
 
-COMPACTIONS = 1 << 31
-"""Added to a token: a request whose answer nobody waits for."""
 PROGRESS = 1 << 30
 """Added to the tokens of requests for progress, which are counted on from there."""
 ASKS_A_MOVE = 10

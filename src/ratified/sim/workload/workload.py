@@ -12,6 +12,7 @@ from ratified.sim.cluster import Cluster
 from ratified.sim.options import WorkloadOptions
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.api import RegisterApi
+from ratified.sim.workload.batch_writer import BatchWriter
 from ratified.sim.workload.lease_holder import LeaseHolder
 from ratified.sim.workload.range_reader import RangeReader
 from ratified.sim.workload.registers import RegisterClients
@@ -47,6 +48,7 @@ class Workload:
         watchers: list[Client] = []
         lease_holders: list[Client] = []
         range_readers: list[Client] = []
+        batch_writers: list[Client] = []
         numbers = count(NUMBER_FIRST)
         for group in groups:
             for _ in range(options.watchers):
@@ -55,7 +57,12 @@ class Workload:
                 lease_holders.append(LeaseHolder(next(numbers), group, cluster))
             for _ in range(options.range_readers):
                 range_readers.append(RangeReader(next(numbers), group, cluster, answers[group]))
-        self._clients = {client.requester.number: client for client in (*watchers, *lease_holders, *range_readers)}
+        # On one group: a turn's slices are bounded for each group, and a watch sends a revision whole.
+        first = next(iter(groups))
+        for _ in range(options.batch_writers):
+            batch_writers.append(BatchWriter(next(numbers), first, cluster, answers[first]))
+        clients = (*watchers, *lease_holders, *range_readers, *batch_writers)
+        self._clients = {client.requester.number: client for client in clients}
 
     def start(self) -> None:
         self._registers.start()
