@@ -109,6 +109,8 @@ class GroupChecks(Generic[ImageT]):
         """The encoding of everything that was delivered anywhere, from index 1 on, as it was first delivered."""
         self.leader: int | None = None
         """Who was elected last."""
+        self.elections = 0
+        """How many there were."""
         self.listeners = Listeners(())
         """Of what else judges this group, and is told by it; nothing yet."""
         self.on_election: Callable[[int], None] = lambda member: None
@@ -221,6 +223,7 @@ class GroupChecks(Generic[ImageT]):
         if known != member:
             raise self.violation("election safety", f"members {known} and {member} both lead in era {lead.era}")
         self.counters["elections"] += 1
+        self.elections += 1
         self.leader = member
         self._has_all_delivered(member, of.log, lead.era)
         self.on_election(member)

@@ -47,6 +47,10 @@ class DiskQueue:
         """From now on nothing completes."""
         self._hangs = True
 
+    @property
+    def hangs(self) -> bool:
+        return self._hangs
+
     def go_on(self) -> None:
         """After ``hang``."""
         self._hangs = False

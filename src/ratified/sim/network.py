@@ -304,6 +304,11 @@ class Network:
     # -----------------------------------------------------------------------------------------------------------
     # Cuts
 
+    @property
+    def cut_links(self) -> tuple[tuple[int, int], ...]:
+        """Directed: from whom to whom nothing gets."""
+        return tuple(pair for pair, cuts in self._cuts.items() if cuts)
+
     def cut(self, source: int, target: int) -> None:
         """From now on nothing gets from ``source`` to ``target``; what is under way does."""
         self._cuts[source, target] += 1

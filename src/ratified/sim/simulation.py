@@ -17,6 +17,7 @@ from ratified.sim.draw import draw_options
 from ratified.sim.dump import write_dump
 from ratified.sim.faults import registry as faults
 from ratified.sim.faults.fault import Injector
+from ratified.sim.progress import ProgressSamples
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
 from ratified.sim.workload.kv_api import KvApi
@@ -39,13 +40,16 @@ class Simulation:
         self.workload = Workload(self.cluster, api, self.options.workload)
         self._arguments = arguments
         self._injector = Injector(self.cluster, self.options.unreliable_network, self.options.slow_disk)
+        self._progress = ProgressSamples(self.cluster, self._injector.set_aside)
 
     def run(self) -> None:
         """Everything, from the first start to the verdict; raises ``Violation``."""
         self.cluster.start(self.workload)
         self.workload.start()
+        self._progress.begin()
         faults.begin(self._injector, SCENARIOS[self._arguments.scenario].faults)
         self.world.run(self._arguments.duration_us)
+        self._progress.end()
         faults.heal(self._injector)
         self.workload.stop()
         self._settle()

@@ -1,0 +1,97 @@
+"""Takes samples of a cluster for the checks of progress, while faults go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+
+from ratified.check.progress import Progress, Sample
+from ratified.sim.cluster import Cluster
+from ratified.sim.machine import Machine
+
+SAMPLES_A_TIMEOUT = 2
+_TROUBLE = (
+    "connections",
+    "connections broken",
+    "connections stalled",
+    "kills",
+    "machine losses",
+    "pauses",
+    "process starts",
+    "strangers",
+)
+
+
+class ProgressSamples:
+    """Judges from ``begin`` to ``end``."""
+
+    def __init__(self, cluster: Cluster, replaced: Mapping[int, object]) -> None:
+        self._cluster = cluster
+        self._replaced = replaced
+        """By member, the data directory that an operator took away: such a member decides nothing."""
+        self._world = cluster.world
+        self._timeout_us = cluster.options.election_timeout_us
+        self._over = False
+        self._quorum: tuple[int, ...] | None = None
+        self._groups = {group: Progress(group, self._timeout_us) for group in cluster.options.memberships}
+
+    def begin(self) -> None:
+        self._world.at(self._world.now + self._timeout_us // SAMPLES_A_TIMEOUT, 0, 0, self._sample)
+
+    def end(self) -> None:
+        self._over = True
+
+    def _sample(self) -> None:
+        if self._over:
+            return
+        self.begin()
+        disturbed = self._is_disturbed()
+        healthy = tuple(
+            member for member, machine in self._cluster.machines.items() if self._is_healthy(member, machine)
+        )
+        self._quorum = self._find_quorum(healthy)
+        trouble = (healthy, self._cluster.network.cut_links, *[self._world.counters[name] for name in _TROUBLE])
+        for group, progress in self._groups.items():
+            checks = self._cluster.checkers.groups[group]
+            if checks.delivered_max:
+                idle = any(_leads_and_is_idle(machine, group) for machine in self._cluster.machines.values())
+                progress.sampled(
+                    Sample(
+                        now=self._world.now,
+                        quorum=self._quorum,
+                        delivered=checks.delivered_max,
+                        idle=idle,
+                        elections=checks.elections,
+                        disturbed=disturbed,
+                        trouble=trouble,
+                    )
+                )
+
+    def _is_disturbed(self) -> bool:
+        options = self._cluster.options
+        disks = (machine.disk_queue for machine in self._cluster.machines.values())
+        return self._cluster.network.options is not options.network or any(
+            disk.options is not options.disk for disk in disks
+        )
+
+    def _find_quorum(self, healthy: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The one of the last sample as long as it is one."""
+        size = self._cluster.options.nodes // 2 + 1
+        if self._quorum is not None and set(self._quorum) <= set(healthy) and self._is_connected(self._quorum):
+            return self._quorum
+        return next((some for some in combinations(healthy, size) if self._is_connected(some)), None)
+
+    def _is_connected(self, members: tuple[int, ...]) -> bool:
+        cuts = self._cluster.network.cut_links
+        return not any(source in members and target in members for source, target in cuts)
+
+    def _is_healthy(self, member: int, machine: Machine) -> bool:
+        works = machine.up and not machine.paused and not machine.full and not machine.disk_queue.hangs
+        return works and member not in self._replaced
+
+
+def _leads_and_is_idle(machine: Machine, group: int) -> bool:
+    if machine.node is None or machine.paused:
+        return False
+    status = machine.node.status().groups[group].engine
+    return status.leader == machine.member and status.serving and status.commit == status.last
