@@ -80,7 +80,7 @@ def keeps_the_lead_on_a_full_disk() -> AbstractContextManager[Any]:
 MUTANTS = [
     Mutant("keeps the lead on a full disk", keeps_the_lead_on_a_full_disk, "disks", "session", 54),
     Mutant("cuts no long message", cuts_no_message, "leader-failures", "session", 3, world=slow_links, engine="paxos"),
-    Mutant("sends without a window", has_no_window, "crashes", "session", 26, world=slow_links),
+    Mutant("sends without a window", has_no_window, "leader-failures", "session", 26, world=slow_links),
     Mutant(
         "sends again what is on its way",
         sends_again_what_is_on_its_way,

@@ -28,7 +28,7 @@ from ratified.consensus.replication.proposals import noop
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.suspicion import Suspicion
 from ratified.consensus.replication.window import Window
-from tests.mutants.mutant import Break, Mutant
+from tests.mutants.mutant import Break, EngineMutant, Mutant
 
 
 def promise_forgotten_on_restart() -> AbstractContextManager[Any]:
@@ -313,7 +313,7 @@ def _mutant(name: str, breaks: Break, scenario: str, network: str, caught_by: in
     return Mutant(name, breaks, scenario, network, caught_by, seeds=500, engine="paxos", **more)
 
 
-MUTANTS = [
+MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("forgets its promise on restart", promise_forgotten_on_restart, "everything", "session", 1),
     _mutant(
         "takes the latest instead of the highest value",
@@ -324,7 +324,7 @@ MUTANTS = [
         nodes=5,
     ),
     _mutant("reports under way hold nobody back", reports_under_way_hold_nobody_back, "everything", "datagram", 242),
-    _mutant("leaves gaps open", gaps_left_open, "leader-failures", "datagram", 165, nodes=7),
+    EngineMutant("leaves gaps open", gaps_left_open, "paxos", 11),
     _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 3),
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 3),
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 3),
@@ -334,11 +334,11 @@ MUTANTS = [
     _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 48),
     _mutant("voids nothing", never_void, "everything", "session", 54),
     _mutant("rewrites births", births_rewritten_where_proposed_again, "everything", "session", 1),
-    _mutant("opens in a gap", opened_in_the_first_gap, "everything", "datagram", 109),
+    EngineMutant("opens in a gap", opened_in_the_first_gap, "paxos", 11),
     _mutant("forgets the fence on restart", fence_forgotten_on_restart, "everything", "session", 1),
     _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 18),
     _mutant("teaches as it delivers", taught_as_delivered, "everything", "session", 1),
-    _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 11),
+    _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 19),
     _mutant(
         "counts promises that close what it does not know",
         promises_counted_whose_chosen_values_are_unknown,
