@@ -193,3 +193,11 @@ def test_keys_that_a_compaction_drops_cost_nothing_whether_or_not_they_are_remov
             answers.append(str(failed))
     assert answers[0] == answers[1]
     assert answer in answers[0]
+
+
+def test_keys_that_were_deleted_cost_what_they_cost_where_nothing_was_ever_compacted(driver: Driver) -> None:
+    driver.delete(b"k00")
+    revision = driver.store.revision
+    driver.put(b"other")
+    answer = driver.txn(txn(put(b"a"), ranged(**ALL, revision=revision)))
+    assert answer.responses[1].response_range.count == 19

@@ -59,7 +59,7 @@ def is_dropped(rows: VisibleRows, name: bytes, compact_revision: int) -> bool:
     first, last = name + names.TERMINATOR, past(name)
     for key, kind in rows.scan(HISTORY, first, last, reverse=True):
         if kind == DELETE:
-            return key[-_POSITION_BYTES:] < names.position(compact_revision, 0)
+            return key[-_POSITION_BYTES:] < names.position(max(compact_revision, 0), 0)
         event = rows.get(EVENTS, key[-_POSITION_BYTES:])
         assert event is not None, "every row of history has its event"
         tombstone = rows.covered_by(event[PAIR_AT:])
