@@ -210,6 +210,13 @@ class Stores(RuleBasedStateMachine):
             assert outcome(partial(driver.do, request)) == expected
         self.waiting.append((build(request), expected, RESPONSES_OF[type(request)]))
 
+    @rule(back=st.integers(1, 6))
+    def write_and_look_back(self, back: int) -> None:
+        """A transaction that reads all keys as they were a few revisions ago; its cost is what replicas agree on."""
+        look = RangeRequest(key=b"\x00", range_end=b"\x00", revision=max(self.model.revision - back, 1))
+        put = PutRequest(key=b"a", value=b"back")
+        self.write(TxnRequest(success=[RequestOp(request_put=put), RequestOp(request_range=look)]))
+
     @rule(request=ranges)
     def read(self, request: RangeRequest) -> None:
         expected = outcome(partial(self.model.range, request))
