@@ -7,6 +7,8 @@ was lost and its disk kept, dropped or tore what was not synced.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from ratified.consensus.contract import Base, BaseRecord, Record, StateRecord, TruncateRecord
@@ -42,6 +44,13 @@ WORKLOAD: list[list[tuple[int, list[Record]]]] = [
     [],
     [(0, [TruncateRecord(4), command(4, 6), command(5, 6)])],
 ]
+CUTTING: list[list[tuple[int, list[Record]]]] = [
+    [(0, [StateRecord(b"term 1"), command(1, 1, b"x" * 900)])],
+    [(0, [command(2, 1, b"x" * 1000)]), (1, [command(1, 1)])],
+    [(0, [command(3, 1, b"x" * 900)]), (1, [BaseRecord(Base(1, (1, 0), MEMBERS))])],
+    [(0, [BaseRecord(Base(2, (1, 0), MEMBERS, 3)), command(4, 1)])],
+    [],
+]
 
 
 class Crash:
@@ -61,8 +70,8 @@ class Crash:
         raise AssertionError("the recovered log lacks what was acknowledged, or has what was never written")
 
 
-def workload_crashes() -> list[Crash]:
-    """The states of the disk at every operation of the workload (an empty batch in it is a mark)."""
+def workload_crashes(workload: Sequence[list[tuple[int, list[Record]]]] = WORKLOAD) -> list[Crash]:
+    """The states of the disk at every operation of a workload (an empty batch in it is a mark)."""
     crashes: list[Crash] = []
     now = belief()
     after = now
@@ -72,7 +81,7 @@ def workload_crashes() -> list[Crash]:
 
     observed = Observed(new_disk(), at)
     planner = LogPlanner(recover(observed.disk, LIMITS), LIMITS)
-    for ticket, batch in enumerate(WORKLOAD, start=1):
+    for ticket, batch in enumerate(workload, start=1):
         clock = ticket * 100_000
         for group, records in batch:
             planner.append(group, ticket, records)
@@ -144,6 +153,14 @@ def test_every_crash_and_two_more_inside_recovery_keep_what_was_acknowledged() -
     assert survival.tried > 4000
 
 
+def test_every_crash_while_segments_go_keeps_what_was_acknowledged() -> None:
+    crashes = workload_crashes(CUTTING)
+    assert any(segment_file(1) not in crash.disk.names() for crash in crashes)
+    survival = Survival(every_up_to=60)
+    try_all(survival, crashes, crashes_in_recovery=1)
+    assert survival.tried > 400
+
+
 def test_after_every_crash_the_log_goes_on() -> None:
     for crash in workload_crashes():
         for state in (crash.disk, *losses(crash.disk, 6)):
@@ -168,7 +185,7 @@ def test_recovering_twice_finds_the_same() -> None:
 
 
 def test_without_writing_the_last_good_batch_again_a_failed_sync_would_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def sync_only(files: Files, log: recovery._Log) -> None:
+    def sync_only(files: Files, log: recovery._Log, first: int) -> None:
         files.sync_data(segment_file(log.position.segment))
         files.sync_directory()
 

@@ -183,8 +183,8 @@ def test_the_torn_logs_are_torn() -> None:
 
 def last_batch(disk: Disk) -> tuple[str, int, BatchHeader]:
     """Where the last good batch of the log lies."""
-    replay = recovery._Replay(LIMITS)
-    log = recovery._scan(disk, replay)
+    replay = recovery._Replay()
+    log = recovery._scan(disk, replay, LIMITS)
     return segment_file(log.last.segment), log.last.offset, log.last.header
 
 

@@ -17,6 +17,7 @@ from ratified.storage.format import (
     STAMP,
     VERSION,
     BegunRecord,
+    CutRecord,
     DropRecord,
     NodeRecord,
     NodesOwn,
@@ -75,7 +76,7 @@ def test_a_part_of_a_payload_is_found_where_it_lies(payload: bytes, data: st.Dat
 def test_a_batch_is_laid_out_as_the_document_says() -> None:
     payload = b"p" * 600
     batch, crc = encode_batch(2, 5, 4, 0x01020304, payload)
-    head = struct.pack("<4sHHQQQI", b"RfLg", 3, 0, 2, 5, 4, 600)
+    head = struct.pack("<4sHHQQQI", b"RfLg", 4, 0, 2, 5, 4, 600)
     body = payload[:464] + b"\x9d\xb3" + payload[464:] + bytes(510 - 136)
     assert crc == google_crc32c.extend(0x01020304, head + body)
     checked = head + struct.pack("<II", 0x01020304, crc)
@@ -97,6 +98,7 @@ def test_a_batch_is_laid_out_as_the_document_says() -> None:
             b"\5\x09" + bytes(7) + b"\x40\0\0\0" + struct.pack("<QQQQ IIQIIQ", 5, 6, 7, 8, 3, 1, 1, 0, 1, 2),
         ),
         (DropRecord(), b"\6\x09" + bytes(7) + bytes(4)),
+        (CutRecord(258), b"\x09" + bytes(8) + b"\x08\0\0\0\2\1" + bytes(6)),
         (
             PeerRecord(7, bytes(range(16)), 2, 3),
             b"\7" + bytes(8) + b"\x28\0\0\0" + struct.pack("<Q16sQQ", 7, bytes(range(16)), 2, 3),
@@ -104,8 +106,10 @@ def test_a_batch_is_laid_out_as_the_document_says() -> None:
         (BegunRecord(), b"\x08" + bytes(8) + bytes(4)),
     ],
 )
-def test_a_record_is_laid_out_as_the_document_says(record: Record | DropRecord | NodesOwn, written: bytes) -> None:
-    group = 0 if isinstance(record, NodesOwn) else 9
+def test_a_record_is_laid_out_as_the_document_says(
+    record: Record | DropRecord | CutRecord | NodesOwn, written: bytes
+) -> None:
+    group = 0 if isinstance(record, NodesOwn | CutRecord) else 9
     assert encode_record(group, record) == written
     (raw,) = records_of(written)
     assert (raw.group, raw.offset, raw.body) == (group, 13, written[13:])
@@ -128,7 +132,7 @@ def test_a_header_is_believed_only_with_its_checksum() -> None:
     [
         (b"\1\2", "cut short"),
         (b"\2" + bytes(8) + b"\5\0\0\0abc", "says 5 bytes and 3 are left"),
-        (b"\x09" + bytes(12), "is of kind 9"),
+        (b"\x0a" + bytes(12), "is of kind 10"),
         (bytes(13), "is of kind 0"),
     ],
 )

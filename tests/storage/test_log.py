@@ -81,7 +81,7 @@ def test_a_full_segment_is_followed_by_a_new_one_whose_name_is_durable_before_it
     assert [type(op) for op in job.ops] == [Create, Rename, SyncDirectory, WriteAt, SyncData]
     create = job.ops[0]
     assert isinstance(create, Create)
-    assert create.length == 5 * SECTOR, "a batch that is larger than a segment gets one of its own size"
+    assert create.length == 6 * SECTOR, "a batch that is larger than a segment gets one with room for it and a mark"
     carry_out(files, [job], planner)
     believed = belief()
     believed[0].take(command(1, 1, b"x" * 2000))
@@ -157,7 +157,7 @@ def test_the_size_is_what_was_written_and_survives_a_restart() -> None:
     planner = reopened(files)
     planner.append(0, 1, [command(1, 1, b"x" * 1800)])
     settle(files, planner)
-    assert planner.size_bytes == 5 * SECTOR
+    assert planner.size_bytes == 6 * SECTOR, "one, and with the new segment's head five"
 
 
 def test_a_segment_that_a_crash_left_empty_may_stay_empty() -> None:

@@ -27,8 +27,11 @@ from ratified.consensus.entry import EntryFormatError, decode_membership, encode
 SECTOR = 512
 MAGIC = b"RfLg"
 STAMP = b"\x9d\xb3"
-VERSION = 3
-"""2 added the records ``peer`` and ``begun``, 3 the births of entries; the rest is as in 1."""
+VERSION = 4
+"""2 added the records ``peer`` and ``begun``, 3 the births of entries, 4 heads of segments and the record ``cut``; the
+rest is as in 1."""
+HEADS_SINCE = 4
+"""From this version on a segment's first batch begins with its head: it can be the oldest one."""
 _HEADER = struct.Struct("<4sHHQQQIIII")
 _COVERED = struct.Struct("<4sHHQQQI")
 HEADER_BYTES = _HEADER.size
@@ -70,7 +73,7 @@ class LogLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The log's limits. Each admits at least one item, however small it is set."""
 
     segment_bytes: int = 64 << 20
-    """Length of a segment, a multiple of 512. A batch that is larger gets a segment of its own size."""
+    """Length of a segment, a multiple of 512. A batch that is larger gets a segment that has room for it and a mark."""
     batch_bytes_max: int = 8 << 20
     """Payload of one batch; one ticket's records are never divided."""
     rest_before_mark_us: int = 50_000
@@ -205,6 +208,7 @@ class RecordKind(IntEnum):
     DROP = 6
     PEER = 7
     BEGUN = 8
+    CUT = 9
 
 
 _KINDS = tuple(RecordKind)
@@ -238,6 +242,12 @@ class DropRecord(msgspec.Struct, frozen=True, gc=False):
     """The group is gone, with all that it had."""
 
 
+class CutRecord(msgspec.Struct, frozen=True, gc=False):
+    """Nothing is needed of the segments before ``segment``: they are gone, or about to be removed. Of no group."""
+
+    segment: int
+
+
 NodesOwn: TypeAlias = NodeRecord | PeerRecord | BegunRecord
 """What the log holds of the node itself, and of no group."""
 
@@ -249,6 +259,7 @@ _NODE_1 = struct.Struct("<Q16s")
 _PEER = struct.Struct("<Q16sQQ")
 _TRUNCATE = struct.Struct("<Q")
 _BASE = struct.Struct("<QQQQ")
+_CUT = struct.Struct("<Q")
 
 
 class RecordFormatError(ValueError):
@@ -256,7 +267,7 @@ class RecordFormatError(ValueError):
 
 
 def encode_record(
-    group: int, record: StateRecord | Entry | TruncateRecord | BaseRecord | DropRecord | NodesOwn
+    group: int, record: StateRecord | Entry | TruncateRecord | BaseRecord | DropRecord | CutRecord | NodesOwn
 ) -> bytes:
     """One record, its header included."""
     match record:
@@ -277,6 +288,8 @@ def encode_record(
             kind, body = RecordKind.PEER, _PEER.pack(member, directory, incarnation, start)
         case BegunRecord():
             kind, body = RecordKind.BEGUN, b""
+        case CutRecord(segment):
+            kind, body = RecordKind.CUT, _CUT.pack(segment)
     return RECORD.pack(kind, group, len(body)) + body
 
 
@@ -318,6 +331,12 @@ def decode_peer(body: bytes) -> PeerRecord:
     if len(body) != _PEER.size:
         raise RecordFormatError(f"a peer record has {len(body)} bytes instead of {_PEER.size}")
     return PeerRecord(*_PEER.unpack(body))
+
+
+def decode_cut(body: bytes) -> CutRecord:
+    if len(body) != _CUT.size:
+        raise RecordFormatError(f"a cut record has {len(body)} bytes instead of {_CUT.size}")
+    return CutRecord(*_CUT.unpack(body))
 
 
 def decode_truncate(body: bytes) -> TruncateRecord:

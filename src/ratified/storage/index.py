@@ -8,6 +8,7 @@ others, so a location stays right for as long as its segment is there.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from typing import NamedTuple
 
 _SEGMENT_SHIFT = 32
@@ -27,7 +28,12 @@ class GroupIndex:
 
     def __init__(self, base: int, gap_entries_max: int) -> None:
         self.first = base + 1
-        self._gap_entries_max = gap_entries_max
+        self.gap_entries_max = gap_entries_max
+        self._newest = 0
+        self._highest = 0
+        """The highest index that was ever written into the newest segment, whatever became of it."""
+        self._older: deque[tuple[int, int]] = deque()
+        """The same of older ones, ascending: segment, highest index."""
         self._places = array("Q")
         self._lengths = array("I")
         self._crcs = array("I")
@@ -41,6 +47,10 @@ class GroupIndex:
         """The entry ``index`` lies there from now on; raises ``ValueError`` at or below the base, or far too high."""
         at = index - self.first
         count = len(self._places)
+        if segment != self._newest:
+            self._begin_segment(segment, index)
+        elif index > self._highest:
+            self._highest = index
         if at == count:
             self._places.append(segment << _SEGMENT_SHIFT | offset)
             self._lengths.append(length)
@@ -48,13 +58,28 @@ class GroupIndex:
             return
         if at < 0:
             raise ValueError(f"entry {index} is at or below the base {self.first - 1}")
-        if at - count > self._gap_entries_max:
-            raise ValueError(f"entry {index} is more than {self._gap_entries_max} above the last one, {self.last}")
+        if at - count > self.gap_entries_max:
+            raise ValueError(f"entry {index} is more than {self.gap_entries_max} above the last one, {self.last}")
         for column in (self._places, self._lengths, self._crcs):
-            column.extend([0] * (at + 1 - count))
+            column.frombytes(bytes(column.itemsize * max(at + 1 - count, 0)))
         self._places[at] = segment << _SEGMENT_SHIFT | offset
         self._lengths[at] = length
         self._crcs[at] = crc
+
+    def _begin_segment(self, segment: int, index: int) -> None:
+        if self._newest:
+            self._older.append((self._newest, self._highest))
+        self._newest, self._highest = segment, index
+
+    @property
+    def oldest_segment(self) -> int | None:
+        """The oldest segment with an entry above the base, even one that was truncated; None: there is none."""
+        older = self._older
+        while older and older[0][1] < self.first:
+            older.popleft()
+        if older:
+            return older[0][0]
+        return self._newest if self._highest >= self.first else None
 
     def truncate(self, first: int) -> None:
         """Entries with an index >= ``first`` are gone, and so are gaps right below it."""

@@ -12,26 +12,34 @@
    reach a fetch under way (bytes of a segment are never written over); its asker knows its own truncations and
    drops what they made stale. What was truncated in an earlier plan cannot be asked for: that is an error of the
    caller, and raises.
+6. A segment's first batch begins with its *head*: what all earlier batches say beside entries. So whatever segment is
+   the oldest one that is left, the log can be read from there.
+7. A segment goes when no group has an entry above its base in it or before it. First the bases are durable, then a
+   ``cut`` record, then the files are removed, the oldest first, in a job of their own.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, TypeAlias
 
 import google_crc32c
 import msgspec
 
-from ratified.consensus.contract import BaseRecord, Entry, Record, TruncateRecord
-from ratified.storage.files import Create, Job, Op, Rename, SyncData, SyncDirectory, WriteAt
+from ratified.consensus.contract import BaseRecord, Entry, Record, StateRecord, TruncateRecord
+from ratified.storage.files import Create, Job, Op, Remove, Rename, SyncData, SyncDirectory, WriteAt
 from ratified.storage.format import (
     NEW_SUFFIX,
     RECORD,
     SECTOR,
+    BegunRecord,
+    CutRecord,
     DropRecord,
     LogLimits,
+    NodeRecord,
     NodesOwn,
+    PeerRecord,
     RecordKind,
     encode_batch,
     encode_record,
@@ -44,6 +52,8 @@ from ratified.storage.recovery import Recovered
 from ratified.storage.spans import Span, entries_in, spans
 
 _SEGMENT_BYTES_LIMIT = 1 << 32
+STARTS_KEPT = 64
+"""How many starts of the node a head remembers."""
 _ENTRY = int(RecordKind.ENTRY)
 _RECORD = RECORD.pack
 
@@ -66,21 +76,26 @@ class Completed(msgspec.Struct, frozen=True):
     """The node's own records that are durable now."""
 
 
+_Written: TypeAlias = Record | DropRecord | CutRecord | NodesOwn
+
+
 class _Waiting(NamedTuple):
-    """Records that belong together; ``ticket`` 0: no group waits for them, they are the node's own."""
+    """Records that belong together; ``ticket`` 0: no group waits for them."""
 
     group: int
     ticket: int
-    records: Sequence[Record | DropRecord | NodesOwn]
+    records: Sequence[_Written]
 
 
 class _Batch(NamedTuple):
     """What one batch holds; ``placed`` are its records with their group and their body's offset in the payload."""
 
     payload: bytes
-    placed: Sequence[tuple[int, Record | DropRecord | NodesOwn, int]]
+    placed: Sequence[tuple[int, _Written, int]]
     tickets: dict[int, int]
     own: Sequence[NodesOwn]
+    kinds: Collection[type[_Written]] = ()
+    """Of the records that are no entries."""
 
 
 class _Place(NamedTuple):
@@ -98,6 +113,52 @@ class _Writing(NamedTuple):
     job: int
     tickets: dict[int, int]
     own: Sequence[NodesOwn]
+    rebased: bool
+    """A group's base moved, or a group is gone: segments may be of no use any more."""
+    cuts: bool
+
+
+class _Head:
+    """What the log says beside entries, as of the last batch that was planned: the next segment's head."""
+
+    def __init__(self, recovered: Recovered) -> None:
+        first = recovered.incarnation + 1 - max(len(recovered.starts), 1)
+        starts = list(reversed(recovered.starts)) or [0]
+        self._starts = [NodeRecord(first + at, recovered.directory, start) for at, start in enumerate(starts)]
+        self._peers = dict(recovered.peers)
+        self._begun = recovered.begun
+        self._bases = {number: group.base for number, group in recovered.groups.items()}
+        self._states = {number: group.state for number, group in recovered.groups.items() if group.state}
+
+    def take(self, group: int, record: _Written) -> None:
+        """One more record that is no entry."""
+        match record:
+            case StateRecord(data):
+                self._states[group] = data
+            case BaseRecord(base):
+                self._bases[group] = base
+            case DropRecord():
+                self._bases.pop(group, None)
+                self._states.pop(group, None)
+            case NodeRecord():
+                self._starts = [*self._starts, record][-STARTS_KEPT:]
+            case PeerRecord():
+                self._peers[record.member] = record
+            case BegunRecord():
+                self._begun = True
+            case _:
+                pass
+
+    def encode(self) -> bytes:
+        own: list[NodesOwn] = [*self._starts, *(self._peers[member] for member in sorted(self._peers))]
+        parts = [encode_record(0, record) for record in own]
+        if self._begun:
+            parts.append(encode_record(0, BegunRecord()))
+        for group in sorted(self._bases):
+            parts.append(encode_record(group, BaseRecord(self._bases[group])))
+            if group in self._states:
+                parts.append(encode_record(group, StateRecord(self._states[group])))
+        return b"".join(parts)
 
 
 class _Reading(NamedTuple):
@@ -118,7 +179,14 @@ class LogPlanner:
                 f"{_SEGMENT_BYTES_LIMIT}"
             )
         position = recovered.position
-        self._size_before = position.size_before
+        self._head = _Head(recovered)
+        self._older = dict(position.older)
+        """Of each segment before the last one, ascending, how much of it is written."""
+        self._first_cut = recovered.first_with_head
+        self._cut: int | None = None
+        """Everything before this segment can be removed now."""
+        self._announced = min(self._older, default=position.segment)
+        """The oldest segment, once what is announced is removed."""
         self._limits = limits
         self._indexes = {number: group.index for number, group in recovered.groups.items()}
         self._segment = position.segment
@@ -132,6 +200,8 @@ class LogPlanner:
         self._fetches: list[_Reading] = []
         self._writing: _Writing | None = None
         self._reading: dict[int, _Reading] = {}
+        self._removing: int | None = None
+        """The job that removes segments."""
         self._resting_since: int | None = None
         self._closing = False
         self._last_job = 0
@@ -187,25 +257,29 @@ class LogPlanner:
     @property
     def idle(self) -> bool:
         """Nothing waits and nothing is under way (and after ``close``, the last mark is durable)."""
-        busy = self._waiting or self._fetches or self._writing is not None or self._reading
+        writing = self._waiting or self._writing is not None
+        busy = writing or self._fetches or self._reading or self._cut is not None or self._removing is not None
         return not busy and (self._marked or not self._closing)
 
     @property
     def size_bytes(self) -> int:
         """How much of the log is written, for people: the space that lies ready in the last segment is left out."""
-        return self._size_before + self._offset
+        return sum(self._older.values()) + self._offset
 
     def plan(self, now: int) -> Sequence[Job]:
         """The jobs to carry out now, in this order and after all that were planned before."""
         jobs: list[Job] = []
         if self._may_write():
             if self._waiting:
-                jobs.append(self._plan_batch())
+                jobs.append(self._plan(self._take_waiting()))
             elif not self._marked:
                 if self._mark_is_due(now):
-                    jobs.append(self._write(b"", self._next_place(0), {}, ()))
+                    jobs.append(self._plan(_Batch(b"", (), {}, ())))
                 elif self._resting_since is None:
                     self._resting_since = now
+        if self._cut is not None:
+            jobs.append(self._remove_before(self._cut))
+            self._cut = None
         for reading in self._fetches:
             job = self._job([span.read for span in reading.spans])
             self._reading[job.id] = reading
@@ -224,7 +298,11 @@ class LogPlanner:
             self._durable_to = self._number
             if not self._marked:
                 self._resting_since = now
+            self._cut_after(writing)
             return Completed(persisted=list(writing.tickets.items()), own=writing.own)
+        if job == self._removing:
+            self._removing = None
+            return Completed()
         reading = self._reading.pop(job)
         entries: list[Entry] = []
         for span, data in zip(reading.spans, results, strict=True):
@@ -243,24 +321,29 @@ class LogPlanner:
         deadline = self.deadline
         return self._closing or (deadline is not None and now >= deadline)
 
-    def _plan_batch(self) -> Job:
-        batch = self._take_waiting()
+    def _plan(self, batch: _Batch) -> Job:
+        """The job that writes this batch; one that holds nothing is a mark."""
         start = self._next_place(len(batch.payload))
-        self._note(batch.placed, start)
-        return self._write(batch.payload, start, batch.tickets, batch.own)
+        head = b""
+        if not start.offset:
+            head = self._head.encode()
+            start = self._next_place(len(head) + len(batch.payload))
+        self._note(batch.placed, start, len(head))
+        return self._write(head, batch, start)
 
     def _take_waiting(self) -> _Batch:
         """Everything that waits, up to ``batch_bytes_max`` and at least one ticket's records."""
         parts: list[bytes] = []
-        placed: list[tuple[int, Record | DropRecord | NodesOwn, int]] = []
+        placed: list[tuple[int, _Written, int]] = []
         tickets: dict[int, int] = {}
         own: list[NodesOwn] = []
+        kinds: set[type[_Written]] = set()
         size = 0
         waiting = self._waiting
         while waiting:
             group, ticket, records = waiting[0]
             unit: list[bytes] = []
-            unit_placed: list[tuple[int, Record | DropRecord | NodesOwn, int]] = []
+            unit_placed: list[tuple[int, _Written, int]] = []
             end = size
             for record in records:
                 if type(record) is Entry:
@@ -280,29 +363,34 @@ class LogPlanner:
             parts += unit
             placed += unit_placed
             size = end
+            kinds.update(type(record) for record in records if type(record) is not Entry)
             if ticket:
                 tickets[group] = ticket
             else:
                 own += [record for record in records if isinstance(record, NodesOwn)]
-        return _Batch(b"".join(parts), placed, tickets, own)
+        return _Batch(b"".join(parts), placed, tickets, own, kinds)
 
     def _next_place(self, length: int) -> _Place:
         """Where a batch with this much payload goes: behind the last one, or in a new segment."""
         size = extent(length)
         if self._offset + size <= self._capacity:
             return _Place(self._segment, self._offset, size, self._capacity)
-        return _Place(self._segment + 1, 0, size, max(size, self._limits.segment_bytes))
+        return _Place(self._segment + 1, 0, size, max(size + extent(0), self._limits.segment_bytes))
 
-    def _note(self, placed: Sequence[tuple[int, Record | DropRecord | NodesOwn, int]], start: _Place) -> None:
-        """Bring the index up to the batch that is about to be written at ``start``."""
+    def _note(self, placed: Sequence[tuple[int, _Written, int]], start: _Place, head_bytes: int) -> None:
+        """Bring index and head up to the batch that is about to be written at ``start``, behind a head of that size."""
         indexes = self._indexes
         segment, offset = start.segment, start.offset
         crc_of = google_crc32c.value
         for group, record, at in placed:
             if type(record) is Entry:
                 encoded = record.encoded
-                indexes[group].put(record.index, segment, offset + place(at), len(encoded), crc_of(encoded))
-            elif type(record) is TruncateRecord:
+                indexes[group].put(
+                    record.index, segment, offset + place(head_bytes + at), len(encoded), crc_of(encoded)
+                )
+                continue
+            self._head.take(group, record)
+            if type(record) is TruncateRecord:
                 indexes[group].truncate(record.first)
             elif type(record) is BaseRecord:
                 if group in indexes:
@@ -312,21 +400,45 @@ class LogPlanner:
             elif type(record) is DropRecord:
                 indexes.pop(group, None)
 
-    def _write(self, payload: bytes, start: _Place, tickets: dict[int, int], own: Sequence[NodesOwn]) -> Job:
+    def _write(self, head: bytes, batch: _Batch, start: _Place) -> Job:
         number = self._number + 1
+        payload = head + batch.payload if head else batch.payload
         data, crc = encode_batch(start.segment, number, self._durable_to, self._crc, payload)
         file = segment_file(start.segment)
         ops: list[Op] = []
         if start.segment != self._segment:
             ops += (Create(file + NEW_SUFFIX, start.capacity), Rename(file + NEW_SUFFIX, file), SyncDirectory())
-            self._size_before += self._offset
+            self._older[self._segment] = self._offset
         ops += (WriteAt(file, start.offset, data), SyncData(file))
         job = self._job(ops)
         self._segment, self._capacity = start.segment, start.capacity
         self._offset = start.offset + start.size
         self._number, self._crc, self._marked = number, crc, not payload
         self._resting_since = None
-        self._writing = _Writing(job.id, tickets, own)
+        rebased = BaseRecord in batch.kinds or DropRecord in batch.kinds
+        self._writing = _Writing(job.id, batch.tickets, batch.own, rebased, CutRecord in batch.kinds)
+        return job
+
+    # -----------------------------------------------------------------------------------------------------------
+    # Letting segments go
+
+    def _cut_after(self, writing: _Writing) -> None:
+        """This batch is durable: the next step of rule 7, where it was the one before."""
+        if writing.cuts:
+            self._cut = self._announced
+        if writing.rebased:
+            needed = [index.oldest_segment for index in self._indexes.values()]
+            oldest = min((each for each in needed if each is not None), default=self._segment)
+            if oldest > self._announced and oldest >= self._first_cut:
+                self._announced = oldest
+                self._waiting.append(_Waiting(0, 0, (CutRecord(oldest),)))
+
+    def _remove_before(self, segment: int) -> Job:
+        gone = [number for number in self._older if number < segment]
+        for number in gone:
+            del self._older[number]
+        job = self._job([*(Remove(segment_file(number)) for number in gone), SyncDirectory()])
+        self._removing = job.id
         return job
 
     def _job(self, ops: Sequence[Op]) -> Job:

@@ -6,7 +6,10 @@
 2. Whatever was found, the last good batch is written again (a killed process may have left it in memory only, and a
    failed fsync may have lost it from there), what lies behind a cut becomes zero, every file touched or found last
    is synced, and then the directory. Only then does the node start.
-3. Recovery may itself be interrupted anywhere, and then finds what the first would have found.
+3. The oldest segment is the first one, or one that begins with a head, whose first batch is believed by its own
+   checksums. Earlier ones may be missing only as far as a ``cut`` record says so; what such a record allows to be gone
+   and is still there is removed.
+4. Recovery may itself be interrupted anywhere, and then finds what the first would have found.
 """
 
 from __future__ import annotations
@@ -18,11 +21,13 @@ from typing import NamedTuple
 import google_crc32c
 import msgspec
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Kind, Run
+from ratified.consensus.contract import U64_MAX, Base, Durable, Entry, Era, Kind, Run
 from ratified.consensus.entry import decode_entry
 from ratified.storage import identity
 from ratified.storage.files import Files
 from ratified.storage.format import (
+    HEADER_BYTES,
+    HEADS_SINCE,
     MAGIC,
     NEW_SUFFIX,
     SECTOR,
@@ -38,6 +43,7 @@ from ratified.storage.format import (
     RecordKind,
     body_matches,
     decode_base,
+    decode_cut,
     decode_node,
     decode_peer,
     decode_truncate,
@@ -73,8 +79,8 @@ class LogPosition(msgspec.Struct, frozen=True, gc=False):
     crc: int
     marked: bool
     """The last batch is a mark."""
-    size_before: int
-    """What is written in all segments before this one."""
+    older: dict[int, int]
+    """Of each segment before this one, ascending, how much of it is written."""
 
 
 class RecoveredGroup(msgspec.Struct, frozen=True):
@@ -108,6 +114,8 @@ class Recovered(msgspec.Struct, frozen=True):
     groups: dict[int, RecoveredGroup]
     cut: Cut | None
     position: LogPosition
+    first_with_head: int
+    """From this segment on each may be the oldest one."""
 
 
 def recover(files: Files, limits: LogLimits) -> Recovered:
@@ -118,14 +126,14 @@ def recover(files: Files, limits: LogLimits) -> Recovered:
     owner = identity.read(files)
     if owner is None:
         raise identity.IdentityError("the data directory has no identity: create it before recovering its log")
-    replay = _Replay(limits)
-    log = _scan(files, replay)
+    replay = _Replay()
+    log = _scan(files, replay, limits)
     if replay.directory != owner.directory:
         raise identity.IdentityError(
             f"the log belongs to another data directory than the file {identity.IDENTITY_FILE!r} does: put both back "
             "from one directory"
         )
-    _make_durable(files, log)
+    _make_durable(files, log, replay.cut)
     return Recovered(
         incarnation=replay.incarnation,
         directory=replay.directory,
@@ -135,11 +143,15 @@ def recover(files: Files, limits: LogLimits) -> Recovered:
         groups={number: group.finish(files, limits) for number, group in replay.groups.items()},
         cut=log.cut,
         position=log.position,
+        first_with_head=log.first_with_head,
     )
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Finding the good batches, and judging what follows them
+
+
+_MISSING = "the file is missing and later ones are there"
 
 
 class _Batch(NamedTuple):
@@ -153,22 +165,26 @@ class _Log(NamedTuple):
     last: _Batch
     position: LogPosition
     cut: Cut | None
+    first_with_head: int
 
 
-def _scan(files: Files, replay: _Replay) -> _Log:
-    segments = [number for number in map(segment_number, files.names()) if number is not None]
-    if not segments:
-        raise LogDamaged(segment_file(identity.FIRST_SEGMENT), 0, "there is an identity file and no log")
+def _scan(files: Files, replay: _Replay, limits: LogLimits) -> _Log:
+    segments = _segments_from_oldest(files)
+    replay.begin_at(segments[0], limits)
     last: _Batch | None = None
-    end = capacity = size_before = size = 0
+    end = capacity = 0
+    sizes: dict[int, int] = {}
     cut = None
-    for expected, segment in enumerate(segments, start=identity.FIRST_SEGMENT):
+    first_with_head = segments[0]
+    for expected, segment in enumerate(segments, start=segments[0]):
         file = segment_file(segment)
         if segment != expected:
-            raise LogDamaged(segment_file(expected), 0, "the file is missing and later ones are there")
+            raise LogDamaged(segment_file(expected), 0, _MISSING)
         data = files.read(file, 0, files.size(file))
         end = 0
         while (batch := _good_batch(segment, data, end, last)) is not None:
+            if not end and batch.header.version < HEADS_SINCE:
+                first_with_head = segment + 1
             replay.take(batch)
             last = batch
             end += len(batch.data)
@@ -179,10 +195,30 @@ def _scan(files: Files, replay: _Replay) -> _Log:
                 raise damage
             cut = Cut(file, end, rest)
         capacity = len(data)
-        size_before, size = size, size + end
+        sizes[segment] = end
     assert last is not None, "there is a segment, and why_not_torn lets none pass without a first batch"
+    if segments[0] > max(replay.cut, identity.FIRST_SEGMENT):
+        raise LogDamaged(segment_file(segments[0] - 1), 0, _MISSING)
+    older = {segment: size for segment, size in sizes.items() if replay.cut <= segment < segments[-1]}
     number, crc, marked = last.header.number, last.header.crc, last.header.length == 0
-    return _Log(last, LogPosition(segments[-1], end, capacity, number, crc, marked, size_before), cut)
+    position = LogPosition(segments[-1], end, capacity, number, crc, marked, older)
+    return _Log(last, position, cut, first_with_head)
+
+
+def _segments_from_oldest(files: Files) -> list[int]:
+    """All segments from the first one on that the log can be read from."""
+    segments = [number for number in map(segment_number, files.names()) if number is not None]
+    if not segments:
+        raise LogDamaged(segment_file(identity.FIRST_SEGMENT), 0, "there is an identity file and no log")
+    for at, segment in enumerate(segments):
+        if segment == identity.FIRST_SEGMENT or _begins_with_head(files, segment):
+            return segments[at:]
+    raise LogDamaged(segment_file(segments[0] - 1), 0, _MISSING)
+
+
+def _begins_with_head(files: Files, segment: int) -> bool:
+    header = read_header(files.read(segment_file(segment), 0, HEADER_BYTES), 0)
+    return header is not None and header.version >= HEADS_SINCE
 
 
 def _good_batch(segment: int, data: bytes, offset: int, last: _Batch | None) -> _Batch | None:
@@ -198,7 +234,9 @@ def _good_batch(segment: int, data: bytes, offset: int, last: _Batch | None) -> 
 
 
 def follows(header: BatchHeader, segment: int, last: BatchHeader | None) -> bool:
-    """Is this the header, in this segment, of the batch that comes after ``last``?"""
+    """Is this the header, in this segment, of the batch that comes after ``last`` (None: of the oldest one)?"""
+    if last is None and segment > identity.FIRST_SEGMENT:
+        return header.segment == segment
     number, crc = (last.number, last.crc) if last is not None else (identity.FIRST_BATCH - 1, 0)
     return (header.segment, header.number, header.chain) == (segment, number + 1, crc)
 
@@ -244,7 +282,7 @@ def why_not_torn(
     return None
 
 
-def _make_durable(files: Files, log: _Log) -> None:
+def _make_durable(files: Files, log: _Log, first: int) -> None:
     for name in files.names():
         if name.endswith(NEW_SUFFIX) and segment_number(name.removesuffix(NEW_SUFFIX)) is not None:
             files.remove(name)
@@ -255,6 +293,9 @@ def _make_durable(files: Files, log: _Log) -> None:
     files.sync_data(written)
     if found_last != written:
         files.sync_data(found_last)
+    for number in map(segment_number, files.names()):
+        if number is not None and number < first:
+            files.remove(segment_file(number))
     files.sync_directory()
 
 
@@ -265,7 +306,7 @@ def _make_durable(files: Files, log: _Log) -> None:
 class _Replay:
     """The records of all batches so far, put together."""
 
-    def __init__(self, limits: LogLimits) -> None:
+    def __init__(self) -> None:
         self.incarnation = 0
         self.directory = b""
         self._starts: dict[int, int] = {}
@@ -274,7 +315,14 @@ class _Replay:
         """An engine has written: a node did that before format version 2 without having begun."""
         self.peers: dict[int, PeerRecord] = {}
         self.groups: dict[int, _Group] = {}
-        self._limits = limits
+        self.cut = 0
+        """Segments before this one are of no use."""
+        self._gap_entries_max = 0
+
+    def begin_at(self, segment: int, limits: LogLimits) -> None:
+        """Where earlier segments are gone, the entries between a head's base and the first that are left are, too."""
+        cut = segment > identity.FIRST_SEGMENT
+        self._gap_entries_max = U64_MAX if cut else limits.index_gap_entries_max
 
     def starts(self) -> list[int]:
         found: list[int] = []
@@ -306,7 +354,7 @@ class _Replay:
                 if record.group in self.groups:
                     self.groups[record.group].rebase(base)
                 else:
-                    self.groups[record.group] = _Group(base, self._limits)
+                    self.groups[record.group] = _Group(base, self._gap_entries_max)
             case RecordKind.DROP:
                 self.groups.pop(record.group, None)
             case RecordKind.STATE:
@@ -317,6 +365,8 @@ class _Replay:
                 self.peers[peer.member] = peer
             case RecordKind.BEGUN:
                 self.begun = True
+            case RecordKind.CUT:
+                self.cut = decode_cut(record.body).segment
             case RecordKind.TRUNCATE:
                 self._group(record).truncate(decode_truncate(record.body).first)
 
@@ -330,10 +380,10 @@ class _Replay:
 class _Group:
     """One group's records put together."""
 
-    def __init__(self, base: Base, limits: LogLimits) -> None:
+    def __init__(self, base: Base, gap_entries_max: int) -> None:
         self.state = b""
         self.base = base
-        self._index = GroupIndex(base.index, limits.index_gap_entries_max)
+        self._index = GroupIndex(base.index, gap_entries_max)
         self._eras = (array("Q"), array("Q"))
         self._memberships: dict[int, Entry] = {}
 
@@ -346,7 +396,7 @@ class _Group:
             if at == len(column):
                 column.append(part)
             else:
-                column.extend([0] * (at + 1 - len(column)))
+                column.frombytes(bytes(column.itemsize * max(at + 1 - len(column), 0)))
                 column[at] = part
         if entry.kind == Kind.MEMBERSHIP:
             self._memberships[index] = entry
@@ -370,6 +420,7 @@ class _Group:
     def finish(self, files: Files, limits: LogLimits) -> RecoveredGroup:
         memberships = [self._memberships[index] for index in sorted(self._memberships)]
         tail = self._tail(files, limits)
+        self._index.gap_entries_max = limits.index_gap_entries_max
         return RecoveredGroup(self.state, self.base, self._runs(), tail, memberships, self._index.last, self._index)
 
     def _runs(self) -> list[Run]:
