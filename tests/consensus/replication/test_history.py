@@ -46,6 +46,7 @@ class Model:
     def compact(self, base: Base) -> None:
         kept = self.era_at(base.index) == base.era
         self.entries = self.entries[base.index - self.base :] if kept else []
+        self.durable = self.durable if kept else base.index
         self.base, self.base_era = base.index, base.era
         self.commit, self.durable = max(self.commit, base.index), max(self.durable, base.index)
 
@@ -120,6 +121,14 @@ def test_a_history_is_a_list_with_less_in_memory(steps: list[tuple[str, int, int
             wanted = in_memory[: max(fitting, 1)]
             if in_memory:
                 assert log.batch(log.first_in_memory, log.last, room)[0] == wanted
+
+
+def test_what_a_snapshot_of_another_history_takes_away_is_not_durable_any_more() -> None:
+    log = history()
+    log.append([entry(11, 2), entry(12, 2)])
+    log.persisted(12)
+    log.compact(Base(11, (3, 0), MEMBERSHIP))
+    assert (log.last, log.durable, log.undurable_bytes) == (11, 11, 0)
 
 
 def test_eviction_keeps_what_is_not_durable_and_the_last_entry() -> None:

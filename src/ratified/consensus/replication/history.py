@@ -163,7 +163,7 @@ class History:
         assert index > self.base, f"the base moves forward only, not from {self.base} to {index}"
         if self.era_at(index) != base.era:
             assert index > self.commit, f"entry {index} is committed and of another era than the new base"
-            self.last = index
+            self.last = self.durable = index
             self._runs = Runs()
         self._runs.forget(index - 1)
         if not self._runs:
