@@ -24,6 +24,7 @@ from ratified.check.violation import Violation
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
+    BaseRecord,
     Durable,
     Engine,
     Entry,
@@ -86,6 +87,8 @@ class Network(Protocol):
         """Tell members of sessions, and let some messages arrive."""
 
 
+CHECKPOINTS = range(20, 60)
+COMPACTIONS = range(60, 90)
 FAULTS = range(12)
 """Of the 600 numbers that a step draws from, those that are the network's."""
 
@@ -98,6 +101,8 @@ class Member:
         self.driver = driver
         self.applied = 0
         """What its store has applied; a machine that is lost may lose some of it."""
+        self.checkpoint: tuple[int, Era] = (0, NO_ERA)
+        """What its store does not lose: up to which entry, and the era with which that was delivered."""
         self.asked: dict[ProposalId, tuple[Era, int]] = {}
         """What it took in this process and neither delivered nor called lost: era and index."""
 
@@ -199,7 +204,7 @@ class World:
     def start(self, member: Member) -> None:
         log = member.driver.log
         found = self.checks.shape.new_image()
-        for record in (StateRecord(log.state), *log.in_order()):
+        for record in (StateRecord(log.state), *([BaseRecord(log.base)] if log.base.index else ()), *log.in_order()):
             found.take(record)
         self.checks.recovered(member.id, found, killed=False)
         member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
@@ -215,7 +220,8 @@ class World:
         member.driver.crash(writes_kept=kept)
         member.asked.clear()
         self.network.lost(member.id)
-        member.applied = 0 if self.draw(4) == 0 else member.applied - self.draw(member.applied + 1) % 3
+        left = 0 if self.draw(4) == 0 else member.applied - self.draw(member.applied + 1) % 3
+        member.applied = max(left, member.checkpoint[0])
 
     def _durable(self, member: Member, records: Sequence[Record]) -> None:
         for record in records:
@@ -249,8 +255,25 @@ class World:
                 self._held_disk = chosen
             case 14 | 15 | 16:
                 self._held_disk = None
+            case number if number in CHECKPOINTS:
+                self._checkpoint(self.members[chosen])
+            case number if number in COMPACTIONS:
+                self._compact(self.members[chosen])
             case 17 | 18 | 19 if self.members[chosen].driver.up:
                 self.crash(self.members[chosen])
+
+    def _checkpoint(self, member: Member) -> None:
+        """The member's store, as it is, outlives the loss of its machine."""
+        if member.driver.up and member.applied > member.checkpoint[0]:
+            member.checkpoint = member.driver.delivered
+            self.counts["checkpoints"] += 1
+
+    def _compact(self, member: Member) -> None:
+        """The member hears what all have in their checkpoints."""
+        index, era = min(each.checkpoint for each in self.members.values())
+        if member.driver.up and index > member.driver.log.base.index:
+            self.counts["compactions"] += 1
+            member.driver.feed(lambda engine, now: engine.compacted(now, index, era))
 
     def _complete_writes(self, member: Member) -> None:
         writes = member.driver.writes

@@ -149,6 +149,7 @@ class GroupChecks(Generic[ImageT]):
         """The member's process starts and its log holds ``found``: what was durable, and all, or after the loss of its
         machine perhaps nothing, of what was written behind that."""
         of = self.members[member]
+        found.keep_history(of.disk)
         whole = of.disk.copy()
         for record in of.unsynced:
             whole.take(record)
@@ -162,7 +163,6 @@ class GroupChecks(Generic[ImageT]):
             self.counters["writes lost with a machine"] += 1
             if whole.state != of.disk.state:
                 self.counters["unsynced states lost"] += 1
-        found.keep_history(of.disk)
         of.disk = found
         of.unsynced = []
         for recovered in self.listeners.recovered:

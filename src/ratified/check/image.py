@@ -84,7 +84,13 @@ class LogImage:
         )
 
     def keep_history(self, of: LogImage) -> None:
+        """This log is what became of that one: what is gone below its base is what was there."""
         self.held |= of.held
+        root = of.at(self.base)
+        if root is not None and root != self.chain[0]:
+            self.chain[0] = root
+            for place in range(1, len(self.chain)):
+                self.chain[place] = hash((self.chain[place - 1], self._owns[place]))
 
     def copy(self) -> LogImage:
         twin = LogImage()

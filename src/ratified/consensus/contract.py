@@ -396,6 +396,12 @@ class Engine(Protocol):
 
     def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None: ...
 
+    def compacted(self, now: int, index: int, era: Era) -> None:
+        """Every member has what is at or below ``index`` in a durable checkpoint, so it goes from the log.
+
+        ``index`` is applied here, and ``era`` is that with which the entry there was delivered.
+        """
+
     def campaign(self, now: int) -> None: ...
 
     def propose_membership(self, now: int, change: Membership) -> Taken | Refused:

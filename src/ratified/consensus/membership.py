@@ -34,6 +34,10 @@ class Configurations:
         """The latest one that is known to be committed."""
         return self._by_index[0][1]
 
+    def at(self, index: int) -> Membership:
+        """The one in force at ``index``, as far back as they are kept."""
+        return next(membership for first, membership in reversed(self._by_index) if first <= index)
+
     def append(self, index: int, membership: Membership) -> None:
         """The entry at ``index`` says that ``membership`` holds from there on."""
         assert index > self._by_index[-1][0], f"configuration {index} is not behind {self._by_index[-1][0]}"

@@ -99,13 +99,11 @@ class Acceptor:
     def on_accept(self, message: Accept) -> Accepted | None:
         """Accept what is proposed; the answer, or None where the message was dropped."""
         core = self._core
-        entries = self._decode(message)
+        entries = [entry for entry in self._decode(message) if entry.index > core.slots.base]
         if not entries:
+            core.outbox.ignore("Accept with nothing above the base")
             return None
         first, last = entries[0].index, entries[-1].index
-        if first <= core.slots.base:
-            core.outbox.ignore("Accept at or below the base")
-            return None
         if first - core.slots.last > core.options.limits.gap_entries_max:
             core.outbox.ignore("Accept far above the last accepted slot")
             return None

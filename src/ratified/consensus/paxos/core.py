@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.contract import NO_ERA, Base, BaseRecord, Durable, Entry, Era, StateRecord, Write
 from ratified.consensus.paxos.extensions import PaxosExtensions
 from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.slots import Slots
@@ -108,6 +108,11 @@ class Core:
         """Everything up to ``slot`` is chosen, for ever, and is what is accepted here."""
         self.slots.choose_to(slot)
         self.configurations.commit_to(slot)
+
+    def compact(self, base: Base) -> None:
+        """What is at or below the base, all of it chosen, is gone."""
+        self.slots.compact(base.index)
+        self.outbox.records.append(BaseRecord(base))
 
     @property
     def closed(self) -> int:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Durable, Entry, Era, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, Write
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Claim, Core
@@ -407,6 +407,11 @@ class Paxos:
             if more_from is not None:
                 self._report_to_oneself(self.role, more_from)
             self._advance_candidate(self.role)
+
+    def on_compacted(self, base: Base) -> None:
+        self.core.compact(base)
+        if isinstance(self.role, Leader):
+            self.role.on_compacted(base.index)
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return self.core.fence.on_delivery(entries)

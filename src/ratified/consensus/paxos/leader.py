@@ -151,6 +151,12 @@ class Leader:
         if entries and peer.wanted(self._next - 1)[0] == entries[0].index:
             self._send_accept(purpose.member, peer, self._accept(entries), entries[0].index, size)
 
+    def on_compacted(self, base: int) -> None:
+        """All members have what was chosen up to ``base``."""
+        if base >= self._first:
+            for peer in self._peers.table.values():
+                peer.compacted(self._first, base)
+
     def on_heartbeat_due(self) -> None:
         """What was sent and not answered for long is sent again."""
         self._heartbeat_due = True

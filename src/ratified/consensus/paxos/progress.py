@@ -10,7 +10,7 @@ window and one message for each doubling of the time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from ratified.consensus.contract import Limits
 from ratified.consensus.paxos.spans import Spans
@@ -19,6 +19,7 @@ from ratified.consensus.replication.window import Window
 
 class PeerProgress:
     __slots__ = (
+        "_base",
         "_patience_beats",
         "_resends",
         "_resent_at",
@@ -34,6 +35,8 @@ class PeerProgress:
     def __init__(self, first: int, limits: Limits, *, resends: bool) -> None:
         self._resends = resends
         """Without, what is lost inside a session stays lost (the extension ``resend``)."""
+        self._base = 0
+        """What is gone from the leader's log."""
         self.accepted = Spans()
         self.next = first
         """The next slot to send."""
@@ -88,9 +91,16 @@ class PeerProgress:
     def patience_after(self, beats: int) -> int:
         return 2 * beats
 
-    def _lost(self, ranges: Sequence[tuple[int, int]]) -> None:
+    def compacted(self, first: int, base: int) -> None:
+        """Nothing that was proposed from ``first`` up to ``base`` need be sent any more."""
+        self.accepted.add(first, base)
+        self._base = base
+        waiting, self.resend = self.resend, deque()
+        self._lost(waiting)
+
+    def _lost(self, ranges: Iterable[tuple[int, int]]) -> None:
         if self._resends:
-            self.resend.extend(ranges)
+            self.resend.extend((max(first, self._base + 1), last) for first, last in ranges if last > self._base)
 
     def reset(self, first_open: int) -> None:
         """The session ended or began: what was in flight is gone, and so may be its answers."""

@@ -125,6 +125,12 @@ class Slots:
         if self.durable >= first:
             self.durable = max(first - 1, min(self.durable, self.chosen))
 
+    def compact(self, base: int) -> None:
+        """Slots up to ``base`` are of no use any more; their entries leave memory in their turn."""
+        assert self.base < base <= min(self.chosen, self.durable), f"base {self.base} -> {base}"
+        self._runs.forget(base)
+        self.base = base
+
     def persisted(self, slot: int, era: Era) -> bool:
         """A write with this slot in this ballot is durable: does that make the slot so?"""
         if self._undurable.get(slot) != era:

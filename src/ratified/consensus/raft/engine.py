@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import assert_never
 
-from ratified.consensus.contract import Durable, Entry, Era, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, Write
 from ratified.consensus.raft import pull
 from ratified.consensus.raft.candidate import Candidate
 from ratified.consensus.raft.core import Core
@@ -348,6 +348,12 @@ class Raft:
             self._count_votes(self.role)
         if isinstance(self.role, Leader):
             self.role.advance_commit()
+
+    def on_compacted(self, base: Base) -> None:
+        self.core.journal.compact(base)
+        self._pulling = None  # the logs may be asked to meet below the base
+        if isinstance(self.role, Leader):
+            self.role.on_compacted(base.index)
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return entries

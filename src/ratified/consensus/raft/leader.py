@@ -60,7 +60,8 @@ class Leader:
             core.append([noop(core.log.last + 1, core.era)])
 
     def _begin(self, mode: Mode) -> PeerProgress:
-        return PeerProgress(self._core.log.last + 1, mode, self._core.options.limits)
+        log = self._core.log
+        return PeerProgress(log.last + 1, mode, self._core.options.limits, log.base + 1)
 
     # ------------------------------------------------------------------------------------------------------ inputs
 
@@ -98,6 +99,10 @@ class Leader:
         peer = self._peers.table.get(purpose.member)
         if purpose.term == self._core.term and peer is not None:
             self._send_fetched(purpose.member, peer, entries)
+
+    def on_compacted(self, base: int) -> None:
+        for peer in self._peers.table.values():
+            peer.compacted(base)
 
     def on_heartbeat_due(self) -> None:
         """Figure 2, "repeat during idle periods"; what was sent and not answered is asked about again."""

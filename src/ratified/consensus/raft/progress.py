@@ -24,9 +24,11 @@ class Mode(Enum):
 
 
 class PeerProgress:
-    __slots__ = ("answered", "commit_told", "due", "match", "mode", "next", "window")
+    __slots__ = ("answered", "commit_told", "due", "match", "mode", "next", "sendable", "window")
 
-    def __init__(self, next_index: int, mode: Mode, limits: Limits) -> None:
+    def __init__(self, next_index: int, mode: Mode, limits: Limits, sendable: int = 1) -> None:
+        self.sendable = sendable
+        """The first entry that the leader's log still has."""
         self.match = 0
         self.next = next_index
         self.mode = mode
@@ -53,17 +55,22 @@ class PeerProgress:
     def replicate(self) -> None:
         """The logs are known to meet at ``match``: send ahead from there."""
         self.mode = Mode.REPLICATE
-        self.next = self.match + 1
+        self.next = max(self.match + 1, self.sendable)
         self.due = False
         self.window.clear()
 
     def probe(self, next_index: int) -> None:
         """Ask where the logs meet, beginning before ``next_index``."""
         self.mode = Mode.PROBE
-        self.next = max(next_index, self.match + 1, 1)
+        self.next = max(next_index, self.match + 1, self.sendable)
         self.due = True
         self.commit_told = 0
         self.window.clear()
+
+    def compacted(self, base: int) -> None:
+        """The leader's log begins behind ``base``, up to which the peer has everything."""
+        self.sendable = base + 1
+        self.next = max(self.next, self.sendable)
 
     def reset(self) -> None:
         """The session ended or began: what was in flight is gone, and so may be its answers."""

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from ratified.consensus import contract
 from ratified.consensus.contract import (
+    Base,
     Durable,
     Entry,
     Era,
@@ -42,6 +43,10 @@ from ratified.consensus.replication.reads import ReadRounds
 
 class Log(Source, Protocol):
     """A member's entries: a ``History``, or the slots of Paxos."""
+
+    @property
+    def base(self) -> int:
+        """What is at or below is gone."""
 
     @property
     def last(self) -> int: ...
@@ -134,6 +139,9 @@ class Algorithm(Protocol):
     def on_persisted(self, ticket: int) -> None: ...
 
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None: ...
+
+    def on_compacted(self, base: Base) -> None:
+        """What is at or below ``base.index``, which is applied here, goes from the log: all members have it."""
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The log's next entries are delivered: as what?"""
@@ -244,6 +252,15 @@ class Engine(contract.Engine, Generic[A]):
             self._delivery.on_fetched(entries)
         else:
             self._algorithm.on_fetched(purpose, entries)
+
+    @override
+    def compacted(self, now: int, index: int, era: Era) -> None:
+        self._member.at(now)
+        applied = self._delivery.applied
+        assert index <= applied, f"entry {index} is to go, and what is applied ends at {applied}"
+        if index > self._algorithm.core.log.base:
+            membership = self._member.configurations.at(index)
+            self._algorithm.on_compacted(Base(index, era, membership))
 
     @override
     def campaign(self, now: int) -> None:

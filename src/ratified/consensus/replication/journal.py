@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from ratified.consensus.contract import Durable, Entry, Record, TruncateRecord, Write
+from ratified.consensus.contract import Base, BaseRecord, Durable, Entry, Record, TruncateRecord, Write
 from ratified.consensus.replication.history import History
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.writes import Claim
@@ -38,6 +38,11 @@ class Journal(Generic[Claim]):
         member.configurations.truncate(first)
         member.writes.clip(first - 1)
         member.outbox.records.append(TruncateRecord(first))
+
+    def compact(self, base: Base) -> None:
+        """What is at or below the base, all of it committed, is gone."""
+        self.history.compact(base)
+        self._member.outbox.records.append(BaseRecord(base))
 
     def commit_to(self, index: int) -> None:
         self.history.commit_to(index)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Durable, Entry, Era, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, Write
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.reads import NO_ROUND
@@ -417,6 +417,9 @@ class Zab:
             self.role.on_persisted()
         if isinstance(self.role, Probing) and self._suspicion.is_due:
             self._probe(self.role)
+
+    def on_compacted(self, base: Base) -> None:
+        self.core.journal.compact(base)
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return entries

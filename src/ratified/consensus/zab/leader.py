@@ -290,7 +290,7 @@ class Leading:
         core.adopt_epoch(self.epoch, self.origin)
         self._own_ticket = core.next_ticket
         self._restart_synchronising()
-        for member, follower in self._followers.items():
+        for member, follower in list(self._followers.items()):
             if follower.stage is Stage.ACCEPTED:
                 self._synchronise(member, follower)
             elif follower.stage is Stage.CONNECTED:
