@@ -203,6 +203,21 @@ def test_a_removal_that_was_interrupted_is_gone_on_with() -> None:
             assert all(segment_file(1) not in lost.names() for lost in losses(state, 4))
 
 
+def test_a_cut_that_still_waits_for_its_batch_removes_nothing() -> None:
+    script = Script()
+    script.write(0, 1, 20)
+    script.take(0, BaseRecord(Base(18, (1, 0), MEMBERS)))
+    (base,) = script.planner.plan(0)
+    script.take(0, command(21, 1))
+    removals: list[bool] = []
+    jobs = [base]
+    while jobs:
+        removals.append(any(isinstance(op, Remove) for job in jobs for op in job.ops))
+        carry_out(script.disk, jobs, script.planner)
+        jobs = list(script.planner.plan(0))
+    assert removals == [False, False, False, True], "the base, the entry that came before the cut, the cut, the removal"
+
+
 def _up_to_removal(script: Script) -> tuple[list[Job], Disk]:
     while jobs := script.planner.plan(0):
         if any(isinstance(op, Remove) for op in jobs[0].ops):

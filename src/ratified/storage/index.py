@@ -49,7 +49,7 @@ class GroupIndex:
         count = len(self._places)
         if segment != self._newest:
             self._begin_segment(segment, index)
-        elif index > self._highest:
+        if index > self._highest:
             self._highest = index
         if at == count:
             self._places.append(segment << _SEGMENT_SHIFT | offset)

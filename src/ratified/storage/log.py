@@ -343,6 +343,7 @@ class LogPlanner:
         while waiting:
             group, ticket, records = waiting[0]
             unit: list[bytes] = []
+            unit_kinds: list[type[_Written]] = []
             unit_placed: list[tuple[int, _Written, int]] = []
             end = size
             for record in records:
@@ -353,6 +354,7 @@ class LogPlanner:
                     unit_placed.append((group, record, end + RECORD.size))
                     end += RECORD.size + len(encoded)
                 else:
+                    unit_kinds.append(type(record))
                     raw = encode_record(group, record)
                     unit.append(raw)
                     unit_placed.append((group, record, end + RECORD.size))
@@ -363,7 +365,7 @@ class LogPlanner:
             parts += unit
             placed += unit_placed
             size = end
-            kinds.update(type(record) for record in records if type(record) is not Entry)
+            kinds.update(unit_kinds)
             if ticket:
                 tickets[group] = ticket
             else:
