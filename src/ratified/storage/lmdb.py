@@ -157,6 +157,14 @@ class LmdbEnvironment:
             raise RuntimeError("no transaction was set aside")
         self._levels, self._suspended = self._suspended, []
 
+    def copy_to(self, descriptor: int) -> None:
+        """Write a copy of the last commit, as a file that LMDB opens.
+
+        For another thread than the one that writes. It waits for a write transaction that is open, and then reads in a
+        transaction of its own while others write.
+        """
+        self._environment.copyfd(descriptor)
+
     def close(self) -> None:
         """Sync and close; raises ``RuntimeError`` while a transaction is open."""
         if self._levels or self._suspended:
