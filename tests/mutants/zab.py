@@ -15,6 +15,8 @@ from ratified.consensus.replication.outbox import Outbox
 from ratified.consensus.replication.pull import Pulling
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.suspicion import Suspicion, Verdict
+from ratified.consensus.replication.window import Window
+from ratified.consensus.zab import progress
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.engine import Zab
 from ratified.consensus.zab.follower import Following
@@ -206,6 +208,11 @@ def answers_a_pull_whatever_is_under_way() -> AbstractContextManager[Any]:
     return patch.object(pull, "link_has_room", lambda _member, _asker: True)
 
 
+def a_link_begins_with_a_full_window() -> AbstractContextManager[Any]:
+    """Where messages overtake one another, the first two end the link, and the next link begins where it did."""
+    return patch.object(progress, "Window", lambda limits, messages_first: Window(limits))
+
+
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:
     return Mutant(name, breaks, scenario, "session", caught_by, seeds=500, engine="zab", **more)
 
@@ -220,6 +227,16 @@ MUTANTS = [
     _mutant("serves before a quorum is synchronised", leads_before_a_quorum_is_synchronised, "everything", 1),
     _mutant("ignores the epoch in elections", election_ignores_the_epoch, "leader-failures", 3, nodes=5),
     _mutant("commits in a new epoch without NEWLEADER", committed_without_newleader, "leader-failures", 15, nodes=5),
+    Mutant(
+        "begins a link with a full window",
+        a_link_begins_with_a_full_window,
+        "unreliable-network",
+        "datagram",
+        31,
+        seeds=500,
+        engine="zab",
+        duration_us=3_000_000,
+    ),
 ]
 """Without ``fifo_violated_unseen``: behind the numbers of a link every step also looks where it stands, so that whole
 nodes stay safe and live even when sessions lose frames. That nobody looked is seen between bare engines only."""

@@ -35,6 +35,11 @@ STORIES = [
         "1 what only epoch 2 has.",
         Arguments(seed=52719, scenario="everything", network="session", duration_us=1_000_000, engine="zab"),
     ),
+    (
+        "A leader of ZAB sent a follower that was seven entries behind all of them at once, one a message; datagrams "
+        "overtook one another, the link ended, and the next one began in the same way, for ever.",
+        Arguments(seed=31, scenario="unreliable-network", network="datagram", duration_us=3_000_000, engine="zab"),
+    ),
 ]
 
 

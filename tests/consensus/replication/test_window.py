@@ -36,6 +36,21 @@ def test_an_acknowledgement_of_a_part_of_a_message_frees_nothing() -> None:
     assert not window.has_room()
 
 
+def test_a_window_that_begins_with_one_message_doubles_with_each_round_trip_and_in_each_session() -> None:
+    window = Window(Limits(inflight_messages_max=7), messages_first=1)
+    sent = 0
+    for expected in (1, 2, 4, 7, 7):
+        first = sent + 1
+        while window.has_room():
+            sent += 1
+            window.sent(sent, sent, 1)
+        assert sent + 1 - first == expected
+        window.acknowledged(sent)
+    window.clear()
+    window.sent(1, 1, 1)
+    assert not window.has_room()
+
+
 def test_an_answer_shows_what_was_sent_before_it_and_lost() -> None:
     window = Window(Limits(inflight_messages_max=3, inflight_bytes_max=100))
     for first in (1, 3, 5):

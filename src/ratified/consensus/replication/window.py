@@ -4,7 +4,8 @@ Rules of this file:
 
 1. A window counts messages and bytes, whichever limit is reached first. One message always may be in flight.
 2. It begins with the bytes of one message, and grows by what is answered: twice as much in each round trip. When a
-   session was lost it begins again, for nobody knows yet whether the peer answers.
+   session was lost it begins again, for nobody knows yet whether the peer answers. Where a message that overtakes
+   another one ends all that is under way, it begins with one message, and grows in the same way.
 3. Messages are answered in the order in which they were sent, or not at all: a session keeps order. An answer to one
    shows that what was sent before it and is not answered was lost.
 """
@@ -20,23 +21,30 @@ from ratified.consensus.contract import Entry, Limits
 class Window:
     """The messages with entries that a peer has not answered yet."""
 
-    __slots__ = ("_bytes", "_bytes_max", "_in_flight", "_limits")
+    __slots__ = ("_bytes", "_bytes_max", "_in_flight", "_limits", "_messages_first", "_messages_max")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, messages_first: int | None = None) -> None:
+        """``messages_first`` may be in flight at first; None: as many as ever."""
         self._limits = limits
+        self._messages_first = limits.inflight_messages_max if messages_first is None else messages_first
         self._in_flight: deque[tuple[int, int, int, int]] = deque()
         """Of each message: its first and last index, its bytes, the heartbeat after which it was sent."""
         self._bytes = 0
-        self._bytes_max = self.bytes_first()
+        self._messages_max: int
         """How many may be in flight by now."""
+        self._bytes_max: int
+        """How many bytes they may have, all but the last of them."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._messages_max = min(self._messages_first, self._limits.inflight_messages_max)
+        self._bytes_max = self.bytes_first()
 
     def bytes_first(self) -> int:
         return min(self._limits.bytes_per_message_max, self._limits.inflight_bytes_max)
 
     def has_room(self) -> bool:
-        return not self._in_flight or (
-            len(self._in_flight) < self._limits.inflight_messages_max and self._bytes < self._bytes_max
-        )
+        return not self._in_flight or (len(self._in_flight) < self._messages_max and self._bytes < self._bytes_max)
 
     def sent(self, first: int, last: int, size: int, beat: int = 0) -> None:
         """The entries ``first`` to ``last``, ``size`` bytes in all, are on their way in one message."""
@@ -65,11 +73,12 @@ class Window:
         """The session ended or began: what was in flight is gone, and so may be its answers."""
         self._in_flight.clear()
         self._bytes = 0
-        self._bytes_max = self.bytes_first()
+        self._begin()
 
     def _answered(self) -> None:
         before = self._bytes
         self._pop()
+        self._messages_max = min(self._messages_max + 1, self._limits.inflight_messages_max)
         self._bytes_max = min(self._bytes_max + before - self._bytes, self._limits.inflight_bytes_max)
 
     def _pop(self) -> tuple[int, int]:

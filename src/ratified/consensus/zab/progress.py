@@ -1,7 +1,8 @@
 """One follower, as its leader sees it, over one link (ZooKeeper's LearnerHandler).
 
 ``next`` moves when entries are sent, within a window; ``match`` when they are acknowledged. The link is FIFO and
-checked, so nothing is ever sent twice: what is lost ends the link.
+checked, so nothing is ever sent twice: what is lost ends the link. So the window begins with one message: whatever
+becomes of the next ones, a link brings its follower nearer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class PeerProgress:
         self.match = 0
         """The histories are equal up to here, durably at the follower."""
         self.next = 0
-        self.window = Window(limits)
+        self.window = Window(limits, messages_first=1)
         self.commit_told = 0
         self.sent_at_ping = 0
         """How many messages of the lane of the entries had been made at the last PING."""
