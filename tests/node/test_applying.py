@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from itertools import pairwise
 from typing import cast
 
 import pytest
+from typing_extensions import override
 
 from ratified.consensus.contract import Entry, Kind
 from ratified.consensus.entry import make_entry
@@ -118,3 +120,56 @@ def test_each_turn_does_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     for token in [cluster.submit(leader, b"8") for _ in range(20)]:
         cluster.outcome(token)
     assert 0 < most <= ROWS_MAX
+
+
+class Untidy(StateMachineStore):
+    """A store with so many pieces of unseen work."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__(Journal())
+        self.pieces = pieces
+        self.done = 0
+
+    @property
+    @override
+    def untidy(self) -> bool:
+        return self.pieces > 0
+
+    @override
+    def tidy(self) -> None:
+        self.pieces -= 1
+        self.done += 1
+
+
+def test_unseen_work_goes_on_by_itself_and_leaves_time_between_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    stores = [Untidy(0), Untidy(0)]
+    pause_us, pieces = 5_000, 10
+    cluster = Cluster(
+        size=1,
+        groups=range(2),
+        open_store=lambda member, group: stores[group],
+        limits=NodeLimits(tidy_pause_us=pause_us),
+    )
+    for group in range(2):
+        cluster.elect(group)
+    turn = Node.turn
+    tidied_at: list[int] = []
+
+    def seen(node: Node, now: int, inputs_max: int) -> object:
+        before = [store.done for store in stores]
+        outputs = turn(node, now, inputs_max)
+        after = [store.done for store in stores]
+        assert all(new - old <= 1 for old, new in zip(before, after, strict=True))
+        if after != before:
+            tidied_at.append(now)
+        return outputs
+
+    monkeypatch.setattr(Node, "turn", seen)
+    for store in stores:
+        store.pieces = pieces
+    for group in range(2):
+        cluster.outcome(cluster.submit(1, b"a command", group=group))
+    cluster.run(4 * pieces * pause_us)
+    assert [store.done for store in stores] == [pieces, pieces]
+    assert len(tidied_at) >= pieces
+    assert all(later - before >= pause_us for before, later in pairwise(tidied_at))

@@ -28,7 +28,7 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Pairs that are deleted in one step of a command that is applied in pieces."""
     tombstones_max: int = 8
     """Long deletes whose rows are still to be written; one more writes its own before it is done."""
-    tombstone_rows_at_once: int = 256
+    tombstone_rows_at_once: int = 128
     """Keys of such a delete whose rows are written in one turn."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""

@@ -50,6 +50,9 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     apply_rows_max: int = 2000
     """What the commands that are applied in one turn may cost, in rows looked at (``ratified.kv.cost``); one that costs
     more goes on in the next ones."""
+    tidy_pause_us: int = 4_000
+    """From one piece of what stores do unseen (``Store.tidy``) to the next, where nothing is applied: it takes 2 ms by
+    default, and must not take all that there is of a processor which others want."""
     slice_rows_max: int = 500
     """Rows that the streams of a group may read in one turn, all together; each takes its part in one slice. They take
     0.6 to 1 ms; with four times as many a turn takes four times as long, and a long range a tenth less in all.

@@ -86,6 +86,8 @@ class Node:
         self._touched: dict[int, Replica] = {}
         self._again: list[int] = []
         """Groups that a further turn could do something for at once, without another input."""
+        self._tidy_at = 0
+        """When the next piece of the stores' unseen work may be done."""
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
         self._closing = False
@@ -311,6 +313,8 @@ class Node:
                     stream = self._requests[key]
                     self._replicas[stream.group].local.on_deadline(now, stream)
                     groups[stream.group] = True
+                case Timer.TIDY:
+                    groups.setdefault(key, False)
                 case Timer.REQUEST:
                     requests.append(self._requests[key])
         self._tell_sessions(now)
@@ -335,13 +339,16 @@ class Node:
                 self._applying.add(replica, ready.deliver)
         if self._applying.busy:
             self._apply(now)
-        else:
-            self._tidy([replica for replica, _ in drained if replica.store.untidy])
+            self._tidy_at = now + self.config.limits.tidy_pause_us  # each store has done a piece with what it applied
+        elif now >= self._tidy_at:
+            self._tidy(now, [replica for replica, _ in drained if replica.store.untidy])
         for replica, ready in drained:
             if replica.stopped is None:
                 if ready is not None:
                     replica.act(now, ready)
                 replica.serve(now)
+                if replica.store.untidy:
+                    self._timers.set(Timer.TIDY, replica.group, self._tidy_at)
             if replica.again:
                 self._again.append(replica.group)
 
@@ -370,9 +377,10 @@ class Node:
             replica.applied(now, entries, results)
             self._applied.append((replica, entries[-1].index))
 
-    def _tidy(self, untidy: Sequence[Replica]) -> None:
+    def _tidy(self, now: int, untidy: Sequence[Replica]) -> None:
         if not untidy:
             return
+        self._tidy_at = now + self.config.limits.tidy_pause_us
         failed: list[tuple[Replica, ApplyFailed]] = []
         with self._environment.transaction():
             for replica in untidy:

@@ -354,7 +354,7 @@ class Replica:
         self._reads.serve(now)
         self._questions.serve(now)
         self.local.run(now)
-        if self.local.runnable or self.store.untidy:
+        if self.local.runnable:
             self.again = True
         self._set_timers()
 

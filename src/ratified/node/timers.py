@@ -35,6 +35,8 @@ class Timer(IntEnum):
     """A request's deadline. Key: its token."""
     NOT_BEGUN = 10
     """Say whom this node waits for before it begins. Key: 0."""
+    TIDY = 11
+    """A store has unseen work left (``Store.untidy``). Key: the group."""
 
 
 _COMPACT_FROM = 256

@@ -56,6 +56,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "slice_rows_max": (1, 2, 5),
     "slice_bytes_max": (1, 200),
     "slices_max": (1, 2),
+    "tidy_pause_us": (1, 1_000, 50_000),
 }
 FORWARDS_MAX_SMALL = 4
 _LOG: dict[str, tuple[int, ...]] = {
