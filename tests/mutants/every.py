@@ -1,6 +1,6 @@
 """All mutants, of every engine."""
 
-from tests.mutants import identity, links, paxos, raft, returns, store, turns, zab
+from tests.mutants import identity, links, paxos, raft, returns, store, tables, turns, zab
 from tests.mutants.mutant import EngineMutant, Mutant
 
 MUTANTS: list[Mutant | EngineMutant] = [
@@ -12,4 +12,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *zab.MUTANTS,
     *identity.MUTANTS,
     *store.MUTANTS,
+    *tables.MUTANTS,
 ]

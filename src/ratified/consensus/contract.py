@@ -301,6 +301,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The protocol's own words, such as ``{"term": "7"}``, for tables that people read."""
 
 
+class Size(NamedTuple):
+    """How much a table holds, and the most that it may hold at rest: when nothing is asked for, and nobody stands."""
+
+    holds: int
+    at_rest_max: int = 0
+
+
+Sizes: TypeAlias = dict[str, Size]
+"""By the table's name."""
+
+
 # ---------------------------------------------------------------------------------------------------------------
 # Ready
 
@@ -415,6 +426,9 @@ class Engine(Protocol):
 
     def status(self) -> Status:
         """What this engine knows, for metrics and people."""
+
+    def sizes(self) -> Sizes:
+        """Of everything that grows with the load or with what goes wrong."""
 
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
         """Can a proposal addressed to ``era`` (taken at ``index``, if known) never be delivered any more?

@@ -15,7 +15,7 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from ratified.consensus.contract import Entry, Kind
+from ratified.consensus.contract import Entry, Kind, Size, Sizes
 from ratified.machine import ApplyFailed, Result
 from ratified.node.replica import Replica
 from ratified.storage.space import Environment
@@ -143,6 +143,9 @@ class Applying:
             failed.append(Failed(long.replica, error))
         else:
             self._environment.suspend()
+
+    def sizes(self) -> Sizes:
+        return {"deliveries to apply": Size(len(self._waiting) + (self._long is not None))}
 
     def _forget(self, group: int) -> None:
         """Its replica has failed: nothing more of it is applied."""

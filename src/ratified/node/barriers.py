@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TypeAlias
 
-from ratified.consensus.contract import Engine, ReadIndex
+from ratified.consensus.contract import Engine, ReadIndex, Size, Sizes
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Session
 from ratified.wire.peer import Barrier, BarrierAnswer
@@ -61,3 +61,6 @@ class Barriers:
             on_index = self._waiting.pop(read.token, None)
             if on_index is not None:
                 on_index(now, read.index)
+
+    def sizes(self) -> Sizes:
+        return {"barriers asked for": Size(len(self._waiting))}

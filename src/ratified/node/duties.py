@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Era, Lead, Proposal
+from ratified.consensus.contract import Era, Lead, Proposal, Size, Sizes
 from ratified.machine import Store
 from ratified.node.proposals import ProposalIds
 
@@ -73,6 +73,9 @@ class Duties:
     def proposed(self, count: int) -> None:
         """The engine took the oldest so many."""
         del self._pending[:count]
+
+    def sizes(self) -> Sizes:
+        return {"duties to propose": Size(len(self._pending))}
 
     def _collect(self, now: int) -> None:
         commands, self._next_at = self._store.duties(now)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, groupby, takewhile
 from typing import NamedTuple
 
-from ratified.consensus.contract import Era, Links, Proposal, ProposalId
+from ratified.consensus.contract import Era, Links, Proposal, ProposalId, Size, Sizes
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.peers import Session
 from ratified.node.ports import Reason
@@ -157,6 +157,9 @@ class OriginForwards:
     def _range(self, era: Era, first: int, proposals: Sequence[Forwarded]) -> Forward:
         return Forward(era, self._ids.member, self._ids.incarnation, first, proposals)
 
+    def sizes(self) -> Sizes:
+        return {"forwards unanswered": Size(len(self._unanswered))}
+
     @property
     def _oldest(self) -> int:
         """The lowest number that is unanswered, or would be."""
@@ -285,6 +288,18 @@ class LeaderForwards:
         self._era = leading
         self._origins = {}
         self._set_aside = {}
+
+    def sizes(self) -> Sizes:
+        """All that is known of origins goes with the era; until then a displaced one stays as it was."""
+        origins = [*self._origins.values(), *self._set_aside.values()]
+        leads = self._era is not None
+        return {
+            "forwards held": Size(sum(len(origin.held) for origin in self._origins.values())),
+            "origins of forwards": Size(len(origins), 2 * len(self._sessions) if leads else 0),
+            "answers to forwards": Size(
+                sum(len(origin.answers) for origin in origins), FORWARD_WINDOW * len(origins) if leads else 0
+            ),
+        }
 
     def takeable(self, count_max: int, bytes_max: int) -> list[Item]:
         """The first of what may be taken now, voids included, of every origin in the order of its numbers."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from itertools import islice
 from operator import itemgetter
 
+from ratified.consensus.contract import Size, Sizes
 from ratified.machine import Continuation, ReadFailed, Store
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason
@@ -84,6 +85,7 @@ class LocalReads:
     def run(self, now: int) -> None:
         """Advance what is woken or due, within the turn's bounds."""
         if not self._streams:
+            self._due.clear()
             return
         if self._due:
             due, self._due = sorted(self._due, key=itemgetter(0, 1)), []
@@ -128,6 +130,13 @@ class LocalReads:
             self._requests.end(stream, Outcome.DONE)
         else:
             self._timers.set(Timer.CONTINUATION, stream.token, continuation.deadline)
+
+    def sizes(self) -> Sizes:
+        return {
+            "streams": Size(len(self._streams)),
+            "streams to advance": Size(len(self._due) + len(self._runnable)),
+            "streams held": Size(len(self._held)),
+        }
 
     def _forget(self, stream: OpenRequest) -> None:
         self._timers.stop(Timer.CONTINUATION, stream.token)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from ratified.consensus.contract import Lead, Ready
+from ratified.consensus.contract import Lead, Ready, Size, Sizes
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
 from ratified.node.directories import Directories
@@ -41,10 +41,10 @@ from ratified.node.ports import (
     Received,
     Request,
 )
-from ratified.node.replica import LogLost, Replica, Shared
+from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared
 from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
-from ratified.node.timers import Timer
+from ratified.node.timers import LOOKS_MIN, Timer
 from ratified.storage.format import LogDamaged
 from ratified.storage.space import Environment
 from ratified.wire.peer import Batch, Fragment
@@ -456,6 +456,25 @@ class Node:
             )
             for member, hello in self._peers.known().items()
         }
+
+    def sizes(self) -> Sizes:
+        """Of all tables of this node, those of a group under its number."""
+        inputs = len(self._urgent) + len(self._clients) + len(self._applied)
+        peers = self._peers.sizes()
+        timers_max = TIMERS_A_GROUP * len(self._replicas) + 2 * peers["connections"].holds + 1
+        sizes = {
+            "inputs that wait": Size(inputs + len(self._queued) + len(self._overflowed)),
+            "groups to look at": Size(len(self._touched) + len(self._again)),
+            "timers": Size(len(self._timers), timers_max),
+            "looks at timers": Size(self._timers.looks, LOOKS_MIN + 2 * timers_max),
+            **peers,
+            **self._requests.sizes(),
+            **self._applying.sizes(),
+            **self._planner.sizes(),
+        }
+        for group, replica in self._replicas.items():
+            sizes.update({f"{name}, group {group}": size for name, size in replica.sizes().items()})
+        return sizes
 
     def status(self) -> NodeStatus:
         """What this node knows; nothing decides by it."""

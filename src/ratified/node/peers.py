@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ratified.consensus.contract import Size, Sizes
 from ratified.node.admission import Admission, is_start
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
@@ -314,6 +315,23 @@ class PeerSessions:
         admitted, self._admitted = self._admitted, []
         challenges, self._challenges = self._challenges, []
         return admitted, challenges
+
+    def sizes(self) -> Sizes:
+        """Each session's beside the node's own."""
+        others = len(self._config.peers) - 1
+        sizes = {
+            "connections": Size(len(self._connections), others),
+            "members believed": Size(len(self._members), others),
+            "Hellos held": Size(len(self._hellos_held)),
+            "members met": Size(len(self._known), others),
+            "members challenged": Size(len(self._challenged_at), others),
+            "frames and hangups to leave": Size(len(self._frames) + len(self._closes)),
+        }
+        for member, session in self._sessions.items():
+            parts = Size(len(session.assembly))
+            for name, size in {**session.queue.sizes(), "bytes of fragments": parts}.items():
+                sizes[f"{name}, member {member}"] = size
+        return sizes
 
     # ---- the handshake
 

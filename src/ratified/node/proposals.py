@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
-from ratified.consensus.contract import Era, Proposal, ProposalId
+from ratified.consensus.contract import Era, Proposal, ProposalId, Size, Sizes
 from ratified.machine import NoResult, Result
 from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
@@ -100,7 +100,8 @@ class Proposals:
         for index, request in enumerate(batch, first):
             if request is not None:
                 request.index = index
-        heapq.heappush(self._taken, (first, next(self._runs), batch))
+        if self._addressed:
+            heapq.heappush(self._taken, (first, next(self._runs), batch))
 
     def never_taken(self, request: OpenRequest, reason: Reason) -> None:
         """Its leader will never take it: refused for a reason the client must know, or else it waits again."""
@@ -118,6 +119,7 @@ class Proposals:
             self._requests.end(request, _DONE, result.why.encode(), Reason.FAILED)
         else:
             self._requests.end(request, _DONE, result)
+        self._forget_runs()
 
     def find_lost(self, lost: Lost, delivered: tuple[int, Era]) -> bool:
         """After a delivery, results matched: whatever can never be delivered any more waits again.
@@ -170,6 +172,19 @@ class Proposals:
     def forget(self, request: OpenRequest) -> None:
         """Nobody waits for the result; what was addressed may happen all the same."""
         del (self._waiting if request.era is None else self._addressed)[request.sequence]
+        self._forget_runs()
+
+    def _forget_runs(self) -> None:
+        """None is of use once none is open: where they were taken the log may never get to, or much later."""
+        if not self._addressed:
+            self._taken.clear()
+
+    def sizes(self) -> Sizes:
+        return {
+            "proposals that wait": Size(len(self._waiting)),
+            "proposals addressed": Size(len(self._addressed)),
+            "runs of proposals taken": Size(len(self._taken)),
+        }
 
     def _wait_again(self, request: OpenRequest) -> None:
         """Under a new id."""

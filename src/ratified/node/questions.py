@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import TypeAlias
 
-from ratified.consensus.contract import Engine, Era
+from ratified.consensus.contract import Engine, Era, Size, Sizes
 from ratified.machine import ReadFailed, Store
 from ratified.node.barriers import Answer, Barriers
 from ratified.node.duties import Duties
@@ -119,6 +119,12 @@ class Questions:
         ]:
             if isinstance(question, OpenRequest) and not question.ended:
                 self._requests.refuse(question, reason)
+
+    def sizes(self) -> Sizes:
+        return {
+            "questions under a barrier": Size(len(self._new) + len(self._fed) + len(self._confirmed)),
+            "questions carried to the leader": Size(len(self._carried) + len(self._retries)),
+        }
 
     # ---- once a turn
 

@@ -13,7 +13,7 @@ import heapq
 from functools import partial
 from itertools import count
 
-from ratified.consensus.contract import Engine
+from ratified.consensus.contract import Engine, Size, Sizes
 from ratified.machine import Store
 from ratified.node.barriers import Barriers
 from ratified.node.forwarding import Send
@@ -89,6 +89,13 @@ class LinearizableReads:
         for request in [*self._new, *(read for barrier in barriers for read in barrier.reads)]:
             if not request.ended:
                 self._requests.refuse(request, reason)
+
+    def sizes(self) -> Sizes:
+        return {
+            "reads that wait for a leader": Size(len(self._new)),
+            "read barriers unanswered": Size(len(self._unanswered) + len(self._asked)),
+            "read barriers confirmed": Size(len(self._confirmed)),
+        }
 
     # ---- once a turn
 

@@ -28,6 +28,8 @@ from ratified.consensus.contract import (
     Ready,
     Refused,
     Send,
+    Size,
+    Sizes,
 )
 from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
@@ -61,6 +63,7 @@ _PROPOSE = Work.PROPOSE
 
 
 _TIMERS = (Timer.ENGINE, Timer.FORWARDS, Timer.READS, Timer.QUESTIONS, Timer.DUTIES)
+TIMERS_A_GROUP = len(_TIMERS)
 _EXPIRED: tuple[int | None, ...] = (-1,) * len(_TIMERS)
 """No deadlines: each timer must be set anew."""
 
@@ -378,6 +381,22 @@ class Replica:
             return None
         deadline = self.engine.deadline
         return deadline + self._waited_us if deadline is not None and deadline == self._first_deadline else deadline
+
+    def sizes(self) -> Sizes:
+        """Those of the engine and of all that waits on it."""
+        return {
+            **self.engine.sizes(),
+            **self._proposals.sizes(),
+            **self._outbound.sizes(),
+            **self._inbound.sizes(),
+            **self._barriers.sizes(),
+            **self._reads.sizes(),
+            **self._questions.sizes(),
+            **self._duties.sizes(),
+            **self.local.sizes(),
+            "messages that wait for the disk": Size(len(self._awaiting_write)),
+            "members that had acknowledged": Size(len(self._acknowledged), len(self._config.peers) - 1),
+        }
 
     # ---- the end
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ratified.consensus.contract import Era
+from ratified.consensus.contract import Era, Size, Sizes
 from ratified.machine import Continuation
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason, Reply, Request, Work
@@ -128,6 +128,13 @@ class Requests:
         """Those of these requests that are open streams."""
         found = map(self._open.get, tokens)
         return [request for request in found if request is not None and request.continuation is not None]
+
+    def sizes(self) -> Sizes:
+        return {
+            "open requests": Size(len(self._open)),
+            "open streams": Size(self._streams),
+            "bytes of open requests": Size(self._bytes),
+        }
 
     def drain_replies(self) -> list[Reply]:
         replies, self._replies = self._replies, []

@@ -26,6 +26,9 @@ class Retries(Generic[T]):
         self._later: OrderedDict[T, int] = OrderedDict()
         """When each is due, ascending."""
 
+    def __len__(self) -> int:
+        return len(self._later) + len(self._at_once)
+
     def __bool__(self) -> bool:
         return bool(self._later or self._at_once)
 

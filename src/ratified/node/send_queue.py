@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+from ratified.consensus.contract import Size, Sizes
 from ratified.consensus.lanes import keeps_order
 from ratified.node.config import NodeLimits
 from ratified.wire.codec import MessageCodec
@@ -187,6 +188,17 @@ class SendQueue:
         elif self._blocked:
             self._blocked = False
             self.window = min(self.window + arrived, self._limits.window_bytes_max)
+
+    def sizes(self) -> Sizes:
+        """Behind the last mark there may be as much as no mark is sent for."""
+        window_max = max(self._limits.window_bytes_min, self._limits.window_bytes_max)
+        return {
+            "messages to send": Size(len(self._urgent) + sum(map(len, self._bulk.values()))),
+            "bytes to send": Size(self.waiting_bytes),
+            "marks not given back": Size(len(self._marks)),
+            "bytes under way": Size(self._in_flight, window_max // WINDOW_FRAMES),
+            "groups without credit": Size(len(self._refused)),
+        }
 
     @property
     def _frame_bytes(self) -> int:

@@ -39,7 +39,8 @@ class Timer(IntEnum):
     """A store has unseen work left (``Store.untidy``). Key: the group."""
 
 
-_COMPACT_FROM = 256
+LOOKS_MIN = 256
+"""So many entries there may be before those that were left behind are dropped."""
 
 
 class Timers:
@@ -55,7 +56,7 @@ class Timers:
         self._looks: list[dict[int, int]] = [{} for _ in Timer]
         """The time of the entry that counts."""
         self._heap: list[tuple[int, Timer, int]] = []
-        self._compact_at = _COMPACT_FROM
+        self._compact_at = LOOKS_MIN
 
     def set(self, timer: Timer, key: int, at: int | None) -> None:
         """Have it expire at this time, and at no other; None: stop it."""
@@ -73,6 +74,15 @@ class Timers:
     def stop(self, timer: Timer, key: int) -> None:
         """Have it not expire."""
         self._times[timer].pop(key, None)
+
+    def __len__(self) -> int:
+        """How many are set."""
+        return sum(map(len, self._times))
+
+    @property
+    def looks(self) -> int:
+        """How many entries there are, those that were left behind among them."""
+        return len(self._heap)
 
     @property
     def deadline(self) -> int | None:
@@ -117,4 +127,4 @@ class Timers:
         """Drop what was left behind, once most of the heap may be of that kind: constant cost for each ``set``."""
         self._looks = [dict(times) for times in self._times]
         self._heap = sorted((at, timer, key) for timer in Timer for key, at in self._times[timer].items())
-        self._compact_at = max(_COMPACT_FROM, 2 * len(self._heap))
+        self._compact_at = max(LOOKS_MIN, 2 * len(self._heap))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ratified.check.violation import Violation
+from ratified.consensus.contract import Sizes
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.boot import build
@@ -156,6 +157,10 @@ class Machine:
     @property
     def up(self) -> bool:
         return self.node is not None
+
+    def sizes(self) -> Sizes:
+        """Of the tables of its process, if it runs."""
+        return {} if self.node is None else self.node.sizes()
 
     def start(self) -> None:
         if self.node is not None:

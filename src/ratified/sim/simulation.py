@@ -3,13 +3,15 @@
 ``simulate`` is a function of its arguments. Faults are injected for ``duration``; then everything that is broken is
 mended, the clients begin nothing new, and every node of every group is asked for one more write. That these writes get
 through, that every open request ends and that all replicas meet at one applied index, within ``patience``, is the
-liveness that is promised; who waits for whom is said where it is broken. Then the histories are judged.
+liveness that is promised; who waits for whom is said where it is broken. Then the histories are judged, everybody
+leaves, and every table of every node returns to its size, within ``REST_TIMEOUTS``.
 """
 
 from __future__ import annotations
 
 from typing import IO
 
+from ratified.check.tables import Tables
 from ratified.check.violation import Violation
 from ratified.sim.arguments import Arguments
 from ratified.sim.cluster import Cluster
@@ -25,6 +27,9 @@ from ratified.sim.workload.state_machine import RegistersApi
 from ratified.sim.workload.workload import Workload
 from ratified.sim.world import World
 
+REST_TIMEOUTS = 20
+"""Election timeouts within which all tables are back to their size when nobody is left: resending backs off."""
+SAMPLES_A_TIMEOUT = 7
 LEASES_PATIENCE_US = 5_000_000
 """What the last leases may live."""
 ENTRY_PATIENCE_US = 40_000
@@ -54,6 +59,8 @@ class Simulation:
         self.workload.stop()
         self._settle()
         self.workload.judge()
+        self.workload.leave()
+        self._rest()
 
     def _settle(self) -> None:
         timeout = self.options.cluster.election_timeout_us
@@ -67,6 +74,20 @@ class Simulation:
                 waiting = "; ".join(self.workload.waiting() + self.cluster.standing())
                 raise Violation("liveness", f"{patience / 1e6:.1f} s after the world has healed {waiting}")
             self.world.run(self.world.now + timeout)
+
+    def _rest(self) -> None:
+        timeout_us = self.options.cluster.election_timeout_us
+        limit = self.world.now + REST_TIMEOUTS * timeout_us
+        tables = Tables()
+        while True:
+            self.world.run(self.world.now + timeout_us // SAMPLES_A_TIMEOUT)
+            tables.sampled({member: machine.sizes() for member, machine in self.cluster.machines.items()})
+            if not tables.swollen:
+                return
+            if self.world.now > limit:
+                raise Violation(
+                    "tables at rest", f"{REST_TIMEOUTS} election timeouts after the end {'; '.join(tables.swollen)}"
+                )
 
 
 def simulate(arguments: Arguments, *, trace: IO[bytes] | None = None, dump: IO[bytes] | None = None) -> Report:

@@ -27,7 +27,7 @@ from typing import NamedTuple, TypeAlias
 import google_crc32c
 import msgspec
 
-from ratified.consensus.contract import BaseRecord, Entry, Record, StateRecord, TruncateRecord
+from ratified.consensus.contract import BaseRecord, Entry, Record, Size, Sizes, StateRecord, TruncateRecord
 from ratified.storage.files import Create, Job, Op, Remove, Rename, SyncData, SyncDirectory, WriteAt
 from ratified.storage.format import (
     NEW_SUFFIX,
@@ -265,6 +265,13 @@ class LogPlanner:
     def size_bytes(self) -> int:
         """How much of the log is written, for people: the space that lies ready in the last segment is left out."""
         return sum(self._older.values()) + self._offset
+
+    def sizes(self) -> Sizes:
+        """Segments and indexes follow the log's length, and are not among them."""
+        return {
+            "writes that wait for the log": Size(len(self._waiting) + (self._writing is not None)),
+            "reads of the log": Size(len(self._fetches) + len(self._reading)),
+        }
 
     def plan(self, now: int) -> Sequence[Job]:
         """The jobs to carry out now, in this order and after all that were planned before."""

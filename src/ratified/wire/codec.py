@@ -148,6 +148,10 @@ class Assembly:
         self._left = 0
         self._parts = bytearray()
 
+    def __len__(self) -> int:
+        """Bytes of a message that is not complete."""
+        return len(self._parts)
+
     def add(self, fragment: Fragment) -> tuple[int, object] | None:
         """Take the next one; the group and the message that it completes, or None.
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, Sizes, Write
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Claim, Core
@@ -429,6 +429,9 @@ class Paxos:
     def words(self) -> dict[str, str]:
         promised, own = self.core.promised, self.core.own
         return {"ballot": f"{promised[0]}.{promised[1]}", "own ballot": f"{own[0]}.{own[1]}"}
+
+    def sizes(self) -> Sizes:
+        return {**self._learner.sizes(), **self._suspicion.sizes()}
 
 
 Engine = partial(engine.Engine, partial(Paxos, extensions=PRODUCTION))

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ratified.consensus.contract import NO_ERA, Entry, Era, Progress, Proposal, Taken
+from ratified.consensus.contract import NO_ERA, Entry, Era, Progress, Proposal, Size, Sizes, Taken
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat, Resign
@@ -219,6 +219,18 @@ class Leader:
                 peer.accepted.reach(first), peer.next, "resend" if peer.resend else "send", peer.accepted.last
             )
             for member, peer in self._peers.table.items()
+        }
+
+    def sizes(self) -> Sizes:
+        peers = self._peers.table
+        return {
+            "barriers": Size(len(self.reads)),
+            "peers": Size(len(peers), len(self._core.configurations.peers)),
+            "messages in flight": Size(sum(len(peer.window) for peer in peers.values())),
+            "ranges to send again": Size(sum(len(peer.resend) for peer in peers.values())),
+            "ranges accepted": Size(
+                len(self._accepted) + sum(len(peer.accepted) for peer in peers.values()), 1 + len(peers)
+            ),
         }
 
     def _hear(self, sender: int) -> PeerProgress | None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Entry, Era
+from ratified.consensus.contract import Entry, Era, Size, Sizes
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.messages import Learn, Learned
 from ratified.consensus.paxos.purposes import ForLearner
@@ -117,3 +117,6 @@ class Learner:
 
     def _tell(self, learner: int, entries: Sequence[Entry]) -> None:
         self._core.outbox.send(learner, Learned(self._core.slots.chosen, [entry.encoded for entry in entries]))
+
+    def sizes(self) -> Sizes:
+        return {"tellers": Size(len(self._tellers), len(self._core.configurations.peers))}

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Durable, Entry, Era, Limits
+from ratified.consensus.contract import Durable, Entry, Era, Limits, Size, Sizes
 from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.runs import Runs
 from ratified.consensus.replication.window import fitting
@@ -194,6 +194,13 @@ class Slots:
                 break
             entries.append(entry)
         return fitting(entries, self._limits) if entries else ((), 0)
+
+    def sizes(self) -> Sizes:
+        return {
+            "bytes of durable entries": Size(self._bytes - self.undurable_bytes, self._limits.tail_bytes_max),
+            "undurable entries": Size(len(self._undurable)),
+            "uncommitted entries": Size(len(self._open)),
+        }
 
     def evict(self) -> None:
         """Let go of the oldest durable slots while the durable ones in memory hold more than ``tail_bytes_max``.

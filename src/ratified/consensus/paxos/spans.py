@@ -14,6 +14,10 @@ class Spans:
         self._firsts: list[int] = []
         self._lasts: list[int] = []
 
+    def __len__(self) -> int:
+        """How many ranges there are."""
+        return len(self._firsts)
+
     def add(self, first: int, last: int) -> None:
         firsts, lasts = self._firsts, self._lasts
         begin = bisect_right(lasts, first - 2)

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import assert_never
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, Size, Sizes, Write
 from ratified.consensus.raft import pull
 from ratified.consensus.raft.candidate import Candidate
 from ratified.consensus.raft.core import Core
@@ -375,6 +375,9 @@ class Raft:
 
     def words(self) -> dict[str, str]:
         return {"term": str(self.core.term)}
+
+    def sizes(self) -> Sizes:
+        return {"pulls": Size(0 if self._pulling is None else 1), **self._suspicion.sizes()}
 
 
 Engine = partial(engine.Engine, partial(Raft, extensions=PRODUCTION))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ratified.consensus.contract import Entry, Progress, Proposal, Taken
+from ratified.consensus.contract import Entry, Progress, Proposal, Size, Sizes, Taken
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.messages import (
     AppendEntries,
@@ -155,6 +155,14 @@ class Leader:
         return {
             member: Progress(peer.match, peer.next, peer.mode.value, peer.match)
             for member, peer in self._peers.table.items()
+        }
+
+    def sizes(self) -> Sizes:
+        peers = self._peers.table
+        return {
+            "barriers": Size(len(self.reads)),
+            "peers": Size(len(peers), len(self._core.configurations.peers)),
+            "messages in flight": Size(sum(len(peer.window) for peer in peers.values())),
         }
 
     def _hear(self, sender: int, round_: int) -> PeerProgress | None:

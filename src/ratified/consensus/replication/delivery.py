@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from ratified.consensus.contract import Entry, Limits
+from ratified.consensus.contract import Entry, Limits, Size, Sizes
 from ratified.consensus.replication.outbox import Outbox
 
 FOR_DELIVERY = "delivery"
@@ -81,6 +81,9 @@ class Delivery:
             self._out.append((self.delivered, size))
             self._out_bytes += size
         return taken
+
+    def sizes(self) -> Sizes:
+        return {"entries delivered and not applied": Size(len(self._out)), "entries fetched": Size(len(self._fetched))}
 
     def _end_of_turn(self) -> int:
         """The last index that may be out until more is applied."""

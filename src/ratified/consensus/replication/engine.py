@@ -29,6 +29,7 @@ from ratified.consensus.contract import (
     Ready,
     Refused,
     RefusedReason,
+    Sizes,
     Status,
     Taken,
     Write,
@@ -66,6 +67,8 @@ class Log(Source, Protocol):
     @property
     def uncommitted_bytes(self) -> int:
         """What the entries that are not known to be committed take in memory."""
+
+    def sizes(self) -> Sizes: ...
 
 
 class Core(Protocol):
@@ -109,6 +112,8 @@ class Leading(Role, Protocol):
         """The turn ends: decide what is sent."""
 
     def progress(self) -> dict[int, Progress]: ...
+
+    def sizes(self) -> Sizes: ...
 
 
 class Algorithm(Protocol):
@@ -155,6 +160,9 @@ class Algorithm(Protocol):
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool: ...
 
     def words(self) -> dict[str, str]: ...
+
+    def sizes(self) -> Sizes:
+        """Beside those of ``core.log`` and ``leading``."""
 
 
 A = TypeVar("A", bound=Algorithm)
@@ -334,6 +342,19 @@ class Engine(contract.Engine, Generic[A]):
             progress={} if leading is None else leading.progress(),
             words={**algorithm.words(), **ignored},
         )
+
+    @override
+    def sizes(self) -> Sizes:
+        member, algorithm = self._member, self._algorithm
+        leading = algorithm.leading
+        return {
+            **member.outbox.sizes(),
+            **member.writes.sizes(),
+            **self._delivery.sizes(),
+            **algorithm.core.log.sizes(),
+            **({} if leading is None else leading.sizes()),
+            **algorithm.sizes(),
+        }
 
     @override
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Limits
+from ratified.consensus.contract import Base, Durable, Entry, Era, Limits, Size, Sizes
 from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.runs import Runs
 
@@ -270,6 +270,16 @@ class History:
         """The range to fetch: from ``first``, which is not in memory, no further than ``last``."""
         assert first < self.first_in_memory, f"entry {first} is in memory"
         return first, min(last, self.first_in_memory - 1)
+
+    def sizes(self) -> Sizes:
+        evictable = max(min(self.durable, self.last - 1), self.first_in_memory - 1)
+        return {
+            "bytes of durable entries": Size(
+                self._memory_between(self.first_in_memory, evictable), self._limits.tail_bytes_max
+            ),
+            "bytes of undurable entries": Size(self.undurable_bytes),
+            "bytes of uncommitted entries": Size(self.uncommitted_bytes),
+        }
 
     def _end(self, index: int) -> int:
         """Running total of bytes up to and with ``index``."""

@@ -15,7 +15,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
-from ratified.consensus.contract import Entry, Fetch, Lead, Membership, ReadIndex, Ready, Record, Send, Write
+from ratified.consensus.contract import (
+    Entry,
+    Fetch,
+    Lead,
+    Membership,
+    ReadIndex,
+    Ready,
+    Record,
+    Send,
+    Size,
+    Sizes,
+    Write,
+)
 
 
 class Outbox:
@@ -117,3 +129,7 @@ class Outbox:
             leader=new_lead,
             fetch=fetch,
         )
+
+    def sizes(self) -> Sizes:
+        leaves = len(self._send) + len(self._send_after) + len(self._reads) + len(self.records)
+        return {"what is to leave": Size(leaves), "fetches under way": Size(len(self._purposes))}

@@ -45,9 +45,13 @@ class ReadRounds:
         self._answered: dict[int, int] = {}
         """By member, the latest round that it has answered."""
 
+    def __len__(self) -> int:
+        """How many barriers wait."""
+        return len(self._waiting) + len(self._confirming)
+
     def ask(self, token: int) -> None:
         """A barrier waits for the next round."""
-        if len(self._waiting) + len(self._confirming) >= self._member.options.limits.barriers_max:
+        if len(self) >= self._member.options.limits.barriers_max:
             self._member.outbox.answer_reads([token], None)
         else:
             self._waiting.append(token)

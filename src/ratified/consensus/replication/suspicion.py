@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, Generic, Protocol, TypeVar
 
+from ratified.consensus.contract import Size, Sizes
 from ratified.consensus.draws import mix
 from ratified.consensus.replication.member import Member
 
@@ -238,3 +239,8 @@ class Suspicion(Generic[Answer]):
         """Has it answered nothing for half a timeout?"""
         since = self._unanswered.get(peer)
         return since is not None and self._member.now - since >= self._member.options.election_timeout_min_us // 2
+
+    def sizes(self) -> Sizes:
+        """Of the latest suspicion: it may be over."""
+        known = len(self._answers) + len(self._unanswered)
+        return {"probes and answers to them": Size(known, 2 * len(self._member.configurations.peers))}

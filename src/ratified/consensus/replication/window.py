@@ -40,6 +40,10 @@ class Window:
         self._messages_max = min(self._messages_first, self._limits.inflight_messages_max)
         self._bytes_max = self.bytes_first()
 
+    def __len__(self) -> int:
+        """How many messages are in flight."""
+        return len(self._in_flight)
+
     def bytes_first(self) -> int:
         return min(self._limits.bytes_per_message_max, self._limits.inflight_bytes_max)
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
+from ratified.consensus.contract import Size, Sizes
+
 Claim = TypeVar("Claim")
 
 
@@ -63,3 +65,6 @@ class Writes(Generic[Claim]):
         """No write in flight stands for anything behind ``last``."""
         for write in self._in_flight:
             write.last = min(write.last, last)
+
+    def sizes(self) -> Sizes:
+        return {"writes in flight": Size(len(self._in_flight))}

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, Size, Sizes, Write
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.reads import NO_ROUND
@@ -448,6 +448,12 @@ class Zab:
             "accepted epoch": str(core.accepted_epoch),
             "zxid": "unknown" if last is None else f"{last:#x}",
         }
+
+    def sizes(self) -> Sizes:
+        core, role = self.core, self.role
+        following = role.sizes() if isinstance(role, Following) else {}
+        sessions = Size(len(core.sessions), len(core.configurations.peers))
+        return {"sessions": sessions, **following, **self._suspicion.sizes()}
 
 
 Engine = partial(engine.Engine, Zab)

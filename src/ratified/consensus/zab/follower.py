@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Era
+from ratified.consensus.contract import Entry, Era, Size, Sizes
 from ratified.consensus.replication.incoming import UnfitEntries, check_sequence, decode_entries
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
@@ -276,6 +276,9 @@ class Following:
         core.outbox.send(self.leader_id, Pong(self._link.number, seq, core.accepted_epoch, message.round, answers))
 
     # ------------------------------------------------------------------------------------------------------ the link
+
+    def sizes(self) -> Sizes:
+        return {"answers that wait for the disk": Size(len(self._answers))}
 
     def _answer(self, message: CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack) -> None:
         self._answers.made()

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Progress, Proposal, Taken
+from ratified.consensus.contract import Entry, Progress, Proposal, Size, Sizes, Taken
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.proposals import commands, noop
 from ratified.consensus.replication.reads import ReadRounds
@@ -457,6 +457,14 @@ class Leading:
         return {
             member: Progress(follower.match, follower.next, follower.stage.value, follower.match)
             for member, follower in self._followers.items()
+        }
+
+    def sizes(self) -> Sizes:
+        followers = self._followers
+        return {
+            "barriers": Size(len(self.reads)),
+            "followers": Size(len(followers), len(self._core.configurations.peers)),
+            "messages in flight": Size(sum(len(follower.window) for follower in followers.values())),
         }
 
     def _break(self, member: int, reason: str) -> None:

@@ -40,6 +40,10 @@ class Answers:
         self._made = 0
         self._tickets: deque[int] = deque()
 
+    def __len__(self) -> int:
+        """How many have not left."""
+        return self._made + len(self._tickets)
+
     def made(self) -> None:
         """One more, in this turn."""
         self._made += 1

@@ -88,6 +88,11 @@ class Workload:
             for key, operations in history.operations().items()
         }
 
+    def leave(self) -> None:
+        """Nobody waits for anything any more."""
+        for client in self._clients.values():
+            client.requester.leave()
+
     def judge(self) -> None:
         """Judge what can only be judged at the end. Raises ``Violation``."""
         for history in self._registers.histories.values():
