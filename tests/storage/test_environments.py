@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ratified.storage.lmdb import LmdbEnvironment
+from ratified.storage.lmdb import DATA_FILE, LmdbEnvironment
 from ratified.storage.memory import MemoryEnvironment
-from ratified.storage.space import KEY_BYTES_MAX, Environment, Space, View
+from ratified.storage.space import KEY_BYTES_MAX, Copy, Environment, Space, View
 
 MAP_BYTES = 1 << 26
 SPACES = (0, 1, 0xFFFFFFFF)
@@ -29,6 +29,15 @@ bounds = st.builds(lambda key, more: key + b"k" * more, keys, st.sampled_from([0
 spaces = st.sampled_from(SPACES)
 tables = st.sampled_from(TABLES)
 values = st.binary(max_size=3) | st.sampled_from([b"v" * 5000])
+
+
+Rows = dict[tuple[int, str], list[tuple[bytes, bytes]]]
+
+
+def rows_of(environment: Environment) -> Rows:
+    return {
+        (number, table): list(environment.space(number).scan(table, b"", None)) for number in SPACES for table in TABLES
+    }
 
 
 class Undo(Exception):
@@ -47,6 +56,9 @@ class Environments(RuleBasedStateMachine):
         self.scans: list[tuple[Iterator[tuple[bytes, bytes]], Iterator[tuple[bytes, bytes]]]] = []
         self.aside = False
         """Is the open transaction set aside?"""
+        self.copies: list[Copy] = []
+        self.copied: Rows = {}
+        """What was committed when the copies were taken."""
 
     @initialize()
     def open(self) -> None:
@@ -57,6 +69,7 @@ class Environments(RuleBasedStateMachine):
         return bool(self.blocks) and not self.aside
 
     def teardown(self) -> None:
+        self.drop_copies()
         if self.aside:
             self.resume()
         for block in reversed(self.blocks):
@@ -166,9 +179,33 @@ class Environments(RuleBasedStateMachine):
         for view in pair:
             view.close()
 
+    def drop_copies(self) -> None:
+        for copy in self.copies:
+            copy.close()
+        self.copies.clear()
+
+    @precondition(lambda self: not self.copies and (self.aside or not self.blocks))
+    @rule()
+    def copy(self) -> None:
+        self.copied = rows_of(self.both[0])
+        self.copies = [environment.copy() for environment in self.both]
+
+    @precondition(lambda self: self.copies)
+    @rule()
+    def use_copies(self) -> None:
+        of_lmdb, of_memory = (copy.read(0, 2) + copy.read(2, copy.length) for copy in self.copies)
+        self.drop_copies()
+        with tempfile.TemporaryDirectory() as name:
+            (Path(name) / DATA_FILE).write_bytes(of_lmdb)
+            environment = LmdbEnvironment(Path(name), map_bytes=MAP_BYTES)
+            assert rows_of(environment) == self.copied
+            environment.close()
+        assert rows_of(MemoryEnvironment.of_copy(of_memory)) == self.copied
+
     @precondition(lambda self: not self.blocks)
     @rule()
     def reopen(self) -> None:
+        self.drop_copies()
         self.scans.clear()
         for pair in self.views:
             for view in pair:

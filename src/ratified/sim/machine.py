@@ -41,7 +41,7 @@ from ratified.storage import guard, identity
 from ratified.storage.guard import StoreMark
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
-from ratified.storage.space import Space
+from ratified.storage.space import Copy, Space
 
 CLUSTER = 7
 SHORT_TURN_US = 1_000
@@ -86,6 +86,13 @@ class KillableEnvironment:
 
     def resume(self) -> None:
         self._environment.resume()
+
+    @property
+    def size_bytes(self) -> int:
+        return self._environment.size_bytes
+
+    def copy(self) -> Copy:
+        return self._environment.copy()
 
     def abandon(self) -> None:
         self._environment.abandon()

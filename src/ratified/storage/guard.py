@@ -1,4 +1,4 @@
-"""Which store may be used, and which must be rebuilt from the log.
+"""Which store may be used, and which must be rebuilt from the checkpoint and the log.
 
 A commit of the store does not sync. A process that died leaves the page cache, so its store is whole; a machine that
 died may have left torn pages; a file that was cut, exchanged or copied while it was in use is neither. So a store
@@ -14,6 +14,8 @@ was closed and synced; and whatever the mark says, the file is looked at before 
 5. The mark says *unclean*, durably, before the store is used, and *clean* only after everything was synced.
 6. Whatever else looks wrong with mark or store has the same remedy: the log is the truth, so the store is discarded
    and rebuilt. It is never an error.
+7. A store that was discarded begins as the checkpoint's copy, if there is a sound one, else empty. The copy gets a name
+   of its own first: an interrupted one is no store.
 
 The mark: magic (8 bytes), u32 version, u32 CRC32C of everything else, u64 device, u64 inode, u64 commit, u8 clean,
 u8 length and the boot id. It is written in place: a mark that is torn does not read, and that is rule 6.
@@ -24,7 +26,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +35,8 @@ import google_crc32c
 import msgspec
 
 from ratified.consensus.draws import mix
+from ratified.storage.checkpoint import CheckpointUnsound
+from ratified.storage.format import NEW_SUFFIX
 from ratified.storage.lmdb import DATA_FILE, ROTTEN, LmdbEnvironment
 from ratified.storage.pages import StoredRows, StoreFile, StoreUnsound, reading
 
@@ -94,11 +98,13 @@ def store_usable(recorded: StoreMark | None, present: StoreMark) -> str | None:
     return None
 
 
-def open_store(path: Path, boot_id: bytes, checks: RowChecks = PAGES_ONLY) -> tuple[LmdbEnvironment, str | None]:
-    """Open the store of a data directory, or discard it and open an empty one.
+def open_store(
+    path: Path, boot_id: bytes, checks: RowChecks = PAGES_ONLY, copy: Iterable[bytes] = ()
+) -> tuple[LmdbEnvironment, str | None]:
+    """Open the store of a data directory, or discard it and open a new one: ``copy``, if it is one, or else empty.
 
-    Returns the environment, and why it is empty (None: it is the old one). Raises ``OSError`` and ``lmdb.Error``
-    where not even an empty one can be opened.
+    Returns the environment, and why it is new (None: it is the old one). Raises ``OSError`` and ``lmdb.Error`` where
+    not even an empty one can be opened.
     """
     directory = path / STORE_DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -110,6 +116,11 @@ def open_store(path: Path, boot_id: bytes, checks: RowChecks = PAGES_ONLY) -> tu
         except (StoreUnsound, *ROTTEN) as error:
             discarded = str(error)
     _discard(directory)
+    try:
+        if _fill(directory, copy):
+            discarded += "; it begins as the checkpoint's copy"
+    except CheckpointUnsound as unsound:
+        discarded += f"; and the checkpoint cannot be used: {unsound}"
     return _opened(directory, boot_id), discarded
 
 
@@ -182,6 +193,21 @@ def _sync_failed(directory: Path) -> str | None:
     finally:
         os.close(descriptor)
     return None
+
+
+def _fill(directory: Path, copy: Iterable[bytes]) -> bool:
+    """Make a new store of the copy; False: there is nothing of it."""
+    new = directory / (DATA_FILE + NEW_SUFFIX)
+    length = 0
+    try:
+        with open(new, "xb") as file:
+            for piece in copy:
+                length += file.write(piece)
+        if length:
+            new.rename(directory / DATA_FILE)
+    finally:
+        new.unlink(missing_ok=True)
+    return length > 0
 
 
 def _discard(directory: Path) -> None:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import lmdb
 
+from ratified.storage.pages import newest_commit
 from ratified.storage.space import KEY_BYTES_MAX, SPACE_BYTES, check_key
 
 MAP_BYTES = 1 << 40
@@ -107,6 +109,8 @@ class LmdbEnvironment:
         )
         with self._environment.begin() as transaction:
             names = list(transaction.cursor().iternext(keys=True, values=False))
+        self._descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+        """For copies: opened now, so that none fails for want of one."""
         self._page_bytes = self._environment.stat()["psize"]
         self._file_bytes_min = 0
         self._tables: _Tables = {name.decode(): self._environment.open_db(name, create=False) for name in names}
@@ -157,13 +161,15 @@ class LmdbEnvironment:
             raise RuntimeError("no transaction was set aside")
         self._levels, self._suspended = self._suspended, []
 
-    def copy_to(self, descriptor: int) -> None:
-        """Write a copy of the last commit, as a file that LMDB opens.
+    @property
+    def size_bytes(self) -> int:
+        return (self._environment.info()["last_pgno"] + 1) * self._page_bytes
 
-        For another thread than the one that writes. It waits for a write transaction that is open, and then reads in a
-        transaction of its own while others write.
-        """
-        self._environment.copyfd(descriptor)
+    def copy(self) -> LmdbCopy:
+        """The last commit, as a file that LMDB opens; needs that no transaction is open, or it is set aside."""
+        if self._levels:
+            raise RuntimeError("a copy is asked for while a transaction is open")
+        return LmdbCopy(self._descriptor, self.committed().share())
 
     def close(self) -> None:
         """Sync and close; raises ``RuntimeError`` while a transaction is open."""
@@ -171,15 +177,19 @@ class LmdbEnvironment:
             raise RuntimeError("the environment is closed while its transaction is open")
         commit = self.commit
         self._environment.sync(True)
-        self._environment.close()
+        self._close()
         if self._witness is not None:
             self._witness.closed(commit)
 
     def abandon(self) -> None:
         """Close as a process that dies would: nothing is synced."""
-        self._environment.close()
+        self._close()
         if self._witness is not None:
             self._witness.abandoned()
+
+    def _close(self) -> None:
+        self._environment.close()
+        os.close(self._descriptor)
 
     def _account_for_commit(self) -> None:
         """Make the file as long as the commit's pages, and tell the witness.
@@ -243,6 +253,41 @@ class LmdbEnvironment:
             table = self._tables[name] = self._environment.open_db(name.encode(), txn=transaction)
             self._levels[-1].made.append(name)
         return table
+
+
+class LmdbCopy:
+    """The pages of one commit, read from the file beside LMDB.
+
+    While its snapshot is open LMDB writes over no page that the commit reaches. Only the first two pages, which say
+    what the last two commits are, are written over by the next ones, and are therefore read at once.
+    """
+
+    def __init__(self, descriptor: int, snapshot: _Snapshot) -> None:
+        self._descriptor = descriptor
+        self._snapshot = snapshot
+        commit = newest_commit(descriptor)
+        assert commit.number == snapshot.transaction.id(), "the snapshot is of the last commit"
+        self._head = os.pread(descriptor, 2 * commit.page_bytes, 0)
+        self._length = (commit.last_page + 1) * commit.page_bytes
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    def read(self, offset: int, length: int) -> bytes:
+        end = min(offset + length, self._length)
+        parts = [self._head[offset:end]] if offset < len(self._head) else []
+        at = max(offset, len(self._head))
+        while at < end:
+            part = os.pread(self._descriptor, end - at, at)
+            if not part:
+                raise OSError(errno.EIO, "the store's file ends before its last page")
+            parts.append(part)
+            at += len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._snapshot.release()
 
 
 class LmdbSpace:

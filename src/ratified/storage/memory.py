@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 from sortedcontainers import SortedDict
 
 from ratified.storage.space import check_key
 
 _Rows: TypeAlias = "SortedDict[bytes, bytes]"
+_Copied: TypeAlias = dict[int, dict[str, dict[bytes, bytes]]]
+"""By space and table."""
 _SCRAMBLED_ROWS_MAX = 8
 
 
@@ -46,7 +49,7 @@ class MemoryEnvironment:
         """The rows of this space (u32)."""
         space = self._spaces.get(number)
         if space is None:
-            space = self._spaces[number] = MemorySpace(self)
+            space = self._spaces[number] = MemorySpace(self, number)
         return space
 
     @contextmanager
@@ -115,6 +118,33 @@ class MemoryEnvironment:
             raise RuntimeError("the environment is closed while its transaction is open")
         self.abandon()
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(space.size_bytes for space in self._spaces.values())
+
+    def copy(self) -> MemoryCopy:
+        """The last commit, copied at once."""
+        before: dict[tuple[MemorySpace, str, bytes], bytes | None] = {}
+        for change in self.uncommitted():
+            before.setdefault((change.space, change.table, change.key), change.before)
+        copied = {number: space.all_rows() for number, space in sorted(self._spaces.items())}
+        for (space, table, key), value in before.items():
+            rows = copied[space.number][table]
+            if value is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = value
+        return MemoryCopy(msgspec.msgpack.encode(copied))
+
+    @classmethod
+    def of_copy(cls, data: bytes) -> MemoryEnvironment:
+        """An environment that holds what was copied."""
+        environment = cls()
+        for number, tables in msgspec.msgpack.decode(data, type=_Copied).items():
+            for table, rows in tables.items():
+                environment.space(number).rows(table).update(rows)
+        return environment
+
     def changes(self) -> list[_Change]:
         """What the open transaction overwrote so far; raises ``RuntimeError`` where none is open."""
         if self._undo is None:
@@ -137,10 +167,28 @@ class MemoryEnvironment:
             change.space.put_back(change.table, change.key, change.before)
 
 
+class MemoryCopy:
+    """A commit of all spaces, in MessagePack."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    @property
+    def length(self) -> int:
+        return len(self._data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._data[offset : offset + length]
+
+    def close(self) -> None:
+        pass
+
+
 class MemorySpace:
     """One group's rows."""
 
-    def __init__(self, environment: MemoryEnvironment) -> None:
+    def __init__(self, environment: MemoryEnvironment, number: int) -> None:
+        self.number = number
         self._environment = environment
         self._tables: dict[str, _Rows] = {}
         self.views: list[MemoryView] = []
@@ -223,6 +271,14 @@ class MemorySpace:
         if rows is None:
             rows = self._tables[table] = SortedDict()
         return rows
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(key) + len(value) for rows in self._tables.values() for key, value in rows.items())
+
+    def all_rows(self) -> dict[str, dict[bytes, bytes]]:
+        """By table, uncommitted rows included."""
+        return {table: dict(rows) for table, rows in sorted(self._tables.items())}
 
     def scramble(self, draw: Callable[[int], int]) -> None:
         """Lose some rows of every table."""

@@ -23,7 +23,7 @@ import msgspec
 
 from ratified.consensus.contract import U64_MAX, Base, Durable, Entry, Era, Kind, Run
 from ratified.consensus.entry import decode_entry
-from ratified.storage import identity
+from ratified.storage import checkpoint, identity
 from ratified.storage.files import Files
 from ratified.storage.format import (
     HEADER_BYTES,
@@ -286,6 +286,7 @@ def _make_durable(files: Files, log: _Log, first: int) -> None:
     for name in files.names():
         if name.endswith(NEW_SUFFIX) and segment_number(name.removesuffix(NEW_SUFFIX)) is not None:
             files.remove(name)
+    checkpoint.discard(files)
     written, found_last = segment_file(log.last.segment), segment_file(log.position.segment)
     files.write(written, log.last.offset, log.last.data)
     if log.cut is not None:

@@ -67,6 +67,20 @@ class Space(Protocol):
         """A snapshot of what is committed, to read from over several turns; the caller closes it."""
 
 
+class Copy(Protocol):
+    """All spaces as of one commit, in bytes that an environment can be filled with. Another thread may read them."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """So many bytes of them. May raise ``OSError``."""
+
+    def close(self) -> None:
+        """Let go of the commit; on the environment's thread, and after the last ``read``."""
+
+
 class Environment(Protocol):
     """All spaces of one node, written together."""
 
@@ -84,6 +98,13 @@ class Environment(Protocol):
 
     def resume(self) -> None:
         """Go on with the transaction that was set aside."""
+
+    @property
+    def size_bytes(self) -> int:
+        """About how long a copy would be."""
+
+    def copy(self) -> Copy:
+        """The last commit, to be copied while the environment goes on; at most one at a time."""
 
     def close(self) -> None: ...
 
