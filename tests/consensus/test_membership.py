@@ -69,3 +69,24 @@ def test_peers_stay_the_same_object_while_nothing_changes() -> None:
     ours.commit_to(11)
     ours.truncate(11)
     assert ours.peers is before
+
+
+def test_the_configuration_at_any_index_from_the_base_on_is_known() -> None:
+    """Where a base is cut, however much later ones are committed, it says which one holds exactly there."""
+    ours = configurations()
+    ours.append(12, JOINT)
+    ours.append(15, NEW)
+    ours.commit_to(15)
+    assert [ours.at(index) for index in (10, 11, 12, 14, 15, 99)] == [OLD, OLD, JOINT, JOINT, NEW, NEW]
+    ours.compact(Base(13, (1, 0), ours.at(13)))
+    assert (ours.at(13), ours.at(15), ours.committed, ours.latest) == (JOINT, NEW, NEW, NEW)
+    assert not ours.may_campaign
+    with pytest.raises(AssertionError, match="is not known"):
+        ours.at(12)
+
+
+def test_a_base_that_replaces_the_log_brings_its_configuration() -> None:
+    ours = configurations()
+    ours.append(12, JOINT)
+    ours.replace(Base(40, (2, 0), NEW))
+    assert (ours.at(40), ours.committed, ours.latest, list(ours.peers)) == (NEW, NEW, NEW, [2, 3, 4, 9])

@@ -112,6 +112,7 @@ class Core:
     def compact(self, base: Base) -> None:
         """What is at or below the base, all of it chosen, is gone."""
         self.slots.compact(base.index)
+        self.configurations.compact(base)
         self.outbox.records.append(BaseRecord(base))
 
     @property

@@ -42,6 +42,7 @@ class Journal(Generic[Claim]):
     def compact(self, base: Base) -> None:
         """What is at or below the base, all of it committed, is gone."""
         self.history.compact(base)
+        self._member.configurations.compact(base)
         self._member.outbox.records.append(BaseRecord(base))
 
     def commit_to(self, index: int) -> None:
