@@ -120,3 +120,78 @@ def test_when_nobody_can_be_reached_nothing_has_happened() -> None:
                 await client.put("k", "v")
 
     asyncio.run(run())
+
+
+def test_a_read_is_answered_by_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(cluster.endpoints, timeout_s=3.0) as client:
+            await client.put(key, "v")
+            with cluster.nodes[0].paused():
+                pair = await client.get(key)
+            assert pair is not None
+            assert pair.value == b"v"
+
+    asyncio.run(run())
+
+
+def test_a_watch_goes_on_at_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with (
+            AsyncClient(cluster.endpoints, timeout_s=2.0) as client,
+            AsyncClient(cluster.endpoints[1:]) as writer,
+            client.watch(key) as watch,
+        ):
+            await watch.begin()
+            with cluster.nodes[0].paused():
+                await writer.put(key, "v")
+                assert (await anext(watch)).pair.value == b"v"
+
+    asyncio.run(run())
+
+
+def test_a_quiet_watch_stays_on_a_member_that_answers(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(cluster.endpoints[:1], timeout_s=0.6) as client, client.watch(key) as watch:
+            await watch.begin()
+            stream = watch._stream
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(watch), 2.0)
+            assert watch._stream is stream
+
+    asyncio.run(run())
+
+
+def test_to_wait_for_an_event_with_a_time_out_does_a_watch_no_harm(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        async with client.watch(key) as watch:
+            await watch.begin()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(watch), 0.05)
+            await client.put(key, "v")
+            assert (await anext(watch)).pair.value == b"v"
+
+    with_client(cluster, act)
+
+
+def test_to_close_a_watch_ends_the_loop_that_waits_on_it(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        watch = client.watch(key)
+        await watch.begin()
+
+        async def consume() -> list[bytes]:
+            return [event.pair.value async for event in watch]
+
+        consuming = asyncio.create_task(consume())
+        await asyncio.sleep(0)
+        watch.close()
+        assert await consuming == []
+
+    with_client(cluster, act)
+
+
+def test_a_write_goes_on_where_a_name_has_no_address(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(["no-such-host.invalid:1", cluster.endpoints[0]]) as client:
+            await client.put(key, "v")
+
+    asyncio.run(run())

@@ -60,6 +60,7 @@ def test_a_failure_turns_to_the_next_endpoint_once_however_many_calls_fail() -> 
     assert endpoints.current == "a:1"
 
 
+UNRESOLVED = "errors resolving no.invalid:1: [field:hostname lookup error:address lookup failed]"
 UNREACHED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused"
 
 
@@ -67,6 +68,8 @@ UNREACHED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0
     ("code", "text", "read_again", "write_again", "write_error"),
     [
         ("UNAVAILABLE", UNREACHED, True, True, Unavailable),
+        ("UNAVAILABLE", UNRESOLVED, True, True, Unavailable),
+        ("UNAVAILABLE", "DNS resolution failed for no.invalid:1: Domain name not found", True, True, Unavailable),
         ("UNAVAILABLE", "etcdserver: no leader", True, True, Unavailable),
         ("RESOURCE_EXHAUSTED", "etcdserver: too many requests", True, True, Unavailable),
         ("UNAVAILABLE", "Socket closed", True, False, CallOutcomeUnknown),
@@ -106,3 +109,30 @@ def test_a_call_ends_with_what_its_last_failure_means_when_its_time_is_over() ->
     with pytest.raises(CallOutcomeUnknown):
         Attempts(endpoints, repeatable=False, deadline=10.0).failed("b:1", "UNAVAILABLE", "Socket closed", now=0.0)
     assert endpoints.current == "a:1"
+
+
+def test_a_read_leaves_time_for_the_endpoints_that_it_has_not_tried() -> None:
+    attempts = Attempts(Endpoints(["a:1", "b:1", "c:1"]), repeatable=True, deadline=10.0)
+    assert attempts.timeout_s(1.0) == 3.0
+    attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=4.0)
+    assert attempts.timeout_s(4.0) == 3.0
+    attempts.failed("b:1", "UNAVAILABLE", UNREACHED, now=4.0)
+    assert attempts.timeout_s(4.0) == 6.0
+
+
+def test_a_write_takes_all_the_time_at_one_endpoint_since_it_cannot_be_sent_again() -> None:
+    assert Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0).timeout_s(1.0) == 9.0
+
+
+def test_a_call_ends_at_once_when_no_endpoint_has_an_address() -> None:
+    attempts = Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0)
+    attempts.failed("a:1", "UNAVAILABLE", UNRESOLVED, now=0.0)
+    with pytest.raises(Unavailable, match="errors resolving"):
+        attempts.failed("b:1", "UNAVAILABLE", UNRESOLVED, now=0.0)
+
+
+def test_a_call_goes_on_while_some_endpoint_has_an_address() -> None:
+    attempts = Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0)
+    for _ in range(3):
+        attempts.failed("a:1", "UNAVAILABLE", UNRESOLVED, now=0.0)
+        attempts.failed("b:1", "UNAVAILABLE", UNREACHED, now=0.0)

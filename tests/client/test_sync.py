@@ -188,3 +188,36 @@ def test_a_watch_that_was_quiet_for_longer_than_a_call_may_take_goes_on_too(clus
             kill.join()
             cluster.nodes[0].start()
             cluster.nodes[0].wait_ready()
+
+
+def test_a_read_is_answered_by_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints, timeout_s=3.0) as client:
+        client.put(key, "v")
+        with cluster.nodes[0].paused():
+            pair = client.get(key)
+        assert pair is not None
+        assert pair.value == b"v"
+
+
+def test_a_watch_goes_on_at_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints, timeout_s=2.0) as watcher, Client(cluster.endpoints[1:]) as writer:
+        watch = watcher.watch(key)
+        watch.begin()
+        with cluster.nodes[0].paused():
+            writer.put(key, "v")
+            assert next(watch).pair.value == b"v"
+
+
+def test_a_quiet_watch_stays_on_a_member_that_answers(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints[:1], timeout_s=0.6) as client:
+        watch = client.watch(key)
+        watch.begin()
+        stream = watch._stream
+        threading.Timer(2.0, client.put, (key, "v")).start()
+        assert next(watch).pair.value == b"v"
+        assert watch._stream is stream
+
+
+def test_a_write_goes_on_where_a_name_has_no_address(cluster: LocalCluster, key: str) -> None:
+    with Client(["no-such-host.invalid:1", cluster.endpoints[0]]) as client:
+        client.put(key, "v")

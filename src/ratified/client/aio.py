@@ -15,7 +15,9 @@ from ratified.client.calls import Call, Compare, Do, Text
 from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
     ROUND_PAUSE_S,
+    SILENT,
     TIMEOUT_S_DEFAULT,
+    WATCH_METADATA,
     Attempts,
     Endpoints,
     error,
@@ -23,7 +25,7 @@ from ratified.client.endpoints import (
     status_of,
 )
 from ratified.client.errors import ClientError
-from ratified.client.watching import WatchPosition
+from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
 from ratified.wire.report import NodeReport
 
 T = TypeVar("T")
@@ -146,7 +148,7 @@ class AsyncClient:
         while True:
             target = attempts.target
             try:
-                return call.read(await self._send(target, call, attempts.deadline - clock()))
+                return call.read(await self._send(target, call, attempts.timeout_s(clock())))
             except grpc.aio.AioRpcError as failed:
                 attempts.failed(target, *status_of(failed), clock())
             await asyncio.sleep(attempts.pause_s)
@@ -161,9 +163,9 @@ class AsyncClient:
         channel = self.channel(target)
         answer: bytes
         if not call.streaming:
-            answer = await channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
+            answer = await channel.unary_unary(call.method)(call.request, timeout=timeout_s)
             return answer
-        stream = channel.stream_stream(call.method)(timeout=max(timeout_s, 0.001))
+        stream = channel.stream_stream(call.method)(timeout=timeout_s)
         await stream.write(call.request)
         answer = await stream.read()
         stream.cancel()
@@ -173,7 +175,10 @@ class AsyncClient:
 
 
 class AsyncWatch:
-    """An asynchronous iterator over events; ``next_revision`` is where it would go on."""
+    """An asynchronous iterator over events; ``next_revision`` is where it would go on.
+
+    A task of its own waits for the next answer: who waits for that task may stop waiting, and come back.
+    """
 
     def __init__(self, client: AsyncClient, endpoints: Endpoints, position: WatchPosition, timeout_s: float) -> None:
         self._client = client
@@ -182,6 +187,8 @@ class AsyncWatch:
         self._timeout_s = timeout_s
         self._events: deque[results.Event] = deque()
         self._stream: Any = None
+        self._receiving: asyncio.Task[Sequence[results.Event]] | None = None
+        self._closed = False
 
     @property
     def next_revision(self) -> int:
@@ -195,7 +202,10 @@ class AsyncWatch:
         self.close()
 
     def close(self) -> None:
-        """End the watch on the server."""
+        """End the watch, on the server too; a waiting iteration stops."""
+        self._closed = True
+        if self._receiving is not None:
+            self._receiving.cancel()
         if self._stream is not None:
             self._stream.cancel()
 
@@ -204,13 +214,26 @@ class AsyncWatch:
 
     async def __anext__(self) -> results.Event:
         while not self._events:
-            self._events.extend(await self._receive())
+            if self._closed:
+                raise StopAsyncIteration
+            await self._take_answer()
         return self._events.popleft()
 
     async def begin(self) -> None:
         """Return when the server watches: what is written from now on will be seen."""
-        while not self.next_revision or self._stream is None:
-            self._events.extend(await self._receive())
+        while not self._closed and (not self.next_revision or self._stream is None):
+            await self._take_answer()
+
+    async def _take_answer(self) -> None:
+        """Wait for the next answer; to be cancelled meanwhile does it no harm."""
+        if self._receiving is None:
+            self._receiving = asyncio.create_task(self._receive())
+        receiving = self._receiving
+        await asyncio.wait((receiving,))
+        if self._receiving is receiving:
+            self._receiving = None
+            if not self._closed:
+                self._events.extend(receiving.result())
 
     async def _receive(self) -> Sequence[results.Event]:
         """The events of one answer; where an endpoint fails, the next ones are tried for ``timeout_s`` from then on."""
@@ -219,12 +242,15 @@ class AsyncWatch:
             target = self._endpoints.current
             try:
                 if self._stream is None:
-                    self._stream = self._client.channel(target).stream_stream(calls.WATCH)()
+                    self._stream = self._client.channel(target).stream_stream(calls.WATCH)(metadata=WATCH_METADATA)
                     await self._stream.write(self._position.request())
-                answer = await self._stream.read()
+                answer = await self._next_answer(self._stream)
                 if answer is not grpc.aio.EOF:
                     return self._position.on_response(answer)
                 code, text = "UNAVAILABLE", "the server ended the stream"
+            except TimeoutError:
+                self._stream.cancel()
+                code, text = SILENT
             except grpc.aio.AioRpcError as failed:
                 code, text = status_of(failed)
             self._stream = None
@@ -233,3 +259,15 @@ class AsyncWatch:
                 attempts = Attempts(self._endpoints, repeatable=True, deadline=now + self._timeout_s)
             attempts.failed(target, code, text, now)
             await asyncio.sleep(ROUND_PAUSE_S)
+
+    async def _next_answer(self, stream: Any) -> Any:
+        """Raises ``TimeoutError`` where the member is silent, asked for the watch's progress or not."""
+        async with asyncio.timeout(self._timeout_s):
+            reading = asyncio.ensure_future(stream.read())
+            try:
+                done, _ = await asyncio.wait((reading,), timeout=self._timeout_s / 2)
+                if not done:
+                    await stream.write(PROGRESS_REQUEST)
+                return await reading
+            finally:
+                reading.cancel()

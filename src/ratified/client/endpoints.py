@@ -31,8 +31,21 @@ TIMEOUT_S_DEFAULT = 10.0
 ROUND_PAUSE_S = 0.05
 """How long to wait after every endpoint has failed once."""
 
+SILENT = ("UNAVAILABLE", "the member has said nothing, asked for progress or not, for as long as a call may take")
+"""How a watch ends on a member that hangs. After half that time without an answer it asks for its progress."""
+
+WATCH_METADATA = (("hasleader", "true"),)
+"""A member that is cut off from the others ends the stream, instead of being silent on it."""
+
 NOTHING_HAPPENED_TEXTS = (errors.NO_LEADER.text, errors.TOO_MANY_REQUESTS.text, errors.NOT_LEADER.text)
 """etcd's refusals of something that another member, or the same one a moment later, may take."""
+
+
+NO_CONNECTION_TEXTS = ("failed to connect to all addresses",)
+"""gRPC's own words for a call that never left: there was no connection to send it on."""
+
+NO_ADDRESS_TEXTS = ("errors resolving ", "DNS resolution failed ")
+"""Its words where a host's name has no address, in its present and its earlier versions."""
 
 
 class EndpointError(ValueError):
@@ -85,8 +98,7 @@ def judge(code: str, text: str) -> Fate:
     if text in NOTHING_HAPPENED_TEXTS:
         return Fate.NOTHING
     if code == "UNAVAILABLE":
-        # gRPC's own words for a call that never left: there was no connection to send it on.
-        return Fate.NOTHING if text.startswith("failed to connect to all addresses") else Fate.UNKNOWN
+        return Fate.NOTHING if text.startswith(NO_CONNECTION_TEXTS + NO_ADDRESS_TEXTS) else Fate.UNKNOWN
     if code in ("DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "INTERNAL"):
         return Fate.UNKNOWN
     return Fate.FINAL
@@ -118,6 +130,8 @@ class Attempts:
         self._endpoints = endpoints
         self._repeatable = repeatable
         self._failed = 0
+        self._unresolved = 0
+        """How many endpoints in a row had no address."""
 
     @property
     def target(self) -> str:
@@ -129,11 +143,21 @@ class Attempts:
         """How long to wait before the next attempt: not at all until every endpoint has failed once more."""
         return 0.0 if self._failed % len(self._endpoints.targets) else ROUND_PAUSE_S
 
+    def timeout_s(self, now: float) -> float:
+        """How long this attempt may take: what may be sent again leaves time for the endpoints not tried yet, of which
+        the first may hang; what may not has all that is left."""
+        left_s = max(self.deadline - now, 0.001)
+        targets = len(self._endpoints.targets)
+        return left_s / (targets - self._failed % targets) if self._repeatable else left_s
+
     def failed(self, target: str, code: str, text: str, now: float) -> None:
-        """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, or is out of time."""
+        """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, is out of time, or
+        where no endpoint has an address."""
         self._endpoints.failed(target)
         self._failed += 1
-        if not may_repeat(code, text, repeatable=self._repeatable) or now >= self.deadline:
+        self._unresolved = self._unresolved + 1 if text.startswith(NO_ADDRESS_TEXTS) else 0
+        nowhere = self._unresolved == len(self._endpoints.targets)
+        if nowhere or not may_repeat(code, text, repeatable=self._repeatable) or now >= self.deadline:
             raise error(code, text, repeatable=self._repeatable)
 
 

@@ -16,7 +16,9 @@ from ratified.client.calls import Call, Compare, Do, Text
 from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
     ROUND_PAUSE_S,
+    SILENT,
     TIMEOUT_S_DEFAULT,
+    WATCH_METADATA,
     Attempts,
     Endpoints,
     error,
@@ -24,7 +26,7 @@ from ratified.client.endpoints import (
     status_of,
 )
 from ratified.client.errors import ClientError
-from ratified.client.watching import WatchPosition
+from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
 from ratified.wire.report import NodeReport
 
 T = TypeVar("T")
@@ -149,7 +151,7 @@ class Client:
         while True:
             target = attempts.target
             try:
-                return call.read(self._send(target, call, attempts.deadline - time.monotonic()))
+                return call.read(self._send(target, call, attempts.timeout_s(time.monotonic())))
             except grpc.RpcError as failed:
                 attempts.failed(target, *status_of(failed), time.monotonic())
             time.sleep(attempts.pause_s)
@@ -164,9 +166,9 @@ class Client:
         channel = self.channel(target)
         answer: bytes
         if not call.streaming:
-            answer = channel.unary_unary(call.method)(call.request, timeout=max(timeout_s, 0.001))
+            answer = channel.unary_unary(call.method)(call.request, timeout=timeout_s)
             return answer
-        stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=max(timeout_s, 0.001))
+        stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=timeout_s)
         answer = next(stream, b"")
         stream.cancel()
         if not answer:
@@ -186,6 +188,8 @@ class Watch:
         self._stream: Any = None
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._closed = threading.Event()
+        self._waits_since: float | None = None
+        """Since when the next answer is waited for."""
 
     @property
     def next_revision(self) -> int:
@@ -228,7 +232,7 @@ class Watch:
             try:
                 if self._stream is None:
                     self._open(target)
-                return self._position.on_response(next(self._stream))
+                return self._position.on_response(self._next_answer())
             except StopIteration:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.RpcError as failed:
@@ -236,14 +240,47 @@ class Watch:
             self._stream = None
             if self._closed.is_set():
                 return ()
+            if code == "CANCELLED":
+                code, text = SILENT
             now = time.monotonic()
             if attempts is None:
                 attempts = Attempts(self._endpoints, repeatable=True, deadline=now + self._timeout_s)
             attempts.failed(target, code, text, now)
             self._closed.wait(ROUND_PAUSE_S)
 
+    def _next_answer(self) -> bytes:
+        self._waits_since = time.monotonic()
+        try:
+            answer: bytes = next(self._stream)
+        finally:
+            self._waits_since = None
+        return answer
+
     def _open(self, target: str) -> None:
         self._requests.put(None)
         self._requests = queue.SimpleQueue()
         self._requests.put(self._position.request())
-        self._stream = self._client.channel(target).stream_stream(calls.WATCH)(iter(self._requests.get, None))
+        open_stream = self._client.channel(target).stream_stream(calls.WATCH)
+        self._stream = open_stream(self._questions(self._requests), metadata=WATCH_METADATA)
+        if self._closed.is_set():
+            self._stream.cancel()  # closed from another thread, which saw no stream yet
+
+    def _questions(self, requests: queue.SimpleQueue[bytes | None]) -> Iterator[bytes]:
+        """What is sent on one stream, in a thread of gRPC's: it also ends the stream where the member is silent."""
+        asked_since: float | None = None
+        while True:
+            try:
+                request = requests.get(timeout=self._timeout_s / 10)
+            except queue.Empty:
+                since = self._waits_since
+                silent_s = 0.0 if since is None else time.monotonic() - since
+                if silent_s >= self._timeout_s:
+                    self._stream.cancel()
+                    return
+                if silent_s >= self._timeout_s / 2 and since != asked_since:
+                    asked_since = since
+                    yield PROGRESS_REQUEST
+            else:
+                if request is None:
+                    return
+                yield request

@@ -13,6 +13,9 @@ from ratified.client.errors import CallRefused, Compacted
 from ratified.client.results import Event, event
 from ratified.wire.etcd import rpc_pb2
 
+PROGRESS_REQUEST = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest()).SerializeToString()
+"""Asks a member whether it is alive: it answers, whether there are events or not."""
+
 
 class WatchPosition:
     """One watch of one range. ``next_revision`` is where it goes on; 0: with what comes after its creation."""

@@ -150,6 +150,15 @@ class LocalNode:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """It hangs meanwhile."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.go_on()
+
     def terminate(self) -> None:
         """SIGTERM; ``wait_stopped`` waits for the end."""
         if self._process is not None and self.running:
