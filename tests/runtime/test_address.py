@@ -42,3 +42,22 @@ def test_a_bound_socket_does_not_listen_yet() -> None:
     (bound,) = bind(Address("127.0.0.1", 0))
     with bound, pytest.raises(ConnectionRefusedError):
         socket.create_connection(bound.getsockname())
+
+
+def _stands_for(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
+    """The next names stand for these addresses; 192.0.2.1 is nobody's (RFC 5737)."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_a_name_may_stand_for_addresses_that_this_host_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    _stands_for(monkeypatch, "192.0.2.1", "127.0.0.1")
+    (bound,) = bind(Address("localhost", 0))
+    with bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_name_that_stands_for_no_address_of_this_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _stands_for(monkeypatch, "192.0.2.1")
+    with pytest.raises(OSError, match="Cannot assign requested address"):
+        bind(Address("elsewhere", 0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 
@@ -41,19 +42,39 @@ def parse_address(text: str) -> Address:
 
 
 def bind(address: Address) -> list[socket.socket]:
-    """Bind a socket on each IP address that the name stands for; they are not listening yet. Raises ``OSError``."""
+    """Bind a socket on each IP address of this host that the name stands for; they are not listening yet.
+
+    A name may stand for more than the host has (``localhost`` for ::1 where there is no IPv6): one is enough. Raises
+    ``OSError``.
+    """
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
-    for family, kind, protocol, _, where in dict.fromkeys(found):
-        listener = socket.socket(family, kind, protocol)
-        bound.append(listener)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(where)
-        except OSError:
-            for each in bound:
-                each.close()
-            raise
+    absent: list[OSError] = []
+    try:
+        for family, kind, protocol, _, where in dict.fromkeys(found):
+            try:
+                bound.append(_bound(family, kind, protocol, where))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                absent.append(error)
+        if not bound:
+            raise absent[0]
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
     return bound
+
+
+def _bound(family: int, kind: int, protocol: int, where: tuple[Any, ...]) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(where)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -7,11 +7,9 @@ knows it, so a faster transport can stand in its place.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -22,6 +20,7 @@ from ratified.api.methods import Method, MethodKind
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.kv.errors import EtcdError
+from ratified.runtime.address import Address, bind
 from ratified.server.urls import Url
 
 log = logging.getLogger("ratified.server")
@@ -29,7 +28,6 @@ log = logging.getLogger("ratified.server")
 OVERHEAD_BYTES_MAX = 512 << 10
 """What a message may be larger than the largest request, so that the API and not the transport refuses it."""
 
-_Address: TypeAlias = "tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -62,7 +60,7 @@ class GrpcListener:
 
     def listen(self, url: Url) -> None:
         """Bind one address; raises ``ListenError``."""
-        _check_free(url)
+        sockets_count(url)
         try:
             self._server.add_insecure_port(url.address)
         except RuntimeError as error:
@@ -76,30 +74,21 @@ class GrpcListener:
         await self._server.stop(grace_s)
 
 
-def addresses(url: Url) -> Sequence[_Address]:
-    """What is listened on for this URL; raises ``ListenError`` where its host has no address."""
+def sockets_count(url: Url) -> int:
+    """How many sockets listen for this URL, which must be free; raises ``ListenError``.
+
+    gRPC is content with some of a name's addresses and says little; so each is tried first.
+    """
     try:
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        bound = bind(Address(url.host, url.port))
     except OSError as error:
-        raise ListenError(f"cannot listen for clients on {url}: {error.strerror or error}") from error
-    return list(dict.fromkeys(found))
-
-
-def _check_free(url: Url) -> None:
-    """gRPC is content with some of a name's addresses and says little; so each is tried first."""
-    found = addresses(url)
-    for family, kind, protocol, _, where in found:
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(where)
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL and len(found) > 1:
-                    continue
-                raise ListenError(
-                    f"cannot listen for clients on {url}: {error.strerror}: stop what uses this address,"
-                    " or give another one with --listen-client-urls"
-                ) from error
+        raise ListenError(
+            f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
+            " or give another one with --listen-client-urls"
+        ) from error
+    for each in bound:
+        each.close()
+    return len(bound)
 
 
 class _Table(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types

@@ -26,7 +26,7 @@ from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, NodeLimits, StartRefused
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
-from ratified.server.grpc import GrpcListener, ListenError, addresses
+from ratified.server.grpc import GrpcListener, ListenError, sockets_count
 from ratified.server.logs import logging_to
 
 log = logging.getLogger("ratified.server")
@@ -127,8 +127,8 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    addresses_count = sum(len(addresses(url)) for url in config.listen_client_urls)
-    listener = GrpcListener(METHODS, service, client_connections_max() // addresses_count)
+    sockets = sum(map(sockets_count, config.listen_client_urls))
+    listener = GrpcListener(METHODS, service, client_connections_max() // sockets)
     for url in config.listen_client_urls:
         listener.listen(url)
     await listener.start()
