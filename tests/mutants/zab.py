@@ -213,6 +213,16 @@ def a_link_begins_with_a_full_window() -> AbstractContextManager[Any]:
     return patch.object(progress, "Window", lambda limits, messages_first: Window(limits))
 
 
+def drops_a_follower_in_silence() -> AbstractContextManager[Any]:
+    """The follower waits to find out that its link is over, and the leader for a quorum that is gone."""
+
+    def _break(self: Leading, member: int, reason: str) -> None:
+        self._core.outbox.ignore(reason)
+        self._forget(member)
+
+    return patch.object(Leading, "_break", _break)
+
+
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:
     return Mutant(name, breaks, scenario, "session", caught_by, seeds=500, engine="zab", **more)
 
@@ -235,7 +245,15 @@ MUTANTS = [
         31,
         seeds=500,
         engine="zab",
-        duration_us=3_000_000,
+    ),
+    Mutant(
+        "drops a follower in silence",
+        drops_a_follower_in_silence,
+        "everything",
+        "datagram",
+        213,
+        seeds=500,
+        engine="zab",
     ),
 ]
 """Without ``fifo_violated_unseen``: behind the numbers of a link every step also looks where it stands, so that whole

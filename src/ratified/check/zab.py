@@ -38,6 +38,7 @@ from ratified.consensus.zab.messages import (
     Commit,
     Ending,
     History,
+    LinkBroken,
     NewEpoch,
     NewLeader,
     Ping,
@@ -54,10 +55,10 @@ from ratified.consensus.zab.messages import (
 from ratified.consensus.zab.state import EpochState
 from ratified.consensus.zab.zxid import unpack
 
-FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign
+FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken
 WAITS = CEpoch | NewEpoch | AckEpoch | AckHistory | AckNewLeader | Ack
 """What goes after the disk (rule 3); a link numbers it apart from what goes at once."""
-OVERTAKES = Ping | Resign
+OVERTAKES = Ping | Resign | LinkBroken
 OUTSIDE_LINKS = Vote | Probe | ProbeAnswer | Pull | PullAnswer
 
 

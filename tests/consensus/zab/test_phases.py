@@ -21,6 +21,7 @@ from ratified.consensus.zab.messages import (
     Ending,
     Fitness,
     History,
+    LinkBroken,
     Mode,
     NewEpoch,
     NewLeader,
@@ -512,10 +513,22 @@ def test_a_follower_counts_what_is_out_of_order_and_leaves(seq: int) -> None:
 def test_a_leader_counts_what_is_out_of_order_and_lets_the_follower_go(seq: int) -> None:
     one = Alone()
     epoch = one.broadcasting()
-    one.say(2, Ack(1, seq, zxid.pack(epoch, 1)))
+    sent = one.say(2, Ack(1, seq, zxid.pack(epoch, 1)))
     assert one.ignored() == {"FIFO: a gap or a repetition": "1"}
     assert one.engine.status().progress == {}
+    assert (2, LinkBroken(1, 1)) in sent, "the follower need not wait to find out"
     assert one.engine.status().commit == 0
+
+
+def test_a_follower_whose_leader_broke_the_link_looks_for_whom_to_follow_and_grants_no_other_member_the_lead() -> None:
+    one = Alone()
+    link = one.synchronised()
+    one.say(3, LinkBroken(link - 1, 1))
+    assert one.role == "following", "of an earlier link"
+    sent = one.say(3, LinkBroken(link, 1))
+    assert one.role == "probing"
+    assert [to for to, each in sent if isinstance(each, Probe)] == [2, 3]
+    assert one.answer(2, Probe(5, NOTHING)).verdict is Verdict.HEARS
 
 
 def test_an_answer_that_got_lost_is_missed_although_none_follows() -> None:

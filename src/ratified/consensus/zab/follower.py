@@ -31,6 +31,7 @@ from ratified.consensus.zab.messages import (
     Commit,
     FromLeader,
     History,
+    LinkBroken,
     Mode,
     NewEpoch,
     NewLeader,
@@ -141,6 +142,8 @@ class Following:
                 self._on_up_to_date(message)
             case Resign():
                 self.ended = self.resigned = True
+            case LinkBroken():
+                self.ended = self.link_is_broken = True
         return True
 
     # ---------------------------------------------------------------------------------------------------- discovery
@@ -309,7 +312,7 @@ def _lane(message: FromLeader) -> Lane:
     match message:
         case NewEpoch():
             return Lane.AFTER_WRITE
-        case Ping() | Resign():
+        case Ping() | Resign() | LinkBroken():
             return Lane.PING
         case _:
             return Lane.AT_ONCE

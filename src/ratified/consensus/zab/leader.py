@@ -35,6 +35,7 @@ from ratified.consensus.zab.messages import (
     CEpoch,
     Fitness,
     FromFollower,
+    LinkBroken,
     Mode,
     NewEpoch,
     NewLeader,
@@ -307,7 +308,8 @@ class Leading:
         meet = core.log.meet((ending.last_epoch, 0), history.last_origin, ending.last_index)
         meet_era = core.log.era_at(meet)
         if meet_era is None:
-            self._break(member, "a history that ends below the base: it needs a snapshot")
+            core.outbox.ignore("a history that ends below the base: it needs a snapshot")
+            self._forget(member)  # another link would end in the same way: it finds out when it hears nothing more
             return
         mode = self.sync_mode(ending.last_index, meet)
         follower.stage = Stage.SYNCHRONISING
@@ -468,8 +470,12 @@ class Leading:
         }
 
     def _break(self, member: int, reason: str) -> None:
-        """The link ends; the follower finds out when it hears nothing more."""
+        """The link ends; a follower that had to find that out by itself would be missing in the quorum meanwhile."""
         self._core.outbox.ignore(reason)
+        follower = self._followers.get(member)
+        if follower is not None:
+            link = follower.link
+            self._core.outbox.send(member, LinkBroken(link.number, link.next(Lane.PING)))
         self._forget(member)
 
     def _forget(self, member: int) -> None:

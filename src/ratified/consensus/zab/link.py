@@ -23,7 +23,7 @@ class Lane(IntEnum):
     AT_ONCE = 0
     AFTER_WRITE = 1
     PING = 2
-    """At once, and before the entries that wait for a slow link. RESIGN too."""
+    """At once, and before the entries that wait for a slow link. RESIGN too, and LINKBROKEN."""
 
 
 class Answers:

@@ -216,6 +216,10 @@ class Resign(InEpoch, frozen=True, tag=15):
     round: Number
 
 
+class LinkBroken(OnLink, frozen=True, tag=20):
+    """Leader to follower: what came over this link was not what had to come. The leader leads on: open another one."""
+
+
 class Probe(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
     """Do you lead, or hear a leader, and if not, is a history good enough that ends like this?
 
@@ -259,7 +263,7 @@ class PullAnswer(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False)
     entries: Sequence[bytes] = ()
 
 
-FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign
+FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken
 FromFollower: TypeAlias = CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack | Pong
 BetweenAny: TypeAlias = Vote | Probe | ProbeAnswer | Pull | PullAnswer
 Message: TypeAlias = BetweenAny | FromLeader | FromFollower

@@ -20,6 +20,7 @@ from ratified.consensus.zab.messages import (
     Ending,
     Fitness,
     History,
+    LinkBroken,
     Message,
     Mode,
     NewEpoch,
@@ -83,6 +84,8 @@ def message(message: Message) -> str:
             return f"PONG in epoch {message.epoch}{_round(message.round)}"
         case Resign():
             return f"RESIGN in epoch {message.epoch}"
+        case LinkBroken():
+            return "LINKBROKEN"
         case Probe():
             return f"probe: {_ending(message.ending)}"
         case ProbeAnswer():
