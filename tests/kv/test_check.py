@@ -23,8 +23,8 @@ from typing_extensions import override
 from ratified.kv.check import KV_CHECKS
 from ratified.kv.history import EVENTS, HISTORY
 from ratified.kv.limits import KvLimits
-from ratified.kv.mvcc import ATTACHED, LIVE, META
 from ratified.kv.names import position, read_position
+from ratified.kv.tables import ATTACHED, LIVE, META
 from ratified.storage import guard
 from ratified.storage.guard import StoreMark, open_store
 from ratified.storage.lmdb import DATA_FILE, LmdbEnvironment

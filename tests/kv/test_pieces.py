@@ -66,7 +66,7 @@ def driver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driver]:
 
 
 def filled(environment: Environment) -> Driver:
-    driver = Driver(environment, limits=KvLimits(deletes_at_once=1))
+    driver = Driver(environment, limits=KvLimits(deletes_at_once=1, tombstones_max=0))  # key by key
     driver.do(LeaseGrantRequest(ID=LEASE, TTL=60))
     for number in range(KEYS):
         driver.put((LONG if number % 4 == 0 else b"k") + b"%02d" % number, b"value", LEASE)

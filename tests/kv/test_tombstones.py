@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratified.kv.history import EVENTS
 from ratified.kv.limits import KvLimits
+from ratified.kv.tables import LIVE
+from ratified.storage.memory import MemorySpace
 from ratified.wire.etcd.rpc_pb2 import (
     CompactionRequest,
     Compare,
@@ -20,12 +25,16 @@ from ratified.wire.etcd.rpc_pb2 import (
     TxnRequest,
     WatchCreateRequest,
 )
-from tests.kv.driver import Driver, Failed, LongDriver
+from tests.kv.driver import Driver, Failed, LongDriver, build
 from tests.kv.test_compaction import restored
 from tests.kv.test_model import assert_rows_are_equal
 
 SLOW = KvLimits(tombstone_rows_at_once=1, removal_events_at_once=1, tombstones_max=3)
-KEYS = [b"a", b"b", b"c", b"d"]
+LOOKS_MAX = 100
+SHARED = b"b" * 476
+LONG = [SHARED + end for end in (b"\x00", b"1", b"2", b"3")]
+"""A group: its names sort otherwise than the keys."""
+KEYS = [b"a", b"b", *LONG, b"c", b"d"]
 LEASES = [1, 2]
 EVERYTHING = WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=2, prev_kv=True)
 
@@ -33,7 +42,7 @@ key_of = st.sampled_from(KEYS)
 lease_of = st.sampled_from([0, *LEASES])
 Step = Message | str
 put_of = st.builds(PutRequest, key=key_of, value=st.sampled_from([b"1", b"2"]), lease=lease_of, prev_kv=st.booleans())
-delete_of = st.builds(DeleteRangeRequest, key=key_of, range_end=st.sampled_from([b"c", b"e", b"\x00"]))
+delete_of = st.builds(DeleteRangeRequest, key=key_of, range_end=st.sampled_from([SHARED, LONG[2], b"c", b"e", b"\x00"]))
 transaction_of = st.builds(
     lambda key, put: TxnRequest(
         compare=[Compare(key=key, range_end=b"\x00", target=Compare.VERSION, result=Compare.EQUAL, version=1)],
@@ -112,8 +121,9 @@ def test_everything_is_as_if_all_rows_were_written_at_once(steps: list[Step]) ->
         assert part == (events[: len(part)] if long.store.pending_tombstones else events)
     assert seen(restored(long)) == seen(restored(plain))
     for driver in (plain, long):
-        while driver.store.untidy:
+        for _ in range(LOOKS_MAX):
             driver.tidy()
+        assert not driver.store.untidy
         driver.turn()
     assert_rows_are_equal([plain, long])
     assert whole_watch(plain) == whole_watch(long)
@@ -137,14 +147,13 @@ def test_a_watch_has_all_deletions_before_it_has_or_hears_of_anything_later(buri
     later = buried.watch(WatchCreateRequest(key=b"\x00", range_end=b"\x00"))
     buried.turn()
     buried.put(b"b", b"new")
-    for _ in KEYS:
+    while buried.store.pending_tombstones:
         buried.turn()
         assert early.events == []
         assert early.wants_to_advance() is None, "it costs no turn while it waits"
         assert later.events == [(deleted + 1, b"b", b"new")]
         assert all(response.header.revision < deleted or response.created for response in early.responses)
         buried.tidy()
-    buried.tidy()
     buried.turn()
     assert early.events == [*((deleted, key, None) for key in KEYS), (deleted + 1, b"b", b"new")]
 
@@ -180,15 +189,26 @@ def test_a_put_over_what_is_deleted_creates_the_key(buried: LongDriver) -> None:
     assert buried.delete(b"a", b"e") == 1
 
 
-def test_the_rest_is_written_after_a_restart(buried: LongDriver) -> None:
+@pytest.mark.parametrize("pieces", range(1, 2 * len(KEYS)))
+def test_the_rest_is_written_after_a_restart(buried: LongDriver, pieces: int) -> None:
     size = buried.store.size_bytes
-    for _ in range(len(KEYS) + 1):
-        buried.reopen()
-        assert buried.keys() == []
+    for _ in range(pieces):
+        buried.tidy()
+    buried.reopen()
+    assert buried.keys() == []
+    for _ in range(LOOKS_MAX):
         buried.tidy()
     assert not buried.store.untidy
     assert buried.store.size_bytes != size
+    assert [key for _, key, _ in buried_events(buried)] == KEYS
     assert buried.keys(revision=buried.store.revision - 1) == KEYS
+
+
+def buried_events(driver: Driver) -> list[tuple[int, bytes, bytes | None]]:
+    """What the newest revision has done."""
+    watch = driver.watch(WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=driver.store.revision))
+    driver.turn()
+    return watch.events
 
 
 def both(*steps: Message | str) -> tuple[Driver, LongDriver]:
@@ -213,6 +233,7 @@ def both(*steps: Message | str) -> tuple[Driver, LongDriver]:
 REVOKE = LeaseRevokeRequest(ID=1)
 GRANT = LeaseGrantRequest(ID=1, TTL=60)
 DELETE_ALL = DeleteRangeRequest(key=b"a", range_end=b"e")
+DELETE_INSIDE = DeleteRangeRequest(key=LONG[1], range_end=LONG[3])
 
 
 @pytest.mark.parametrize(
@@ -229,9 +250,73 @@ DELETE_ALL = DeleteRangeRequest(key=b"a", range_end=b"e")
         (REVOKE, PutRequest(key=b"b"), DELETE_ALL, PutRequest(key=b"b"), DELETE_ALL),
         (DELETE_ALL, "tidy", PutRequest(key=b"d"), CompactionRequest(revision=7), PutRequest(key=b"a")),
         (DELETE_ALL, "tidy", CompactionRequest(revision=6), PutRequest(key=b"a"), CompactionRequest(revision=7)),
+        (DELETE_INSIDE, PutRequest(key=LONG[1]), PutRequest(key=LONG[3]), DELETE_ALL),
+        (DELETE_INSIDE, "tidy", "tidy", "tidy", "tidy", PutRequest(key=LONG[2], lease=1), REVOKE),
+        (REVOKE, *["tidy"] * 8, GRANT, *(PutRequest(key=key, lease=1) for key in LONG), REVOKE),
     ],
 )
 def test_what_is_done_while_a_tombstone_is_pending(steps: tuple[Message | str, ...]) -> None:
     plain, long = both(*steps)
     assert_rows_are_equal([plain, long])
     assert whole_watch(plain) == whole_watch(long)
+
+
+def pieces_of(driver: Driver, request: Message, rows_max: int) -> int:
+    """How many turns a command takes."""
+    pieces = 0
+
+    def count() -> None:
+        nonlocal pieces
+        pieces += 1
+
+    driver.apply_in_pieces(build(request), rows_max, count)
+    return pieces
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda: DeleteRangeRequest(key=SHARED, range_end=SHARED + b"\xff"),
+        lambda: DeleteRangeRequest(key=b"b", range_end=b"c"),
+        lambda: LeaseRevokeRequest(ID=1),
+    ],
+)
+def test_keys_of_any_length_are_deleted_by_a_tombstone(request_of: Callable[[], Message]) -> None:
+    driver = Driver()
+    driver.grant(1, 60)
+    for number in range(200):
+        driver.put(SHARED + b"%03d" % number, lease=1)
+    assert pieces_of(driver, request_of(), 50) <= 200 // 50, "they are looked at, and no row is written"
+    assert driver.store.pending_tombstones == 1
+    assert driver.keys() == []
+    while driver.store.untidy:
+        driver.tidy()
+    assert [key for _, key, _ in buried_events(driver)] == [SHARED + b"%03d" % number for number in range(200)]
+
+
+def test_a_turn_reads_so_many_rows_and_bytes_of_a_tombstone_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(limits=KvLimits(tombstone_rows_at_once=10, tidy_bytes_at_once=5_000))
+    for number in range(40):
+        driver.put(SHARED + b"%03d" % number)
+        driver.put(b"small%03d" % number)
+    for number in range(10):
+        driver.put(b"z%03d" % number, b"v" * 2_000)
+    pieces_of(driver, DeleteRangeRequest(key=b"\x00", range_end=b"\x00"), 1)
+    got: list[bytes] = []
+    get = MemorySpace.get
+
+    def counted(space: MemorySpace, table: str, key: bytes) -> bytes | None:
+        row = get(space, table, key)
+        if table in (EVENTS, LIVE) and row is not None:
+            got.append(row)
+        return row
+
+    monkeypatch.setattr(MemorySpace, "get", counted)
+    turns = 0
+    while driver.store.pending_tombstones:
+        driver.tidy()
+        turns += 1
+        assert len(got) <= 2 * 10
+        assert sum(map(len, got)) <= 2 * (5_000 + 2_100)
+        got.clear()
+    assert turns >= 40 // 10 + 40 // 5 + 10 // 3

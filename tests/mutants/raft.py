@@ -21,8 +21,8 @@ from ratified.consensus.replication.history import History
 from ratified.consensus.replication.outbox import Outbox
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.writes import Writes
-from ratified.kv.mvcc import META
 from ratified.kv.store import KvStore
+from ratified.kv.tables import META
 from ratified.kv.watch import Watcher, WatchHub
 from ratified.node import forwarding
 from ratified.node.node import Node

@@ -19,7 +19,8 @@ from google.protobuf.message import DecodeError
 from ratified.kv import leases, names
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
-from ratified.kv.mvcc import ATTACHED, FIRST_REVISION, LIVE, META, STATE, Removal, event_hash
+from ratified.kv.mvcc import FIRST_REVISION, STATE, Removal, event_hash
+from ratified.kv.tables import ATTACHED, LIVE, META
 from ratified.kv.tombstones import KEY, KEY_END, Tombstone
 from ratified.storage.guard import RowChecks
 from ratified.storage.pages import StoredRows, StoreUnsound

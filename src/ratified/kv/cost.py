@@ -15,8 +15,8 @@ from itertools import islice
 
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
-from ratified.kv.mvcc import LIVE
 from ratified.kv.ranges import COVERED, Interval, interval, is_in_order, looks, present
+from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest

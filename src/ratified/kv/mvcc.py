@@ -20,32 +20,26 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from struct import Struct
 from typing import NamedTuple
 
 import msgspec
 
 from ratified.kv import names
+from ratified.kv.covered import Covered, Walk
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
-from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, names_at, newest_at, past
+from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
+from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
 from ratified.kv.tombstones import KEY, KEY_END, Rows, Tombstone, VisibleRows
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
-LIVE = "live"
-ATTACHED = "attached"
-META = "meta"
-
 STATE = Struct(">qqQQ")
 """The row ``state`` begins with revision, compact revision and era; the sums follow."""
 _REMOVAL = Struct(">QIQ16s")
-_LEASE = Struct(">Q")
-LEASE_BYTES = _LEASE.size
-"""In front of a name in ``attached``."""
 FIRST_REVISION = 1
 NEVER_COMPACTED = -1
 
@@ -124,6 +118,8 @@ class Mvcc:
         """The sums before the command that is being applied in pieces."""
         self._removed = (0, 0)
         """Removal has dealt with every event below this position."""
+        self._walk: Walk | None = None
+        """How far the oldest tombstone has come."""
         self._show(tuple(Tombstone.decode(row) for _, row in space.scan(META, KEY, KEY_END)))
         state = space.get(META, b"state")
         if state is not None:
@@ -143,6 +139,7 @@ class Mvcc:
         """Be as empty as the space that a snapshot is loaded into."""
         self.size_bytes = self.held = 0
         self._removed = (0, 0)
+        self._walk = None
         for tombstone in self.tombstones:
             self.space.delete(META, tombstone.key)
         self._show(())
@@ -213,10 +210,10 @@ class Mvcc:
         first = self._sub
         key_names = [names.name(key) for key, _ in found]
         attached: list[bytes] = []
-        for name, (_, before) in zip(key_names, found, strict=True):
+        for name, (key, before) in zip(key_names, found, strict=True):
             lease = KeyValue.FromString(before).lease
-            if lease and not self._is_awaited(lease, name):
-                attached.append(_lease_prefix(lease) + name)
+            if lease and not self._is_awaited(lease, key):
+                attached.append(lease_prefix(lease) + name)
             self.size_bytes -= len(name) + len(before)
         rows = self._write_deletions(revision, first, key_names, [key for key, _ in found])
         self.space.delete_all(LIVE, key_names)
@@ -251,7 +248,7 @@ class Mvcc:
 
     def end_revoke(self, lease: int) -> None:
         """The keys of a lease have been deleted."""
-        self.sums.add(row_hash(_lease_prefix(lease) + names.position(self.revision + 1, 0)))
+        self.sums.add(row_hash(lease_prefix(lease) + names.position(self.revision + 1, 0)))
 
     @property
     def _collects(self) -> bool:
@@ -296,10 +293,10 @@ class Mvcc:
             self._attach(name, parsed.key, old_lease, parsed.lease)
 
     def _attach(self, name: bytes, key: bytes, old_lease: int, lease: int) -> None:
-        if old_lease and not self._is_awaited(old_lease, name):
-            self.space.delete(ATTACHED, _lease_prefix(old_lease) + name)
+        if old_lease and not self._is_awaited(old_lease, key):
+            self.space.delete(ATTACHED, lease_prefix(old_lease) + name)
         if lease:
-            self.space.put(ATTACHED, _lease_prefix(lease) + name, key)
+            self.space.put(ATTACHED, lease_prefix(lease) + name, key)
 
     def attached(self, lease: int) -> Iterator[bytes | None]:
         """The keys of a lease; None: a row was looked at that is none of them."""
@@ -335,30 +332,39 @@ class Mvcc:
     def _show(self, tombstones: tuple[Tombstone, ...]) -> None:
         self.visible = VisibleRows(self.space, tombstones)
 
-    def _is_awaited(self, lease: int, name: bytes) -> bool:
-        """Whether a tombstone has still to find the key with this name among those of the lease."""
-        return any(tombstone.lease == lease and name > tombstone.after for tombstone in self.tombstones)
+    def _is_awaited(self, lease: int, key: bytes) -> bool:
+        """Whether a tombstone has still to find this key among those of the lease."""
+        return any(tombstone.lease == lease and names.escaped(key) > tombstone.after for tombstone in self.tombstones)
 
-    def write_tombstone(self, rows_max: int) -> bool:
+    def write_tombstone(self, rows_max: int, bytes_max: int) -> bool:
         """Write the rows of some deletions of the oldest tombstone; whether it is done with."""
         tombstone, *others = self.tombstones
-        piece = list(islice(covered(self.visible, tombstone), rows_max))
-        dead = [each for each in piece if each.key is not None]
-        self._write_deletions(
-            tombstone.revision, tombstone.written, [each.name for each in dead], [each.key or b"" for each in dead]
-        )
-        for each in piece:
-            self._remove_covered(tombstone, each.name)
-        if tombstone.lease and all(other.lease != tombstone.lease for other in others):
-            self.space.delete_all(ATTACHED, self._detached(tombstone.lease, [each.name for each in piece]))
-        if len(piece) < rows_max:
+        if self._walk is None:
+            self._walk = Walk(tombstone)
+        piece = self._walk.piece(self.visible, rows_max, bytes_max)
+        if piece:
+            tombstone = self._write_piece(tombstone, piece)
+        if self._walk.finished:
+            self._walk = None
             self.space.delete(META, tombstone.key)
             self._show(tuple(others))
             return True
-        tombstone = msgspec.structs.replace(tombstone, written=tombstone.written + len(dead), after=piece[-1].name)
-        self.space.put(META, tombstone.key, tombstone.encode())
-        self._show((tombstone, *others))
+        if piece:
+            self.space.put(META, tombstone.key, tombstone.encode())
+            self._show((tombstone, *others))
         return False
+
+    def _write_piece(self, tombstone: Tombstone, piece: Sequence[Covered]) -> Tombstone:
+        """The deletions of these keys have their rows from now on; gives the tombstone that says so."""
+        dead = [each for each in piece if each.covered]
+        self._write_deletions(
+            tombstone.revision, tombstone.written, [each.name for each in dead], [each.key for each in dead]
+        )
+        for each in dead:
+            self._remove_covered(tombstone, each.name)
+        if tombstone.lease and all(other.lease != tombstone.lease for other in self.tombstones[1:]):
+            self.space.delete_all(ATTACHED, self._detached(tombstone.lease, [each.name for each in piece]))
+        return msgspec.structs.replace(tombstone, written=tombstone.written + len(dead), after=piece[-1].position)
 
     def _remove_covered(self, tombstone: Tombstone, name: bytes) -> None:
         """Remove the pair with this name from ``live`` where it is covered, and from the keys of its lease."""
@@ -366,15 +372,15 @@ class Mvcc:
         if pair is not None and tombstone.covers(parsed := KeyValue.FromString(pair)):
             self.space.delete(LIVE, name)
             self.size_bytes -= len(name) + len(pair)
-            if parsed.lease and not self._is_awaited(parsed.lease, name):
-                self.space.delete(ATTACHED, _lease_prefix(parsed.lease) + name)
+            if parsed.lease and not self._is_awaited(parsed.lease, parsed.key):
+                self.space.delete(ATTACHED, lease_prefix(parsed.lease) + name)
 
     def _detached(self, lease: int, key_names: Sequence[bytes]) -> Iterator[bytes]:
         """The rows of ``attached`` of these keys, where they are not of that lease any more."""
         for name in key_names:
             pair = self.space.get(LIVE, name)
             if pair is None or KeyValue.FromString(pair).lease != lease:
-                yield _lease_prefix(lease) + name
+                yield lease_prefix(lease) + name
 
     def begin_pieces(self) -> None:
         """What follows is a command that is applied in pieces: until it ends, all that is read is as it is now."""
@@ -419,19 +425,23 @@ class Mvcc:
         """Where removal stands when it has looked at everything: deletions of this revision are looked at again."""
         return max(self.compact_revision, 0), 0
 
-    def remove_dead_rows(self, events_max: int) -> None:
-        """One piece of the physical removal: look at up to ``events_max`` events."""
+    def remove_dead_rows(self, events_max: int, bytes_max: int) -> None:
+        """One piece of the physical removal: look at about so many events."""
         if not self.holds_dead_rows or self.tombstones:
             return
         last = names.position(self.compact_revision + 1, 0)
-        piece = list(islice(self.space.scan(EVENTS, names.position(*self._removed), last), events_max))
+        piece: list[tuple[bytes, bytes]] = []
+        for at, row in self.space.scan(EVENTS, names.position(*self._removed), last):
+            piece.append((at, row))
+            bytes_max -= len(row)
+            if len(piece) == events_max or bytes_max <= 0:
+                revision, sub = names.read_position(at)
+                self._removed = (revision, sub + 1)
+                break
+        else:
+            self._removed = self._compacted_at
         for at, row in piece:
             self._remove_what_died(at, row)
-        if len(piece) < events_max:
-            self._removed = self._compacted_at
-        else:
-            revision, sub = names.read_position(piece[-1][0])
-            self._removed = (revision, sub + 1)
 
     def _remove_what_died(self, at: bytes, row: bytes) -> None:
         for name, dead_at, dead in list(died(self.space, self.compact_revision, at, row)):
@@ -456,11 +466,8 @@ class Mvcc:
     def pending_events(self) -> Iterator[tuple[bytes, bytes]]:
         """The rows that ``events`` will have when all tombstones are done with."""
         for tombstone in self.tombstones:
-            sub = tombstone.written
-            for each in covered(self.visible, tombstone):
-                if each.key is not None:
-                    yield names.position(tombstone.revision, sub), deletion_row(each.key, tombstone.revision)
-                    sub += 1
+            for sub, each in enumerate(Walk(tombstone).whole(self.visible), tombstone.written):
+                yield names.position(tombstone.revision, sub), deletion_row(each.key, tombstone.revision)
 
 
 def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -483,42 +490,6 @@ def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[t
         yield name, at, row
 
 
-class Covered(NamedTuple):
-    """A name that the walk over a tombstone has looked at; ``key`` is None where the tombstone does not cover it."""
-
-    name: bytes
-    key: bytes | None
-
-
-def covered(rows: VisibleRows, tombstone: Tombstone) -> Iterator[Covered]:
-    """What is left of a tombstone, in the order of keys."""
-    if tombstone.lease:
-        return _covered_of_lease(rows, tombstone)
-    return _covered_of_range(rows, tombstone)
-
-
-def _covered_of_range(rows: VisibleRows, tombstone: Tombstone) -> Iterator[Covered]:
-    first = past(tombstone.after) if tombstone.after else names.first_name(tombstone.first)
-    last = None if tombstone.end is None else names.last_name(tombstone.end)
-    for name, pair in names_at(rows, first, last, tombstone.revision - 1):
-        yield Covered(name, None if pair is None else names.key_of(name))
-
-
-def _covered_of_lease(rows: VisibleRows, tombstone: Tombstone) -> Iterator[Covered]:
-    first, last = lease_bounds(tombstone.lease)
-    if tombstone.after:
-        first += tombstone.after + b"\x00"
-    for at, key in rows.scan(ATTACHED, first, last):
-        name = at[LEASE_BYTES:]
-        pair = rows.get(LIVE, name)
-        if pair is not None and tombstone.covers(KeyValue.FromString(pair)):
-            ours = rows.covered_by(pair) is tombstone  # not an older one
-        else:  # something was put over what was there, which is in the history
-            pair = newest_at(rows, name, tombstone.revision - 1)
-            ours = pair is not None and tombstone.covers(KeyValue.FromString(pair))
-        yield Covered(name, key if ours else None)
-
-
 def deletion_row(key: bytes, revision: int) -> bytes:
     """The row in ``events``: a KeyValue of key and mod_revision alone, as protobuf writes it."""
     return DELETE + field(b"\x0a", key) + b"\x18" + varint(revision)
@@ -527,15 +498,6 @@ def deletion_row(key: bytes, revision: int) -> bytes:
 def event_hash(at: bytes, row: bytes) -> int:
     """The hash of a row of ``events``."""
     return row_hash(at + row)
-
-
-def lease_bounds(lease: int) -> tuple[bytes, bytes | None]:
-    """Of the keys of a lease in ``attached``: the first, and the one that is behind all."""
-    return _lease_prefix(lease), _lease_prefix(lease + 1) if lease != -1 else None
-
-
-def _lease_prefix(lease: int) -> bytes:
-    return _LEASE.pack(lease & 0xFFFF_FFFF_FFFF_FFFF)
 
 
 def _rows_bytes(name: bytes, event: bytes) -> int:

@@ -28,12 +28,17 @@ position = _POSITION.pack
 read_position = _POSITION.unpack
 
 
+def escaped(key: bytes) -> bytes:
+    """What sorts as the key does, whatever bytes are in it."""
+    return key.replace(b"\x00", b"\x00\xff") if b"\x00" in key else key
+
+
 def name(key: bytes) -> bytes:
     """The row key of a user's key."""
-    escaped = key.replace(b"\x00", b"\x00\xff") if b"\x00" in key else key
-    if len(escaped) <= NAME_BYTES_MAX:
-        return escaped
-    return escaped[:NAME_BYTES_MAX] + _GROUP + blake2b(key, digest_size=_HASH_BYTES).digest()
+    long = escaped(key)
+    if len(long) <= NAME_BYTES_MAX:
+        return long
+    return long[:NAME_BYTES_MAX] + _GROUP + blake2b(key, digest_size=_HASH_BYTES).digest()
 
 
 def is_whole(row_name: bytes) -> bool:
@@ -59,14 +64,14 @@ def group_of(row_name: bytes) -> tuple[bytes, bytes]:
 
 def first_name(key: bytes) -> bytes:
     """The least name that a key >= ``key`` can have; of its own group every name is."""
-    escaped = key.replace(b"\x00", b"\x00\xff")
-    return escaped if len(escaped) <= NAME_BYTES_MAX else escaped[:NAME_BYTES_MAX] + _GROUP
+    long = escaped(key)
+    return long if len(long) <= NAME_BYTES_MAX else long[:NAME_BYTES_MAX] + _GROUP
 
 
 def last_name(key: bytes) -> bytes:
     """A bound above every name that a key < ``key`` can have; of its own group every name is below."""
-    escaped = key.replace(b"\x00", b"\x00\xff")
-    return escaped if len(escaped) <= NAME_BYTES_MAX else escaped[:NAME_BYTES_MAX] + _AFTER_GROUP
+    long = escaped(key)
+    return long if len(long) <= NAME_BYTES_MAX else long[:NAME_BYTES_MAX] + _AFTER_GROUP
 
 
 def history_key(row_name: bytes, revision: int, sub: int) -> bytes:

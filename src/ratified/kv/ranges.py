@@ -11,12 +11,10 @@ Rules
 
 from __future__ import annotations
 
-import heapq
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
-from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 from typing_extensions import override
@@ -24,7 +22,8 @@ from typing_extensions import override
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.history import is_dropped, names_at
-from ratified.kv.mvcc import LIVE
+from ratified.kv.runs import Runs
+from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
@@ -37,11 +36,6 @@ COVERED: tuple[()] = ()
 Looks: TypeAlias = Iterator[Pair | tuple[()] | None]
 """What a walk over rows looks at, one after another: a pair of the range, in the order of keys; None: none of it; or
 ``COVERED``: a pair that a tombstone covers, or a key that a compaction drops, whose rows some replicas still have."""
-
-Sortable: TypeAlias = "tuple[Any, bytes]"
-"""(what it is sorted by, serialized KeyValue)."""
-
-_RUN_ITEMS = 512
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +64,7 @@ def live(rows: VisibleRows, wanted: Interval) -> Looks:
     """The newest pairs."""
     if wanted.empty:
         return
-    group = _Runs()
+    group = Runs[bytes]()
     shared = b""
     last = None if wanted.end is None else names.last_name(wanted.end)
     whole_bytes_max = names.NAME_BYTES_MAX
@@ -78,7 +72,7 @@ def live(rows: VisibleRows, wanted: Interval) -> Looks:
     for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
         if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
-            group = _Runs()
+            group = Runs[bytes]()
         if buries and rows.covered_by(pair):
             yield COVERED
         elif len(name) <= whole_bytes_max:
@@ -90,33 +84,6 @@ def live(rows: VisibleRows, wanted: Interval) -> Looks:
     yield from _in_order(group, wanted)
 
 
-class _Runs:
-    """Pairs with what sorts them, sorted little by little: no step is long, however many they are."""
-
-    def __init__(self, *, descending: bool = False) -> None:
-        self._descending = descending
-        self._runs: list[list[Sortable]] = []
-        self._run: list[Sortable] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._run or self._runs)
-
-    def add(self, item: Sortable) -> None:
-        self._run.append(item)
-        if len(self._run) == _RUN_ITEMS:
-            self._end_run()
-
-    def in_order(self) -> Iterator[Sortable]:
-        """All, stable; nothing is added any more."""
-        self._end_run()
-        return heapq.merge(*self._runs, key=itemgetter(0), reverse=self._descending)
-
-    def _end_run(self) -> None:
-        self._run.sort(key=itemgetter(0), reverse=self._descending)
-        self._runs.append(self._run)
-        self._run = []
-
-
 def present(rows: VisibleRows, key: bytes, range_end: bytes) -> Looks:
     """The newest pairs of a request's range; one key is one look-up."""
     if range_end:
@@ -125,7 +92,7 @@ def present(rows: VisibleRows, key: bytes, range_end: bytes) -> Looks:
     return iter(() if pair is None or rows.covered_by(pair) else ((key, pair),))
 
 
-def _in_order(group: _Runs, wanted: Interval) -> Looks:
+def _in_order(group: Runs[bytes], wanted: Interval) -> Looks:
     for key, pair in group.in_order():
         yield (key, pair) if wanted.holds(key) else None
 
@@ -134,14 +101,14 @@ def at_revision(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: 
     """The pairs as they were at ``revision``; what a compaction at ``dropped_by`` drops is said to be so."""
     if wanted.empty:
         return
-    group = _Runs()
+    group = Runs[bytes]()
     shared = b""
     first = names.first_name(wanted.first)
     last = None if wanted.end is None else names.last_name(wanted.end)
     for name, pair in names_at(rows, first, last, revision):
         if group and name[: names.NAME_BYTES_MAX] != shared:
             yield from _in_order(group, wanted)
-            group = _Runs()
+            group = Runs[bytes]()
         if pair is None:
             yield None if dropped_by is None or not is_dropped(rows, name, dropped_by) else COVERED
         elif names.is_whole(name):
@@ -213,10 +180,10 @@ class RangeRead:
         elif self._passes_through and request.limit > 0:
             self._sends_max = request.limit
         self._sort_key = _SORT_KEYS[request.sort_target]
-        self._collected = _Runs(descending=request.sort_order == RangeRequest.DESCEND)
+        self._collected = Runs[bytes](descending=request.sort_order == RangeRequest.DESCEND)
         self._found = 0
         """Pairs that were collected."""
-        self._sorted: Iterator[Sortable] | None = None
+        self._sorted: Iterator[tuple[object, bytes]] | None = None
         self._sent = 0
         self._looks = looks(rows, request, newest)
 

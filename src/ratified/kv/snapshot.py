@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from ratified.kv import leases
 from ratified.kv.digest import MODULUS_MASK, row_hash
 from ratified.kv.history import EVENTS, HISTORY
-from ratified.kv.mvcc import ATTACHED, LIVE, Mvcc, event_hash
+from ratified.kv.mvcc import Mvcc, event_hash
+from ratified.kv.tables import ATTACHED, LIVE
 from ratified.storage.space import Space
 
 _STATE = b"s"

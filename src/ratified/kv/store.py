@@ -28,9 +28,10 @@ from ratified.kv.hashes import SlicedHash
 from ratified.kv.leases import Leases, SlicedLeases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
-from ratified.kv.mvcc import META, Mvcc
+from ratified.kv.mvcc import Mvcc
 from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
+from ratified.kv.tables import META
 from ratified.kv.tombstones import VisibleRows
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
@@ -184,8 +185,8 @@ class KvStore(Store):
 
     def _tidy(self) -> None:
         if not self._mvcc.tombstones:
-            self._mvcc.remove_dead_rows(self._limits.removal_events_at_once)
-        elif self._mvcc.write_tombstone(self._limits.tombstone_rows_at_once):
+            self._mvcc.remove_dead_rows(self._limits.removal_events_at_once, self._limits.tidy_bytes_at_once)
+        elif self._mvcc.write_tombstone(self._limits.tombstone_rows_at_once, self._limits.tidy_bytes_at_once):
             self._hub.on_tombstone_done()
 
     @override

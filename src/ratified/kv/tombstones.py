@@ -8,7 +8,7 @@ Rules
 3. A put over a covered pair finds no key. The pair before is in ``history`` still, which is where the deletions are
    read from; of a lease that is ending, ``attached`` keeps each row until its tombstone has found it.
 4. A watch waits at the revision of a tombstone until all its events are there.
-5. Only keys with whole names are covered, so names sort as the keys do.
+5. A tombstone is used up in the order of keys, which is not that of names where keys are long (``covered``).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Rows(Protocol):
 class Tombstone(msgspec.Struct, frozen=True, array_like=True):
     """The keys from ``first`` to ``end`` (None: no bound), or those of ``lease`` (0: of a range), at ``revision``.
 
-    ``written`` deletions have their rows, up to the key with the name ``after``.
+    ``written`` deletions have their rows: those of the keys up to ``after``, escaped (``names``).
     """
 
     revision: int

@@ -76,6 +76,7 @@ _KV: dict[str, tuple[int, ...]] = {
     "tombstones_max": (1, 2),
     "tombstone_rows_at_once": (1, 3),
     "expiries_at_once": (1, 2),
+    "tidy_bytes_at_once": (1, 200),
 }
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""
@@ -94,6 +95,7 @@ WORK_OF_A_TURN = frozenset(
         "range_rows_a_turn",
         "deletes_at_once",
         "tombstone_rows_at_once",
+        "tidy_bytes_at_once",
     }
 )
 """What bounds the work of a turn: small on a slow machine, where the defaults would take longer than an election."""

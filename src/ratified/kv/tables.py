@@ -1,0 +1,22 @@
+"""The tables of a space (``mvcc`` says what is in them; ``history`` has two more), and the keys of ``attached``."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+LIVE = "live"
+ATTACHED = "attached"
+META = "meta"
+
+_LEASE = Struct(">Q")
+LEASE_BYTES = _LEASE.size
+"""In front of a name in ``attached``."""
+
+
+def lease_prefix(lease: int) -> bytes:
+    return _LEASE.pack(lease & 0xFFFF_FFFF_FFFF_FFFF)
+
+
+def lease_bounds(lease: int) -> tuple[bytes, bytes | None]:
+    """Of the keys of a lease in ``attached``: the first, and the one that is behind all."""
+    return lease_prefix(lease), lease_prefix(lease + 1) if lease != -1 else None
