@@ -225,6 +225,7 @@ class Leader:
         peers = self._peers.table
         return {
             "barriers": Size(len(self.reads)),
+            "bytes of uncommitted entries": Size(self._core.slots.uncommitted_bytes),
             "peers": Size(len(peers), len(self._core.configurations.peers)),
             "messages in flight": Size(sum(len(peer.window) for peer in peers.values())),
             "ranges to send again": Size(sum(len(peer.resend) for peer in peers.values())),

@@ -196,10 +196,10 @@ class Slots:
         return fitting(entries, self._limits) if entries else ((), 0)
 
     def sizes(self) -> Sizes:
+        """What an acceptor has accepted and nobody chose may stay: until a leader gets to its slot, nothing goes."""
         return {
             "bytes of durable entries": Size(self._bytes - self.undurable_bytes, self._limits.tail_bytes_max),
             "undurable entries": Size(len(self._undurable)),
-            "uncommitted entries": Size(len(self._open)),
         }
 
     def evict(self) -> None:
