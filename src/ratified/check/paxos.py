@@ -41,6 +41,7 @@ from ratified.consensus.paxos.messages import (
     ProbeAnswer,
     Promise,
     Resign,
+    TimeoutNow,
 )
 from ratified.consensus.paxos.state import AcceptorState
 from ratified.consensus.quorum import is_quorum
@@ -284,7 +285,14 @@ class PaxosChecks(Oracle):
                 for slot in range(first, last + 1):
                     if (slot, ballot) not in disk.ever:
                         raise self._early(sender, message, f"its disk never had slot {slot} in that ballot")
-            case Nack(ballot) | HeartbeatAnswer(ballot) | Probe(ballot) | ProbeAnswer(ballot) | Resign(ballot):
+            case (
+                Nack(ballot)
+                | HeartbeatAnswer(ballot)
+                | Probe(ballot)
+                | ProbeAnswer(ballot)
+                | Resign(ballot)
+                | TimeoutNow(ballot)
+            ):
                 if disk.acceptor.promised < ballot:
                     raise self._early(sender, message, f"its disk has a promise of {disk.acceptor.promised}")
             case Accept(ballot, chosen, entries):

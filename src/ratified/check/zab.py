@@ -49,13 +49,14 @@ from ratified.consensus.zab.messages import (
     Pull,
     PullAnswer,
     Resign,
+    TimeoutNow,
     UpToDate,
     Vote,
 )
 from ratified.consensus.zab.state import EpochState
 from ratified.consensus.zab.zxid import unpack
 
-FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken
+FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken | TimeoutNow
 WAITS = CEpoch | NewEpoch | AckEpoch | AckHistory | AckNewLeader | Ack
 """What goes after the disk (rule 3); a link numbers it apart from what goes at once."""
 OVERTAKES = Ping | Resign | LinkBroken

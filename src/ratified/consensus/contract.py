@@ -247,6 +247,12 @@ class RefusedReason(StrEnum):
     OVERLOADED = "too many bytes wait for the disk, or for a quorum"
     UNSUPPORTED = "this protocol has no such thing"
     NOT_YET = "not available in this version"
+    TRANSFERRING = "the lead is on its way to another member"
+    """What was proposed may be proposed again: the transfer ends within an election timeout."""
+    LEADS_ALREADY = "it leads already"
+    UNKNOWN_MEMBER = "no member has this id"
+    LEARNER = "a learner cannot lead"
+    UNREACHABLE = "nothing was heard from it for an election timeout"
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -419,7 +425,11 @@ class Engine(Protocol):
         """Change the configuration to ``change``; taken, or refused with a reason."""
 
     def transfer_leadership(self, now: int, to: int) -> Refused | None:
-        """Hand the lead to ``to``; None: it is under way."""
+        """Hand the lead to ``to``; None: it is under way.
+
+        It has succeeded when ``to`` is reported as the leader, and failed when the longest election timeout has passed;
+        until then ``propose`` refuses.
+        """
 
     def ready(self) -> Ready | None:
         """Drain what must leave, once per turn; None: nothing."""

@@ -50,13 +50,12 @@ def test_who_campaigns_leads(cluster: Build) -> None:
         assert world.elect(member).id == member
 
 
-def test_membership_changes_and_transfers_are_refused_with_a_reason(cluster: Build) -> None:
+def test_membership_changes_are_refused_with_a_reason(cluster: Build) -> None:
     world = cluster()
     leader = world.elect()
     answer = leader.running.propose_membership(world.now, world.membership)
     assert isinstance(answer, Refused)
     assert answer.reason in (RefusedReason.NOT_YET, RefusedReason.UNSUPPORTED)
-    assert isinstance(leader.running.transfer_leadership(world.now, 2), Refused)
 
 
 def test_acknowledged_entries_survive_a_crash_of_every_member(cluster: Build) -> None:

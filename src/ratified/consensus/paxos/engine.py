@@ -41,6 +41,7 @@ from ratified.consensus.paxos.messages import (
     ProbeAnswer,
     Promise,
     Resign,
+    TimeoutNow,
 )
 from ratified.consensus.paxos.purposes import ForAcceptor, ForLearner, ForPromise
 from ratified.consensus.replication import engine
@@ -240,6 +241,9 @@ class Paxos:
                     self._weigh_answers()
             case Resign():
                 self._on_resign(sender, message)
+            case TimeoutNow():
+                if self._follows(sender, message.ballot) and self.core.member.may_be_handed_the_lead:
+                    self.campaign()
 
     def _is_proposers(self, sender: int, ballot: Era) -> bool:
         """Is ``ballot`` one of the sender's own, who alone may propose in it?"""

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from ratified.consensus.contract import NO_ERA, Entry, Era, Progress, Proposal, Size, Sizes, Taken
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat, Resign
+from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat, Resign, TimeoutNow
 from ratified.consensus.paxos.progress import PeerProgress
 from ratified.consensus.paxos.purposes import ForAcceptor
 from ratified.consensus.paxos.spans import Spans
@@ -211,6 +211,15 @@ class Leader:
             self._send_proposals(member, peer)
             self._tell_chosen(member, peer)
         self._shared.clear()
+
+    def has_everything(self, member: int) -> bool:
+        """All that was proposed is chosen, and the member has accepted it, and was told so."""
+        core, peer = self._core, self._peers.table[member]
+        last = self._next - 1
+        return core.slots.chosen == last <= min(peer.accepted.reach(self._first), peer.chosen_told)
+
+    def tell_to_campaign(self, member: int) -> None:
+        self._core.outbox.send(member, TimeoutNow(self.ballot))
 
     def progress(self) -> dict[int, Progress]:
         first = self._core.slots.chosen + 1

@@ -115,6 +115,11 @@ class Resign(InBallot, frozen=True, tag=13):
     round: Number
 
 
+class TimeoutNow(InBallot, frozen=True, tag=14):
+    """The proposer of ``ballot`` wants its receiver, which has all that was chosen, to propose instead: begin a higher
+    ballot at once. (Raft's name for it.)"""
+
+
 Message: TypeAlias = (
     Prepare
     | Promise
@@ -129,4 +134,5 @@ Message: TypeAlias = (
     | Probe
     | ProbeAnswer
     | Resign
+    | TimeoutNow
 )

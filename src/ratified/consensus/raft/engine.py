@@ -39,6 +39,7 @@ from ratified.consensus.raft.messages import (
     RequestVote,
     RequestVoteResponse,
     Resign,
+    TimeoutNow,
 )
 from ratified.consensus.raft.pull import ForPull
 from ratified.consensus.replication import engine
@@ -227,6 +228,11 @@ class Raft:
             self._become_follower(None)
             self._suspicion.begin_soon()
 
+    def _on_timeout_now(self, sender: int, message: TimeoutNow) -> None:
+        follows = message.term == self.core.term and isinstance(self.role, Follower) and self.role.leader == sender
+        if follows and self.core.member.may_be_handed_the_lead:
+            self.campaign()
+
     # ----------------------------------------------------------------------------------------------------- messages
 
     def on_message(self, sender: int, message: Message) -> None:
@@ -261,6 +267,8 @@ class Raft:
                 self._on_pull_answer(sender, message)
             case Resign():
                 self._on_resign(sender, message)
+            case TimeoutNow():
+                self._on_timeout_now(sender, message)
             case _:
                 assert_never(message)
 
@@ -280,7 +288,7 @@ class Raft:
                 self._adopt_term(message.term)
                 if not self.core.options.extensions.keep_election_deadline:
                     self._restart_election_timer()
-            case Probe() | ProbeAnswer() | Resign() | Pull() | PullAnswer():
+            case Probe() | ProbeAnswer() | Resign() | Pull() | PullAnswer() | TimeoutNow():
                 pass
             case _:
                 assert_never(message)

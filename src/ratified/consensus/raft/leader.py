@@ -26,6 +26,7 @@ from ratified.consensus.raft.messages import (
     Heartbeat,
     HeartbeatResponse,
     Resign,
+    TimeoutNow,
 )
 from ratified.consensus.raft.progress import Mode, PeerProgress
 from ratified.consensus.replication.liveness import Liveness
@@ -150,6 +151,13 @@ class Leader:
             elif peer.due:
                 self._ask(member, peer)
         self._shared.clear()
+
+    def has_everything(self, member: int) -> bool:
+        log = self._core.log
+        return self._peers.table[member].match == log.last == log.commit
+
+    def tell_to_campaign(self, member: int) -> None:
+        self._core.outbox.send(member, TimeoutNow(self._core.term))
 
     def progress(self) -> dict[int, Progress]:
         return {

@@ -101,6 +101,11 @@ class Resign(InTerm, frozen=True, tag=10):
     round: Number
 
 
+class TimeoutNow(InTerm, frozen=True, tag=13):
+    """The leader of ``term`` wants its receiver to lead, which has all that it has: campaign at once (dissertation,
+    section 3.10)."""
+
+
 class Pull(InTerm, frozen=True, tag=11):
     """What follows (``prev_index``, ``prev_term``) in your log? Asked after the answers to the probe ``round``."""
 
@@ -134,4 +139,5 @@ Message: TypeAlias = (
     | Resign
     | Pull
     | PullAnswer
+    | TimeoutNow
 )

@@ -40,6 +40,7 @@ from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.proposals import encoded_bytes
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.transfer import Transfer, why_not
 
 
 class Log(Source, Protocol):
@@ -111,6 +112,12 @@ class Leading(Role, Protocol):
     def flush(self) -> None:
         """The turn ends: decide what is sent."""
 
+    def has_everything(self, member: int) -> bool:
+        """Does ``member`` have all that this leader has, durably, and the commit index with it?"""
+
+    def tell_to_campaign(self, member: int) -> None:
+        """It is to be the next leader (dissertation, section 3.10, TimeoutNow)."""
+
     def progress(self) -> dict[int, Progress]: ...
 
     def sizes(self) -> Sizes: ...
@@ -171,7 +178,7 @@ A = TypeVar("A", bound=Algorithm)
 class Engine(contract.Engine, Generic[A]):
     """One member's part in one group's consensus."""
 
-    __slots__ = ("_algorithm", "_delivery", "_member")
+    __slots__ = ("_algorithm", "_delivery", "_member", "_transfer")
 
     def __init__(
         self, algorithm: Callable[[Member[Any], Durable], A], now: int, options: Options, durable: Durable
@@ -179,6 +186,8 @@ class Engine(contract.Engine, Generic[A]):
         self._member: Member[Any] = Member(now, options, durable)
         self._delivery = Delivery(durable.applied, options.limits, self._member.outbox)
         self._algorithm = algorithm(self._member, durable)
+        self._transfer: Transfer | None = None
+        """The latest one; of an earlier leadership it is over."""
 
     # ------------------------------------------------------------------------------------------------------ inputs
 
@@ -188,7 +197,9 @@ class Engine(contract.Engine, Generic[A]):
         deadline = self.deadline
         if deadline is None or now < deadline:
             return
-        leading = self._algorithm.leading
+        leading, transfer = self._algorithm.leading, self._transfer
+        if transfer is not None and now >= transfer.deadline:
+            self._transfer = None
         if leading is None:
             self._algorithm.on_election_deadline()
         elif not leading.liveness.may_lead_on():
@@ -204,6 +215,8 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def peer(self, now: int, member: int, session: int | None) -> None:
         self._member.at(now)
+        if self._transfer is not None and self._transfer.to == member:
+            self._transfer = None
         self._algorithm.on_session(member, session)
 
     @override
@@ -214,6 +227,8 @@ class Engine(contract.Engine, Generic[A]):
         leading, leader = algorithm.leading, algorithm.role.leader
         if leading is None or leader != member.id:
             return Refused(RefusedReason.NOT_LEADER, leader)
+        if self._transfer is not None and self._transfer.era == algorithm.core.era:
+            return Refused(RefusedReason.TRANSFERRING, leader)
         limits, log = member.options.limits, algorithm.core.log
         more = memory_bytes(encoded_bytes(proposals), len(proposals))
         for waiting, most in (
@@ -283,8 +298,25 @@ class Engine(contract.Engine, Generic[A]):
 
     @override
     def transfer_leadership(self, now: int, to: int) -> Refused | None:
-        self._member.at(now)
-        return Refused(RefusedReason.NOT_YET, self._algorithm.role.leader)
+        member, algorithm = self._member, self._algorithm
+        member.at(now)
+        leading, leader, era = algorithm.leading, algorithm.role.leader, algorithm.core.era
+        if leading is None or leader != member.id:
+            return Refused(RefusedReason.NOT_LEADER, leader)
+        if self._transfer is not None and self._transfer.era == era:
+            return Refused(RefusedReason.TRANSFERRING, leader)
+        reason = why_not(member, leading.liveness, to)
+        if reason is not None:
+            return Refused(reason, leader)
+        self._transfer = Transfer(era, to, now + member.options.election_timeout_max_us)
+        return None
+
+    def _hand_over(self, leading: Leading, transfer: Transfer) -> None:
+        if transfer.era != self._algorithm.core.era:
+            self._transfer = None
+        elif not transfer.is_told and leading.has_everything(transfer.to):
+            transfer.is_told = True
+            leading.tell_to_campaign(transfer.to)
 
     # ------------------------------------------------------------------------------------------------------- ready
 
@@ -292,8 +324,12 @@ class Engine(contract.Engine, Generic[A]):
     def ready(self) -> Ready | None:
         member, algorithm = self._member, self._algorithm
         leading = algorithm.leading
-        if leading is not None:
+        if leading is None:
+            self._transfer = None
+        else:
             leading.flush()
+            if self._transfer is not None:
+                self._hand_over(leading, self._transfer)
         write = algorithm.take_write()
         return member.outbox.take(
             write=write,
@@ -313,8 +349,13 @@ class Engine(contract.Engine, Generic[A]):
     @property
     @override
     def deadline(self) -> int | None:
-        leading = self._algorithm.leading
-        return self._algorithm.election_deadline if leading is None else leading.liveness.deadline
+        leading, transfer = self._algorithm.leading, self._transfer
+        if leading is None:
+            return self._algorithm.election_deadline
+        deadline = leading.liveness.deadline
+        if transfer is None:
+            return deadline
+        return transfer.deadline if deadline is None else min(transfer.deadline, deadline)
 
     @property
     @override

@@ -43,6 +43,10 @@ class Liveness:
     def heard(self, member: int) -> None:
         self._heard[member] = self._member.now
 
+    def hears(self, member: int) -> bool:
+        """Was anything heard from it within the shortest election timeout?"""
+        return self._member.now - self._heard_at(member) < self._member.options.election_timeout_min_us
+
     def heartbeat_is_due(self) -> bool:
         """Is it time for a heartbeat? Then the next one is due a whole interval from now."""
         member = self._member

@@ -60,6 +60,11 @@ class Member(Generic[Claim]):
         return deadline is not None and self.now >= deadline
 
     @property
+    def may_be_handed_the_lead(self) -> bool:
+        """Would it be of use as a leader?"""
+        return self.configurations.may_campaign and not self.disk_is_poor
+
+    @property
     def disk_is_poor(self) -> bool:
         """Should somebody else lead, if anybody can?"""
         return self.disk_is_slow or self.disk_is_full

@@ -316,6 +316,9 @@ class Zab:
         elif isinstance(role, Following) and role.leader_id == sender and role.on_message(message):
             self._suspicion.heard()
             self._restart_election_timer()
+            if role.is_handed_the_lead and self.core.member.may_be_handed_the_lead:
+                role.is_handed_the_lead = False
+                self.campaign()
 
     def _on_vote(self, sender: int, vote: Vote) -> None:
         core, role = self.core, self.role

@@ -39,6 +39,7 @@ from ratified.consensus.zab.messages import (
     Pong,
     Propose,
     Resign,
+    TimeoutNow,
     UpToDate,
 )
 
@@ -68,6 +69,7 @@ class Following:
         "_up_to_date",
         "candidacy",
         "ended",
+        "is_handed_the_lead",
         "joined_epoch",
         "leader_id",
         "link_is_broken",
@@ -88,6 +90,8 @@ class Following:
         self.phase = FollowerPhase.DISCOVERY
         self.ended = False
         """The link is broken, or the leader leads an old epoch, or no longer: look again."""
+        self.is_handed_the_lead = False
+        """The leader wants this member to stand."""
         self.resigned = False
         """It ended because the leader said so."""
         self.link_is_broken = False
@@ -142,6 +146,8 @@ class Following:
                 self._on_up_to_date(message)
             case Resign():
                 self.ended = self.resigned = True
+            case TimeoutNow():
+                self.is_handed_the_lead = self._up_to_date
             case LinkBroken():
                 self.ended = self.link_is_broken = True
         return True

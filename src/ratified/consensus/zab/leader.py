@@ -42,6 +42,7 @@ from ratified.consensus.zab.messages import (
     Pong,
     Resign,
     Standing,
+    TimeoutNow,
     Vote,
 )
 from ratified.consensus.zab.progress import PeerProgress, Stage
@@ -454,6 +455,15 @@ class Leading:
             if self.phase is LeaderPhase.BROADCAST:
                 sender.tell_commit(member, follower)
         self._heartbeat_due = False
+
+    def has_everything(self, member: int) -> bool:
+        follower, log = self._followers.get(member), self._core.log
+        return follower is not None and follower.stage is Stage.UP_TO_DATE and follower.match == log.last == log.commit
+
+    def tell_to_campaign(self, member: int) -> None:
+        assert self.epoch is not None
+        link = self._followers[member].link
+        self._core.outbox.send(member, TimeoutNow(link.number, link.next(Lane.AT_ONCE), self.epoch))
 
     def progress(self) -> dict[int, Progress]:
         return {

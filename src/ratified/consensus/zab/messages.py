@@ -216,6 +216,12 @@ class Resign(InEpoch, frozen=True, tag=15):
     round: Number
 
 
+class TimeoutNow(InEpoch, frozen=True, tag=21):
+    """Leader to follower: it is to lead next, and has all that this leader has: stand at once. (Raft's name for it.)"""
+
+    IN_ORDER: ClassVar[bool] = True
+
+
 class LinkBroken(OnLink, frozen=True, tag=20):
     """Leader to follower: what came over this link was not what had to come. The leader leads on: open another one."""
 
@@ -263,7 +269,9 @@ class PullAnswer(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False)
     entries: Sequence[bytes] = ()
 
 
-FromLeader: TypeAlias = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken
+FromLeader: TypeAlias = (
+    NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken | TimeoutNow
+)
 FromFollower: TypeAlias = CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack | Pong
 BetweenAny: TypeAlias = Vote | Probe | ProbeAnswer | Pull | PullAnswer
 Message: TypeAlias = BetweenAny | FromLeader | FromFollower

@@ -20,6 +20,7 @@ from ratified.consensus.paxos.messages import (
     ProbeAnswer,
     Promise,
     Resign,
+    TimeoutNow,
 )
 from ratified.consensus.paxos.state import AcceptorState
 from tests.consensus.stories.words.shape import Words, bracketed, decoded, value
@@ -63,6 +64,8 @@ def message(message: Message) -> str:
             return f"Probe of one that promised {ballot(message.ballot)}"
         case ProbeAnswer():
             return f"Probe answered: {message.verdict.name.lower()}, promised {ballot(message.ballot)}"
+        case TimeoutNow():
+            return f"TimeoutNow, whoever leads in ballot {ballot(message.ballot)} wants it to lead"
         case Resign():
             return f"Resign, no longer leads in ballot {ballot(message.ballot)}"
 

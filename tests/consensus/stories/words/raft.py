@@ -17,6 +17,7 @@ from ratified.consensus.raft.messages import (
     RequestVote,
     RequestVoteResponse,
     Resign,
+    TimeoutNow,
 )
 from ratified.consensus.raft.state import HardState
 from tests.consensus.stories.words.shape import Words, bracketed, decoded, value
@@ -64,6 +65,8 @@ def _rest(message: Message) -> str:
         case PullAnswer():
             return f", may meet at {message.hint_index}@{message.hint_term}"
         case Resign():
+            return ""
+        case TimeoutNow():
             return ""
 
 

@@ -34,6 +34,7 @@ from ratified.consensus.zab.messages import (
     PullAnswer,
     Resign,
     Standing,
+    TimeoutNow,
     UpToDate,
     Vote,
 )
@@ -84,6 +85,8 @@ def message(message: Message) -> str:
             return f"PONG in epoch {message.epoch}{_round(message.round)}"
         case Resign():
             return f"RESIGN in epoch {message.epoch}"
+        case TimeoutNow():
+            return f"TIMEOUTNOW in epoch {message.epoch}"
         case LinkBroken():
             return "LINKBROKEN"
         case Probe():
