@@ -8,7 +8,7 @@ pending, so it does not matter what is written between two pieces; after a resta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from ratified.kv import names
 from ratified.kv.history import names_at, newest_at, past
@@ -28,10 +28,15 @@ class Covered(NamedTuple):
     key: bytes
     covered: bool
     size_bytes: int
+    """Of its pair, and of its name in the two tables from which it goes."""
 
     @property
     def position(self) -> bytes:
         return names.escaped(self.key)
+
+
+_Item: TypeAlias = tuple[bytes, bytes, bool, int]
+"""A ``Covered`` that the garbage collector forgets: groups may be large."""
 
 
 class Walk:
@@ -40,10 +45,10 @@ class Walk:
     def __init__(self, tombstone: Tombstone) -> None:
         self._tombstone = tombstone
         self._next, self._last = _bounds(tombstone)
-        self._group: Runs[Covered] = Runs()
+        self._group: Runs[_Item] = Runs()
         self._shared = b""
         """With which the names of the group begin."""
-        self._in_order: Iterator[tuple[bytes, Covered]] = iter(())
+        self._in_order: Iterator[tuple[bytes, _Item]] = iter(())
         """What is left of a group that was looked at as a whole."""
         self.finished = False
 
@@ -65,8 +70,8 @@ class Walk:
             yield from (each for each in self.piece(rows, 1_000, 1 << 20) if each.covered)
 
     def _next_of_group(self) -> Covered | None:
-        _, each = next(self._in_order, (b"", None))
-        return each
+        found = next(self._in_order, None)
+        return None if found is None else Covered(*found[1])
 
     def _look(self, rows: VisibleRows, found: list[Covered], looks_max: int, bytes_max: int) -> tuple[int, int]:
         """Go on in the table up to the end of a group; gives what is left of the room."""
@@ -84,7 +89,7 @@ class Walk:
                     found.append(each)
                 elif each.position > tombstone.after:
                     self._shared = name[: names.NAME_BYTES_MAX]
-                    self._group.add((each.key, each))
+                    self._group.add((each.key, (each.name, each.key, each.covered, each.size_bytes)))
             if looks_max <= 0 or bytes_max <= 0:
                 return looks_max, bytes_max
         if self._group:
@@ -104,10 +109,10 @@ def _names_of_range(
         if pair is None:
             yield name, None
         elif names.is_whole(name):
-            yield name, Covered(name, names.key_of(name), True, len(pair))
+            yield name, Covered(name, names.key_of(name), True, len(pair) + 2 * len(name))
         else:
             parsed = KeyValue.FromString(pair)  # the bounds of the range may be inside its group
-            yield name, Covered(name, parsed.key, True, len(pair)) if tombstone.covers(parsed) else None
+            yield name, Covered(name, parsed.key, True, len(pair) + 2 * len(name)) if tombstone.covers(parsed) else None
 
 
 def _names_of_lease(
@@ -122,7 +127,7 @@ def _names_of_lease(
         else:  # something was put over what was there, which is in the history
             pair = newest_at(rows, name, tombstone.revision - 1)
             ours = pair is not None and tombstone.covers(KeyValue.FromString(pair))
-        yield name, Covered(name, key, ours, 0 if pair is None else len(pair))
+        yield name, Covered(name, key, ours, len(pair or b"") + 2 * len(name))
 
 
 def _bounds(tombstone: Tombstone) -> tuple[bytes, bytes | None]:

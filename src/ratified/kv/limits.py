@@ -30,7 +30,7 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Long deletes whose rows are still to be written; one more writes its own before it is done."""
     tombstone_rows_at_once: int = 128
     """Keys of such a delete whose rows are written in one turn."""
-    tidy_bytes_at_once: int = 256 * 1024
-    """Bytes of the pairs that either reads for it in one turn; a single pair may be larger."""
+    tidy_bytes_at_once: int = 64 * 1024
+    """Bytes of pairs and names that either has to do with in one turn; a single pair may be larger."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""

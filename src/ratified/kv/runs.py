@@ -32,9 +32,16 @@ class Runs(Generic[T]):
     def in_order(self) -> Iterator[tuple[Any, T]]:
         """All, stable; nothing is added any more."""
         self._end_run()
-        return heapq.merge(*self._runs, key=itemgetter(0), reverse=self._descending)
+        return heapq.merge(*map(_taken, self._runs), key=itemgetter(0), reverse=self._descending)
 
     def _end_run(self) -> None:
         self._run.sort(key=itemgetter(0), reverse=self._descending)
         self._runs.append(self._run)
         self._run = []
+
+
+def _taken(run: list[T]) -> Iterator[T]:
+    """Its items, each let go of as it is taken: to free them all at once would take long."""
+    run.reverse()
+    while run:
+        yield run.pop()
