@@ -14,6 +14,7 @@ from ratified.api import watch
 from ratified.kv.errors import EtcdError
 from ratified.kv.watch import FRAGMENT
 from ratified.runtime import Reader
+from ratified.runtime.loop import TurnBudget
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
 from tests.api.conftest import Act, Api, QueueStream
@@ -287,6 +288,34 @@ def test_watches_that_waited_for_a_slow_reader_are_begun_in_slices(
             begun_in.append(begun)
             begun = 0
         assert max(begun_in) <= watch.STEPS_AT_ONCE
+
+    with_api(act)
+
+
+def test_a_put_waits_behind_no_more_than_a_few_of_the_watches_that_are_begun_and_ended(
+    with_api: WithApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams, watches = 4, 1_000
+    monkeypatch.setattr(TurnBudget, "INPUTS_MAX", TurnBudget.INPUTS_MIN)  # as on a slow machine
+
+    async def act(api: Api) -> None:
+        host = api.service.host
+        waiting: list[int] = []
+
+        async def look_until(done: Callable[[], bool]) -> None:
+            while not done():
+                await asyncio.sleep(0)
+                waiting.append(host.inputs_waiting)
+
+        clients = [Client(api) for _ in range(streams)]
+        for client in clients:
+            for number in range(watches):
+                await client.create(b"k%d" % number)
+        await look_until(lambda: host.status().open_requests == streams * watches)
+        for client in clients:
+            client.task.cancel()
+        await look_until(lambda: not host.status().open_requests)
+        assert max(waiting) <= watch.STEPS_AT_ONCE + 2 * streams
 
     with_api(act)
 

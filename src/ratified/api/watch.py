@@ -12,8 +12,9 @@ Rules, as etcd keeps them:
    of a watch follows the answer to its cancel.
 5. A watch too many is refused alone. A watch that the server cannot go on with ends the whole stream as UNAVAILABLE:
    clients then open it again, from the revision that they have come to.
-6. A stream's requests are carried out in slices, however many have come, and so does what ends with it end: nobody
-   else waits for a client that creates thousands of watches at once, or leaves them.
+6. A stream's requests are carried out in slices, however many have come, and so does what ends with it end; while much
+   waits for the host's turns a slice is one step. Nobody else waits for a client that creates thousands of watches at
+   once, or leaves them.
 7. A watch that is quiet is few objects: the garbage collector looks at all there are of a member's watches at once.
 """
 
@@ -31,7 +32,7 @@ from ratified.kv import queries, requests
 from ratified.kv.encoding import varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.watch import FRAGMENT
-from ratified.runtime import Outcome, Reader, Reason, Reply
+from ratified.runtime import Host, Outcome, Reader, Reason, Reply
 from ratified.wire.etcd import errors, rpc_pb2
 
 NO_WATCH_ID = -1
@@ -42,7 +43,7 @@ PROGRESS_REQUESTS_MAX = 100
 """Requests for progress that may wait on one stream; one more is answered by the answer to these."""
 STEPS_AT_ONCE = 64
 """Requests of one stream that are carried out, watches that are begun, and watches of an ended stream that are closed,
-before the loop serves others again."""
+before the loop serves others again; and inputs that may wait for the host's turns before such a slice is one step."""
 
 _streams = itertools.count(1)
 
@@ -68,9 +69,9 @@ async def watch(service: Service, stream: BidiStream) -> None:
         watches.end()
 
 
-async def _let_others_run(steps: int) -> None:
+async def _let_others_run(steps: int, host: Host) -> None:
     """To be awaited after each step: what a step itself waits for is often there already, and then stops nothing."""
-    if steps % STEPS_AT_ONCE == 0:
+    if steps % STEPS_AT_ONCE == 0 or host.inputs_waiting >= STEPS_AT_ONCE:
         await asyncio.sleep(0)
 
 
@@ -150,7 +151,7 @@ class _Watches:
                 case "progress_request":
                     self._ask_progress()
             await self._outgoing.has_room()
-            await _let_others_run(number)
+            await _let_others_run(number, self._service.host)
 
     async def begin_questions(self) -> None:
         """Ask the store, in the order of the client's requests, while what it gave already does not wait too long."""
@@ -159,7 +160,7 @@ class _Watches:
             await self._reader.has_room()
             if not question.canceled:
                 self._begin(question)
-            await _let_others_run(number)
+            await _let_others_run(number, self._service.host)
 
     async def send(self) -> None:
         """Pass on what is to be sent, one message after another."""
@@ -177,6 +178,8 @@ class _Watches:
     def _close_next(self, questions: deque[_Question]) -> None:
         for _ in range(min(STEPS_AT_ONCE, len(questions))):
             self._close(questions.popleft())
+            if self._service.host.inputs_waiting >= STEPS_AT_ONCE:
+                break
         if questions:
             asyncio.get_running_loop().call_soon(self._close_next, questions)
 

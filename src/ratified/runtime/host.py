@@ -276,6 +276,12 @@ class Host:
             open_requests=len(self._callbacks),
         )
 
+    @property
+    def inputs_waiting(self) -> int:
+        """What was asked of this host, or has reached it, and waits for a turn. Who asks very much, and is in no hurry,
+        asks while this is low: what comes later waits behind it."""
+        return self._turns.waiting
+
     def members(self) -> tuple[MemberInfo, ...]:
         """The members of the cluster, ascending by id."""
         known = {member: peer.client_urls for member, peer in self._node.peers().items()}

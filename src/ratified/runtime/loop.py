@@ -101,6 +101,11 @@ class NodeLoop:
         self._timer_deadline = 0
         self._replies: deque[Reply] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """Inputs that no turn has taken yet."""
+        return self._offered
+
     def offer(self, item: Input) -> None:
         self._node.offer(item)
         self._offered += 1
