@@ -8,12 +8,12 @@ from unittest.mock import patch
 
 import pytest
 
-from ratified.consensus.contract import Era
+from ratified.consensus.contract import Era, Kind, ProposalId
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
-from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, commands_of
+from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
 from ratified.node.peers import Session
 from ratified.node.ports import DiskSpace, Outcome, Reason, Work
 from ratified.node.send_queue import SendQueue
@@ -33,7 +33,7 @@ def session(member: int = 2, incarnation: int = 1) -> Session:
 def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:
     """Consecutive numbers, some of them void."""
     assert list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
-    proposals = [(100 + number, None if number in voids else b"%d" % number) for number in numbers]
+    proposals = [(100 + number, None if number in voids else b"%d" % number, Kind.COMMAND) for number in numbers]
     return Forward(era, member, incarnation, numbers[0], proposals)
 
 
@@ -66,10 +66,10 @@ class Leader:
 
     def take(self) -> list[Item]:
         items = self.forwards.takeable(1 << 20, 1 << 20)
-        commands = commands_of(items)
+        proposals = proposals_of(items)
         first = len(self.taken) + 1
-        self.taken += [command.data for command in commands]
-        self.forwards.settle(items, first if commands else None)
+        self.taken += [proposal.data for proposal in proposals]
+        self.forwards.settle(items, first if proposals else None)
         return items
 
     def drain(self) -> list[tuple[int, int | None]]:
@@ -90,6 +90,16 @@ def test_a_number_is_taken_once_and_answered_again() -> None:
     assert leader.take() == []
     assert leader.taken == [b"1"]
     assert leader.drain() == [(1, 1), (1, 1)]
+
+
+def test_a_proposal_keeps_its_kind() -> None:
+    leader = Leader()
+    leader.receive(Forward(ERA, 2, 1, 1, [(101, b"own", Kind.NODE), (102, b"a", Kind.COMMAND)]))
+    proposals = proposals_of(leader.take())
+    assert [(proposal.id, proposal.kind) for proposal in proposals] == [
+        (ProposalId(2, 1, 101), Kind.NODE),
+        (ProposalId(2, 1, 102), Kind.COMMAND),
+    ]
 
 
 def test_what_comes_too_early_waits_for_what_is_missing() -> None:

@@ -13,6 +13,7 @@ from functools import partial
 
 import pytest
 
+from ratified.consensus.contract import Kind
 from ratified.consensus.engines import ENGINES
 from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, Received
 from ratified.runtime.address import Address
@@ -77,7 +78,7 @@ class Peer:
 
 def frame_of(size: int) -> Batch:
     """A frame of a little more than so many bytes."""
-    return Batch([(0, Forward((1, 0), 1, 1, 1, [(1, bytes(size))]))])
+    return Batch([(0, Forward((1, 0), 1, 1, 1, [(1, bytes(size), Kind.COMMAND)]))])
 
 
 @asynccontextmanager

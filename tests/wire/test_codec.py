@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratified.consensus.contract import Kind
 from ratified.consensus.engines import ENGINES
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError, PeerCodec
 from ratified.wire.peer import (
@@ -34,7 +35,14 @@ ERA = st.tuples(U64, U64)
 TEXT = st.text(max_size=20)
 HELLO = Hello(1, 2, b"d" * 16, 3, 4, (5,), "raft", 2, 2, "n", ("http://a",), True)
 MESSAGES = st.one_of(
-    st.builds(Forward, ERA, U64, U64, U64, st.lists(st.tuples(U64, st.none() | st.binary(max_size=40)), max_size=3)),
+    st.builds(
+        Forward,
+        ERA,
+        U64,
+        U64,
+        U64,
+        st.lists(st.tuples(U64, st.none() | st.binary(max_size=40), st.sampled_from(Kind)), max_size=3),
+    ),
     st.builds(ForwardAnswer, ERA, U64, U64, st.none() | U64, TEXT),
     st.builds(Barrier, U64),
     st.builds(BarrierAnswer, U64, st.none() | U64),

@@ -55,7 +55,7 @@ class AtMostOnce(Oracle):
         for entry in ready.deliver:
             if entry.index > self._judged:
                 self._judged = entry.index
-                if entry.kind is Kind.COMMAND:
+                if entry.kind in (Kind.COMMAND, Kind.NODE):
                     self._once(entry)
 
     def _once(self, entry: Entry) -> None:

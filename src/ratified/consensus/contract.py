@@ -32,6 +32,8 @@ class Kind(IntEnum):
     COMMAND = 0
     NOOP = 1
     MEMBERSHIP = 2
+    NODE = 3
+    """The node's own: to an engine a command like any other, and no store sees it."""
 
 
 class ProposalId(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -43,10 +45,11 @@ class ProposalId(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A command on its way into the log."""
+    """A command, or an entry of the node's own, on its way into the log."""
 
     id: ProposalId
     data: bytes
+    kind: Kind = Kind.COMMAND
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):

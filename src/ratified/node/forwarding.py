@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, groupby, takewhile
 from typing import NamedTuple
 
-from ratified.consensus.contract import Era, Links, Proposal, ProposalId, Size, Sizes
+from ratified.consensus.contract import Era, Kind, Links, Proposal, ProposalId, Size, Sizes
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.peers import Session
 from ratified.node.ports import Reason
@@ -125,7 +125,7 @@ class OriginForwards:
         if leader is None or era is None:
             return
         batch = self._proposals.waiting_up_to(self._room, self._limits.forward_bytes_max)
-        proposals = [(request.sequence, request.data) for request in batch]
+        proposals = [(request.sequence, request.data, request.kind) for request in batch]
         if not self._send(leader, self._range(era, self._last_number + 1, proposals)):
             return
         self._unanswered.update(enumerate(batch, self._last_number + 1))
@@ -149,7 +149,7 @@ class OriginForwards:
             if size > self._limits.forward_bytes_max and size > len(request.data):
                 self._next_piece = number
                 break
-            piece.append((number, (request.sequence, None if void else request.data)))
+            piece.append((number, (request.sequence, None if void else request.data, request.kind)))
         for _, part in groupby(enumerate(piece), lambda placed: placed[1][0] - placed[0]):
             numbered = [each for _, each in part]
             self._send(leader, self._range(era, numbered[0][0], [proposal for _, proposal in numbered]))
@@ -227,6 +227,7 @@ class Item(NamedTuple):
     number: int
     sequence: int
     data: bytes | None
+    kind: Kind
 
 
 class LeaderForwards:
@@ -307,11 +308,11 @@ class LeaderForwards:
         size = 0
         for origin in self._origins.values():
             for number in origin.in_order():
-                sequence, data = origin.held[number]
+                sequence, data, kind = origin.held[number]
                 size += len(data or b"")
                 if len(items) >= count_max or (items and size > bytes_max):
                     return items
-                items.append(Item(origin, number, sequence, data))
+                items.append(Item(origin, number, sequence, data, kind))
         return items
 
     def settle(self, items: Sequence[Item], first: int | None, reason: Reason = Reason.NONE) -> None:
@@ -338,10 +339,10 @@ def _one_answer(placed: tuple[_Origin, int, int | None]) -> tuple[_Origin, int |
     return origin, None if index is None else index - number
 
 
-def commands_of(items: Sequence[Item]) -> list[Proposal]:
+def proposals_of(items: Sequence[Item]) -> list[Proposal]:
     """What the engine is given: everything but the voids."""
     return [
-        Proposal(ProposalId(item.origin.member, item.origin.incarnation, item.sequence), item.data)
+        Proposal(ProposalId(item.origin.member, item.origin.incarnation, item.sequence), item.data, item.kind)
         for item in items
         if item.data is not None
     ]

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
-from ratified.consensus.contract import Era, Proposal, ProposalId, Size, Sizes
+from ratified.consensus.contract import Era, Kind, Proposal, ProposalId, Size, Sizes
 from ratified.machine import NoResult, Result
 from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
@@ -39,9 +39,9 @@ class ProposalIds:
         self._sequence += 1
         return self._sequence
 
-    def named(self, sequence: int, data: bytes) -> Proposal:
-        """A command under the id with this sequence."""
-        return Proposal(ProposalId(self.member, self.incarnation, sequence), data)
+    def named(self, sequence: int, data: bytes, kind: Kind = Kind.COMMAND) -> Proposal:
+        """A proposal under the id with this sequence."""
+        return Proposal(ProposalId(self.member, self.incarnation, sequence), data, kind)
 
 
 Lost = Callable[[Era, int | None, tuple[int, Era]], bool]

@@ -35,7 +35,7 @@ from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
-from ratified.node.forwarding import LeaderForwards, OriginForwards, commands_of
+from ratified.node.forwarding import LeaderForwards, OriginForwards, proposals_of
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
@@ -461,15 +461,15 @@ class Replica:
             elif len(duties) == 1:
                 break
         while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
-            commands = commands_of(items)
-            taken = self._propose_all(now, commands) if commands else None
-            if taken is not None or not commands:
+            proposals = proposals_of(items)
+            taken = self._propose_all(now, proposals) if proposals else None
+            if taken is not None or not proposals:
                 self._inbound.settle(items, taken)
             elif len(items) == 1:
                 break
         while self._proposals.waiting:
             batch = self._proposals.waiting_up_to(self._batch_size.count, self._bytes_max)
-            first = self._propose_all(now, [self._ids.named(each.sequence, each.data) for each in batch])
+            first = self._propose_all(now, [self._ids.named(each.sequence, each.data, each.kind) for each in batch])
             if first is not None:
                 self._proposals.addressed(batch, leading)
                 self._proposals.taken(batch, first)
@@ -508,6 +508,12 @@ class Replica:
             if id is not None and id.origin == member and id.incarnation == incarnation:
                 ours.append(id.sequence)
                 self._proposals.applied(id.sequence, result)
+        if len(proposals) < len(entries):
+            for entry in entries:
+                id = entry.proposal
+                if entry.kind is Kind.NODE and id is not None and (id.origin, id.incarnation) == (member, incarnation):
+                    ours.append(id.sequence)
+                    self._proposals.applied(id.sequence, b"")
         return ours
 
     def _send_when_durable(self, ticket: int, sends: Sequence[Send]) -> None:

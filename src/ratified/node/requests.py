@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from ratified.consensus.contract import Era, Size, Sizes
+from ratified.consensus.contract import Era, Kind, Size, Sizes
 from ratified.machine import Continuation
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason, Reply, Request, Work
@@ -31,6 +31,8 @@ class OpenRequest(msgspec.Struct, eq=False, gc=False):
     work: Work
     data: bytes
     deadline: int
+    kind: Kind = Kind.COMMAND
+    """Of a proposal."""
     ended: bool = False
     sequence: int = 0
     """Of a proposal: that of its present id."""

@@ -239,7 +239,7 @@ def _held_back(message: object) -> int | None:
     """The bytes that a message of the long lane carries; None: it is a short one."""
     match message:
         case Forward():
-            return sum(len(data or b"") for _, data in message.proposals)
+            return sum(len(data or b"") for _, data, _ in message.proposals)
         case Question(request=data) | QuestionAnswer(reply=data):
             return len(data) if data is not None and len(data) > QUESTION_BYTES_SHORT else None
     if keeps_order(message):

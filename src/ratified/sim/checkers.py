@@ -174,7 +174,7 @@ class Checkers:
         self.on_frame(member, target, frame)
         for group, message in self._messages(("sent", connection, member), frame):
             if isinstance(message, Forward):
-                for _, data in message.proposals:
+                for _, data, _ in message.proposals:
                     self._counters["forwards sent" if data is not None else "voids sent"] += 1
             elif isinstance(message, ForwardAnswer):
                 self._counters["forwards refused" if message.index is None else "forwards taken"] += message.count

@@ -395,5 +395,5 @@ def _size(frame: Frame) -> int:
 
 def _carried_bytes(message: object) -> int:
     if isinstance(message, Forward):
-        return sum(len(data or b"") for _, data in message.proposals)
+        return sum(len(data or b"") for _, data, _ in message.proposals)
     return sum(map(len, getattr(message, "entries", ())))

@@ -11,12 +11,12 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from ratified.consensus.contract import U64, Era
+from ratified.consensus.contract import U64, Era, Kind
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
-``Standing``, ``Acknowledged``; 3: the births of entries."""
+``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the node."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
@@ -98,8 +98,9 @@ Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark |
 # Between replicas (rule 7 of the contract)
 
 
-Forwarded: TypeAlias = tuple[U64, bytes | None]
-"""The sequence of a proposal's id, and its command; None: a void, which only fills the gap that the proposal leaves."""
+Forwarded: TypeAlias = tuple[U64, bytes | None, Kind]
+"""The sequence of a proposal's id, its data, its kind. Data None: a void, which only fills the gap that the proposal
+leaves."""
 
 
 class Forward(msgspec.Struct, frozen=True, array_like=True, tag=64):

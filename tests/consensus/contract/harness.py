@@ -130,10 +130,10 @@ class Member:
         self.driver.connect(peer, session)
         self._turn_soon()
 
-    def propose(self, *datas: bytes) -> Taken | Refused:
+    def propose(self, *datas: bytes, kind: Kind = Kind.COMMAND) -> Taken | Refused:
         """Propose in a turn of its own, and say how it was answered."""
         cluster = self.cluster
-        proposals = [Proposal(cluster.next_id(self.id), data) for data in datas]
+        proposals = [Proposal(cluster.next_id(self.id), data, kind) for data in datas]
         era = self.running.leading
         answer = self.running.propose(cluster.now, proposals)
         if isinstance(answer, Taken):

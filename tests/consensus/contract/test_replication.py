@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ratified.consensus.contract import Base, BaseRecord, Refused, RefusedReason, Taken
+from ratified.consensus.contract import Base, BaseRecord, Kind, Refused, RefusedReason, Taken
 from tests.consensus.contract.harness import Cluster
 
 Build = Callable[..., Cluster]
@@ -21,6 +21,19 @@ def test_a_cluster_elects_a_leader_and_delivers_everywhere(cluster: Build, membe
     world.run_until_delivered(b"a", b"b", b"c")
     for member in world.members.values():
         assert member.commands == [b"a", b"b", b"c"]
+
+
+def test_an_entry_of_the_node_is_delivered_as_such_in_its_place(cluster: Build) -> None:
+    world = cluster()
+    world.elect()
+    assert isinstance(world.propose(b"a"), Taken)
+    leader = world.elect(2)
+    assert isinstance(leader.propose(b"own", kind=Kind.NODE), Taken)
+    assert isinstance(leader.propose(b"b"), Taken)
+    world.run_until_delivered(b"a", b"b")
+    for member in world.members.values():
+        delivered = [(entry.kind, entry.data) for entry in member.delivered if entry.proposal is not None]
+        assert delivered == [(Kind.COMMAND, b"a"), (Kind.NODE, b"own"), (Kind.COMMAND, b"b")]
 
 
 def test_only_a_leader_takes_and_others_say_who_leads(cluster: Build) -> None:

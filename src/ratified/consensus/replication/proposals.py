@@ -16,7 +16,7 @@ def encoded_bytes(proposals: Sequence[Proposal]) -> int:
 def commands(proposals: Sequence[Proposal], first: int, era: Era, *, birth: Era | None = None) -> list[Entry]:
     """The proposals as entries of ``era``, from index ``first`` on."""
     return [
-        make_entry(index, era, Kind.COMMAND, proposal.id, proposal.data, birth=birth)
+        make_entry(index, era, proposal.kind, proposal.id, proposal.data, birth=birth)
         for index, proposal in enumerate(proposals, first)
     ]
 
