@@ -1,6 +1,6 @@
 """All mutants, of every engine."""
 
-from tests.mutants import identity, links, paxos, raft, returns, store, tables, turns, zab
+from tests.mutants import garbage, identity, links, paxos, raft, returns, store, tables, turns, zab
 from tests.mutants.mutant import EngineMutant, Mutant
 
 MUTANTS: list[Mutant | EngineMutant] = [
@@ -11,6 +11,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *paxos.MUTANTS,
     *zab.MUTANTS,
     *identity.MUTANTS,
+    *garbage.MUTANTS,
     *store.MUTANTS,
     *tables.MUTANTS,
 ]

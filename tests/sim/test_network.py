@@ -1,11 +1,14 @@
 """The two network models, cuts, and connections that end."""
 
+import msgspec
 import pytest
 
+from ratified.consensus.raft.messages import Message
 from ratified.node.ports import Connected, Disconnected, Input, Received
-from ratified.sim.network import Carry, Network
+from ratified.sim.network import Bytes, Carry, Network
 from ratified.sim.options import NetworkModel, NetworkOptions
 from ratified.sim.world import World
+from ratified.wire.codec import FrameError, PeerCodec, framed
 from ratified.wire.peer import Batch, Frame, Ping
 
 
@@ -15,6 +18,8 @@ class Phone:
     def __init__(self, world: World) -> None:
         self.up = True
         self.heard: list[tuple[int, Input]] = []
+        self.pieces: list[bytes] = []
+        self.frames: list[Frame] = []
         self._world = world
 
     def offer(self, given: Input) -> None:
@@ -33,6 +38,14 @@ class Phone:
             for _, message in given.frame.messages
         ]
 
+    def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
+        try:
+            self.frames += codec.feed(data)
+        except FrameError:
+            return False
+        self.pieces.append(data)
+        return True
+
     def count(self, kind: type[Input]) -> int:
         return sum(isinstance(given, kind) for _, given in self.heard)
 
@@ -43,7 +56,7 @@ class Pair:
     def __init__(self, model: NetworkModel, seed: int = 1, carry: Carry | None = None, **options: int) -> None:
         self.world = World(seed)
         self.counters = self.world.counters
-        self.network = Network(self.world, (1, 2), model, NetworkOptions(**options), carry)
+        self.network = Network(self.world, (1, 2), model, NetworkOptions(**options), carry, lambda: PeerCodec(Message))
         self.one, self.two = Phone(self.world), Phone(self.world)
         self.network.attach(1, self.one)
         self.network.attach(2, self.two)
@@ -170,3 +183,25 @@ def test_a_frame_is_carried_as_another_one_or_lost() -> None:
     assert carried == [(1, 2, Batch([(0, 1)])), (2, 1, Ping())]
     assert pair.two.messages == ["another"]
     assert pair.one.count(Received) == 0
+
+
+def test_a_strangers_bytes_come_piece_by_piece_to_the_real_decoder() -> None:
+    pair = Pair(NetworkModel.SESSION)
+    data = framed(msgspec.msgpack.encode(Ping()))
+    pair.network.stranger_bytes(2, Bytes(data, 5, 100), 1_000)
+    pair.run(250)
+    assert pair.two.pieces == [data[:5], data[5:10], data[10:15]]
+    assert pair.two.frames == []
+    pair.run(10_000)
+    assert pair.two.frames == [Ping()]
+    assert pair.two.count(Disconnected) == 1, "the stranger has hung up"
+
+
+def test_bytes_that_are_no_frame_end_their_connection_and_nothing_else() -> None:
+    pair = Pair(NetworkModel.SESSION)
+    pair.network.stranger_bytes(2, Bytes(b"GET / HTTP/1.1", 4, 100), 1_000_000)
+    assert pair.two.count(Disconnected) == 1
+    assert pair.two.pieces == []
+    pair.send(1)
+    pair.run(10_000)
+    assert pair.two.messages == [1]

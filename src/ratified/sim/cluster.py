@@ -5,6 +5,8 @@ This is the one builder: of the worlds of ``simulation``, of the comparison of e
 
 from __future__ import annotations
 
+from functools import partial
+
 from ratified.sim.checkers import Checkers
 from ratified.sim.machine import Clients, Machine
 from ratified.sim.network import Carry, Network
@@ -22,9 +24,10 @@ class Cluster:
         self.world = world
         self.members = options.members
         self.checkers = Checkers(options.row, options.memberships, world.counters)
+        make_codec = partial(PeerCodec, options.row.message)
         if options.through_wire:
-            carry = _through(PeerCodec(options.row.message))
-        self.network = Network(world, self.members, options.model, options.network, carry)
+            carry = _through(make_codec())
+        self.network = Network(world, self.members, options.model, options.network, carry, make_codec)
         self.machines = {
             member: Machine(member, options, world, self.network, self.checkers) for member in self.members
         }

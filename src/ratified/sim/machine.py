@@ -30,7 +30,7 @@ from ratified.machine import Store
 from ratified.node.boot import build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import Close, Connected, DiskSpace, Input, Notice, Outputs, Received, Reply
+from ratified.node.ports import Close, Connected, DiskSpace, Heard, Input, Notice, Outputs, Received, Reply
 from ratified.sim.checkers import Checkers
 from ratified.sim.disk import Disk, Draw
 from ratified.sim.disk_queue import DiskQueue
@@ -42,6 +42,7 @@ from ratified.storage.guard import StoreMark
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
 from ratified.storage.space import Copy, Space
+from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError, PeerCodec
 
 CLUSTER = 7
 SHORT_TURN_US = 1_000
@@ -381,6 +382,30 @@ class Machine:
                 self._checkers.connected(self.member, given.connection)
             self.node.offer(given)
             self._want_turn()
+
+    def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
+        """As the port of a process: bytes of somebody who may be nobody."""
+        if self.node is None:
+            return True
+        said_nothing = codec.reads_first_frame
+        try:
+            frames = codec.feed(data)
+        except FrameError:
+            self._counters["bad frames"] += 1
+            return False
+        except Exception as error:
+            raise self._found(error) from error
+        if said_nothing and not frames and codec.waiting_bytes > HEADER_BYTES + FIRST_FRAME_BYTES_MAX:
+            raise Violation(
+                "who has not said Hello gets little memory",
+                f"member {self.member} keeps {codec.waiting_bytes} bytes of connection {connection}",
+            )
+        for frame in frames:
+            self.node.offer(Received(connection, frame))
+        if not frames:
+            self.node.offer(Heard(connection))
+        self._want_turn()
+        return True
 
     def _want_turn(self) -> None:
         if not self._turn_wanted:

@@ -10,7 +10,8 @@ Rules:
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
 5. Of two members the one with the lower id dials, and dials again until somebody answers.
 6. A *challenge* is a connection of its own, on which the dialler sends nothing and hears one Hello.
-7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it.
+7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it. It says
+   frames, or bytes, which the codec of ``wire`` reads as they come; where they are none the connection ends.
 8. A link carries ``bytes_per_second``, one frame after another; whoever waits for a long frame hears that bytes arrive.
    What a connection had under way is gone from the link when the next one is made.
 """
@@ -19,11 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Received
 from ratified.sim.options import NetworkModel, NetworkOptions
 from ratified.sim.world import Concern, Draws, World
+from ratified.wire.codec import PeerCodec
 from ratified.wire.peer import Batch, Forward, Fragment, Frame, Hello
 
 HEARD_EVERY_US = 10_000
@@ -44,6 +46,19 @@ class Endpoint(Protocol):
 
     def offer(self, given: Input) -> None:
         """An input for the node on it."""
+
+    def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
+        """Bytes came on a connection, which ``codec`` reads; False: they are no frames, so it ends."""
+
+
+class Bytes(NamedTuple):
+    """What a stranger sends."""
+
+    data: bytes
+    piece_bytes: int
+    """How many come at once."""
+    every_us: int
+    """How long it is from one piece to the next."""
 
 
 class _Flow:
@@ -101,8 +116,10 @@ class Network:
         model: NetworkModel,
         options: NetworkOptions,
         carry: Carry | None = None,
+        make_codec: Callable[[], PeerCodec] | None = None,
     ) -> None:
         self.options = options
+        self._make_codec = make_codec
         self._world = world
         self._model = model
         self._carry = carry
@@ -190,6 +207,31 @@ class Network:
         for frame in frames:
             self.send(STRANGER, connection.id, frame)
         self._world.at(self._world.now + stays_us, STRANGER, target, self.hang_up, STRANGER, connection.id)
+
+    def stranger_bytes(self, target: int, sent: Bytes, stays_us: int) -> None:
+        """The same with bytes, piece by piece, before or behind which the stranger hangs up."""
+        assert self._make_codec is not None, "nobody here reads bytes"
+        if not self._endpoints[target].up:
+            return
+        connection = self._connect(STRANGER, target, _Purpose.STRANGER)
+        self._endpoints[target].offer(Connected(connection.id, None))
+        self._receive_piece(connection, self._make_codec(), sent)
+        at = self._world.now + stays_us + len(sent.data) // sent.piece_bytes * sent.every_us
+        self._world.at(at, STRANGER, target, self.hang_up, STRANGER, connection.id)
+
+    def _receive_piece(self, connection: _Connection, codec: PeerCodec, sent: Bytes) -> None:
+        target = connection.target
+        if not connection.open[target]:
+            self._counters["strangers put out"] += bool(sent.data)
+            return
+        piece = sent.data[: sent.piece_bytes]
+        if not self._endpoints[target].receive(connection.id, codec, piece):
+            self._close_end(connection, target, tell=True)
+        elif len(sent.data) > len(piece):
+            rest = sent._replace(data=sent.data[len(piece) :])
+            self._world.at(
+                self._world.now + sent.every_us, STRANGER, target, self._receive_piece, connection, codec, rest
+            )
 
     def _connect(self, dialer: int, target: int, purpose: _Purpose) -> _Connection:
         self._connection_last += 1

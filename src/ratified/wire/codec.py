@@ -51,7 +51,7 @@ class PeerCodec:
         self._decoder = msgspec.msgpack.Decoder(frame)
         self._encoder = msgspec.msgpack.Encoder()
         self._frame_bytes_max = frame_bytes_max
-        self._length_max = min(FIRST_FRAME_BYTES_MAX, frame_bytes_max)
+        self._spoken = False
         self._buffer = bytearray()
 
     def encode(self, frame: Frame) -> bytes:
@@ -65,8 +65,17 @@ class PeerCodec:
                 raise FrameError(f"a message of {len(payload)} bytes is over the limit of {self._frame_bytes_max}")
             middle = len(frame.messages) // 2
             return self.encode(Batch(frame.messages[:middle])) + self.encode(Batch(frame.messages[middle:]))
-        header = _HEADER.pack(MAGIC, VERSION, 0, len(payload), 0)[:_COVERED_BYTES]
-        return header + _checksum(header, payload).to_bytes(4, "little") + payload
+        return framed(payload)
+
+    @property
+    def reads_first_frame(self) -> bool:
+        """Was nothing whole fed yet?"""
+        return not self._spoken
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was fed and is no whole frame yet."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take bytes as they arrive; returns the frames that are complete.
@@ -83,7 +92,7 @@ class PeerCodec:
                 break
             end = start + HEADER_BYTES + length
             frames.append(self._decode(bytes(buffer[start:end])))
-            self._length_max = self._frame_bytes_max
+            self._spoken = True
             start = end
         del buffer[:start]
         return frames
@@ -102,8 +111,9 @@ class PeerCodec:
             )
         if version == 0 or zero != 0:
             raise FrameError(f"a frame says version {version} and {zero} where a zero must be")
-        if length > self._length_max:
-            raise FrameError(f"a frame says {length} bytes, the limit is {self._length_max}")
+        length_max = self._frame_bytes_max if self._spoken else min(FIRST_FRAME_BYTES_MAX, self._frame_bytes_max)
+        if length > length_max:
+            raise FrameError(f"a frame says {length} bytes, the limit is {length_max}")
         return int(length)
 
     def _decode(self, encoded: bytes) -> Frame:
@@ -169,6 +179,12 @@ class Assembly:
             return None
         encoded, self._parts = self._parts, bytearray()
         return self._group, self._codec.decode(encoded)
+
+
+def framed(payload: bytes) -> bytes:
+    """A frame with this payload, whatever it is."""
+    header = _HEADER.pack(MAGIC, VERSION, 0, len(payload), 0)[:_COVERED_BYTES]
+    return header + _checksum(header, payload).to_bytes(4, "little") + payload
 
 
 def _checksum(header: bytes, payload: bytes) -> int:

@@ -81,10 +81,10 @@ def _stranger(injector: Injector, draws: Draws) -> None:
     claimed = injector.cluster.machines[draws.pick(injector.cluster.members)]
     for _ in range(1 + draws.below(6)):
         stays_us = draws.pick((1, injector.timeout_us // 2, 20 * injector.timeout_us))
-        injector.cluster.network.stranger(victim.member, _claim(draws, victim, claimed), 1 + draws.below(stays_us))
+        injector.cluster.network.stranger(victim.member, claim(draws, victim, claimed), 1 + draws.below(stays_us))
 
 
-def _claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
+def claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
     if draws.chance(250_000):
         return ()
     true, ours = identity.read(claimed.disk), identity.read(victim.disk)
