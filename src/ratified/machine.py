@@ -106,6 +106,10 @@ class Store(Protocol):
     def applied_era(self) -> Era:
         """The era with which the entry at ``applied`` was delivered, committed with it; ``(0, 0)``: none was."""
 
+    @property
+    def durable(self) -> bool:
+        """Are the rows of its space all that there is: does a store on a copy of them go on from ``applied``?"""
+
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
         """Apply, in order, and set ``applied`` to ``last_index`` (entries that are no commands count too) and
         ``applied_era`` to ``era``, which is no part of the state and of its digest.
@@ -182,6 +186,11 @@ class StateMachineStore(Store):
     @override
     def applied_era(self) -> Era:
         return self._applied_era
+
+    @property
+    @override
+    def durable(self) -> bool:
+        return False
 
     @override
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:

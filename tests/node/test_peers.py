@@ -148,7 +148,10 @@ def test_no_frame_leaves_before_the_incarnation_is_durable() -> None:
         ({"member": 2}, "this node's own id"),
         ({"member": 9}, "not a member of this cluster"),
         ({"engine": "zab"}, "engine zab is not engine raft"),
-        ({"version_min": 4, "version_max": 5}, "have none in common; upgrade the older node"),
+        (
+            {"version_min": 99, "version_max": 100},
+            "have none in common; upgrade the older node",
+        ),
     ],
 )
 def test_who_does_not_fit_is_told_why(changes: dict[str, object], text: str) -> None:

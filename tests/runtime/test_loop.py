@@ -80,6 +80,7 @@ def test_a_timer_that_fires_too_early_fires_again(monkeypatch: pytest.MonkeyPatc
             asyncio.get_running_loop(),
             no,
             no,
+            no,
             on_reply=no,
             on_notice=no,
             on_stopped=no,

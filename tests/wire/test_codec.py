@@ -19,6 +19,7 @@ from ratified.wire.peer import (
     Barrier,
     BarrierAnswer,
     Batch,
+    Checkpointed,
     Forward,
     ForwardAnswer,
     Frame,
@@ -48,6 +49,7 @@ MESSAGES = st.one_of(
     st.builds(BarrierAnswer, U64, st.none() | U64),
     st.builds(Question, U64, st.binary(max_size=40)),
     st.builds(Acknowledged, ERA, U64),
+    st.builds(Checkpointed, U64, ERA),
     st.builds(QuestionAnswer, U64, st.none() | st.binary(max_size=40), st.booleans()),
 )
 FRAMES = st.one_of(

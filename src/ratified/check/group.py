@@ -55,6 +55,9 @@ class LogShape(Protocol[ImageT]):
     def new_image(self) -> ImageT:
         """Nothing written yet."""
 
+    def replaced(self, image: ImageT) -> None:
+        """``image`` has come from elsewhere; what is gone below its base was delivered."""
+
     def grows(self, member: int, log: ImageT, record: Record) -> None:
         """``log``, what the member's engine has asked to be written, takes one more record."""
 
@@ -173,6 +176,7 @@ class GroupChecks(Generic[ImageT]):
         of = self.members[member]
         of.replaced.append(of.disk)
         found.keep_history(of.disk)
+        self.shape.replaced(found)
         of.disk = found
         of.unsynced = []
 

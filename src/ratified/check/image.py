@@ -87,7 +87,12 @@ class LogImage:
         """This log is what became of that one: what is gone below its base is what was there."""
         self.held |= of.held
         root = of.at(self.base)
-        if root is not None and root != self.chain[0]:
+        if root is not None:
+            self.begin_from(root)
+
+    def begin_from(self, root: int) -> None:
+        """``root`` is h(base)."""
+        if root != self.chain[0]:
             self.chain[0] = root
             for place in range(1, len(self.chain)):
                 self.chain[place] = hash((self.chain[place - 1], self._owns[place]))

@@ -26,6 +26,9 @@ class Sequences:
     def new_image(self) -> LogImage:
         return LogImage()
 
+    def replaced(self, image: LogImage) -> None:
+        image.begin_from(self._delivered[image.base])
+
     def grows(self, member: int, log: LogImage, record: Record) -> None:
         before = log.last
         log.take(record)
@@ -51,4 +54,5 @@ class Sequences:
         return image.at(last) == self._delivered[last]
 
     def is_complete(self, log: LogImage, index: int) -> bool:
+        index = max(index, log.base)  # what is cut was delivered: it must have been the same
         return log.at(index) == self._delivered[index]

@@ -24,6 +24,9 @@ class SlotLogs:
     def new_image(self) -> AcceptorImage:
         return AcceptorImage()
 
+    def replaced(self, image: AcceptorImage) -> None:
+        pass
+
     def grows(self, member: int, log: AcceptorImage, record: Record) -> None:
         log.take(record)
 

@@ -109,6 +109,11 @@ class KvStore(Store):
         return self._applied_era
 
     @property
+    @override
+    def durable(self) -> bool:
+        return True
+
+    @property
     def revision(self) -> int:
         return self._mvcc.revision
 

@@ -1,7 +1,8 @@
 """From a data directory to a node: the same steps in the simulator and in the server.
 
 1. Recover the log; it alone reads synchronously.
-2. Open each group's store. A store ahead of its log means that the log has lost what was acknowledged: refuse.
+2. Open each group's store. A store ahead of its log means that the log has lost what was acknowledged, and a store
+   behind its log's base that the checkpoint is lost on which the log was cut: refuse.
 3. This start's incarnation is one more than the last durable one; it is appended first, and no frame leaves before
    it is durable.
 4. A node that has begun before goes on at once; a fresh one when it begins.
@@ -15,6 +16,7 @@ from functools import lru_cache
 from ratified.consensus.contract import Era, Links, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
+from ratified.node.checkpoints import Checkpoints
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.node import Node
@@ -25,6 +27,7 @@ from ratified.node.proposals import ProposalIds
 from ratified.node.replica import DiskRoom, Replica, Shared
 from ratified.node.requests import Requests
 from ratified.node.timers import Timers
+from ratified.storage.checkpoint import CHECKPOINT_FILE, CheckpointUnsound, Claim, Contents, find
 from ratified.storage.files import Files
 from ratified.storage.format import NodeRecord
 from ratified.storage.log import LogPlanner
@@ -46,12 +49,32 @@ class StoreAheadOfLog(Exception):
         )
 
 
+class StoreBehindLog(Exception):
+    """A store lacks what the log does not hold any more."""
+
+    def __init__(self, group: int, applied: int, base: int) -> None:
+        super().__init__(
+            f"the store of group {group} has applied the log up to entry {applied}, and the log begins behind entry "
+            f"{base}: the checkpoint that has what is between is not there, or has rotted. Put file "
+            f"{CHECKPOINT_FILE!r} back from a backup of this very directory, or replace this member: this version "
+            "cannot bring it back without that"
+        )
+
+
 def boot(now: int, files: Files, config: NodeConfig, environment: Environment, open_store: OpenStore) -> Node:
     """Recover and build a node. Its first ``turn`` must follow, at any time.
 
-    Raises what ``recover`` raises, and ``StoreAheadOfLog``.
+    Raises what ``recover`` raises, ``StoreAheadOfLog`` and ``StoreBehindLog``.
     """
-    return build(now, recover(files, config.log_limits), config, environment, open_store)
+    recovered = recover(files, config.log_limits)
+    return build(now, recovered, config, environment, open_store, checkpoint=_find(files, recovered))
+
+
+def _find(files: Files, recovered: Recovered) -> Contents | None:
+    try:
+        return find(files, recovered.directory)
+    except CheckpointUnsound:
+        return None
 
 
 def build(
@@ -61,9 +84,13 @@ def build(
     environment: Environment,
     open_store: OpenStore,
     *,
+    checkpoint: Contents | None = None,
     observe: Observe | None = None,
 ) -> Node:
-    """A node on a log that was recovered already; ``observe`` makes an observer for each of its replicas."""
+    """A node on a log that was recovered already, over the checkpoint that the data directory has.
+
+    ``observe`` makes an observer for each of its replicas.
+    """
     incarnation = recovered.incarnation + 1
     planner = LogPlanner(recovered, config.log_limits)
     planner.append_own(NodeRecord(incarnation, recovered.directory, config.start))
@@ -75,8 +102,10 @@ def build(
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
-        replicas[group] = _replica(now, group, found, store, shared, observe=observe)
-    node = Node(shared, incarnation, replicas, environment, directories, notices=_notices(recovered))
+        claim = _claim(checkpoint, group, store)
+        replicas[group] = _replica(now, group, found, store, shared, claim=claim, observe=observe)
+    checkpoints = Checkpoints(config, planner, environment, timers, recovered.directory, checkpoint)
+    node = Node(shared, incarnation, replicas, environment, directories, checkpoints, notices=_notices(recovered))
     if directories.begun:
         node.begin(now)
     return node
@@ -91,6 +120,12 @@ def _notices(recovered: Recovered) -> list[Notice]:
     ]
 
 
+def _claim(checkpoint: Contents | None, group: int, store: Store) -> Claim | None:
+    """What the checkpoint claims of the group, unless the store was discarded and the checkpoint did not fill it."""
+    claim = checkpoint.claims.get(group) if checkpoint is not None else None
+    return claim if claim is not None and claim.index <= store.applied else None
+
+
 def _replica(
     now: int,
     group: int,
@@ -98,16 +133,19 @@ def _replica(
     store: Store,
     shared: Shared,
     *,
+    claim: Claim | None,
     observe: Observe | None,
 ) -> Replica:
     config = shared.config
     if store.applied > found.last:
         raise StoreAheadOfLog(group, store.applied, found.last)
+    if store.applied < found.base.index:
+        raise StoreBehindLog(group, store.applied, found.base.index)
     delivered = (store.applied, store.applied_era)
     durable = found.durable(*delivered)
     observer = None if observe is None else observe(group, durable)
     engine = config.engine.engine(now, options(group, config, GroupLinks(shared.peers, group), shared.room), durable)
-    return Replica(now, group, engine, store, shared, delivered=delivered, observer=observer)
+    return Replica(now, group, engine, store, shared, delivered=delivered, claim=claim, observer=observer)
 
 
 def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Options:

@@ -63,6 +63,14 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Slices in one turn, of all streams of a group together."""
     free_bytes_min: int = 192 << 20
     """Room on the disk below which proposals are refused; the log allocates whole segments."""
+    checkpoint_log_bytes_min: int = 256 << 20
+    """How much the log grows before the store is copied and the log is cut; the store's size where that is larger."""
+    checkpoint_entries: int = 1 << 62
+    """After how many entries of a group the store is copied, however little the log has grown; as it is: never."""
+    checkpoint_piece_bytes: int = 1 << 20
+    """What of a copy is read and written at once."""
+    checkpoint_retry_us: int = 60_000_000
+    """How long after one that failed the next copy is tried."""
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

@@ -16,16 +16,18 @@ disk's completion, whatever depends on applying for the commit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ratified.consensus.contract import Lead, Ready, Size, Sizes
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
+from ratified.node.checkpoints import Checkpoints
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
     Cancel,
     Challenged,
+    CheckpointDone,
     Close,
     Connected,
     Disconnected,
@@ -45,6 +47,7 @@ from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared
 from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
 from ratified.node.timers import LOOKS_MIN, Timer
+from ratified.storage.files import Op
 from ratified.storage.format import LogDamaged
 from ratified.storage.space import Environment
 from ratified.wire.peer import Batch, Fragment
@@ -62,6 +65,7 @@ class Node:
         replicas: Mapping[int, Replica],
         environment: Environment,
         directories: Directories,
+        checkpoints: Checkpoints,
         *,
         notices: Sequence[Notice],
     ) -> None:
@@ -74,6 +78,7 @@ class Node:
         self._environment = environment
         self._applying = Applying(environment, shared.config.limits.apply_rows_max)
         self._directories = directories
+        self._checkpoints = checkpoints
         self._peers = shared.peers
         self._requests = shared.requests
         self._timers = shared.timers
@@ -166,6 +171,8 @@ class Node:
                     self._on_messages(now, session, frame.messages)
             case JobDone():
                 self._on_job_done(now, entered)
+            case CheckpointDone(error):
+                self._on_checkpoint_done(now, error)
             case Heard(connection):
                 self._peers.heard(now, connection)
             case Connected(connection, member):
@@ -253,7 +260,16 @@ class Node:
             if self._touch(replica):
                 replica.engine.fetched(now, fetched.token, fetched.entries)
 
+    def _on_checkpoint_done(self, now: int, error: str | None) -> None:
+        if error is not None:
+            self._notices.append(Notice(f"no checkpoint was taken, and the log grows: {error}"))
+        for group, claim in self._checkpoints.done(now, error).items():
+            replica = self._replicas[group]
+            if self._touch(replica):
+                replica.checkpointed(now, claim)
+
     def _on_space(self, now: int, free_bytes: int) -> None:
+        self._checkpoints.has_room(free_bytes)
         no_space = free_bytes < self.config.limits.free_bytes_min
         if no_space == self._room.is_full:
             return
@@ -307,6 +323,8 @@ class Node:
                     self._peers.on_not_begun(now)
                 case Timer.PING | Timer.LOG_MARK:
                     pass  # each turn ends with both
+                case Timer.CHECKPOINT:
+                    self._checkpoints.on_time()
                 case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.QUESTIONS | Timer.DUTIES:
                     groups[key] = True
                 case Timer.CONTINUATION:
@@ -376,6 +394,7 @@ class Node:
         for replica, entries, results in done:
             replica.applied(now, entries, results)
             self._applied.append((replica, entries[-1].index))
+            self._checkpoints.applied(replica.group, entries[-1].index)
 
     def _tidy(self, now: int, untidy: Sequence[Replica]) -> None:
         if not untidy:
@@ -396,12 +415,14 @@ class Node:
 
     def _leave(self, now: int) -> Outputs:
         jobs = self._planner.plan(now)
+        checkpoint = self._begin_checkpoint(now) if self._checkpoints.is_due() and not self._closing else None
         frames, closes = self._peers.drain(now)
         admitted, challenges = self._peers.drain_port()
         self._timers.set(_LOG_MARK, 0, self._planner.deadline)
         self.deadline = self._timers.deadline
         return Outputs(
             jobs=jobs,
+            checkpoint=checkpoint,
             frames=frames,
             replies=self._requests.drain_replies(),
             closes=closes,
@@ -414,6 +435,14 @@ class Node:
             ),
             stopped=self._closing and self._planner.idle,
         )
+
+    def _begin_checkpoint(self, now: int) -> Iterator[Op] | None:
+        claims = {group: replica.checkpoint for group, replica in self._replicas.items()}
+        begun = self._checkpoints.begin(now, {group: claim for group, claim in claims.items() if claim is not None})
+        if not isinstance(begun, str):
+            return begun
+        self._notices.append(Notice(begun))
+        return None
 
     def _drain_notices(self) -> list[Notice]:
         notices = [*self._notices, *self._peers.notices]

@@ -12,13 +12,13 @@ All times are integer microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
 import msgspec
 
-from ratified.storage.files import Job
+from ratified.storage.files import Job, Op
 from ratified.wire.peer import Frame, Hello
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -79,6 +79,12 @@ class JobDone(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class CheckpointDone(msgspec.Struct, frozen=True, gc=False):
+    """All of ``Outputs.checkpoint`` was carried out; or ``error``, what failed: then nothing is left of it."""
+
+    error: str | None = None
+
+
 class Connected(msgspec.Struct, frozen=True, gc=False):
     """A connection to a peer is there. ``member`` is whom we dialled; None: somebody dialled us."""
 
@@ -126,6 +132,7 @@ Input: TypeAlias = (
     | Hold
     | GoOn
     | JobDone
+    | CheckpointDone
     | Connected
     | Received
     | Heard
@@ -194,6 +201,9 @@ class Notice(msgspec.Struct, frozen=True, gc=False):
 
 class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Sequence[Job] = ()
+    checkpoint: Iterator[Op] | None = None
+    """What to carry out one after another, beside ``jobs`` and without keeping them waiting; its end is one
+    ``CheckpointDone``. Whoever stops before calls ``storage.checkpoint.discard``."""
     frames: Sequence[Outgoing] = ()
     replies: Sequence[Reply] = ()
     closes: Sequence[Hangup] = ()

@@ -33,6 +33,7 @@ from ratified.consensus.contract import (
 )
 from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
+from ratified.node.checkpoints import Claims
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import LeaderForwards, OriginForwards, proposals_of
@@ -45,11 +46,13 @@ from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
 from ratified.node.requests import OpenRequest, Requests
 from ratified.node.timers import Timer, Timers
+from ratified.storage.checkpoint import Claim
 from ratified.storage.log import LogPlanner
 from ratified.wire.peer import (
     Acknowledged,
     Barrier,
     BarrierAnswer,
+    Checkpointed,
     Forward,
     ForwardAnswer,
     Question,
@@ -133,6 +136,7 @@ class Replica:
         shared: Shared,
         *,
         delivered: tuple[int, Era],
+        claim: Claim | None,
         observer: ReplicaObserver | None,
     ) -> None:
         config, planner, peers, timers, requests, ids, room = shared
@@ -153,6 +157,7 @@ class Replica:
         self._observer = observer
         self._delivered = delivered
         """Index and era of the last entry that was delivered here."""
+        self._claims = Claims(config.member, claim)
         self._acknowledged: dict[int, Acknowledged] = {}
         """What each member that this leader lost had acknowledged."""
         self._durable_ticket = 0
@@ -247,12 +252,18 @@ class Replica:
                 self._questions.on_question_answer(now, message)
             case Acknowledged():
                 self._check_acknowledged(session, message)
+            case Checkpointed():
+                self._claims.take(session.member, Claim(message.index, message.era))
+                self._cut(now)
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
         self._remind(member, session)
+        self._claims.forget(member)
         self.engine.peer(now, member, session.number if session is not None else None)
         if session is not None:
             self._inbound.on_session(session)
+            if self._claims.own is not None:
+                session.queue.put(self.group, Checkpointed(self._claims.own.index, self._claims.own.era))
             if self.lead.member == member:
                 self._outbound.send_again(now)
                 self._reads.leader_changed(now, member)
@@ -289,6 +300,27 @@ class Replica:
             return False
         alone = all(peer == self._config.member for peer in self._config.peers)
         return alone or now >= since + self._config.election_timeout_us
+
+    # ---- checkpoints
+
+    @property
+    def checkpoint(self) -> Claim | None:
+        """What a copy of the store's last commit holds of this group; None: nothing to begin from."""
+        return Claim(*self._delivered) if self.store.durable and self._delivered[0] else None
+
+    def checkpointed(self, now: int, claim: Claim) -> None:
+        """The node has a checkpoint with this claim, durably."""
+        self._claims.take(self._ids.member, claim)
+        for member in self._config.peers:
+            self._send(member, Checkpointed(claim.index, claim.era))
+        self._cut(now)
+
+    def _cut(self, now: int) -> None:
+        """What every member has in its checkpoint goes from the log."""
+        if self._begun:
+            lowest = self._claims.lowest(self.engine.status().membership)
+            if lowest is not None:
+                self.engine.compacted(now, lowest.index, lowest.era)
 
     @property
     def open_proposals(self) -> int:

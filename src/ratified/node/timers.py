@@ -37,6 +37,8 @@ class Timer(IntEnum):
     """Say whom this node waits for before it begins. Key: 0."""
     TIDY = 11
     """A store has unseen work left (``Store.untidy``). Key: the group."""
+    CHECKPOINT = 12
+    """A checkpoint has failed: try again. Key: 0."""
 
 
 LOOKS_MIN = 256

@@ -14,12 +14,13 @@ from pathlib import Path
 import lmdb
 
 from ratified.machine import StateMachine, StateMachineStore
-from ratified.node.boot import OpenStore, StoreAheadOfLog, boot
+from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, boot
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reason, Reply, Request, Work
 from ratified.runtime.address import AddressError, bind, parse_address
 from ratified.runtime.callbacks import Callbacks, OnReply
+from ratified.runtime.checkpoint import CheckpointLane
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.config import HostConfig, Roster, roster
 from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
@@ -30,6 +31,7 @@ from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
+from ratified.storage.checkpoint import CHECKPOINT_FILE, pieces
 from ratified.storage.format import LogDamaged, LogTooNew
 from ratified.storage.guard import PAGES_ONLY, RowChecks, distrust
 from ratified.storage.guard import open_store as open_environment
@@ -84,6 +86,7 @@ class Host:
         self._ended = asyncio.Event()
         self._ending: asyncio.Task[None] | None = None
         self._disk = DiskThread(directory.files, self._loop, self._disk_done, config.name)
+        self._checkpoints = CheckpointLane(directory.path, self._loop, self._offer, config.name)
         self._peers = PeerTransport(
             self._loop,
             self._offer,
@@ -97,6 +100,7 @@ class Host:
             node,
             self._loop,
             self._disk,
+            self._checkpoints,
             self._peers,
             on_reply=self._callbacks.call,
             on_notice=self._on_notice,
@@ -129,7 +133,7 @@ class Host:
                 limits=config.log_limits,
                 resources=resources,
             )
-            environment, open_store = _open_environment(directory.path, replicated, checks)
+            environment, open_store = _open_environment(directory, replicated, checks)
             with ExitStack() as unused:
                 unused.callback(environment.abandon)
                 node = _boot(config, members, directory, environment, open_store)
@@ -367,6 +371,7 @@ class Host:
         self._turns.halt()
         await self._peers.close()
         await self._disk.close()
+        await self._checkpoints.abandon()
         try:
             self._environment.close()
         finally:
@@ -377,6 +382,7 @@ class Host:
         self._turns.halt()
         self._peers.abort()
         await self._disk.abandon()
+        await self._checkpoints.abandon()
         self._environment.abandon()
         self._release()
 
@@ -419,13 +425,13 @@ class Host:
             distrust(self.data_dir)
             text = (
                 f"data directory {self.data_dir}: its store is damaged: {error}: see to its disk's health and start "
-                "again; nothing is lost, the store is then rebuilt from the log"
+                "again; nothing is lost, the store is then rebuilt from the checkpoint and the log"
             )
         elif isinstance(error, lmdb.Error):
             text = (
                 f"data directory {self.data_dir}: its store failed: {error}: see to its disk (room, permissions, "
                 "health) and start again, without the directory 'store' in it if that does not help; nothing is lost, "
-                "the store is rebuilt from the log"
+                "the store is rebuilt from the checkpoint and the log"
             )
         else:
             text = f"a defect in the node: {type(error).__name__}: {error}"
@@ -464,20 +470,22 @@ def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
 
 
 def _open_environment(
-    path: Path, replicated: type[StateMachine] | OpenStore, checks: RowChecks
+    directory: OpenedDirectory, replicated: type[StateMachine] | OpenStore, checks: RowChecks
 ) -> tuple[Environment, OpenStore]:
     """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
     if isinstance(replicated, type):
         return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
+    path, files = directory.path, directory.files
+    copy = pieces(files, directory.identity.directory) if CHECKPOINT_FILE in files.names() else ()
     try:
-        environment, why_empty = open_environment(path, boot_id(), checks)
+        environment, why_new = open_environment(path, boot_id(), checks, copy)
     except (OSError, lmdb.Error) as error:
         raise StartRefused(
             f"data directory {path}: its store does not open: {error}: free what it lacks, or remove the directory "
-            "'store' in it and start again; it is then rebuilt from the log"
+            "'store' in it and start again; it is then rebuilt from the checkpoint and the log"
         ) from error
-    if why_empty is not None:
-        log.info("data directory %s: the store is built from the log: %s", path, why_empty)
+    if why_new is not None:
+        log.info("data directory %s: the store is built from the log: %s", path, why_new)
     return environment, replicated
 
 
@@ -507,5 +515,5 @@ def _boot(
     )
     try:
         return boot(boottime_us(), directory.files, node_config, environment, open_store)
-    except (LogDamaged, LogTooNew, IdentityError, StoreAheadOfLog, OSError) as error:
+    except (LogDamaged, LogTooNew, IdentityError, StoreAheadOfLog, StoreBehindLog, OSError) as error:
         raise StartRefused(f"data directory {directory.path}: {error}") from error

@@ -23,6 +23,7 @@ import msgspec
 
 from ratified.node.node import Node
 from ratified.node.ports import Input, Notice, Reply
+from ratified.runtime.checkpoint import CheckpointLane
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.disk import DiskThread
 from ratified.runtime.transport import PeerTransport
@@ -77,6 +78,7 @@ class NodeLoop:
         node: Node,
         loop: asyncio.AbstractEventLoop,
         disk: DiskThread,
+        checkpoints: CheckpointLane,
         peers: PeerTransport,
         *,
         on_reply: Callable[[Reply], None],
@@ -88,6 +90,7 @@ class NodeLoop:
         self._node = node
         self._loop = loop
         self._disk = disk
+        self._checkpoints = checkpoints
         self._peers = peers
         self._on_reply = on_reply
         self._on_notice = on_notice
@@ -159,6 +162,8 @@ class NodeLoop:
         if outputs.jobs:
             self.counters.jobs += len(outputs.jobs)
             self._disk.submit(outputs.jobs)
+        if outputs.checkpoint is not None:
+            self._checkpoints.begin(outputs.checkpoint)
         if outputs.admitted:
             self._peers.admit(outputs.admitted)
         if outputs.challenges:

@@ -20,7 +20,9 @@ from ratified.check.oracle import Listeners, Oracle
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
+    BaseRecord,
     Durable,
+    Entry,
     Membership,
     Proposal,
     Ready,
@@ -121,11 +123,17 @@ class Checkers:
             self.groups[group].replaced(member, image)
 
     def _images(self, files: Files) -> dict[int, Any]:
+        """What is left of each group's log. Entries at or below its base may be missing already, so none counts."""
         images = {group: checks.shape.new_image() for group, checks in self.groups.items()}
-        for name in files.names():
-            if segment_number(name) is not None:
-                for group, record in _records(files.read(name, 0, files.size(name)), 0):
-                    images[group].take(record)
+        segments = [name for name in files.names() if segment_number(name) is not None]
+        records = [each for name in segments for each in _records(files.read(name, 0, files.size(name)), 0)]
+        bases = {group: record for group, record in records if isinstance(record, BaseRecord)}
+        for group, base in bases.items():
+            images[group].take(base)
+        for group, record in records:
+            is_gone = isinstance(record, Entry) and record.index <= bases[group].base.index
+            if not is_gone and not isinstance(record, BaseRecord):
+                images[group].take(record)
         for image in images.values():
             image.records = 0
         return images

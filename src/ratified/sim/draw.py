@@ -64,7 +64,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         redial_least_us=timeout // 20,
         redial_most_us=timeout,
     )
-    disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
+    disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000), copy_fails_chance=pick(31, 0, 0, 10_000))
     slow_machines = pick(30, 0, 0, 1) == 1
     limits = draw_limits(
         seed,

@@ -57,6 +57,10 @@ _NODE: dict[str, tuple[int, ...]] = {
     "slice_bytes_max": (1, 200),
     "slices_max": (1, 2),
     "tidy_pause_us": (1, 1_000, 50_000),
+    "checkpoint_log_bytes_min": (1, 5_000, 50_000),
+    "checkpoint_entries": (1, 20),
+    "checkpoint_piece_bytes": (100, 2_000),
+    "checkpoint_retry_us": (10_000, 1_000_000),
 }
 FORWARDS_MAX_SMALL = 4
 _LOG: dict[str, tuple[int, ...]] = {

@@ -32,12 +32,13 @@ from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import Close, Connected, DiskSpace, Heard, Input, Notice, Outputs, Received, Reply
 from ratified.sim.checkers import Checkers
+from ratified.sim.checkpoint_lane import CheckpointLane
 from ratified.sim.disk import Disk, Draw
 from ratified.sim.disk_queue import DiskQueue
 from ratified.sim.network import STRANGER, Network
 from ratified.sim.options import ClusterOptions
 from ratified.sim.world import Concern, Draws, World
-from ratified.storage import guard, identity
+from ratified.storage import checkpoint, guard, identity
 from ratified.storage.guard import StoreMark
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
@@ -123,6 +124,8 @@ class Machine:
         self.disk = Disk()
         self.disk_queue = DiskQueue(member, self.disk, options.disk, world, checkers)
         self.disk_queue.done = self.offer
+        self.checkpoint_lane = CheckpointLane(member, self.disk, options.disk, world)
+        self.checkpoint_lane.done = self.offer
         self.process_options = options.process
         self.environment = MemoryEnvironment()
         self.node: Node | None = None
@@ -175,11 +178,9 @@ class Machine:
             return
         self.starts += 1
         self._counters["process starts"] += 1
-        self._guard_store()
-        self._process = KillableEnvironment(self.environment)
         self.stores = {}
         try:
-            self.node = self._boot(self._process)
+            self.node = self._boot()
         except Violation:
             raise
         except Exception as error:
@@ -191,7 +192,7 @@ class Machine:
         self._tell_space()
         self._want_turn()
 
-    def _boot(self, environment: KillableEnvironment) -> Node:
+    def _boot(self) -> Node:
         """A node on this machine's disk. The data directory is made once."""
         options, member = self._options, self.member
         limits = options.limits
@@ -200,6 +201,8 @@ class Machine:
             directory = (self._directories << 64 | member).to_bytes(16, "big")
             owner = identity.Identity(CLUSTER, member, directory, options.engine)
             identity.create(self.disk, owner, options.memberships, limits.log)
+        self._guard_store(owner.directory)
+        self._process = environment = KillableEnvironment(self.environment)
         config = NodeConfig(
             cluster=CLUSTER,
             member=member,
@@ -220,7 +223,15 @@ class Machine:
             self._counters["tails cut"] += 1
         self._checkers.recovered(member, self.disk, killed=self._killed)
         observe = partial(self._checkers.observe, member)
-        node = build(self._world.now, recovered, config, environment, self._open_store, observe=observe)
+        node = build(
+            self._world.now,
+            recovered,
+            config,
+            environment,
+            self._open_store,
+            checkpoint=checkpoint.find(self.disk, owner.directory),
+            observe=observe,
+        )
         self._checkers.booted(member, node.incarnation)
         return node
 
@@ -228,13 +239,17 @@ class Machine:
         store = self.stores[group] = self._options.open_store(self.member, group, space)
         return store
 
-    def _guard_store(self) -> None:
-        """As the server does: use the store only if it is the marked one of this boot, else begin an empty one."""
+    def _guard_store(self, directory: bytes) -> None:
+        """As the server does: use the store only if it is the marked one of this boot, else begin with the checkpoint's
+        copy, or an empty one."""
         present = StoreMark(b"%d" % self._boot_id, self.member, self._inode, clean=False)
         if guard.store_usable(self._store_mark, present) is not None:
             self._counters["stores rebuilt"] += 1
             self._inode += 1
             self.environment = MemoryEnvironment()
+            if checkpoint.CHECKPOINT_FILE in self.disk.names():
+                self._counters["stores begun as checkpoints"] += 1
+                self.environment = MemoryEnvironment.of_copy(b"".join(checkpoint.pieces(self.disk, directory)))
         self._store_mark = StoreMark(present.boot_id, self.member, self._inode, clean=False)
 
     def kill(self) -> None:
@@ -351,6 +366,7 @@ class Machine:
         self.offer(DiskSpace(0 if self.full else 1 << 50))
 
     def _process_ends(self, *, silent: bool) -> None:
+        self.checkpoint_lane.interrupt()
         self.node = None
         self._process = None
         self.stores = {}
@@ -462,6 +478,8 @@ class Machine:
         member = self.member
         for job in outputs.jobs:
             self.disk_queue.give(job)
+        if outputs.checkpoint is not None:
+            self.checkpoint_lane.begin(outputs.checkpoint)
         for outgoing in outputs.frames:
             target = self._network.peer_of(member, outgoing.connection)
             if target == STRANGER:

@@ -44,6 +44,7 @@ class Concern(IntEnum):
     NODE = 14
     OPTIONS = 15
     STRANGER = 16
+    CHECKPOINT = 17
 
 
 class Draws:

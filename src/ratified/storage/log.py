@@ -205,6 +205,8 @@ class LogPlanner:
         self._resting_since: int | None = None
         self._closing = False
         self._last_job = 0
+        self.written_bytes = 0
+        """Since this start."""
 
     # -----------------------------------------------------------------------------------------------------------
     # What is asked for
@@ -273,6 +275,16 @@ class LogPlanner:
             "reads of the log": Size(len(self._fetches) + len(self._reading)),
         }
 
+    @property
+    def position(self) -> tuple[int, int]:
+        """Segment and offset behind everything that was planned."""
+        return self._segment, self._offset
+
+    def written_since(self, segment: int, offset: int) -> int:
+        """How much of what is behind this position is there."""
+        whole = sum(size for number, size in self._older.items() if number >= segment) + self._offset
+        return whole - offset if segment in self._older or segment == self._segment else whole
+
     def plan(self, now: int) -> Sequence[Job]:
         """The jobs to carry out now, in this order and after all that were planned before."""
         jobs: list[Job] = []
@@ -284,7 +296,7 @@ class LogPlanner:
                     jobs.append(self._plan(_Batch(b"", (), {}, ())))
                 elif self._resting_since is None:
                     self._resting_since = now
-        if self._cut is not None:
+        if self._cut is not None and self._removing is None:
             jobs.append(self._remove_before(self._cut))
             self._cut = None
         for reading in self._fetches:
@@ -422,6 +434,7 @@ class LogPlanner:
         job = self._job(ops)
         self._segment, self._capacity = start.segment, start.capacity
         self._offset = start.offset + start.size
+        self.written_bytes += start.size
         self._number, self._crc, self._marked = number, crc, not payload
         self._resting_since = None
         rebased = BaseRecord in batch.kinds or DropRecord in batch.kinds

@@ -16,7 +16,8 @@ from ratified.consensus.contract import U64, Era, Kind
 REPLICA_TAG_FIRST = 64
 PROTOCOL_VERSION = 4
 """What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
-``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the node."""
+``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the node,
+``Checkpointed``."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
@@ -160,4 +161,13 @@ class Acknowledged(msgspec.Struct, frozen=True, array_like=True, tag=70, gc=Fals
     index: U64
 
 
-ReplicaMessage: TypeAlias = Forward | ForwardAnswer | Barrier | BarrierAnswer | Question | QuestionAnswer | Acknowledged
+class Checkpointed(msgspec.Struct, frozen=True, array_like=True, tag=71, gc=False):
+    """The sender has a durable checkpoint up to ``index``, whose entry was delivered with ``era``."""
+
+    index: U64
+    era: Era
+
+
+ReplicaMessage: TypeAlias = (
+    Forward | ForwardAnswer | Barrier | BarrierAnswer | Question | QuestionAnswer | Acknowledged | Checkpointed
+)

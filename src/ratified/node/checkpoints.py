@@ -1,0 +1,169 @@
+"""When a node copies its store, and up to where a group's log may be cut.
+
+Rules:
+
+1. A checkpoint is begun when the log has grown since the last one by the store's size, and at least by
+   ``checkpoint_log_bytes_min``; or when a group has applied ``checkpoint_entries`` since. One is taken at a time, in a
+   lane of its own: no write of the log waits for it.
+2. It claims what is applied and committed in the turn that begins it, and the copy is of that commit.
+3. It is not begun where it would leave less room than ``free_bytes_min``. What fails is tried again
+   ``checkpoint_retry_us`` later; until then nothing more is cut.
+4. What is durable in a member's own checkpoint it tells the others, and again in each new session. A log is cut at
+   the lowest of all members' claims, so that nobody ever needs from another what is gone: who restarts has its
+   checkpoint at least. A member that has not said anything in its last session holds the cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from ratified.consensus.contract import Membership
+from ratified.node.config import NodeConfig
+from ratified.node.timers import Timer, Timers
+from ratified.storage.checkpoint import Claim, Contents, operations
+from ratified.storage.files import Op
+from ratified.storage.log import LogPlanner
+from ratified.storage.space import Copy, Environment
+
+
+class Checkpoints:
+    """This node's checkpoints: when the next one is due, and what the last one holds."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        planner: LogPlanner,
+        environment: Environment,
+        timers: Timers,
+        directory: bytes,
+        found: Contents | None,
+    ) -> None:
+        self._config = config
+        self._limits = config.limits
+        self._planner = planner
+        self._environment = environment
+        self._timers = timers
+        self._directory = directory
+        self._last = found
+        self._copy: Copy | None = None
+        self._contents: Contents | None = None
+        """Of the one that is being taken."""
+        self._began_at = 0
+        self._look_at = 0
+        """How much must have been written before the log can have grown enough."""
+        self._entries_due = False
+        self._not_before: int | None = None
+        self._free_bytes: int | None = None
+        self.durable_at: int | None = None
+        """When this process has taken its last one."""
+        self.took_us: int | None = None
+
+    def has_room(self, free_bytes: int) -> None:
+        """So much room is left on the disk."""
+        self._free_bytes = free_bytes
+
+    def applied(self, group: int, index: int) -> None:
+        """The group has applied its log up to there."""
+        claim = self._last.claims.get(group) if self._last is not None else None
+        if index - (claim.index if claim is not None else 0) >= self._limits.checkpoint_entries:
+            self._entries_due = True
+
+    def on_time(self) -> None:
+        """What failed may be tried again."""
+        self._not_before = None
+
+    def is_due(self) -> bool:
+        """Should one be begun in this turn?"""
+        if self._contents is not None or self._not_before is not None or self._free_bytes is None:
+            return False
+        return self._entries_due or (self._planner.written_bytes >= self._look_at and self._log_has_grown())
+
+    def begin(self, now: int, claims: Mapping[int, Claim]) -> Iterator[Op] | str | None:
+        """What to carry out, beside everything else, for a checkpoint with these claims; or why there is none.
+
+        None: it would hold nothing.
+        """
+        assert self._free_bytes is not None, "it is due"
+        self._entries_due = False
+        if not claims:
+            self._look_at = self._planner.written_bytes + self._limits.checkpoint_log_bytes_min
+            return None
+        size = self._environment.size_bytes
+        if self._free_bytes - size < self._limits.free_bytes_min:
+            self._try_later(now)
+            return (
+                f"no checkpoint was taken, and the log grows: the store has {size >> 20} MiB, and a copy of it would "
+                f"leave less than {self._limits.free_bytes_min >> 20} MiB on the data directory's disk; free some room "
+                "on it"
+            )
+        segment, offset = self._planner.position
+        self._contents = Contents(directory=self._directory, claims=claims, segment=segment, offset=offset)
+        self._copy = self._environment.copy()
+        self._began_at = now
+        return operations(self._copy, self._contents, self._limits.checkpoint_piece_bytes)
+
+    def done(self, now: int, error: str | None) -> Mapping[int, Claim]:
+        """All of it was carried out, or it failed: what is claimed from now on that was not."""
+        assert self._copy is not None, "a checkpoint is under way"
+        assert self._contents is not None, "a checkpoint is under way"
+        contents, self._contents = self._contents, None
+        self._copy.close()
+        self._copy = None
+        if error is not None:
+            self._try_later(now)
+            return {}
+        self._last = contents
+        self._look_at = 0
+        self.durable_at, self.took_us = now, now - self._began_at
+        return contents.claims
+
+    def _log_has_grown(self) -> bool:
+        since = (self._last.segment, self._last.offset) if self._last is not None else (0, 0)
+        missing = self._limits.checkpoint_log_bytes_min - self._planner.written_since(*since)
+        if missing <= 0:
+            missing += max(self._environment.size_bytes - self._limits.checkpoint_log_bytes_min, 0)
+        self._look_at = self._planner.written_bytes + missing
+        return missing <= 0
+
+    def _try_later(self, now: int) -> None:
+        self._not_before = now + self._limits.checkpoint_retry_us
+        self._timers.set(Timer.CHECKPOINT, 0, self._not_before)
+
+
+class Claims:
+    """Up to where each member of a group has a durable checkpoint."""
+
+    def __init__(self, member: int, own: Claim | None) -> None:
+        self._member = member
+        self._claims = {} if own is None else {member: own}
+
+    @property
+    def own(self) -> Claim | None:
+        return self._claims.get(self._member)
+
+    def take(self, member: int, claim: Claim) -> None:
+        """A member's claims ascend for as long as its process lives."""
+        known = self._claims.get(member)
+        if known is None or claim.index > known.index:
+            self._claims[member] = claim
+
+    def forget(self, member: int) -> None:
+        """It may come back with another data directory."""
+        self._claims.pop(member, None)
+
+    def lowest(self, membership: Membership) -> Claim | None:
+        """What all members have; None: one of them has said nothing."""
+        return _lowest(self._claims.get(member) for member in _members(membership))
+
+
+def _members(membership: Membership) -> Iterable[int]:
+    return (*membership.voters, *membership.outgoing, *membership.learners)
+
+
+def _lowest(claims: Iterable[Claim | None]) -> Claim | None:
+    found: list[Claim] = []
+    for claim in claims:
+        if claim is None:
+            return None
+        found.append(claim)
+    return min(found, key=lambda claim: claim.index)
