@@ -90,6 +90,7 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"snapshot_count": "-1"}, "flag --snapshot-count: -1 is negative"),
         ({"election_timeout": "400"}, r"election-timeout \(400 ms\) must be at least 5 times heartbeat-interval"),
         ({"election_timeout": "60000"}, "must be at most 50000 ms"),
+        ({"checkpoint_log_bytes": "10"}, r"checkpoint-log-bytes \(10\) must be at least 1048576"),
         ({"max_request_bytes": "10"}, "must be at least 1024"),
         ({"max_request_bytes": "100000000"}, "must be at most 16777216"),
         ({"listen_client_urls": "https://h:1"}, "TLS comes in a later version; use http://"),

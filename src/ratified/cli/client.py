@@ -187,6 +187,9 @@ def _status(client: Client, endpoint: str) -> dict[str, Any]:
         "applied": report.applied,
         "revision": status.revision,
         "log_bytes": report.log_bytes,
+        "checkpoint_bytes": report.checkpoint_bytes,
+        "checkpoint_ms": report.checkpoint_us // 1000,
+        "checkpoint_age_s": report.checkpoint_age_us // 1_000_000,
         "db_bytes": status.db_size_bytes,
         "version": status.version,
     }

@@ -2,9 +2,10 @@
 
 Rules:
 
-1. A checkpoint is begun when the log has grown since the last one by the store's size, and at least by
-   ``checkpoint_log_bytes_min``; or when a group has applied ``checkpoint_entries`` since. One is taken at a time, in a
-   lane of its own: no write of the log waits for it.
+1. A checkpoint is begun when the log has grown since the last one by as much as that has copied, and at least by
+   ``checkpoint_log_bytes_min``: so copying costs no more than writing the log. (Measured against the store as it is, a
+   store that grows with each write would put it off for ever.) One is also begun when a group has applied
+   ``checkpoint_entries`` since. One is taken at a time, in a lane of its own: no write of the log waits for it.
 2. It claims what is applied and committed in the turn that begins it, and the copy is of that commit.
 3. It is not begun where it would leave less room than ``free_bytes_min``. What fails is tried again
    ``checkpoint_retry_us`` later; until then nothing more is cut.
@@ -56,7 +57,7 @@ class Checkpoints:
         self._free_bytes: int | None = None
         self.durable_at: int | None = None
         """When this process has taken its last one."""
-        self.took_us: int | None = None
+        self.took_us = 0
 
     def has_room(self, free_bytes: int) -> None:
         """So much room is left on the disk."""
@@ -97,10 +98,12 @@ class Checkpoints:
                 "on it"
             )
         segment, offset = self._planner.position
-        self._contents = Contents(directory=self._directory, claims=claims, segment=segment, offset=offset)
-        self._copy = self._environment.copy()
+        self._copy = copy = self._environment.copy()
+        self._contents = Contents(
+            directory=self._directory, claims=claims, segment=segment, offset=offset, length=copy.length
+        )
         self._began_at = now
-        return operations(self._copy, self._contents, self._limits.checkpoint_piece_bytes)
+        return operations(copy, self._contents, self._limits.checkpoint_piece_bytes)
 
     def done(self, now: int, error: str | None) -> Mapping[int, Claim]:
         """All of it was carried out, or it failed: what is claimed from now on that was not."""
@@ -117,11 +120,15 @@ class Checkpoints:
         self.durable_at, self.took_us = now, now - self._began_at
         return contents.claims
 
+    @property
+    def copied_bytes(self) -> int:
+        """How much the last one holds."""
+        return self._last.length if self._last is not None else 0
+
     def _log_has_grown(self) -> bool:
         since = (self._last.segment, self._last.offset) if self._last is not None else (0, 0)
-        missing = self._limits.checkpoint_log_bytes_min - self._planner.written_since(*since)
-        if missing <= 0:
-            missing += max(self._environment.size_bytes - self._limits.checkpoint_log_bytes_min, 0)
+        enough = max(self._limits.checkpoint_log_bytes_min, self.copied_bytes)
+        missing = enough - self._planner.written_since(*since)
         self._look_at = self._planner.written_bytes + missing
         return missing <= 0
 

@@ -64,7 +64,8 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes_min: int = 192 << 20
     """Room on the disk below which proposals are refused; the log allocates whole segments."""
     checkpoint_log_bytes_min: int = 256 << 20
-    """How much the log grows before the store is copied and the log is cut; the store's size where that is larger."""
+    """How much the log grows before the store is copied and the log is cut; as much as the last copy, if that is more.
+    """
     checkpoint_entries: int = 1 << 62
     """After how many entries of a group the store is copied, however little the log has grown; as it is: never."""
     checkpoint_piece_bytes: int = 1 << 20

@@ -29,6 +29,12 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     incarnation: int
     log_bytes: int
+    checkpoint_bytes: int
+    """Of the last checkpoint's copy; 0: there is none."""
+    checkpoint_us: int
+    """How long it took, if this process has taken it."""
+    checkpoint_at: int | None
+    """When it was durable, on the node's clock."""
     open_requests: int
     waits_for: tuple[str, ...]
     """Members without which this node, whose directory is new, does not begin; empty: it has begun."""

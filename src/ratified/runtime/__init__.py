@@ -25,12 +25,14 @@ from ratified.runtime.errors import (
 from ratified.runtime.host import Host
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
+from ratified.storage.format import LogLimits
 
 __all__ = [
     "Host",
     "HostConfig",
     "HostFailed",
     "HostStatus",
+    "LogLimits",
     "MemberInfo",
     "NodeLimits",
     "Outcome",

@@ -270,10 +270,12 @@ class Host:
 
     def status(self) -> HostStatus:
         """Where every group stands, and what this host has done since its start."""
+        node = self._node.status()
         return HostStatus(
             name=self.name,
             member=self.member,
-            node=self._node.status(),
+            node=node,
+            checkpoint_age_us=0 if node.checkpoint_at is None else boottime_us() - node.checkpoint_at,
             turns=self._turns.counters,
             peers=self._peers.counters,
             requests=self._callbacks.counters,

@@ -30,3 +30,5 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     peers: TransportCounters
     requests: RequestCounters
     open_requests: int
+    checkpoint_age_us: int
+    """Since this process has taken its last checkpoint; 0: it has taken none."""

@@ -30,6 +30,7 @@ VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CONFIG_FILE")
 
 HEARTBEATS_PER_ELECTION_MIN = 5
 ELECTION_TIMEOUT_MS_MAX = 50_000
+CHECKPOINT_LOG_BYTES_MIN = 1 << 20
 QUOTA_BYTES_DEFAULT = 2 << 30
 REQUEST_BYTES_MIN = 1024
 REQUEST_BYTES_MAX = 16 << 20
@@ -144,9 +145,15 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "snapshot-count",
-        "100000",
+        "0",
+        _count,
+        "Take a checkpoint after so many writes, however little the log has grown. 0: by the log's growth alone.",
+    ),
+    Option(
+        "checkpoint-log-bytes",
+        "268435456",
         _positive,
-        "Accepted for etcd's sake; has no effect yet: this version keeps its log whole.",
+        "Take a checkpoint, and cut the log, when that has grown by so many bytes, or by what the last one holds.",
     ),
     Option("heartbeat-interval", "100", _positive, "Milliseconds between two heartbeats of a leader."),
     Option("election-timeout", "1000", _positive, "Milliseconds without a leader before an election begins."),
@@ -173,6 +180,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     initial_cluster_token: str
     engine: str
     snapshot_count: int
+    checkpoint_log_bytes: int
     heartbeat_interval_ms: int
     election_timeout_ms: int
     max_request_bytes: int
@@ -282,6 +290,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         initial_cluster_token=value["initial-cluster-token"],
         engine=value["engine"],
         snapshot_count=value["snapshot-count"],
+        checkpoint_log_bytes=value["checkpoint-log-bytes"],
         heartbeat_interval_ms=value["heartbeat-interval"],
         election_timeout_ms=value["election-timeout"],
         max_request_bytes=value["max-request-bytes"],
@@ -316,6 +325,11 @@ def _check_sizes(found: dict[str, _Found]) -> None:
     if size > REQUEST_BYTES_MAX:
         raise ConfigError(
             f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at most {REQUEST_BYTES_MAX}"
+        )
+    if (size := found["checkpoint-log-bytes"].value) < CHECKPOINT_LOG_BYTES_MIN:
+        raise ConfigError(
+            f"{_place(found, 'checkpoint-log-bytes')}: checkpoint-log-bytes ({size}) must be at least "
+            f"{CHECKPOINT_LOG_BYTES_MIN}"
         )
 
 

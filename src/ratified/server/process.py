@@ -15,6 +15,8 @@ import logging
 import signal
 import sys
 
+import msgspec
+
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.consensus.engines import ENGINES
@@ -23,7 +25,7 @@ from ratified.kv.check import KV_CHECKS
 from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
-from ratified.runtime import Host, HostConfig, HostFailed, NodeLimits, StartRefused
+from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.grpc import GrpcListener, ListenError, sockets_count
@@ -33,6 +35,9 @@ log = logging.getLogger("ratified.server")
 
 READY = "ready to serve client requests"
 STOP_GRACE_S = 0.5
+SEGMENTS_A_CHECKPOINT = 4
+"""At the least: the log is cut by whole segments."""
+SEGMENT_GRAIN_BYTES = 4096
 FIRST_READ_PAUSE_MIN_S = 0.1
 FIRST_READ_PAUSE_MAX_S = 10.0
 """Between two attempts at the first read, which a stopped group refuses at once: twice as long each time."""
@@ -101,13 +106,29 @@ async def _start_host(config: ServerConfig) -> Host:
                 client_urls=[str(url) for url in config.advertise_client_urls],
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
-                node_limits=NodeLimits(request_bytes_max=config.max_request_bytes + OVERHEAD_BYTES_MAX),
+                node_limits=_node_limits(config),
+                log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),
             lambda group, space: KvStore(space),
             KV_CHECKS,
         )
     except StartRefused as error:
         raise ServeFailed(str(error)) from error
+
+
+def _node_limits(config: ServerConfig) -> NodeLimits:
+    limits = NodeLimits(
+        request_bytes_max=config.max_request_bytes + OVERHEAD_BYTES_MAX,
+        checkpoint_log_bytes_min=config.checkpoint_log_bytes,
+    )
+    if not config.snapshot_count:
+        return limits
+    return msgspec.structs.replace(limits, checkpoint_entries=config.snapshot_count)
+
+
+def _segment_bytes(checkpoint_log_bytes: int) -> int:
+    grains = checkpoint_log_bytes // SEGMENTS_A_CHECKPOINT // SEGMENT_GRAIN_BYTES
+    return min(grains * SEGMENT_GRAIN_BYTES, LogLimits().segment_bytes)
 
 
 def _check_cluster_state(config: ServerConfig) -> None:

@@ -57,6 +57,8 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
     segment: int
     offset: int
     """How far the log reached when the copy was begun."""
+    length: int
+    """Of the copy, in bytes."""
 
 
 class CheckpointUnsound(Exception):
@@ -65,7 +67,6 @@ class CheckpointUnsound(Exception):
 
 class _Trailer(msgspec.Struct, frozen=True):
     contents: Contents
-    length: int
     crc: int
 
 
@@ -78,7 +79,8 @@ def operations(copy: Copy, contents: Contents, piece_bytes: int = PIECE_BYTES) -
 
     Whoever does not carry out all of them, for an error or for being stopped, calls ``discard``.
     """
-    length = copy.length
+    length = contents.length
+    assert length == copy.length, "the contents are the copy's"
     yield Create(NEW_FILE, length + len(contents.claims) * _CLAIM.size + _FOOT.size)
     crc = unsynced = 0
     for offset in range(0, length, piece_bytes):
@@ -89,7 +91,7 @@ def operations(copy: Copy, contents: Contents, piece_bytes: int = PIECE_BYTES) -
         if unsynced >= UNSYNCED_BYTES_MAX:
             yield SyncData(NEW_FILE)
             unsynced = 0
-    yield WriteAt(NEW_FILE, length, _encode(_Trailer(contents, length, crc)))
+    yield WriteAt(NEW_FILE, length, _encode(_Trailer(contents, crc)))
     yield SyncData(NEW_FILE)
     yield Rename(NEW_FILE, CHECKPOINT_FILE)
     yield SyncDirectory()
@@ -120,9 +122,10 @@ def pieces(files: Files, directory: bytes, piece_bytes: int = PIECE_BYTES) -> It
     its pieces may be used.
     """
     trailer = _trailer(files, directory)
+    length = trailer.contents.length
     crc = 0
-    for offset in range(0, trailer.length, piece_bytes):
-        data = files.read(CHECKPOINT_FILE, offset, min(piece_bytes, trailer.length - offset))
+    for offset in range(0, length, piece_bytes):
+        data = files.read(CHECKPOINT_FILE, offset, min(piece_bytes, length - offset))
         crc = google_crc32c.extend(crc, data)
         yield data
     if crc != trailer.crc:
@@ -132,9 +135,7 @@ def pieces(files: Files, directory: bytes, piece_bytes: int = PIECE_BYTES) -> It
 def _encode(trailer: _Trailer) -> bytes:
     of = trailer.contents
     rows = b"".join(_CLAIM.pack(group, of.claims[group].index, *of.claims[group].era) for group in sorted(of.claims))
-    foot = _FOOT.pack(
-        _MAGIC, VERSION, len(of.claims), trailer.length, of.directory, of.segment, of.offset, trailer.crc, 0
-    )
+    foot = _FOOT.pack(_MAGIC, VERSION, len(of.claims), of.length, of.directory, of.segment, of.offset, trailer.crc, 0)
     unchecked = rows + foot[:_CHECKED_BYTES]
     return unchecked + int(google_crc32c.value(unchecked)).to_bytes(4, "little")
 
@@ -160,4 +161,5 @@ def _trailer(files: Files, directory: bytes) -> _Trailer:
         group: Claim(index, (era_0, era_1))
         for group, index, era_0, era_1 in _CLAIM.iter_unpack(checked[: count * _CLAIM.size])
     }
-    return _Trailer(Contents(directory=owner, claims=claims, segment=segment, offset=offset), length, crc)
+    contents = Contents(directory=owner, claims=claims, segment=segment, offset=offset, length=length)
+    return _Trailer(contents, crc)

@@ -30,6 +30,10 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     commit: int = 0
     applied: int = 0
     log_bytes: int = 0
+    checkpoint_bytes: int = 0
+    """How large the last checkpoint is; how long it took, and how long ago that was, if this process has taken it."""
+    checkpoint_us: int = 0
+    checkpoint_age_us: int = 0
     operations: int = 0
     """Requests answered since the start."""
     open_requests: int = 0
