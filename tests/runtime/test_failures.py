@@ -14,7 +14,7 @@ import pytest
 
 from ratified import Host, HostFailed, OutcomeUnknown, RequestRefused
 from ratified.machine import StateMachineStore, Store
-from ratified.runtime import Reason
+from ratified.runtime import Reason, host
 from ratified.storage.files import Directory
 from ratified.storage.space import Space
 from tests.runtime.cluster import Cluster, Journal, alone, running
@@ -189,3 +189,25 @@ def test_a_peer_of_another_cluster_is_refused_on_both_sides_with_the_reason(
     said = notices(caplog.records, "is not cluster")
     assert all("check --initial-cluster and its token" in each for each in said)
     assert {each.split(":")[0] for each in said} == {"a", "b"}
+
+
+def test_a_disk_that_does_not_say_how_full_it_is_is_asked_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def statvfs(path: Path) -> os.statvfs_result:
+        nonlocal asked
+        asked += 1
+        if asked in (2, 3):
+            raise OSError(5, "Input/output error")
+        return os.statvfs_result((4096, 4096, *[0 if asked > 3 else 1 << 30] * 6, 0, 255))
+
+    async def main() -> None:
+        async with await Host.start(alone(tmp_path), Journal):
+            await until(lambda: bool(notices(caplog.records, "has less than")))
+        assert len(notices(caplog.records, "cannot tell how much room is left")) == 2
+
+    monkeypatch.setattr(host.os, "statvfs", statvfs)
+    monkeypatch.setattr(host, "SPACE_EVERY_S", 0.01)
+    run(main())
