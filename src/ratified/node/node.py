@@ -42,6 +42,7 @@ from ratified.node.ports import (
     Reason,
     Received,
     Request,
+    TransferLead,
 )
 from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared
 from ratified.node.requests import OpenRequest
@@ -183,6 +184,10 @@ class Node:
                 self._peers.disconnected(now, connection)
             case DiskSpace(free_bytes):
                 self._on_space(now, free_bytes)
+            case TransferLead(group, to):
+                replica = self._replicas.get(group)
+                if replica is not None and self._touch(replica):
+                    replica.engine.transfer_leadership(now, to)
             case Hold(tokens):
                 for stream in self._requests.streams(tokens):
                     self._replicas[stream.group].local.hold(stream)

@@ -122,6 +122,16 @@ class DiskSpace(msgspec.Struct, frozen=True, gc=False):
     free_bytes: int
 
 
+class TransferLead(msgspec.Struct, frozen=True, gc=False):
+    """Hand the lead of this group to the member ``to``, if this member leads and nothing is in the way.
+
+    There is no reply: it was done when ``to`` leads, and has failed when it does not within an election timeout.
+    """
+
+    group: int
+    to: int
+
+
 class Close(msgspec.Struct, frozen=True, gc=False):
     """Stop: refuse what is open, write the log's mark; ``Outputs.stopped`` says when it is done."""
 
@@ -139,6 +149,7 @@ Input: TypeAlias = (
     | Challenged
     | Disconnected
     | DiskSpace
+    | TransferLead
     | Close
 )
 

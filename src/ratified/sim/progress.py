@@ -19,6 +19,7 @@ _TROUBLE = (
     "pauses",
     "process starts",
     "strangers",
+    "transfers asked",
 )
 
 

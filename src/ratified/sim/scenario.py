@@ -28,9 +28,10 @@ _ROWS = (
     ("pauses", 2, "processes stand still, leaders above all"),
     ("disks", 1, "disks are full or answer nothing for a while, leaders' above all"),
     ("leader-failures", 2, "leaders die or are cut off as soon as they are elected, on an unreliable network"),
+    ("transfers", 1, "operators move the lead, processes are killed, messages are lost"),
     ("replaced-directories", 1, "machines come back with empty data directories or old copies, and later their own"),
     ("strangers", 1, "strangers claim to be members, say nothing, or send what is no frame"),
-    ("everything", 2, "all of this together, but for strangers and replaced directories"),
+    ("everything", 2, "all of this together, but for transfers, strangers and replaced directories"),
 )
 SCENARIOS: dict[str, Scenario] = {
     name: Scenario(

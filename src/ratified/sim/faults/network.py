@@ -28,7 +28,7 @@ BROKEN_CONNECTIONS = Fault(
 )
 UNRELIABLE_NETWORK = Fault(
     name="unreliable-network",
-    scenarios={"unreliable-network": 1, "machine-losses": 1, "leader-failures": 1, "everything": 1},
+    scenarios={"unreliable-network": 1, "machine-losses": 1, "leader-failures": 1, "transfers": 1, "everything": 1},
     begin=all_the_time(_unreliable),
     heal=_reliable,
     heals=Heals.CONDITIONS,

@@ -34,7 +34,14 @@ def _pause(injector: Injector, draws: Draws) -> None:
 
 KILL = Fault(
     name="kill",
-    scenarios={"crashes": 4, "leader-failures": 3, "replaced-directories": 4, "strangers": 8, "everything": 8},
+    scenarios={
+        "crashes": 4,
+        "leader-failures": 3,
+        "transfers": 12,
+        "replaced-directories": 4,
+        "strangers": 8,
+        "everything": 8,
+    },
     begin=again_and_again(_kill),
     heal=Injector.revive,
     counters=("kills", "kills at a commit"),

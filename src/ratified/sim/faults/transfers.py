@@ -1,0 +1,35 @@
+"""Operators move the lead from member to member."""
+
+from __future__ import annotations
+
+from ratified.node.ports import TransferLead
+from ratified.sim.faults.fault import Fault, Injector, again_and_again, nothing_lasts
+from ratified.sim.world import Draws
+
+
+def _transfer(injector: Injector, draws: Draws) -> None:
+    """Mostly the leader is asked; the target may be any member, up or down, or the leader itself."""
+    machine, to = injector.victim(draws), draws.pick(injector.cluster.members)
+    group = draws.below(injector.cluster.options.groups)
+    if machine.node is None:
+        return
+    injector.cluster.world.counters["transfers asked"] += 1
+    led = machine.node.lead(group).member == machine.member != to
+    machine.offer(TransferLead(group, to))
+    if led:
+        injector.later(draws, injector.timeout_us, _count, injector, group, to)
+
+
+def _count(injector: Injector, group: int, to: int) -> None:
+    node = injector.cluster.machines[to].node
+    if node is not None and node.lead(group).member == to:
+        injector.cluster.world.counters["transfers done"] += 1
+
+
+TRANSFER = Fault(
+    name="transfer",
+    scenarios={"transfers": 2},
+    begin=again_and_again(_transfer),
+    heal=nothing_lasts,
+    counters=("transfers asked", "transfers done"),
+)
