@@ -208,6 +208,6 @@ def test_a_disk_that_does_not_say_how_full_it_is_is_asked_again(
             await until(lambda: bool(notices(caplog.records, "has less than")))
         assert len(notices(caplog.records, "cannot tell how much room is left")) == 2
 
-    monkeypatch.setattr(host.os, "statvfs", statvfs)
+    monkeypatch.setattr(os, "statvfs", statvfs)
     monkeypatch.setattr(host, "SPACE_EVERY_S", 0.01)
     run(main())
