@@ -149,7 +149,7 @@ def test_no_frame_leaves_before_the_incarnation_is_durable() -> None:
         ({"member": 9}, "not a member of this cluster"),
         ({"engine": "zab"}, "engine zab is not engine raft"),
         (
-            {"version_min": 99, "version_max": 100},
+            {"version_min": PROTOCOL_VERSION + 1, "version_max": PROTOCOL_VERSION + 2},
             "have none in common; upgrade the older node",
         ),
     ],

@@ -15,6 +15,7 @@ from ratified.storage.files import Job, Remove, SyncDirectory, perform
 from ratified.storage.format import (
     SECTOR,
     BegunRecord,
+    ClusterRecord,
     LogDamaged,
     LogLimits,
     NodeRecord,
@@ -117,6 +118,8 @@ def test_what_the_node_knows_of_itself_and_its_peers_outlives_the_segments_that_
     planner.append_own(NodeRecord(1, IDENTITY.directory, 11))
     planner.append_own(PeerRecord(2, bytes(16), 3, 4))
     planner.append_own(BegunRecord())
+    planner.append_own(ClusterRecord(0, b"first"))
+    planner.append_own(ClusterRecord(1, b"table"))
     script.take(0, StateRecord(b"term 1"))
     script.settle()
     for start in range(2, 5):
@@ -128,6 +131,7 @@ def test_what_the_node_knows_of_itself_and_its_peers_outlives_the_segments_that_
     recovered = recover(script.disk, SMALL)
     assert (recovered.incarnation, recovered.starts, recovered.begun) == (4, [14, 13, 12, 11], True)
     assert recovered.peers == {2: PeerRecord(2, bytes(16), 3, 4)}
+    assert recovered.cluster == ClusterRecord(1, b"table")
     assert script.agrees()
 
 

@@ -17,6 +17,7 @@ from ratified.storage.format import (
     STAMP,
     VERSION,
     BegunRecord,
+    ClusterRecord,
     CutRecord,
     DropRecord,
     NodeRecord,
@@ -76,7 +77,7 @@ def test_a_part_of_a_payload_is_found_where_it_lies(payload: bytes, data: st.Dat
 def test_a_batch_is_laid_out_as_the_document_says() -> None:
     payload = b"p" * 600
     batch, crc = encode_batch(2, 5, 4, 0x01020304, payload)
-    head = struct.pack("<4sHHQQQI", b"RfLg", 4, 0, 2, 5, 4, 600)
+    head = struct.pack("<4sHHQQQI", b"RfLg", 5, 0, 2, 5, 4, 600)
     body = payload[:464] + b"\x9d\xb3" + payload[464:] + bytes(510 - 136)
     assert crc == google_crc32c.extend(0x01020304, head + body)
     checked = head + struct.pack("<II", 0x01020304, crc)
@@ -104,6 +105,7 @@ def test_a_batch_is_laid_out_as_the_document_says() -> None:
             b"\7" + bytes(8) + b"\x28\0\0\0" + struct.pack("<Q16sQQ", 7, bytes(range(16)), 2, 3),
         ),
         (BegunRecord(), b"\x08" + bytes(8) + bytes(4)),
+        (ClusterRecord(258, b"abc"), b"\x0a" + bytes(8) + b"\x0b\0\0\0\2\1" + bytes(6) + b"abc"),
     ],
 )
 def test_a_record_is_laid_out_as_the_document_says(
@@ -132,7 +134,7 @@ def test_a_header_is_believed_only_with_its_checksum() -> None:
     [
         (b"\1\2", "cut short"),
         (b"\2" + bytes(8) + b"\5\0\0\0abc", "says 5 bytes and 3 are left"),
-        (b"\x0a" + bytes(12), "is of kind 10"),
+        (b"\x0b" + bytes(12), "is of kind 11"),
         (bytes(13), "is of kind 0"),
     ],
 )

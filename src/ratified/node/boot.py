@@ -17,6 +17,8 @@ from ratified.consensus.contract import Era, Links, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.checkpoints import Checkpoints
+from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import first_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.node import Node
@@ -98,7 +100,9 @@ def build(
     requests = Requests(config.limits, timers)
     directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
     peers = PeerSessions(config, incarnation, recovered.starts, directories, timers)
-    shared = Shared(config, planner, peers, timers, requests, ProposalIds(config.member, incarnation), DiskRoom())
+    cluster = ClusterLog(planner.append_own, first_table(config.names, config.peer_urls), recovered.cluster)
+    ids = ProposalIds(config.member, incarnation)
+    shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster)
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))

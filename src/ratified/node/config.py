@@ -96,7 +96,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[int, ...]
     """Every member that may open a session with this one, itself left out or not."""
     names: Mapping[int, str] = {}
-    """What people call them."""
+    """What people call each member, this one too."""
+    peer_urls: Mapping[int, tuple[str, ...]] = {}
+    """Where each member is reached by the others; with the names the first contents of the cluster table."""
     absent: tuple[int, ...] = ()
     """Members without which this node may begin, by the operator's word."""
     client_urls: tuple[str, ...] = ()

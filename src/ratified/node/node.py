@@ -18,10 +18,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ratified.consensus.contract import Lead, Ready, Size, Sizes
+from ratified.consensus.contract import Entry, Lead, Ready, Size, Sizes
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
 from ratified.node.checkpoints import Checkpoints
+from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import ClusterFormatError, ClusterTable
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
@@ -49,11 +51,13 @@ from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
 from ratified.node.timers import LOOKS_MIN, Timer
 from ratified.storage.files import Op
-from ratified.storage.format import LogDamaged
+from ratified.storage.format import ClusterRecord, LogDamaged
 from ratified.storage.space import Environment
 from ratified.wire.peer import Batch, Fragment
 
 _LOG_MARK = Timer.LOG_MARK
+CLUSTER_GROUP = 0
+"""The group whose entries make the cluster table."""
 
 
 class Node:
@@ -81,6 +85,7 @@ class Node:
         self._directories = directories
         self._checkpoints = checkpoints
         self._peers = shared.peers
+        self._cluster: ClusterLog = shared.cluster
         self._requests = shared.requests
         self._timers = shared.timers
         self._urgent: deque[Input] = deque()
@@ -253,7 +258,10 @@ class Node:
         if not self._closing:
             begun = self._directories.begun
             for record in completed.own:
-                self._peers.recorded(now, record)
+                if isinstance(record, ClusterRecord):
+                    self._on_table(record)
+                else:
+                    self._peers.recorded(now, record)
             if self._directories.begun and not begun:
                 self.begin(now)
         for group, ticket in completed.persisted:
@@ -359,7 +367,7 @@ class Node:
         drained = self._drain_replicas(now, touched.values())
         for replica, ready in drained:
             if ready is not None and ready.deliver:
-                self._applying.add(replica, ready.deliver)
+                self._deliver(replica, ready.deliver)
         if self._applying.busy:
             self._apply(now)
             self._tidy_at = now + self.config.limits.tidy_pause_us  # each store has done a piece with what it applied
@@ -374,6 +382,24 @@ class Node:
                     self._timers.set(Timer.TIDY, replica.group, self._tidy_at)
             if replica.again:
                 self._again.append(replica.group)
+
+    def _deliver(self, replica: Replica, entries: Sequence[Entry]) -> None:
+        """Have them applied; those of group 0 not before the cluster table that they make is durable."""
+        if replica.group == CLUSTER_GROUP:
+            try:
+                entries = self._cluster.deliver(entries)
+            except ClusterFormatError as error:
+                self._failed = f"{error}. A later version has written it: start that one again"
+                return
+        if entries:
+            self._applying.add(replica, entries)
+
+    def _on_table(self, record: ClusterRecord) -> None:
+        """A cluster table is durable: the entry that made it may be applied."""
+        replica = self._replicas[CLUSTER_GROUP]
+        entries = self._cluster.recorded(record)
+        if entries and replica.stopped is None:
+            self._applying.add(replica, entries)
 
     def _drain_replicas(self, now: int, touched: Iterable[Replica]) -> list[tuple[Replica, Ready | None]]:
         """Drain the engines, until there is as much to apply as one turn may; the others come first in the next."""
@@ -436,7 +462,13 @@ class Node:
             notices=self._drain_notices(),
             deadline=self.deadline,
             more=bool(
-                self._applied or self._urgent or self._clients or self._again or self._touched or self._applying.busy
+                self._failed
+                or self._applied
+                or self._urgent
+                or self._clients
+                or self._again
+                or self._touched
+                or self._applying.busy
             ),
             stopped=self._closing and self._planner.idle,
         )
@@ -466,6 +498,7 @@ class Node:
         self._closing = True
         self._applied.clear()
         self._applying.abandon()
+        self._cluster.abandon()
         self._touched.clear()
         self._peers.close(now)
         self._planner.close(now)
@@ -478,6 +511,10 @@ class Node:
     def lead(self, group: int) -> Lead:
         """Who leads a group, as its engine last reported it."""
         return self._replicas[group].lead
+
+    def table(self) -> ClusterTable:
+        """The members' names and addresses."""
+        return self._cluster.table
 
     def peers(self) -> dict[int, PeerStatus]:
         """What the other members have said of themselves."""
@@ -504,6 +541,7 @@ class Node:
             **peers,
             **self._requests.sizes(),
             **self._applying.sizes(),
+            **self._cluster.sizes(),
             **self._planner.sizes(),
         }
         for group, replica in self._replicas.items():

@@ -34,6 +34,7 @@ from ratified.consensus.contract import (
 from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
 from ratified.node.checkpoints import Claims
+from ratified.node.cluster_log import ClusterLog
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import LeaderForwards, OriginForwards, proposals_of
@@ -124,6 +125,7 @@ class Shared(NamedTuple):
     requests: Requests
     ids: ProposalIds
     room: DiskRoom
+    cluster: ClusterLog
 
 
 class Replica:
@@ -139,7 +141,7 @@ class Replica:
         claim: Claim | None,
         observer: ReplicaObserver | None,
     ) -> None:
-        config, planner, peers, timers, requests, ids, room = shared
+        config, planner, peers, timers, requests, ids, room, cluster = shared
         limits = config.limits
         self.group = group
         self.engine = engine
@@ -163,6 +165,7 @@ class Replica:
         self._durable_ticket = 0
         self._awaiting_write: deque[AwaitingWrite] = deque()
         self._room = room
+        self._cluster = cluster
         self.again = False
         """A further turn could do something at once, without another input."""
         # Encoded and with its data an entry takes twice what was proposed, and more: a batch has to fit all the same.
@@ -543,9 +546,12 @@ class Replica:
         if len(proposals) < len(entries):
             for entry in entries:
                 id = entry.proposal
-                if entry.kind is Kind.NODE and id is not None and (id.origin, id.incarnation) == (member, incarnation):
+                if entry.kind is not Kind.NODE:
+                    continue
+                result = self._cluster.result_of(entry)
+                if id is not None and id.origin == member and id.incarnation == incarnation:
                     ours.append(id.sequence)
-                    self._proposals.applied(id.sequence, b"")
+                    self._proposals.applied(id.sequence, result)
         return ours
 
     def _send_when_durable(self, ticket: int, sends: Sequence[Send]) -> None:

@@ -508,6 +508,7 @@ def _boot(
         engine=config.engine,
         peers=tuple(member for member in sorted(members.names) if member != members.member),
         names=members.names,
+        peer_urls=members.urls,
         absent=members.absent,
         client_urls=tuple(config.client_urls),
         heartbeat_us=config.heartbeat_us,

@@ -207,6 +207,7 @@ class Machine:
             cluster=CLUSTER,
             member=member,
             name=f"n{member}",
+            names={each: f"n{each}" for each in options.members},
             directory=owner.directory,
             start=mix(self._world.seed, Concern.START, member, self.starts),
             seed=mix(self._world.seed, Concern.NODE),

@@ -27,9 +27,9 @@ from ratified.consensus.entry import EntryFormatError, decode_membership, encode
 SECTOR = 512
 MAGIC = b"RfLg"
 STAMP = b"\x9d\xb3"
-VERSION = 4
-"""2 added the records ``peer`` and ``begun``, 3 the births of entries, 4 heads of segments and the record ``cut``; the
-rest is as in 1."""
+VERSION = 5
+"""2 added the records ``peer`` and ``begun``, 3 the births of entries, 4 heads of segments and the record ``cut``, 5
+entries of the node and the record ``cluster``; the rest is as in 1."""
 HEADS_SINCE = 4
 """From this version on a segment's first batch begins with its head: it can be the oldest one."""
 _HEADER = struct.Struct("<4sHHQQQIIII")
@@ -209,6 +209,7 @@ class RecordKind(IntEnum):
     PEER = 7
     BEGUN = 8
     CUT = 9
+    CLUSTER = 10
 
 
 _KINDS = tuple(RecordKind)
@@ -248,7 +249,14 @@ class CutRecord(msgspec.Struct, frozen=True, gc=False):
     segment: int
 
 
-NodesOwn: TypeAlias = NodeRecord | PeerRecord | BegunRecord
+class ClusterRecord(msgspec.Struct, frozen=True, gc=False):
+    """The cluster table as of ``index`` of group 0, in the node's own encoding. Of no group; the last one counts."""
+
+    index: int
+    data: bytes
+
+
+NodesOwn: TypeAlias = NodeRecord | PeerRecord | BegunRecord | ClusterRecord
 """What the log holds of the node itself, and of no group."""
 
 
@@ -260,6 +268,7 @@ _PEER = struct.Struct("<Q16sQQ")
 _TRUNCATE = struct.Struct("<Q")
 _BASE = struct.Struct("<QQQQ")
 _CUT = struct.Struct("<Q")
+_CLUSTER = struct.Struct("<Q")
 
 
 class RecordFormatError(ValueError):
@@ -290,6 +299,8 @@ def encode_record(
             kind, body = RecordKind.BEGUN, b""
         case CutRecord(segment):
             kind, body = RecordKind.CUT, _CUT.pack(segment)
+        case ClusterRecord(index, data):
+            kind, body = RecordKind.CLUSTER, _CLUSTER.pack(index) + data
     return RECORD.pack(kind, group, len(body)) + body
 
 
@@ -337,6 +348,13 @@ def decode_cut(body: bytes) -> CutRecord:
     if len(body) != _CUT.size:
         raise RecordFormatError(f"a cut record has {len(body)} bytes instead of {_CUT.size}")
     return CutRecord(*_CUT.unpack(body))
+
+
+def decode_cluster(body: bytes) -> ClusterRecord:
+    if len(body) < _CLUSTER.size:
+        raise RecordFormatError(f"a cluster record has {len(body)} bytes, too few")
+    (index,) = _CLUSTER.unpack_from(body)
+    return ClusterRecord(index, body[_CLUSTER.size :])
 
 
 def decode_truncate(body: bytes) -> TruncateRecord:

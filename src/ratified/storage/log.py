@@ -34,6 +34,7 @@ from ratified.storage.format import (
     RECORD,
     SECTOR,
     BegunRecord,
+    ClusterRecord,
     CutRecord,
     DropRecord,
     LogLimits,
@@ -127,6 +128,7 @@ class _Head:
         self._starts = [NodeRecord(first + at, recovered.directory, start) for at, start in enumerate(starts)]
         self._peers = dict(recovered.peers)
         self._begun = recovered.begun
+        self._cluster = recovered.cluster
         self._bases = {number: group.base for number, group in recovered.groups.items()}
         self._states = {number: group.state for number, group in recovered.groups.items() if group.state}
 
@@ -146,6 +148,8 @@ class _Head:
                 self._peers[record.member] = record
             case BegunRecord():
                 self._begun = True
+            case ClusterRecord():
+                self._cluster = record
             case _:
                 pass
 
@@ -154,6 +158,8 @@ class _Head:
         parts = [encode_record(0, record) for record in own]
         if self._begun:
             parts.append(encode_record(0, BegunRecord()))
+        if self._cluster is not None:
+            parts.append(encode_record(0, self._cluster))
         for group in sorted(self._bases):
             parts.append(encode_record(group, BaseRecord(self._bases[group])))
             if group in self._states:

@@ -34,6 +34,7 @@ from ratified.storage.format import (
     STAMP,
     VERSION,
     BatchHeader,
+    ClusterRecord,
     LogDamaged,
     LogLimits,
     LogTooNew,
@@ -43,6 +44,7 @@ from ratified.storage.format import (
     RecordKind,
     body_matches,
     decode_base,
+    decode_cluster,
     decode_cut,
     decode_node,
     decode_peer,
@@ -111,6 +113,8 @@ class Recovered(msgspec.Struct, frozen=True):
     begun: bool
     peers: dict[int, PeerRecord]
     """What the node holds of each member that it has met."""
+    cluster: ClusterRecord | None
+    """The last cluster table; None: it was never changed."""
     groups: dict[int, RecoveredGroup]
     cut: Cut | None
     position: LogPosition
@@ -140,6 +144,7 @@ def recover(files: Files, limits: LogLimits) -> Recovered:
         starts=replay.starts(),
         begun=replay.begun or replay.has_written,
         peers=replay.peers,
+        cluster=replay.cluster,
         groups={number: group.finish(files, limits) for number, group in replay.groups.items()},
         cut=log.cut,
         position=log.position,
@@ -315,6 +320,7 @@ class _Replay:
         self.has_written = False
         """An engine has written: a node did that before format version 2 without having begun."""
         self.peers: dict[int, PeerRecord] = {}
+        self.cluster: ClusterRecord | None = None
         self.groups: dict[int, _Group] = {}
         self.cut = 0
         """Segments before this one are of no use."""
@@ -366,6 +372,8 @@ class _Replay:
                 self.peers[peer.member] = peer
             case RecordKind.BEGUN:
                 self.begun = True
+            case RecordKind.CLUSTER:
+                self.cluster = decode_cluster(record.body)
             case RecordKind.CUT:
                 self.cut = decode_cut(record.body).segment
             case RecordKind.TRUNCATE:

@@ -1,0 +1,83 @@
+"""The cluster table of one node, kept in its log.
+
+Rules:
+
+1. A delivered entry of group 0 that changes the table waits, and all behind it, until the table that it makes is
+   durable: only then is it applied. So a restart finds in the log's last ``cluster`` record a table that is as late as
+   the store, or later; an entry at or below its index has been taken into it and is passed over.
+2. The table is never read off entries in the log: on Paxos the log holds values that are void, and that they are is
+   known at delivery only (rule 13 of the contract).
+3. What others read is the durable table.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from ratified.consensus.contract import Entry, Kind, Size, Sizes
+from ratified.node.cluster_table import ClusterTable, changed, decode_change, decode_table, encode_table
+from ratified.storage.format import ClusterRecord
+
+_NODE = Kind.NODE
+
+
+class ClusterLog:
+    def __init__(
+        self, append: Callable[[ClusterRecord], None], first: ClusterTable, found: ClusterRecord | None
+    ) -> None:
+        """``append`` writes a record of the node's own. ``found`` is the log's last one; None: the table is still the
+        first one. Raises ``ClusterFormatError``."""
+        self.table = first if found is None else decode_table(found.data)
+        """Durably."""
+        self._append = append
+        self._written = self.table
+        """What will be the table once the log is durable."""
+        self._held: deque[Entry] = deque()
+        """Delivered, and not to be applied yet."""
+        self._refusals: dict[int, str] = {}
+        """Why the entry with this index changes nothing, until it is applied."""
+
+    def deliver(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Take what group 0 delivers; what of it can be applied at once. Raises ``ClusterFormatError``."""
+        first = next((at for at, entry in enumerate(entries) if entry.kind is _NODE and self._is_news(entry)), None)
+        if self._held:
+            first = 0
+        if first is None:
+            return entries
+        for entry in entries[first:]:
+            self._held.append(entry)
+            if entry.kind is _NODE and self._is_news(entry):
+                self._write(entry)
+        return entries[:first]
+
+    def recorded(self, record: ClusterRecord) -> Sequence[Entry]:
+        """This table is durable; returns what can be applied now."""
+        self.table = decode_table(record.data)
+        released: list[Entry] = []
+        while self._held and not (self._held[0].kind is _NODE and self._held[0].index > record.index):
+            released.append(self._held.popleft())
+        return released
+
+    def result_of(self, entry: Entry) -> bytes:
+        """What the proposer of a NODE entry is answered: nothing, or why it has changed nothing."""
+        return self._refusals.pop(entry.index, "").encode()
+
+    def abandon(self) -> None:
+        """Nothing more is applied here."""
+        self._held.clear()
+
+    def sizes(self) -> Sizes:
+        return {
+            "deliveries that wait for the cluster table": Size(len(self._held)),
+            "changes of the cluster table refused": Size(len(self._refusals)),
+        }
+
+    def _is_news(self, entry: Entry) -> bool:
+        return entry.index > self._written.index
+
+    def _write(self, entry: Entry) -> None:
+        self._written, refusal = changed(self._written, entry.index, decode_change(entry.data))
+        if refusal:
+            self._refusals[entry.index] = refusal
+        self._append(ClusterRecord(entry.index, encode_table(self._written)))
