@@ -20,6 +20,7 @@ from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.history import History
 from ratified.consensus.replication.outbox import Outbox
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.transfer import Transfer
 from ratified.consensus.replication.writes import Writes
 from ratified.kv.store import KvStore
 from ratified.kv.tables import META
@@ -270,6 +271,16 @@ def answers_progress_before_what_waits() -> AbstractContextManager[Any]:
     return patch.object(Watcher, "current", property(lambda watcher: watcher._created and watcher._synced))
 
 
+def never_gives_up_a_transfer() -> AbstractContextManager[Any]:
+    """What tells the target is lost, and the leader takes nothing any more."""
+    begin = Transfer.__init__
+
+    def begin_without_an_end(self: Transfer, era: Era, to: int, deadline: int) -> None:
+        begin(self, era, to, 2**62)
+
+    return patch.object(Transfer, "__init__", begin_without_an_end)
+
+
 MUTANTS = [
     Mutant(
         "applies all that is committed in one turn",
@@ -319,6 +330,7 @@ MUTANTS = [
     ),
     Mutant("accepts a torn tail", accepts_torn_tails, "machine-losses", "session", 58),
     Mutant("uses a store of another boot", uses_any_store, "machine-losses", "session", 1),
+    Mutant("never gives up a transfer", never_gives_up_a_transfer, "transfers", "datagram", 26),
     Mutant("answers progress at once", answers_progress_at_once, "fault-free", "session", 1),
     Mutant("answers progress before events that wait", answers_progress_before_what_waits, "fault-free", "session", 2),
 ]
