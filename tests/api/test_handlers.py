@@ -205,6 +205,17 @@ def test_no_alarm_is_raised_and_none_can_be_changed(with_api: WithApi) -> None:
     with_api(act)
 
 
+def test_the_lead_goes_to_voters_only(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        path = "/etcdserverpb.Maintenance/MoveLeader"
+        own = rpc_pb2.MoveLeaderRequest(targetID=api.service.host.member)
+        rpc_pb2.MoveLeaderResponse.FromString(await api.call(path, own.SerializeToString()))
+        with pytest.raises(EtcdError, match="bad leader transferee"):
+            await api.call(path, rpc_pb2.MoveLeaderRequest(targetID=1).SerializeToString())
+
+    with_api(act)
+
+
 def test_reads_that_a_dying_host_leaves_open_end_as_server_stopped(tmp_path: Path) -> None:
     async def act() -> None:
         here, elsewhere = free_ports(2)

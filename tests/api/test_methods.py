@@ -16,7 +16,6 @@ NOT_YET = {
     "Maintenance/Defragment",
     "Maintenance/Hash",
     "Maintenance/Snapshot",
-    "Maintenance/MoveLeader",
     "Maintenance/Downgrade",
 }
 

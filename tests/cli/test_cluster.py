@@ -52,6 +52,16 @@ def ratified(cluster: LocalCluster, capsys: pytest.CaptureFixture[str]) -> Ratif
     return Ratified(cluster.endpoints, capsys)
 
 
+def test_move_leader(ratified: Ratified) -> None:
+    before = ratified.json("status")
+    to = next(row for row in before if row["name"] != row["leader"])
+    assert ratified("move-leader", to["name"]) == f"{to['name']} leads\n"
+    assert {row["leader"] for row in ratified.json("status") if row["name"] == to["name"]} == {to["name"]}
+    back = next(row for row in before if row["name"] == row["leader"])
+    assert ratified.json("move-leader", back["member"]) == {"leader": back["name"], "member": back["member"]}
+    ratified("move-leader", "nobody", status=1)
+
+
 def test_put_get_and_del(ratified: Ratified) -> None:
     assert ratified("put", "cli/a", "one") == "OK\n"
     assert ratified("get", "cli/a") == "cli/a\none\n"

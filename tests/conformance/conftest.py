@@ -30,6 +30,7 @@ class Etcdctl:
     """Debian's etcdctl, talking to one node."""
 
     def __init__(self, program: str, endpoint: str) -> None:
+        self.program = program
         self.endpoint = endpoint
         self._command = [program, "--endpoints", endpoint, "--dial-timeout=10s", "--command-timeout=20s"]
 

@@ -195,6 +195,18 @@ def test_member_list(etcdctl: Etcdctl, cluster: LocalCluster) -> None:
     assert all("started" in line for line in lines)
 
 
+def test_move_leader(etcdctl: Etcdctl, cluster: LocalCluster) -> None:
+    every = Etcdctl(etcdctl.program, ",".join(node.endpoint for node in cluster.nodes))
+    for _ in range(3):  # each member's turn
+        told = json.loads(every("endpoint", "status", "-w", "json"))
+        leader = told[0]["Status"]["leader"]
+        ids = sorted(one["Status"]["header"]["member_id"] for one in told)
+        to = ids[(ids.index(leader) + 1) % len(ids)]
+        assert every("move-leader", f"{to:x}") == f"Leadership transferred from {leader:x} to {to:x}\n"
+    wrong = every.run("move-leader", "abc")
+    assert "etcdserver: bad leader transferee" in wrong.stderr
+
+
 def test_what_is_not_there_yet_says_so(etcdctl: Etcdctl) -> None:
     for command in (("auth", "enable"), ("member", "add", "x", "--peer-urls=http://h:1"), ("defrag",)):
         done: subprocess.CompletedProcess[str] = etcdctl.run(*command)

@@ -1,4 +1,4 @@
-"""Maintenance: Status, Alarm, HashKV; and our own ``ratified.v1.Node/Report``, which tells people more."""
+"""Maintenance: Status, Alarm, MoveLeader, HashKV; and our own ``ratified.v1.Node/Report``, which tells people more."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from ratified.api.service import Service
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.wire.etcd import errors
-from ratified.wire.etcd.rpc_pb2 import AlarmRequest, AlarmResponse, HashKVRequest, StatusRequest, StatusResponse
+from ratified.wire.etcd.rpc_pb2 import (
+    AlarmRequest,
+    AlarmResponse,
+    HashKVRequest,
+    MoveLeaderRequest,
+    StatusRequest,
+    StatusResponse,
+)
 from ratified.wire.report import NodeReport
 
 ETCD_VERSION = "3.5.0"
@@ -37,6 +44,18 @@ async def alarm(service: Service, request: AlarmRequest, data: bytes) -> bytes:
     if request.action != AlarmRequest.GET:
         raise EtcdError(*errors.ALARMS_NOT_KEPT)
     return AlarmResponse().SerializeToString() + service.header()
+
+
+async def move_leader(service: Service, request: MoveLeaderRequest, data: bytes) -> bytes:
+    """Hand the lead to another voter; only the leader does that."""
+    host = service.host
+    if host.leader() != host.member:
+        raise EtcdError(*errors.NOT_LEADER)
+    if request.targetID not in host.voters():
+        raise EtcdError(*errors.BAD_LEADER_TRANSFEREE)
+    if not await host.transfer_lead(request.targetID, timeout_s=service.timeout_s):
+        raise EtcdError(*errors.LEADER_TRANSFER_TIMEOUT)
+    return service.header()
 
 
 async def hash_kv(service: Service, request: HashKVRequest, data: bytes) -> bytes:

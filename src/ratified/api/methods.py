@@ -1,7 +1,6 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: membership changes, Auth, Defragment, Hash, Snapshot, MoveLeader,
-Downgrade.
+A method that is not here is UNIMPLEMENTED: membership changes, Auth, Defragment, Hash, Snapshot, Downgrade.
 """
 
 from __future__ import annotations
@@ -82,6 +81,7 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Cluster/MemberList": _read(rpc_pb2.MemberListRequest, cluster.member_list),
     "/etcdserverpb.Maintenance/Status": _read(rpc_pb2.StatusRequest, maintenance.status),
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
+    "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
     "/etcdserverpb.Maintenance/HashKV": _read(rpc_pb2.HashKVRequest, maintenance.hash_kv),
     REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

@@ -119,6 +119,10 @@ class AsyncClient:
         """Who belongs to the cluster."""
         return await self._do(calls.members())
 
+    async def move_leader(self, to: int) -> None:
+        """Hand the lead to the member with this id; one of the endpoints must be the leader's."""
+        await self._do(calls.move_leader(to))
+
     async def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
         return await self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)

@@ -31,6 +31,7 @@ LEASE_KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 LEASE_TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
 LEASE_LEASES = "/etcdserverpb.Lease/LeaseLeases"
 MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
+MOVE_LEADER = "/etcdserverpb.Maintenance/MoveLeader"
 STATUS = "/etcdserverpb.Maintenance/Status"
 
 
@@ -223,6 +224,12 @@ def leases() -> Call[tuple[int, ...]]:
 def members() -> Call[tuple[results.Member, ...]]:
     request = rpc_pb2.MemberListRequest(linearizable=True)
     return _call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
+
+
+def move_leader(to: int) -> Call[None]:
+    """Hand the lead to a member; any other member than the leader refuses, and the next endpoint is asked."""
+    request = rpc_pb2.MoveLeaderRequest(targetID=to)
+    return _call(MOVE_LEADER, request, rpc_pb2.MoveLeaderResponse, lambda _: None, repeatable=False)
 
 
 def status() -> Call[results.MemberStatus]:

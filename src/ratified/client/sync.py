@@ -122,6 +122,10 @@ class Client:
         """Who belongs to the cluster."""
         return self._do(calls.members())
 
+    def move_leader(self, to: int) -> None:
+        """Hand the lead to the member with this id; one of the endpoints must be the leader's."""
+        self._do(calls.move_leader(to))
+
     def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
         return self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)

@@ -17,7 +17,20 @@ from ratified.machine import StateMachine, StateMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, boot
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import Cancel, Close, DiskSpace, Input, JobDone, Notice, Outcome, Reason, Reply, Request, Work
+from ratified.node.ports import (
+    Cancel,
+    Close,
+    DiskSpace,
+    Input,
+    JobDone,
+    Notice,
+    Outcome,
+    Reason,
+    Reply,
+    Request,
+    TransferLead,
+    Work,
+)
 from ratified.runtime.address import AddressError, bind, parse_address
 from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.checkpoint import CheckpointLane
@@ -51,6 +64,9 @@ SPACE_EVERY_S = 0.5
 
 READER_BYTES_MAX = 2 << 20
 """What may wait for a reader of streams before the node holds them."""
+
+_LEADER_LOOK_S = 0.01
+"""How often ``transfer_lead`` looks who leads."""
 
 
 class Host:
@@ -305,6 +321,24 @@ class Host:
     def leader(self, group: int = 0) -> int | None:
         """The member that leads this group, as far as this host knows."""
         return self._node.lead(group).member
+
+    async def transfer_lead(self, to: int, *, group: int = 0, timeout_s: float) -> bool:
+        """Hand the lead of a group, which this host has, to another voter; True: it leads now.
+
+        False: it does not after ``timeout_s``. An attempt ends by itself after two election timeouts, and this host
+        then leads on. Nothing is lost meanwhile: proposals wait for whoever leads in the end.
+        """
+        deadline = self._loop.time() + timeout_s
+        self._offer(TransferLead(group, to))
+        while self.leader(group) != to:
+            if self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(_LEADER_LOOK_S)
+        return True
+
+    def voters(self, group: int = 0) -> tuple[int, ...]:
+        """The members that vote in this group, ascending, as far as this host knows."""
+        return self._node.status().groups[group].engine.membership.voters
 
     def raft_term(self, group: int = 0) -> int:
         """The era of this group as etcd's ``raft_term`` fields have it: term, round or epoch."""

@@ -45,6 +45,8 @@ TOO_MANY_REQUESTS = Error(RESOURCE_EXHAUSTED, "etcdserver: too many requests")
 
 NO_LEADER = Error(UNAVAILABLE, "etcdserver: no leader")
 NOT_LEADER = Error(FAILED_PRECONDITION, "etcdserver: not leader")
+BAD_LEADER_TRANSFEREE = Error(FAILED_PRECONDITION, "etcdserver: bad leader transferee")
+LEADER_TRANSFER_TIMEOUT = Error(UNAVAILABLE, "etcdserver: request timed out, leader transfer took too long")
 LEADER_CHANGED = Error(UNAVAILABLE, "etcdserver: leader changed")
 STOPPED = Error(UNAVAILABLE, "etcdserver: server stopped")
 TIMEOUT = Error(UNAVAILABLE, "etcdserver: request timed out")
