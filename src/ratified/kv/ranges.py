@@ -12,8 +12,8 @@ Rules
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, repeat
 from typing import TypeAlias
 
 import msgspec
@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
-from ratified.kv.history import is_dropped, names_at
+from ratified.kv.history import changes_at, is_dropped, names_of
 from ratified.kv.runs import Runs
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
@@ -36,6 +36,10 @@ COVERED: tuple[()] = ()
 Looks: TypeAlias = Iterator[Pair | tuple[()] | None]
 """What a walk over rows looks at, one after another: a pair of the range, in the order of keys; None: none of it; or
 ``COVERED``: a pair that a tombstone covers, or a key that a compaction drops, whose rows some replicas still have."""
+
+
+_ABSENT_A_LOOK = 8
+"""How many changes of keys that were not there are passed over in the time that it takes to look at a pair."""
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):
@@ -105,7 +109,11 @@ def at_revision(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: 
     shared = b""
     first = names.first_name(wanted.first)
     last = None if wanted.end is None else names.last_name(wanted.end)
-    for name, pair in names_at(rows, first, last, revision):
+    for found in changes_at(rows, first, last, revision):
+        if isinstance(found, list):
+            yield from _absent(rows, found, dropped_by)
+            continue
+        name, pair = found
         if group and name[: names.NAME_BYTES_MAX] != shared:
             yield from _in_order(group, wanted)
             group = Runs[bytes]()
@@ -118,6 +126,15 @@ def at_revision(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: 
             group.add((KeyValue.FromString(pair).key, pair))
             yield None
     yield from _in_order(group, wanted)
+
+
+def _absent(rows: VisibleRows, changes: Sequence[bytes], dropped_by: int | None) -> Looks:
+    """Keys that were not there. Where nobody counts them one by one, they are counted by the time that they take."""
+    if dropped_by is None:
+        yield from repeat(None, len(changes) // _ABSENT_A_LOOK + 1)
+    else:
+        for name in names_of(changes):
+            yield COVERED if is_dropped(rows, name, dropped_by) else None
 
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {

@@ -36,6 +36,9 @@ class Rows(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Rows with first <= key < last."""
 
+    def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
+        """The keys of the first so many of these rows."""
+
 
 class Tombstone(msgspec.Struct, frozen=True, array_like=True):
     """The keys from ``first`` to ``end`` (None: no bound), or those of ``lease`` (0: of a range), at ``revision``.
@@ -76,12 +79,13 @@ class Tombstone(msgspec.Struct, frozen=True, array_like=True):
 class VisibleRows:
     """Rows, and the tombstones that are pending in them, the oldest first."""
 
-    __slots__ = ("get", "rows", "scan", "tombstones")
+    __slots__ = ("get", "keys", "rows", "scan", "tombstones")
 
     def __init__(self, rows: Rows, tombstones: tuple[Tombstone, ...] = ()) -> None:
         self.rows = rows
         self.get = rows.get
         self.scan = rows.scan
+        self.keys = rows.keys
         self.tombstones = tombstones
 
     def covered_by(self, pair: bytes, revision: int | None = None) -> Tombstone | None:

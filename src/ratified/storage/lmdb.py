@@ -312,18 +312,7 @@ class LmdbSpace:
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """The first so many keys of the rows that ``scan`` gives; many times as fast."""
         transaction, tables = self._environment.reading()
-        database = tables.get(table)
-        low = self._prefix + first
-        if database is None or len(low) > _BOUND_BYTES_MAX:
-            return [key for key, _ in islice(self.scan(table, first, last), keys_max)]
-        cursor = transaction.cursor(database)
-        if not cursor.set_range(low):
-            return []
-        found = list(islice(cursor.iternext(keys=True, values=False), keys_max))
-        high = self._prefix + last if last is not None else _after(self._prefix)
-        if high is not None and found and found[-1] >= high:
-            del found[bisect_left(found, high) :]
-        return [key[SPACE_BYTES:] for key in found]
+        return _keys(transaction, tables, table, self._prefix, first, last, keys_max)
 
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write one row; needs the environment's transaction."""
@@ -376,6 +365,11 @@ class LmdbView:
         snapshot = self._open()
         return _scan(snapshot.transaction, snapshot.tables, table, self._prefix, first, last, reverse)
 
+    def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
+        """The first so many keys of the rows that ``scan`` gives; many times as fast."""
+        snapshot = self._open()
+        return _keys(snapshot.transaction, snapshot.tables, table, self._prefix, first, last, keys_max)
+
     def close(self) -> None:
         """Let go of the snapshot."""
         if self._snapshot is not None:
@@ -416,6 +410,30 @@ def _scan(
     high = prefix + last if last is not None else _after(prefix)
     cursor = transaction.cursor(database)
     return _descending(cursor, low, high) if reverse else _ascending(cursor, low, high)
+
+
+def _keys(
+    transaction: _Transaction,
+    tables: _Tables,
+    table: str,
+    prefix: bytes,
+    first: bytes,
+    last: bytes | None,
+    keys_max: int,
+) -> list[bytes]:
+    database = tables.get(table)
+    low = prefix + first
+    if database is None or len(low) > _BOUND_BYTES_MAX:
+        rows = _scan(transaction, tables, table, prefix, first, last, reverse=False)
+        return [key for key, _ in islice(rows, keys_max)]
+    cursor = transaction.cursor(database)
+    if not cursor.set_range(low):
+        return []
+    found = list(islice(cursor.iternext(keys=True, values=False), keys_max))
+    high = prefix + last if last is not None else _after(prefix)
+    if high is not None and found and found[-1] >= high:
+        del found[bisect_left(found, high) :]
+    return [key[SPACE_BYTES:] for key in found]
 
 
 def _after(prefix: bytes) -> bytes | None:

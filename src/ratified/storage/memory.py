@@ -339,6 +339,10 @@ class MemoryView:
                 yield key, value
             key = step(table, key if reverse else key + b"\0")
 
+    def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
+        """The first so many keys of the rows that ``scan`` gives."""
+        return [key for key, _ in islice(self.scan(table, first, last), keys_max)]
+
     def close(self) -> None:
         """Let go of the snapshot."""
         if self in self._space.views:
