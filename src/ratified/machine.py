@@ -61,6 +61,10 @@ class ApplyFailed(Exception):
         self.index = index
 
 
+class TidyFirst(Exception):
+    """A command in pieces has done nothing yet, and must be applied again once the store is not ``untidy`` any more."""
+
+
 class NoResult(msgspec.Struct, frozen=True, gc=False):
     """In the place of a result: the command was applied, and what came of it is nothing that can be passed on."""
 
@@ -128,7 +132,8 @@ class Store(Protocol):
         """As ``apply`` of this one command, in pieces that cost about ``rows_max``; returns its result.
 
         Runs inside a transaction of its own, which the caller sets aside where this yields. Until it returns,
-        everything that is read is the state before the command.
+        everything that is read is the state before the command. Raises ``TidyFirst``, never while the store is not
+        ``untidy``.
         """
 
     @property

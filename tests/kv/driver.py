@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -11,7 +11,7 @@ from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
-from ratified.machine import Command, Continuation
+from ratified.machine import Command, Continuation, TidyFirst
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.space import Environment
 from ratified.wire.etcd import rpc_pb2
@@ -138,6 +138,8 @@ class Driver:
         self.store = KvStore(self.environment.space(3), self.limits)
         self.index = self.store.applied
         self.watches: list[Watch] = []
+        self.waited_for_tidiness = 0
+        """Commands that were begun again once all was written and removed."""
 
     def reopen(self) -> None:
         """As after a restart of the process: only the rows are left."""
@@ -154,16 +156,25 @@ class Driver:
     def apply_in_pieces(self, data: bytes, rows_max: int, between: Callable[[], None] = lambda: None) -> bytes:
         """One command as a node applies a long one: its transaction is set aside between the pieces."""
         self.index += 1
-        pieces = self.store.apply_in_pieces(Command(self.index, data), (1, 0), rows_max)
-        with self.environment.transaction(), self.environment.savepoint():
-            while True:
-                try:
-                    next(pieces)
-                except StopIteration as end:
-                    return bytes(end.value)
-                self.environment.suspend()
-                between()
-                self.environment.resume()
+        while True:
+            pieces = self.store.apply_in_pieces(Command(self.index, data), (1, 0), rows_max)
+            try:
+                with self.environment.transaction(), self.environment.savepoint():
+                    return self._take_pieces(pieces, between)
+            except TidyFirst:
+                self.waited_for_tidiness += 1
+                while self.store.untidy:
+                    self.tidy()
+
+    def _take_pieces(self, pieces: Generator[None, None, bytes], between: Callable[[], None]) -> bytes:
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return bytes(end.value)
+            self.environment.suspend()
+            between()
+            self.environment.resume()
 
     def tidy(self) -> None:
         """A turn in which nothing is applied."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.kv import compares, cost, queries, ranges, txn_reads
+from ratified.kv import compares, cost, queries, ranges, txn_reads, writes
 from ratified.kv.limits import KvLimits
 from ratified.kv.ranges import Interval, Looks, live
 from ratified.kv.tombstones import VisibleRows
@@ -18,7 +18,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from tests.kv.driver import Driver, Failed, decode
+from tests.kv.driver import Driver, Failed, LongDriver, build, decode
 
 ALL = {"key": b"\x00", "range_end": b"\x00"}
 TOO_LARGE = "etcdserver: request is too large"
@@ -201,3 +201,40 @@ def test_keys_that_were_deleted_cost_what_they_cost_where_nothing_was_ever_compa
     driver.put(b"other")
     answer = driver.txn(txn(put(b"a"), ranged(**ALL, revision=revision)))
     assert answer.responses[1].response_range.count == 19
+
+
+def test_rows_that_cost_nothing_are_passed_over_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writes, "UNSEEN_ROWS_MAX", 50)
+    answers = []
+    for operations, waits in ((1, 0), (8, 1)):
+        driver = LongDriver(limits=KvLimits(tombstone_rows_at_once=1))
+        plain = Driver()
+        for one in (driver, plain):
+            for number in range(20):
+                one.put(b"k%02d" % number)
+            one.delete(b"k", b"l")
+        assert driver.store.pending_tombstones == 1
+        request = txn(put(b"new"), *[ranged(**ALL)] * operations)
+        answers.append((driver.txn(request), plain.txn(request)))
+        assert driver.waited_for_tidiness == waits
+        assert driver.store.digest() == plain.store.digest()
+    assert all(long == plain for long, plain in answers)
+
+
+def test_what_looking_takes_on_this_replica_decides_whether_a_command_goes_in_pieces() -> None:
+    driver = LongDriver()
+    for number in range(200):
+        driver.put(b"k%03d" % number)
+    then = driver.store.revision
+    driver.delete(b"k", b"l")
+
+    def work(request: TxnRequest) -> int:
+        return driver.store.cost(build(request), 10_000)
+
+    assert work(txn(put(b"new"), ranged(**ALL))) > 200, "they are deleted, and not yet gone"
+    while driver.store.untidy:
+        driver.tidy()
+    assert work(txn(put(b"new"), ranged(**ALL))) < 20
+    assert work(txn(put(b"new"), ranged(**ALL, revision=then))) > 200, "they were there"
+    driver.put(b"large", b"v" * 1_000_000)
+    assert work(txn(put(b"new"), ranged(key=b"l", range_end=b"m"))) > 200, "its bytes take time"

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from google.protobuf.message import Message
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ratified.kv import writes
 from ratified.kv.history import EVENTS
 from ratified.kv.limits import KvLimits
 from ratified.kv.tables import LIVE
@@ -98,9 +99,13 @@ def whole_watch(driver: Driver) -> list[object]:
     return [event for response in watch.responses for event in response.events]
 
 
-@settings(max_examples=200, deadline=None)
-@given(steps_of)
-def test_everything_is_as_if_all_rows_were_written_at_once(steps: list[Step]) -> None:
+@pytest.mark.parametrize("unseen_max", [0, 2, writes.UNSEEN_ROWS_MAX])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=steps_of)
+def test_everything_is_as_if_all_rows_were_written_at_once(
+    monkeypatch: pytest.MonkeyPatch, unseen_max: int, steps: list[Step]
+) -> None:
+    monkeypatch.setattr(writes, "UNSEEN_ROWS_MAX", unseen_max)
     plain, long = Driver(), LongDriver(limits=SLOW)
     for driver in (plain, long):
         driver.grant(1, 60)

@@ -11,10 +11,11 @@ from typing_extensions import override
 
 from ratified.consensus.contract import Entry, Kind
 from ratified.consensus.entry import make_entry
-from ratified.machine import ApplyFailed, Command, Era, Result, StateMachineStore, Store
+from ratified.machine import ApplyFailed, Command, Era, Result, StateMachineStore, Store, TidyFirst
 from ratified.node.applying import Applying
 from ratified.node.config import NodeLimits
 from ratified.node.node import Node
+from ratified.node.ports import Outcome
 from ratified.node.replica import Replica
 from ratified.storage.memory import MemoryEnvironment
 from tests.node.cluster import SECOND, Cluster, Journal
@@ -173,3 +174,29 @@ def test_unseen_work_goes_on_by_itself_and_leaves_time_between_its_pieces(monkey
     assert [store.done for store in stores] == [pieces, pieces]
     assert len(tidied_at) >= pieces
     assert all(later - before >= pause_us for before, later in pairwise(tidied_at))
+
+
+class Picky(Untidy):
+    """A store that applies what is in pieces only when it is tidy."""
+
+    def cost(self, command: bytes, most: int) -> int:
+        return most if command == b"long" else 1
+
+    def apply_in_pieces(self, command: Command, era: Era, rows_max: int) -> Generator[None, None, Result]:
+        yield
+        if self.untidy:
+            raise TidyFirst
+        (result,) = self.apply((command,), command.index, era)
+        return result
+
+
+def test_a_command_waits_in_its_place_until_its_store_is_tidy() -> None:
+    store, pieces = Picky(0), 10
+    cluster = Cluster(size=1, open_store=lambda member, group: store, limits=NodeLimits(apply_rows_max=ROWS_MAX))
+    cluster.elect()
+    store.pieces = pieces
+    tokens = [cluster.submit(1, data) for data in (b"before", b"long", b"behind")]
+    for token in tokens:
+        assert cluster.outcome(token).outcome is Outcome.DONE
+    assert cluster.machine(1).commands == [b"before", b"long", b"behind"]
+    assert store.done == pieces

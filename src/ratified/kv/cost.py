@@ -4,20 +4,24 @@
    transaction itself puts counts in every range of it that could show it.
 2. The limits are no options: an answer must not depend on a member's flags, now or when the log is replayed.
 3. Rows that some replicas have and others have not, since their tombstones and removals have come differently far, cost
-   nothing.
+   nothing. They take time all the same: what is yielded, and estimated, is the *work* that looking takes on this
+   replica, by which it goes in pieces; and where too many of them are in the way a long transaction has to wait until
+   they are gone (``TidyFirst``), before it has done anything.
 4. What is too large is refused like a request that etcd finds too large, with nothing done.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice
 
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
-from ratified.kv.ranges import COVERED, Interval, interval, is_in_order, looks, present
+from ratified.kv.ranges import COVERED, Interval, Look, Looks, interval, is_in_order, looks, present
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
+from ratified.machine import TidyFirst
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
@@ -32,44 +36,58 @@ PUT = 4
 TXN_ROWS_MAX = 50_000
 """What a transaction which writes may cost before it runs, by what it looks at: in comparisons, ranges and deletes
 together. (One DeleteRange, and a transaction that only reads, may go over any number.)"""
+_ABSENT = 4
+"""The work to see that a compaction drops a key."""
+BYTES_A_LOOK = 4096
+"""Of a pair that is looked at, what takes as much work as the look itself."""
 _PUTS_A_ROW = 8
 """How many of the transaction's own puts are compared with a range in the time that one row takes."""
 _PAIR_OVERHEAD_BYTES = 64
 """More than what stands around a pair in an answer, or beside key and value in a pair."""
 
 
-def estimate(rows: VisibleRows, request: TxnRequest, most: int) -> int:
-    """What a transaction costs at least, looked at from outside and up to ``most``, whatever branches it takes."""
-    cost = 0
+def work_of(look: Look) -> int:
+    """Of looking at it, in rows of the ordinary size."""
+    return LOOK + len(look[1]) // BYTES_A_LOOK if look else LOOK
+
+
+def estimate(rows: VisibleRows, newest: int, request: TxnRequest, most: int) -> int:
+    """The work of a transaction at least, looked at from outside and up to ``most``, whatever branches it takes."""
+    work = 0
     for compare in request.compare:
-        cost += LOOK + _rows_in(rows, compare.key, compare.range_end, most - cost)
-        if cost >= most:
+        work += LOOK + work_in(present(rows, compare.key, compare.range_end), most - work)
+        if work >= most:
             return most
     for branch in (request.success, request.failure):
         for operation in branch:
-            cost += _estimate_one(rows, operation, most - cost)
-            if cost >= most:
+            work += _estimate_one(rows, newest, operation, most - work)
+            if work >= most:
                 return most
-    return cost
+    return work
 
 
-def _estimate_one(rows: VisibleRows, operation: RequestOp, most: int) -> int:
+def _estimate_one(rows: VisibleRows, newest: int, operation: RequestOp, most: int) -> int:
     match operation.WhichOneof("request"):
         case "request_put":
             return PUT
         case "request_range":
-            return LOOK + _rows_in(rows, operation.request_range.key, operation.request_range.range_end, most)
+            return LOOK + work_in(looks(rows, operation.request_range, newest), most)
         case "request_delete_range":
             request = operation.request_delete_range
-            return LOOK + DELETED * _rows_in(rows, request.key, request.range_end, most)
+            return LOOK + DELETED * work_in(present(rows, request.key, request.range_end), most)
         case "request_txn":
-            return estimate(rows, operation.request_txn, most)
+            return estimate(rows, newest, operation.request_txn, most)
     return LOOK
 
 
-def _rows_in(rows: VisibleRows, key: bytes, range_end: bytes, most: int) -> int:
-    """How many rows a range has, counted up to ``most``."""
-    return count_up_to(present(rows, key, range_end), most) if range_end else LOOK
+def work_in(walk: Looks, most: int) -> int:
+    """What it takes to look at all of it, up to ``most``."""
+    work = 0
+    for look in walk:
+        work += work_of(look)
+        if work >= most:
+            return most
+    return work
 
 
 def count_up_to(items: Iterator[object], most: int) -> int:
@@ -83,8 +101,10 @@ class Cost:
     gives, or yields, what it has cost to find that out.
     """
 
-    def __init__(self, rows: VisibleRows, newest: int, compact_revision: int) -> None:
+    def __init__(self, rows: VisibleRows, newest: int, compact_revision: int, unseen_max: int | None) -> None:
+        """``unseen_max``: so many rows that cost nothing are passed over; None: any number."""
         self._rows = rows
+        self._unseen_left = sys.maxsize if unseen_max is None else unseen_max
         self._newest = newest
         self._compact_revision = compact_revision
         self._rows_left = TXN_ROWS_MAX
@@ -95,6 +115,13 @@ class Cost:
         self._rows_left -= rows
         if self._rows_left < 0:
             raise EtcdError(*errors.TOO_MANY_OPS)
+        return rows
+
+    def pass_over(self, rows: int) -> int:
+        """They cost nothing; raises ``TidyFirst``."""
+        self._unseen_left -= rows
+        if self._unseen_left < 0:
+            raise TidyFirst
         return rows
 
     def put(self, request: PutRequest) -> int:
@@ -111,8 +138,9 @@ class Cost:
 
     def delete_range(self, request: DeleteRangeRequest) -> Iterator[int]:
         for look in present(self._rows, request.key, request.range_end):
-            yield LOOK
+            yield work_of(look)
             if look == COVERED:
+                self.pass_over(1)
                 continue
             self.look(DELETED)
             if look and request.prev_kv:
@@ -125,8 +153,9 @@ class Cost:
         answered = 0
         in_order = is_in_order(request)
         for look in looks(self._rows, request, self._newest, self._compact_revision):
-            yield LOOK
+            yield work_of(look) if look or not request.revision else _ABSENT
             if look == COVERED:
+                self.pass_over(1)
                 continue
             self.look()
             if not look or request.count_only:

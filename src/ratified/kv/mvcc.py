@@ -386,6 +386,10 @@ class Mvcc:
         """What follows is a command that is applied in pieces: until it ends, all that is read is as it is now."""
         self._sums_before = msgspec.structs.replace(self.sums)
 
+    def forget_pieces(self) -> None:
+        """The command that was begun has done nothing, and is applied later."""
+        self._sums_before = None
+
     def end_command(self) -> Sequence[Change]:
         """The command is done: its changes become a revision."""
         self._sums_before = None

@@ -33,7 +33,8 @@ from ratified.wire.etcd.rpc_pb2 import RangeRequest
 Pair: TypeAlias = tuple[bytes, bytes]
 """(key, serialized KeyValue)."""
 COVERED: tuple[()] = ()
-Looks: TypeAlias = Iterator[Pair | tuple[()] | None]
+Look: TypeAlias = Pair | tuple[()] | None
+Looks: TypeAlias = Iterator[Look]
 """What a walk over rows looks at, one after another: a pair of the range, in the order of keys; None: none of it; or
 ``COVERED``: a pair that a tombstone covers, or a key that a compaction drops, whose rows some replicas still have."""
 

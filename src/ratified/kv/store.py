@@ -36,7 +36,7 @@ from ratified.kv.tombstones import VisibleRows
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
-from ratified.machine import ApplyFailed, Command, Continuation, Era, Store
+from ratified.machine import ApplyFailed, Command, Continuation, Era, Store, TidyFirst
 from ratified.storage.lmdb import ROTTEN
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
@@ -153,7 +153,7 @@ class KvStore(Store):
     def _rows_cost(self, kind: int, body: bytes, most: int) -> int:
         if kind == CommandKind.TXN:
             transaction = self._decoded[body] = rpc_pb2.TxnRequest.FromString(body)
-            return estimate(self._mvcc.visible, transaction, most)
+            return estimate(self._mvcc.visible, self._mvcc.revision, transaction, most)
         rows: Iterator[object]
         if kind == CommandKind.DELETE_RANGE:
             request = self._decoded[body] = rpc_pb2.DeleteRangeRequest.FromString(body)
@@ -287,6 +287,9 @@ class KvStore(Store):
                 result = last
         except EtcdError as error:
             result = failure(error)
+        except TidyFirst:
+            self._mvcc.forget_pieces()
+            raise
         except ROTTEN:
             raise
         except Exception as error:

@@ -18,7 +18,15 @@ from typing import TypeAlias, TypeVar
 
 from ratified.kv import names
 from ratified.kv.compares import holds
-from ratified.kv.cost import DELETED, LOOK, PUT, TXN_RESPONSE_BYTES_MAX, Cost
+from ratified.kv.cost import (
+    BYTES_A_LOOK,
+    DELETED,
+    LOOK,
+    PUT,
+    TXN_RESPONSE_BYTES_MAX,
+    Cost,
+    work_of,
+)
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import IntervalMap
@@ -33,9 +41,12 @@ Answer = TypeVar("Answer")
 Steps: TypeAlias = Generator[int, None, Answer]
 """Work in steps: yields what each has cost (``cost``), returns the answer."""
 
+UNSEEN_ROWS_MAX = 50_000
+"""Rows that cost nothing and that one transaction passes over before they must be gone."""
 _ROWS_A_STEP = 64
 _BYTES_A_STEP = 64 * 1024
 _LOOKS_A_STEP = 16
+_FOUND_BYTES = 1024 * 1024
 _FOUND_TOGETHER = 512
 """Pairs that a delete has read and not yet deleted; those of a group of long keys are all read first."""
 
@@ -96,7 +107,7 @@ def _check_answer(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[None]:
     """Raise where the pairs that are to be answered are too large."""
     room = TXN_RESPONSE_BYTES_MAX
     for look in present(mvcc.visible, request.key, request.range_end):
-        yield LOOK
+        yield work_of(look)
         if look:
             room -= len(look[1])
             if room < 0:
@@ -106,14 +117,19 @@ def _check_answer(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[None]:
 def _first_found(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[list[Pair]]:
     """The first pairs of the range; none: there is none left."""
     found: list[Pair] = []
-    for looked, look in enumerate(present(mvcc.visible, request.key, request.range_end), 1):
+    found_bytes = work = 0
+    for look in present(mvcc.visible, request.key, request.range_end):
+        work += work_of(look)
         if look:
             found.append(look)
+            found_bytes += len(look[1])
+            is_enough = len(found) >= _FOUND_TOGETHER or found_bytes >= _FOUND_BYTES
             # Those of a group come when all of it was read, so that it is never read twice.
-            if len(found) >= _FOUND_TOGETHER and names.has_whole_name(look[0]):
+            if is_enough and names.has_whole_name(look[0]):
                 break
-        if not looked % _LOOKS_A_STEP:
-            yield LOOK * _LOOKS_A_STEP
+        if work >= _LOOKS_A_STEP:
+            yield work
+            work = 0
     return found
 
 
@@ -145,7 +161,8 @@ class Branches:
 
 def transact(mvcc: Mvcc, leases: Leases, request: TxnRequest, at_once_max: int) -> Steps[bytes]:
     """Run a transaction, so many deletes in a step; gives the TxnResponse."""
-    cost = Cost(mvcc.visible, mvcc.revision, mvcc.compact_revision)
+    unseen_max = UNSEEN_ROWS_MAX if mvcc.in_pieces else None  # what is not in pieces was seen to be short
+    cost = Cost(mvcc.visible, mvcc.revision, mvcc.compact_revision, unseen_max)
     branches = yield from _decide(mvcc, request, cost)
     yield from _check(mvcc, leases, branches, cost)
     body = yield from _run(mvcc, branches, at_once_max)
@@ -177,7 +194,7 @@ def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> Steps[bool]:
             looked = next(comparison)
         except StopIteration as end:
             return bool(end.value)
-        yield cost.look(looked.rows) + looked.covered
+        yield cost.look(looked.rows) + cost.pass_over(looked.covered) + looked.bytes // BYTES_A_LOOK
 
 
 def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[None]:

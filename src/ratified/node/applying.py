@@ -5,7 +5,9 @@ Rules
    applied in one transaction; who fails is undone alone.
 2. A command that alone costs more gets a transaction of its own, and goes on in as many turns as it needs. Between
    turns its transaction is set aside: reads see the state before the command.
-3. There is one transaction at a time. While a long command is under way nothing else is applied, on any group.
+3. A long command that ``TidyFirst`` ends waits, and with it all that is behind it, while its store tidies, a piece in
+   each turn.
+4. There is one transaction at a time. While a long command is under way nothing else is applied, on any group.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from ratified.consensus.contract import Entry, Kind, Size, Sizes
-from ratified.machine import ApplyFailed, Result
+from ratified.machine import ApplyFailed, Result, TidyFirst
 from ratified.node.replica import Replica
 from ratified.storage.space import Environment
 
@@ -50,6 +52,8 @@ class Applying:
         self._rows_max = rows_max
         self._waiting: deque[tuple[Replica, Sequence[Entry]]] = deque()
         self._long: _Long | None = None
+        self._tidied: Replica | None = None
+        """Whose store must be tidy before the first that waits is applied."""
 
     @property
     def busy(self) -> bool:
@@ -65,6 +69,8 @@ class Applying:
         failed: list[Failed] = []
         if self._long is not None:
             self._environment.resume()
+        elif self._tidied is not None:
+            self._tidy(self._tidied, failed)
         elif short := self._take_short():
             self._apply_short(short, done, failed)
         else:
@@ -76,6 +82,7 @@ class Applying:
     def abandon(self) -> None:
         """Undo what is under way, and forget what waits."""
         self._waiting.clear()
+        self._tidied = None
         if self._long is not None:
             long, self._long = self._long, None
             self._environment.resume()
@@ -141,11 +148,28 @@ class Applying:
             self._forget(long.replica.group)
             _undo(long, error)
             failed.append(Failed(long.replica, error))
+        except TidyFirst as error:
+            self._long = None
+            _undo(long, error)
+            self._waiting.appendleft((long.replica, (long.entry,)))
+            self._tidied = long.replica
         else:
             self._environment.suspend()
 
     def sizes(self) -> Sizes:
         return {"deliveries to apply": Size(len(self._waiting) + (self._long is not None))}
+
+    def _tidy(self, replica: Replica, failed: list[Failed]) -> None:
+        try:
+            with self._environment.transaction():
+                replica.store.tidy()
+        except ApplyFailed as error:
+            self._tidied = None
+            self._forget(replica.group)
+            failed.append(Failed(replica, error))
+        else:
+            if not replica.store.untidy:
+                self._tidied = None
 
     def _forget(self, group: int) -> None:
         """Its replica has failed: nothing more of it is applied."""
