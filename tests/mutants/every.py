@@ -1,6 +1,6 @@
 """All mutants, of every engine."""
 
-from tests.mutants import garbage, identity, links, paxos, raft, returns, store, tables, turns, zab
+from tests.mutants import garbage, identity, links, paxos, raft, returns, store, tables, topologies, turns, zab
 from tests.mutants.mutant import EngineMutant, Mutant
 
 MUTANTS: list[Mutant | EngineMutant] = [
@@ -14,4 +14,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *garbage.MUTANTS,
     *store.MUTANTS,
     *tables.MUTANTS,
+    *topologies.MUTANTS,
 ]

@@ -1,8 +1,9 @@
 """Progress under faults, and a lead that stays: nobody waits for the world to heal.
 
-Judged by samples, taken twice an election timeout. A *quorum* is a majority that runs, each of whom reaches each other,
-on disks that work: while the same one stays, something is delivered again and again, or a leader serves and has nothing
-to commit. And where nothing at all has gone wrong for a while, whoever leads goes on leading.
+Judged by samples, taken twice an election timeout. A *quorum* is a majority that runs on disks that work, and at least
+one of whom, the *hub*, reaches all others (rule 14): while the same one stays, something is delivered again and again,
+or a leader serves and has nothing to commit. And where nothing at all has gone wrong for a while, whoever leads goes on
+leading.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ class Progress:
         if waited_us > (DISTURBED_TIMEOUTS if sample.disturbed else PROGRESS_TIMEOUTS) * self._timeout_us:
             raise Violation(
                 "progress",
-                f"group {self._group}: members {sample.quorum} run and reach one another, on disks that work, and "
-                f"nothing was delivered behind {sample.delivered} for {waited_us / self._timeout_us:.1f} election "
-                "timeouts",
+                f"group {self._group}: members {sample.quorum} run on disks that work, the first of them reaches "
+                f"the others, and nothing was delivered behind {sample.delivered} for "
+                f"{waited_us / self._timeout_us:.1f} election timeouts",
             )
 
     def _check_lead(self, sample: Sample) -> None:

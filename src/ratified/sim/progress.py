@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import chain, combinations
 
 from ratified.check.progress import Progress, Sample
 from ratified.sim.cluster import Cluster
@@ -76,15 +76,26 @@ class ProgressSamples:
         )
 
     def _find_quorum(self, healthy: tuple[int, ...]) -> tuple[int, ...] | None:
-        """The one of the last sample as long as it is one."""
+        """The one of the last sample as long as it is one; its first member, the hub, reaches all others of it."""
         size = self._cluster.options.nodes // 2 + 1
-        if self._quorum is not None and set(self._quorum) <= set(healthy) and self._is_connected(self._quorum):
+        if self._quorum is not None and set(self._quorum) <= set(healthy) and self._is_star(self._quorum):
             return self._quorum
-        return next((some for some in combinations(healthy, size) if self._is_connected(some)), None)
+        meshes = (some for some in combinations(healthy, size) if self._is_mesh(some))
+        stars = (star for hub in healthy if len(star := self._star(hub, healthy)) >= size)
+        return next(chain(meshes, stars), None)
 
-    def _is_connected(self, members: tuple[int, ...]) -> bool:
+    def _is_mesh(self, members: tuple[int, ...]) -> bool:
         cuts = self._cluster.network.cut_links
         return not any(source in members and target in members for source, target in cuts)
+
+    def _is_star(self, members: tuple[int, ...]) -> bool:
+        return self._star(members[0], members) == members
+
+    def _star(self, hub: int, members: tuple[int, ...]) -> tuple[int, ...]:
+        """The hub and those of the members that it reaches, and that reach it."""
+        cuts = self._cluster.network.cut_links
+        reached = [each for each in members if each != hub and (hub, each) not in cuts and (each, hub) not in cuts]
+        return (hub, *reached)
 
     def _is_healthy(self, member: int, machine: Machine) -> bool:
         works = machine.up and not machine.paused and not machine.full and not machine.disk_queue.hangs

@@ -31,6 +31,7 @@ _ROWS = (
     ("transfers", 1, "operators move the lead, processes are killed, messages are lost"),
     ("replaced-directories", 1, "machines come back with empty data directories or old copies, and later their own"),
     ("strangers", 1, "strangers claim to be members, say nothing, or send what is no frame"),
+    ("partial-topologies", 1, "members see each other only in part: star, chain, and a hub that is behind"),
     ("everything", 2, "all of this together, but for transfers, strangers and replaced directories"),
 )
 SCENARIOS: dict[str, Scenario] = {
