@@ -32,7 +32,6 @@ class BatchWriter:
 
     def __init__(self, number: int, group: int, cluster: Cluster, answers: Answers) -> None:
         self.requester = Requester(number, group, cluster, self._ended)
-        self._stopping = False
         self._counters = cluster.world.counters
         self._answers = answers
         self._timeout_us = cluster.options.election_timeout_us
@@ -44,10 +43,7 @@ class BatchWriter:
 
     def act(self) -> None:
         requester = self.requester
-        found = requester.find_process()
-        if self._stopping or requester.open:
-            return
-        if not found:
+        if not requester.find_process():
             self._later()
             return
         self._floor = self._answers.revisions.highest
@@ -56,7 +52,7 @@ class BatchWriter:
         requester.give_up_after(2 * self._timeout_us)
 
     def stop(self) -> None:
-        self._stopping = True
+        self.requester.stop()
 
     def waiting(self) -> str | None:
         return None
@@ -96,7 +92,7 @@ class BatchWriter:
 
     def _compact(self, revision: int) -> None:
         """Many rows are there to be removed now; nobody waits for the answer."""
-        if not self._stopping:
+        if not self.requester.stopped:
             command = commands.compact(CompactionRequest(revision=revision).SerializeToString())
             self.requester.ask_aside(self.requester.token + COMPACTIONS, Work.PROPOSE, command, self._timeout_us)
 

@@ -46,7 +46,6 @@ class LeaseHolder:
 
     def __init__(self, number: int, group: int, cluster: Cluster) -> None:
         self.requester = Requester(number, group, cluster, self._ended)
-        self._stopping = False
         self._world = cluster.world
         self._machine = cluster.machines[cluster.members[0]]
         self._group = group
@@ -64,10 +63,7 @@ class LeaseHolder:
 
     def act(self) -> None:
         requester = self.requester
-        found = requester.find_process()
-        if self._stopping or requester.open:
-            return
-        if not found:
+        if not requester.find_process():
             self._later()
             return
         self._asked_at = self._world.now
@@ -75,7 +71,7 @@ class LeaseHolder:
         requester.give_up_after(2 * self._timeout_us)
 
     def stop(self) -> None:
-        self._stopping = True
+        self.requester.stop()
 
     def waiting(self) -> str | None:
         """Leases that nobody keeps alive any more, and that have not expired yet."""

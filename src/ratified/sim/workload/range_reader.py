@@ -22,7 +22,6 @@ class RangeReader:
 
     def __init__(self, number: int, group: int, cluster: Cluster, answers: Answers) -> None:
         self.requester = Requester(number, group, cluster, self._ended)
-        self._stopping = False
         self._counters = cluster.world.counters
         self._answers = answers
         self._timeout_us = cluster.options.election_timeout_us
@@ -31,10 +30,7 @@ class RangeReader:
 
     def act(self) -> None:
         requester = self.requester
-        found = requester.find_process()
-        if self._stopping or requester.open:
-            return
-        if not found:
+        if not requester.find_process():
             self._later()
             return
         locally = requester.draws.chance(500_000)
@@ -45,7 +41,7 @@ class RangeReader:
         requester.ask(work, queries.range_(request.SerializeToString()), self._timeout_us)
 
     def stop(self) -> None:
-        self._stopping = True
+        self.requester.stop()
 
     def waiting(self) -> str | None:
         return None

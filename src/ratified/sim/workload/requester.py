@@ -34,7 +34,7 @@ class Requester:
         self.token = number << NUMBER_SHIFT
         """Of the request under way, or the last one."""
         self.open = False
-        self._has_left = False
+        self.stopped = False
         self._group = group
         self._world = cluster.world
         self._members = cluster.members
@@ -82,20 +82,24 @@ class Requester:
     def cancel(self) -> None:
         self._machine.offer(Cancel(self.token))
 
+    def stop(self) -> None:
+        """Ask for nothing further; what is under way may end."""
+        self.stopped = True
+
     def leave(self) -> None:
-        """Wait for nothing any more, and ask for nothing further."""
+        """Wait for nothing any more either."""
+        self.stop()
         if self.open:
             self.cancel()
             self.open = False
-        self._has_left = True
 
     def later(self, most_us: int, action: Callable[[], None]) -> None:
-        """Act in a drawn time, unless this client has left by then."""
+        """Act in a drawn time, unless this client has stopped by then."""
         delay = 1 + self.draws.below(most_us)
         self._world.at(self._world.now + delay, self.number, self.number, self._act, action)
 
     def _act(self, action: Callable[[], None]) -> None:
-        if not self._has_left:
+        if not self.stopped:
             action()
 
     def replied(self, reply: Reply) -> None:
