@@ -1,7 +1,7 @@
 """The lane in which a machine's checkpoints are taken, beside its log's.
 
 Each operation is an event: a kill may fall between any two, and into a write, of which then a first part has got there.
-A copy may fail, as on a disk without room.
+A copy fails where that is asked for, as on a disk without room.
 """
 
 from __future__ import annotations
@@ -31,6 +31,19 @@ class CheckpointLane:
         self._ops: Iterator[Op] | None = None
         self._next: Op | None = None
         self._process = 0
+        self._fails = False
+
+    @property
+    def is_busy(self) -> bool:
+        return self._ops is not None
+
+    def fail(self) -> None:
+        """The next operation fails."""
+        self._fails = True
+
+    def mend(self) -> None:
+        """After ``fail``."""
+        self._fails = False
 
     def begin(self, ops: Iterator[Op]) -> None:
         self._ops = ops
@@ -59,7 +72,8 @@ class CheckpointLane:
         if process != self._process:
             return
         assert self._next is not None, "an operation is under way"
-        if self._draws.chance(self._options.copy_fails_chance):
+        if self._fails:
+            self._fails = False
             self._world.counters["checkpoints failed"] += 1
             discard(self._disk)
             self._end(CheckpointDone("No space left on device"))

@@ -14,7 +14,7 @@ from ratified.sim.checkers import Checkers
 from ratified.sim.disk import Disk
 from ratified.sim.options import DiskOptions
 from ratified.sim.world import Concern, Draws, World
-from ratified.storage.files import Job, Op, SyncData, WriteAt, perform
+from ratified.storage.files import Job, Op, Remove, SyncData, WriteAt, perform
 from ratified.storage.format import SECTOR, segment_number
 
 
@@ -97,6 +97,8 @@ class DiskQueue:
         elif isinstance(op, SyncData):
             self._checkers.synced(self._member, op.file)
             self._world.counters["syncs"] += 1
+        elif isinstance(op, Remove):
+            self._world.counters["segments removed"] += 1
         if len(results) == len(job.ops):
             self.jobs.popleft()
             self._results = []

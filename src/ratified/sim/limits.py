@@ -59,7 +59,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "tidy_pause_us": (1, 1_000, 50_000),
     "checkpoint_log_bytes_min": (1, 5_000, 50_000),
     "checkpoint_entries": (1, 20),
-    "checkpoint_piece_bytes": (100, 2_000),
+    "checkpoint_piece_bytes": (500, 5_000),
     "checkpoint_retry_us": (10_000, 1_000_000),
 }
 FORWARDS_MAX_SMALL = 4
@@ -103,6 +103,10 @@ WORK_OF_A_TURN = frozenset(
     }
 )
 """What bounds the work of a turn: small on a slow machine, where the defaults would take longer than an election."""
+
+
+CHECKPOINTS = frozenset({"checkpoint_log_bytes_min", "checkpoint_piece_bytes", "checkpoint_retry_us"})
+"""What makes checkpoints frequent, and long enough to be interrupted: small where they are what a world is about."""
 
 
 def draw_limits(seed: int, *, frames_are_messages: bool, always: frozenset[str] = frozenset()) -> SystemLimits:

@@ -87,8 +87,6 @@ class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
     slow_sync_chance: int = 0
     """A sync that takes up to ``slow_sync_most_us``."""
     slow_sync_most_us: int = 500_000
-    copy_fails_chance: int = 0
-    """An operation of a checkpoint that fails, and with it the checkpoint."""
 
 
 class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,8 @@ from ratified.sim.draw import draw_options
 from ratified.sim.dump import write_dump
 from ratified.sim.faults import registry as faults
 from ratified.sim.faults.fault import Injector
+from ratified.sim.limits import SERVER_LIMITS
+from ratified.sim.options import NetworkModel
 from ratified.sim.progress import ProgressSamples
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
@@ -32,6 +34,8 @@ REST_TIMEOUTS = 20
 SAMPLES_A_TIMEOUT = 7
 LEASES_PATIENCE_US = 5_000_000
 """What the last leases may live."""
+RETRY_PATIENCE_US = 2_000_000
+"""What a checkpoint that failed may need until the next one; the default of a minute is not waited for."""
 ENTRY_PATIENCE_US = 40_000
 """What a lagging replica may need for one entry, where every limit admits one item at a time."""
 
@@ -58,6 +62,7 @@ class Simulation:
         faults.heal(self._injector)
         self.workload.stop()
         self._settle()
+        self._logs_are_short()
         self.workload.judge()
         self.workload.leave()
         self._rest()
@@ -88,6 +93,23 @@ class Simulation:
                 raise Violation(
                     "tables at rest", f"{REST_TIMEOUTS} election timeouts after the end {'; '.join(tables.swollen)}"
                 )
+
+    def _logs_are_short(self) -> None:
+        """Everybody is up and has everything: what all have in a checkpoint has gone, or goes soon."""
+        options = self.options
+        limits = options.cluster.limits.node
+        drawn = limits.checkpoint_log_bytes_min < SERVER_LIMITS.node.checkpoint_log_bytes_min
+        if not drawn or options.state_machine or options.cluster.model is not NetworkModel.SESSION:
+            return
+        patience = 20 * options.cluster.election_timeout_us + 2 * min(limits.checkpoint_retry_us, RETRY_PATIENCE_US)
+        until = self.world.now + patience
+        lanes = [machine.checkpoint_lane for machine in self.cluster.machines.values()]
+        while too_long := self.cluster.logs_too_long():
+            if self.world.now > until and not any(lane.is_busy for lane in lanes):
+                break
+            self.world.run(self.world.now + options.cluster.election_timeout_us)
+        if too_long:
+            raise Violation("log size", f"{patience / 1e6:.1f} s after all had everything {'; '.join(too_long)}")
 
 
 def simulate(arguments: Arguments, *, trace: IO[bytes] | None = None, dump: IO[bytes] | None = None) -> Report:

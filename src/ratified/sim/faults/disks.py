@@ -1,4 +1,4 @@
-"""Disks that are full for a while, and disks that answer nothing for a while."""
+"""Disks that are full for a while, or answer nothing for a while, and copies that fail."""
 
 from __future__ import annotations
 
@@ -69,6 +69,15 @@ def _all_go_on(injector: Injector) -> None:
         _go_on(machine)
 
 
+def _fail_copy(injector: Injector, draws: Draws) -> None:
+    injector.victim(draws).checkpoint_lane.fail()
+
+
+def _mend_copies(injector: Injector) -> None:
+    for machine in injector.cluster.machines.values():
+        machine.checkpoint_lane.mend()
+
+
 FULL_DISK = Fault(
     name="full-disk",
     scenarios={"disks": 6, "everything": 25},
@@ -82,4 +91,11 @@ HANGING_DISK = Fault(
     begin=again_and_again(_hang),
     heal=_all_go_on,
     counters=("disks hung",),
+)
+FAILING_COPY = Fault(
+    name="failing-copy",
+    scenarios={"checkpoints": 4, "everything": 25},
+    begin=again_and_again(_fail_copy),
+    heal=_mend_copies,
+    counters=("checkpoints failed",),
 )

@@ -21,14 +21,14 @@ def _lose_all(injector: Injector, draws: Draws) -> None:
 
 MACHINE_LOSS = Fault(
     name="machine-loss",
-    scenarios={"machine-losses": 5, "everything": 12},
+    scenarios={"machine-losses": 5, "checkpoints": 6, "everything": 12},
     begin=again_and_again(_lose),
     heal=Injector.revive,
     counters=("machine losses",),
 )
 POWER_CUT = Fault(
     name="power-cut",
-    scenarios={"machine-losses": 25, "everything": 60},
+    scenarios={"machine-losses": 25, "checkpoints": 40, "everything": 60},
     begin=again_and_again(_lose_all),
     heal=Injector.revive,
     counters=("power cuts",),

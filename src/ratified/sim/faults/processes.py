@@ -36,6 +36,7 @@ KILL = Fault(
     name="kill",
     scenarios={
         "crashes": 4,
+        "checkpoints": 8,
         "leader-failures": 3,
         "transfers": 12,
         "replaced-directories": 4,
