@@ -6,14 +6,15 @@ What the simulator proves with chance, these tests show one claim at a time; its
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from itertools import count
 
 import msgspec
 
-from ratified.consensus.contract import Limits
+from ratified.consensus.contract import Era, Limits
 from ratified.kv.limits import KvLimits
-from ratified.machine import StateMachine, StateMachineStore, Store
+from ratified.machine import Command, Result, StateMachine, StateMachineStore, Store
 from ratified.node.config import NodeConfig, NodeLimits
 from ratified.node.node import Node
 from ratified.node.ports import Input, Outcome, Reply, Request, Work
@@ -23,6 +24,7 @@ from ratified.sim.options import ClusterOptions, DiskOptions, NetworkOptions, Pr
 from ratified.sim.world import World
 from ratified.storage.files import Job
 from ratified.storage.format import LogLimits
+from ratified.storage.space import Space
 from ratified.wire.peer import Batch, Frame
 
 MS = 1000
@@ -63,6 +65,30 @@ def journal(member: int, group: int) -> Store:
     return StateMachineStore(Journal())
 
 
+class DurableStore(StateMachineStore):
+    """A journal whose commands are rows of its space."""
+
+    def __init__(self, space: Space) -> None:
+        machine = Journal()
+        machine.commands = [value for _, value in space.scan("journal", b"", None)]
+        super().__init__(machine)
+        self._space = space
+        applied = space.get("meta", b"applied")
+        if applied is not None:
+            self._applied, *era = struct.unpack("<QQQ", applied)
+            self._applied_era = (era[0], era[1])
+
+    @property
+    def durable(self) -> bool:
+        return True
+
+    def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
+        for command in commands:
+            self._space.put("journal", b"%020d" % command.index, command.data)
+        self._space.put("meta", b"applied", struct.pack("<QQQ", last_index, *era))
+        return super().apply(commands, last_index, era)
+
+
 class Cluster:
     def __init__(
         self,
@@ -73,6 +99,7 @@ class Cluster:
         engine_limits: Limits | None = None,
         inputs_max: int = 64,
         engine: str = "raft",
+        durable: bool = False,
     ) -> None:
         self.replies: dict[int, list[Reply]] = {}
         self.answered_at: dict[int, int] = {}
@@ -91,10 +118,10 @@ class Cluster:
             limits=SystemLimits(
                 engine=engine_limits or Limits(),
                 node=limits or NodeLimits(),
-                log=LogLimits(segment_bytes=1 << 16),
+                log=LogLimits(segment_bytes=1 << 16 if not durable else 1 << 12),
                 kv=KvLimits(),
             ),
-            open_store=lambda member, group, space: open_store(member, group),
+            open_store=lambda member, group, space: DurableStore(space) if durable else open_store(member, group),
             process=ProcessOptions(turn_most_us=0, turn_inputs=(inputs_max,)),
             disk=DiskOptions(operation_most_us=1, sync_least_us=DISK_US, sync_most_us=DISK_US),
             network=NetworkOptions(
