@@ -25,6 +25,7 @@ from ratified.consensus.contract import (
     NO_ERA,
     Base,
     BaseRecord,
+    Change,
     Durable,
     Engine,
     Entry,
@@ -47,6 +48,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.engines import ENGINES
+from ratified.consensus.entry import encode_change
 from tests.consensus.ticks import tick as tick_engine
 
 ELECTION_US = 10_000
@@ -132,9 +134,12 @@ class World:
         campaigns: int = 2,
         strikes_every: int = 1,
         limits: Limits | None = None,
+        joiners: int = 0,
+        changes: int = 0,
         engine_of: Callable[[int], Callable[[int, Options, Durable], Engine]] | None = None,
     ) -> None:
-        """Each member is told to campaign in ``campaigns`` of a thousand steps, and runs ``engine_of`` it."""
+        """Each member is told to campaign in ``campaigns`` of a thousand steps, and runs ``engine_of`` it. A leader is
+        asked for another configuration in ``changes`` of a thousand, out of ``joiners`` further members too."""
         self.seed = seed
         self.now = 0
         self.chaos = chaos
@@ -145,6 +150,9 @@ class World:
         self.seen: Callable[[Any], None] = lambda message: None
         """Called with every message that leaves."""
         self._campaigns = campaigns
+        self._changes = changes
+        self._retired: set[int] = set()
+        """Members that were switched off, since a change that left them out was over."""
         self._row = ENGINES[engine]
         self._engine_of = engine_of or (lambda member: self._row.engine)
         self._draws = 0
@@ -157,11 +165,12 @@ class World:
         self._limits = limits or drawn_limits(seed)
         membership = Membership(tuple(range(1, members + 1)))
         row = PROTOCOLS[engine]
-        self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()))
+        ids = range(1, members + joiners + 1)
+        self.checks: GroupChecks[Any] = GroupChecks(0, membership, Counter(), row.shape(Counter()), ids)
         self.checks.listeners = Listeners(
             [row.checks(self.checks), BarrierIndexes(self.checks), AtMostOnce(self.checks)]
         )
-        self.members = {id_: self._member(id_, membership) for id_ in membership.voters}
+        self.members = {id_: self._member(id_, membership if id_ <= members else Membership(())) for id_ in ids}
         self.network = network(self)
         for member in self.members.values():
             self.start(member)
@@ -236,7 +245,7 @@ class World:
         if self.chaos:
             self._strike()
         for member in self.members.values():
-            if not member.driver.up and (not self.chaos or self.draw(100) == 0):
+            if not member.driver.up and (not self.chaos or self._restarts(member)):
                 self.start(member)
         self.network.step()
         for member in self.members.values():
@@ -246,7 +255,35 @@ class World:
             while member.driver.inputs:
                 member.driver.turn(self.now, 1 + self.draw(4))
 
+    def _restarts(self, member: Member) -> bool:
+        if member.id not in self._retired:
+            return self.draw(100) == 0
+        wanted = any(member.id in named(status.membership) for status in self.statuses())
+        if not wanted and self.draw(2000):
+            return False
+        self._retired.discard(member.id)
+        return True
+
+    def _retire(self) -> None:
+        """Switch somebody off who is not needed any more, as the latest leader says."""
+        status = self._leader()
+        if status is None or not status.settled:
+            return
+        for member in self.members.values():
+            if member.driver.up and member.id not in named(status.membership) and self.draw(4) == 0:
+                self.counts["retired"] += 1
+                self._retired.add(member.id)
+                self.crash(member)
+
+    def _leader(self) -> Status | None:
+        """Of the latest era, if it serves."""
+        leaders = [status for status in self.statuses() if status.leader == status.member]
+        latest = max(leaders, key=lambda status: status.era, default=None)
+        return latest if latest is not None and latest.serving else None
+
     def _strike(self) -> None:
+        if self._changes and self.draw(100) == 0:
+            self._retire()
         chosen = 1 + self.draw(len(self.members))
         match self.draw(600 * self._strikes_every):
             case fault if fault in FAULTS:
@@ -291,6 +328,8 @@ class World:
             feed(partial(self._ask_barrier, member, self._draws))
         if engine.leading is not None and self.draw(8) == 0:
             feed(partial(self._propose, member, 1 + self.draw(3)))
+        if self._changes and self.chaos and engine.leading is not None and self.draw(1000) < self._changes:
+            feed(partial(self._propose_change, member))
 
     def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
         for barrier_fed in self.checks.listeners.barrier_fed:
@@ -306,6 +345,37 @@ class World:
             assert era is not None, "taken without leading"
             for at, number in enumerate(numbers):
                 member.asked[ProposalId(member.id, 1, number)] = (era, answer.first + at)
+
+    def _propose_change(self, member: Member, engine: Engine, now: int) -> None:
+        before = engine.status().membership
+        if self.draw(8) == 0:
+            before = Membership(before.voters[1:], before.outgoing, before.learners)
+        era = engine.leading
+        self._proposed += 1
+        proposal = ProposalId(member.id, 1, self._proposed)
+        change = Change(before, self._drawn_membership(before), b"%d" % self._proposed)
+        answer = engine.propose(now, [Proposal(proposal, encode_change(change), Kind.MEMBERSHIP)])
+        if isinstance(answer, Taken):
+            assert era is not None, "taken without leading"
+            member.asked[proposal] = (era, answer.first)
+            self.counts["changes"] += 1
+        else:
+            self.counts[f"refused: {answer.reason}"] += 1
+
+    def _drawn_membership(self, before: Membership) -> Membership:
+        """Another one: one member more or less, one in place of another, or anything."""
+        ids, voters, learners = list(self.members), {*before.voters}, {*before.learners}
+        match self.draw(4):
+            case 0:
+                voters ^= {ids[self.draw(len(ids))]}
+            case 1:
+                learners ^= {ids[self.draw(len(ids))]}
+            case 2:
+                voters ^= {ids[self.draw(len(ids))], ids[self.draw(len(ids))]}
+            case _:
+                voters = {ids[self.draw(len(ids))] for _ in range(1 + self.draw(5))}
+                learners = {ids[self.draw(len(ids))] for _ in range(self.draw(3))}
+        return Membership(tuple(sorted(voters)), (), tuple(sorted(learners - voters)))
 
     # ------------------------------------------------------------------------------------------------ what leaves
 
@@ -363,13 +433,25 @@ class World:
         goal = self.checks.delivered_max + 20
         for _ in range(steps):
             self.step()
-            if min(member.driver.delivered[0] for member in self.members.values()) >= goal:
+            if self._all_have(goal):
                 return
         raise AssertionError(f"no progress in peace: {self.statuses()}")
+
+    def _all_have(self, index: int) -> bool:
+        """Have all been delivered so much, whom the configuration names that holds for good?"""
+        leader = self._leader()
+        if leader is None or not leader.settled:
+            return False
+        return all(self.members[id_].driver.delivered[0] >= index for id_ in named(leader.membership))
 
     def statuses(self) -> list[Status]:
         """Of those that are up."""
         return [member.driver.engine.status() for member in self.members.values() if member.driver.up]
+
+
+def named(membership: Membership) -> set[int]:
+    """All that take part."""
+    return {*membership.voters, *membership.outgoing, *membership.learners}
 
 
 def lives(world: World) -> bool:

@@ -237,7 +237,7 @@ def heartbeat_answers_of_an_earlier_leadership_counted() -> AbstractContextManag
 
     def on_heartbeat_answer(self: Paxos, sender: int, message: HeartbeatAnswer) -> None:
         if self.leading is not None and message.ballot[1] == self.core.member.id:
-            self.leading.on_heartbeat_answer(sender, message.round)
+            self.leading.on_heartbeat_answer(sender, message)
         else:
             self._give_way(message.ballot)
 

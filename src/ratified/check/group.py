@@ -3,8 +3,8 @@
 - *Election safety*: one leader per era.
 - *Leader completeness*: a new leader's log has what was delivered anywhere.
 - *State machine safety*: one list of command hashes by index, without eras.
-- *Durability*: when an index is first delivered anywhere, a quorum's disks hold it, and wherever it is delivered, that
-  member's own disk does (rule 5 of the contract).
+- *Durability*: when an index is first delivered anywhere, a quorum's disks hold it, counted in the configuration of
+  that index (``configurations``), and wherever it is delivered, that member's own disk does (rule 5 of the contract).
 - *Recovery*: a process starts from what was durable, and all or nothing of what was written behind that.
 
 What can be said of the logs themselves depends on their shape: ``sequences``, ``slots``.
@@ -13,14 +13,15 @@ What can be said of the logs themselves depends on their shape: ``sequences``, `
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, Self, TypeVar
 
+from ratified.check.configurations import Configured
 from ratified.check.oracle import Listeners
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Durable, Entry, Era, Lead, Membership, Ready, Record
-from ratified.consensus.quorum import is_quorum
+from ratified.consensus.contract import Durable, Entry, Era, Kind, Lead, Membership, Ready, Record
+from ratified.consensus.entry import decode_configuration
 
 
 class Image(Protocol):
@@ -70,6 +71,19 @@ class LogShape(Protocol[ImageT]):
     def holds(self, image: ImageT, entries: Sequence[Entry]) -> bool:
         """Does the image have all of these as they were first delivered?"""
 
+    def is_durable(
+        self,
+        log: ImageT,
+        entry: Entry,
+        configurations: Configured,
+        holds: Callable[[int, Callable[[ImageT], bool]], bool],
+    ) -> bool:
+        """Do a quorum's disks have the entry that the member with this log is the first to deliver?
+
+        ``holds``: does a disk of this member, present or replaced, hold this? ``configurations`` are those delivered
+        before.
+        """
+
     def is_complete(self, log: ImageT, index: int) -> bool:
         """May the member with this log lead after ``index`` was delivered?"""
 
@@ -99,14 +113,18 @@ class GroupChecks(Generic[ImageT]):
         membership: Membership,
         counters: Counter[str],
         shape: LogShape[ImageT],
+        joiners: Iterable[int] = (),
     ) -> None:
+        """``membership`` is what the group begins with; ``joiners`` may come into it later."""
         self.group = group
         self.membership = membership
+        self.configurations: list[tuple[int, Membership]] = [(0, membership)]
+        """All that were delivered anywhere, by the index of their entry."""
         self.counters = counters
         self.shape = shape
         self.members = {
             member: MemberOfGroup(shape.new_image(), shape.new_image())
-            for member in sorted({*membership.voters, *membership.learners})
+            for member in sorted({*membership.voters, *membership.learners, *joiners})
         }
         self.entries: list[bytes] = []
         """The encoding of everything that was delivered anywhere, from index 1 on, as it was first delivered."""
@@ -276,13 +294,21 @@ class GroupChecks(Generic[ImageT]):
         self.entries.append(entry.encoded)
         self._committed_at.append(max(of.era, self._committed_at[-1]))
         self.shape.first_delivered(of.log, entry)
-        holders = [
-            peer
-            for peer, seen in self.members.items()
-            if any(self.shape.holds(disk, (entry,)) for disk in (seen.disk, *seen.replaced))
-        ]
-        if not is_quorum(self.membership, holders):
+        self._is_durable(member, of.log, entry)
+        if entry.kind is Kind.MEMBERSHIP:
+            self.configurations.append((entry.index, decode_configuration(entry.data)[0]))
+            self.counters["configurations"] += 1
+
+    def _is_durable(self, member: int, log: ImageT, entry: Entry) -> None:
+        if not self.shape.is_durable(log, entry, self.configurations, self._holds):
+            holders = [
+                peer for peer in self.members if self._holds(peer, lambda disk: self.shape.holds(disk, (entry,)))
+            ]
             raise self.violation(
                 "durability",
                 f"member {member} is the first to deliver entry {entry.index}, which only the disks of {holders} hold",
             )
+
+    def _holds(self, member: int, wanted: Callable[[ImageT], bool]) -> bool:
+        of = self.members[member]
+        return any(wanted(disk) for disk in (of.disk, *of.replaced))

@@ -8,13 +8,23 @@ written, and of what its disk has durably.
 from __future__ import annotations
 
 from ratified.check.violation import Violation
-from ratified.consensus.contract import BaseRecord, Entry, Era, Record, StateRecord, TruncateRecord
+from ratified.consensus.contract import (
+    BaseRecord,
+    Entry,
+    Era,
+    Kind,
+    Membership,
+    Record,
+    StateRecord,
+    TruncateRecord,
+)
+from ratified.consensus.entry import decode_configuration
 
 
 class LogImage:
     """One log. ``chain[k]`` is h(base + k)."""
 
-    __slots__ = ("_owns", "base", "chain", "eras", "held", "records", "state")
+    __slots__ = ("_owns", "base", "chain", "configurations", "eras", "held", "records", "state")
 
     def __init__(self) -> None:
         self.state = b""
@@ -25,6 +35,8 @@ class LogImage:
         self.held: set[tuple[int, Era]] = set()
         """Every (index, era) that this log has ever held; only asked for membership."""
         self._owns: list[int] = [0]
+        self.configurations: list[tuple[int, Membership]] = []
+        """By index, those that the log holds, and the base's where that names voters."""
 
     @property
     def last(self) -> int:
@@ -54,6 +66,8 @@ class LogImage:
                 for column in (self.chain, self._owns, self.eras):
                     del column[:gone]
                 self.base, self.eras[0] = base.index, base.era
+                above = [each for each in self.configurations if each[0] > base.index]
+                self.configurations = [(base.index, base.membership), *above] if base.membership.voters else above
 
     def _put(self, entry: Entry) -> None:
         place = entry.index - self.base
@@ -61,6 +75,10 @@ class LogImage:
             raise Violation("log", f"entry {entry.index} leaves a gap behind {self.last}")
         own = hash(entry.encoded)
         self.held.add((entry.index, entry.era))
+        if self.configurations and place < len(self.chain):
+            self.configurations = [each for each in self.configurations if each[0] != entry.index]
+        if entry.kind is Kind.MEMBERSHIP:
+            self.configurations.append((entry.index, decode_configuration(entry.data)[0]))
         if place == len(self.chain):
             self.chain.append(hash((self.chain[-1], own)))
             self._owns.append(own)
@@ -72,6 +90,8 @@ class LogImage:
             self.chain[behind] = hash((self.chain[behind - 1], self._owns[behind]))
 
     def _keep(self, count: int) -> None:
+        last = self.base + count - 1
+        self.configurations = [each for each in self.configurations if each[0] <= last]
         for column in (self.chain, self._owns, self.eras):
             del column[count:]
 
@@ -102,4 +122,5 @@ class LogImage:
         twin.state, twin.base, twin.records = self.state, self.base, self.records
         twin.chain, twin.eras, twin._owns = list(self.chain), list(self.eras), list(self._owns)
         twin.held = set(self.held)
+        twin.configurations = list(self.configurations)
         return twin

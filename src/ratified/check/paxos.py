@@ -8,6 +8,9 @@
   the value as its highest or reported nothing there.
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
+- *Configurations* (rule 6): a quorum is one of the configuration that the chosen slots below give, and a ballot counts
+  in a slot only if a quorum of that configuration has promised it. A change is first proposed when all below it is
+  chosen, and nothing is proposed above one that is not chosen.
 - *The fence* (rule 13 of the contract): which of the chosen values are void, and with which era each is delivered, is a
   function of the chosen values and their births, counted here once for all members. Nothing is void that was chosen in
   the ballot of its birth. A birth is part of the value in all of the above.
@@ -22,11 +25,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ratified.check.configurations import at
 from ratified.check.group import GroupChecks
 from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import NO_ERA, BaseRecord, Entry, Era, Kind, Ready, Record, StateRecord
-from ratified.consensus.entry import decode_entry
+from ratified.consensus.contract import (
+    NO_ERA,
+    BaseRecord,
+    Entry,
+    Era,
+    Kind,
+    Membership,
+    Ready,
+    Record,
+    StateRecord,
+)
+from ratified.consensus.entry import decode_configuration, decode_entry
 from ratified.consensus.paxos import decode_state
 from ratified.consensus.paxos.messages import (
     Accept,
@@ -154,7 +168,20 @@ class FenceChecks:
 class PaxosChecks(Oracle):
     def __init__(self, group: GroupChecks[AcceptorImage]) -> None:
         self._group = group
-        self._membership = group.membership
+        self._configurations: list[tuple[int, Membership]] = [(0, group.membership)]
+        """By the slot from which on they count."""
+        self._membership_of: dict[int, Membership] = {}
+        """By value, of those that are configurations."""
+        self._birth_of: dict[int, Era] = {}
+        """By value, of configurations and openings."""
+        self._prefix_fence = NO_ERA
+        """The fence behind the chosen prefix."""
+        self._configurations_open: set[int] = set()
+        """Slots above the chosen prefix with a configuration accepted in them."""
+        self._proposed_configurations: dict[Era, int] = {}
+        """By ballot, the last slot in which its proposer has proposed one."""
+        self._ballots: dict[int, list[Era]] = {}
+        """By slot that is not chosen, in which ballots anything is accepted there."""
         self._states = dict.fromkeys(group.members, decode_state(b""))
         """What each acceptor is to remember as of its last Ready: a write becomes durable as a whole."""
         self._values: dict[tuple[int, Era], int] = {}
@@ -169,8 +196,6 @@ class PaxosChecks(Oracle):
     @property
     def chosen_to(self) -> int:
         """The prefix of slots in which a value is chosen."""
-        while self._chosen_to + 1 in self._chosen:
-            self._chosen_to += 1
         return self._chosen_to
 
     # ----------------------------------------------------------------------------------------------------- records
@@ -206,6 +231,7 @@ class PaxosChecks(Oracle):
     def _new_accept(self, member: int, image: AcceptorImage, entry: Entry) -> None:
         slot, ballot = entry.index, entry.era
         value = value_of(entry)
+        self._note(entry, value)
         self._one_value(slot, ballot, value, f"member {member} accepts")
         promised = self._states[member].promised
         if ballot < promised and self._chosen.get(slot) != value:
@@ -217,7 +243,30 @@ class PaxosChecks(Oracle):
         if known is not None and ballot < known[0]:
             raise Violation("an accept respects the promise", f"member {member} accepts {ballot} over {known[0]}")
         if ballot[1] == member:
+            self._stands_alone(member, entry)
             self._p2c(slot, ballot, value)
+
+    def _note(self, entry: Entry, value: int) -> None:
+        if entry.kind is Kind.MEMBERSHIP:
+            self._membership_of[value], _ = decode_configuration(entry.data)
+            self._birth_of[value] = entry.birth or NO_ERA
+            if entry.index > self._chosen_to:
+                self._configurations_open.add(entry.index)
+        elif entry.kind is Kind.NOOP and entry.birth:
+            self._birth_of[value] = entry.birth
+
+    def _stands_alone(self, member: int, entry: Entry) -> None:
+        """Rule 6: the drain."""
+        slot, ballot = entry.index, entry.era
+        if entry.kind is Kind.MEMBERSHIP:
+            if entry.birth == ballot and slot > self._chosen_to + 1:
+                raise Violation(
+                    "drain",
+                    f"member {member} proposes a configuration in slot {slot}; chosen is up to {self._chosen_to}",
+                )
+            self._proposed_configurations[ballot] = max(slot, self._proposed_configurations.get(ballot, 0))
+        elif self._chosen_to < self._proposed_configurations.get(ballot, 0) < slot:
+            raise Violation("drain", f"member {member} proposes slot {slot} above a configuration that is not chosen")
 
     def durable(self, member: int, record: Record) -> None:
         if isinstance(record, Entry):
@@ -232,10 +281,48 @@ class PaxosChecks(Oracle):
 
     def _held(self, member: int, slot: int, ballot: Era, value: int) -> None:
         holders = self._holders.setdefault((slot, ballot), [])
-        if member not in holders:
-            holders.append(member)
-            if is_quorum(self._membership, holders):
-                self._choose(slot, ballot, value)
+        if member in holders:
+            return
+        holders.append(member)
+        if slot > self._chosen_to and ballot not in self._ballots.setdefault(slot, []):
+            self._ballots[slot].append(ballot)
+        self._values.setdefault((slot, ballot), value)
+        self._weigh(slot, ballot)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Slot by slot: what is chosen in one says who chooses in the next."""
+        while True:
+            slot = self._chosen_to + 1
+            for ballot in self._ballots.get(slot, ()):
+                self._weigh(slot, ballot)
+            value = self._chosen.get(slot)
+            if value is None:
+                return
+            self._chosen_to = slot
+            self._ballots.pop(slot, None)
+            self._configurations_open.discard(slot)
+            birth = self._birth_of.get(value, NO_ERA)
+            if value not in self._membership_of:
+                self._prefix_fence = max(self._prefix_fence, birth)
+            elif birth >= self._prefix_fence:
+                self._configurations.append((slot + 1, self._membership_of[value]))
+                self._group.counters["configurations chosen"] += 1
+
+    def _weigh(self, slot: int, ballot: Era) -> None:
+        """Is the value of this ballot chosen in the slot? Not to be known while a configuration may come before it."""
+        if any(configuration < slot for configuration in self._configurations_open):
+            return
+        membership = at(self._configurations, slot)
+        if is_quorum(membership, self._holders[slot, ballot]) and self._has_promises(membership, slot, ballot):
+            self._choose(slot, ballot, self._values[slot, ballot])
+
+    def _has_promises(self, membership: Membership, slot: int, ballot: Era) -> bool:
+        """Only where the configuration has changed there can be an acceptance without them that is right otherwise."""
+        if len(self._configurations) == 1:
+            return True
+        reports = self._reports.get(ballot, {})
+        return is_quorum(membership, [member for member, report in reports.items() if report.covers(slot)])
 
     def _choose(self, slot: int, ballot: Era, value: int) -> None:
         if self._chosen.setdefault(slot, value) != value:
@@ -264,7 +351,7 @@ class PaxosChecks(Oracle):
             if told is not None and told[1] == value and (ballot_of_value is None or told[0] > ballot_of_value):
                 ballot_of_value = told[0]
         agreeing = [member for member, told in highest.items() if _not_above(told, ballot_of_value)]
-        if not is_quorum(self._membership, agreeing):
+        if not is_quorum(at(self._configurations, slot), agreeing):
             raise Violation(
                 "P2c",
                 f"a value whose highest reported ballot is {ballot_of_value} is proposed in slot {slot}, {ballot}; "

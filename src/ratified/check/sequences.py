@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+from ratified.check.configurations import Configured, joined, reach
 from ratified.check.image import LogImage
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Entry, Era, Record
@@ -53,6 +55,27 @@ class Sequences:
         last = entries[-1].index
         return image.at(last) == self._delivered[last]
 
+    def is_durable(
+        self,
+        log: LogImage,
+        entry: Entry,
+        configurations: Configured,
+        holds: Callable[[int, Callable[[LogImage], bool]], bool],
+    ) -> bool:
+        """By the log's own configurations: one that is not delivered yet may be in the way."""
+        known = joined(configurations, log.configurations)
+        asked = [entry.index, *[first for first, _ in known if first > entry.index]]
+
+        def value(member: int) -> int:
+            """The highest index asked about up to which the member's disk has this log."""
+            return max((index for index in asked if holds(member, partial(_reaches, log, index))), default=0)
+
+        return reach(known, value, entry.index - 1) >= entry.index
+
     def is_complete(self, log: LogImage, index: int) -> bool:
         index = max(index, log.base)  # what is cut was delivered: it must have been the same
         return log.at(index) == self._delivered[index]
+
+
+def _reaches(log: LogImage, index: int, disk: LogImage) -> bool:
+    return disk.at(index) == log.at(index)

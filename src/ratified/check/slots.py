@@ -8,10 +8,12 @@ each delivered entry is looked for by itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ratified.check.configurations import Configured, at
 from ratified.check.paxos import NOTHING, AcceptorImage, chosen_value, value_of
 from ratified.consensus.contract import Entry, Record
+from ratified.consensus.quorum import is_quorum
 
 
 class SlotLogs:
@@ -38,6 +40,18 @@ class SlotLogs:
 
     def holds(self, image: AcceptorImage, entries: Sequence[Entry]) -> bool:
         return all(image.accepted.get(entry.index, NOTHING)[1] == self._delivered[entry.index] for entry in entries)
+
+    def is_durable(
+        self,
+        log: AcceptorImage,
+        entry: Entry,
+        configurations: Configured,
+        holds: Callable[[int, Callable[[AcceptorImage], bool]], bool],
+    ) -> bool:
+        """In the configuration that the slots below give."""
+        membership = at(configurations, entry.index - 1)
+        holders = [member for member in membership.voters if holds(member, lambda image: self.holds(image, (entry,)))]
+        return is_quorum(membership, holders)
 
     def is_complete(self, log: AcceptorImage, index: int) -> bool:
         return True

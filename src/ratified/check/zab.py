@@ -8,7 +8,8 @@
 - *Epochs*: accepted and current epoch never fall, restarts or not; an epoch is accepted for one leader, led by one, and
   becomes current with the whole initial history in the log.
 - *Commit*: within one epoch, the disks of a quorum that acknowledged NEWLEADER have that epoch as the current one, and
-  the entry. Who pulled the epoch (rule 14 of the contract) counts for nothing.
+  the entry; counted in the configuration that the leader's history has there. Who pulled the epoch (rule 14 of the
+  contract) counts for nothing.
 - *Channels*: messages of a link are numbered without gaps, in the order in which they leave.
 - *Nothing early* (rule 3): what CEPOCH, NEWEPOCH, ACKEPOCH, ACK and PONG claim, the sender's disk has when they leave.
 
@@ -22,12 +23,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Any
 
+from ratified.check.configurations import Configured, joined, reach
 from ratified.check.group import GroupChecks
 from ratified.check.image import LogImage
 from ratified.check.oracle import Oracle
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Entry, Era, Ready, Record, StateRecord
-from ratified.consensus.quorum import quorum_value
+from ratified.consensus.contract import Entry, Era, Kind, Ready, Record, StateRecord
+from ratified.consensus.entry import decode_configuration
 from ratified.consensus.zab import decode_state
 from ratified.consensus.zab.messages import (
     Ack,
@@ -66,10 +68,26 @@ OUTSIDE_LINKS = Vote | Probe | ProbeAnswer | Pull | PullAnswer
 class Established:
     """An epoch that a leader has begun: its initial history, and how far each member's disk has come in it."""
 
-    __slots__ = ("durable", "epoch", "firsts", "h", "leader", "next", "origin", "run_epochs", "synchronised")
+    __slots__ = (
+        "configurations",
+        "durable",
+        "epoch",
+        "firsts",
+        "h",
+        "leader",
+        "next",
+        "origin",
+        "run_epochs",
+        "synchronised",
+    )
 
-    def __init__(self, epoch: int, leader: int, log: LogImage, members: Iterable[int]) -> None:
+    def __init__(
+        self, epoch: int, leader: int, log: LogImage, members: Iterable[int], configurations: Configured
+    ) -> None:
+        """``configurations``: those delivered so far."""
         self.epoch = epoch
+        self.configurations = joined(configurations, log.configurations)[-1:]
+        """The leader's, by index, from the one on that its initial history ends with."""
         self.leader = leader
         self.origin = log.last
         self.h = log.chain[-1]
@@ -138,7 +156,9 @@ class ZabChecks(Oracle):
             return
         epoch = self._epochs.get(state.current_epoch)
         if epoch is None:
-            epoch = self._epochs[state.current_epoch] = Established(state.current_epoch, member, log, self._members)
+            epoch = self._epochs[state.current_epoch] = Established(
+                state.current_epoch, member, log, self._members, self._group.configurations
+            )
             self._has_all_committed(epoch, log)
         if state.origin != epoch.origin or log.at(epoch.origin) != epoch.h:
             raise Violation(
@@ -168,6 +188,8 @@ class ZabChecks(Oracle):
         if entry.index == epoch.origin + 1:
             self._is_synchronised(epoch, "proposes")
         epoch.next += 1
+        if entry.kind is Kind.MEMBERSHIP:
+            epoch.configurations.append((entry.index, decode_configuration(entry.data)[0]))
 
     def _count(self, member: int, disk: LogImage) -> None:
         """What a disk has got of its current epoch is acknowledged, or may be, unless the epoch was only pulled."""
@@ -175,7 +197,7 @@ class ZabChecks(Oracle):
         epoch = self._epochs.get(current)
         if epoch is not None and (member == epoch.leader or (member, current) in self._acknowledged):
             epoch.durable[member] = disk.last
-            reached = quorum_value(self._group.membership, epoch.durable.__getitem__)
+            reached = reach(epoch.configurations, epoch.durable.__getitem__, -1)
             self.committed = max(self.committed, reached)
             if reached >= epoch.origin and not epoch.synchronised:
                 epoch.synchronised = True

@@ -45,7 +45,12 @@ class ProposalId(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Proposal(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A command, or an entry of the node's own, on its way into the log."""
+    """What is on its way into the log: a command, an entry of the node's own, or a change of the
+    configuration.
+
+    ``data`` of a MEMBERSHIP proposal is a ``Change``, as ``entry.encode_change`` writes it; such a proposal is proposed
+    alone.
+    """
 
     id: ProposalId
     data: bytes
@@ -79,6 +84,19 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     outgoing: tuple[int, ...] = ()
     learners: tuple[int, ...] = ()
     apply_version: int = 1
+
+
+class Change(msgspec.Struct, frozen=True):
+    """What a MEMBERSHIP proposal asks for: that ``after`` holds in place of ``before``.
+
+    A leader whose configuration is not ``before`` refuses: somebody else has changed it. ``context`` is the caller's
+    own (names, addresses): it travels in the entry that has the proposal's id, beside the configuration
+    (``entry.decode_configuration``).
+    """
+
+    before: Membership
+    after: Membership
+    context: bytes = b""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -248,6 +266,14 @@ class RefusedReason(StrEnum):
 
     NOT_LEADER = "not the leader"
     OVERLOADED = "too many bytes wait for the disk, or for a quorum"
+    CHANGE_UNDER_WAY = "a change of the members is under way"
+    """Of a further change; on Paxos also of commands, which wait until the change is over (rule 6)."""
+    NOT_SERVING = "nothing of the leader's own era is committed yet"
+    """So no change can begin (rule 6)."""
+    CONFIGURATION_CHANGED = "the configuration is not the one that the change starts from"
+    NOT_ALONE = "a change of the members is proposed alone"
+    NO_VOTER = "the configuration would have no voter"
+    UNFIT_CONFIGURATION = "this is no configuration that can be asked for"
     UNSUPPORTED = "this protocol has no such thing"
     NOT_YET = "not available in this version"
     TRANSFERRING = "the lead is on its way to another member"
@@ -305,6 +331,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     commit: int
     applied: int
     membership: Membership
+    settled: bool
+    """This member leads, and ``membership`` is in force for good: no other change is under way, and members that it has
+    left out are not needed any more."""
     progress: dict[int, Progress]
     words: dict[str, str]
     """The protocol's own words, such as ``{"term": "7"}``, for tables that people read."""
@@ -399,7 +428,7 @@ class Engine(Protocol):
         """A session with ``member`` was opened (its number), or lost (None)."""
 
     def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
-        """Take all of them, in order, or none; never forwards."""
+        """Take all of them, in order, or none; never forwards. A MEMBERSHIP proposal comes alone."""
 
     def read_barrier(self, now: int, token: int) -> None:
         """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token."""
@@ -423,9 +452,6 @@ class Engine(Protocol):
         """
 
     def campaign(self, now: int) -> None: ...
-
-    def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
-        """Change the configuration to ``change``; taken, or refused with a reason."""
 
     def transfer_leadership(self, now: int, to: int) -> Refused | None:
         """Hand the lead to ``to``; None: it is under way.

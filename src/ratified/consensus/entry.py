@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 
-from ratified.consensus.contract import Entry, Era, Kind, Membership, ProposalId
+from ratified.consensus.contract import Change, Entry, Era, Kind, Membership, ProposalId
 
 _HEADER = struct.Struct("<QQQBQQQI")
 ENTRY_HEADER_BYTES = _HEADER.size
@@ -86,9 +86,41 @@ def encode_membership(membership: Membership) -> bytes:
 
 def decode_membership(encoded: bytes) -> Membership:
     """Read what ``encode_membership`` wrote; raises ``EntryFormatError`` where the bytes are not that."""
+    membership, end = _membership_at(encoded, 0)
+    if end != len(encoded):
+        raise EntryFormatError(f"a membership has {len(encoded) - end} bytes too many")
+    return membership
+
+
+def encode_configuration(membership: Membership, context: bytes) -> bytes:
+    """The data of a MEMBERSHIP entry: the membership, and behind it the proposer's own bytes."""
+    return encode_membership(membership) + context
+
+
+def decode_configuration(data: bytes) -> tuple[Membership, bytes]:
+    """The data of a MEMBERSHIP entry: the membership and the context; raises ``EntryFormatError``."""
+    membership, end = _membership_at(data, 0)
+    return membership, data[end:]
+
+
+def encode_change(change: Change) -> bytes:
+    """The data of a MEMBERSHIP proposal: both memberships, and behind them the context."""
+    return encode_membership(change.before) + encode_membership(change.after) + change.context
+
+
+def decode_change(data: bytes) -> Change:
+    """Read what ``encode_change`` wrote; raises ``EntryFormatError``."""
+    before, end = _membership_at(data, 0)
+    after, end = _membership_at(data, end)
+    return Change(before, after, data[end:])
+
+
+def _membership_at(encoded: bytes, offset: int) -> tuple[Membership, int]:
+    """The membership that begins at ``offset``, and where it ends."""
+    begin = offset
     try:
-        (apply_version,) = _U32.unpack_from(encoded)
-        offset = _U32.size
+        (apply_version,) = _U32.unpack_from(encoded, offset)
+        offset += _U32.size
         groups: list[tuple[int, ...]] = []
         for _ in range(3):
             (count,) = _U32.unpack_from(encoded, offset)
@@ -98,7 +130,5 @@ def decode_membership(encoded: bytes) -> Membership:
             groups.append(struct.unpack_from(f"<{count}Q", encoded, offset))
             offset += 8 * count
     except struct.error as error:
-        raise EntryFormatError(f"a membership of {len(encoded)} bytes is cut short") from error
-    if offset != len(encoded):
-        raise EntryFormatError(f"a membership has {len(encoded) - offset} bytes too many")
-    return Membership(groups[0], groups[1], groups[2], apply_version)
+        raise EntryFormatError(f"a membership of {len(encoded) - begin} bytes is cut short") from error
+    return Membership(groups[0], groups[1], groups[2], apply_version), offset

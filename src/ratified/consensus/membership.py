@@ -81,6 +81,20 @@ class Configurations:
         others = {*membership.voters, *membership.outgoing, *membership.learners} - {self.own}
         self.peers = tuple(sorted(others))
 
+    @property
+    def is_settled(self) -> bool:
+        """Is the latest one known to be committed, and no joint one?"""
+        return self.latest_is_committed and not self.latest.outgoing
+
+    @property
+    def since(self) -> int:
+        """The index of the latest one; the base's where that is as far as is known."""
+        return self._by_index[-1][0]
+
+    @property
+    def latest_is_committed(self) -> bool:
+        return self._committed + 1 == len(self._by_index)
+
     # ----------------------------------------------------------------------------------------------------- quorums
 
     def is_voter(self, member: int) -> bool:
@@ -89,7 +103,8 @@ class Configurations:
 
     @property
     def may_campaign(self) -> bool:
-        """Is this member a voter of the latest configuration, or of an earlier one that may still be the committed one?
+        """Is this member a voter of the latest configuration, or of an earlier one that no later one is known to have
+        replaced for good?
 
         A leader on its way out that alone has the best log would otherwise stop everybody.
         """

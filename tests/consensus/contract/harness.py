@@ -20,6 +20,7 @@ import msgspec
 from ratified.consensus.contract import (
     NO_ERA,
     Base,
+    Change,
     Durable,
     Engine,
     Entry,
@@ -41,7 +42,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Input, Ports
 from ratified.consensus.engines import EngineRow
-from ratified.consensus.entry import decode_entry
+from ratified.consensus.entry import decode_entry, encode_change
 from tests.consensus.ticks import tick as tick_engine
 
 ELECTION_US = 10_000
@@ -64,7 +65,8 @@ class Member:
             deliver=self._deliver,
             fetch=self._fetch,
         )
-        log = DurableLog(Base(0, NO_ERA, cluster.membership))
+        membership = cluster.membership if member in cluster.membership.voters else Membership(())
+        log = DurableLog(Base(0, NO_ERA, membership))
         self.driver = Driver(self._engine, cluster.options(member), log, ports)
         self.starts = 0
         self.armed: tuple[int, int] | None = None
@@ -140,6 +142,30 @@ class Member:
             assert era is not None, "taken without leading"
             for offset, proposal in enumerate(proposals):
                 cluster.taken[proposal.id] = (era, answer.first + offset)
+        self._turn(inputs_max=0)
+        return answer
+
+    def change(
+        self,
+        voters: Sequence[int],
+        learners: Sequence[int] = (),
+        *,
+        outgoing: Sequence[int] = (),
+        before: Membership | None = None,
+        context: bytes = b"",
+    ) -> Taken | Refused:
+        """Propose that these vote, and those learn, from now on."""
+        cluster = self.cluster
+        status = self.running.status()
+        change = Change(
+            before or status.membership, Membership(tuple(voters), tuple(outgoing), tuple(learners)), context
+        )
+        proposal = Proposal(cluster.next_id(self.id), encode_change(change), Kind.MEMBERSHIP)
+        era = self.running.leading
+        answer = self.running.propose(cluster.now, [proposal])
+        if isinstance(answer, Taken):
+            assert era is not None, "taken without leading"
+            cluster.taken[proposal.id] = (era, answer.first)
         self._turn(inputs_max=0)
         return answer
 
@@ -277,7 +303,9 @@ class Cluster:
         turn_inputs_max: int = 1,
         disk_us: int = 100,
         latency_us: int = 200,
+        joiners: int = 0,
     ) -> None:
+        """``joiners``: how many more members run, with sessions to all, that no configuration names yet."""
         self.row = row
         self.seed = seed
         self.limits = limits or Limits()
@@ -305,7 +333,8 @@ class Cluster:
         self._silent: set[tuple[int, int]] = set()
         """Pairs whose session lasts and carries nothing."""
         self._session_count = 0
-        self.members = {member: Member(self, member) for member in self.membership.voters}
+        ids = range(first_member, first_member + members + joiners)
+        self.members = {member: Member(self, member) for member in ids}
         for member in self.members.values():
             member.start()
         for pair in self._pairs():
@@ -436,7 +465,7 @@ class Cluster:
         self.heal()
 
     def _pairs(self) -> Iterable[tuple[int, int]]:
-        ids = tuple(self.membership.voters)
+        ids = tuple(self.members)
         return [(a, b) for a in ids for b in ids if a < b]
 
     def _open(self, pair: tuple[int, int]) -> None:

@@ -63,14 +63,6 @@ def test_who_campaigns_leads(cluster: Build) -> None:
         assert world.elect(member).id == member
 
 
-def test_membership_changes_are_refused_with_a_reason(cluster: Build) -> None:
-    world = cluster()
-    leader = world.elect()
-    answer = leader.running.propose_membership(world.now, world.membership)
-    assert isinstance(answer, Refused)
-    assert answer.reason in (RefusedReason.NOT_YET, RefusedReason.UNSUPPORTED)
-
-
 def test_acknowledged_entries_survive_a_crash_of_every_member(cluster: Build) -> None:
     world = cluster()
     world.elect()

@@ -642,7 +642,7 @@ def test_what_comes_without_a_session_is_counted_and_dropped() -> None:
     one.drain()
     one.say(3, one.vote(3))
     one.say(9, one.vote(9))
-    assert one.ignored() == {"a message from no session with a peer": "2"}
+    assert one.ignored() == {"a message from no session": "2"}
 
 
 def test_a_vote_may_be_for_any_member_id_of_64_bits() -> None:

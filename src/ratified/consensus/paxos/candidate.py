@@ -8,7 +8,10 @@ Rules of this file:
    have not told everything yet take part: they too promised.
 4. A member that reports only what is behind a chosen prefix closes that prefix. Where this one knows less to be chosen,
    that promise counts when the values are learned: open slots are those that no member of the quorum has closed.
-5. What was not answered is asked again in the same ballot, a heartbeat later and on a new session. Nothing but a higher
+5. Who decides is whom the latest configuration known here names. Where one is learned to be chosen meanwhile, or
+   becomes so while this member leads in the ballot already, those that it adds are asked too, and what others reported
+   stays considered.
+6. What was not answered is asked again in the same ballot, a heartbeat later and on a new session. Nothing but a higher
    ballot keeps a candidate from winning once a quorum answers, so another one of its own would win nothing.
 """
 
@@ -22,7 +25,8 @@ from ratified.consensus.paxos.messages import Prepare, Promise
 
 
 class Candidate:
-    """This member from its Prepare until it leads or gives up, in one ballot."""
+    """This member from its Prepare until it leads or gives up, in one ballot; and what it asks for later, as a leader
+    whose configuration changes."""
 
     __slots__ = (
         "_ask_again",
@@ -64,6 +68,13 @@ class Candidate:
         self._asked[acceptor] = first
         self._core.outbox.send_after(acceptor, Prepare(self.ballot, first))
 
+    def ask_those_who_joined(self) -> None:
+        """The configuration may be another one by now, which came with a chosen slot."""
+        configurations = self._core.configurations
+        for peer in configurations.peers:
+            if peer not in self._asked and peer not in self._promised:
+                self.ask(peer, configurations.since + 1)
+
     @property
     def waits_for_disk(self) -> bool:
         """Is the own ballot not durable yet, and with it no Prepare sent?"""
@@ -89,10 +100,12 @@ class Candidate:
         if self._asked.get(acceptor) != message.first:
             return None  # it came before
         for entry in entries:
-            if not message.first <= entry.index <= message.last or entry.era >= self.ballot:
+            if not message.first <= entry.index <= message.last or entry.era > self.ballot:
                 core.outbox.ignore("Promise with a slot or a ballot that it cannot have")
                 return None
         for entry in entries:
+            if entry.era == self.ballot:
+                continue  # this proposer's own, of whom it was asked late
             known = self._highest.get(entry.index)
             if known is None or self.prefers(entry, known):
                 self._highest[entry.index] = entry

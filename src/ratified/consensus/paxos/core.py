@@ -12,12 +12,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ratified.consensus.contract import NO_ERA, Base, BaseRecord, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
+    BaseRecord,
+    Durable,
+    Entry,
+    Era,
+    Kind,
+    Membership,
+    StateRecord,
+    Write,
+)
+from ratified.consensus.entry import decode_configuration
 from ratified.consensus.paxos.extensions import PaxosExtensions
 from ratified.consensus.paxos.fence import Fence
 from ratified.consensus.paxos.slots import Slots
 from ratified.consensus.paxos.state import AcceptorState, decode_state, encode_state
 from ratified.consensus.replication.member import Member
+
+_MEMBERSHIP = Kind.MEMBERSHIP
 
 
 class Claim(NamedTuple):
@@ -25,6 +39,7 @@ class Claim(NamedTuple):
 
     promised: Era
     accepted: Sequence[tuple[int, Era]]
+    chosen: int
 
 
 class Core:
@@ -32,8 +47,10 @@ class Core:
 
     __slots__ = (
         "_accepted",
+        "_configurations_accepted",
         "_written",
         "configurations",
+        "durable_chosen",
         "durable_promise",
         "extensions",
         "fence",
@@ -54,8 +71,14 @@ class Core:
         """The highest ballot that was heard of and not promised here; the next own one is above it too."""
         self.fence = Fence(self.fence_at_start(durable))
         self.slots = Slots(durable, state.chosen, member.options.limits)
+        self.durable_chosen = max(state.chosen, self.slots.base)
+        """What the disk says is chosen."""
         self._accepted: list[tuple[int, Era]] = []
         self.configurations = member.configurations
+        self._configurations_accepted: dict[int, Membership] = {}
+        """By slot that is not known to be chosen, the configuration that is accepted there, if one is."""
+        self._note_configurations(durable.memberships, self.slots.base)
+        self._apply_configurations()
         self.member = member
         self.options = member.options
         self.extensions = extensions
@@ -103,11 +126,31 @@ class Core:
         self.slots.put(entries)
         self.outbox.records += entries
         self._accepted.extend([(entry.index, era) for entry in entries])
+        self._note_configurations(entries, self.slots.chosen)
+
+    def _note_configurations(self, entries: Sequence[Entry], known: int) -> None:
+        """Up to ``known`` the configurations are in force already."""
+        for entry in entries:
+            if entry.kind is _MEMBERSHIP and entry.index > known:
+                self._configurations_accepted[entry.index], _ = decode_configuration(entry.data)
+            elif self._configurations_accepted:
+                self._configurations_accepted.pop(entry.index, None)
 
     def choose_to(self, slot: int) -> None:
         """Everything up to ``slot`` is chosen, for ever, and is what is accepted here."""
         self.slots.choose_to(slot)
-        self.configurations.commit_to(slot)
+        if self._configurations_accepted:
+            self._apply_configurations()
+
+    def _apply_configurations(self) -> None:
+        """A configuration is in force when it is chosen, and all below it is: then it cannot be void any more
+        (``leader``, rule 6). Whom it leaves out may campaign on, for it may be known to them alone; the probe sees to it
+        that they disturb nobody.
+        """
+        chosen = self.slots.chosen
+        for slot in sorted(slot for slot in self._configurations_accepted if slot <= chosen):
+            self.configurations.append(slot, self._configurations_accepted.pop(slot))
+            self.configurations.commit_to(slot - 1)
 
     def compact(self, base: Base) -> None:
         """What is at or below the base, all of it chosen, is gone."""
@@ -131,18 +174,24 @@ class Core:
         return self.member.writes.issued + 1
 
     def take_write(self) -> Write | None:
-        """Everything that has changed since the last write; None: nothing. ``chosen`` alone is not worth one."""
+        """Everything that has changed since the last write; None: nothing. ``chosen`` alone is not worth one, unless a
+        configuration is among what was chosen."""
         written = self._written
         records = self.outbox.take_records()
-        if not records and (self.promised, self.own) == (written.promised, written.own):
+        if not records and (self.promised, self.own) == (written.promised, written.own) and not self._must_say_chosen:
             return None
         state = AcceptorState(self.promised, self.own, self.slots.chosen)
         if state != written:
             self._written = state
             records.insert(0, StateRecord(encode_state(state)))
-        claim = Claim(self.promised, self._accepted)
+        claim = Claim(self.promised, self._accepted, state.chosen)
         self._accepted = []
         return Write(self.member.writes.issue(self.slots.last, claim, self.member.now), records)
+
+    @property
+    def _must_say_chosen(self) -> bool:
+        """Is a configuration in force that a restart would not find? It may be the first one in which anybody votes."""
+        return self.configurations.since > max(self._written.chosen, self.slots.base)
 
     def persisted(self, ticket: int) -> list[tuple[int, Era]]:
         """The disk has got as far as ``ticket``: the slots that this made durable, with their ballots."""
@@ -150,6 +199,7 @@ class Core:
         fresh: list[tuple[int, Era]] = []
         for write in self.member.writes.persisted(ticket):
             self.durable_promise = write.claim.promised
+            self.durable_chosen = write.claim.chosen
             fresh += [pair for pair in write.claim.accepted if slots.persisted(*pair)]
         slots.advance_durable()
         slots.evict()

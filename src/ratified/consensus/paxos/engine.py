@@ -144,12 +144,22 @@ class Paxos:
         self._learner.ask()
         if candidate.own_first is not None:
             self._report_to_oneself(candidate, candidate.own_first)
-            self._advance_candidate(candidate)
+            self._advance_phase_1(candidate)
 
-    def _advance_candidate(self, candidate: Candidate) -> None:
+    @property
+    def _phase_1(self) -> Candidate | None:
+        """What asks for promises, if anything does."""
+        role = self.role
+        return role if isinstance(role, Candidate) else role.phase_1 if isinstance(role, Leader) else None
+
+    def _advance_phase_1(self, candidate: Candidate) -> None:
+        if isinstance(self.role, Leader):
+            self.role.on_phase_1()
+            return
+        candidate.ask_those_who_joined()
         if candidate.has_won:
             self._suspicion.end()
-            self.role = Leader(self.core, candidate.first_open, candidate.to_propose)
+            self.role = Leader(self.core, candidate)
 
     def _give_way(self, ballot: Era) -> None:
         """A higher ballot than this proposer's own is about; whoever began it has a heartbeat to show itself."""
@@ -256,7 +266,7 @@ class Paxos:
         """Phase 1b."""
         core = self.core
         ballot = message.ballot
-        if not self._is_proposers(sender, ballot) or not core.configurations.is_voter(core.member.id):
+        if not self._is_proposers(sender, ballot):
             return
         if not self._acceptor.may_promise(ballot):
             core.outbox.send_after(sender, Nack(core.promised))
@@ -271,8 +281,8 @@ class Paxos:
             core.outbox.send_after(sender, part)
 
     def _on_promise(self, sender: int, message: Promise) -> None:
-        candidate = self.role
-        if not isinstance(candidate, Candidate) or message.ballot != candidate.ballot:
+        candidate = self._phase_1
+        if candidate is None or message.ballot != candidate.ballot:
             return
         more_from = self._take_part(candidate, sender, message)
         if message.chosen > self.core.slots.chosen:
@@ -280,7 +290,7 @@ class Paxos:
             self._learner.ask()
         if more_from is not None:
             candidate.ask(sender, more_from)
-        self._advance_candidate(candidate)
+        self._advance_phase_1(candidate)
 
     def _take_part(self, candidate: Candidate, acceptor: int, part: Promise) -> int | None:
         """A part of a promise; the slot from which on to ask for the next one."""
@@ -334,7 +344,7 @@ class Paxos:
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
         if core.options.extensions.separate_heartbeats:
-            answer = HeartbeatAnswer(core.promised, round_)
+            answer = HeartbeatAnswer(core.promised, round_, core.durable_chosen)
             if core.durable_promise >= core.promised:
                 core.outbox.send(sender, answer)
             else:
@@ -342,12 +352,18 @@ class Paxos:
 
     def _on_heartbeat_answer(self, sender: int, message: HeartbeatAnswer) -> None:
         if leader := self.leader_of(message.ballot):
-            leader.on_heartbeat_answer(sender, message.round)
+            leader.on_heartbeat_answer(sender, message)
         else:
             self._give_way(message.ballot)
 
+    def _begin_anew_if_overtaken(self) -> None:
+        """What is chosen is no longer proposed; behind it phase 1 begins, in the configuration that holds there."""
+        if isinstance(self.role, Leader) and self.role.is_overtaken:
+            self.step_down()
+
     def _on_decided(self, sender: int, message: Decided) -> None:
         self._learner.on_decided(message.ballot, message.chosen)
+        self._begin_anew_if_overtaken()
         if self._follows(sender, message.ballot):
             self._follow(sender, message.ballot)
 
@@ -363,11 +379,12 @@ class Paxos:
             self._become_follower(None)
         if not self._learner.on_learned(sender, message, entries):
             return
+        self._begin_anew_if_overtaken()
         self._learner.ask()
         if isinstance(self.role, Candidate):
             # There may be much to learn, and whoever has it could lead at once: that gains no time with the others.
             self._restart_election_timer()
-            self._advance_candidate(self.role)
+            self._advance_phase_1(self.role)
 
     def on_session(self, member: int, session: int | None) -> None:
         self._suspicion.forget(member)
@@ -388,9 +405,10 @@ class Paxos:
         self._learner.on_persisted()
         if isinstance(role, Leader):
             role.on_persisted(fresh)
-        elif isinstance(role, Candidate) and role.is_own_report_due(ticket):
-            self._report_to_oneself(role, role.first)
-            self._advance_candidate(role)
+        phase_1 = self._phase_1
+        if phase_1 is not None and phase_1.is_own_report_due(ticket):
+            self._report_to_oneself(phase_1, phase_1.first)
+            self._advance_phase_1(phase_1)
 
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None:
         match purpose:
@@ -406,11 +424,11 @@ class Paxos:
     def _send_fetched_part(self, proposer: int, part: Promise) -> None:
         if proposer != self.core.member.id:
             self.core.outbox.send_after(proposer, part)
-        elif isinstance(self.role, Candidate) and part.ballot == self.role.ballot:
-            more_from = self._take_part(self.role, proposer, part)
+        elif (phase_1 := self._phase_1) and part.ballot == phase_1.ballot:
+            more_from = self._take_part(phase_1, proposer, part)
             if more_from is not None:
-                self._report_to_oneself(self.role, more_from)
-            self._advance_candidate(self.role)
+                self._report_to_oneself(phase_1, more_from)
+            self._advance_phase_1(phase_1)
 
     def on_compacted(self, base: Base) -> None:
         self.core.compact(base)

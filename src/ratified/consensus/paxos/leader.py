@@ -11,22 +11,48 @@ Rules of this file:
 4. A read is answered only when everything that phase 1 found, and a slot of this ballot's own, is chosen, and after a
    round of answers that began after it was asked for.
 5. What is sent is decided in ``flush``, once a turn, from the progress of each peer; inputs only change progress.
+6. A change of the members waits until all below it is chosen, and stands alone: nothing is proposed above a
+   configuration until it is chosen, nor until a quorum of it has promised this ballot (phase 1 goes on). What phase 1
+   finds above it comes next, and the opening behind the last of that. So a configuration is never void: when it is
+   first proposed all below it is chosen, its proposer's opening too and no later one.
+7. Members that left are needed until a quorum of the new configuration has on disk all up to it, and that it is chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ratified.consensus.contract import NO_ERA, Entry, Era, Progress, Proposal, Size, Sizes, Taken
+from ratified.consensus.contract import (
+    NO_ERA,
+    Entry,
+    Era,
+    Kind,
+    Membership,
+    Progress,
+    Proposal,
+    ProposalId,
+    Size,
+    Sizes,
+    Taken,
+)
 from ratified.consensus.entry import make_entry
+from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.messages import Accept, Accepted, Decided, Heartbeat, Resign, TimeoutNow
+from ratified.consensus.paxos.messages import (
+    Accept,
+    Accepted,
+    Decided,
+    Heartbeat,
+    HeartbeatAnswer,
+    Resign,
+    TimeoutNow,
+)
 from ratified.consensus.paxos.progress import PeerProgress
 from ratified.consensus.paxos.purposes import ForAcceptor
 from ratified.consensus.paxos.spans import Spans
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.peers import Peers
-from ratified.consensus.replication.proposals import commands, noop
+from ratified.consensus.replication.proposals import commands, configuration, noop
 from ratified.consensus.replication.reads import ReadRounds
 
 
@@ -34,12 +60,17 @@ class Leader:
     __slots__ = (
         "_accepted",
         "_beat",
+        "_change",
+        "_chosen_durably",
+        "_configuration",
         "_core",
         "_first",
         "_heartbeat_due",
         "_next",
         "_opening",
         "_peers",
+        "_phase_1",
+        "_prepared",
         "_shared",
         "ballot",
         "leader",
@@ -47,28 +78,81 @@ class Leader:
         "reads",
     )
 
-    def __init__(self, core: Core, first: int, found: Mapping[int, Entry]) -> None:
-        """Take the lead with what phase 1 ``found`` in the open slots, which begin at ``first``."""
+    def __init__(self, core: Core, phase_1: Candidate) -> None:
+        """Take the lead with what phase 1 found in the open slots."""
         self._core = core
+        self._phase_1 = phase_1
+        self._prepared: Membership | None = None
+        """The configuration in which phase 1 is complete, and all that it found is proposed."""
+        self._configuration = 0
+        """The slot of the last one that was proposed."""
+        self._change: tuple[ProposalId | None, Membership, bytes] | None = None
+        """What is to be proposed as soon as all below it is chosen."""
+        self._chosen_durably: dict[int, int] = {}
+        """By member, up to where its disk knows what was chosen."""
         self.ballot = core.own
         self.leader = core.member.id
         self._accepted = Spans()
         self._beat = 0
-        self._first = self._next = first
+        self._first = self._next = phase_1.first_open
         self._peers = Peers(core.configurations, self._begin, self._begin)
         self.liveness = Liveness(core.member)
         self.reads = ReadRounds(core.member)
         self._heartbeat_due = True
         self._shared: dict[tuple[int, int], tuple[Accept, int]] = {}
         """What was made in this turn, and its bytes: one object for all peers that need it."""
-        self._propose_again(found)
-        self._opening = self._next
-        if core.options.extensions.noop_on_election:
-            self._put([noop(self._next, self.ballot, birth=self.ballot)])
+        self._opening: int | None = None
+        """The first slot of its own; None: not before all that phase 1 finds."""
+        self._go_on()
 
     def _begin(self) -> PeerProgress:
         core = self._core
-        return PeerProgress(self._first, core.options.limits, resends=core.extensions.resend)
+        peer = PeerProgress(self._first, core.options.limits, resends=core.extensions.resend)
+        if core.slots.base >= self._first:
+            peer.compacted(self._first, core.slots.base)
+        return peer
+
+    def _go_on(self) -> None:
+        """Propose what phase 1 found, up to a configuration; behind all of it the opening; then a change, if all below
+        it is chosen."""
+        if not self.may_propose():
+            return
+        self._propose_again(self._phase_1.to_propose)
+        if self._has_open_configuration:
+            return
+        self._prepared = self._core.configurations.latest
+        if self._opening is None:
+            self._open()
+        if self._change is not None and self.is_drained():
+            change, self._change = self._change, None
+            self._put_configuration(configuration(self._next, self.ballot, *change, birth=self.ballot))
+
+    def may_propose(self) -> bool:
+        """Is the last configuration chosen, and has a quorum of it promised this ballot?"""
+        return not self._has_open_configuration and self._phase_1.has_won
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Is more chosen than was proposed in this ballot? Phase 1 sees to it that it is not, but for what lies above a
+        configuration in which it is not complete: there an earlier leader may have gone on."""
+        return self._core.slots.chosen >= self._next
+
+    def is_drained(self) -> bool:
+        """Is everything chosen that was proposed?"""
+        return self._core.slots.chosen + 1 == self._next
+
+    @property
+    def _has_open_configuration(self) -> bool:
+        return self._configuration > self._core.slots.chosen
+
+    def _open(self) -> None:
+        self._opening = self._next
+        if self._core.options.extensions.noop_on_election:
+            self._put([noop(self._next, self.ballot, birth=self.ballot)])
+
+    def _put_configuration(self, entry: Entry) -> None:
+        self._put([entry])
+        self._configuration = entry.index
 
     def _propose_again(self, found: Mapping[int, Entry]) -> None:
         """Section 3: what may have been chosen is proposed again, and the gaps between get no-ops."""
@@ -79,6 +163,9 @@ class Leader:
             )
             if entry is None:
                 self._fill_gap(slot)
+            elif entry.kind is Kind.MEMBERSHIP:
+                self._put_configuration(self._again(slot, entry))
+                return
             else:
                 self._put([self._again(slot, entry)])
 
@@ -101,6 +188,37 @@ class Leader:
         self._put(commands(proposals, first, self.ballot, birth=self.ballot))
         return Taken(first)
 
+    @property
+    def takes_commands(self) -> bool:
+        return self._change is None and self.phase_1 is None and not self._has_open_configuration
+
+    @property
+    def phase_1(self) -> Candidate | None:
+        """What asks for promises, if some are wanted: a configuration is new."""
+        return None if self._prepared is self._core.configurations.latest else self._phase_1
+
+    def first_step(self, after: Membership) -> Membership:
+        """No joint configuration: where the log stands still, each slot has one."""
+        return after
+
+    def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken:
+        self._change = (proposal, membership, context)
+        taken = Taken(self._next)
+        self._go_on()
+        return taken
+
+    @property
+    def is_settled(self) -> bool:
+        configurations = self._core.configurations
+        return self.takes_commands and configurations.quorum_value(self._chosen_at) >= configurations.since
+
+    def _chosen_at(self, member: int) -> int:
+        return self._core.durable_chosen if member == self.leader else self._chosen_durably.get(member, 0)
+
+    def on_phase_1(self) -> None:
+        """Promises have come that were wanted."""
+        self._go_on()
+
     def on_accepted(self, sender: int, message: Accepted) -> None:
         """An acceptor has accepted a range of slots in this ballot."""
         peer = self._hear(self.credited(sender))
@@ -116,10 +234,11 @@ class Leader:
         """A quorum is one of members: however often one of them answers, it is one."""
         return sender
 
-    def on_heartbeat_answer(self, sender: int, round_: int) -> None:
+    def on_heartbeat_answer(self, sender: int, message: HeartbeatAnswer) -> None:
         """A peer has promised nothing above this ballot."""
-        if self._hear(sender) is not None and round_ <= self.reads.round:
-            self.reads.on_answer(sender, round_)
+        if self._hear(sender) is not None and message.round <= self.reads.round:
+            self.reads.on_answer(sender, message.round)
+            self._chosen_durably[sender] = max(message.chosen, self._chosen_durably.get(sender, 0))
 
     def on_persisted(self, fresh: Sequence[tuple[int, Era]]) -> None:
         """The own disk has these (slot, ballot) from now on."""
@@ -141,6 +260,8 @@ class Leader:
         peer = self._peers.table.get(member)
         if peer is not None:
             peer.reset(peer.accepted.reach(self._first) + 1)
+            if self.phase_1 is not None:
+                self._phase_1.on_session(member)
 
     def on_fetched(self, purpose: ForAcceptor, fetched: Sequence[Entry]) -> None:
         """Old proposals of this ballot, to be sent once more."""
@@ -161,6 +282,8 @@ class Leader:
         """What was sent and not answered for long is sent again."""
         self._heartbeat_due = True
         self._beat += 1
+        if self.phase_1 is not None:
+            self._phase_1.ask_again()
         for member, peer in self._peers.table.items():
             if self._core.options.links.is_clear(member):
                 peer.beat(self._beat)
@@ -197,11 +320,14 @@ class Leader:
         core = self._core
         if core.options.extensions.noop_on_election:
             return core.fence.era == self.ballot
-        return core.slots.chosen >= self._opening
+        return self._opening is not None and core.slots.chosen >= self._opening
 
     # ----------------------------------------------------------------------------------------------------- sending
 
     def flush(self) -> None:
+        if self._change is not None or self.phase_1 is not None:
+            self._phase_1.ask_those_who_joined()
+            self._go_on()
         if self.reads.advance(serving=self.serving, commit=self._core.slots.chosen):
             self._heartbeat_due = True
         if self._heartbeat_due:

@@ -77,9 +77,12 @@ class Heartbeat(InBallot, frozen=True, tag=7):
 
 class HeartbeatAnswer(InBallot, frozen=True, tag=8):
     """``ballot`` is promised and nothing above it was when ``round`` arrived. Claims a durable ballot and nothing else,
-    so it need not wait for the disk. Under a higher promise than the heartbeat's ``round`` is ``NO_ROUND``."""
+    so it need not wait for the disk. Under a higher promise than the heartbeat's ``round`` is ``NO_ROUND``.
+
+    ``chosen``: the sender's disk has all up to there, and knows it to be chosen."""
 
     round: Number
+    chosen: Number = 0
 
 
 class Learn(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):

@@ -313,6 +313,8 @@ class Raft:
             core.outbox.send_after(sender, AppendEntriesResponse(core.term, False, message.prev_index, NO_ROUND))
         elif (follower := self._hear_leader(sender)) and (answer := follower.on_append_entries(message)):
             core.outbox.send_after(sender, answer)
+            if self._election_timer is None:
+                self._restart_election_timer()  # it may be a voter from now on
 
     def _on_heartbeat(self, sender: int, message: Heartbeat) -> None:
         core = self.core

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ratified.consensus.contract import Entry, Progress, Proposal, Size, Sizes, Taken
+from ratified.consensus.contract import Entry, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.messages import (
     AppendEntries,
@@ -31,8 +31,9 @@ from ratified.consensus.raft.messages import (
 from ratified.consensus.raft.progress import Mode, PeerProgress
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.peers import Peers
-from ratified.consensus.replication.proposals import commands, noop
+from ratified.consensus.replication.proposals import commands, configuration, noop
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.reconfiguration import first_step
 from ratified.consensus.replication.window import fitting
 
 
@@ -73,6 +74,24 @@ class Leader:
         if not core.extensions.pipelining:
             self._ask_all()
         return Taken(first)
+
+    @property
+    def is_settled(self) -> bool:
+        return self._core.configurations.is_settled
+
+    takes_commands = True
+
+    def first_step(self, after: Membership) -> Membership:
+        return first_step(self._core.configurations.latest, after)
+
+    def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken:
+        """Section 6: a configuration is an entry, in force as soon as it is in the log."""
+        core = self._core
+        entry = configuration(core.log.last + 1, core.era, proposal, membership, context)
+        core.append([entry])
+        if not core.extensions.pipelining:
+            self._ask_all()
+        return Taken(entry.index)
 
     def on_response(self, sender: int, message: AppendEntriesResponse | HeartbeatResponse) -> None:
         """A peer knows of no later term. To AppendEntries it also says up to where the logs are equal, or that nothing

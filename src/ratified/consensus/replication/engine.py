@@ -5,7 +5,8 @@ Rules of this file:
 1. An input moves time on, then reaches what it is for. What a paper says is in the ``Algorithm``, and nothing else is.
 2. Only who leads takes proposals and read barriers. What cannot be done yet is refused here.
 3. What is delivered is committed *and* durable here (rule 5 of the contract).
-4. ``ready`` decides nothing that an input did not decide; it collects, and it hands out the ticket of the write.
+4. ``ready`` collects, and hands out the ticket of the write. It decides nothing that an input did not decide, but for
+   what is done once a turn: the next step of a change of the configuration, and what is sent.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from ratified.consensus.contract import (
     Durable,
     Entry,
     Era,
+    Kind,
     Lead,
     Membership,
     Options,
     Progress,
     Proposal,
+    ProposalId,
     Ready,
     Refused,
     RefusedReason,
@@ -40,6 +43,7 @@ from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.proposals import encoded_bytes
 from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.reconfiguration import change_of, last_step
 from ratified.consensus.replication.transfer import Transfer, why_not
 
 
@@ -106,8 +110,22 @@ class Leading(Role, Protocol):
 
     def on_heartbeat_due(self) -> None: ...
 
+    @property
+    def is_settled(self) -> bool:
+        """Is the configuration in force for good, so that nobody who left it is needed any more?"""
+
+    @property
+    def takes_commands(self) -> bool:
+        """Not while a change asks for the log to stand still (Paxos)."""
+
     def propose(self, proposals: Sequence[Proposal]) -> Taken | None:
         """Take all of them; None: this leader cannot number so many, and is to step down."""
+
+    def first_step(self, after: Membership) -> Membership:
+        """The configuration that comes first on the way to ``after``."""
+
+    def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken | None:
+        """Take this configuration; None: as above."""
 
     def flush(self) -> None:
         """The turn ends: decide what is sent."""
@@ -237,11 +255,46 @@ class Engine(contract.Engine, Generic[A]):
         ):
             if waiting and waiting + more > most:
                 return Refused(RefusedReason.OVERLOADED, leader)
-        taken = leading.propose(proposals)
+        if Kind.MEMBERSHIP in [proposal.kind for proposal in proposals]:
+            return self._propose_change(leading, proposals)
+        if not leading.takes_commands:
+            return Refused(RefusedReason.CHANGE_UNDER_WAY, leader)
+        return self._taken(leading.propose(proposals))
+
+    def _propose_change(self, leading: Leading, proposals: Sequence[Proposal]) -> Taken | Refused:
+        """Rule 6."""
+        proposal = proposals[0]
+        configurations = self._member.configurations
+        if len(proposals) > 1:
+            return Refused(RefusedReason.NOT_ALONE, leading.leader)
+        change = change_of(proposal)
+        if isinstance(change, RefusedReason):
+            return Refused(change, leading.leader)
+        if not leading.serving:
+            return Refused(RefusedReason.NOT_SERVING, leading.leader)
+        if not leading.is_settled:
+            return Refused(RefusedReason.CHANGE_UNDER_WAY, leading.leader)
+        if change.before != configurations.latest:
+            return Refused(RefusedReason.CONFIGURATION_CHANGED, leading.leader)
+        return self._taken(leading.configure(proposal.id, leading.first_step(change.after), change.context))
+
+    def _taken(self, taken: Taken | None) -> Taken | Refused:
         if taken is None:
-            algorithm.step_down()
+            self._algorithm.step_down()
             return Refused(RefusedReason.NOT_LEADER, None)
         return taken
+
+    def _go_on_with_change(self, leading: Leading) -> None:
+        """Rule 6: the final configuration follows when the joint one is committed, and who is not in it hands over."""
+        member = self._member
+        configurations = member.configurations
+        if leading.leader != member.id:
+            return
+        if configurations.latest.outgoing:
+            if configurations.latest_is_committed:
+                self._taken(leading.configure(None, last_step(configurations.latest), b""))
+        elif not configurations.is_voter(member.id) and leading.is_settled:
+            self._algorithm.step_down()
 
     @override
     def read_barrier(self, now: int, token: int) -> None:
@@ -292,11 +345,6 @@ class Engine(contract.Engine, Generic[A]):
             self._algorithm.campaign()
 
     @override
-    def propose_membership(self, now: int, change: Membership) -> Taken | Refused:
-        self._member.at(now)
-        return Refused(RefusedReason.NOT_YET, self._algorithm.role.leader)
-
-    @override
     def transfer_leadership(self, now: int, to: int) -> Refused | None:
         member, algorithm = self._member, self._algorithm
         member.at(now)
@@ -323,6 +371,8 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def ready(self) -> Ready | None:
         member, algorithm = self._member, self._algorithm
+        if (leading := algorithm.leading) is not None:
+            self._go_on_with_change(leading)
         leading = algorithm.leading
         if leading is None:
             self._transfer = None
@@ -380,6 +430,7 @@ class Engine(contract.Engine, Generic[A]):
             commit=log.commit,
             applied=self._delivery.applied,
             membership=member.configurations.latest,
+            settled=leading is not None and leading.is_settled,
             progress={} if leading is None else leading.progress(),
             words={**algorithm.words(), **ignored},
         )

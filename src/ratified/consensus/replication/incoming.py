@@ -12,7 +12,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 
 from ratified.consensus.contract import Entry, Era, Kind
-from ratified.consensus.entry import EntryFormatError, decode_entry
+from ratified.consensus.entry import EntryFormatError, decode_configuration, decode_entry
+from ratified.consensus.replication.reconfiguration import is_well_formed
 
 INDEX_MAX = 2**63 - 1
 
@@ -28,10 +29,11 @@ def decode_entries(encoded: Sequence[bytes]) -> list[Entry]:
     """The entries of a message, each looked at by itself."""
     try:
         entries = [decode_entry(each) for each in encoded]
+        memberships = [decode_configuration(each.data)[0] for each in entries if each.kind is Kind.MEMBERSHIP]
     except EntryFormatError as error:
         raise UnfitEntries("a malformed entry") from error
-    if Kind.MEMBERSHIP in [entry.kind for entry in entries]:
-        raise UnfitEntries("a membership entry, which this version cannot follow")
+    if not all(membership.voters and is_well_formed(membership) for membership in memberships):
+        raise UnfitEntries("a configuration that nobody can have asked for")
     if any(entry.birth is not None and entry.birth > entry.era for entry in entries):
         raise UnfitEntries("a value that was born in a later era")
     return entries

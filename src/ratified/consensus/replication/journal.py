@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic
 
-from ratified.consensus.contract import Base, BaseRecord, Durable, Entry, Record, TruncateRecord, Write
+from ratified.consensus.contract import Base, BaseRecord, Durable, Entry, Kind, Record, TruncateRecord, Write
+from ratified.consensus.entry import decode_configuration
 from ratified.consensus.replication.history import History
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.writes import Claim
+
+_MEMBERSHIP = Kind.MEMBERSHIP
 
 
 class Journal(Generic[Claim]):
@@ -27,10 +30,20 @@ class Journal(Generic[Claim]):
         self._member = member
         self.history = History(durable, member.options.limits)
         self.claimed = claimed
+        self._configure(durable.memberships)
+        member.configurations.commit_to(self.history.commit)
 
     def append(self, entries: Sequence[Entry]) -> None:
         self.history.append(entries)
         self._member.outbox.records += entries
+        self._configure(entries)
+
+    def _configure(self, entries: Sequence[Entry]) -> None:
+        """A configuration is in force when it is appended (rule 6 of the contract)."""
+        for entry in entries:
+            if entry.kind is _MEMBERSHIP:
+                membership, _ = decode_configuration(entry.data)
+                self._member.configurations.append(entry.index, membership)
 
     def truncate(self, first: int) -> None:
         member = self._member

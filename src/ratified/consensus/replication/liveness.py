@@ -2,7 +2,7 @@
 
 Rules of this file:
 
-1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody.
+1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody, and so does joining.
 2. A leader that no quorum answers for the shortest election timeout stops leading (dissertation, section 6.2): its
    followers look for another one by then. So does one whose oldest write has waited the longest one. One whose disk is
    full does so once: if it is elected all the same, or is alone, nobody else could lead.
@@ -21,12 +21,13 @@ from ratified.consensus.replication.member import Member
 class Liveness:
     """What a leader knows of who is alive."""
 
-    __slots__ = ("_began_full", "_heard", "_heartbeat_deadline", "_member", "_since", "establish_by")
+    __slots__ = ("_began_full", "_heard", "_heartbeat_deadline", "_member", "_peers", "_since", "establish_by")
 
     def __init__(self, member: Member[Any]) -> None:
         self._member = member
         self._since = member.now
         self._began_full = member.disk_is_full
+        self._peers = member.configurations.peers
         self._heard: dict[int, int] = {}
         self._heartbeat_deadline = member.now + member.options.heartbeat_us
         self.establish_by: int | None = None
@@ -70,7 +71,15 @@ class Liveness:
             return member.now >= self.establish_by
         if not options.extensions.check_quorum:
             return False
+        self._note_joined()
         return member.now - member.configurations.quorum_value(self._heard_at) >= options.election_timeout_min_us
+
+    def _note_joined(self) -> None:
+        peers = self._member.configurations.peers
+        if peers is not self._peers:
+            for joined in {*peers}.difference(self._peers):
+                self.heard(joined)
+            self._peers = peers
 
     def _heard_at(self, member: int) -> int:
         return self._member.now if member == self._member.id else self._heard.get(member, self._since)

@@ -16,7 +16,6 @@ class Member(Generic[Claim]):
     __slots__ = ("configurations", "disk_is_full", "id", "now", "options", "outbox", "writes")
 
     def __init__(self, now: int, options: Options, durable: Durable) -> None:
-        assert not durable.memberships, "the log holds a membership entry, which this version cannot follow"
         self.id = options.member
         self.now = now
         """When the present input arrived (microseconds)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Entry, Era, Kind, Proposal
-from ratified.consensus.entry import ENTRY_HEADER_BYTES, make_entry
+from ratified.consensus.contract import Entry, Era, Kind, Membership, Proposal, ProposalId
+from ratified.consensus.entry import ENTRY_HEADER_BYTES, encode_configuration, make_entry
 
 
 def encoded_bytes(proposals: Sequence[Proposal]) -> int:
@@ -24,3 +24,16 @@ def commands(proposals: Sequence[Proposal], first: int, era: Era, *, birth: Era 
 def noop(index: int, era: Era, *, birth: Era | None = None) -> Entry:
     """What a leader begins its era with, and what fills a gap."""
     return make_entry(index, era, Kind.NOOP, None, b"", birth=birth)
+
+
+def configuration(
+    index: int,
+    era: Era,
+    proposal: ProposalId | None,
+    membership: Membership,
+    context: bytes,
+    *,
+    birth: Era | None = None,
+) -> Entry:
+    """A step of a change: the final configuration has no proposal id."""
+    return make_entry(index, era, Kind.MEMBERSHIP, proposal, encode_configuration(membership, context), birth=birth)

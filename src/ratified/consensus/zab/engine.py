@@ -22,14 +22,12 @@ from functools import partial
 from ratified.consensus.contract import Base, Durable, Entry, Era, Size, Sizes, Write
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
-from ratified.consensus.replication.reads import NO_ROUND
 from ratified.consensus.replication.suspicion import Suspicion, Verdict
 from ratified.consensus.zab import probing
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.election import Looking
 from ratified.consensus.zab.follower import FollowerPhase, Following
-from ratified.consensus.zab.leader import Leading
-from ratified.consensus.zab.link import Lane, Link
+from ratified.consensus.zab.leader import Leading, refusal
 from ratified.consensus.zab.messages import (
     Ack,
     AckEpoch,
@@ -247,7 +245,7 @@ class Zab:
         else:
             verdict = Verdict.BEHIND
         core.outbox.send(sender, ProbeAnswer(message.round, verdict, core.ending))
-        if isinstance(self.role, Leading):
+        if isinstance(self.role, Leading) and sender in core.configurations.peers:
             self.role.tell(sender)
 
     def _on_stands(self, sender: int, vote: Vote) -> None:
@@ -282,8 +280,8 @@ class Zab:
 
     def on_message(self, sender: int, message: Message) -> None:
         core = self.core
-        if sender not in core.sessions or sender not in core.configurations.peers:
-            core.outbox.ignore("a message from no session with a peer")
+        if sender not in core.sessions:
+            core.outbox.ignore("a message from no session")
             return
         match message:
             case Vote():
@@ -367,8 +365,7 @@ class Zab:
             case Following() if not self._probes:
                 self._tell(sender)
             case _:
-                resignation = Resign(message.link, Link(message.link).next(Lane.PING), 0, NO_ROUND)
-                self.core.outbox.send(sender, resignation)
+                self.core.outbox.send(sender, refusal(message))
 
     def _tell(self, member: int) -> None:
         """Whom this member follows, or that it leads."""
@@ -381,8 +378,6 @@ class Zab:
 
     def on_session(self, member: int, session: int | None) -> None:
         core = self.core
-        if member not in core.configurations.peers:
-            return
         if member in core.sessions:
             core.session_ended(member)
             self._on_session_end(member)
@@ -396,7 +391,7 @@ class Zab:
         elif isinstance(self.role, Probing):
             if not self._has_resigned:
                 self._suspicion.begin_soon()
-        elif isinstance(self.role, Leading) or not self._probes:
+        elif member in self.core.configurations.peers and (isinstance(self.role, Leading) or not self._probes):
             self._tell(member)
 
     def _on_session_end(self, member: int) -> None:

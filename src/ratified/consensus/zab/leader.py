@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Progress, Proposal, Size, Sizes, Taken
+from ratified.consensus.contract import Entry, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
 from ratified.consensus.replication.liveness import Liveness
-from ratified.consensus.replication.proposals import commands, noop
-from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.proposals import commands, configuration, noop
+from ratified.consensus.replication.reads import NO_ROUND, ReadRounds
+from ratified.consensus.replication.reconfiguration import first_step
 from ratified.consensus.zab import zxid
 from ratified.consensus.zab.core import Core
 from ratified.consensus.zab.link import Lane, Link
@@ -68,6 +69,7 @@ class Leading:
         "_heartbeat_due",
         "_opening",
         "_own_ticket",
+        "_peers",
         "_sender",
         "begins_again",
         "better",
@@ -96,6 +98,8 @@ class Leading:
         self.begins_again = False
         """It ended for want of a later epoch, before anything was led."""
         self._followers: dict[int, PeerProgress] = {}
+        self._peers = core.configurations.peers
+        """Those that were told of this leader, or dismissed."""
         self.liveness = Liveness(core.member)
         self.reads = ReadRounds(core.member)
         self._sender: Sender | None = None
@@ -128,12 +132,33 @@ class Leading:
         core.append(commands(proposals, first, core.era))
         return Taken(first)
 
+    @property
+    def is_settled(self) -> bool:
+        return self._core.configurations.is_settled
+
+    takes_commands = True
+
+    def first_step(self, after: Membership) -> Membership:
+        return first_step(self._core.configurations.latest, after)
+
+    def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken | None:
+        """A configuration is a proposal like any other, in force as soon as it is in the history."""
+        core = self._core
+        if not zxid.counters_left(core.log.last - self.origin):
+            return None
+        entry = configuration(self.next_index(), core.era, proposal, membership, context)
+        core.append([entry])
+        return Taken(entry.index)
+
     def next_index(self) -> int:
         """Where the next proposal goes; its counter is this index less the origin, and is used once."""
         return self._core.log.last + 1
 
     def on_cepoch(self, sender: int, message: CEpoch) -> None:
         """A follower opens a link (step f.1.1)."""
+        if sender not in self._core.configurations.peers:
+            self._core.outbox.send(sender, refusal(message))
+            return
         known = self._followers.get(sender)
         if known is not None and message.link <= known.link.number:
             self._break(sender, "FIFO: a link opened twice")
@@ -434,13 +459,29 @@ class Leading:
     def resign(self) -> None:
         """This leader stops leading, and its followers need not wait to find out."""
         for member, follower in self._followers.items():
-            seq = follower.link.next(Lane.PING)
-            resignation = Resign(follower.link.number, seq, self.epoch or 0, self.reads.round)
-            self._core.outbox.send(member, resignation)
+            self._dismiss(member, follower)
+
+    def _dismiss(self, member: int, follower: PeerProgress) -> None:
+        seq = follower.link.next(Lane.PING)
+        resignation = Resign(follower.link.number, seq, self.epoch or 0, self.reads.round)
+        self._core.outbox.send(member, resignation)
+
+    def _follow_configuration(self) -> None:
+        """Who joins is told whom to follow, and who has left follows no longer (rule 6 of the contract)."""
+        peers = self._core.configurations.peers
+        if peers is self._peers:
+            return
+        self._peers = peers
+        for member, follower in list(self._followers.items()):
+            if member not in peers:
+                self._dismiss(member, follower)
+                self._forget(member)
+        self.tell_all()
 
     # ------------------------------------------------------------------------------------------------------ sending
 
     def flush(self) -> None:
+        self._follow_configuration()
         if self.reads.advance(serving=self.serving, commit=self._core.log.commit):
             self._heartbeat_due = True
         sender = self._sender
@@ -492,3 +533,8 @@ class Leading:
         """What came over the link counts no longer."""
         self._followers.pop(member, None)
         self.reads.forget(member)
+
+
+def refusal(message: CEpoch) -> Resign:
+    """The answer to whoever opens a link to a member that does not lead it."""
+    return Resign(message.link, Link(message.link).next(Lane.PING), 0, NO_ROUND)

@@ -69,16 +69,16 @@ class Probing:
     # ------------------------------------------------------------------------------------------------------- probes
 
     def ask(self) -> None:
-        """Ask all peers, unless the own disk does not answer."""
+        """Ask whoever there is a session with, unless the own disk does not answer: who leads by now may be no peer in
+        the configuration that this member has."""
         core = self._core
         if core.member.disk_is_slow:
             self._suspicion.postpone()
             return
         probe = Probe(self._suspicion.next_round(), core.durable_ending)
         self._asked_short = probe.ending != core.ending
-        for peer in core.configurations.peers:
-            if peer in core.sessions:
-                core.outbox.send(peer, probe)
+        for member in sorted(core.sessions):
+            core.outbox.send(member, probe)
 
     @property
     def is_granted(self) -> bool:
