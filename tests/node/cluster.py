@@ -7,7 +7,7 @@ What the simulator proves with chance, these tests show one claim at a time; its
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 import msgspec
@@ -100,6 +100,7 @@ class Cluster:
         inputs_max: int = 64,
         engine: str = "raft",
         durable: bool = False,
+        client_urls: Mapping[int, tuple[str, ...]] | None = None,
     ) -> None:
         self.replies: dict[int, list[Reply]] = {}
         self.answered_at: dict[int, int] = {}
@@ -115,6 +116,7 @@ class Cluster:
             groups=len(groups),
             heartbeat_us=10 * MS,
             election_timeout_us=100 * MS,
+            client_urls=client_urls or {},
             limits=SystemLimits(
                 engine=engine_limits or Limits(),
                 node=limits or NodeLimits(),

@@ -8,7 +8,7 @@ from ratified.wire.etcd.rpc_pb2 import Member, MemberListRequest, MemberListResp
 
 
 async def member_list(service: Service, request: MemberListRequest, data: bytes) -> bytes:
-    """The members, ascending by id. Client URLs are known of members that this one has met."""
+    """The members, ascending by id."""
     if request.linearizable:
         await service.query(queries.status())
     members = [

@@ -46,6 +46,7 @@ from ratified.node.ports import (
     Request,
     TransferLead,
 )
+from ratified.node.publishing import Publishing
 from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared
 from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
@@ -86,6 +87,7 @@ class Node:
         self._checkpoints = checkpoints
         self._peers = shared.peers
         self._cluster: ClusterLog = shared.cluster
+        self._publishing = Publishing(shared.config, shared.cluster, shared.requests, shared.timers)
         self._requests = shared.requests
         self._timers = shared.timers
         self._urgent: deque[Input] = deque()
@@ -112,6 +114,7 @@ class Node:
             replica.begin(now)
             if replica.again:
                 self._again.append(replica.group)
+        self._publish(now)
 
     def offer(self, entered: Input) -> None:
         """Queue an input for a further turn. A request that does not fit is refused in that turn."""
@@ -259,7 +262,7 @@ class Node:
             begun = self._directories.begun
             for record in completed.own:
                 if isinstance(record, ClusterRecord):
-                    self._on_table(record)
+                    self._on_table(now, record)
                 else:
                     self._peers.recorded(now, record)
             if self._directories.begun and not begun:
@@ -334,6 +337,8 @@ class Node:
                     self._peers.on_silence(now, key)
                 case Timer.NOT_BEGUN:
                     self._peers.on_not_begun(now)
+                case Timer.PUBLISH:
+                    self._publish(now)
                 case Timer.PING | Timer.LOG_MARK:
                     pass  # each turn ends with both
                 case Timer.CHECKPOINT:
@@ -394,12 +399,23 @@ class Node:
         if entries:
             self._applying.add(replica, entries)
 
-    def _on_table(self, record: ClusterRecord) -> None:
+    def _on_table(self, now: int, record: ClusterRecord) -> None:
         """A cluster table is durable: the entry that made it may be applied."""
         replica = self._replicas[CLUSTER_GROUP]
         entries = self._cluster.recorded(record)
         if entries and replica.stopped is None:
             self._applying.add(replica, entries)
+        self._publish(now)
+
+    def _publish(self, now: int) -> None:
+        """Have the cluster table say what this member is called, and where clients reach it."""
+        replica = self._replicas[CLUSTER_GROUP]
+        if not self._directories.begun or self._closing or replica.stopped is not None:
+            return
+        due = self._publishing.due(now, replica.group)
+        if due is not None:
+            self._touch(replica)
+            replica.on_request(now, due)
 
     def _drain_replicas(self, now: int, touched: Iterable[Replica]) -> list[tuple[Replica, Ready | None]]:
         """Drain the engines, until there is as much to apply as one turn may; the others come first in the next."""
@@ -449,6 +465,8 @@ class Node:
         checkpoint = self._begin_checkpoint(now) if self._checkpoints.is_due() and not self._closing else None
         frames, closes = self._peers.drain(now)
         admitted, challenges = self._peers.drain_port()
+        for reply in self._requests.drain_own():
+            self._publishing.ended(now, reply.token)
         self._timers.set(_LOG_MARK, 0, self._planner.deadline)
         self.deadline = self._timers.deadline
         return Outputs(

@@ -1,4 +1,5 @@
-"""The requests of this node's clients: each is one object in one table, from its admission to its end.
+"""The requests of this node's clients, and the node's own: each is one object in one table, from its admission to its
+end.
 
 Rules:
 
@@ -6,11 +7,12 @@ Rules:
 2. A request is *open* from ``admit`` until ``end`` or ``cancel``; its token is unique for that time. Parts of a replica
    may still have it in their lists then, and pass over what has ``ended``.
 3. It ends exactly once. After a cancel no reply follows.
+4. The node's own have negative tokens, no limit, and replies that never leave it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -54,6 +56,8 @@ class Requests:
         self._streams = 0
         self._bytes = 0
         self._replies: list[Reply] = []
+        self._own_last = 0
+        self._own_replies: list[Reply] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -76,6 +80,14 @@ class Requests:
         self._open[request.token] = opened
         return opened
 
+    def open_own(self, group: int, kind: Kind, data: bytes, deadline: int) -> OpenRequest:
+        """A proposal of the node's own."""
+        self._own_last -= 1
+        self._bytes += len(data)
+        opened = OpenRequest(self._own_last, group, Work.PROPOSE, data, deadline, kind)
+        self._open[opened.token] = opened
+        return opened
+
     def turn_away(self, request: Request, reason: Reason) -> None:
         """Refuse what was never opened."""
         self._replies.append(Reply(request.token, Outcome.REFUSED, b"", reason))
@@ -90,7 +102,8 @@ class Requests:
     def end(self, request: OpenRequest, outcome: Outcome, data: bytes = b"", reason: Reason = Reason.NONE) -> None:
         """Answer it, for the last time."""
         self._close(request)
-        self._replies.append(Reply(request.token, outcome, data, reason))
+        replies = self._replies if request.token >= 0 else self._own_replies
+        replies.append(Reply(request.token, outcome, data, reason))
 
     def refuse(self, request: OpenRequest, reason: Reason, data: bytes = b"") -> None:
         """Nothing of it has happened or will."""
@@ -140,4 +153,11 @@ class Requests:
 
     def drain_replies(self) -> list[Reply]:
         replies, self._replies = self._replies, []
+        return replies
+
+    def drain_own(self) -> Sequence[Reply]:
+        """The replies to the node's own requests, since the last call."""
+        if not self._own_replies:
+            return ()
+        replies, self._own_replies = self._own_replies, []
         return replies

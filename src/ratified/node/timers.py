@@ -39,6 +39,8 @@ class Timer(IntEnum):
     """A store has unseen work left (``Store.untidy``). Key: the group."""
     CHECKPOINT = 12
     """A checkpoint has failed: try again. Key: 0."""
+    PUBLISH = 13
+    """Publish the own name and client URLs again. Key: 0."""
 
 
 LOOKS_MIN = 256

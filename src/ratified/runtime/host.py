@@ -305,17 +305,18 @@ class Host:
         return self._turns.waiting
 
     def members(self) -> tuple[MemberInfo, ...]:
-        """The members of the cluster, ascending by id."""
-        known = {member: peer.client_urls for member, peer in self._node.peers().items()}
-        known[self.member] = self._client_urls
+        """The members of the cluster, ascending by id. Of one that has not published yet stands here what it has said
+        to this host."""
+        said = {member: (peer.name, peer.client_urls) for member, peer in self._node.peers().items()}
+        said[self.member] = self.name, self._client_urls
         return tuple(
             MemberInfo(
                 id=member,
-                name=self._roster.names[member],
-                peer_urls=self._roster.urls[member],
-                client_urls=known.get(member, ()),
+                name=row.name or said.get(member, ("", ()))[0],
+                peer_urls=row.peer_urls,
+                client_urls=row.client_urls or said.get(member, ("", ()))[1],
             )
-            for member in sorted(self._roster.names)
+            for member, row in self._node.table().members.items()
         )
 
     def leader(self, group: int = 0) -> int | None:

@@ -208,6 +208,8 @@ class Machine:
             member=member,
             name=f"n{member}",
             names={each: f"n{each}" for each in options.members},
+            peer_urls={each: (f"http://n{each}",) for each in options.members},
+            client_urls=options.client_urls.get(member, ()),
             directory=owner.directory,
             start=mix(self._world.seed, Concern.START, member, self.starts),
             seed=mix(self._world.seed, Concern.NODE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -129,6 +129,8 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: NetworkModel = NetworkModel.SESSION
     through_wire: bool = False
     """Frames are encoded and decoded on their way."""
+    client_urls: Mapping[int, tuple[str, ...]] = {}
+    """What each member publishes; nothing where it is not among these."""
 
     @property
     def row(self) -> EngineRow:
