@@ -14,7 +14,7 @@ from ratified.cli.main import run
 from ratified.cli.serve import serve
 from ratified.server.config import OPTIONS
 
-COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "sim", "compare", "lab")
+COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "member", "sim", "compare", "lab")
 
 
 def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -33,7 +33,10 @@ def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[s
         assert f"\n  {command} " in told
 
 
-@pytest.mark.parametrize("command", [*COMMANDS[:-1], "lab raft"])
+@pytest.mark.parametrize(
+    "command",
+    [*(each for each in COMMANDS if each not in ("lab", "member")), "lab raft", "member list", "member update"],
+)
 def test_every_commands_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command.split(), "--help"]) == 0
     told = capsys.readouterr().out

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ratified.testing.processes import LocalCluster
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports
 from tests.conformance.conftest import Etcdctl
 
 WAIT_S = 20.0
@@ -44,3 +44,39 @@ def test_everybody_lists_the_client_urls_of_all_members_with_one_down(tmp_path: 
         first.wait_ready()
         assert listed(first.endpoint) == urls
         assert listed(second.endpoint) == urls
+
+
+def test_a_member_moves_to_another_peer_url(tmp_path: Path, etcdctl_program: str) -> None:
+    """Of the third node the URLs are the highest, so it is the others that dial it."""
+    ports = [str(port) for port in free_ports(3)]
+    with LocalCluster(tmp_path, peer_ports=[int(port) for port in sorted(ports)]) as cluster:
+        first, _, third = cluster.nodes
+        etcdctl = Etcdctl(etcdctl_program, first.endpoint)
+        before = members(etcdctl)
+        taken = etcdctl.run(
+            "member", "update", f"{before['node3']['ID']:x}", f"--peer-urls={before['node1']['peerURLs'][0]}"
+        )
+        assert "etcdserver: Peer URLs already exists" in taken.stderr
+        nobody = etcdctl.run("member", "update", "12345", "--peer-urls=http://127.0.0.1:1")
+        assert "etcdserver: member not found" in nobody.stderr
+
+        third.kill()
+        url = f"http://127.0.0.1:{free_ports(1)[0]}"
+        etcdctl("member", "update", f"{before['node3']['ID']:x}", f"--peer-urls={url}")
+        assert members(etcdctl)["node3"]["peerURLs"] == [url]
+        moved = LocalNode(
+            "node3",
+            third.client_port,
+            [
+                *(each for each in third.arguments if not each.startswith("--listen-peer-urls")),
+                f"--listen-peer-urls={url}",
+            ],
+            tmp_path / "moved.log",
+        )
+        try:
+            etcdctl("put", "while", "away")
+            moved.start()
+            moved.wait_ready()
+            assert Etcdctl(etcdctl_program, moved.endpoint)("get", "while", "--print-value-only") == "away\n"
+        finally:
+            moved.kill()

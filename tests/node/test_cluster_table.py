@@ -18,9 +18,11 @@ from ratified.node.cluster_table import (
     changed,
     decode_change,
     decode_table,
+    dials,
     encode_change,
     encode_table,
     first_table,
+    new_member,
 )
 from ratified.storage.format import ClusterRecord
 
@@ -28,21 +30,32 @@ FIRST = first_table({2: "two", 1: "one"}, {1: ("http://one",), 2: ("http://two",
 
 
 def test_the_first_table_is_what_the_configuration_says() -> None:
-    assert ClusterTable(0, {1: Member("one", ("http://one",)), 2: Member("two", ("http://two",))}) == FIRST
+    rows = {1: new_member("one", ("http://one",)), 2: new_member("two", ("http://two",))}
+    assert ClusterTable(0, rows) == FIRST
     assert list(FIRST.members) == [1, 2]
+
+
+def test_who_dials_is_settled_by_the_first_peer_urls_for_ever() -> None:
+    assert dials(FIRST, 1, 2)
+    assert not dials(FIRST, 2, 1)
+    table, _ = changed(FIRST, 5, Readdress(1, ("http://z",)))
+    assert dials(table, 1, 2)
+    assert not dials(table, 2, 1)
 
 
 def test_a_member_publishes_its_name_and_client_urls() -> None:
     table, refusal = changed(FIRST, 5, Publish(1, "new", ("http://c",)))
     assert refusal == ""
-    assert table == ClusterTable(5, {**FIRST.members, 1: Member("new", ("http://one",), ("http://c",))})
+    assert table == ClusterTable(
+        5, {**FIRST.members, 1: Member("new", ("http://one",), ("http://one",), ("http://c",))}
+    )
 
 
 def test_a_member_gets_other_peer_urls_and_keeps_the_rest() -> None:
     table, _ = changed(FIRST, 5, Publish(1, "one", ("http://c",)))
     table, refusal = changed(table, 6, Readdress(1, ("http://x", "http://one")))
     assert refusal == ""
-    assert table.members[1] == Member("one", ("http://x", "http://one"), ("http://c",))
+    assert table.members[1] == Member("one", ("http://x", "http://one"), ("http://one",), ("http://c",))
 
 
 @pytest.mark.parametrize(

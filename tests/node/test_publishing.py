@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from ratified.consensus.engines import ENGINES
-from ratified.node.cluster_table import decode_change
+from ratified.node.cluster_table import URL_EXISTS, Readdress, decode_change, encode_change
+from ratified.node.ports import Outcome, Reason, Reply, Work
 from ratified.wire.peer import Forward
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -75,3 +76,32 @@ def test_no_more_than_one_proposal_of_it_is_open() -> None:
         cluster.run(50 * MS)
         most = max(most, cluster.node(1).status().open_requests)
     assert most == 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_operator_changes_where_a_member_is_reached_at_any_node(engine: str) -> None:
+    cluster = Cluster(engine=engine)
+    leader = cluster.elect()
+    moved = cluster.outcome(
+        cluster.submit(cluster.follower(), encode_change(Readdress(leader, ("http://x",))), Work.CLUSTER)
+    )
+    assert moved == Reply(moved.token, Outcome.DONE)
+    cluster.run_until(
+        lambda: all(cluster.node(each).table().members[leader].peer_urls == ("http://x",) for each in cluster.members)
+    )
+    other = cluster.follower()
+    taken = cluster.outcome(cluster.submit(leader, encode_change(Readdress(other, ("http://x",))), Work.CLUSTER))
+    assert (taken.outcome, taken.data) == (Outcome.DONE, URL_EXISTS.encode())
+    assert cluster.machine(leader).commands == []
+
+
+def test_what_no_node_could_read_never_enters_the_log() -> None:
+    cluster = Cluster(groups=(0, 1))
+    leader = cluster.elect()
+    for data, group in (
+        (b"", 0),
+        (encode_change(Readdress(1, ())), 0),
+        (encode_change(Readdress(1, ("http://x",))), 1),
+    ):
+        refused = cluster.outcome(cluster.submit(leader, data, Work.CLUSTER, group=group))
+        assert (refused.outcome, refused.reason) == (Outcome.REFUSED, Reason.UNFIT)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -15,7 +15,7 @@ import pytest
 
 from ratified.consensus.contract import Kind
 from ratified.consensus.engines import ENGINES
-from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, Received
+from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, PeerAddress, Received
 from ratified.runtime.address import Address
 from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
 from ratified.wire.codec import PeerCodec
@@ -47,11 +47,7 @@ def run(main: Coroutine[None, None, None], loop: str = "uvloop") -> None:
 class Peer:
     """A transport and the inputs that it has given."""
 
-    def __init__(
-        self,
-        addresses: dict[int, Sequence[Address]] | None = None,
-        limits: TransportLimits = TransportLimits(),  # noqa: B008 - frozen
-    ) -> None:
+    def __init__(self, limits: TransportLimits = TransportLimits()) -> None:  # noqa: B008 - frozen
         self.inputs: list[Input] = []
         self.listener = socket.create_server((LOCAL, 0))
         self.address = Address(*self.listener.getsockname())
@@ -59,7 +55,6 @@ class Peer:
             asyncio.get_running_loop(),
             self.inputs.append,
             lambda: PeerCodec(ENGINES["raft"].message),
-            addresses or {},
             name="peer",
             seed=1,
             limits=limits,
@@ -68,6 +63,10 @@ class Peer:
 
     def of(self, kind: type) -> list[Input]:
         return [each for each in self.inputs if isinstance(each, kind)]
+
+    def dial(self, *addresses: Address) -> None:
+        """From now on member 7 is there."""
+        self.transport.know([PeerAddress(7, tuple(map(str, addresses)), dials=True)])
 
     @property
     def connection(self) -> int:
@@ -86,9 +85,9 @@ async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIte
     """``b`` has dialled ``a``."""
     a = Peer(limits=limits)
     await a.transport.accept_on([a.listener])
-    b = Peer({7: [a.address]}, limits)
+    b = Peer(limits)
     b.listener.close()
-    b.transport.dial([7])
+    b.dial(a.address)
     await until(lambda: bool(a.inputs and b.inputs))
     try:
         yield a, b
@@ -288,8 +287,10 @@ def test_a_challenge_reads_the_first_frame_at_a_members_address_and_says_nothing
         await a.transport.accept_on([a.listener])
         nowhere = Peer()
         nowhere.listener.close()
-        b = Peer({7: [nowhere.address, a.address], 8: [nowhere.address]})
+        b = Peer()
         b.listener.close()
+        both = (str(nowhere.address), str(a.address))
+        b.transport.know([PeerAddress(7, both, dials=False), PeerAddress(8, both[:1], dials=False)])
         b.transport.challenge([7])
         await until(lambda: bool(a.inputs))
         assert a.inputs == [Connected(1, None)]
@@ -313,9 +314,9 @@ def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
         a = Peer()
         address = a.address
         await a.transport.accept_on([a.listener])
-        b = Peer({7: [address]})
+        b = Peer()
         b.listener.close()
-        b.transport.dial([7])
+        b.dial(address)
         await until(lambda: bool(b.inputs))
         a.transport.abort()
         await until(lambda: bool(b.of(Disconnected)))
@@ -334,14 +335,40 @@ def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_a_peer_that_has_moved_is_dialled_where_it_is_now_and_one_that_has_left_nowhere(loop: str) -> None:
+    async def main() -> None:
+        before, after = Peer(), Peer()
+        await before.transport.accept_on([before.listener])
+        await after.transport.accept_on([after.listener])
+        b = Peer()
+        b.listener.close()
+        b.dial(before.address)
+        await until(lambda: bool(before.inputs))
+        b.dial(after.address)
+        assert not b.of(Disconnected), "what is connected stays"
+        before.transport.abort()
+        await until(lambda: bool(after.inputs))
+        b.transport.know([])
+        count = len(b.of(Connected))
+        after.transport.hang_up(after.connection, "tested")
+        await until(lambda: len(b.of(Disconnected)) == count)
+        await asyncio.sleep(BACK_OFF_MAX_S)
+        assert len(b.of(Connected)) == count
+        await b.transport.close()
+        await after.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_closing_in_the_very_moment_of_connecting_ends_too(loop: str) -> None:
     async def main() -> None:
         for _ in range(20):
             a = Peer()
             await a.transport.accept_on([a.listener])
-            b = Peer({7: [a.address]})
+            b = Peer()
             b.listener.close()
-            b.transport.dial([7])
+            b.dial(a.address)
             while not b.inputs:
                 await asyncio.sleep(0)
             await b.transport.close()

@@ -17,6 +17,7 @@ _REFUSALS: dict[Reason, Error] = {
     Reason.GROUP_STOPPED: errors.STOPPED,
     Reason.STOPPING: errors.STOPPED,
     Reason.FAILED: errors.STORE_FAILED,
+    Reason.UNFIT: errors.BAD_MEMBER_URLS,
     Reason.NO_SPACE: errors.NO_SPACE,
 }
 

@@ -1,6 +1,7 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: membership changes, Auth, Defragment, Hash, Snapshot, Downgrade.
+A method that is not here is UNIMPLEMENTED: adding, removing and promoting members, Auth, Defragment, Hash, Snapshot,
+Downgrade.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Lease/LeaseTimeToLive": _read(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
     "/etcdserverpb.Lease/LeaseLeases": _read(rpc_pb2.LeaseLeasesRequest, lease.leases),
     "/etcdserverpb.Cluster/MemberList": _read(rpc_pb2.MemberListRequest, cluster.member_list),
+    "/etcdserverpb.Cluster/MemberUpdate": _write(rpc_pb2.MemberUpdateRequest, cluster.member_update),
     "/etcdserverpb.Maintenance/Status": _read(rpc_pb2.StatusRequest, maintenance.status),
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),

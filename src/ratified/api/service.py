@@ -82,6 +82,15 @@ class Service:
             raise unknown(error) from error
         return self.answer(answer)
 
+    async def update_member(self, member: int, peer_urls: Sequence[str]) -> str:
+        """etcd's text why it is reached as before, or "". Raises ``ValueError`` too, where these are no peer URLs."""
+        try:
+            return await self.host.update_member(member, peer_urls, timeout_s=self.timeout_s)
+        except RequestRefused as error:
+            raise refused(error) from error
+        except OutcomeUnknown as error:
+            raise unknown(error) from error
+
     def begin_stream(self, request: bytes, on_reply: Callable[[Reply], None]) -> int:
         """Read what is answered in parts, from this member's own state; the token is for ``Host.cancel``."""
         return self.host.submit(Work.READ_LOCAL, 0, request, int(self.timeout_s * 1e6), on_reply)

@@ -49,10 +49,10 @@ def put(
     Example:
       ratified put greeting hello
     """
-    with _client(endpoints, timeout) as client:
+    with connected_client(endpoints, timeout) as client:
         result = client.put(key, value, lease=lease)
     if as_json:
-        _print_json({"revision": result.revision})
+        print_json({"revision": result.revision})
     else:
         typer.echo("OK")
 
@@ -74,10 +74,10 @@ def get(
       ratified get greeting
       ratified get --prefix greet --json
     """
-    with _client(endpoints, timeout) as client:
+    with connected_client(endpoints, timeout) as client:
         found = client.range(key, prefix=prefix, revision=revision, limit=limit, serializable=serializable)
     if as_json:
-        _print_json({"revision": found.revision, "count": found.count, "pairs": [_pair(pair) for pair in found.pairs]})
+        print_json({"revision": found.revision, "count": found.count, "pairs": [_pair(pair) for pair in found.pairs]})
     else:
         for pair in found.pairs:
             typer.echo(f"{_text(pair.key)}\n{_text(pair.value)}")
@@ -98,10 +98,10 @@ def delete(
     Example:
       ratified del greeting
     """
-    with _client(endpoints, timeout) as client:
+    with connected_client(endpoints, timeout) as client:
         result = client.delete(key, prefix=prefix)
     if as_json:
-        _print_json({"revision": result.revision, "deleted": result.deleted})
+        print_json({"revision": result.revision, "deleted": result.deleted})
     else:
         typer.echo(result.deleted)
 
@@ -121,7 +121,7 @@ def watch(
     Example:
       ratified watch --prefix greet --rev 1
     """
-    with _client(endpoints, timeout) as client, client.watch(key, prefix=prefix, revision=revision) as events:
+    with connected_client(endpoints, timeout) as client, client.watch(key, prefix=prefix, revision=revision) as events:
         for number, event in enumerate(events, start=1):
             _print_event(event, as_json=as_json)
             if number == count:
@@ -141,7 +141,7 @@ def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool
 
     rows: list[dict[str, Any]] = []
     failed = False
-    with _client(endpoints, timeout) as client:
+    with connected_client(endpoints, timeout) as client:
         for endpoint in _split(endpoints):
             try:
                 rows.append({"endpoint": endpoint, **_status(client, endpoint)})
@@ -149,7 +149,7 @@ def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool
                 failed = True
                 rows.append({"endpoint": endpoint, "error": error.text})
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         _print_status(rows)
     if failed:
@@ -182,7 +182,7 @@ def move_leader(
 
 
 @contextmanager
-def _client(endpoints: str, timeout_s: float) -> Iterator[Client]:
+def connected_client(endpoints: str, timeout_s: float) -> Iterator[Client]:
     """A client whose failures are one line."""
     from ratified.client import Client, ClientError
     from ratified.client.endpoints import EndpointError
@@ -246,7 +246,7 @@ def _print_status(rows: Sequence[dict[str, Any]]) -> None:
 
 def _print_event(event: Event, *, as_json: bool) -> None:
     if as_json:
-        _print_json({"type": event.kind, "revision": event.revision, **_pair(event.pair)})
+        print_json({"type": event.kind, "revision": event.revision, **_pair(event.pair)})
     else:
         value = f"\n{_text(event.pair.value)}" if event.kind == "put" else ""
         typer.echo(f"{event.kind.upper()}\n{_text(event.pair.key)}{value}")
@@ -275,5 +275,5 @@ def _text(data: bytes) -> str:
     return data.decode(errors="backslashreplace")
 
 
-def _print_json(content: object) -> None:
+def print_json(content: object) -> None:
     typer.echo(json.dumps(content))

@@ -123,6 +123,10 @@ class AsyncClient:
         """Hand the lead to the member with this id; one of the endpoints must be the leader's."""
         await self._do(calls.move_leader(to))
 
+    async def update_member(self, member: int, peer_urls: Sequence[str]) -> tuple[results.Member, ...]:
+        """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
+        return await self._do(calls.update_member(member, peer_urls))
+
     async def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
         return await self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)

@@ -32,6 +32,7 @@ LEASE_TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
 LEASE_LEASES = "/etcdserverpb.Lease/LeaseLeases"
 MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
 MOVE_LEADER = "/etcdserverpb.Maintenance/MoveLeader"
+MEMBER_UPDATE = "/etcdserverpb.Cluster/MemberUpdate"
 STATUS = "/etcdserverpb.Maintenance/Status"
 
 
@@ -230,6 +231,12 @@ def move_leader(to: int) -> Call[None]:
     """Hand the lead to a member; any other member than the leader refuses, and the next endpoint is asked."""
     request = rpc_pb2.MoveLeaderRequest(targetID=to)
     return _call(MOVE_LEADER, request, rpc_pb2.MoveLeaderResponse, lambda _: None, repeatable=False)
+
+
+def update_member(member: int, peer_urls: Sequence[str]) -> Call[tuple[results.Member, ...]]:
+    """Have the others reach a member at these peer URLs; the members then."""
+    request = rpc_pb2.MemberUpdateRequest(ID=member, peerURLs=peer_urls)
+    return _call(MEMBER_UPDATE, request, rpc_pb2.MemberUpdateResponse, results.members, repeatable=True)
 
 
 def status() -> Call[results.MemberStatus]:

@@ -168,7 +168,7 @@ def _operation(response: rpc_pb2.ResponseOp) -> Result:
     return deleted(response.response_delete_range)
 
 
-def members(answer: rpc_pb2.MemberListResponse) -> tuple[Member, ...]:
+def members(answer: rpc_pb2.MemberListResponse | rpc_pb2.MemberUpdateResponse) -> tuple[Member, ...]:
     return tuple(
         Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs)) for member in answer.members
     )

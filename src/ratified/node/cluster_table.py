@@ -6,7 +6,10 @@ Rules:
    delivers. So all nodes have the same table at the same index. ``changed`` is that function: it looks at nothing else.
 2. A change that does not fit the table it meets changes nothing, and its proposer is told why, with etcd's text.
 3. No two members have a peer URL in common.
-4. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
+4. Of two members one dials, and both know which: the one whose first peer URLs are lower. Those are kept for ever, so
+   that two nodes agree on it whose tables differ. (Ids would not do: they follow from the token, so that two members
+   with different tokens might each wait for the other, and nobody would ever say what is wrong.)
+5. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
    never behind the store, and what is delivered again is passed over by its index.
 """
 
@@ -16,6 +19,7 @@ from collections.abc import Mapping
 from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from ratified.consensus.contract import U64
 
@@ -25,7 +29,7 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=URL_BYTES_MAX)]
 Urls: TypeAlias = Annotated[tuple[Text, ...], msgspec.Meta(max_length=URLS_MAX)]
 
 NO_MEMBER = "etcdserver: member not found"
-URL_EXISTS = "etcdserver: peerURL exists"
+URL_EXISTS = "etcdserver: Peer URLs already exists"
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -34,6 +38,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     name: str
     """Empty: it was added, and has not said yet."""
     peer_urls: tuple[str, ...]
+    first_peer_urls: tuple[str, ...]
+    """Those with which it came into the table, in order (rule 4)."""
     client_urls: tuple[str, ...] = ()
 
 
@@ -96,9 +102,27 @@ def decode_change(data: bytes) -> Change:
         raise ClusterFormatError(f"a change of the cluster table does not read: {error}") from error
 
 
+def is_change(data: bytes) -> bool:
+    try:
+        decode_change(data)
+    except ClusterFormatError:
+        return False
+    return True
+
+
 def first_table(names: Mapping[int, str], peer_urls: Mapping[int, tuple[str, ...]]) -> ClusterTable:
     """What the configuration says, before any entry."""
-    return ClusterTable(0, {member: Member(names[member], peer_urls.get(member, ())) for member in sorted(names)})
+    return ClusterTable(0, {member: new_member(names[member], peer_urls.get(member, ())) for member in sorted(names)})
+
+
+def new_member(name: str, peer_urls: tuple[str, ...]) -> Member:
+    return Member(name, peer_urls, tuple(sorted(peer_urls)))
+
+
+def dials(table: ClusterTable, one: int, other: int) -> bool:
+    """Is it ``one`` that dials the other?"""
+    members = table.members
+    return (members[one].first_peer_urls, one) < (members[other].first_peer_urls, other)
 
 
 def changed(table: ClusterTable, index: int, change: Change) -> tuple[ClusterTable, str]:
@@ -109,12 +133,12 @@ def changed(table: ClusterTable, index: int, change: Change) -> tuple[ClusterTab
         return _with(table, index), NO_MEMBER
     match change:
         case Publish(_, name, client_urls):
-            return _with(table, index, {change.member: Member(name, row.peer_urls, client_urls)}), ""
+            return _with(table, index, {change.member: replace(row, name=name, client_urls=client_urls)}), ""
         case Readdress(_, peer_urls):
             refusal = why_not_at(table, change.member, peer_urls)
             if refusal:
                 return _with(table, index), refusal
-            return _with(table, index, {change.member: Member(row.name, peer_urls, row.client_urls)}), ""
+            return _with(table, index, {change.member: replace(row, peer_urls=peer_urls)}), ""
 
 
 def why_not_at(table: ClusterTable, member: int, peer_urls: tuple[str, ...]) -> str:

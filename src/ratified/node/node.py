@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Lead, Ready, Size, Sizes
+from ratified.consensus.contract import Entry, Kind, Lead, Ready, Size, Sizes
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
 from ratified.node.checkpoints import Checkpoints
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import ClusterFormatError, ClusterTable
+from ratified.node.cluster_table import ClusterFormatError, ClusterTable, dials, is_change
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
@@ -41,6 +41,7 @@ from ratified.node.ports import (
     JobDone,
     Notice,
     Outputs,
+    PeerAddress,
     Reason,
     Received,
     Request,
@@ -103,6 +104,7 @@ class Node:
         """When the next piece of the stores' unseen work may be done."""
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
+        self._tell_addresses = True
         self._closing = False
         self._room = shared.room
 
@@ -217,6 +219,8 @@ class Node:
             self._requests.refuse(request, Reason.STOPPING)
         elif request.deadline <= now:
             self._requests.refuse(request, Reason.TIMED_OUT)
+        elif request.kind is Kind.NODE and (request.group != CLUSTER_GROUP or not is_change(request.data)):
+            self._requests.refuse(request, Reason.UNFIT)  # in the log it would end every node
         else:
             self._touch(replica)
             replica.on_request(now, request)
@@ -403,6 +407,7 @@ class Node:
         """A cluster table is durable: the entry that made it may be applied."""
         replica = self._replicas[CLUSTER_GROUP]
         entries = self._cluster.recorded(record)
+        self._tell_addresses = True
         if entries and replica.stopped is None:
             self._applying.add(replica, entries)
         self._publish(now)
@@ -476,6 +481,7 @@ class Node:
             replies=self._requests.drain_replies(),
             closes=closes,
             admitted=admitted,
+            peers=self._addresses(),
             challenges=challenges,
             notices=self._drain_notices(),
             deadline=self.deadline,
@@ -498,6 +504,18 @@ class Node:
             return begun
         self._notices.append(Notice(begun))
         return None
+
+    def _addresses(self) -> Sequence[PeerAddress] | None:
+        """Of all other members, if the table is news."""
+        if not self._tell_addresses:
+            return None
+        self._tell_addresses = False
+        table, own = self._cluster.table, self.config.member
+        return [
+            PeerAddress(member, row.peer_urls, own in table.members and dials(table, own, member))
+            for member, row in table.members.items()
+            if member != own
+        ]
 
     def _drain_notices(self) -> list[Notice]:
         notices = [*self._notices, *self._peers.notices]

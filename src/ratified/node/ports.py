@@ -34,6 +34,8 @@ class Work(Enum):
     """Serializable read: ``Store.read`` of what is applied here, perhaps old."""
     ASK = "ask"
     """``Store.ask`` on the leader, after a barrier."""
+    CLUSTER = "cluster"
+    """Change the cluster table, of group 0, as ``data`` says; the reply says why it changed nothing, or is empty."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -179,6 +181,7 @@ class Reason(StrEnum):
     GROUP_STOPPED = "the group has stopped here"
     STOPPING = "the node is stopping"
     NO_SPACE = "no space left on the device"
+    UNFIT = "this is no change of the cluster table"
     FAILED = "the state machine could not answer"
     """``Reply.data`` says why, in UTF-8. With ``DONE``: a command was applied and has no result."""
 
@@ -193,6 +196,14 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     connection: int
     frame: Frame
+
+
+class PeerAddress(msgspec.Struct, frozen=True, gc=False):
+    """Where another member is reached. ``dials``: this node dials it, and keeps a connection up; else it dials us."""
+
+    member: int
+    urls: tuple[str, ...]
+    dials: bool
 
 
 class Hangup(msgspec.Struct, frozen=True, gc=False):
@@ -220,6 +231,8 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     closes: Sequence[Hangup] = ()
     admitted: Sequence[int] = ()
     """Connections on which a member was admitted; every other one belongs to a stranger, as far as is known."""
+    peers: Sequence[PeerAddress] | None = None
+    """All other members, and where they are; None: as before. The first turn says it."""
     challenges: Sequence[int] = ()
     """Members at whose own address the port dials once, reads the Hello, sends nothing, and offers ``Challenged``."""
     notices: Sequence[Notice] = ()

@@ -77,6 +77,8 @@ class Requests:
             return None
         self._bytes += size
         opened = OpenRequest(request.token, request.group, request.work, request.data, request.deadline)
+        if request.work is Work.CLUSTER:
+            opened.work, opened.kind = Work.PROPOSE, Kind.NODE
         self._open[request.token] = opened
         return opened
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,6 +40,19 @@ def parse_address(text: str) -> Address:
     if not host or port is None or parts.path not in ("", "/") or parts.query or parts.username is not None:
         raise AddressError(f"peer address {text!r} is not of the form host:port")
     return Address(host, port)
+
+
+def checked_peer_urls(urls: Sequence[str]) -> tuple[str, ...]:
+    """At least one, each with its scheme, none twice. Raises ``AddressError``."""
+    if not urls:
+        raise AddressError("a member needs at least one peer URL, such as http://host:port")
+    for at, url in enumerate(urls):
+        parse_address(url)
+        if "://" not in url:
+            raise AddressError(f"peer URL {url!r} has no scheme: write http://{url}")
+        if url in urls[:at]:
+            raise AddressError(f"peer URL {url!r} is there twice")
+    return tuple(urls)
 
 
 def bind(address: Address) -> list[socket.socket]:

@@ -64,16 +64,6 @@ class Roster(msgspec.Struct, frozen=True):
         """All of them as voters."""
         return Membership(voters=tuple(sorted(self.names)))
 
-    @property
-    def dials(self) -> tuple[int, ...]:
-        """Whom this member dials: of a pair the one with the lower URLs does.
-
-        Ids would not do: they follow from the token, so that two members with different tokens might each wait for
-        the other, and nobody would ever say what is wrong.
-        """
-        ours = sorted(self.urls[self.member])
-        return tuple(member for member, urls in self.urls.items() if sorted(urls) > ours)
-
 
 def roster(config: HostConfig) -> Roster:
     """Read the members off a configuration. Raises ``StartRefused`` where it makes no sense."""

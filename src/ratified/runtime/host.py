@@ -15,6 +15,7 @@ import lmdb
 
 from ratified.machine import StateMachine, StateMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, boot
+from ratified.node.cluster_table import Readdress, encode_change
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import (
@@ -31,7 +32,7 @@ from ratified.node.ports import (
     TransferLead,
     Work,
 )
-from ratified.runtime.address import AddressError, bind, parse_address
+from ratified.runtime.address import AddressError, bind, checked_peer_urls, parse_address
 from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.checkpoint import CheckpointLane
 from ratified.runtime.clock import boottime_us
@@ -107,7 +108,6 @@ class Host:
             self._loop,
             self._offer,
             lambda: PeerCodec(config.engine.message),
-            members.addresses,
             name=config.name,
             seed=members.member,
             limits=config.transport_limits,
@@ -212,6 +212,16 @@ class Host:
     async def ask(self, request: bytes, *, group: int = 0, timeout_s: float = REQUEST_TIMEOUT_S) -> bytes:
         """``Store.ask`` on the leader. Raises ``RequestRefused`` or ``OutcomeUnknown``."""
         return await self._request(Work.ASK, group, request, timeout_s)
+
+    async def update_member(
+        self, member: int, peer_urls: Sequence[str], *, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> str:
+        """Have the others reach a member at these peer URLs, where it must then listen; etcd's text why not, or "".
+
+        Raises ``ValueError`` where they are no URLs of peers, ``RequestRefused`` or ``OutcomeUnknown``.
+        """
+        change = Readdress(member, checked_peer_urls(peer_urls))
+        return (await self._request(Work.CLUSTER, 0, encode_change(change), timeout_s)).decode()
 
     async def stream(
         self,
@@ -382,7 +392,6 @@ class Host:
         except OSError as error:
             await self.abort()
             raise StartRefused(f"cannot listen for peers: {error}") from error
-        self._peers.dial(self._roster.dials)
         self._turns.wake()
         self._look_at_space()
 

@@ -166,6 +166,8 @@ class NodeLoop:
             self._checkpoints.begin(outputs.checkpoint)
         if outputs.admitted:
             self._peers.admit(outputs.admitted)
+        if outputs.peers is not None:
+            self._peers.know(outputs.peers)
         if outputs.challenges:
             self._peers.challenge(outputs.challenges)
         if outputs.frames:

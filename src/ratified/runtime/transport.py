@@ -11,7 +11,9 @@
    has waited longest is put out for a newcomer, so that strangers take no member's place and at most delay it. Who has
    been admitted is out of the lobby; the node admits one connection for each member.
 6. A *challenge* dials a member's own address once, reads one frame, and sends nothing.
-7. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
+7. Who is a member, where it is, and who dials, the node says, and says again when it changes: what is connected stays,
+   and the next attempt goes to the new addresses.
+8. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
    did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
 """
 
@@ -20,14 +22,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 import msgspec
 
 from ratified.consensus.draws import mix
-from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Outgoing, Received
-from ratified.runtime.address import Address
+from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Outgoing, PeerAddress, Received
+from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.notices import NoticeLog
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
@@ -140,7 +142,6 @@ class PeerTransport:
         loop: asyncio.AbstractEventLoop,
         offer: Callable[[Input], None],
         make_codec: Callable[[], PeerCodec],
-        addresses: Mapping[int, Sequence[Address]],
         *,
         name: str,
         seed: int,
@@ -150,7 +151,7 @@ class PeerTransport:
         self.make_codec = make_codec
         self.counters = TransportCounters()
         self._offer = offer
-        self._addresses = addresses
+        self._addresses: dict[int, Sequence[Address]] = {}
         self._name = name
         self._notices = NoticeLog(log, name)
         self._seed = seed
@@ -171,10 +172,32 @@ class PeerTransport:
             server = await self.loop.create_server(lambda: _Session(self, None), sock=listener)
             self._servers.append(server)
 
-    def dial(self, members: Iterable[int]) -> None:
-        for member in members:
+    def know(self, peers: Iterable[PeerAddress]) -> None:
+        """These are all other members from now on: dial those that are to be dialled, and nobody else."""
+        self._addresses = {}
+        dialled: set[int] = set()
+        for peer in peers:
+            addresses = self._addresses_of(peer)
+            if addresses:
+                self._addresses[peer.member] = addresses
+                if peer.dials:
+                    dialled.add(peer.member)
+        for member in [*self._diallers]:
+            if member not in dialled:
+                self._diallers.pop(member).cancel()
+        for member in sorted(dialled):
             if member not in self._diallers:
                 self._diallers[member] = self.loop.create_task(self._keep_dialling(member))
+
+    def _addresses_of(self, peer: PeerAddress) -> list[Address]:
+        """Those of its URLs that this version can dial."""
+        found: list[Address] = []
+        for url in peer.urls:
+            try:
+                found.append(parse_address(url))
+            except AddressError as error:
+                log.warning("%s: cannot dial member %x: %s", self._name, peer.member, error)
+        return found
 
     def admit(self, connections: Iterable[int]) -> None:
         """The node believes that these are members."""
@@ -333,7 +356,7 @@ class PeerTransport:
         failures = 0
         attempt = 0
         while True:
-            addresses = self._addresses[member]
+            addresses = self._addresses[member]  # as they are now
             address = addresses[attempt % len(addresses)]
             attempt += 1
             began = self.loop.time()
@@ -348,7 +371,7 @@ class PeerTransport:
 
     async def _challenge(self, member: int) -> None:
         found: Frame | None = None
-        for address in self._addresses[member]:
+        for address in self._addresses.get(member, ()):
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     found = await self._first_frame(address)

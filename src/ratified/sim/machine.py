@@ -208,7 +208,7 @@ class Machine:
             member=member,
             name=f"n{member}",
             names={each: f"n{each}" for each in options.members},
-            peer_urls={each: (f"http://n{each}",) for each in options.members},
+            peer_urls={each: (f"http://n{each:03}",) for each in options.members},
             client_urls=options.client_urls.get(member, ()),
             directory=owner.directory,
             start=mix(self._world.seed, Concern.START, member, self.starts),

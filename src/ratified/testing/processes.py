@@ -86,7 +86,7 @@ class LocalNode:
         self.name = name
         self.client_port = client_port
         self.log_file = log_file
-        self._arguments = tuple(arguments)
+        self.arguments = tuple(arguments)
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self._ended = threading.Event()
@@ -112,7 +112,7 @@ class LocalNode:
         self._ready.clear()
         self._ended.clear()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ratified.testing.tied", str(os.getpid()), "serve", *self._arguments],
+            [sys.executable, "-m", "ratified.testing.tied", str(os.getpid()), "serve", *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

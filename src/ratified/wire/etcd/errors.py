@@ -54,6 +54,10 @@ TIMEOUT_DUE_TO_LEADER_FAIL = Error(
     UNAVAILABLE, "etcdserver: request timed out, possibly due to previous leader failure"
 )
 
+MEMBER_NOT_FOUND = Error(NOT_FOUND, "etcdserver: member not found")
+PEER_URL_EXISTS = Error(FAILED_PRECONDITION, "etcdserver: Peer URLs already exists")
+BAD_MEMBER_URLS = Error(INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
+
 NOT_DECODABLE = Error(INTERNAL, "grpc: error unmarshalling request")
 """What etcd's gRPC library says of bytes that are no request."""
 
