@@ -76,7 +76,7 @@ class Trio:
             start=member,
             seed=1,
             engine=ENGINES[engine],
-            peers=MEMBERS,
+            names={each: f"n{each}" for each in MEMBERS},
             log_limits=LogLimits(segment_bytes=1 << 30),
         )
         return boot(0, disk, config, MemoryEnvironment(), lambda group, space: StateMachineStore(Nothing()))

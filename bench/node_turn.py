@@ -92,7 +92,7 @@ def leader(groups: int = 1) -> tuple[Node, int]:
         start=1,
         seed=1,
         engine=ENGINES["raft"],
-        peers=(1,),
+        names={1: "n"},
         log_limits=limits,
     )
     node = boot(0, disk, config, MemoryEnvironment(), lambda group, space: Followed(Nothing()))

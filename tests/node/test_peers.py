@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from ratified.consensus.engines import ENGINES
+from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import first_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.peers import PeerSessions
@@ -30,8 +32,7 @@ CONFIG = NodeConfig(
     start=22,
     seed=1,
     engine=ENGINES["raft"],
-    peers=(1, 2, 3),
-    names={1: "one", 3: "three"},
+    names={1: "one", 2: "two", 3: "three"},
     heartbeat_us=10 * MS,
     election_timeout_us=100 * MS,
 )
@@ -59,7 +60,8 @@ class Timed(PeerSessions):
         self.timers = Timers()
         self.log = Log()
         self.directories = Directories(config, cast(LogPlanner, self.log), held, begun=begun)
-        super().__init__(config, 1, (21, 20), self.directories, self.timers)
+        cluster = ClusterLog(self.log.append_own, first_table(config.names, config.peer_urls), None)
+        super().__init__(config, 1, (21, 20), self.directories, cluster, self.timers)
 
     def sync(self, now: int = 0) -> list[NodesOwn]:
         """The log is durable now."""

@@ -11,15 +11,15 @@ Rules:
 
 from __future__ import annotations
 
-from ratified.node.config import NodeConfig
+from ratified.node.cluster_log import ClusterLog
 from ratified.node.directories import Directories
 from ratified.storage.format import PeerRecord
 from ratified.wire.peer import Hello
 
 
 class Admission:
-    def __init__(self, config: NodeConfig, ours: Hello, directories: Directories) -> None:
-        self._config = config
+    def __init__(self, cluster: ClusterLog, ours: Hello, directories: Directories) -> None:
+        self._cluster = cluster
         self._ours = ours
         self._directories = directories
 
@@ -36,7 +36,7 @@ class Admission:
             return f"cluster {hello.cluster:x} is not cluster {ours.cluster:x}; check --initial-cluster and its token"
         if hello.member == ours.member:
             return f"member {hello.member:x} is this node's own id; two nodes must not have the same identity"
-        if hello.member not in self._config.peers:
+        if hello.member not in self._cluster.table.members:
             return f"member {hello.member:x} is not a member of this cluster"
         if hello.engine != ours.engine:
             return f"engine {hello.engine} is not engine {ours.engine}; all members must run the same"
@@ -89,8 +89,8 @@ class Admission:
 
     def called(self, member: int) -> str:
         """The member's name and id, for people."""
-        name = self._config.names.get(member)
-        return f"{member:x}" if name is None else f"{name} ({member:x})"
+        row = self._cluster.table.members.get(member)
+        return f"{row.name} ({member:x})" if row is not None and row.name else f"{member:x}"
 
 
 def is_start(one: Hello | PeerRecord, other: Hello) -> bool:

@@ -99,8 +99,8 @@ def build(
     timers = Timers()
     requests = Requests(config.limits, timers)
     directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
-    peers = PeerSessions(config, incarnation, recovered.starts, directories, timers)
     cluster = ClusterLog(planner.append_own, first_table(config.names, config.peer_urls), recovered.cluster)
+    peers = PeerSessions(config, incarnation, recovered.starts, directories, cluster, timers)
     ids = ProposalIds(config.member, incarnation)
     shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster)
     replicas: dict[int, Replica] = {}

@@ -93,10 +93,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Drawn by the port at this start: tells two processes with one identity apart."""
     seed: int
     engine: EngineRow
-    peers: tuple[int, ...]
-    """Every member that may open a session with this one, itself left out or not."""
-    names: Mapping[int, str] = {}
-    """What people call each member, this one too."""
+    names: Mapping[int, str]
+    """What people call each member, this one too: those of a new cluster."""
     peer_urls: Mapping[int, tuple[str, ...]] = {}
     """Where each member is reached by the others; with the names the first contents of the cluster table."""
     absent: tuple[int, ...] = ()

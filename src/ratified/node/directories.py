@@ -32,8 +32,7 @@ class Directories:
         self.begun = begun
         """Durably: the engines run."""
         self.own = config.directory
-        self.others = tuple(sorted({*config.peers} - {config.member}))
-        self.awaited = tuple(member for member in self.others if member not in config.absent)
+        self.awaited = tuple(sorted({*config.names} - {config.member, *config.absent}))
         """Without whom this node does not begin."""
         self._planner = planner
         self._held = dict(held)

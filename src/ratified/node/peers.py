@@ -26,6 +26,7 @@ from collections.abc import Sequence
 
 from ratified.consensus.contract import Size, Sizes
 from ratified.node.admission import Admission, is_start
+from ratified.node.cluster_log import ClusterLog
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.ports import Hangup, Notice, Outgoing
@@ -107,9 +108,11 @@ class PeerSessions:
         incarnation: int,
         starts_before: Sequence[int],
         directories: Directories,
+        cluster: ClusterLog,
         timers: Timers,
     ) -> None:
         self._config = config
+        self._cluster = cluster
         self._directories = directories
         self._timers = timers
         self._hello = Hello(
@@ -126,7 +129,7 @@ class PeerSessions:
             config.client_urls,
             directories.begun,
         )
-        self._admission = Admission(config, self._hello, directories)
+        self._admission = Admission(cluster, self._hello, directories)
         self._changes: list[tuple[int, Session | None]] = []
         self._announced = False
         self._connections: dict[int, _ConnectionEnd] = {}
@@ -318,7 +321,7 @@ class PeerSessions:
 
     def sizes(self) -> Sizes:
         """Each session's beside the node's own."""
-        others = len(self._config.peers) - 1
+        others = len(self._cluster.table.members) - 1
         sizes = {
             "connections": Size(len(self._connections), others),
             "members believed": Size(len(self._members), others),

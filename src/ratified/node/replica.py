@@ -301,7 +301,7 @@ class Replica:
         since = self._room.full_since
         if since is None or self.engine.leading is None:
             return False
-        alone = all(peer == self._config.member for peer in self._config.peers)
+        alone = len(self._cluster.table.members) == 1
         return alone or now >= since + self._config.election_timeout_us
 
     # ---- checkpoints
@@ -314,7 +314,7 @@ class Replica:
     def checkpointed(self, now: int, claim: Claim) -> None:
         """The node has a checkpoint with this claim, durably."""
         self._claims.take(self._ids.member, claim)
-        for member in self._config.peers:
+        for member in self._cluster.table.members:
             self._send(member, Checkpointed(claim.index, claim.era))
         self._cut(now)
 
@@ -430,7 +430,7 @@ class Replica:
             **self._duties.sizes(),
             **self.local.sizes(),
             "messages that wait for the disk": Size(len(self._awaiting_write)),
-            "members that had acknowledged": Size(len(self._acknowledged), len(self._config.peers) - 1),
+            "members that had acknowledged": Size(len(self._acknowledged), len(self._cluster.table.members) - 1),
         }
 
     # ---- the end

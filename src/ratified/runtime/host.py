@@ -550,7 +550,6 @@ def _boot(
         start=secrets.randbits(63),
         seed=secrets.randbits(63),
         engine=config.engine,
-        peers=tuple(member for member in sorted(members.names) if member != members.member),
         names=members.names,
         peer_urls=members.urls,
         absent=members.absent,

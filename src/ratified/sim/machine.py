@@ -214,7 +214,6 @@ class Machine:
             start=mix(self._world.seed, Concern.START, member, self.starts),
             seed=mix(self._world.seed, Concern.NODE),
             engine=options.row,
-            peers=options.members,
             heartbeat_us=options.heartbeat_us,
             election_timeout_us=options.election_timeout_us,
             limits=limits.node,
