@@ -1,4 +1,4 @@
-"""``ratified put``, ``get``, ``del``, ``watch``, ``status`` and ``move-leader``: the client on the command line."""
+"""``ratified put``, ``get``, ``del``, ``watch`` and ``status``: the client on the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ def register(app: typer.Typer) -> None:
     app.command("del")(delete)
     app.command()(watch)
     app.command()(status)
-    app.command("move-leader")(move_leader)
 
 
 def put(
@@ -154,31 +153,6 @@ def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool
         _print_status(rows)
     if failed:
         raise typer.Exit(1)
-
-
-def move_leader(
-    to: str = typer.Argument(metavar="MEMBER", help="Name or id (hexadecimal) of a member."),
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
-    as_json: bool = AS_JSON,
-) -> None:
-    """Hand the lead to a member, before its leader is stopped for a while. One of the endpoints must be the leader's.
-
-    \b
-    Example:
-      ratified move-leader node2 --endpoints 127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379
-    """
-    with _client(endpoints, timeout) as client:
-        members = client.members()
-        found = [member for member in members if to in (member.name, f"{member.id:x}")]
-        if len(found) != 1:
-            known = ", ".join(f"{member.name} ({member.id:x})" for member in members)
-            raise CommandFailed(f"{to!r} names {'no member' if not found else 'several members'}: there are {known}")
-        client.move_leader(found[0].id)
-    if as_json:
-        _print_json({"leader": found[0].name, "member": f"{found[0].id:x}"})
-    else:
-        typer.echo(f"{found[0].name} leads")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``ratified member``: who belongs to the cluster, and where each is reached."""
+"""``ratified member`` and ``move-leader``: who belongs to the cluster, where each is reached, and who leads."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     member.command("list")(list_)
     member.command()(update)
     app.add_typer(member, name="member")
+    app.command("move-leader")(move_leader)
 
 
 def list_(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON) -> None:
@@ -51,6 +52,24 @@ def update(
     with connected_client(endpoints, timeout) as client:
         id = _id(client.members(), member)
         _print(client.update_member(id, [url.strip() for url in peer_urls.split(",")]), as_json=as_json)
+
+
+def move_leader(
+    member: str = MEMBER, endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON
+) -> None:
+    """Hand the lead to a member, before its leader is stopped for a while. One of the endpoints must be the leader's.
+
+    \b
+    Example:
+      ratified move-leader node2 --endpoints 127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379
+    """
+    with connected_client(endpoints, timeout) as client:
+        id = _id(client.members(), member)
+        client.move_leader(id)
+    if as_json:
+        print_json({"leader": f"{id:x}"})
+    else:
+        typer.echo(f"{member} leads")
 
 
 def _id(members: Sequence[Member], called: str) -> int:

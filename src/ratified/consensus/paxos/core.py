@@ -144,8 +144,8 @@ class Core:
 
     def _apply_configurations(self) -> None:
         """A configuration is in force when it is chosen, and all below it is: then it cannot be void any more
-        (``leader``, rule 6). Whom it leaves out may campaign on, for it may be known to them alone; the probe sees to it
-        that they disturb nobody.
+        (``leader``, rule 6). Whom it leaves out may campaign on, for it may be known to them alone; the probe
+        sees to it that they disturb nobody.
         """
         chosen = self.slots.chosen
         for slot in sorted(slot for slot in self._configurations_accepted if slot <= chosen):
