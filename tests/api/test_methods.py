@@ -11,7 +11,6 @@ from ratified.wire.report import REPORT_METHOD
 NOT_YET = {
     "Cluster/MemberAdd",
     "Cluster/MemberRemove",
-    "Cluster/MemberUpdate",
     "Cluster/MemberPromote",
     "Maintenance/Defragment",
     "Maintenance/Hash",
