@@ -28,9 +28,10 @@ VALUE = "v" * 64
 CHECKPOINT_LOG_BYTES = 16 << 20
 
 
-def rss_mib(node: LocalNode) -> int:
+def memory_mib(node: LocalNode) -> int:
+    """Without the store's pages, which the process maps."""
     status = Path(f"/proc/{node.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) >> 10
+    return int(status.split("RssAnon:")[1].split()[0]) >> 10
 
 
 def write(node: LocalNode, keys: Iterator[int], count: int) -> None:
@@ -51,7 +52,7 @@ def sample(node: LocalNode, written: int) -> None:
         report, status = client.report(node.endpoint), client.status(node.endpoint)
     print(
         f"{written:>10} puts: log {report.log_bytes >> 20:5} MiB, keys and values {status.db_size_bytes >> 20:5} MiB, "
-        f"memory {rss_mib(node):5} MiB, checkpoint {report.checkpoint_bytes >> 20:5} MiB in "
+        f"memory {memory_mib(node):5} MiB, checkpoint {report.checkpoint_bytes >> 20:5} MiB in "
         f"{report.checkpoint_us / 1e6:.1f} s",
         flush=True,
     )
@@ -92,6 +93,13 @@ def overwrite(node: LocalNode, keys: int, writes: int) -> None:
             client.compact(client.status(node.endpoint).revision)
 
 
+def wait_for_checkpoint(node: LocalNode) -> None:
+    """One that this process has taken."""
+    with Client([node.endpoint], timeout_s=30) as client:
+        while not client.report(node.endpoint).checkpoint_us:
+            time.sleep(0.1)
+
+
 def main(keys: int = KEYS, writes: int = WRITES) -> None:
     with scratch_directory("ratified-bench-") as directory:
         client_port, peer_port = free_ports(2)
@@ -103,8 +111,9 @@ def main(keys: int = KEYS, writes: int = WRITES) -> None:
             f"--checkpoint-log-bytes={CHECKPOINT_LOG_BYTES}",
         )
         node = LocalNode("default", client_port, arguments, directory / "log")
-        start(node, "its first start")
+        often = LocalNode("default", client_port, (*arguments, "--snapshot-count=50"), directory / "log")
         try:
+            start(node, "its first start")
             fill(node, keys)
             overwrite(node, keys, writes)
             node.kill()
@@ -113,8 +122,17 @@ def main(keys: int = KEYS, writes: int = WRITES) -> None:
             lose_machine(data)
             start(node, "the loss of its machine")
             sample(node, keys + writes)
+            node.kill()
+            start(often, "SIGKILL")
+            write(often, drawn(keys), 60 * AT_ONCE)
+            wait_for_checkpoint(often)
+            sample(often, keys + writes + 60 * AT_ONCE)
+            often.kill()
+            lose_machine(data)
+            start(often, "the loss of its machine, with a fresh checkpoint")
         finally:
             node.kill()
+            often.kill()
 
 
 if __name__ == "__main__":

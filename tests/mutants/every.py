@@ -1,6 +1,19 @@
 """All mutants, of every engine."""
 
-from tests.mutants import garbage, identity, links, paxos, raft, returns, store, tables, topologies, turns, zab
+from tests.mutants import (
+    checkpoints,
+    garbage,
+    identity,
+    links,
+    paxos,
+    raft,
+    returns,
+    store,
+    tables,
+    topologies,
+    turns,
+    zab,
+)
 from tests.mutants.mutant import EngineMutant, Mutant
 
 MUTANTS: list[Mutant | EngineMutant] = [
@@ -15,4 +28,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *store.MUTANTS,
     *tables.MUTANTS,
     *topologies.MUTANTS,
+    *checkpoints.MUTANTS,
 ]

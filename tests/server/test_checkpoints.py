@@ -82,6 +82,23 @@ def test_the_loss_of_the_machine_is_survived_from_checkpoint_and_log(tmp_path: P
     assert node.wait_stopped() == 0
 
 
+def test_a_checkpoint_that_does_not_read_is_said_so_and_replaced(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    checkpoint = place.data / "checkpoint"
+    with place.serving(SMALL_LOG) as node:
+        overwrite(node, 3 * KEYS)
+        wait_for_cut(place)
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:-1])
+    (place.data / "checkpoint.new").write_bytes(b"left by a copy that was interrupted")
+    with place.serving(SMALL_LOG) as node:
+        assert "the checkpoint cannot be used, and another one is taken later" in node.log_file.read_text()
+        overwrite(node, 3 * KEYS)
+        wait_for_cut(place)
+        assert len(checkpoint.read_bytes()) > len(whole) // 2
+        assert checkpoint.read_bytes()[-64:] != whole[-65:-1]
+
+
 def test_a_store_that_lacks_what_the_log_has_lost_refuses_the_start(tmp_path: Path) -> None:
     place = Place(tmp_path)
     with place.serving(SMALL_LOG) as node:

@@ -69,14 +69,12 @@ def boot(now: int, files: Files, config: NodeConfig, environment: Environment, o
     Raises what ``recover`` raises, ``StoreAheadOfLog`` and ``StoreBehindLog``.
     """
     recovered = recover(files, config.log_limits)
-    return build(now, recovered, config, environment, open_store, checkpoint=_find(files, recovered))
-
-
-def _find(files: Files, recovered: Recovered) -> Contents | None:
+    checkpoint: Contents | CheckpointUnsound | None
     try:
-        return find(files, recovered.directory)
-    except CheckpointUnsound:
-        return None
+        checkpoint = find(files, recovered.directory)
+    except CheckpointUnsound as unsound:
+        checkpoint = unsound
+    return build(now, recovered, config, environment, open_store, checkpoint=checkpoint)
 
 
 def build(
@@ -86,13 +84,17 @@ def build(
     environment: Environment,
     open_store: OpenStore,
     *,
-    checkpoint: Contents | None = None,
+    checkpoint: Contents | CheckpointUnsound | None = None,
     observe: Observe | None = None,
 ) -> Node:
     """A node on a log that was recovered already, over the checkpoint that the data directory has.
 
     ``observe`` makes an observer for each of its replicas.
     """
+    notices = _notices(recovered)
+    if isinstance(checkpoint, CheckpointUnsound):
+        notices.append(Notice(f"the checkpoint cannot be used, and another one is taken later: {checkpoint}"))
+        checkpoint = None
     incarnation = recovered.incarnation + 1
     planner = LogPlanner(recovered, config.log_limits)
     planner.append_own(NodeRecord(incarnation, recovered.directory, config.start))
@@ -109,7 +111,7 @@ def build(
         claim = _claim(checkpoint, group, store)
         replicas[group] = _replica(now, group, found, store, shared, claim=claim, observe=observe)
     checkpoints = Checkpoints(config, planner, environment, timers, recovered.directory, checkpoint)
-    node = Node(shared, incarnation, replicas, environment, directories, checkpoints, notices=_notices(recovered))
+    node = Node(shared, incarnation, replicas, environment, directories, checkpoints, notices=notices)
     if directories.begun:
         node.begin(now)
     return node

@@ -97,8 +97,13 @@ class Checkpoints:
                 f"leave less than {self._limits.free_bytes_min >> 20} MiB on the data directory's disk; free some room "
                 "on it"
             )
+        try:
+            copy = self._environment.copy()
+        except OSError as error:
+            self._try_later(now)
+            return f"no checkpoint was taken, and the log grows: {error}"
+        self._copy = copy
         segment, offset = self._planner.position
-        self._copy = copy = self._environment.copy()
         self._contents = Contents(
             directory=self._directory, claims=claims, segment=segment, offset=offset, length=copy.length
         )

@@ -48,6 +48,8 @@ WHOLE_CHECK_BYTES_MAX = 32 << 20
 """Half a second of a processor, where it holds 50,000 keys."""
 DRAWN_ROWS = 200
 """Some 2,000 pages are read for them, which a disk has not in memory after a restart of the machine."""
+ALLOCATED_BYTES = 64 << 20
+"""What is taken from the file system at a time for a copy: a disk without room says so before most of it is written."""
 _MAGIC = b"RATISTOR"
 _HEAD = struct.Struct("<8sII")
 _BODY = struct.Struct("<QQQBB")
@@ -198,11 +200,15 @@ def _sync_failed(directory: Path) -> str | None:
 def _fill(directory: Path, copy: Iterable[bytes]) -> bool:
     """Make a new store of the copy; False: there is nothing of it."""
     new = directory / (DATA_FILE + NEW_SUFFIX)
-    length = 0
+    length = allocated = 0
     try:
         with open(new, "xb") as file:
             for piece in copy:
+                while length + len(piece) > allocated:
+                    os.posix_fallocate(file.fileno(), allocated, ALLOCATED_BYTES)
+                    allocated += ALLOCATED_BYTES
                 length += file.write(piece)
+            file.truncate(length)
         if length:
             new.rename(directory / DATA_FILE)
     finally:
