@@ -102,6 +102,8 @@ class MemberOfGroup(Generic[ImageT]):
     """What was written behind what is durable."""
     delivered: int = 0
     era: Era = (0, 0)
+    membership: Membership | None = None
+    """What its engine has reported last."""
 
 
 class GroupChecks(Generic[ImageT]):
@@ -217,6 +219,7 @@ class GroupChecks(Generic[ImageT]):
 
     def ready(self, member: int, ready: Ready) -> None:
         """The member's engine gave this, and nothing of it has been acted on."""
+        self.members[member].membership = ready.membership or self.members[member].membership
         if ready.write is not None:
             log = self.members[member].log
             for record in ready.write.records:

@@ -9,8 +9,8 @@
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
 - *Configurations* (rule 6): a quorum is one of the configuration that the chosen slots below give, and a ballot counts
-  in a slot only if a quorum of that configuration has promised it. A change is first proposed when all below it is
-  chosen, and nothing is proposed above one that is not chosen.
+  in a slot only if its proposer has proposed for that configuration, a quorum of which has promised it. A change is
+  first proposed when all below it is chosen, and nothing is proposed above one that is not chosen.
 - *The fence* (rule 13 of the contract): which of the chosen values are void, and with which era each is delivered, is a
   function of the chosen values and their births, counted here once for all members. Nothing is void that was chosen in
   the ballot of its birth. A birth is part of the value in all of the above.
@@ -180,6 +180,8 @@ class PaxosChecks(Oracle):
         """Slots above the chosen prefix with a configuration accepted in them."""
         self._proposed_configurations: dict[Era, int] = {}
         """By ballot, the last slot in which its proposer has proposed one."""
+        self._proposed_for: dict[tuple[int, Era], Membership | None] = {}
+        """By slot and ballot, in which configuration its proposer was when it proposed there."""
         self._ballots: dict[int, list[Era]] = {}
         """By slot that is not chosen, in which ballots anything is accepted there."""
         self._states = dict.fromkeys(group.members, decode_state(b""))
@@ -243,6 +245,7 @@ class PaxosChecks(Oracle):
         if known is not None and ballot < known[0]:
             raise Violation("an accept respects the promise", f"member {member} accepts {ballot} over {known[0]}")
         if ballot[1] == member:
+            self._proposed_for.setdefault((slot, ballot), self._group.members[member].membership)
             self._stands_alone(member, entry)
             self._p2c(slot, ballot, value)
 
@@ -314,15 +317,16 @@ class PaxosChecks(Oracle):
         if any(configuration < slot for configuration in self._configurations_open):
             return
         membership = at(self._configurations, slot)
-        if is_quorum(membership, self._holders[slot, ballot]) and self._has_promises(membership, slot, ballot):
+        if is_quorum(membership, self._holders[slot, ballot]) and self._is_for(membership, slot, ballot):
             self._choose(slot, ballot, self._values[slot, ballot])
 
-    def _has_promises(self, membership: Membership, slot: int, ballot: Era) -> bool:
-        """Only where the configuration has changed there can be an acceptance without them that is right otherwise."""
+    def _is_for(self, membership: Membership, slot: int, ballot: Era) -> bool:
+        """Did the proposer mean this configuration? It matters only where there was more than one."""
         if len(self._configurations) == 1:
             return True
         reports = self._reports.get(ballot, {})
-        return is_quorum(membership, [member for member, report in reports.items() if report.covers(slot)])
+        promised = [member for member, report in reports.items() if report.covers(slot)]
+        return self._proposed_for.get((slot, ballot)) == membership and is_quorum(membership, promised)
 
     def _choose(self, slot: int, ballot: Era, value: int) -> None:
         if self._chosen.setdefault(slot, value) != value:
