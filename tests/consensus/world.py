@@ -1,8 +1,9 @@
 """A hostile world for a few engines of any protocol, with the protocol's own checks on everything that leaves.
 
 Disks complete writes late, or not at all for a while; a machine that is lost keeps what was durable and a drawn prefix
-of the writes behind it, and its store may lose something of what it had applied. Time passes in drawn steps, turns take
-a drawn number of inputs, limits are drawn small. What happens to messages is the network's (``networks``). Every draw
+of the writes behind it, and its store may lose something of what it had applied. Members cut their logs, in some worlds
+beyond what others have, and send snapshots then (``snapshots``). Time passes in drawn steps, turns take a drawn number
+of inputs, limits are drawn small. What happens to messages is the network's (``networks``). Every draw
 is keyed by the seed.
 """
 
@@ -49,6 +50,7 @@ from ratified.consensus.draws import mix
 from ratified.consensus.driver import Driver, DurableLog, Ports
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.entry import encode_change
+from tests.consensus.snapshots import Snapshots
 from tests.consensus.ticks import tick as tick_engine
 
 ELECTION_US = 10_000
@@ -103,14 +105,31 @@ class Member:
         self.driver = driver
         self.applied = 0
         """What its store has applied; a machine that is lost may lose some of it."""
+        self.state = 0
+        """What that makes of it, in short."""
+        self.starts = 0
         self.checkpoint: tuple[int, Era] = (0, NO_ERA)
         """What its store does not lose: up to which entry, and the era with which that was delivered."""
         self.asked: dict[ProposalId, tuple[Era, int]] = {}
         """What it took in this process and neither delivered nor called lost: era and index."""
 
+    def has(self, applied: int, state: int) -> None:
+        """Its store is as far as this."""
+        self.applied, self.state = applied, state
+
     @property
     def leads(self) -> bool:
         return self.driver.up and self.driver.engine.leading is not None
+
+
+def lowest_checkpoint(world: World, member: Member) -> tuple[int, Era]:
+    """Cut what all members have in their checkpoints: nobody ever lacks it."""
+    return min(each.checkpoint for each in world.members.values())
+
+
+def own_checkpoint(world: World, member: Member) -> tuple[int, Era]:
+    """Cut whatever others lack: who is away needs a snapshot."""
+    return member.checkpoint
 
 
 def drawn_limits(seed: int) -> Limits:
@@ -137,9 +156,11 @@ class World:
         joiners: int = 0,
         changes: int = 0,
         engine_of: Callable[[int], Callable[[int, Options, Durable], Engine]] | None = None,
+        cuts: Callable[[World, Member], tuple[int, Era]] = lowest_checkpoint,
     ) -> None:
-        """Each member is told to campaign in ``campaigns`` of a thousand steps, and runs ``engine_of`` it. A leader is
-        asked for another configuration in ``changes`` of a thousand, out of ``joiners`` further members too."""
+        """Each member is told to campaign in ``campaigns`` of a thousand steps, runs ``engine_of`` it, and ``cuts`` its
+        log up to there. A leader is asked for another configuration in ``changes`` of a thousand, out of ``joiners``
+        further members too."""
         self.seed = seed
         self.now = 0
         self.chaos = chaos
@@ -155,8 +176,11 @@ class World:
         """Members that were switched off, since a change that left them out was over."""
         self._row = ENGINES[engine]
         self._engine_of = engine_of or (lambda member: self._row.engine)
+        self._cuts = cuts
         self._draws = 0
         self._proposed = 0
+        self.states: dict[int, tuple[int, Era]] = {0: (0, NO_ERA)}
+        """By index, what everybody's state is there, and the era with which its entry is delivered."""
         self._disk_draw = 2 + mix(seed, 8) % 20
         """One in so many steps a waiting write completes."""
         self._held_disk: int | None = None
@@ -172,6 +196,7 @@ class World:
         )
         self.members = {id_: self._member(id_, membership if id_ <= members else Membership(())) for id_ in ids}
         self.network = network(self)
+        self.snapshots = Snapshots(self)
         for member in self.members.values():
             self.start(member)
 
@@ -187,6 +212,8 @@ class World:
             send=partial(self._send, id_),
             deliver=lambda entries: self._deliver(self.members[id_], entries),
             fetch=self._fetch,
+            snapshot_to=lambda asked: self.snapshots.send(self.members[id_], asked),
+            install=lambda base: self.snapshots.install(self.members[id_], base),
             observe=partial(self._observe, id_),
         )
         log = DurableLog(Base(0, NO_ERA, membership))
@@ -216,6 +243,9 @@ class World:
         for record in (StateRecord(log.state), *([BaseRecord(log.base)] if log.base.index else ()), *log.in_order()):
             found.take(record)
         self.checks.recovered(member.id, found, killed=False)
+        if log.base.index > member.applied:
+            self.snapshots.restore(member)
+        member.starts += 1
         member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
 
     def crash(self, member: Member) -> None:
@@ -230,7 +260,9 @@ class World:
         member.asked.clear()
         self.network.lost(member.id)
         left = 0 if self.draw(4) == 0 else member.applied - self.draw(member.applied + 1) % 3
-        member.applied = max(left, member.checkpoint[0])
+        applied = max(left, member.checkpoint[0])
+        member.has(applied, self.states[applied][0])
+        self.snapshots.lost(member)
 
     def _durable(self, member: Member, records: Sequence[Record]) -> None:
         for record in records:
@@ -248,6 +280,7 @@ class World:
             if not member.driver.up and (not self.chaos or self._restarts(member)):
                 self.start(member)
         self.network.step()
+        self.snapshots.step()
         for member in self.members.values():
             self._complete_writes(member)
             if member.driver.up:
@@ -306,8 +339,8 @@ class World:
             self.counts["checkpoints"] += 1
 
     def _compact(self, member: Member) -> None:
-        """The member hears what all have in their checkpoints."""
-        index, era = min(each.checkpoint for each in self.members.values())
+        """The member cuts what is in its checkpoint, as far as it is told to."""
+        index, era = self._cuts(self, member)
         if member.driver.up and index > member.driver.log.base.index:
             self.counts["compactions"] += 1
             member.driver.feed(lambda engine, now: engine.compacted(now, index, era))
@@ -392,6 +425,7 @@ class World:
         if not self.network.carries(member, send.to):
             return
         self.seen(send.message)
+        self.snapshots.leaves(self.members[member], send.message)
         for leaves in self.checks.listeners.leaves:
             leaves(member, send.to, send.message)
         self.counts[type(send.message).__name__] += 1
@@ -415,8 +449,19 @@ class World:
                 self._lost.add(proposal)
                 del member.asked[proposal]
                 self.counts["lost"] += 1
-        member.applied = entries[-1].index
+        state = member.state
+        for entry in entries:
+            state = hash((state, entry.kind, entry.proposal, entry.data))
+            self.agree(member, (entry.index, entry.era), state)
+        member.has(entries[-1].index, state)
         return member.applied
+
+    def agree(self, member: Member, at: tuple[int, Era], state: int) -> None:
+        """Wherever a member's state comes from, it is what everybody's is at this index, and so is the era."""
+        index, era = at
+        known = self.states.setdefault(index, (state, era))
+        if known != (state, era):
+            raise Violation("state", f"member {member.id} has {(state, era)} at {index}, others have {known}")
 
     # -------------------------------------------------------------------------------------------------- the end
 

@@ -8,6 +8,7 @@ from tests.mutants import (
     paxos,
     raft,
     returns,
+    snapshots,
     store,
     tables,
     topologies,
@@ -29,4 +30,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *tables.MUTANTS,
     *topologies.MUTANTS,
     *checkpoints.MUTANTS,
+    *snapshots.MUTANTS,
 ]

@@ -66,8 +66,13 @@ class Mutant(msgspec.Struct, frozen=True):
             return simulate(self.arguments(seed)).broken is None
 
 
+def leaders_return(engine: str, seed: int) -> World:
+    return World(engine, Returns, seed, 5 if seed % 3 else 3, strikes_every=5)
+
+
 class EngineMutant(msgspec.Struct, frozen=True):
-    """One broken rule of an engine, in worlds of bare engines whose leaders return (``tests.consensus.networks``)."""
+    """One broken rule of an engine, in worlds of bare engines; where nothing else is said, leaders return there
+    (``tests.consensus.networks``)."""
 
     name: str
     breaks: Break
@@ -77,6 +82,7 @@ class EngineMutant(msgspec.Struct, frozen=True):
     steps: int = 3000
     scenario: str = "bare engines, leaders that return"
     network: str = "datagram"
+    world: Callable[[str, int], World] = leaders_return
 
     def caught(self, seed: int) -> str | None:
         """What the mutant was caught by in this world: a check's rule, or an assertion of the code; None: nothing."""
@@ -88,7 +94,7 @@ class EngineMutant(msgspec.Struct, frozen=True):
         return self._broken(seed) is None
 
     def _broken(self, seed: int) -> str | None:
-        world = World(self.engine, Returns, seed, 5 if seed % 3 else 3, strikes_every=5)
+        world = self.world(self.engine, seed)
         try:
             world.run(self.steps)
             world.heal()

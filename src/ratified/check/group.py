@@ -20,7 +20,7 @@ from typing import Generic, Protocol, Self, TypeVar
 from ratified.check.configurations import Configured
 from ratified.check.oracle import Listeners
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Durable, Entry, Era, Kind, Lead, Membership, Ready, Record
+from ratified.consensus.contract import Base, Durable, Entry, Era, Kind, Lead, Membership, Ready, Record
 from ratified.consensus.entry import decode_configuration
 
 
@@ -235,6 +235,14 @@ class GroupChecks(Generic[ImageT]):
             self.counters["fetches"] += len(ready.fetch)
         for listener in self.listeners.ready:
             listener(member, ready)
+
+    def installed(self, member: int, base: Base) -> None:
+        """The member's store has a snapshot's state."""
+        if base.index > self.delivered_max:
+            raise self.violation(
+                "delivery", f"member {member} installs the state at {base.index}, which nobody has delivered"
+            )
+        self.members[member].delivered = base.index
 
     def _follows(self, member: int, lead: Lead) -> None:
         of = self.members[member]

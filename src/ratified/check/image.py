@@ -7,8 +7,11 @@ written, and of what its disk has durably.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
+    Base,
     BaseRecord,
     Entry,
     Era,
@@ -24,9 +27,12 @@ from ratified.consensus.entry import decode_configuration
 class LogImage:
     """One log. ``chain[k]`` is h(base + k)."""
 
-    __slots__ = ("_owns", "base", "chain", "configurations", "eras", "held", "records", "state")
+    __slots__ = ("_delivered", "_owns", "base", "chain", "configurations", "eras", "held", "records", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, delivered: Sequence[int] = (0,)) -> None:
+        """``delivered`` is h by index of all that was delivered anywhere: what a base stands for that comes with a
+        snapshot."""
+        self._delivered = delivered
         self.state = b""
         self.base = 0
         self.chain: list[int] = [0]
@@ -62,12 +68,31 @@ class LogImage:
             case TruncateRecord(first):
                 self._keep(max(first - self.base, 1))
             case BaseRecord(base):
-                gone = min(base.index - self.base, len(self.chain) - 1)
-                for column in (self.chain, self._owns, self.eras):
-                    del column[:gone]
-                self.base, self.eras[0] = base.index, base.era
-                above = [each for each in self.configurations if each[0] > base.index]
-                self.configurations = [(base.index, base.membership), *above] if base.membership.voters else above
+                self._rebase(base)
+
+    def _rebase(self, base: Base) -> None:
+        """What is at or below the base is gone; what lies behind it stays, on whatever root."""
+        gone = base.index - self.base
+        held = gone < len(self.chain) and self.eras[gone] == base.era
+        root = self.chain[gone] if held else self._delivered_at(base.index)
+        self.base = base.index
+        self._owns = [0, *self._owns[gone + 1 :]]
+        self.eras = [base.era, *self.eras[gone + 1 :]]
+        if held:
+            del self.chain[:gone]
+        else:
+            self._chain_from(root)
+        above = [each for each in self.configurations if each[0] > base.index]
+        self.configurations = [(base.index, base.membership), *above] if base.membership.voters else above
+
+    def _delivered_at(self, index: int) -> int:
+        """What a snapshot of the state there stands for."""
+        return self._delivered[index] if index < len(self._delivered) else 0
+
+    def _chain_from(self, root: int) -> None:
+        self.chain = [root]
+        for own in self._owns[1:]:
+            self.chain.append(hash((self.chain[-1], own)))
 
     def _put(self, entry: Entry) -> None:
         place = entry.index - self.base
@@ -113,12 +138,10 @@ class LogImage:
     def begin_from(self, root: int) -> None:
         """``root`` is h(base)."""
         if root != self.chain[0]:
-            self.chain[0] = root
-            for place in range(1, len(self.chain)):
-                self.chain[place] = hash((self.chain[place - 1], self._owns[place]))
+            self._chain_from(root)
 
     def copy(self) -> LogImage:
-        twin = LogImage()
+        twin = LogImage(self._delivered)
         twin.state, twin.base, twin.records = self.state, self.base, self.records
         twin.chain, twin.eras, twin._owns = list(self.chain), list(self.eras), list(self._owns)
         twin.held = set(self.held)

@@ -26,7 +26,7 @@ class Sequences:
         self._known: dict[tuple[int, Era], int] = {}
 
     def new_image(self) -> LogImage:
-        return LogImage()
+        return LogImage(self._delivered)
 
     def replaced(self, image: LogImage) -> None:
         image.begin_from(self._delivered[image.base])

@@ -100,12 +100,17 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Base(msgspec.Struct, frozen=True):
-    """Where a group's log begins: what is at or below ``index`` is gone from it."""
+    """Where a group's log begins: what is at or below ``index`` is gone from it.
+
+    It says what a snapshot is of, too: the state with exactly the entries up to ``index`` applied. ``era`` is that with
+    which the entry there was delivered (on Paxos the fence, which nothing else implies).
+    """
 
     index: int
     era: Era
     membership: Membership
     snapshot: int = 0
+    """Names the snapshot that holds the state, chosen by whoever sent it; 0: none, this member's own store has it."""
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -282,6 +287,8 @@ class RefusedReason(StrEnum):
     UNKNOWN_MEMBER = "no member has this id"
     LEARNER = "a learner cannot lead"
     UNREACHABLE = "nothing was heard from it for an election timeout"
+    NOT_NEEDED = "everything up to there is known to be committed here"
+    INSTALLING = "another snapshot is being installed"
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
@@ -387,11 +394,26 @@ class Fetch(msgspec.Struct, frozen=True, gc=False):
     last: int
 
 
+class SnapshotTo(msgspec.Struct, frozen=True, gc=False):
+    """``member`` lacks what is gone from the log here: send it a snapshot of a state that is applied here, ``index`` at
+    the least.
+
+    The caller answers each with one ``snapshot_sent``, whatever becomes of the session; until then none is asked for.
+    """
+
+    member: int
+    index: int
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """What must leave an engine after one turn's inputs.
 
     ``after`` is the ticket that ``send_after`` waits for: this Ready's write, or without one the last ticket issued
     (0: nothing was ever written, so it waits for nothing).
+
+    ``install`` is the base in this Ready's write. When that is durable the caller ends as unknown what is open of the
+    group's proposals (rule 7), switches the store to the snapshot's state, and feeds ``installed``; until then nothing
+    is delivered. A start from a log whose base is ahead of the store switches first.
     """
 
     write: Write | None = None
@@ -403,6 +425,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     membership: Membership | None = None
     leader: Lead | None = None
     fetch: Sequence[Fetch] = ()
+    snapshot_to: Sequence[SnapshotTo] = ()
+    install: Base | None = None
 
 
 class Engine(Protocol):
@@ -446,10 +470,23 @@ class Engine(Protocol):
     def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None: ...
 
     def compacted(self, now: int, index: int, era: Era) -> None:
-        """Every member has what is at or below ``index`` in a durable checkpoint, so it goes from the log.
+        """What is at or below ``index`` goes from the log; whoever turns out to lack it is sent a snapshot.
 
-        ``index`` is applied here, and ``era`` is that with which the entry there was delivered.
+        ``index`` is applied here, in a durable checkpoint; ``era`` is that with which the entry there was delivered.
         """
+
+    def snapshot_sent(self, now: int, peer: int, index: int, ok: bool) -> None:
+        """What ``Ready.snapshot_to`` asked for is over. ``ok``: ``peer`` has installed the state at ``index``, or does
+        not need it; else it may be asked for again, a heartbeat later."""
+
+    def snapshot_offered(self, now: int, sender: int, base: Base) -> Refused | None:
+        """``sender`` begins to send the state at ``base``; None: it is wanted, so receive it."""
+
+    def snapshot_received(self, now: int, sender: int, base: Base) -> Refused | None:
+        """All of it is durable here; None: the next Ready installs it. Refused: it came too late and can go."""
+
+    def installed(self, now: int, base: Base) -> None:
+        """The base is durable, the store is the snapshot's: delivery goes on behind ``base.index``."""
 
     def campaign(self, now: int) -> None: ...
 

@@ -13,6 +13,8 @@ what leaves. Of the design's *Engine contract* it keeps, and asserts of the engi
 - Rule 4: a truncation acts on the log when the write that holds it is durable, behind all earlier writes.
 - Rule 5: ``deliver`` comes before anything else of its Ready: in order, once, only what is durable here, and at most
   ``deliver_bytes_max`` that the store has not applied.
+- A snapshot is installed when the write with its base is durable: ``Ports.install`` switches the store, ``installed``
+  says so, and nothing is delivered between.
 
 A crash forgets inputs, sessions, what waits, and every write in flight but a prefix.
 """
@@ -39,6 +41,7 @@ from ratified.consensus.contract import (
     Record,
     Run,
     Send,
+    SnapshotTo,
     StateRecord,
     TruncateRecord,
     Write,
@@ -102,6 +105,10 @@ class Ports:
     """Apply; returns the index up to which the store has applied by now. The rest is reported by ``applied``."""
     fetch: Callable[[Fetch], int] = lambda fetch: fetch.last - fetch.first + 1
     """How many of the entries asked for the log answers with; 0: the holder of the driver feeds ``fetched`` itself."""
+    snapshot_to: Callable[[SnapshotTo], None] = lambda asked: None
+    """Begin to send one; the holder of the driver feeds ``snapshot_sent``."""
+    install: Callable[[Base], None] = lambda base: None
+    """The base is durable: switch the store, then call ``installed``."""
     observe: Callable[[Ready], None] = lambda ready: None
     """Every Ready, before anything of it is acted on."""
 
@@ -140,6 +147,8 @@ class Driver:
         self._ticket_issued = 0
         self._ticket_durable = 0
         self._waiting: list[_Waiting] = []
+        self._install: tuple[int, Base] | None = None
+        """The ticket of the write that holds the base to install, until ``installed``."""
         self._unapplied: deque[tuple[int, int]] = deque()
         """(last index, bytes) of each delivery that the store has not applied."""
         self._unapplied_bytes = 0
@@ -159,6 +168,8 @@ class Driver:
     def start(self, now: int, *, applied: int = 0, tail_entries: int | None = None) -> None:
         """Start from the log, over a store with this applied index and with so much of the log in memory."""
         assert self._engine is None, f"member {self.options.member} is up"
+        if applied == self.log.base.index:
+            self._eras[applied] = self.log.base.era
         self.delivered = (applied, self._eras.get(applied, self.log.base.era))
         self._applied = applied
         self._ticket_issued = self._ticket_durable = 0
@@ -172,6 +183,7 @@ class Driver:
             self.log.take(self.writes.popleft().records)
         self._engine = None
         self._unapplied_bytes = 0
+        self._install = None
         for forgotten in (self.inputs, self.writes, self.sessions, self._waiting, self._unapplied):
             forgotten.clear()
 
@@ -200,16 +212,32 @@ class Driver:
             self._unapplied_bytes -= self._unapplied.popleft()[1]
         self.feed(lambda engine, now: engine.applied(now, index))
 
+    def installed(self, base: Base) -> None:
+        """The store is the snapshot's."""
+        assert self._install is not None, "no snapshot is to be installed"
+        assert self._install == (self._install[0], base), f"{base} is installed, and not {self._install[1]}"
+        assert self._install[0] <= self._ticket_durable, f"the store is switched to {base}, which is not durable"
+        self._install = None
+        self.delivered = (base.index, base.era)
+        self._eras[base.index] = base.era
+        self._applied = base.index
+        self._unapplied.clear()
+        self._unapplied_bytes = 0
+        self.feed(lambda engine, now: engine.installed(now, base))
+
     def complete(self, writes: int = 1) -> None:
         """The disk has the next ``writes`` of those in flight; what waited for them leaves."""
         if writes == 0:
             return
+        ticket = self._ticket_durable
         for _ in range(writes):
             write = self.writes.popleft()
             self.log.take(write.records)
             self._ticket_durable = write.ticket
-        ticket = self._ticket_durable
+        before, ticket = ticket, self._ticket_durable
         self.feed(lambda engine, now: engine.persisted(now, ticket))
+        if self._install is not None and before < self._install[0] <= ticket:
+            self._ports.install(self._install[1])
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if each.ticket <= ticket:
@@ -265,8 +293,18 @@ class Driver:
                 self._waiting.append(_Waiting(ready.after, send, session))
         for fetch in ready.fetch:
             self._answer(fetch)
+        for asked in ready.snapshot_to:
+            assert asked.index <= self._applied, f"{asked} is asked for, and what is applied ends at {self._applied}"
+            self._ports.snapshot_to(asked)
+        if ready.install is not None:
+            assert self._install is None, "a snapshot is installed while another one is"
+            assert ready.write is not None, "a snapshot is installed whose base is not in this write"
+            assert BaseRecord(ready.install) in ready.write.records, "a snapshot is installed, its base is not written"
+            assert ready.install.index > self.delivered[0], f"{ready.install} is delivered already"
+            self._install = (ready.write.ticket, ready.install)
 
     def _deliver(self, entries: Sequence[Entry]) -> None:
+        assert self._install is None, "entries are delivered while a snapshot is installed"
         (index, era), size = self.delivered, 0
         for entry in entries:
             index += 1
@@ -291,5 +329,6 @@ class Driver:
         last = fetch.first + self._ports.fetch(fetch) - 1
         assert last <= fetch.last, f"fetch {fetch.token} asks for less than up to {last}"
         if last >= fetch.first:
+            assert {*range(fetch.first, last + 1)} <= self.log.entries.keys(), f"{fetch} asks for what the log lacks"
             entries = [self.log.entries[index] for index in range(fetch.first, last + 1)]
             self.feed(lambda engine, now: engine.fetched(now, fetch.token, entries))

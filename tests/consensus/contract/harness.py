@@ -37,6 +37,7 @@ from ratified.consensus.contract import (
     Ready,
     Refused,
     Send,
+    SnapshotTo,
     Taken,
 )
 from ratified.consensus.draws import mix
@@ -64,6 +65,8 @@ class Member:
             send=lambda send, session: cluster.transmit(member, send, session),
             deliver=self._deliver,
             fetch=self._fetch,
+            snapshot_to=self._snapshot_to,
+            install=self._install,
         )
         membership = cluster.membership if member in cluster.membership.voters else Membership(())
         log = DurableLog(Base(0, NO_ERA, membership))
@@ -81,6 +84,12 @@ class Member:
         self.lead: Lead | None = None
         self.reads: dict[int, int | None] = {}
         self.fetches: list[Fetch] = []
+        self.snapshots_asked: list[SnapshotTo] = []
+        """Those that it is to send."""
+        self.switch_us: int | None = 0
+        """How long switching its store takes; None: until ``switch``."""
+        self._snapshots: dict[int, list[Entry]] = {}
+        """By name, what it has durably received: all that was delivered up to there."""
         self._barriers: dict[int, int] = {}
 
     # ------------------------------------------------------------------------------------------------ life
@@ -91,6 +100,9 @@ class Member:
         self.driver.options = self.cluster.options(self.id)
         self.starts += 1
         self._barriers.clear()
+        base = self.driver.log.base
+        if base.index > self.applied:
+            self._load(base)
         first = self.delivered[0].index if self.delivered else 1
         del self.delivered[max(0, self.applied + 1 - first) :]
         self.driver.start(self.cluster.now, applied=self.applied, tail_entries=tail_entries)
@@ -265,6 +277,66 @@ class Member:
             self.driver.applied(index)
             self._turn_soon()
 
+    # ------------------------------------------------------------------------------------------- snapshots
+
+    def compact(self, index: int) -> None:
+        """Cut the log there."""
+        era = next(entry.era for entry in self.delivered if entry.index == index)
+        self.feed(lambda engine, now: engine.compacted(now, index, era))
+
+    def snapshot(self) -> Base:
+        """Of its state as it is; whoever receives it finds it at the cluster."""
+        cluster = self.cluster
+        entries = [entry for entry in self.delivered if entry.index <= self.applied]
+        cluster.snapshots.append(entries)
+        return Base(self.applied, entries[-1].era, cluster.membership, len(cluster.snapshots))
+
+    def offer(self, sender: Member, base: Base) -> Refused | None:
+        """The head arrives, in a turn of its own."""
+        answer = self.running.snapshot_offered(self.cluster.now, sender.id, base)
+        self._turn(inputs_max=0)
+        return answer
+
+    def receive(self, sender: Member, base: Base) -> Refused | None:
+        """All of it is durable here."""
+        self._snapshots[base.snapshot] = self.cluster.snapshots[base.snapshot - 1]
+        answer = self.running.snapshot_received(self.cluster.now, sender.id, base)
+        self._turn(inputs_max=0)
+        return answer
+
+    def sent(self, peer: int, index: int, *, ok: bool) -> None:
+        self.feed(lambda engine, now: engine.snapshot_sent(now, peer, index, ok))
+
+    def _snapshot_to(self, asked: SnapshotTo) -> None:
+        self.snapshots_asked.append(asked)
+        if self.cluster.carries_snapshots:
+            base, target = self.snapshot(), self.cluster.members[asked.member]
+            self._after(self.cluster.latency_us, partial(self._send_snapshot, target, base))
+
+    def _send_snapshot(self, target: Member, base: Base) -> None:
+        """All at once, and the answer."""
+        arrives = target.up and self.cluster.session(self.id, target.id) is not None
+        ok = arrives and target.offer(self, base) is None and target.receive(self, base) is None
+        self._after(self.cluster.latency_us * 4, lambda: self.sent(target.id, base.index, ok=ok))
+
+    def _install(self, base: Base) -> None:
+        """The base is durable."""
+        if self.switch_us is not None:
+            self._after(self.switch_us, partial(self.switch, base))
+
+    def switch(self, base: Base) -> None:
+        """The store is the snapshot's."""
+        self._load(base)
+        self.driver.installed(base)
+        self._turn_soon()
+
+    def _load(self, base: Base) -> None:
+        entries = self._snapshots[base.snapshot]
+        assert (entries[-1].index, entries[-1].era) == (base.index, base.era), (
+            f"a snapshot of another state than {base}"
+        )
+        self.delivered, self.applied = list(entries), base.index
+
     def holds_what_was_agreed(self, last: int) -> bool:
         """Is what the disk has up to ``last`` what was delivered there anywhere?"""
         return all(
@@ -313,6 +385,10 @@ class Cluster:
         self.turn_inputs_max = turn_inputs_max
         self.disk_us = disk_us
         self.latency_us = latency_us
+        self.carries_snapshots = True
+        """Without, a test does what the members ask for."""
+        self.snapshots: list[list[Entry]] = []
+        """By name, from 1 on, what was delivered in the state that was sent."""
         self.loss_percent = 0
         """Messages dropped inside a session (the datagram model)."""
         self.membership = Membership(tuple(range(first_member, first_member + members)))

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Sizes, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, RefusedReason, Sizes, Write
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Claim, Core
@@ -434,6 +434,21 @@ class Paxos:
         self.core.compact(base)
         if isinstance(self.role, Leader):
             self.role.on_compacted(base.index)
+
+    def on_snapshot_sent(self, peer: int, index: int, ok: bool) -> None:
+        """None is asked for yet."""
+
+    def takes_offers_of(self, sender: int) -> bool:
+        return False
+
+    def refuses_snapshot(self, sender: int, base: Base) -> RefusedReason | None:
+        return RefusedReason.NOT_YET
+
+    def install(self, base: Base) -> None:
+        raise AssertionError("every snapshot is refused")
+
+    def on_installed(self, sender: int, base: Base) -> None:
+        raise AssertionError("every snapshot is refused")
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return self.core.fence.on_delivery(entries)

@@ -18,7 +18,7 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import assert_never
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Size, Sizes, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, RefusedReason, Size, Sizes, Write
 from ratified.consensus.raft import pull
 from ratified.consensus.raft.candidate import Candidate
 from ratified.consensus.raft.core import Core
@@ -152,9 +152,10 @@ class Raft:
         return isinstance(self.role, Leader) or self._suspicion.hears(self.role.leader)
 
     def _probe(self) -> None:
-        """Ask all peers, unless the own disk is in the way: it has the request for votes, or does not answer."""
+        """Ask all peers, unless the own disk is in the way (it has the request for votes, or does not answer), or the
+        store, which is being switched."""
         core = self.core
-        if core.member.disk_is_slow or (isinstance(self.role, Candidate) and self.role.waits_for_disk):
+        if not core.member.may_stand or (isinstance(self.role, Candidate) and self.role.waits_for_disk):
             self._suspicion.postpone()
             return
         round_ = self._suspicion.next_round()
@@ -311,7 +312,11 @@ class Raft:
         core = self.core
         if message.term < core.term:
             core.outbox.send_after(sender, AppendEntriesResponse(core.term, False, message.prev_index, NO_ROUND))
-        elif (follower := self._hear_leader(sender)) and (answer := follower.on_append_entries(message)):
+        elif (
+            (follower := self._hear_leader(sender))
+            and self._is_installed
+            and (answer := follower.on_append_entries(message))
+        ):
             core.outbox.send_after(sender, answer)
             if self._election_timer is None:
                 self._restart_election_timer()  # it may be a voter from now on
@@ -364,6 +369,52 @@ class Raft:
         self._pulling = None  # the logs may be asked to meet below the base
         if isinstance(self.role, Leader):
             self.role.on_compacted(base.index)
+
+    # ---------------------------------------------------------------------------------------------------- snapshots
+
+    @property
+    def _is_installed(self) -> bool:
+        """Is the store where the log begins, so that the log counts?"""
+        return self.core.member.snapshots.installing is None
+
+    def on_snapshot_sent(self, peer: int, index: int, ok: bool) -> None:
+        if isinstance(self.role, Leader):
+            self.role.on_snapshot_sent(peer, index, ok)
+
+    def takes_offers_of(self, sender: int) -> bool:
+        """Figure 13, rule 1: not of a leader of an earlier term. Of any peer while none leads: it was asked (pull)."""
+        return self.role.leader is None or self.role.leader == sender
+
+    def refuses_snapshot(self, sender: int, base: Base) -> RefusedReason | None:
+        core, log = self.core, self.core.log
+        if isinstance(self.role, Leader):
+            return RefusedReason.NOT_NEEDED
+        if base.index > log.commit and log.era_at(base.index) == base.era:
+            core.journal.commit_to(base.index)  # figure 13, rule 6: all of it is here, and the sender has applied it
+        if base.index > log.commit:
+            return None
+        self._acknowledge(sender, log.commit)
+        return RefusedReason.NOT_NEEDED
+
+    def install(self, base: Base) -> None:
+        """Figure 13, rule 7. What is removed was not committed, so nobody of a later term counts it."""
+        self._pulling = None
+        if base.era > self.core.era:
+            self._adopt_term(base.era[0])
+        elif isinstance(self.role, Candidate):
+            self._become_follower(None)
+        self.core.journal.install(base)
+        self._suspicion.restart()
+
+    def on_installed(self, sender: int, base: Base) -> None:
+        self._acknowledge(sender, base.index)
+        self._suspicion.restart()
+
+    def _acknowledge(self, sender: int, index: int) -> None:
+        """Tell the leader that all up to ``index``, which is committed, is here."""
+        core = self.core
+        if self.role.leader == sender:
+            core.outbox.send_after(sender, AppendEntriesResponse(core.term, True, index, NO_ROUND))
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return entries

@@ -8,7 +8,8 @@ Rules of this file:
    is of this term (section 5.4.2). Nothing older is ever committed by counting.
 4. A read is answered only when an entry of this term is committed, and after a round of answers that began after it
    was asked for.
-5. What is sent is decided in ``flush``, once a turn, from the progress of each peer; inputs only change progress.
+5. Whoever lacks what is gone from the log, and only who has shown it by a refusal, is sent a snapshot (section 7).
+6. What is sent is decided in ``flush``, once a turn, from the progress of each peer; inputs only change progress.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Leader:
             return
         peer.answered = True
         if not message.success:
-            self._on_refusal(peer, message)
+            self._on_refusal(sender, peer, message)
         elif message.index > self._core.log.last:
             self._core.outbox.ignore("AppendEntriesResponse beyond the log")
         else:
@@ -124,12 +125,21 @@ class Leader:
         for peer in self._peers.table.values():
             peer.compacted(base)
 
+    def on_snapshot_sent(self, member: int, index: int, ok: bool) -> None:
+        """It has the state at ``index``; if not, it is asked again what it has."""
+        peer = self._peers.table.get(member)
+        if peer is None or peer.mode is not Mode.SNAPSHOT:
+            return
+        if ok:
+            peer.probe(index + 1)
+        else:
+            peer.pause(self._core.log.base + 1)
+
     def on_heartbeat_due(self) -> None:
         """Figure 2, "repeat during idle periods"; what was sent and not answered is asked about again."""
         self._heartbeat_due = True
         for member, peer in self._peers.table.items():
-            unanswered = peer.mode is Mode.PROBE or (peer.match + 1 < peer.next and not peer.answered)
-            if unanswered and self._core.options.links.is_clear(member):
+            if peer.is_overdue and self._core.options.links.is_clear(member):
                 peer.due = True
             peer.answered = False
 
@@ -208,22 +218,39 @@ class Leader:
         peer.acknowledged(match)
         if not self._core.extensions.pipelining:
             peer.due = peer.due or peer.next <= self._core.log.last
-        elif peer.mode is Mode.PROBE:
+        elif peer.mode is Mode.PROBE or (peer.mode is Mode.SNAPSHOT and match >= self._core.log.base):
             peer.replicate()
         self.advance_commit()
 
-    def _on_refusal(self, peer: PeerProgress, message: AppendEntriesResponse) -> None:
+    def _on_refusal(self, member: int, peer: PeerProgress, message: AppendEntriesResponse) -> None:
         refused = message.index
         stale = refused <= peer.match if peer.mode is Mode.REPLICATE else refused != peer.next - 1
-        if stale:
+        if stale or peer.mode is Mode.SNAPSHOT:
             return
-        next_index = refused
-        if self._core.extensions.conflict_hints:
-            meet, _ = self._core.log.last_at_most(message.hint_index, (message.hint_term, 0))
-            next_index = min(meet + 1, refused)
-        peer.probe(max(next_index, self._core.log.base + 1))
-        # A peer that needs what lies below the base can only wait; it is asked once a heartbeat.
-        peer.due = peer.next - 1 < refused
+        next_index = self._next_after_refusal(message)
+        if self.needs_snapshot(next_index):
+            self._send_snapshot(member, peer)
+        else:
+            peer.probe(next_index)
+
+    def _next_after_refusal(self, message: AppendEntriesResponse) -> int:
+        """``nextIndex`` one down, or with hints to where the logs can meet."""
+        log, refused, hint = self._core.log, message.index, message.hint_index
+        if not self._core.extensions.conflict_hints:
+            return refused
+        meet = hint if hint < log.base else log.last_at_most(hint, (message.hint_term, 0))[0]
+        return min(meet + 1, refused)
+
+    def needs_snapshot(self, next_index: int) -> bool:
+        """Do the logs meet, if they do, only below what this log still has?"""
+        return next_index <= self._core.log.base
+
+    def _send_snapshot(self, member: int, peer: PeerProgress) -> None:
+        core = self._core
+        if core.member.send_snapshot(member, core.log.base):
+            peer.await_snapshot()
+        else:
+            peer.pause(core.log.base + 1)
 
     def _ask_all(self) -> None:
         for peer in self._peers.table.values():
@@ -265,7 +292,7 @@ class Leader:
         """Ask once where the logs meet. Where entries are sent ahead later, the question carries none."""
         peer.due = False
         log = self._core.log
-        if self._core.extensions.pipelining or peer.next > log.last:
+        if self._core.extensions.pipelining or peer.next > log.last or peer.mode is Mode.SNAPSHOT:
             self._send_append(member, peer, self._append_entries(peer.next, peer.next - 1))
         elif peer.next < log.first_in_memory:
             self._fetch_for(member, peer)

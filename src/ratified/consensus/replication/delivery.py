@@ -33,7 +33,7 @@ class Source(Protocol):
 class Delivery:
     """How far entries were delivered and applied."""
 
-    __slots__ = ("_fetched", "_limits", "_out", "_out_bytes", "_outbox", "applied", "delivered")
+    __slots__ = ("_fetched", "_limits", "_out", "_out_bytes", "_outbox", "applied", "delivered", "is_held")
 
     def __init__(self, applied: int, limits: Limits, outbox: Outbox) -> None:
         self.applied = applied
@@ -42,6 +42,17 @@ class Delivery:
         self._outbox = outbox
         self._fetched: list[Entry] = []
         self._out: deque[tuple[int, int]] = deque()
+        self._out_bytes = 0
+        self.is_held = False
+        """The store is being switched to a snapshot: nothing is delivered before it is."""
+
+    def installed(self, index: int) -> None:
+        """The store is another one, with everything up to ``index``; what was on its way to the former is not asked for
+        any more."""
+        self.is_held = False
+        self.applied = self.delivered = index
+        self._fetched.clear()
+        self._out.clear()
         self._out_bytes = 0
 
     def on_applied(self, index: int) -> None:
@@ -62,6 +73,8 @@ class Delivery:
     def take(self, source: Source, limit: int) -> Sequence[Entry]:
         """What may be delivered now, with an index of at most ``limit``."""
         taken: Sequence[Entry] = ()
+        if self.is_held:
+            return taken
         size = 0
         limit = min(limit, self._end_of_turn())
         while self.delivered < limit:

@@ -5,7 +5,9 @@ Rules of this file:
 1. An input moves time on, then reaches what it is for. What a paper says is in the ``Algorithm``, and nothing else is.
 2. Only who leads takes proposals and read barriers. What cannot be done yet is refused here.
 3. What is delivered is committed *and* durable here (rule 5 of the contract).
-4. ``ready`` collects, and hands out the ticket of the write. It decides nothing that an input did not decide, but for
+4. A snapshot is judged twice, when it is offered and when it is here whole: by then it may have come too late. The log
+   changes in the latter turn, in one write with the new base; delivery goes on when the store is switched.
+5. ``ready`` collects, and hands out the ticket of the write. It decides nothing that an input did not decide, but for
    what is done once a turn: the next step of a change of the configuration, and what is sent.
 """
 
@@ -171,7 +173,23 @@ class Algorithm(Protocol):
     def on_fetched(self, purpose: Hashable, entries: Sequence[Entry]) -> None: ...
 
     def on_compacted(self, base: Base) -> None:
-        """What is at or below ``base.index``, which is applied here, goes from the log: all members have it."""
+        """What is at or below ``base.index``, which is applied here, goes from the log."""
+
+    def on_snapshot_sent(self, peer: int, index: int, ok: bool) -> None:
+        """``peer`` has the state at ``index``, or (not ``ok``) it could not be sent."""
+
+    def takes_offers_of(self, sender: int) -> bool:
+        """May it begin to send a snapshot? Not a leader whose era is over."""
+
+    def refuses_snapshot(self, sender: int, base: Base) -> RefusedReason | None:
+        """Why can the state at ``base``, which ``sender`` has, not be installed now? None: it can, and is lacking. A
+        leader that sent it for nothing is told how far this member is."""
+
+    def install(self, base: Base) -> None:
+        """The snapshot is durable here: the log begins at ``base``, of which nothing is acknowledged yet."""
+
+    def on_installed(self, sender: int, base: Base) -> None:
+        """The store has what ``sender`` sent: from now on the log counts."""
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """The log's next entries are delivered: as what?"""
@@ -339,9 +357,52 @@ class Engine(contract.Engine, Generic[A]):
             self._algorithm.on_compacted(Base(index, era, membership))
 
     @override
-    def campaign(self, now: int) -> None:
+    def snapshot_sent(self, now: int, peer: int, index: int, ok: bool) -> None:
         self._member.at(now)
-        if self._member.configurations.may_campaign and self._algorithm.leading is None:
+        self._member.snapshots.sent(peer, now, ok)
+        self._algorithm.on_snapshot_sent(peer, index, ok)
+
+    @override
+    def snapshot_offered(self, now: int, sender: int, base: Base) -> Refused | None:
+        self._member.at(now)
+        if not self._algorithm.takes_offers_of(sender):
+            return Refused(RefusedReason.NOT_LEADER, self._algorithm.role.leader)
+        return self._refusal(sender, base)
+
+    @override
+    def snapshot_received(self, now: int, sender: int, base: Base) -> Refused | None:
+        member = self._member
+        member.at(now)
+        refused = self._refusal(sender, base)
+        if refused is None:
+            member.snapshots.installing, member.snapshots.sender = base, sender
+            self._delivery.is_held = True
+            self._algorithm.install(base)
+            member.outbox.install(base)
+        return refused
+
+    def _refusal(self, sender: int, base: Base) -> Refused | None:
+        if self._member.snapshots.installing is not None:
+            reason: RefusedReason | None = RefusedReason.INSTALLING
+        else:
+            reason = self._algorithm.refuses_snapshot(sender, base)
+        return None if reason is None else Refused(reason, self._algorithm.role.leader)
+
+    @override
+    def installed(self, now: int, base: Base) -> None:
+        snapshots = self._member.snapshots
+        self._member.at(now)
+        assert base == snapshots.installing, f"{base} is installed, and {snapshots.installing} was to be"
+        snapshots.installing = None
+        self._delivery.installed(base.index)
+        self._algorithm.on_installed(snapshots.sender, base)
+
+    @override
+    def campaign(self, now: int) -> None:
+        member = self._member
+        member.at(now)
+        may_campaign = member.configurations.may_campaign and member.snapshots.installing is None
+        if may_campaign and self._algorithm.leading is None:
             self._algorithm.campaign()
 
     @override

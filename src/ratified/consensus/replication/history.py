@@ -92,6 +92,10 @@ class History:
         assert found_era is not None
         return found, found_era
 
+    def lies_below(self, index: int, era: Era) -> bool:
+        """Is the place where another history has ``era`` at ``index`` below all that this one still has?"""
+        return index < self.base or (index == self.base and self.era_at(index) != era)
+
     @property
     def last_origin(self) -> int:
         """Behind which index the last era begins; the base where that is below it."""

@@ -58,6 +58,17 @@ class Journal(Generic[Claim]):
         self._member.configurations.compact(base)
         self._member.outbox.records.append(BaseRecord(base))
 
+    def install(self, base: Base) -> None:
+        """A snapshot takes the log's place, which does not hold the base's entry (Raft, figure 13, rule 7)."""
+        member, history = self._member, self.history
+        assert history.era_at(base.index) != base.era, f"entry {base.index} is in the log"
+        member.writes.clip(base.index)
+        if history.last > base.index:
+            member.outbox.records.append(TruncateRecord(base.index + 1))
+        history.compact(base)
+        member.configurations.replace(base)
+        member.outbox.records.append(BaseRecord(base))
+
     def commit_to(self, index: int) -> None:
         self.history.commit_to(index)
         self._member.configurations.commit_to(index)

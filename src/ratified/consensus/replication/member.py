@@ -7,13 +7,14 @@ from typing import Any, Generic
 from ratified.consensus.contract import Durable, Era, Options
 from ratified.consensus.membership import Configurations
 from ratified.consensus.replication.outbox import Outbox
+from ratified.consensus.replication.snapshots import Snapshots
 from ratified.consensus.replication.writes import Claim, Writes
 
 
 class Member(Generic[Claim]):
     """``Claim`` is what one of its writes claims beside entries."""
 
-    __slots__ = ("configurations", "disk_is_full", "id", "now", "options", "outbox", "writes")
+    __slots__ = ("configurations", "disk_is_full", "id", "now", "options", "outbox", "snapshots", "writes")
 
     def __init__(self, now: int, options: Options, durable: Durable) -> None:
         self.id = options.member
@@ -23,6 +24,7 @@ class Member(Generic[Claim]):
         self.configurations = Configurations(options.member, durable.base)
         self.writes: Writes[Claim] = Writes()
         self.outbox = Outbox()
+        self.snapshots = Snapshots()
         self.disk_is_full = False
         """There is no room for what is proposed."""
 
@@ -43,6 +45,20 @@ class Member(Generic[Claim]):
         """The same message to all peers, at once."""
         for peer in self.configurations.peers:
             self.outbox.send(peer, message)
+
+    def send_snapshot(self, peer: int, index: int) -> bool:
+        """``peer`` lacks what is at or below ``index``, which is applied here and gone from the log. Is a snapshot on
+        its way to it by now?"""
+        snapshots = self.snapshots
+        if snapshots.may_send(peer, self.now, self.options.heartbeat_us):
+            snapshots.sends(peer)
+            self.outbox.send_snapshot(peer, index)
+        return snapshots.is_under_way(peer)
+
+    @property
+    def may_stand(self) -> bool:
+        """Does its disk answer, and is its store where its log begins?"""
+        return not self.disk_is_slow and self.snapshots.installing is None
 
     @property
     def disk_deadline(self) -> int | None:

@@ -16,6 +16,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from ratified.consensus.contract import (
+    Base,
     Entry,
     Fetch,
     Lead,
@@ -26,6 +27,7 @@ from ratified.consensus.contract import (
     Send,
     Size,
     Sizes,
+    SnapshotTo,
     Write,
 )
 
@@ -36,12 +38,14 @@ class Outbox:
     __slots__ = (
         "_fetches",
         "_fetches_issued",
+        "_install",
         "_purposes",
         "_reads",
         "_reported_lead",
         "_reported_membership",
         "_send",
         "_send_after",
+        "_snapshot_to",
         "_tokens",
         "ignored",
         "records",
@@ -57,6 +61,8 @@ class Outbox:
         self._reads: list[ReadIndex] = []
         self._fetches: list[Fetch] = []
         self._fetches_issued = 0
+        self._snapshot_to: list[SnapshotTo] = []
+        self._install: Base | None = None
         self._purposes: dict[int, Hashable] = {}
         self._tokens: dict[Hashable, int] = {}
         self._reported_lead: Lead | None = None
@@ -101,6 +107,15 @@ class Outbox:
         del self._tokens[purpose]
         return purpose
 
+    # --------------------------------------------------------------------------------------------------- snapshots
+
+    def send_snapshot(self, to: int, index: int) -> None:
+        self._snapshot_to.append(SnapshotTo(to, index))
+
+    def install(self, base: Base) -> None:
+        """The next write has this base; when it is durable the store is switched."""
+        self._install = base
+
     # ------------------------------------------------------------------------------------------------------- leaving
 
     def take_records(self) -> list[Record]:
@@ -114,10 +129,13 @@ class Outbox:
         new_lead = lead if lead != self._reported_lead else None
         new_membership = membership if membership is not self._reported_membership else None
         send, send_after, reads, fetch = self._send, self._send_after, self._reads, self._fetches
-        if not (write or send or send_after or deliver or reads or fetch or new_lead or new_membership):
+        snapshot_to, install = self._snapshot_to, self._install
+        asks = reads or fetch or snapshot_to
+        if not (write or send or send_after or deliver or asks or new_lead or new_membership):
             return None
         self._reported_lead, self._reported_membership = lead, membership
         self._send, self._send_after, self._reads, self._fetches = [], [], [], []
+        self._snapshot_to, self._install = [], None
         return Ready(
             write=write,
             send=send,
@@ -128,6 +146,8 @@ class Outbox:
             membership=new_membership,
             leader=new_lead,
             fetch=fetch,
+            snapshot_to=snapshot_to,
+            install=install,
         )
 
     def sizes(self) -> Sizes:

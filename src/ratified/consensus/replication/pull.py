@@ -9,7 +9,8 @@ Rules of this file:
    committed: that the result ranks above does not see to that. What ranks above is each protocol's own.
 2. A pull is no acknowledgement, and nobody is told.
 3. Parts that do not rank above yet are kept, up to what may be under way to a peer.
-4. Who asks does so again with each probe, since an answer may be lost. Who answers looks whether the link has room: an
+4. Where the logs can meet only below what the peer still has, it sends a snapshot; the questions go on from there.
+5. Who asks does so again with each probe, since an answer may be lost. Who answers looks whether the link has room: an
    answer may take longer than many probes, and its copies would keep off what a leader sends.
 """
 
@@ -118,10 +119,13 @@ class Pulling:
 
 
 def following(member: Member[Any], log: History, asker: int, prev: Place, purpose: Hashable) -> Part | None:
-    """What follows ``prev`` in this log; None: it is to be fetched for ``purpose``, or is no longer in the log, or
-    what was answered before still fills the link to ``asker``."""
+    """What follows ``prev`` in this log; None: it is to be fetched for ``purpose``, or is no longer in the log and a
+    snapshot is sent, or what was answered before still fills the link to ``asker``."""
     index, era = prev
-    if index < log.base or not link_has_room(member, asker):
+    if log.lies_below(index, era):
+        member.send_snapshot(asker, log.base)
+        return None
+    if not link_has_room(member, asker):
         return None
     if log.era_at(index) != era:
         return Part(prev, meet=log.last_at_most(min(index - 1, log.last), era))
@@ -134,7 +138,7 @@ def following(member: Member[Any], log: History, asker: int, prev: Place, purpos
 
 
 def link_has_room(member: Member[Any], asker: int) -> bool:
-    """May an answer be made now? (Rule 4.)"""
+    """May an answer be made now? (Rule 5.)"""
     return member.options.links.has_credit(asker)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from functools import partial
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Size, Sizes, Write
+from ratified.consensus.contract import Base, Durable, Entry, Era, RefusedReason, Size, Sizes, Write
 from ratified.consensus.replication import engine
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.suspicion import Suspicion, Verdict
@@ -418,6 +418,21 @@ class Zab:
 
     def on_compacted(self, base: Base) -> None:
         self.core.journal.compact(base)
+
+    def on_snapshot_sent(self, peer: int, index: int, ok: bool) -> None:
+        """None is asked for yet."""
+
+    def takes_offers_of(self, sender: int) -> bool:
+        return False
+
+    def refuses_snapshot(self, sender: int, base: Base) -> RefusedReason | None:
+        return RefusedReason.NOT_YET
+
+    def install(self, base: Base) -> None:
+        raise AssertionError("every snapshot is refused")
+
+    def on_installed(self, sender: int, base: Base) -> None:
+        raise AssertionError("every snapshot is refused")
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return entries
