@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Base, Engine, Refused, RefusedReason, SnapshotTo
+from ratified.consensus.contract import U64_MAX, Base, Engine, Refused, RefusedReason, SnapshotTo
+from ratified.consensus.paxos.messages import Promise
 from ratified.consensus.raft.messages import AppendEntriesResponse
+from ratified.consensus.zab.messages import AckEpoch, AckHistory, AckNewLeader
 
 if TYPE_CHECKING:
     from tests.consensus.world import Member, World
@@ -26,6 +28,14 @@ def acknowledged(message: Any) -> int:
     match message:
         case AppendEntriesResponse(success=True, index=index):
             return index
+        case Promise(chosen=chosen):
+            return chosen
+        case AckEpoch(ending=ending):
+            return ending.last_index
+        case AckHistory(index=index):
+            return index
+        case AckNewLeader():
+            return U64_MAX
         case _:
             return 0
 

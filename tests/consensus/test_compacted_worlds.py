@@ -1,6 +1,7 @@
-"""Logs that are cut in a hostile world: at the lowest checkpoint of all members nothing is missed, above it much is.
+"""Logs that are cut in a hostile world: up to the lowest checkpoint of all members nothing is missed.
 
 Every world of ``world.World`` takes checkpoints and cuts; here each rule of that is broken, and the worlds show it.
+What is cut beyond a member's checkpoint comes to it by a snapshot: ``test_snapshot_worlds``.
 """
 
 from __future__ import annotations
@@ -51,13 +52,6 @@ def test_worlds_take_checkpoints_and_cut(engine: str) -> None:
     assert all(member.driver.log.base.index for member in world.members.values())
 
 
-@pytest.mark.parametrize("engine", ["paxos", "zab"])
-def test_cutting_at_the_own_checkpoint_is_caught(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A member that has less would need what no log holds any more."""
-    monkeypatch.setattr(World, "_compact", cut_at(lambda world, member: member.checkpoint))
-    assert caught(engine) is not None
-
-
 @pytest.mark.parametrize("engine", ENGINES)
 def test_cutting_above_the_checkpoint_is_caught(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is applied everywhere is not enough: a store that is discarded is then older than its log."""
@@ -85,5 +79,5 @@ def test_a_leader_of_raft_that_sends_from_below_its_base_is_caught(monkeypatch: 
 
 
 def test_a_leader_of_paxos_that_sends_again_what_is_gone_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PaxosProgress, "compacted", lambda progress, first, base: None)
+    monkeypatch.setattr(PaxosProgress, "skip_to", lambda progress, slot: None)
     assert caught("paxos", 100) is not None

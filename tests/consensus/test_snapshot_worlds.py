@@ -10,16 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
+from ratified.consensus.engines import ENGINES
 from tests.consensus.networks import Sessions
 from tests.consensus.test_world import EVERY
 from tests.consensus.world import Network, World, own_checkpoint
 
-SENDING = [each for each in EVERY if each[0] in ("raft",)]
-"""The engines that send snapshots, on each network that they stand on."""
-
 
 @pytest.mark.parametrize("seed", range(40))
-@pytest.mark.parametrize(("engine", "network"), SENDING)
+@pytest.mark.parametrize(("engine", "network"), EVERY)
 def test_who_was_away_is_as_far_as_the_others_when_peace_returns(
     engine: str, network: Callable[[World], Network], seed: int
 ) -> None:
@@ -28,7 +26,7 @@ def test_who_was_away_is_as_far_as_the_others_when_peace_returns(
     world.heal()
 
 
-@pytest.mark.parametrize("engine", sorted({engine for engine, _ in SENDING}))
+@pytest.mark.parametrize("engine", ENGINES)
 def test_these_worlds_see_snapshots_come_late_break_off_and_outlive_machines(engine: str) -> None:
     counts: Counter[str] = Counter()
     for seed in range(100, 140):
@@ -37,5 +35,5 @@ def test_these_worlds_see_snapshots_come_late_break_off_and_outlive_machines(eng
         counts.update(world.counts)
     assert counts["snapshots installed"] > 4, counts
     assert counts["snapshots installed at a start"] > 1, counts
-    assert sum(count for what, count in counts.items() if what.startswith("snapshots refused")) > 4, counts
+    assert sum(count for what, count in counts.items() if what.startswith("snapshots refused")) > 1, counts
     assert counts["snapshots sent"] > counts["snapshots installed"]

@@ -7,12 +7,21 @@ from functools import partial
 from typing import Any
 from unittest.mock import PropertyMock, patch
 
-from ratified.consensus.contract import BaseRecord, TruncateRecord
+from ratified.consensus.contract import Base, BaseRecord, TruncateRecord
+from ratified.consensus.paxos.acceptor import Acceptor
+from ratified.consensus.paxos.core import Core as PaxosCore
+from ratified.consensus.paxos.engine import Paxos
+from ratified.consensus.paxos.learner import Learner
+from ratified.consensus.paxos.messages import Accept, Accepted
+from ratified.consensus.paxos.slots import Slots
 from ratified.consensus.raft.engine import Raft
 from ratified.consensus.raft.leader import Leader
 from ratified.consensus.raft.progress import Mode, PeerProgress
 from ratified.consensus.replication.delivery import Delivery
 from ratified.consensus.replication.journal import Journal
+from ratified.consensus.replication.snapshots import Snapshots
+from ratified.consensus.zab.core import Core as ZabCore
+from ratified.consensus.zab.engine import Zab
 from tests.consensus.networks import Sessions
 from tests.consensus.world import World, own_checkpoint
 from tests.mutants.mutant import Break, EngineMutant
@@ -74,6 +83,83 @@ def installs_what_is_known() -> AbstractContextManager[Any]:
     return patch.object(Raft, "refuses_snapshot", lambda raft, sender, base: None)
 
 
+def joins_a_leader_while_it_installs() -> AbstractContextManager[Any]:
+    """What it acknowledges to that leader stands on what may turn out to be damaged."""
+    return patch.object(Zab, "_is_installed", PropertyMock(return_value=True))
+
+
+def accepts_no_epoch_of_a_snapshot() -> AbstractContextManager[Any]:
+    """The history has entries of an epoch that was never accepted."""
+    return patch.object(ZabCore, "install", lambda core, base: core.journal.install(base))
+
+
+def asks_for_no_second_snapshot() -> AbstractContextManager[Any]:
+    """One that failed is not asked for again."""
+
+    def sent(snapshots: Snapshots, peer: int, now: int, ok: bool) -> None:
+        if ok:
+            snapshots._to.pop(peer, None)
+
+    return patch.object(Snapshots, "sent", sent)
+
+
+def promises_while_it_installs() -> AbstractContextManager[Any]:
+    """What a promise closes is what may turn out to be damaged."""
+    return patch.object(PaxosCore, "is_installed", PropertyMock(return_value=True))
+
+
+def keeps_the_fence_over_a_snapshot() -> AbstractContextManager[Any]:
+    """The fence is that of what was delivered before, and not of exactly the base."""
+    right = Paxos.on_installed
+
+    def on_installed(paxos: Paxos, sender: int, base: Base) -> None:
+        fence = paxos.core.fence.era
+        right(paxos, sender, base)
+        paxos.core.fence.era = fence
+
+    return patch.object(Paxos, "on_installed", on_installed)
+
+
+def forgets_what_is_accepted_above_a_snapshot() -> AbstractContextManager[Any]:
+    """An acceptor may have been counted for it: only what is at or below the base is chosen."""
+    right = Slots.install
+
+    def install(slots: Slots, base: int) -> None:
+        right(slots, base)
+        slots._runs.truncate(base + 1)
+
+    return patch.object(Slots, "install", install)
+
+
+def leads_on_over_a_snapshot() -> AbstractContextManager[Any]:
+    """The opening lies below the base, in a slot where another value is chosen."""
+    return patch.object(Paxos, "install", lambda paxos, base: paxos.core.install(base))
+
+
+def leaves_an_accept_below_the_base_unanswered() -> AbstractContextManager[Any]:
+    """The proposer sends it again and again, and tells the acceptor of nothing that is chosen behind it."""
+    right = Acceptor.on_accept
+
+    def on_accept(acceptor: Acceptor, message: Accept) -> Accepted | None:
+        outbox = acceptor._core.outbox
+        before = list(outbox._send)
+        answer = right(acceptor, message)
+        outbox._send = before
+        return answer
+
+    return patch.object(Acceptor, "on_accept", on_accept)
+
+
+def teaches_nothing_below_the_base() -> AbstractContextManager[Any]:
+    right = Learner.on_learn
+
+    def on_learn(learner: Learner, asker: int, first: int) -> None:
+        if first > learner._core.slots.base:
+            right(learner, asker, first)
+
+    return patch.object(Learner, "on_learn", on_learn)
+
+
 def _mutant(engine: str, name: str, breaks: Break, caught_by: int) -> EngineMutant:
     return EngineMutant(
         name,
@@ -88,6 +174,8 @@ def _mutant(engine: str, name: str, breaks: Break, caught_by: int) -> EngineMuta
 
 
 _raft = partial(_mutant, "raft")
+_paxos = partial(_mutant, "paxos")
+_zab = partial(_mutant, "zab")
 
 MUTANTS = [
     _raft("keeps a log that conflicts with a snapshot", keeps_what_conflicts_above_the_base, 23),
@@ -98,4 +186,16 @@ MUTANTS = [
     _raft("sends no second snapshot where one failed", gives_up_after_a_failure, 4),
     _raft("installs a snapshot of what is known", installs_what_is_known, 11),
     _raft("sends entries beside a snapshot", sends_entries_beside_a_snapshot, 2),
+    _paxos("promises while it installs a snapshot", promises_while_it_installs, 1),
+    _paxos("keeps the fence over a snapshot", keeps_the_fence_over_a_snapshot, 1),
+    _paxos("forgets what is accepted above a snapshot", forgets_what_is_accepted_above_a_snapshot, 7),
+    _paxos("leads on over a snapshot", leads_on_over_a_snapshot, 96),
+    _paxos("leaves an Accept below the base unanswered", leaves_an_accept_below_the_base_unanswered, 65),
+    _paxos("teaches nothing below the base, not by a snapshot", teaches_nothing_below_the_base, 1),
+    _paxos("delivers while it installs a snapshot", delivers_before_the_store_is_switched, 1),
+    _zab("keeps a history that conflicts with a snapshot", keeps_what_conflicts_above_the_base, 176),
+    _zab("delivers while it installs a snapshot", delivers_before_the_store_is_switched, 1),
+    _zab("joins a leader while it installs a snapshot", joins_a_leader_while_it_installs, 1),
+    _zab("accepts no epoch of a snapshot", accepts_no_epoch_of_a_snapshot, 102),
+    _zab("asks for no second snapshot where one failed", asks_for_no_second_snapshot, 1),
 ]

@@ -160,7 +160,8 @@ class ZabChecks(Oracle):
                 state.current_epoch, member, log, self._members, self._group.configurations
             )
             self._has_all_committed(epoch, log)
-        if state.origin != epoch.origin or log.at(epoch.origin) != epoch.h:
+        is_here = log.base > epoch.origin or log.at(epoch.origin) == epoch.h
+        if state.origin != epoch.origin or not is_here:
             raise Violation(
                 "epochs",
                 f"member {member} has {state} without the initial history of that epoch up to {epoch.origin}; its "

@@ -50,6 +50,8 @@ ELECTION_US = 10_000
 HEARTBEAT_US = 2_000
 PROBING = ("raft", "paxos", "zab")
 """The engines that have rule 14."""
+IN_SEQUENCE = ("raft", "zab")
+"""Those whose acknowledgement of an entry says that all before it is there. A slot of Paxos is accepted by itself."""
 REPEATING = ("raft", "paxos")
 """Those that send again over a session what it has lost. ZAB asks for sessions that lose nothing: a phase that ends in
 silence begins anew after its deadline."""

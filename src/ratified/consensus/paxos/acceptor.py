@@ -6,9 +6,10 @@ Rules of this file:
 2. A Promise says all that is accepted from the slot asked for on, in parts of bounded size: each Prepare is answered by
    the part that begins at its ``first``. Between two parts only what is allowed under the promise can be accepted, or
    what was chosen learned; neither makes an earlier part wrong. A part with values is not made while earlier messages
-   wait to be sent to the proposer, who asks again.
+   wait to be sent to the proposer, who asks again; nor while a snapshot is installed, which closes slots.
 3. Promise, Accepted and Nack speak of durable state, so they wait for it (section 2.5).
-4. A message is checked as a whole before anything changes.
+4. A message is checked as a whole before anything changes. What is proposed at or below the base is not accepted: the
+   slot is chosen, and the proposer is told so.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 from ratified.consensus.contract import Entry, Era
 from ratified.consensus.paxos.core import Core
-from ratified.consensus.paxos.messages import Accept, Accepted, Prepare, Promise
+from ratified.consensus.paxos.messages import Accept, Accepted, Learned, Prepare, Promise
 from ratified.consensus.paxos.purposes import ForPromise
 from ratified.consensus.replication.incoming import UnfitEntries, check_sequence, decode_entries
 
@@ -68,6 +69,8 @@ class Acceptor:
         Closed slots are not reported one by one: the proposer learns them instead.
         """
         core = self._core
+        if not core.is_installed:
+            return None
         slots = core.slots
         begin = slots.next_accepted(max(first, core.closed + 1))
         if begin is None:
@@ -83,7 +86,7 @@ class Acceptor:
     def report_fetched(self, purpose: ForPromise, fetched: Sequence[Entry]) -> Promise | None:
         """The part that had to be fetched; None: it is of no use any more, and will be asked for again."""
         core = self._core
-        if purpose.ballot != core.promised:
+        if purpose.ballot != core.promised or not core.is_installed:
             return None
         entries, _ = core.slots.fit(fetched)
         return self._part(purpose.first, entries, core.slots.last) if entries else None
@@ -97,11 +100,13 @@ class Acceptor:
     # ------------------------------------------------------------------------------------------------- phase 2b
 
     def on_accept(self, message: Accept) -> Accepted | None:
-        """Accept what is proposed; the answer, or None where the message was dropped."""
+        """Accept what is proposed above the base; the answer, or None where there is nothing to accept."""
         core = self._core
-        entries = [entry for entry in self._decode(message) if entry.index > core.slots.base]
+        proposed = self._decode(message)
+        if proposed and proposed[0].index <= core.slots.base:
+            core.outbox.send(message.ballot[1], Learned(core.slots.chosen, ()))
+        entries = [entry for entry in proposed if entry.index > core.slots.base]
         if not entries:
-            core.outbox.ignore("Accept with nothing above the base")
             return None
         first, last = entries[0].index, entries[-1].index
         if first - core.slots.last > core.options.limits.gap_entries_max:

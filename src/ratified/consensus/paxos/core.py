@@ -158,6 +158,17 @@ class Core:
         self.configurations.compact(base)
         self.outbox.records.append(BaseRecord(base))
 
+    def install(self, base: Base) -> None:
+        """A snapshot has what was chosen up to the base."""
+        self.slots.install(base.index)
+        self.configurations.replace(base)
+        self.outbox.records.append(BaseRecord(base))
+
+    @property
+    def is_installed(self) -> bool:
+        """Is the store where the log begins, so that what lies below counts as known?"""
+        return self.member.snapshots.installing is None
+
     @property
     def closed(self) -> int:
         """Up to here phase 1 asks for nothing, reports nothing and proposes nothing again: these slots are chosen.

@@ -157,7 +157,7 @@ class Paxos:
             self.role.on_phase_1()
             return
         candidate.ask_those_who_joined()
-        if candidate.has_won:
+        if candidate.has_won and self.core.is_installed:
             self._suspicion.end()
             self.role = Leader(self.core, candidate)
 
@@ -195,9 +195,10 @@ class Paxos:
         return self._suspicion.yields or self._acceptor.is_reporting
 
     def _probe(self) -> None:
-        """Ask all peers, unless the own disk does not answer, or a candidate waits for what this member sends it."""
+        """Ask all peers, unless the own disk does not answer or a snapshot is installed, or a candidate waits for what
+        this member sends it."""
         core = self.core
-        if core.member.disk_is_slow or self._acceptor.is_reporting:
+        if not core.member.may_stand or self._acceptor.is_reporting:
             self._suspicion.postpone()
             return
         core.member.send_to_peers(Probe(core.durable_promise, self._suspicion.next_round()))
@@ -327,6 +328,7 @@ class Paxos:
             return
         answer = self._acceptor.on_accept(message)
         if answer is None:
+            self._hear_of(sender, message.chosen)
             return
         self._follow(sender, message.ballot)
         core.outbox.send_after(sender, answer)
@@ -370,7 +372,10 @@ class Paxos:
     def _on_learned(self, sender: int, message: Learned) -> None:
         core = self.core
         entries = self._decode(message)
+        if entries is None:
+            return
         if not entries:
+            self._on_known(sender, message.chosen)
             return
         ballot = max(entry.era for entry in entries)
         if ballot > core.promised:
@@ -385,6 +390,18 @@ class Paxos:
             # There may be much to learn, and whoever has it could lead at once: that gains no time with the others.
             self._restart_election_timer()
             self._advance_phase_1(self.role)
+
+    def _on_known(self, sender: int, chosen: int) -> None:
+        """What was proposed to ``sender`` is chosen there already, and perhaps gone from its log."""
+        if isinstance(self.role, Leader):
+            self.role.on_known(sender, chosen)
+        self._hear_of(sender, chosen)
+
+    def _hear_of(self, teller: int, chosen: int) -> None:
+        """``teller`` knows more than this member, and will not tell it unasked."""
+        if chosen > self.core.slots.chosen:
+            self._learner.hear_of(teller, chosen)
+            self._learner.ask()
 
     def on_session(self, member: int, session: int | None) -> None:
         self._suspicion.forget(member)
@@ -435,20 +452,30 @@ class Paxos:
         if isinstance(self.role, Leader):
             self.role.on_compacted(base.index)
 
+    # ---------------------------------------------------------------------------------------------------- snapshots
+
     def on_snapshot_sent(self, peer: int, index: int, ok: bool) -> None:
-        """None is asked for yet."""
+        """The peer asks again for what it lacks, with the next heartbeat that tells it so."""
 
     def takes_offers_of(self, sender: int) -> bool:
-        return False
+        """What is chosen is chosen, whoever says so: candidates learn from any member."""
+        return True
 
     def refuses_snapshot(self, sender: int, base: Base) -> RefusedReason | None:
-        return RefusedReason.NOT_YET
+        return None if base.index > self.core.slots.chosen else RefusedReason.NOT_NEEDED
 
     def install(self, base: Base) -> None:
-        raise AssertionError("every snapshot is refused")
+        """A leader that lacks what is chosen cannot have it chosen again by those who know it: it leads no longer."""
+        if isinstance(self.role, Leader):
+            self._become_follower(None)
+        self.core.install(base)
 
     def on_installed(self, sender: int, base: Base) -> None:
-        raise AssertionError("every snapshot is refused")
+        self.core.fence.era = base.era
+        self._learner.ask()
+        if isinstance(self.role, Candidate):
+            self._restart_election_timer()
+            self._advance_phase_1(self.role)
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return self.core.fence.on_delivery(entries)

@@ -108,8 +108,7 @@ class Leader:
     def _begin(self) -> PeerProgress:
         core = self._core
         peer = PeerProgress(self._first, core.options.limits, resends=core.extensions.resend)
-        if core.slots.base >= self._first:
-            peer.compacted(self._first, core.slots.base)
+        peer.skip_to(core.slots.base)
         return peer
 
     def _go_on(self) -> None:
@@ -259,7 +258,7 @@ class Leader:
         """A session with a peer ended or began: what was under way is lost."""
         peer = self._peers.table.get(member)
         if peer is not None:
-            peer.reset(peer.accepted.reach(self._first) + 1)
+            peer.reset(peer.reach(self._first) + 1)
             if self.phase_1 is not None:
                 self._phase_1.on_session(member)
 
@@ -273,10 +272,15 @@ class Leader:
             self._send_accept(purpose.member, peer, self._accept(entries), entries[0].index, size)
 
     def on_compacted(self, base: int) -> None:
-        """All members have what was chosen up to ``base``."""
-        if base >= self._first:
-            for peer in self._peers.table.values():
-                peer.compacted(self._first, base)
+        """What was chosen up to ``base`` is gone; who lacks it is told that it was chosen, and asks."""
+        for peer in self._peers.table.values():
+            peer.skip_to(base)
+
+    def on_known(self, member: int, chosen: int) -> None:
+        """A peer knows what was chosen up to there, in this ballot or another one."""
+        peer = self._hear(member)
+        if peer is not None:
+            peer.skip_to(min(chosen, self._next - 1))
 
     def on_heartbeat_due(self) -> None:
         """What was sent and not answered for long is sent again."""
@@ -388,7 +392,7 @@ class Leader:
         """The chosen prefix as far as the peer can have it by now: the rest of this ballot's slots is on its way to it,
         and it need not ask anybody. Without ``decided_after_accepted``, as far as a quorum has it in this ballot."""
         each_its_own = self._core.extensions.decided_after_accepted
-        accepted = peer.accepted.reach(self._first) if each_its_own else self._quorum_reach(self._first)
+        accepted = peer.reach(self._first) if each_its_own else self._quorum_reach(self._first)
         return min(self._core.slots.chosen, accepted)
 
     def _tell_chosen(self, member: int, peer: PeerProgress) -> None:

@@ -9,7 +9,8 @@ Rules of this file:
 3. Where that does not hold, values are asked for (``Learn``) from whoever said so. A learned value replaces what is
    here unless that was accepted in the same ballot or a later one. It keeps the ballot that the teller has, which is
    never below the one in which the value was chosen, so that reporting it later stays right (P2c).
-4. One Learn is under way at a time; the next heartbeat repeats it. What is learned waits for the disk: nothing is
+4. Whoever asks for what is gone from the log is sent a snapshot.
+5. One Learn is under way at a time; the next heartbeat repeats it. What is learned waits for the disk: nothing is
    asked for while too much does.
 """
 
@@ -101,7 +102,12 @@ class Learner:
         core = self._core
         slots = core.slots
         first = max(first, 1)
-        if first > slots.chosen or first <= slots.base or not core.options.links.has_credit(learner):
+        if first > slots.chosen:
+            return
+        if first <= slots.base:
+            core.member.send_snapshot(learner, slots.base)
+            return
+        if not core.options.links.has_credit(learner):
             return
         entries, _ = slots.message(first, slots.chosen)
         if entries:

@@ -92,7 +92,7 @@ class Learn(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
 
 
 class Learned(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """Chosen values, in ascending slots without a gap; the sender knows all up to ``chosen``."""
+    """Chosen values, in ascending slots without a gap, perhaps none; the sender knows all up to ``chosen``."""
 
     chosen: Number
     entries: Sequence[bytes]

@@ -19,7 +19,7 @@ from ratified.consensus.replication.window import Window
 
 class PeerProgress:
     __slots__ = (
-        "_base",
+        "_floor",
         "_patience_beats",
         "_resends",
         "_resent_at",
@@ -35,8 +35,8 @@ class PeerProgress:
     def __init__(self, first: int, limits: Limits, *, resends: bool) -> None:
         self._resends = resends
         """Without, what is lost inside a session stays lost (the extension ``resend``)."""
-        self._base = 0
-        """What is gone from the leader's log."""
+        self._floor = 0
+        """Nothing at or below is sent to it."""
         self.accepted = Spans()
         self.next = first
         """The next slot to send."""
@@ -91,21 +91,27 @@ class PeerProgress:
     def patience_after(self, beats: int) -> int:
         return 2 * beats
 
-    def compacted(self, first: int, base: int) -> None:
-        """Nothing that was proposed from ``first`` up to ``base`` need be sent any more."""
-        self.accepted.add(first, base)
-        self._base = base
+    def reach(self, first: int) -> int:
+        """The last slot up to which it has accepted everything from ``first`` on that is sent to it."""
+        return self.accepted.reach(max(first, self._floor + 1))
+
+    def skip_to(self, slot: int) -> None:
+        """Nothing at or below is sent to it any more: it is gone from the leader's log, or known there to be chosen."""
+        if slot <= self._floor:
+            return
+        self._floor = slot
+        self.next = max(self.next, slot + 1)
         waiting, self.resend = self.resend, deque()
         self._lost(waiting)
 
     def _lost(self, ranges: Iterable[tuple[int, int]]) -> None:
         if self._resends:
-            self.resend.extend((max(first, self._base + 1), last) for first, last in ranges if last > self._base)
+            self.resend.extend((max(first, self._floor + 1), last) for first, last in ranges if last > self._floor)
 
     def reset(self, first_open: int) -> None:
         """The session ended or began: what was in flight is gone, and so may be its answers."""
         self.window.clear()
         self.resend.clear()
-        self.next = first_open
+        self.next = max(first_open, self._floor + 1)
         self.chosen_told = 0
         self._patience_beats = 1

@@ -131,6 +131,14 @@ class Slots:
         self._runs.forget(base)
         self.base = base
 
+    def install(self, base: int) -> None:
+        """A snapshot has what was chosen up to ``base``; what is accepted behind it stays."""
+        self.choose_to(base)
+        self._runs.forget(base)
+        self.base = base
+        self.durable = max(self.durable, base)
+        self.advance_durable()
+
     def persisted(self, slot: int, era: Era) -> bool:
         """A write with this slot in this ballot is durable: does that make the slot so?"""
         if self._undurable.get(slot) != era:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratified.consensus.contract import NO_ERA, Durable, Entry, Era, StateRecord, Write
+from ratified.consensus.contract import NO_ERA, Base, Durable, Entry, Era, StateRecord, Write
 from ratified.consensus.replication.incoming import INDEX_MAX
 from ratified.consensus.replication.journal import Journal
 from ratified.consensus.replication.member import Member
@@ -105,6 +105,16 @@ class Core:
         if first <= self.state.origin != ORIGIN_CUT_OFF:
             self._change_state(EpochState(self.accepted_epoch, self.current_epoch, ORIGIN_CUT_OFF))
         self.journal.truncate(first)
+
+    def install(self, base: Base) -> None:
+        """A snapshot takes the history's place. It begins with the current epoch's initial history only where its last
+        entry is of that epoch."""
+        epoch, _ = base.era
+        if self.may_accept(epoch):
+            self.accept_epoch(epoch)
+        if epoch != self.current_epoch and self.state.origin != ORIGIN_CUT_OFF:
+            self._change_state(EpochState(self.accepted_epoch, self.current_epoch, ORIGIN_CUT_OFF))
+        self.journal.install(base)
 
     def zxid_at(self, index: int) -> int | None:
         """The zxid of the entry at ``index``; None where its epoch's beginning was compacted away."""

@@ -252,7 +252,8 @@ class Zab:
         """``sender`` leads, or stands by a quorum of grants, or is told to lead."""
         core = self.core
         core.epoch_seen = max(core.epoch_seen, vote.epoch)
-        if vote.standing is Standing.LEADING and vote.candidacy.member == sender and self._joins(vote):
+        leads = vote.standing is Standing.LEADING and vote.candidacy.member == sender
+        if leads and self._is_installed and self._joins(vote):
             self._follow(vote.candidacy, vote.epoch, vote.round)
 
     def _joins(self, vote: Vote) -> bool:
@@ -418,21 +419,45 @@ class Zab:
 
     def on_compacted(self, base: Base) -> None:
         self.core.journal.compact(base)
+        if isinstance(self.role, Probing):
+            self.role.on_history_cut()
+        elif isinstance(self.role, Leading):
+            self.role.on_compacted(base.index)
+
+    # ---------------------------------------------------------------------------------------------------- snapshots
+
+    @property
+    def _is_installed(self) -> bool:
+        """Is the store where the history begins, so that the history counts?"""
+        return self.core.member.snapshots.installing is None
 
     def on_snapshot_sent(self, peer: int, index: int, ok: bool) -> None:
-        """None is asked for yet."""
+        if isinstance(self.role, Leading):
+            self.role.on_snapshot_sent(peer, index, ok)
 
     def takes_offers_of(self, sender: int) -> bool:
-        return False
+        """Of the leader that is followed, or of any peer while none is: it was asked (pull)."""
+        return self._follows(sender) or isinstance(self.role, Probing)
 
     def refuses_snapshot(self, sender: int, base: Base) -> RefusedReason | None:
-        return RefusedReason.NOT_YET
+        """Between NEWLEADER and the end of the link the history is the leader's, and so is what is missing in it."""
+        role, log = self.role, self.core.log
+        waits = isinstance(role, Following) and role.phase is FollowerPhase.ACCEPTED
+        if not waits and not isinstance(role, Probing):
+            return RefusedReason.NOT_NEEDED
+        if base.index > log.commit and log.era_at(base.index) == base.era:
+            self.core.journal.commit_to(base.index)  # all of it is here, and the sender has applied it
+        return None if base.index > log.commit else RefusedReason.NOT_NEEDED
 
     def install(self, base: Base) -> None:
-        raise AssertionError("every snapshot is refused")
+        """SNAP: the history becomes the one that ends at the base. The current epoch follows with NEWLEADER."""
+        self.core.install(base)
+        if isinstance(self.role, Probing):
+            self.role.on_history_cut()
+            self._suspicion.restart()
 
     def on_installed(self, sender: int, base: Base) -> None:
-        raise AssertionError("every snapshot is refused")
+        self._suspicion.restart()
 
     def on_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         return entries

@@ -185,6 +185,8 @@ class Following:
         core = self._core
         if self.phase is not FollowerPhase.ACCEPTED or message.epoch != core.accepted_epoch:
             self._break("NEWLEADER of an epoch that was not accepted")
+        elif core.member.snapshots.installing is not None:
+            self._break("NEWLEADER while a snapshot is installed")
         elif message.meet_index < core.log.commit or core.log.era_at(message.meet_index) != (message.meet_epoch, 0):
             self._break("NEWLEADER where the histories do not meet")
         elif message.mode is Mode.DIFF and core.log.last != message.meet_index:

@@ -6,8 +6,9 @@ Rules of this file:
 2. Discovery: the epoch is later than all that a quorum has accepted, and a quorum accepts it, this member by its own
    disk. If a history among them is better than the own one, this member gives up for it (ZooKeeper): the own
    history is never replaced, so a leader truncates nothing.
-3. Synchronisation: every follower gets the own history, by NEWLEADER with DIFF or TRUNC. Nothing is committed before a
-   quorum has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is.
+3. Synchronisation: every follower gets the own history, by NEWLEADER with DIFF or TRUNC. Where the two meet below what
+   is left of the own one a snapshot comes first (SNAP), and then DIFF from there. Nothing is committed before a quorum
+   has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is.
 4. Broadcast: PROPOSE goes at once, beside the own write; an entry is committed when a quorum has it durably, this
    member counted by its own disk.
 5. A read is answered only when this member serves, and after a round of PONGs that began after it was asked for.
@@ -213,6 +214,13 @@ class Leading:
         if follower is not None and self._sender is not None:
             self._sender.on_fetched(purpose, follower, entries)
 
+    def on_compacted(self, base: int) -> None:
+        """Whoever is in the middle of what is gone has to begin anew: nothing is ever left out of a link."""
+        for member, follower in list(self._followers.items()):
+            if follower.takes_entries and follower.next <= base:
+                self._dismiss(member, follower)
+                self._forget(member)
+
     def on_heartbeat_due(self) -> None:
         self._heartbeat_due = True
 
@@ -328,16 +336,32 @@ class Leading:
         core = self._core
         history = follower.history
         assert history is not None
-        assert self.epoch is not None
         ending = history.ending
         # Below its last epoch the two are equal: every leader of a later epoch has that epoch's initial history.
         meet = core.log.meet((ending.last_epoch, 0), history.last_origin, ending.last_index)
+        if self.needs_snapshot(meet):
+            follower.stage = Stage.SNAPSHOT
+            core.member.send_snapshot(member, core.log.base)
+        else:
+            self._send_new_leader(member, follower, self.sync_mode(ending.last_index, meet), meet)
+
+    def needs_snapshot(self, meet: int) -> bool:
+        """Do the histories meet below what is left of the own one?"""
+        return meet < self._core.log.base
+
+    def on_snapshot_sent(self, member: int, index: int, ok: bool) -> None:
+        """The follower's history ends at ``index``; where it was not sent, or is gone by now as well, another one is
+        asked for with the next PING."""
+        follower = self._followers.get(member)
+        if follower is not None and follower.stage is Stage.SNAPSHOT and ok and not self.needs_snapshot(index):
+            self._send_new_leader(member, follower, Mode.DIFF, index)
+
+    def _send_new_leader(self, member: int, follower: PeerProgress, mode: Mode, meet: int) -> None:
+        """The histories meet there, and the rest of this one follows."""
+        core = self._core
+        assert self.epoch is not None
         meet_era = core.log.era_at(meet)
-        if meet_era is None:
-            core.outbox.ignore("a history that ends below the base: it needs a snapshot")
-            self._forget(member)  # another link would end in the same way: it finds out when it hears nothing more
-            return
-        mode = self.sync_mode(ending.last_index, meet)
+        assert meet_era is not None, f"the histories meet at {meet}, which is not in this one"
         follower.stage = Stage.SYNCHRONISING
         follower.match = meet
         follower.next = meet + 1
@@ -488,6 +512,9 @@ class Leading:
         if sender is None:
             return
         for member, follower in self._followers.items():
+            if follower.stage is Stage.SNAPSHOT and self._heartbeat_due:
+                self._core.member.send_snapshot(member, self._core.log.base)
+                sender.ping(member, follower, self.reads.round)
             if not follower.takes_entries:
                 continue
             sender.send(member, follower)

@@ -69,10 +69,10 @@ class Probing:
     # ------------------------------------------------------------------------------------------------------- probes
 
     def ask(self) -> None:
-        """Ask whoever there is a session with, unless the own disk does not answer: who leads by now may be no peer in
-        the configuration that this member has."""
+        """Ask whoever there is a session with, unless the own disk does not answer or a snapshot is installed: who
+        leads by now may be no peer in the configuration that this member has."""
         core = self._core
-        if core.member.disk_is_slow:
+        if not core.member.may_stand:
             self._suspicion.postpone()
             return
         probe = Probe(self._suspicion.next_round(), core.durable_ending)
@@ -85,7 +85,7 @@ class Probing:
         """Would a quorum, this member included, follow it? Not while a better history comes: that one's member would
         join as well, and this one have to give up."""
         suspicion = self._suspicion
-        if not suspicion.active or self._core.member.disk_is_slow:
+        if not suspicion.active or not self._core.member.may_stand:
             return False
         pulls = self._pulling is not None and self._pulling.asked == suspicion.round
         return not pulls and suspicion.has_quorum(Verdict.GRANTED)
@@ -93,6 +93,10 @@ class Probing:
     def on_answer(self, sender: int, message: ProbeAnswer) -> None:
         if self._suspicion.counts(sender, message) and not self.is_granted and self._may_pull():
             self._ask_for_entries()
+
+    def on_history_cut(self) -> None:
+        """Its beginning is another one: the histories may have been asked to meet before it."""
+        self._pulling = None
 
     def on_persisted(self) -> None:
         """The disk is as far as the memory: ask again at once if that makes a difference."""

@@ -22,6 +22,8 @@ class Stage(Enum):
     """Its CEPOCH is here; no epoch was offered yet."""
     OFFERED = "epoch offered"
     ACCEPTED = "epoch accepted"
+    SNAPSHOT = "snapshot"
+    """The histories meet below what the leader still has: NEWLEADER follows when the snapshot is installed."""
     SYNCHRONISING = "synchronising"
     """NEWLEADER was sent."""
     SYNCHRONISED = "synchronised"
