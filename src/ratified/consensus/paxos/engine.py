@@ -159,7 +159,7 @@ class Paxos:
         candidate.ask_those_who_joined()
         if candidate.has_won and self.core.is_installed:
             self._suspicion.end()
-            self.role = Leader(self.core, candidate)
+            self.role = Leader(self.core, self._learner, candidate)
 
     def _give_way(self, ballot: Era) -> None:
         """A higher ballot than this proposer's own is about; whoever began it has a heartbeat to show itself."""

@@ -38,6 +38,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.entry import make_entry
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Core
+from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import (
     Accept,
     Accepted,
@@ -66,6 +67,7 @@ class Leader:
         "_core",
         "_first",
         "_heartbeat_due",
+        "_learner",
         "_next",
         "_opening",
         "_peers",
@@ -78,9 +80,10 @@ class Leader:
         "reads",
     )
 
-    def __init__(self, core: Core, phase_1: Candidate) -> None:
+    def __init__(self, core: Core, learner: Learner, phase_1: Candidate) -> None:
         """Take the lead with what phase 1 found in the open slots."""
         self._core = core
+        self._learner = learner
         self._phase_1 = phase_1
         self._prepared: Membership | None = None
         """The configuration in which phase 1 is complete, and all that it found is proposed."""
@@ -283,8 +286,9 @@ class Leader:
             peer.skip_to(min(chosen, self._next - 1))
 
     def on_heartbeat_due(self) -> None:
-        """What was sent and not answered for long is sent again."""
+        """What was sent and not answered for long is sent again, and what was not learned asked for again."""
         self._heartbeat_due = True
+        self._learner.ask()
         self._beat += 1
         if self.phase_1 is not None:
             self._phase_1.ask_again()

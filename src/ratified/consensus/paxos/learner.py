@@ -10,8 +10,8 @@ Rules of this file:
    here unless that was accepted in the same ballot or a later one. It keeps the ballot that the teller has, which is
    never below the one in which the value was chosen, so that reporting it later stays right (P2c).
 4. Whoever asks for what is gone from the log is sent a snapshot.
-5. One Learn is under way at a time; the next heartbeat repeats it. What is learned waits for the disk: nothing is
-   asked for while too much does.
+5. One Learn is under way at a time; the next heartbeat repeats it, a leader's own too. What is learned waits for the
+   disk: nothing is asked for while too much does.
 """
 
 from __future__ import annotations
