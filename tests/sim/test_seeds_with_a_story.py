@@ -45,6 +45,12 @@ STORIES = [
         "find out, so it stepped down, leader after leader, and no lease lived to its end.",
         Arguments(seed=213, scenario="everything", network="datagram", duration_us=3_000_000, engine="zab"),
     ),
+    (
+        "Answers to an Accept were lost, and its slots cut from the peer's log meanwhile: it ignored what came again, "
+        "and a leader of Paxos with a full window sent it no more. Later the leader was told, and kept a range for "
+        "each gap.",
+        Arguments(seed=26, scenario="unreliable-network", network="datagram", duration_us=1_000_000, engine="paxos"),
+    ),
 ]
 
 

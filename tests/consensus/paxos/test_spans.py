@@ -14,6 +14,11 @@ def test_spans_are_a_set_of_slots(seed: int) -> None:
         last = first + mix(seed, step, 1) % 5
         spans.add(first, last)
         model |= set(range(first, last + 1))
+        if mix(seed, step, 2) % 10 == 0:
+            slot = mix(seed, step, 3) % 20
+            spans.drop_to(slot)
+            model = {each for each in model if each > slot}
+        assert len(spans) == sum(each - 1 not in model for each in model)
         for slot in range(1, 50):
             reach = slot - 1
             while reach + 1 in model:

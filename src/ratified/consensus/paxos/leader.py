@@ -280,10 +280,11 @@ class Leader:
             peer.skip_to(base)
 
     def on_known(self, member: int, chosen: int) -> None:
-        """A peer knows what was chosen up to there, in this ballot or another one."""
+        """A peer knows what was chosen up to there, in this ballot or a later one: what is not known here to be chosen
+        is sent again until it is."""
         peer = self._hear(member)
         if peer is not None:
-            peer.skip_to(min(chosen, self._next - 1))
+            peer.skip_to(min(chosen, self._core.slots.chosen))
 
     def on_heartbeat_due(self) -> None:
         """What was sent and not answered for long is sent again, and what was not learned asked for again."""
@@ -350,7 +351,7 @@ class Leader:
         """All that was proposed is chosen, and the member has accepted it, and was told so."""
         core, peer = self._core, self._peers.table[member]
         last = self._next - 1
-        return core.slots.chosen == last <= min(peer.accepted.reach(self._first), peer.chosen_told)
+        return core.slots.chosen == last <= min(peer.reach(self._first), peer.chosen_told)
 
     def tell_to_campaign(self, member: int) -> None:
         self._core.outbox.send(member, TimeoutNow(self.ballot))
@@ -358,9 +359,7 @@ class Leader:
     def progress(self) -> dict[int, Progress]:
         first = self._core.slots.chosen + 1
         return {
-            member: Progress(
-                peer.accepted.reach(first), peer.next, "resend" if peer.resend else "send", peer.accepted.last
-            )
+            member: Progress(peer.reach(first), peer.next, "resend" if peer.resend else "send", peer.acknowledged)
             for member, peer in self._peers.table.items()
         }
 

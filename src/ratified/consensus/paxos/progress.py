@@ -19,6 +19,7 @@ from ratified.consensus.replication.window import Window
 
 class PeerProgress:
     __slots__ = (
+        "_acknowledged",
         "_floor",
         "_patience_beats",
         "_resends",
@@ -38,6 +39,8 @@ class PeerProgress:
         self._floor = 0
         """Nothing at or below is sent to it."""
         self.accepted = Spans()
+        """Above the floor."""
+        self._acknowledged = 0
         self.next = first
         """The next slot to send."""
         self.window = Window(limits)
@@ -91,15 +94,22 @@ class PeerProgress:
     def patience_after(self, beats: int) -> int:
         return 2 * beats
 
+    @property
+    def acknowledged(self) -> int:
+        """The highest slot that it has accepted."""
+        return max(self._acknowledged, self.accepted.last)
+
     def reach(self, first: int) -> int:
         """The last slot up to which it has accepted everything from ``first`` on that is sent to it."""
         return self.accepted.reach(max(first, self._floor + 1))
 
     def skip_to(self, slot: int) -> None:
-        """Nothing at or below is sent to it any more: it is gone from the leader's log, or known there to be chosen."""
+        """Nothing at or below is sent to it any more: it is chosen, and gone from the log here or known there."""
         if slot <= self._floor:
             return
         self._floor = slot
+        self._acknowledged = self.acknowledged
+        self.accepted.drop_to(slot)
         self.next = max(self.next, slot + 1)
         waiting, self.resend = self.resend, deque()
         self._lost(waiting)

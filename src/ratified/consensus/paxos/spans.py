@@ -28,6 +28,13 @@ class Spans:
         firsts[begin:end] = [first]
         lasts[begin:end] = [last]
 
+    def drop_to(self, slot: int) -> None:
+        """Nothing at or below ``slot`` is in the set any more."""
+        end = bisect_right(self._lasts, slot)
+        del self._firsts[:end], self._lasts[:end]
+        if self._firsts:
+            self._firsts[0] = max(self._firsts[0], slot + 1)
+
     @property
     def last(self) -> int:
         """The highest slot in the set; 0: it is empty."""
