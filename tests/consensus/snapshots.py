@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratified.check.violation import Violation
 from ratified.consensus.contract import U64_MAX, Base, Engine, Refused, RefusedReason, SnapshotTo
-from ratified.consensus.paxos.messages import Promise
+from ratified.consensus.paxos.messages import HeartbeatAnswer, Promise
 from ratified.consensus.raft.messages import AppendEntriesResponse
 from ratified.consensus.zab.messages import AckEpoch, AckHistory, AckNewLeader
 
@@ -28,7 +28,7 @@ def acknowledged(message: Any) -> int:
     match message:
         case AppendEntriesResponse(success=True, index=index):
             return index
-        case Promise(chosen=chosen):
+        case Promise(chosen=chosen) | HeartbeatAnswer(chosen=chosen):
             return chosen
         case AckEpoch(ending=ending):
             return ending.last_index
@@ -77,7 +77,7 @@ class Snapshots:
         assert asked.index <= sender.applied, f"{asked} is asked for, and {sender.applied} is applied"
         self._sent += 1
         world.counts["snapshots sent"] += 1
-        membership = sender.driver.engine.status().membership
+        membership = sender.driver.engine.membership_at(sender.applied)
         base = Base(sender.applied, sender.driver.delivered[1], membership, self._sent)
         starts = (sender.starts, target.starts)
         self._transfers.append(Transfer(sender, target, base, sender.state, starts, self._some_steps()))

@@ -26,6 +26,15 @@ def test_who_was_away_is_as_far_as_the_others_when_peace_returns(
     world.heal()
 
 
+@pytest.mark.parametrize("seed", range(15))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_snapshot_brings_the_configuration_of_its_index(engine: str, seed: int) -> None:
+    """Members join and leave while others are away; on Paxos one may have accepted a configuration that is below it."""
+    world = World(engine, Sessions, seed, 1 + seed % 5, joiners=3, changes=30, cuts=own_checkpoint)
+    world.run(1200)
+    world.heal()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_these_worlds_see_snapshots_come_late_break_off_and_outlive_machines(engine: str) -> None:
     counts: Counter[str] = Counter()

@@ -488,6 +488,9 @@ class Engine(Protocol):
     def installed(self, now: int, base: Base) -> None:
         """The base is durable, the store is the snapshot's: delivery goes on behind ``base.index``."""
 
+    def membership_at(self, index: int) -> Membership:
+        """The configuration in force at ``index``, from the log's base on: what a snapshot of that state says."""
+
     def campaign(self, now: int) -> None: ...
 
     def transfer_leadership(self, now: int, to: int) -> Refused | None:

@@ -291,7 +291,8 @@ class Member:
         cluster = self.cluster
         entries = [entry for entry in self.delivered if entry.index <= self.applied]
         cluster.snapshots.append(entries)
-        return Base(self.applied, entries[-1].era, cluster.membership, len(cluster.snapshots))
+        membership = self.running.membership_at(self.applied)
+        return Base(self.applied, entries[-1].era, membership, len(cluster.snapshots))
 
     def offer(self, sender: Member, base: Base) -> Refused | None:
         """The head arrives, in a turn of its own."""

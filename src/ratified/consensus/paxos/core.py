@@ -161,6 +161,8 @@ class Core:
     def install(self, base: Base) -> None:
         """A snapshot has what was chosen up to the base."""
         self.slots.install(base.index)
+        accepted = self._configurations_accepted
+        self._configurations_accepted = {slot: each for slot, each in accepted.items() if slot > base.index}
         self.configurations.replace(base)
         self.outbox.records.append(BaseRecord(base))
 

@@ -346,7 +346,8 @@ class Paxos:
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
         if core.options.extensions.separate_heartbeats:
-            answer = HeartbeatAnswer(core.promised, round_, core.durable_chosen)
+            chosen = core.durable_chosen if core.is_installed else 0
+            answer = HeartbeatAnswer(core.promised, round_, chosen)
             if core.durable_promise >= core.promised:
                 core.outbox.send(sender, answer)
             else:

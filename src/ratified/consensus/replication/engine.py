@@ -398,6 +398,10 @@ class Engine(contract.Engine, Generic[A]):
         self._algorithm.on_installed(snapshots.sender, base)
 
     @override
+    def membership_at(self, index: int) -> Membership:
+        return self._member.configurations.at(index)
+
+    @override
     def campaign(self, now: int) -> None:
         member = self._member
         member.at(now)
