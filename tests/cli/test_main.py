@@ -35,7 +35,15 @@ def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "command",
-    [*(each for each in COMMANDS if each not in ("lab", "member")), "lab raft", "member list", "member update"],
+    [
+        *(each for each in COMMANDS if each not in ("lab", "member")),
+        "lab raft",
+        "member list",
+        "member add",
+        "member promote",
+        "member remove",
+        "member update",
+    ],
 )
 def test_every_commands_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command.split(), "--help"]) == 0

@@ -8,16 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from ratified.consensus.engines import ENGINES
 from ratified.testing.processes import LocalCluster, LocalNode, free_ports
 from tests.conformance.conftest import Etcdctl
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def members(etcdctl: Etcdctl) -> dict[str, Any]:
     """By name."""
     listed = json.loads(etcdctl("member", "list", "-w", "json").strip().splitlines()[-1])["members"]
-    return {member["name"]: member for member in listed}
+    return {member.get("name", ""): member for member in listed}
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:
@@ -80,3 +83,54 @@ def test_a_member_moves_to_another_peer_url(tmp_path: Path, etcdctl_program: str
             assert Etcdctl(etcdctl_program, moved.endpoint)("get", "while", "--print-value-only") == "away\n"
         finally:
             moved.kill()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_grow_by_a_learner_that_is_promoted_and_remove_the_leader(
+    engine: str, tmp_path: Path, etcdctl_program: str
+) -> None:
+    with LocalCluster(tmp_path, arguments=[f"--engine={engine}"]) as cluster:
+        first = cluster.nodes[0]
+        etcdctl = Etcdctl(etcdctl_program, first.endpoint)
+        etcdctl("put", "before", "1")
+        url, client_port = f"http://127.0.0.1:{free_ports(1)[0]}", free_ports(1)[0]
+        added = etcdctl("member", "add", "node4", "--learner", f"--peer-urls={url}")
+        assert "added to cluster" in added
+        known = ",".join(f"{name}={member['peerURLs'][0]}" for name, member in members(etcdctl).items() if name)
+        fourth = LocalNode(
+            "node4",
+            client_port,
+            [
+                "--name=node4",
+                f"--data-dir={tmp_path / 'node4'}",
+                f"--listen-client-urls=http://127.0.0.1:{client_port}",
+                f"--listen-peer-urls={url}",
+                f"--initial-cluster={known},node4={url}",
+                "--initial-cluster-state=existing",
+                f"--engine={engine}",
+            ],
+            tmp_path / "node4.log",
+        )
+        try:
+            fourth.start()
+            wait_until(lambda: "node4" in members(etcdctl), "it joins and publishes its name")
+            id = f"{members(etcdctl)['node4']['ID']:x}"
+            wait_until(lambda: etcdctl.run("member", "promote", id).returncode == 0, "it is promoted")
+            fourth.wait_ready()
+            on_fourth = Etcdctl(etcdctl_program, fourth.endpoint)
+            assert on_fourth("get", "before", "--print-value-only") == "1\n"
+            assert len(members(on_fourth)) == 4
+
+            status = json.loads(on_fourth("endpoint", "status", "-w", "json"))[0]["Status"]
+            leader = f"{status['leader']:x}"
+            (gone,) = [node for node in (*cluster.nodes, fourth) if f"{members(etcdctl)[node.name]['ID']:x}" == leader]
+            (other,) = [node for node in (*cluster.nodes, fourth) if node is not gone][:1]
+            asked = Etcdctl(etcdctl_program, other.endpoint)
+            asked("member", "remove", leader)
+            wait_until(lambda: not gone.running, "the removed member stops")
+            assert "was removed from the cluster" in gone.log_file.read_text()
+            assert gone.name not in members(asked)
+            asked("put", "after", "2")
+            assert asked("get", "after", "--print-value-only") == "2\n"
+        finally:
+            fourth.kill()

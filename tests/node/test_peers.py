@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import msgspec
 import pytest
@@ -16,7 +15,6 @@ from ratified.node.directories import Directories
 from ratified.node.peers import PeerSessions
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
-from ratified.storage.log import LogPlanner
 from ratified.wire.peer import PROTOCOL_VERSION, Barrier, Batch, Frame, Goodbye, Hello, Ping, Standing
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -59,8 +57,8 @@ class Timed(PeerSessions):
     def __init__(self, held: Mapping[int, PeerRecord], *, begun: bool, config: NodeConfig = CONFIG) -> None:
         self.timers = Timers()
         self.log = Log()
-        self.directories = Directories(config, cast(LogPlanner, self.log), held, begun=begun)
         cluster = ClusterLog(self.log.append_own, first_table(config.names, config.peer_urls), None)
+        self.directories = Directories(config, cluster, self.log.append_own, held, begun=begun, joins=False)
         super().__init__(config, 1, (21, 20), self.directories, cluster, self.timers)
 
     def sync(self, now: int = 0) -> list[NodesOwn]:

@@ -84,6 +84,7 @@ def test_a_timer_that_fires_too_early_fires_again(monkeypatch: pytest.MonkeyPatc
             on_reply=no,
             on_notice=no,
             on_stopped=no,
+            on_removed=lambda: None,
             on_crash=no,
         )
         turns.wake()

@@ -33,6 +33,21 @@ ETCDS = {
         "UNAVAILABLE",
         "etcdserver: request timed out, possibly due to previous leader failure",
     ),
+    "MEMBER_NOT_FOUND": ("NOT_FOUND", "etcdserver: member not found"),
+    "PEER_URL_EXISTS": ("FAILED_PRECONDITION", "etcdserver: Peer URLs already exists"),
+    "MEMBER_EXISTS": ("FAILED_PRECONDITION", "etcdserver: member ID already exist"),
+    "TOO_MANY_LEARNERS": ("FAILED_PRECONDITION", "etcdserver: too many learner members in cluster"),
+    "NOT_LEARNER": ("FAILED_PRECONDITION", "etcdserver: can only promote a learner member"),
+    "LEARNER_NOT_READY": (
+        "FAILED_PRECONDITION",
+        "etcdserver: can only promote a learner member which is in sync with leader",
+    ),
+    "NOT_ENOUGH_STARTED": (
+        "FAILED_PRECONDITION",
+        "etcdserver: re-configuration failed due to not enough started members",
+    ),
+    "UNHEALTHY": ("UNAVAILABLE", "etcdserver: unhealthy cluster"),
+    "BAD_MEMBER_URLS": ("INVALID_ARGUMENT", "etcdserver: given member URLs are invalid"),
     "NOT_DECODABLE": ("INTERNAL", "grpc: error unmarshalling request"),
 }
 OURS = {"ALARMS_NOT_KEPT", "STORE_FAILED"}

@@ -18,6 +18,9 @@ _REFUSALS: dict[Reason, Error] = {
     Reason.STOPPING: errors.STOPPED,
     Reason.FAILED: errors.STORE_FAILED,
     Reason.UNFIT: errors.BAD_MEMBER_URLS,
+    Reason.CHANGING: errors.TIMEOUT,
+    Reason.LEARNER_BEHIND: errors.LEARNER_NOT_READY,
+    Reason.UNHEALTHY: errors.UNHEALTHY,
     Reason.NO_SPACE: errors.NO_SPACE,
 }
 

@@ -1,7 +1,6 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: adding, removing and promoting members, Auth, Defragment, Hash, Snapshot,
-Downgrade.
+A method that is not here is UNIMPLEMENTED: Auth, Defragment, Hash, Snapshot, Downgrade.
 """
 
 from __future__ import annotations
@@ -80,6 +79,9 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Lease/LeaseTimeToLive": _read(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
     "/etcdserverpb.Lease/LeaseLeases": _read(rpc_pb2.LeaseLeasesRequest, lease.leases),
     "/etcdserverpb.Cluster/MemberList": _read(rpc_pb2.MemberListRequest, cluster.member_list),
+    "/etcdserverpb.Cluster/MemberAdd": _write(rpc_pb2.MemberAddRequest, cluster.member_add),
+    "/etcdserverpb.Cluster/MemberRemove": _write(rpc_pb2.MemberRemoveRequest, cluster.member_remove),
+    "/etcdserverpb.Cluster/MemberPromote": _write(rpc_pb2.MemberPromoteRequest, cluster.member_promote),
     "/etcdserverpb.Cluster/MemberUpdate": _write(rpc_pb2.MemberUpdateRequest, cluster.member_update),
     "/etcdserverpb.Maintenance/Status": _read(rpc_pb2.StatusRequest, maintenance.status),
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),

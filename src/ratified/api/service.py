@@ -7,7 +7,8 @@ field: protobuf merges the two into one, and nothing needs decoding.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
@@ -16,6 +17,8 @@ from ratified.kv.encoding import field, response
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
+
+T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 5.0
 
@@ -82,10 +85,10 @@ class Service:
             raise unknown(error) from error
         return self.answer(answer)
 
-    async def update_member(self, member: int, peer_urls: Sequence[str]) -> str:
-        """etcd's text why it is reached as before, or "". Raises ``ValueError`` too, where these are no peer URLs."""
+    async def change_members(self, change: Awaitable[T]) -> T:
+        """One of the host's changes of the members, with etcd's errors. Raises ``ValueError`` too, as the host does."""
         try:
-            return await self.host.update_member(member, peer_urls, timeout_s=self.timeout_s)
+            return await change
         except RequestRefused as error:
             raise refused(error) from error
         except OutcomeUnknown as error:

@@ -123,6 +123,19 @@ class AsyncClient:
         """Hand the lead to the member with this id; one of the endpoints must be the leader's."""
         await self._do(calls.move_leader(to))
 
+    async def add_member(self, peer_urls: Sequence[str], *, learner: bool = False) -> results.Member:
+        """Add a member that will be reached at these peer URLs; start it afterwards. It learns first, and votes as soon
+        as it has caught up, unless it is to stay a ``learner``."""
+        return await self._do(calls.add_member(peer_urls, learner=learner))
+
+    async def remove_member(self, member: int) -> tuple[results.Member, ...]:
+        """Remove a member for good; the members then."""
+        return await self._do(calls.remove_member(member))
+
+    async def promote_member(self, member: int) -> tuple[results.Member, ...]:
+        """Have a learner that has caught up vote; the members then."""
+        return await self._do(calls.promote_member(member))
+
     async def update_member(self, member: int, peer_urls: Sequence[str]) -> tuple[results.Member, ...]:
         """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
         return await self._do(calls.update_member(member, peer_urls))

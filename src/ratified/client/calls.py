@@ -32,6 +32,9 @@ LEASE_TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
 LEASE_LEASES = "/etcdserverpb.Lease/LeaseLeases"
 MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
 MOVE_LEADER = "/etcdserverpb.Maintenance/MoveLeader"
+MEMBER_ADD = "/etcdserverpb.Cluster/MemberAdd"
+MEMBER_REMOVE = "/etcdserverpb.Cluster/MemberRemove"
+MEMBER_PROMOTE = "/etcdserverpb.Cluster/MemberPromote"
 MEMBER_UPDATE = "/etcdserverpb.Cluster/MemberUpdate"
 STATUS = "/etcdserverpb.Maintenance/Status"
 
@@ -231,6 +234,24 @@ def move_leader(to: int) -> Call[None]:
     """Hand the lead to a member; any other member than the leader refuses, and the next endpoint is asked."""
     request = rpc_pb2.MoveLeaderRequest(targetID=to)
     return _call(MOVE_LEADER, request, rpc_pb2.MoveLeaderResponse, lambda _: None, repeatable=False)
+
+
+def add_member(peer_urls: Sequence[str], *, learner: bool) -> Call[results.Member]:
+    """Add a member that will be reached at these peer URLs."""
+    request = rpc_pb2.MemberAddRequest(peerURLs=peer_urls, isLearner=learner)
+    return _call(MEMBER_ADD, request, rpc_pb2.MemberAddResponse, results.added_member, repeatable=False)
+
+
+def remove_member(member: int) -> Call[tuple[results.Member, ...]]:
+    """Remove a member for good; the members then."""
+    request = rpc_pb2.MemberRemoveRequest(ID=member)
+    return _call(MEMBER_REMOVE, request, rpc_pb2.MemberRemoveResponse, results.members, repeatable=False)
+
+
+def promote_member(member: int) -> Call[tuple[results.Member, ...]]:
+    """Have a learner vote; the members then."""
+    request = rpc_pb2.MemberPromoteRequest(ID=member)
+    return _call(MEMBER_PROMOTE, request, rpc_pb2.MemberPromoteResponse, results.members, repeatable=False)
 
 
 def update_member(member: int, peer_urls: Sequence[str]) -> Call[tuple[results.Member, ...]]:

@@ -92,6 +92,8 @@ class Member(msgspec.Struct, frozen=True):
     name: str
     peer_urls: tuple[str, ...]
     client_urls: tuple[str, ...]
+    is_learner: bool = False
+    """It has all data, or is about to, and does not vote."""
 
 
 class MemberStatus(msgspec.Struct, frozen=True):
@@ -168,10 +170,24 @@ def _operation(response: rpc_pb2.ResponseOp) -> Result:
     return deleted(response.response_delete_range)
 
 
-def members(answer: rpc_pb2.MemberListResponse | rpc_pb2.MemberUpdateResponse) -> tuple[Member, ...]:
-    return tuple(
-        Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs)) for member in answer.members
-    )
+_Members: TypeAlias = (
+    rpc_pb2.MemberListResponse
+    | rpc_pb2.MemberRemoveResponse
+    | rpc_pb2.MemberPromoteResponse
+    | rpc_pb2.MemberUpdateResponse
+)
+
+
+def members(answer: _Members) -> tuple[Member, ...]:
+    return tuple(_member(member) for member in answer.members)
+
+
+def added_member(answer: rpc_pb2.MemberAddResponse) -> Member:
+    return _member(answer.member)
+
+
+def _member(member: rpc_pb2.Member) -> Member:
+    return Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs), member.isLearner)
 
 
 def member_status(answer: rpc_pb2.StatusResponse) -> MemberStatus:

@@ -126,6 +126,19 @@ class Client:
         """Hand the lead to the member with this id; one of the endpoints must be the leader's."""
         self._do(calls.move_leader(to))
 
+    def add_member(self, peer_urls: Sequence[str], *, learner: bool = False) -> results.Member:
+        """Add a member that will be reached at these peer URLs; start it afterwards. It learns first, and votes as soon
+        as it has caught up, unless it is to stay a ``learner``."""
+        return self._do(calls.add_member(peer_urls, learner=learner))
+
+    def remove_member(self, member: int) -> tuple[results.Member, ...]:
+        """Remove a member for good; the members then."""
+        return self._do(calls.remove_member(member))
+
+    def promote_member(self, member: int) -> tuple[results.Member, ...]:
+        """Have a learner that has caught up vote; the members then."""
+        return self._do(calls.promote_member(member))
+
     def update_member(self, member: int, peer_urls: Sequence[str]) -> tuple[results.Member, ...]:
         """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
         return self._do(calls.update_member(member, peer_urls))

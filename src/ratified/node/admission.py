@@ -36,6 +36,8 @@ class Admission:
             return f"cluster {hello.cluster:x} is not cluster {ours.cluster:x}; check --initial-cluster and its token"
         if hello.member == ours.member:
             return f"member {hello.member:x} is this node's own id; two nodes must not have the same identity"
+        if self.has_left(hello):
+            return f"member {hello.member:x} was removed from this cluster; its data directory is of no use any more"
         if hello.member not in self._cluster.table.members:
             return f"member {hello.member:x} is not a member of this cluster"
         if hello.engine != ours.engine:
@@ -46,6 +48,10 @@ class Admission:
                 f"{ours.version_max} have none in common; upgrade the older node"
             )
         return self._why_another_directory(hello)
+
+    def has_left(self, hello: Hello) -> bool:
+        """Was this a member of our cluster?"""
+        return hello.cluster == self._ours.cluster and hello.member in self._cluster.table.left
 
     def _why_another_directory(self, hello: Hello) -> str | None:
         if self._directories.admits(hello.member, hello.directory, begun=hello.begun):

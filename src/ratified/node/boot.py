@@ -69,12 +69,15 @@ def boot(now: int, files: Files, config: NodeConfig, environment: Environment, o
     Raises what ``recover`` raises, ``StoreAheadOfLog`` and ``StoreBehindLog``.
     """
     recovered = recover(files, config.log_limits)
-    checkpoint: Contents | CheckpointUnsound | None
+    return build(now, recovered, config, environment, open_store, checkpoint=own_checkpoint(files, recovered))
+
+
+def own_checkpoint(files: Files, recovered: Recovered) -> Contents | CheckpointUnsound | None:
+    """What the data directory's checkpoint holds, or why that does not count; None: there is none."""
     try:
-        checkpoint = find(files, recovered.directory)
+        return find(files, recovered.directory)
     except CheckpointUnsound as unsound:
-        checkpoint = unsound
-    return build(now, recovered, config, environment, open_store, checkpoint=checkpoint)
+        return unsound
 
 
 def build(
@@ -100,9 +103,14 @@ def build(
     planner.append_own(NodeRecord(incarnation, recovered.directory, config.start))
     timers = Timers()
     requests = Requests(config.limits, timers)
-    directories = Directories(config, planner, recovered.peers, begun=recovered.begun)
     cluster = ClusterLog(planner.append_own, first_table(config.names, config.peer_urls), recovered.cluster)
-    peers = PeerSessions(config, incarnation, recovered.starts, directories, cluster, timers)
+    directories = Directories(
+        config, cluster, planner.append_own, recovered.peers, begun=recovered.begun, joins=_joins(recovered)
+    )
+    directories.table_changed()
+    peers = PeerSessions(
+        config, incarnation, recovered.starts, directories, cluster, timers, groups=len(recovered.groups)
+    )
     ids = ProposalIds(config.member, incarnation)
     shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster)
     replicas: dict[int, Replica] = {}
@@ -115,6 +123,11 @@ def build(
     if directories.begun:
         node.begin(now)
     return node
+
+
+def _joins(recovered: Recovered) -> bool:
+    """Does the log begin with nobody who votes?"""
+    return not any(group.base.membership.voters for group in recovered.groups.values())
 
 
 def _notices(recovered: Recovered) -> list[Notice]:

@@ -16,10 +16,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ratified.consensus.contract import Entry, Kind, Size, Sizes
-from ratified.node.cluster_table import ClusterTable, changed, decode_change, decode_table, encode_table
+from ratified.consensus.entry import decode_configuration
+from ratified.node.cluster_table import ClusterTable, changed, decode_change, decode_context, decode_table, encode_table
 from ratified.storage.format import ClusterRecord
 
+_COMMAND = Kind.COMMAND
 _NODE = Kind.NODE
+_MEMBERSHIP = Kind.MEMBERSHIP
 
 
 class ClusterLog:
@@ -40,14 +43,16 @@ class ClusterLog:
 
     def deliver(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Take what group 0 delivers; what of it can be applied at once. Raises ``ClusterFormatError``."""
-        first = next((at for at, entry in enumerate(entries) if entry.kind is _NODE and self._is_news(entry)), None)
+        first = next(
+            (at for at, entry in enumerate(entries) if entry.kind is not _COMMAND and self._is_news(entry)), None
+        )
         if self._held:
             first = 0
         if first is None:
             return entries
         for entry in entries[first:]:
             self._held.append(entry)
-            if entry.kind is _NODE and self._is_news(entry):
+            if self._is_news(entry):
                 self._write(entry)
         return entries[:first]
 
@@ -55,12 +60,12 @@ class ClusterLog:
         """This table is durable; returns what can be applied now."""
         self.table = decode_table(record.data)
         released: list[Entry] = []
-        while self._held and not (self._held[0].kind is _NODE and self._held[0].index > record.index):
+        while self._held and not (_changes(self._held[0]) and self._held[0].index > record.index):
             released.append(self._held.popleft())
         return released
 
     def result_of(self, entry: Entry) -> bytes:
-        """What the proposer of a NODE entry is answered: nothing, or why it has changed nothing."""
+        """What the proposer is answered: nothing, or why it has changed nothing."""
         return self._refusals.pop(entry.index, "").encode()
 
     def abandon(self) -> None:
@@ -74,10 +79,21 @@ class ClusterLog:
         }
 
     def _is_news(self, entry: Entry) -> bool:
-        return entry.index > self._written.index
+        return _changes(entry) and entry.index > self._written.index
 
     def _write(self, entry: Entry) -> None:
-        self._written, refusal = changed(self._written, entry.index, decode_change(entry.data))
+        change = decode_change(entry.data) if entry.kind is _NODE else decode_context(_context(entry))
+        self._written, refusal = changed(self._written, entry.index, change)
         if refusal:
             self._refusals[entry.index] = refusal
         self._append(ClusterRecord(entry.index, encode_table(self._written)))
+
+
+def _changes(entry: Entry) -> bool:
+    """Does it change the table? A configuration without a context does not."""
+    return entry.kind is _NODE or (entry.kind is _MEMBERSHIP and bool(_context(entry)))
+
+
+def _context(entry: Entry) -> bytes:
+    _, context = decode_configuration(entry.data)
+    return context

@@ -2,14 +2,19 @@
 
 Rules:
 
-1. The table is a function of its first contents, which the configuration gives, and of the NODE entries that group 0
-   delivers. So all nodes have the same table at the same index. ``changed`` is that function: it looks at nothing else.
+1. The table is a function of its first contents, which the configuration gives, and of the NODE and MEMBERSHIP entries
+   that group 0 delivers. So all nodes have the same table at the same index. ``changed`` is that function: it looks at
+   nothing else.
 2. A change that does not fit the table it meets changes nothing, and its proposer is told why, with etcd's text.
 3. No two members have a peer URL in common.
 4. Of two members one dials, and both know which: the one whose first peer URLs are lower. Those are kept for ever, so
    that two nodes agree on it whose tables differ. (Ids would not do: they follow from the token, so that two members
    with different tokens might each wait for the other, and nobody would ever say what is wrong.)
-5. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
+5. A member is added, by a MEMBERSHIP entry, with no directory. The first binding of one counts; a later one changes
+   nothing. Of the cluster's first members the first start has settled it (``directories``).
+6. A member that is removed, by a MEMBERSHIP entry, is *leaving*: it may be needed to the end of the change. It has left
+   with a NODE entry of its own, and its id never comes back.
+7. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
    never behind the store, and what is delivered again is passed over by its index.
 """
 
@@ -22,6 +27,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ratified.consensus.contract import U64
+from ratified.wire.peer import DirectoryId
 
 URLS_MAX = 64
 URL_BYTES_MAX = 1024
@@ -29,6 +35,7 @@ Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=URL_BYTES_MAX)]
 Urls: TypeAlias = Annotated[tuple[Text, ...], msgspec.Meta(max_length=URLS_MAX)]
 
 NO_MEMBER = "etcdserver: member not found"
+NOT_LEAVING = "the member is not leaving"
 URL_EXISTS = "etcdserver: Peer URLs already exists"
 
 
@@ -41,6 +48,11 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     first_peer_urls: tuple[str, ...]
     """Those with which it came into the table, in order (rule 4)."""
     client_urls: tuple[str, ...] = ()
+    directory: bytes | None = None
+    """The data directory that counts; empty: it has been added, and none is bound yet; None: rule 5."""
+    votes_soon: bool = False
+    """It has been added to vote, and is a learner until it has caught up."""
+    leaving: bool = False
 
 
 class ClusterTable(msgspec.Struct, frozen=True, array_like=True):
@@ -49,6 +61,8 @@ class ClusterTable(msgspec.Struct, frozen=True, array_like=True):
     index: U64
     members: dict[U64, Member]
     """Ascending by id."""
+    left: tuple[U64, ...] = ()
+    """Who was a member, in the order of leaving."""
 
 
 class Publish(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -66,10 +80,40 @@ class Readdress(msgspec.Struct, frozen=True, array_like=True, tag=2):
     peer_urls: Annotated[Urls, msgspec.Meta(min_length=1)]
 
 
-Change: TypeAlias = Publish | Readdress
+class Bind(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """From now on this data directory counts for a member that was added."""
+
+    member: U64
+    directory: DirectoryId
+
+
+class Leave(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Nobody needs this leaving member any more."""
+
+    member: U64
+
+
+class Add(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The context of a configuration that has a member more."""
+
+    member: U64
+    peer_urls: Annotated[Urls, msgspec.Meta(min_length=1)]
+    votes_soon: bool
+
+
+class Remove(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """The context of a configuration that has a member less."""
+
+    member: U64
+
+
+Change: TypeAlias = Publish | Readdress | Bind | Leave
 """The data of a NODE entry."""
+Context: TypeAlias = Add | Remove
+"""Of a MEMBERSHIP entry, where it concerns the table."""
 
 _changes: msgspec.msgpack.Decoder[Change] = msgspec.msgpack.Decoder(Change)
+_contexts: msgspec.msgpack.Decoder[Context] = msgspec.msgpack.Decoder(Context)
 _tables = msgspec.msgpack.Decoder(ClusterTable)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -94,12 +138,24 @@ def encode_change(change: Change) -> bytes:
     return _encoder.encode(change)
 
 
+def encode_context(context: Context) -> bytes:
+    return _encoder.encode(context)
+
+
 def decode_change(data: bytes) -> Change:
     """Raises ``ClusterFormatError``."""
     try:
         return _changes.decode(data)
     except msgspec.MsgspecError as error:
         raise ClusterFormatError(f"a change of the cluster table does not read: {error}") from error
+
+
+def decode_context(data: bytes) -> Context:
+    """Raises ``ClusterFormatError``."""
+    try:
+        return _contexts.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ClusterFormatError(f"the context of a configuration does not read: {error}") from error
 
 
 def is_change(data: bytes) -> bool:
@@ -125,10 +181,13 @@ def dials(table: ClusterTable, one: int, other: int) -> bool:
     return (members[one].first_peer_urls, one) < (members[other].first_peer_urls, other)
 
 
-def changed(table: ClusterTable, index: int, change: Change) -> tuple[ClusterTable, str]:
+def changed(table: ClusterTable, index: int, change: Change | Context) -> tuple[ClusterTable, str]:
     """The table after this change at ``index``, and why it changed nothing ("": it did, or is what was asked for)."""
     members = table.members
     row = members.get(change.member)
+    if isinstance(change, Add):
+        added = replace(new_member("", change.peer_urls), directory=b"", votes_soon=change.votes_soon)
+        return _with(table, index, {change.member: added}), ""
     if row is None:
         return _with(table, index), NO_MEMBER
     match change:
@@ -139,6 +198,16 @@ def changed(table: ClusterTable, index: int, change: Change) -> tuple[ClusterTab
             if refusal:
                 return _with(table, index), refusal
             return _with(table, index, {change.member: replace(row, peer_urls=peer_urls)}), ""
+        case Bind(_, directory):
+            bound = replace(row, directory=directory) if row.directory == b"" else row
+            return _with(table, index, {change.member: bound}), ""
+        case Remove():
+            return _with(table, index, {change.member: replace(row, leaving=True)}), ""
+        case Leave():
+            if not row.leaving:
+                return _with(table, index), NOT_LEAVING
+            staying = {member: each for member, each in members.items() if member != change.member}
+            return ClusterTable(index, staying, (*table.left, change.member)), ""
 
 
 def why_not_at(table: ClusterTable, member: int, peer_urls: tuple[str, ...]) -> str:
@@ -149,4 +218,4 @@ def why_not_at(table: ClusterTable, member: int, peer_urls: tuple[str, ...]) -> 
 
 def _with(table: ClusterTable, index: int, rows: Mapping[int, Member] | None = None) -> ClusterTable:
     members = {**table.members, **(rows or {})}
-    return ClusterTable(index, {member: members[member] for member in sorted(members)})
+    return ClusterTable(index, {member: members[member] for member in sorted(members)}, table.left)

@@ -29,6 +29,8 @@ from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.requests import OpenRequest
 from ratified.wire.peer import Forward, ForwardAnswer, Forwarded
 
+_MEMBERSHIP = Kind.MEMBERSHIP
+
 Send = Callable[[int, object], bool]
 """``(member, message)``: put it on the member's session; False: there is none."""
 
@@ -303,16 +305,20 @@ class LeaderForwards:
         }
 
     def takeable(self, count_max: int, bytes_max: int) -> list[Item]:
-        """The first of what may be taken now, voids included, of every origin in the order of its numbers."""
+        """The first of what may be taken now, voids included, of every origin in the order of its numbers. A change of
+        the members comes alone."""
         items: list[Item] = []
         size = 0
         for origin in self._origins.values():
             for number in origin.in_order():
                 sequence, data, kind = origin.held[number]
                 size += len(data or b"")
-                if len(items) >= count_max or (items and size > bytes_max):
+                alone = kind is _MEMBERSHIP and data is not None
+                if len(items) >= count_max or (items and (alone or size > bytes_max)):
                     return items
                 items.append(Item(origin, number, sequence, data, kind))
+                if alone:
+                    return items
         return items
 
     def settle(self, items: Sequence[Item], first: int | None, reason: Reason = Reason.NONE) -> None:

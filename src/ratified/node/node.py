@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Kind, Lead, Ready, Size, Sizes
+from ratified.consensus.contract import Entry, Kind, Lead, Membership, Ready, Size, Sizes
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
+from ratified.node.changes import is_asked
 from ratified.node.checkpoints import Checkpoints
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import ClusterFormatError, ClusterTable, dials, is_change
@@ -46,11 +47,13 @@ from ratified.node.ports import (
     Received,
     Request,
     TransferLead,
+    Work,
 )
 from ratified.node.publishing import Publishing
 from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared
 from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
+from ratified.node.steward import Steward
 from ratified.node.timers import LOOKS_MIN, Timer
 from ratified.storage.files import Op
 from ratified.storage.format import ClusterRecord, LogDamaged
@@ -89,6 +92,8 @@ class Node:
         self._peers = shared.peers
         self._cluster: ClusterLog = shared.cluster
         self._publishing = Publishing(shared.config, shared.cluster, shared.requests, shared.timers)
+        self._steward = Steward(shared.config, shared.cluster, directories, shared.requests, shared.timers)
+        self._removed = self.config.member in shared.cluster.table.left
         self._requests = shared.requests
         self._timers = shared.timers
         self._urgent: deque[Input] = deque()
@@ -219,11 +224,17 @@ class Node:
             self._requests.refuse(request, Reason.STOPPING)
         elif request.deadline <= now:
             self._requests.refuse(request, Reason.TIMED_OUT)
-        elif request.kind is Kind.NODE and (request.group != CLUSTER_GROUP or not is_change(request.data)):
+        elif not self._is_fit(request):
             self._requests.refuse(request, Reason.UNFIT)  # in the log it would end every node
         else:
             self._touch(replica)
             replica.on_request(now, request)
+
+    def _is_fit(self, request: OpenRequest) -> bool:
+        """Does it say something that every node can read, to the group where it belongs?"""
+        if request.work is Work.MEMBERS:
+            return request.group == CLUSTER_GROUP and is_asked(request.data)
+        return request.kind is not Kind.NODE or (request.group == CLUSTER_GROUP and is_change(request.data))
 
     def _take_cancel(self, cancel: Cancel) -> None:
         request = self._requests.cancel(cancel.token)
@@ -343,6 +354,8 @@ class Node:
                     self._peers.on_not_begun(now)
                 case Timer.PUBLISH:
                     self._publish(now)
+                case Timer.STEWARD:
+                    pass  # each turn looks
                 case Timer.PING | Timer.LOG_MARK:
                     pass  # each turn ends with both
                 case Timer.CHECKPOINT:
@@ -391,6 +404,20 @@ class Node:
                     self._timers.set(Timer.TIDY, replica.group, self._tidy_at)
             if replica.again:
                 self._again.append(replica.group)
+        self._serve_members(now)
+
+    def _serve_members(self, now: int) -> None:
+        """Propose what members that come and go need, where this node leads."""
+        if not self._steward.looks(now, several_groups=len(self._replicas) > 1):
+            return
+        self._peers.challenge_unbound(now)
+        running = {group: replica for group, replica in self._replicas.items() if replica.stopped is None}
+        if CLUSTER_GROUP not in running or not self._directories.begun:
+            return
+        statuses = {group: replica.engine.status() for group, replica in running.items()}
+        for request in self._steward.due(now, statuses, CLUSTER_GROUP):
+            self._touch(running[request.group])
+            running[request.group].on_request(now, request)
 
     def _deliver(self, replica: Replica, entries: Sequence[Entry]) -> None:
         """Have them applied; those of group 0 not before the cluster table that they make is durable."""
@@ -410,6 +437,10 @@ class Node:
         self._tell_addresses = True
         if entries and replica.stopped is None:
             self._applying.add(replica, entries)
+        if not self._closing:
+            self._peers.table_changed(now)
+        if self.config.member in self._cluster.table.left:
+            self._removed = True
         self._publish(now)
 
     def _publish(self, now: int) -> None:
@@ -472,6 +503,7 @@ class Node:
         admitted, challenges = self._peers.drain_port()
         for reply in self._requests.drain_own():
             self._publishing.ended(now, reply.token)
+            self._steward.ended(reply.token)
         self._timers.set(_LOG_MARK, 0, self._planner.deadline)
         self.deadline = self._timers.deadline
         return Outputs(
@@ -494,6 +526,7 @@ class Node:
                 or self._touched
                 or self._applying.busy
             ),
+            removed=self._removed or self._peers.removed,
             stopped=self._closing and self._planner.idle,
         )
 
@@ -547,6 +580,10 @@ class Node:
     def lead(self, group: int) -> Lead:
         """Who leads a group, as its engine last reported it."""
         return self._replicas[group].lead
+
+    def membership(self) -> Membership:
+        """Who votes and who learns, in group 0, as this node knows it."""
+        return self._replicas[CLUSTER_GROUP].engine.status().membership
 
     def table(self) -> ClusterTable:
         """The members' names and addresses."""

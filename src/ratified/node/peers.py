@@ -22,11 +22,12 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ratified.consensus.contract import Size, Sizes
 from ratified.node.admission import Admission, is_start
 from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import encode_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.ports import Hangup, Notice, Outgoing
@@ -41,6 +42,8 @@ from ratified.wire.peer import (
     Frame,
     Goodbye,
     Hello,
+    Join,
+    Joined,
     Mark,
     Marked,
     Ping,
@@ -110,9 +113,13 @@ class PeerSessions:
         directories: Directories,
         cluster: ClusterLog,
         timers: Timers,
+        *,
+        groups: int = 1,
     ) -> None:
+        """``groups``: how many are replicated, as those who join are told."""
         self._config = config
         self._cluster = cluster
+        self._groups = groups
         self._directories = directories
         self._timers = timers
         self._hello = Hello(
@@ -148,6 +155,8 @@ class PeerSessions:
         self._closes: list[Hangup] = []
         self._codec = MessageCodec(config.engine.message)
         self.notices: list[Notice] = []
+        self.removed = False
+        """A member said at its own address that this one has left the cluster."""
         self.overflows = 0
         """Sessions that were ended because too much waited to be sent."""
 
@@ -168,6 +177,14 @@ class PeerSessions:
                 self._review(now, connection)
         else:
             self._announce(now)
+
+    def table_changed(self, now: int) -> None:
+        """Bindings are written down, and who has left is told."""
+        self._directories.table_changed()
+        for connection in list(self._connections.values()):
+            hello = connection.hello
+            if hello is not None and self._admission.has_left(hello):
+                self._part(now, connection, self._admission.why_unfit(hello) or "", removed=True)
 
     def session_on(self, now: int, number: int) -> Session | None:
         """The session on a connection from which messages for the groups came; without one the two part."""
@@ -197,7 +214,9 @@ class PeerSessions:
         if connection is not None and connection.session is not None:
             self._heard(now, number)
 
-    def received(self, now: int, number: int, frame: Hello | Standing | Goodbye | Ping | Mark | Marked) -> None:
+    def received(
+        self, now: int, number: int, frame: Hello | Standing | Goodbye | Ping | Mark | Marked | Join | Joined
+    ) -> None:
         """Take any other frame."""
         connection = self._connections.get(number)
         if connection is None:
@@ -213,6 +232,8 @@ class PeerSessions:
             case Standing():
                 self._on_standing(now, connection, frame)
             case Goodbye():
+                if frame.removed and self._is_admitted(connection) and self._is_confirmed(connection):
+                    self.removed = True
                 self.notices.append(Notice(f"{self._whose(connection)} parted: {frame.reason}"))
                 self.hang_up(now, number, f"the peer parted: {frame.reason}")
             case Mark():
@@ -221,7 +242,9 @@ class PeerSessions:
             case Marked():
                 if connection.session is not None:
                     connection.session.queue.on_mark(now, frame.number)
-            case Ping():
+            case Join():
+                self._on_join(now, connection, frame)
+            case Ping() | Joined():
                 pass
 
     def challenged(self, now: int, member: int, hello: Hello | None) -> None:
@@ -264,6 +287,9 @@ class PeerSessions:
 
     # ---- messages
 
+    def members_in_session(self) -> Collection[int]:
+        return self._sessions.keys()
+
     def session(self, member: int) -> Session | None:
         return self._sessions.get(member)
 
@@ -283,18 +309,21 @@ class PeerSessions:
 
     def on_not_begun(self, now: int) -> None:
         """Say whom this node waits for, now and again, and ask again who answers at the members' own addresses."""
-        for member in self._directories.awaited:
-            connection = self._members.get(member)
-            if connection is not None and not self._is_confirmed(connection):
+        for member in sorted(self._members):
+            if not self._is_confirmed(self._members[member]):
                 self._challenge(now, member)
-        if waits_for := self.waits_for():
-            self.notices.append(
-                Notice(
-                    "this data directory is new, so this member does not vote before it and all other members have met "
-                    f"once; it waits for {'; '.join(waits_for)}"
-                )
+        if self._directories.joins:
+            self._say_again(now, "this member joins: it waits until the cluster has bound its data directory")
+        elif waits_for := self.waits_for():
+            self._say_again(
+                now,
+                "this data directory is new, so this member does not vote before it and all other members have met "
+                f"once; it waits for {'; '.join(waits_for)}",
             )
-            self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
+
+    def _say_again(self, now: int, text: str) -> None:
+        self.notices.append(Notice(text))
+        self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
 
     def drain(self, now: int) -> tuple[list[Outgoing], list[Hangup]]:
         """What leaves in this turn: what each session's queue lets go, a Ping where all was quiet too long."""
@@ -361,7 +390,7 @@ class PeerSessions:
         reason = self._admission.why_not(hello, connection.dialled)
         if reason is not None:
             self.notices.append(Notice(f"member {self._admission.called(hello.member)} was refused: {reason}"))
-            self._part(now, connection, reason)
+            self._part(now, connection, reason, removed=self._admission.has_left(hello))
             return
         connection.hello = hello
         present = self._members.get(hello.member)
@@ -409,7 +438,9 @@ class PeerSessions:
 
     def _review(self, now: int, connection: _ConnectionEnd) -> None:
         """Something about this connection or about ourselves is news: begin, or open its session."""
-        if not self._directories.begun:
+        if self._directories.joins:
+            self._begin_if_bound(connection)
+        elif not self._directories.begun:
             self._begin_if_all_agree()
         elif connection.session is None and self._hold_each_other(connection):
             assert connection.standing is not None
@@ -425,16 +456,61 @@ class PeerSessions:
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
 
+    # ---- who joins
+
+    def _on_join(self, now: int, connection: _ConnectionEnd, join: Join) -> None:
+        """Tell it what the cluster is, or why it cannot join."""
+        if not self._directories.begun:
+            self._part(now, connection, "this member has not begun itself")
+            return
+        table = self._cluster.table
+        added = [member for member, row in table.members.items() if {*row.peer_urls} == {*join.peer_urls}]
+        if not added:
+            urls = ",".join(join.peer_urls)
+            self._part(now, connection, f"nobody has added a member with the peer URLs {urls}: use `member add` first")
+        elif table.members[added[0]].directory != b"":
+            self._part(
+                now,
+                connection,
+                f"member {self._admission.called(added[0])} has joined already with another data directory: start it "
+                "with that one, or remove it and add another member",
+            )
+        else:
+            config = self._config
+            self._send(
+                now,
+                connection,
+                Joined(
+                    config.cluster,
+                    added[0],
+                    config.engine.name,
+                    self._groups,
+                    table.index,
+                    encode_table(table),
+                    self._directories.known,
+                ),
+            )
+            self.hang_up(now, connection.id, "it was told how to join")
+
     # ---- the first start
 
     def _begin_if_all_agree(self) -> None:
-        if not self.waits_for():
+        if not self._directories.joins and not self.waits_for():
+            self._directories.begin()
+
+    def _begin_if_bound(self, connection: _ConnectionEnd) -> None:
+        """A member that has begun holds this directory: then the cluster has bound it."""
+        standing = connection.standing
+        holds_us = standing is not None and standing.begun and self._hold_each_other(connection)
+        if holds_us and self._is_confirmed(connection):
             self._directories.begin()
 
     def waits_for(self) -> list[str]:
         """Whom this node waits for before it begins, and why."""
         if self._directories.begun:
             return []
+        if self._directories.joins:
+            return ["the cluster (it has not bound this data directory yet)"]
         return [
             f"{self._admission.called(member)} ({why})"
             for member in self._directories.awaited
@@ -476,7 +552,14 @@ class PeerSessions:
             elif connection.session is not None:
                 connection.session.confirmed = True
         if not self._directories.begun:
-            self._begin_if_all_agree()
+            for connection in list(self._members.values()):
+                self._review(now, connection)
+
+    def challenge_unbound(self, now: int) -> None:
+        """Ask again who answers at the addresses of members that were added."""
+        for member in self._members:
+            if self._directories.is_unbound(member):
+                self._challenge(now, member)
 
     def _challenge(self, now: int, member: int) -> None:
         """Ask the port who answers at the member's own address; for any number of claims, once a heartbeat."""
@@ -491,10 +574,10 @@ class PeerSessions:
     def _is_admitted(self, connection: _ConnectionEnd) -> bool:
         return connection.hello is not None and self._members.get(connection.hello.member) is connection
 
-    def _part(self, now: int, connection: _ConnectionEnd, reason: str) -> None:
+    def _part(self, now: int, connection: _ConnectionEnd, reason: str, *, removed: bool = False) -> None:
         """Say why, and hang up."""
         if self._announced:
-            self._send(now, connection, Goodbye(reason[:1024]))
+            self._send(now, connection, Goodbye(reason[:1024], removed=removed))
         self.hang_up(now, connection.id, reason)
 
     def _lose_session(self, connection: _ConnectionEnd) -> None:

@@ -34,6 +34,8 @@ class Work(Enum):
     """Serializable read: ``Store.read`` of what is applied here, perhaps old."""
     ASK = "ask"
     """``Store.ask`` on the leader, after a barrier."""
+    MEMBERS = "members"
+    """Change who the members are, as ``data`` says (``changes``), in group 0; the reply is as for ``CLUSTER``."""
     CLUSTER = "cluster"
     """Change the cluster table, of group 0, as ``data`` says; the reply says why it changed nothing, or is empty."""
 
@@ -181,6 +183,10 @@ class Reason(StrEnum):
     GROUP_STOPPED = "the group has stopped here"
     STOPPING = "the node is stopping"
     NO_SPACE = "no space left on the device"
+    CHANGING = "the members are changing, or have just changed"
+    """Asking again helps."""
+    LEARNER_BEHIND = "the learner has not caught up"
+    UNHEALTHY = "too few of the members that would vote can be reached"
     UNFIT = "this is no change of the cluster table"
     FAILED = "the state machine could not answer"
     """``Reply.data`` says why, in UTF-8. With ``DONE``: a command was applied and has no result."""
@@ -240,5 +246,7 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     """Call ``turn`` again at this time, at the latest."""
     more: bool = False
     """There is work left (inputs, or slices of long reads): call ``turn`` again soon."""
+    removed: bool = False
+    """This member has left the cluster: end the process, its data directory is of no use any more."""
     stopped: bool = False
     """Everything is durable and closed, after ``Close``."""

@@ -24,6 +24,7 @@ from ratified.node.ports import Outcome, Reason
 from ratified.node.requests import OpenRequest, Requests
 
 _DONE = Outcome.DONE
+_MEMBERSHIP = Kind.MEMBERSHIP
 
 
 class ProposalIds:
@@ -74,14 +75,20 @@ class Proposals:
         self._waiting[sequence] = request
 
     def waiting_up_to(self, count_max: int, bytes_max: int) -> list[OpenRequest]:
-        """The oldest that wait: at most so many, and about so many bytes, but at least one."""
+        """The oldest that wait: at most so many, and about so many bytes, but at least one.
+
+        A change of the members comes alone.
+        """
         batch: list[OpenRequest] = []
         size = 0
         for request in self._waiting.values():
             size += len(request.data)
-            if len(batch) >= count_max or (batch and size > bytes_max):
+            alone = request.kind is _MEMBERSHIP
+            if len(batch) >= count_max or (batch and (alone or size > bytes_max)):
                 break
             batch.append(request)
+            if alone:
+                break
         return batch
 
     def addressed(self, batch: Sequence[OpenRequest], era: Era) -> None:

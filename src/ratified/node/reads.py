@@ -10,6 +10,7 @@ read from the store once ``applied`` has reached the barrier's index.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 
@@ -17,7 +18,6 @@ from ratified.consensus.contract import Engine, Size, Sizes
 from ratified.machine import Store
 from ratified.node.barriers import Barriers
 from ratified.node.forwarding import Send
-from ratified.node.local_reads import LocalReads
 from ratified.node.ports import Reason
 from ratified.node.requests import OpenRequest, Requests
 from ratified.node.retries import Retries
@@ -45,7 +45,7 @@ class LinearizableReads:
         store: Store,
         requests: Requests,
         barriers: Barriers,
-        local: LocalReads,
+        read: Callable[[int, OpenRequest], None],
         *,
         send: Send,
         retry_us: int,
@@ -54,7 +54,8 @@ class LinearizableReads:
         self._store = store
         self._requests = requests
         self._barriers = barriers
-        self._local = local
+        self._read = read
+        """What a read is given to once it is confirmed and applied."""
         self._send = send
         self._leader: int | None = None
         self._new: list[OpenRequest] = []
@@ -124,7 +125,7 @@ class LinearizableReads:
             _, _, barrier = heapq.heappop(confirmed)
             for read in barrier.reads:
                 if not read.ended:
-                    self._local.read(now, read)
+                    self._read(now, read)
 
     # ---- barriers
 

@@ -31,8 +31,10 @@ from ratified.consensus.contract import (
     Size,
     Sizes,
 )
+from ratified.consensus.entry import decode_change, encode_change
 from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
+from ratified.node.changes import build, decode_asked, why_not_now
 from ratified.node.checkpoints import Claims
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.config import NodeConfig
@@ -41,7 +43,7 @@ from ratified.node.forwarding import LeaderForwards, OriginForwards, proposals_o
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
-from ratified.node.ports import Notice, Reason, Work
+from ratified.node.ports import Notice, Outcome, Reason, Work
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
@@ -181,7 +183,7 @@ class Replica:
         self.local = LocalReads(store, requests, timers, limits)
         self._barriers = barriers = Barriers(engine, self._answer, observer)
         self._reads = LinearizableReads(
-            engine, store, requests, barriers, self.local, send=self._send, retry_us=retry_us
+            engine, store, requests, barriers, self._read, send=self._send, retry_us=retry_us
         )
         self._questions = Questions(
             engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us
@@ -219,7 +221,20 @@ class Replica:
             self.local.read(now, request)
         else:
             self._requests.watch_deadline(request)
-            (self._reads if request.work is Work.READ else self._questions).submit(request)
+            (self._questions if request.work is Work.ASK else self._reads).submit(request)
+
+    def _read(self, now: int, request: OpenRequest) -> None:
+        """All that was acknowledged when this was asked for is applied: answer it, or begin with it."""
+        if request.work is not Work.MEMBERS:
+            self.local.read(now, request)
+            return
+        change = build(decode_asked(request.data), self._cluster.table, self.engine.status().membership)
+        if isinstance(change, str):
+            self._requests.end(request, Outcome.DONE, change.encode())
+        else:
+            self._requests.become_proposal(request, Kind.MEMBERSHIP, encode_change(change))
+            self._proposals.submit(request)
+            self.again = True
 
     def on_request_deadline(self, request: OpenRequest) -> None:
         if request.work is _PROPOSE:
@@ -497,6 +512,13 @@ class Replica:
                 break
         while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
             proposals = proposals_of(items)
+            if proposals and proposals[0].kind is Kind.MEMBERSHIP:
+                answer = self._propose_change(now, proposals[0])
+                if isinstance(answer, Reason):
+                    self._inbound.settle(items, None, answer)
+                else:
+                    self._inbound.settle(items, answer)
+                continue
             taken = self._propose_all(now, proposals) if proposals else None
             if taken is not None or not proposals:
                 self._inbound.settle(items, taken)
@@ -504,7 +526,15 @@ class Replica:
                 break
         while self._proposals.waiting:
             batch = self._proposals.waiting_up_to(self._batch_size.count, self._bytes_max)
-            first = self._propose_all(now, [self._ids.named(each.sequence, each.data, each.kind) for each in batch])
+            proposed = [self._ids.named(each.sequence, each.data, each.kind) for each in batch]
+            if proposed[0].kind is Kind.MEMBERSHIP:
+                answer = self._propose_change(now, proposed[0])
+                if isinstance(answer, Reason):
+                    self._proposals.never_taken(batch[0], answer)
+                    continue
+                first: int | None = answer
+            else:
+                first = self._propose_all(now, proposed)
             if first is not None:
                 self._proposals.addressed(batch, leading)
                 self._proposals.taken(batch, first)
@@ -520,6 +550,20 @@ class Replica:
         self._batch_size.were_taken()
         if self._observer is not None:
             self._observer.taken(batch)
+        return answer.first
+
+    def _propose_change(self, now: int, proposal: Proposal) -> int | Reason:
+        """Propose a change of the members: its index, or why it is refused at once. It waits for nothing here, or what
+        is behind it would too."""
+        change = decode_change(proposal.data)
+        why = why_not_now(change, self.engine.status(), self._peers.members_in_session())
+        if why is not Reason.NONE:
+            return why
+        answer = self.engine.propose(now, [proposal])
+        if isinstance(answer, Refused):
+            return Reason.CHANGING
+        if self._observer is not None:
+            self._observer.taken([proposal])
         return answer.first
 
     def _may_forward(self) -> bool:
@@ -546,7 +590,7 @@ class Replica:
         if len(proposals) < len(entries):
             for entry in entries:
                 id = entry.proposal
-                if entry.kind is not Kind.NODE:
+                if entry.kind not in (Kind.NODE, Kind.MEMBERSHIP):
                     continue
                 result = self._cluster.result_of(entry)
                 if id is not None and id.origin == member and id.incarnation == incarnation:

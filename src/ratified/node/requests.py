@@ -90,6 +90,11 @@ class Requests:
         self._open[opened.token] = opened
         return opened
 
+    def become_proposal(self, request: OpenRequest, kind: Kind, data: bytes) -> None:
+        """What was asked for is known: this is to be proposed for it."""
+        self._bytes += len(data) - len(request.data)
+        request.work, request.kind, request.data = Work.PROPOSE, kind, data
+
     def turn_away(self, request: Request, reason: Reason) -> None:
         """Refuse what was never opened."""
         self._replies.append(Reply(request.token, Outcome.REFUSED, b"", reason))

@@ -41,6 +41,8 @@ class Timer(IntEnum):
     """A checkpoint has failed: try again. Key: 0."""
     PUBLISH = 13
     """Publish the own name and client URLs again. Key: 0."""
+    STEWARD = 14
+    """Look what members that come and go need of a leader. Key: 0."""
 
 
 LOOKS_MIN = 256

@@ -31,6 +31,9 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Members of ``cluster`` without which this one may begin, if its data directory is new: the operator's word that
     they have never run. Fewer than half of all, and the same on every member. This version does not let them in later.
     """
+    joins: bool = False
+    """This host was added to a cluster that runs: where its data directory is new, it asks the other addresses of
+    ``cluster`` which member it is."""
     token: str = "ratified"
     """Tells clusters apart that were created with the same names and addresses."""
     listen: Sequence[str | socket.socket] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import secrets
@@ -12,10 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import lmdb
+import msgspec
 
+from ratified.consensus.contract import Membership
 from ratified.machine import StateMachine, StateMachineStore
-from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, boot
-from ratified.node.cluster_table import Readdress, encode_change
+from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, build, own_checkpoint
+from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
+from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import (
@@ -37,28 +41,34 @@ from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.checkpoint import CheckpointLane
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.config import HostConfig, Roster, roster
-from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory
+from ratified.runtime.directory import OpenedDirectory, boot_id, open_directory, refusing
 from ratified.runtime.disk import DiskThread
 from ratified.runtime.errors import HostFailed, OutcomeUnknown, RequestRefused, ResultInvalid, StartRefused
+from ratified.runtime.joining import join
 from ratified.runtime.loop import NodeLoop
 from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
 from ratified.storage.checkpoint import CHECKPOINT_FILE, pieces
-from ratified.storage.format import LogDamaged, LogTooNew
+from ratified.storage.format import ClusterRecord, LogDamaged, LogTooNew, PeerRecord
 from ratified.storage.guard import PAGES_ONLY, RowChecks, distrust
 from ratified.storage.guard import open_store as open_environment
-from ratified.storage.identity import IdentityError
+from ratified.storage.identity import Identity, IdentityError, check_same, create
 from ratified.storage.lmdb import ROTTEN
 from ratified.storage.memory import MemoryEnvironment
+from ratified.storage.recovery import Recovered, recover
 from ratified.storage.space import Environment
 from ratified.wire.codec import PeerCodec
+from ratified.wire.peer import Join
 
 log = logging.getLogger("ratified.host")
 
 REQUEST_TIMEOUT_S = 7.0
 """etcd's: 5 s and two election timeouts."""
+
+CHANGE_PAUSE_S = 0.05
+"""From one attempt at a change of the members to the next, while another one is under way."""
 
 SPACE_EVERY_S = 0.5
 """How often a host looks how much room its disk has left: before a fast writer has filled ``free_bytes_min``."""
@@ -79,18 +89,17 @@ class Host:
     def __init__(
         self,
         config: HostConfig,
-        members: Roster,
+        identity: Identity,
         directory: OpenedDirectory,
         node: Node,
         environment: Environment,
         resources: ExitStack,
     ) -> None:
         self.name = config.name
-        self.cluster = members.cluster
-        self.member = members.member
+        self.cluster = identity.cluster
+        self.member = identity.member
         self.data_dir = directory.path
         self._loop = asyncio.get_running_loop()
-        self._roster = members
         self._node = node
         self._environment = environment
         self._resources = resources
@@ -109,7 +118,7 @@ class Host:
             self._offer,
             lambda: PeerCodec(config.engine.message),
             name=config.name,
-            seed=members.member,
+            seed=identity.member,
             limits=config.transport_limits,
         )
         self._turns = NodeLoop(
@@ -121,6 +130,7 @@ class Host:
             on_reply=self._callbacks.call,
             on_notice=self._on_notice,
             on_stopped=self._node_stopped.set,
+            on_removed=self._on_removed,
             on_crash=self._on_crash,
         )
 
@@ -139,22 +149,15 @@ class Host:
             listeners = _bind_all(config, members)
             for listener in listeners:
                 resources.callback(listener.close)
-            directory = open_directory(
-                Path(config.data_dir),
-                cluster=members.cluster,
-                member=members.member,
-                engine=config.engine.name,
-                groups=config.groups,
-                membership=members.membership,
-                limits=config.log_limits,
-                resources=resources,
-            )
-            environment, open_store = _open_environment(directory, replicated, checks)
+            directory = open_directory(Path(config.data_dir), resources)
+            identity = directory.identity or await _create(config, members, directory)
+            recovered = _recover(config, members, directory, identity)
+            environment, open_store = _open_environment(directory, identity, replicated, checks)
             with ExitStack() as unused:
                 unused.callback(environment.abandon)
-                node = _boot(config, members, directory, environment, open_store)
+                node = _build(config, members, directory, recovered, (identity, environment, open_store))
                 unused.pop_all()
-            host = cls(config, members, directory, node, environment, resources.pop_all())
+            host = cls(config, identity, directory, node, environment, resources.pop_all())
         await host._begin(listeners)
         return host
 
@@ -222,6 +225,39 @@ class Host:
         """
         change = Readdress(member, checked_peer_urls(peer_urls))
         return (await self._request(Work.CLUSTER, 0, encode_change(change), timeout_s)).decode()
+
+    async def add_member(
+        self, peer_urls: Sequence[str], *, learner: bool = False, timeout_s: float = REQUEST_TIMEOUT_S
+    ) -> tuple[int, str]:
+        """Add a member that is reached at these peer URLs: its id, and etcd's text why it was not added, or "".
+
+        It learns first; unless it is to stay a learner, it votes as soon as it has caught up. Raises ``ValueError``
+        where they are no URLs of peers, ``RequestRefused`` or ``OutcomeUnknown``.
+        """
+        urls = checked_peer_urls(peer_urls)
+        drawn = hashlib.sha256(msgspec.msgpack.encode((self.cluster, urls, secrets.token_bytes(16)))).digest()
+        member = int.from_bytes(drawn[:8], "big")
+        return member, await self._change_members(AddMember(member, urls, learner), timeout_s)
+
+    async def remove_member(self, member: int, *, timeout_s: float = REQUEST_TIMEOUT_S) -> str:
+        """Remove a member for good; etcd's text why not, or "". Raises ``RequestRefused`` or ``OutcomeUnknown``."""
+        return await self._change_members(RemoveMember(member), timeout_s)
+
+    async def promote_member(self, member: int, *, timeout_s: float = REQUEST_TIMEOUT_S) -> str:
+        """Have a learner vote, if it has caught up; etcd's text why not, or "". Raises as ``remove_member`` does."""
+        return await self._change_members(PromoteMember(member), timeout_s)
+
+    async def _change_members(self, asked: Asked, timeout_s: float) -> str:
+        """Ask, and ask again while another change is under way."""
+        deadline = self._loop.time() + timeout_s
+        while True:
+            left_s = deadline - self._loop.time()
+            try:
+                return (await self._request(Work.MEMBERS, 0, encode_asked(asked), left_s)).decode()
+            except RequestRefused as error:
+                if error.reason is not Reason.CHANGING or left_s < CHANGE_PAUSE_S:
+                    raise
+            await asyncio.sleep(CHANGE_PAUSE_S)
 
     async def stream(
         self,
@@ -315,18 +351,23 @@ class Host:
         return self._turns.waiting
 
     def members(self) -> tuple[MemberInfo, ...]:
-        """The members of the cluster, ascending by id. Of one that has not published yet stands here what it has said
-        to this host."""
+        """The members of the cluster, ascending by id, learners among them.
+
+        Of one that has not published yet stands here what it has said to this host.
+        """
         said = {member: (peer.name, peer.client_urls) for member, peer in self._node.peers().items()}
         said[self.member] = self.name, self._client_urls
+        learners = self._node.membership().learners
         return tuple(
             MemberInfo(
                 id=member,
                 name=row.name or said.get(member, ("", ()))[0],
                 peer_urls=row.peer_urls,
+                is_learner=member in learners,
                 client_urls=row.client_urls or said.get(member, ("", ()))[1],
             )
             for member, row in self._node.table().members.items()
+            if not row.leaving
         )
 
     def leader(self, group: int = 0) -> int | None:
@@ -466,6 +507,12 @@ class Host:
         else:
             self._notices.write(boottime_us(), notice.text)
 
+    def _on_removed(self) -> None:
+        self._fail(
+            f"member {self.name} ({self.member:x}) was removed from the cluster: its data directory {self.data_dir} is "
+            "of no use any more. To have it back, add it as a new member, and start it with an empty directory"
+        )
+
     def _on_crash(self, error: BaseException) -> None:
         if isinstance(error, ROTTEN):
             distrust(self.data_dir)
@@ -516,13 +563,13 @@ def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
 
 
 def _open_environment(
-    directory: OpenedDirectory, replicated: type[StateMachine] | OpenStore, checks: RowChecks
+    directory: OpenedDirectory, identity: Identity, replicated: type[StateMachine] | OpenStore, checks: RowChecks
 ) -> tuple[Environment, OpenStore]:
     """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
     if isinstance(replicated, type):
         return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
     path, files = directory.path, directory.files
-    copy = pieces(files, directory.identity.directory) if CHECKPOINT_FILE in files.names() else ()
+    copy = pieces(files, identity.directory) if CHECKPOINT_FILE in files.names() else ()
     try:
         environment, why_new = open_environment(path, boot_id(), checks, copy)
     except (OSError, lmdb.Error) as error:
@@ -535,18 +582,70 @@ def _open_environment(
     return environment, replicated
 
 
-def _boot(
+async def _create(config: HostConfig, members: Roster, directory: OpenedDirectory) -> Identity:
+    """Make a fresh data directory the one of this member: of a new cluster, or of one that runs."""
+    if not config.joins:
+        found = Identity(members.cluster, members.member, os.urandom(16), config.engine.name)
+        groups = dict.fromkeys(range(config.groups), members.membership)
+        with refusing(directory.path):
+            create(directory.files, found, groups, config.log_limits)
+        return found
+    request = Join(config.name, tuple(members.urls[members.member]))
+    others = [each for member in members.names if member != members.member for each in members.addresses[member]]
+    if not others:
+        raise StartRefused("a member that joins needs the addresses of others: name them in the cluster")
+    joined = await join(config.name, request, others, lambda: PeerCodec(config.engine.message))
+    if joined.engine != config.engine.name:
+        raise StartRefused(
+            f"the cluster runs engine {joined.engine}, and this node is configured for engine {config.engine.name}: "
+            f"configure {joined.engine}"
+        )
+    found = Identity(joined.cluster, joined.member, os.urandom(16), joined.engine)
+    nobody = dict.fromkeys(range(joined.groups), Membership(()))
+    peers = [PeerRecord(member, joined.directories[member]) for member in sorted(joined.directories)]
+    with refusing(directory.path):
+        table = ClusterRecord(joined.index, joined.table)
+        create(directory.files, found, nobody, config.log_limits, [table, *peers])
+    log.info("%s: joined cluster %x as member %x", config.name, joined.cluster, joined.member)
+    return found
+
+
+def _recover(config: HostConfig, members: Roster, directory: OpenedDirectory, identity: Identity) -> Recovered:
+    """Read the log, and see that the directory is that of the configured member.
+
+    Ids follow from the configuration while the members are still the first ones; then the name says it.
+    """
+    with refusing(directory.path):
+        try:
+            recovered = recover(directory.files, config.log_limits)
+        except (LogDamaged, LogTooNew) as error:
+            raise IdentityError(str(error)) from error
+        if recovered.cluster is None:
+            check_same(identity, members.cluster, members.member, config.engine.name)
+            return recovered
+        check_same(identity, identity.cluster, identity.member, config.engine.name)
+        row = decode_table(recovered.cluster.data).members.get(identity.member)
+        if row is not None and row.name not in ("", config.name) and identity.member != members.member:
+            raise IdentityError(
+                f"the data directory belongs to member {row.name} ({identity.member:x}) and this node is configured as "
+                f"{config.name}: use the data directory that belongs to this configuration"
+            )
+    return recovered
+
+
+def _build(
     config: HostConfig,
     members: Roster,
     directory: OpenedDirectory,
-    environment: Environment,
-    open_store: OpenStore,
+    recovered: Recovered,
+    parts: tuple[Identity, Environment, OpenStore],
 ) -> Node:
+    identity, environment, open_store = parts
     node_config = NodeConfig(
-        cluster=members.cluster,
-        member=members.member,
+        cluster=identity.cluster,
+        member=identity.member,
         name=config.name,
-        directory=directory.identity.directory,
+        directory=identity.directory,
         start=secrets.randbits(63),
         seed=secrets.randbits(63),
         engine=config.engine,
@@ -560,6 +659,7 @@ def _boot(
         log_limits=config.log_limits,
     )
     try:
-        return boot(boottime_us(), directory.files, node_config, environment, open_store)
-    except (LogDamaged, LogTooNew, IdentityError, StoreAheadOfLog, StoreBehindLog, OSError) as error:
+        checkpoint = own_checkpoint(directory.files, recovered)
+        return build(boottime_us(), recovered, node_config, environment, open_store, checkpoint=checkpoint)
+    except (ClusterFormatError, StoreAheadOfLog, StoreBehindLog, OSError) as error:
         raise StartRefused(f"data directory {directory.path}: {error}") from error

@@ -84,6 +84,7 @@ class NodeLoop:
         on_reply: Callable[[Reply], None],
         on_notice: Callable[[Notice], None],
         on_stopped: Callable[[], None],
+        on_removed: Callable[[], None],
         on_crash: Callable[[BaseException], None],
     ) -> None:
         self.counters = TurnCounters()
@@ -95,6 +96,7 @@ class NodeLoop:
         self._on_reply = on_reply
         self._on_notice = on_notice
         self._on_stopped = on_stopped
+        self._on_removed = on_removed
         self._on_crash = on_crash
         self._budget = TurnBudget()
         self._offered = 0
@@ -183,6 +185,8 @@ class NodeLoop:
         if not self._offered:
             self._peers.resume_reading()
         self._arm(outputs.deadline)
+        if outputs.removed:
+            self._on_removed()
         if outputs.stopped:
             self._on_stopped()
         return outputs.more

@@ -16,6 +16,7 @@ class MemberInfo(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     name: str
     peer_urls: tuple[str, ...]
+    is_learner: bool
     client_urls: tuple[str, ...]
     """Empty until the member has told them."""
 

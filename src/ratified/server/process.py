@@ -76,7 +76,13 @@ async def _serve(config: ServerConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host = await _start_host(config)
+    starting, stopped = asyncio.ensure_future(_start_host(config)), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not starting.done():  # it waits for a cluster to join
+        starting.cancel()
+        return
+    host = starting.result()
     # What the start has made (modules, the recovered state) is there to the end: no collection looks at it again.
     gc.collect()
     gc.freeze()
@@ -92,7 +98,6 @@ async def _serve(config: ServerConfig) -> None:
 
 
 async def _start_host(config: ServerConfig) -> Host:
-    _check_cluster_state(config)
     try:
         return await Host.start(
             HostConfig(
@@ -100,6 +105,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 name=config.name,
                 cluster={name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()},
                 initial_absent=config.initial_absent,
+                joins=config.initial_cluster_state == "existing",
                 token=config.initial_cluster_token,
                 engine=ENGINES[config.engine],
                 listen=[str(url) for url in config.listen_peer_urls],
@@ -129,15 +135,6 @@ def _node_limits(config: ServerConfig) -> NodeLimits:
 def _segment_bytes(checkpoint_log_bytes: int) -> int:
     grains = checkpoint_log_bytes // SEGMENTS_A_CHECKPOINT // SEGMENT_GRAIN_BYTES
     return min(grains * SEGMENT_GRAIN_BYTES, LogLimits().segment_bytes)
-
-
-def _check_cluster_state(config: ServerConfig) -> None:
-    """A member of an existing cluster has a data directory; a fresh one would forget what the member has promised."""
-    if config.initial_cluster_state == "existing" and not (config.data_dir.is_dir() and any(config.data_dir.iterdir())):
-        raise ServeFailed(
-            f"--initial-cluster-state is 'existing', but {config.data_dir} holds no member's data: check --data-dir"
-            " (adding a member to a running cluster is not available in this version)"
-        )
 
 
 async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> None:

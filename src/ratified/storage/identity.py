@@ -32,6 +32,7 @@ from ratified.storage.format import (
     NEW_SUFFIX,
     LogLimits,
     NodeRecord,
+    NodesOwn,
     encode_batch,
     encode_record,
     extent,
@@ -162,8 +163,16 @@ def _damaged(offset: int, what: str) -> IdentityError:
 # Creation
 
 
-def create(files: Files, identity: Identity, groups: Mapping[int, Membership], limits: LogLimits) -> None:
+def create(
+    files: Files,
+    identity: Identity,
+    groups: Mapping[int, Membership],
+    limits: LogLimits,
+    told: Sequence[NodesOwn] = (),
+) -> None:
     """Make a fresh directory this member's: a log with one ``base`` a group, then the identity file.
+
+    ``told``: what a member that joins was told of the others.
 
     Starts over where an earlier creation was interrupted. Raises ``IdentityError`` where the directory is taken.
     """
@@ -176,7 +185,7 @@ def create(files: Files, identity: Identity, groups: Mapping[int, Membership], l
     for name in files.names():
         if name in leftovers:
             files.remove(name)
-    batch = _first_batch(identity, groups)
+    batch = _first_batch(identity, groups, told)
     _put_in_place(files, segment, batch, max(limits.segment_bytes, len(batch)))
     encoded = _encode(identity)
     _put_in_place(files, IDENTITY_FILE, encoded, len(encoded))
@@ -190,8 +199,9 @@ def _put_in_place(files: Files, name: str, data: bytes, length: int) -> None:
     files.sync_directory()
 
 
-def _first_batch(identity: Identity, groups: Mapping[int, Membership]) -> bytes:
+def _first_batch(identity: Identity, groups: Mapping[int, Membership], told: Sequence[NodesOwn]) -> bytes:
     records = [encode_record(0, NodeRecord(0, identity.directory))]
+    records += [encode_record(0, record) for record in told]
     for group in sorted(groups):
         records.append(encode_record(group, BaseRecord(Base(0, NO_ERA, groups[group]))))
     batch, _ = encode_batch(FIRST_SEGMENT, FIRST_BATCH, 0, 0, b"".join(records))

@@ -20,7 +20,20 @@ import google_crc32c
 import msgspec
 
 from ratified.consensus.contract import U64
-from ratified.wire.peer import Batch, Fragment, Frame, Goodbye, Hello, Mark, Marked, Ping, ReplicaMessage, Standing
+from ratified.wire.peer import (
+    Batch,
+    Fragment,
+    Frame,
+    Goodbye,
+    Hello,
+    Join,
+    Joined,
+    Mark,
+    Marked,
+    Ping,
+    ReplicaMessage,
+    Standing,
+)
 
 MAGIC = b"RfPr"
 VERSION = 1
@@ -47,7 +60,8 @@ class PeerCodec:
             "Batch", [("messages", list[tuple[U64, message]])], tag=4, array_like=True, frozen=True
         )
         self._batch = batch
-        frame: Any = Union[Hello, Standing, Goodbye, Ping, batch, Fragment, Mark, Marked]  # noqa: UP007 - as above
+        others = (Hello, Standing, Goodbye, Ping, Fragment, Mark, Marked, Join, Joined)
+        frame: Any = Union[batch, *others]
         self._decoder = msgspec.msgpack.Decoder(frame)
         self._encoder = msgspec.msgpack.Encoder()
         self._frame_bytes_max = frame_bytes_max

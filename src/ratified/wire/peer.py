@@ -52,6 +52,8 @@ class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The last frame before a refusing side closes; says why, so that both sides can log it."""
 
     reason: ShortText
+    removed: bool = False
+    """The receiver was a member of this cluster, and has left it for good."""
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
@@ -92,7 +94,28 @@ class Marked(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
     number: U64
 
 
-Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark | Marked
+class Join(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """In place of a Hello, from a node that was added to the cluster, and does not know yet which member it is."""
+
+    name: ShortText
+    peer_urls: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)]
+
+
+class Joined(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """The answer: this is the cluster, and that is who you are; the next connection begins with a Hello."""
+
+    cluster: U64
+    member: U64
+    engine: ShortText
+    groups: U64
+    index: U64
+    """As of which the table is."""
+    table: bytes
+    directories: dict[U64, DirectoryId]
+    """Of each member that the answering one has met, itself included, the one that counts."""
+
+
+Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark | Marked | Join | Joined
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -56,6 +56,14 @@ TIMEOUT_DUE_TO_LEADER_FAIL = Error(
 
 MEMBER_NOT_FOUND = Error(NOT_FOUND, "etcdserver: member not found")
 PEER_URL_EXISTS = Error(FAILED_PRECONDITION, "etcdserver: Peer URLs already exists")
+MEMBER_EXISTS = Error(FAILED_PRECONDITION, "etcdserver: member ID already exist")
+TOO_MANY_LEARNERS = Error(FAILED_PRECONDITION, "etcdserver: too many learner members in cluster")
+NOT_LEARNER = Error(FAILED_PRECONDITION, "etcdserver: can only promote a learner member")
+LEARNER_NOT_READY = Error(
+    FAILED_PRECONDITION, "etcdserver: can only promote a learner member which is in sync with leader"
+)
+NOT_ENOUGH_STARTED = Error(FAILED_PRECONDITION, "etcdserver: re-configuration failed due to not enough started members")
+UNHEALTHY = Error(UNAVAILABLE, "etcdserver: unhealthy cluster")
 BAD_MEMBER_URLS = Error(INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
 
 NOT_DECODABLE = Error(INTERNAL, "grpc: error unmarshalling request")

@@ -1,0 +1,145 @@
+"""Changes of the members as they are built, refused, and taken into the cluster table."""
+
+from __future__ import annotations
+
+import pytest
+
+from ratified.consensus.contract import Change, Entry, Kind, Membership, Progress, ProposalId, Status
+from ratified.consensus.entry import encode_configuration, make_entry
+from ratified.node.changes import (
+    CAUGHT_UP_ENTRIES,
+    LEARNERS_MAX,
+    MEMBER_EXISTS,
+    NOT_ENOUGH_STARTED,
+    NOT_LEARNER,
+    TOO_MANY_LEARNERS,
+    AddMember,
+    Asked,
+    PromoteMember,
+    RemoveMember,
+    build,
+    decode_asked,
+    encode_asked,
+    promotion,
+    why_not_now,
+)
+from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import (
+    NO_MEMBER,
+    NOT_LEAVING,
+    URL_EXISTS,
+    Add,
+    Bind,
+    ClusterTable,
+    Leave,
+    Remove,
+    changed,
+    decode_context,
+    encode_context,
+    first_table,
+)
+from ratified.node.ports import Reason
+from ratified.storage.format import ClusterRecord
+
+FIRST = first_table({1: "one", 2: "two"}, {1: ("http://one",), 2: ("http://two",)})
+BOTH = Membership((1, 2))
+URLS = ("http://three",)
+OURS, OTHERS = b"1" * 16, b"2" * 16
+
+
+def with_added() -> ClusterTable:
+    return changed(FIRST, 5, Add(3, URLS, votes_soon=True))[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "refusal"),
+    [
+        (AddMember(2, URLS, learner=False), BOTH, MEMBER_EXISTS),
+        (AddMember(3, ("http://one",), learner=False), BOTH, URL_EXISTS),
+        (AddMember(3, URLS, learner=True), Membership((1,), (), tuple(range(9, 9 + LEARNERS_MAX))), TOO_MANY_LEARNERS),
+        (RemoveMember(3), BOTH, NO_MEMBER),
+        (RemoveMember(2), Membership((2,)), NOT_ENOUGH_STARTED),
+        (PromoteMember(3), BOTH, NO_MEMBER),
+        (PromoteMember(2), BOTH, NOT_LEARNER),
+    ],
+)
+def test_what_the_table_decides_is_refused_with_etcds_text(asked: Asked, before: Membership, refusal: str) -> None:
+    assert decode_asked(encode_asked(asked)) == asked
+    assert build(asked, FIRST, before) == refusal
+
+
+def test_who_is_added_learns_first_and_is_in_the_context_of_the_change() -> None:
+    change = build(AddMember(3, URLS, learner=False), FIRST, BOTH)
+    assert isinstance(change, Change)
+    assert (change.before, change.after) == (BOTH, Membership((1, 2), (), (3,)))
+    assert decode_context(change.context) == Add(3, URLS, votes_soon=True)
+    assert promotion(change.after, 3).after == Membership((1, 2, 3))
+
+
+def test_an_id_that_has_left_never_comes_back() -> None:
+    table, _ = changed(with_added(), 6, Remove(3))
+    table, refusal = changed(table, 7, Leave(3))
+    assert (refusal, 3 in table.members, table.left) == ("", False, (3,))
+    assert build(AddMember(3, URLS, learner=True), table, BOTH) == MEMBER_EXISTS
+
+
+def test_only_the_first_binding_counts_and_first_members_have_none() -> None:
+    table, _ = changed(with_added(), 6, Bind(3, OURS))
+    table, _ = changed(table, 7, Bind(3, OTHERS))
+    table, _ = changed(table, 8, Bind(1, OTHERS))
+    assert (table.members[3].directory, table.members[1].directory) == (OURS, None)
+
+
+def test_who_was_not_removed_cannot_leave() -> None:
+    table, refusal = changed(FIRST, 5, Leave(2))
+    assert (refusal, table) == (NOT_LEAVING, ClusterTable(5, FIRST.members))
+
+
+def test_a_member_that_is_removed_stays_in_the_table_until_it_has_left() -> None:
+    records: list[ClusterRecord] = []
+    cluster = ClusterLog(records.append, FIRST, None)
+    joint, final = Membership((1,), (2,)), Membership((1,))
+    entries = [configuration(4, joint, encode_context(Remove(2))), configuration(5, final, b"")]
+    assert cluster.deliver(entries) == []
+    assert cluster.recorded(*records) == entries
+    assert cluster.table.members[2].leaving
+    assert build(RemoveMember(2), cluster.table, final) == NO_MEMBER
+
+
+def configuration(index: int, membership: Membership, context: bytes) -> Entry:
+    data = encode_configuration(membership, context)
+    return make_entry(index, (1, 0), Kind.MEMBERSHIP, ProposalId(1, 1, index), data)
+
+
+@pytest.mark.parametrize(
+    ("acknowledged", "connected", "reason"),
+    [
+        (0, (2, 3), Reason.LEARNER_BEHIND),
+        (1, (2, 3), Reason.LEARNER_BEHIND),
+        (2, (2, 3), Reason.NONE),
+        (2, (2,), Reason.NONE),
+        (2, (), Reason.UNHEALTHY),
+    ],
+)
+def test_the_leader_judges_progress_and_who_is_there(
+    acknowledged: int, connected: tuple[int, ...], reason: Reason
+) -> None:
+    before = Membership((1, 2), (), (3,))
+    commit = CAUGHT_UP_ENTRIES + 2
+    status = Status(
+        member=1,
+        role="leader",
+        era=(1, 0),
+        raft_term=1,
+        leader=1,
+        serving=True,
+        last=commit,
+        durable=commit,
+        commit=commit,
+        applied=commit,
+        membership=before,
+        settled=True,
+        progress={3: Progress(acknowledged, acknowledged + 1, "", acknowledged)},
+        words={},
+    )
+    assert why_not_now(promotion(before, 3), status, connected) is reason
