@@ -9,9 +9,6 @@ from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import REPORT_METHOD
 
 NOT_YET = {
-    "Cluster/MemberAdd",
-    "Cluster/MemberRemove",
-    "Cluster/MemberPromote",
     "Maintenance/Defragment",
     "Maintenance/Hash",
     "Maintenance/Snapshot",

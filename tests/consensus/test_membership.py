@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.consensus.contract import Base, Membership
+from ratified.consensus.contract import Base, Change, Membership
+from ratified.consensus.entry import (
+    EntryFormatError,
+    decode_change,
+    decode_configuration,
+    encode_change,
+    encode_configuration,
+    encode_membership,
+)
 from ratified.consensus.membership import Configurations
 
 OLD = Membership((1, 2, 3))
@@ -90,3 +98,29 @@ def test_a_base_that_replaces_the_log_brings_its_configuration() -> None:
     ours.append(12, JOINT)
     ours.replace(Base(40, (2, 0), NEW))
     assert (ours.at(40), ours.committed, ours.latest, list(ours.peers)) == (NEW, NEW, NEW, [2, 3, 4, 9])
+
+
+def test_an_entry_holds_a_configuration_and_the_proposers_own_bytes() -> None:
+    assert decode_configuration(encode_configuration(JOINT, b"addresses")) == (JOINT, b"addresses")
+    assert decode_configuration(encode_membership(JOINT)) == (JOINT, b""), "as written before there were changes"
+    with pytest.raises(EntryFormatError):
+        decode_configuration(encode_membership(JOINT)[:-1])
+
+
+def test_a_change_says_what_it_starts_from() -> None:
+    change = Change(OLD, NEW, b"addresses")
+    assert decode_change(encode_change(change)) == change
+    with pytest.raises(EntryFormatError):
+        decode_change(encode_membership(OLD))
+
+
+def test_a_configuration_is_settled_when_it_is_committed_and_not_joint() -> None:
+    ours = configurations()
+    seen = [ours.is_settled]
+    for index, membership in ((12, JOINT), (13, NEW)):
+        ours.append(index, membership)
+        seen.append(ours.is_settled)
+        ours.commit_to(index)
+        seen.append(ours.is_settled)
+    assert seen == [True, False, False, False, True]
+    assert ours.since == 13

@@ -277,7 +277,7 @@ class World:
         if self.chaos:
             self._strike()
         for member in self.members.values():
-            if not member.driver.up and (not self.chaos or self._restarts(member)):
+            if not member.driver.up and self._restarts(member):
                 self.start(member)
         self.network.step()
         self.snapshots.step()
@@ -290,9 +290,9 @@ class World:
 
     def _restarts(self, member: Member) -> bool:
         if member.id not in self._retired:
-            return self.draw(100) == 0
+            return not self.chaos or self.draw(100) == 0
         wanted = any(member.id in named(status.membership) for status in self.statuses())
-        if not wanted and self.draw(2000):
+        if not wanted and (not self.chaos or self.draw(2000)):
             return False
         self._retired.discard(member.id)
         return True

@@ -6,12 +6,17 @@ import pytest
 
 from ratified.consensus.contract import Send
 from ratified.consensus.raft.messages import HeartbeatResponse
+from ratified.node.changes import RemoveMember, encode_asked
+from ratified.node.cluster_table import Publish, encode_change
 from ratified.node.config import NodeLimits
 from ratified.node.peers import PeerSessions
 from ratified.node.ports import Close, DiskSpace, JobDone, Outcome, Reason, Received, Request, Work
 from ratified.node.replica import Replica
 from ratified.wire.peer import Batch, Goodbye, Ping
 from tests.node.cluster import MS, SECOND, Cluster
+
+WORK_DATA = {Work.MEMBERS: encode_asked(RemoveMember(1)), Work.CLUSTER: encode_change(Publish(1, "a", ()))}
+"""What asks for something; other work takes any bytes."""
 
 
 def replica(cluster: Cluster, member: int) -> Replica:
@@ -88,7 +93,7 @@ def test_an_exception_in_apply_stops_every_replica_that_meets_it_and_no_other_gr
         )
         assert cluster.machine(member, 0).commands == [b"a"]
         for work in Work:
-            stopped = cluster.outcome(cluster.submit(member, b"x", work))
+            stopped = cluster.outcome(cluster.submit(member, WORK_DATA.get(work, b"x"), work))
             assert (stopped.outcome, stopped.reason) == (Outcome.REFUSED, Reason.GROUP_STOPPED)
     for member in cluster.members:
         assert cluster.outcome(cluster.submit(member, b"b", group=1)).outcome is Outcome.DONE

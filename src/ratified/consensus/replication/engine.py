@@ -21,6 +21,7 @@ from typing_extensions import override
 from ratified.consensus import contract
 from ratified.consensus.contract import (
     Base,
+    Change,
     Durable,
     Entry,
     Era,
@@ -282,19 +283,22 @@ class Engine(contract.Engine, Generic[A]):
     def _propose_change(self, leading: Leading, proposals: Sequence[Proposal]) -> Taken | Refused:
         """Rule 6."""
         proposal = proposals[0]
-        configurations = self._member.configurations
-        if len(proposals) > 1:
-            return Refused(RefusedReason.NOT_ALONE, leading.leader)
-        change = change_of(proposal)
+        change = change_of(proposal) if len(proposals) == 1 else RefusedReason.NOT_ALONE
+        if not isinstance(change, RefusedReason):
+            change = self.why_no_change(leading, change) or change
         if isinstance(change, RefusedReason):
             return Refused(change, leading.leader)
-        if not leading.serving:
-            return Refused(RefusedReason.NOT_SERVING, leading.leader)
-        if not leading.is_settled:
-            return Refused(RefusedReason.CHANGE_UNDER_WAY, leading.leader)
-        if change.before != configurations.latest:
-            return Refused(RefusedReason.CONFIGURATION_CHANGED, leading.leader)
         return self._taken(leading.configure(proposal.id, leading.first_step(change.after), change.context))
+
+    def why_no_change(self, leading: Leading, change: Change) -> RefusedReason | None:
+        """What is in the way of it; None: nothing."""
+        if not leading.serving:
+            return RefusedReason.NOT_SERVING
+        if not leading.is_settled:
+            return RefusedReason.CHANGE_UNDER_WAY
+        if change.before != self._member.configurations.latest:
+            return RefusedReason.CONFIGURATION_CHANGED
+        return None
 
     def _taken(self, taken: Taken | None) -> Taken | Refused:
         if taken is None:
