@@ -125,21 +125,33 @@ def test_the_leader_judges_progress_and_who_is_there(
     acknowledged: int, connected: tuple[int, ...], reason: Reason
 ) -> None:
     before = Membership((1, 2), (), (3,))
-    commit = CAUGHT_UP_ENTRIES + 2
-    status = Status(
+    progress = Progress(acknowledged, acknowledged + 1, "", acknowledged)
+    status = leader_of(before, CAUGHT_UP_ENTRIES + 2, {3: progress})
+    assert why_not_now(promotion(before, 3), status, connected) is reason
+
+
+@pytest.mark.parametrize(("base", "reason"), [(0, Reason.NONE), (1, Reason.LOG_CUT)])
+def test_nobody_is_added_where_the_log_is_cut(base: int, reason: Reason) -> None:
+    change = build(AddMember(3, URLS, learner=False), FIRST, BOTH)
+    assert isinstance(change, Change)
+    assert why_not_now(change, leader_of(BOTH, 5, {}, base), (2,)) is reason
+
+
+def leader_of(membership: Membership, commit: int, progress: dict[int, Progress], base: int = 0) -> Status:
+    return Status(
         member=1,
         role="leader",
         era=(1, 0),
         raft_term=1,
         leader=1,
         serving=True,
+        base=base,
         last=commit,
         durable=commit,
         commit=commit,
         applied=commit,
-        membership=before,
+        membership=membership,
         settled=True,
-        progress={3: Progress(acknowledged, acknowledged + 1, "", acknowledged)},
+        progress=progress,
         words={},
     )
-    assert why_not_now(promotion(before, 3), status, connected) is reason

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ratified.client import Client
+import pytest
+
+from ratified.client import CallRefused, Client
 from ratified.storage.format import segment_number
 from ratified.testing.processes import LocalNode
 from tests.server.test_process import TIMEOUT_S, Place
 
 KEYS = 40
 VALUE = "x" * 50_000
-SMALL_LOG = "--checkpoint-log-bytes=1048576"
+SMALL_LOG = ("--checkpoint-log-bytes=1048576", "--cut-log=true")
 
 
 def segments(place: Place) -> list[int]:
@@ -40,13 +42,15 @@ def wait_for_cut(place: Place) -> None:
 
 def test_a_cut_log_and_a_store_survive_a_kill(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    node = place.node(SMALL_LOG)
+    node = place.node(*SMALL_LOG)
     node.start()
     node.wait_ready()
     overwrite(node, 3 * KEYS)
     wait_for_cut(place)
     with Client([node.endpoint]) as client:
         assert client.report(node.endpoint).checkpoint_bytes > 0
+        with pytest.raises(CallRefused, match="no member can be added: the log is cut"):
+            client.add_member(["http://127.0.0.1:1"])
     node.kill()
     node.wait_stopped()
     before = len(node.log_file.read_text())
@@ -66,7 +70,7 @@ def lose_machine(place: Place) -> None:
 
 def test_the_loss_of_the_machine_is_survived_from_checkpoint_and_log(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    node = place.node(SMALL_LOG)
+    node = place.node(*SMALL_LOG)
     node.start()
     node.wait_ready()
     overwrite(node, 3 * KEYS)
@@ -85,13 +89,13 @@ def test_the_loss_of_the_machine_is_survived_from_checkpoint_and_log(tmp_path: P
 def test_a_checkpoint_that_does_not_read_is_said_so_and_replaced(tmp_path: Path) -> None:
     place = Place(tmp_path)
     checkpoint = place.data / "checkpoint"
-    with place.serving(SMALL_LOG) as node:
+    with place.serving(*SMALL_LOG) as node:
         overwrite(node, 3 * KEYS)
         wait_for_cut(place)
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[:-1])
     (place.data / "checkpoint.new").write_bytes(b"left by a copy that was interrupted")
-    with place.serving(SMALL_LOG) as node:
+    with place.serving(*SMALL_LOG) as node:
         assert "the checkpoint cannot be used, and another one is taken later" in node.log_file.read_text()
         overwrite(node, 3 * KEYS)
         wait_for_cut(place)
@@ -101,7 +105,7 @@ def test_a_checkpoint_that_does_not_read_is_said_so_and_replaced(tmp_path: Path)
 
 def test_a_store_that_lacks_what_the_log_has_lost_refuses_the_start(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    with place.serving(SMALL_LOG) as node:
+    with place.serving(*SMALL_LOG) as node:
         overwrite(node, 3 * KEYS)
         wait_for_cut(place)
     lose_machine(place)

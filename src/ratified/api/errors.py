@@ -20,6 +20,7 @@ _REFUSALS: dict[Reason, Error] = {
     Reason.UNFIT: errors.BAD_MEMBER_URLS,
     Reason.CHANGING: errors.TIMEOUT,
     Reason.LEARNER_BEHIND: errors.LEARNER_NOT_READY,
+    Reason.LOG_CUT: errors.LOG_CUT,
     Reason.UNHEALTHY: errors.UNHEALTHY,
     Reason.NO_SPACE: errors.NO_SPACE,
 }

@@ -333,6 +333,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The era as the one u64 that etcd's ``raft_term`` fields have room for."""
     leader: int | None
     serving: bool
+    base: int
+    """What is at or below is gone from the log."""
     last: int
     durable: int
     commit: int

@@ -335,7 +335,7 @@ class Replica:
 
     def _cut(self, now: int) -> None:
         """What every member has in its checkpoint goes from the log."""
-        if self._begun:
+        if self._begun and self._config.cuts_log:
             lowest = self._claims.lowest(self.engine.status().membership)
             if lowest is not None:
                 self.engine.compacted(now, lowest.index, lowest.era)

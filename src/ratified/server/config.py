@@ -153,7 +153,14 @@ OPTIONS: tuple[Option, ...] = (
         "checkpoint-log-bytes",
         "268435456",
         _positive,
-        "Take a checkpoint, and cut the log, when that has grown by so many bytes, or by what the last one holds.",
+        "Take a checkpoint when the log has grown by so many bytes, or by what the last one holds.",
+    ),
+    Option(
+        "cut-log",
+        "false",
+        _one_of("true", "false"),
+        "Cut the log below what all members have in checkpoints. Its size is then bounded; in this version no member"
+        " can be added any more.",
     ),
     Option("heartbeat-interval", "100", _positive, "Milliseconds between two heartbeats of a leader."),
     Option("election-timeout", "1000", _positive, "Milliseconds without a leader before an election begins."),
@@ -181,6 +188,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     snapshot_count: int
     checkpoint_log_bytes: int
+    cut_log: bool
     heartbeat_interval_ms: int
     election_timeout_ms: int
     max_request_bytes: int
@@ -291,6 +299,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         engine=value["engine"],
         snapshot_count=value["snapshot-count"],
         checkpoint_log_bytes=value["checkpoint-log-bytes"],
+        cut_log=value["cut-log"] == "true",
         heartbeat_interval_ms=value["heartbeat-interval"],
         election_timeout_ms=value["election-timeout"],
         max_request_bytes=value["max-request-bytes"],

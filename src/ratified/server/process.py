@@ -113,6 +113,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
                 node_limits=_node_limits(config),
+                cut_log=config.cut_log,
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),
             lambda group, space: KvStore(space),

@@ -494,6 +494,7 @@ class Engine(contract.Engine, Generic[A]):
             raft_term=era[0],
             leader=algorithm.role.leader,
             serving=leading is not None and leading.serving,
+            base=log.base,
             last=log.last,
             durable=log.durable,
             commit=log.commit,
