@@ -593,7 +593,7 @@ async def _create(config: HostConfig, members: Roster, directory: OpenedDirector
     request = Join(config.name, tuple(members.urls[members.member]))
     others = [each for member in members.names if member != members.member for each in members.addresses[member]]
     if not others:
-        raise StartRefused("a member that joins needs the addresses of others: name them in the cluster")
+        raise StartRefused("a member that joins needs the address of another one: name it in the cluster")
     joined = await join(config.name, request, others, lambda: PeerCodec(config.engine.message))
     if joined.engine != config.engine.name:
         raise StartRefused(

@@ -98,6 +98,7 @@ async def _serve(config: ServerConfig) -> None:
 
 
 async def _start_host(config: ServerConfig) -> Host:
+    _check_cluster_state(config)
     try:
         return await Host.start(
             HostConfig(
@@ -136,6 +137,16 @@ def _node_limits(config: ServerConfig) -> NodeLimits:
 def _segment_bytes(checkpoint_log_bytes: int) -> int:
     grains = checkpoint_log_bytes // SEGMENTS_A_CHECKPOINT // SEGMENT_GRAIN_BYTES
     return min(grains * SEGMENT_GRAIN_BYTES, LogLimits().segment_bytes)
+
+
+def _check_cluster_state(config: ServerConfig) -> None:
+    """Whoever joins needs somebody to ask."""
+    has_data = config.data_dir.is_dir() and any(config.data_dir.iterdir())
+    if config.initial_cluster_state == "existing" and not has_data and len(config.initial_cluster) == 1:
+        raise ServeFailed(
+            f"--initial-cluster-state is 'existing', but {config.data_dir} holds no member's data: check --data-dir, "
+            "or name, to join a cluster that runs, at least one other member in --initial-cluster"
+        )
 
 
 async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> None:
