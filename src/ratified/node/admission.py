@@ -58,11 +58,14 @@ class Admission:
             return None
         member = self.called(hello.member)
         if not self._directories.has_met(hello.member):
-            return f"member {member} was absent when this cluster began, and this version takes no member in later"
+            return (
+                f"member {member} was absent when this cluster began, and is not let in later; remove it and add "
+                "another in its place"
+            )
         return (
             f"member {member} comes with another data directory than the one that the cluster counts. If its disk was "
             "wiped or replaced it has forgotten what it voted for and acknowledged, and must not vote under its old "
-            "name. Start it with its own data directory"
+            "name. Start it with its own data directory, or remove this member and add another in its place"
         )
 
     def why_overtaken(self, hello: Hello) -> str | None:

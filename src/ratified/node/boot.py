@@ -46,8 +46,8 @@ class StoreAheadOfLog(Exception):
     def __init__(self, group: int, applied: int, last: int) -> None:
         super().__init__(
             f"the store of group {group} has applied entry {applied} and the log ends at {last}: the log has lost "
-            "acknowledged entries, or belongs to another store. Put the latest data directory back: this version "
-            "cannot bring the member back without it"
+            "acknowledged entries, or belongs to another store. Put the latest data directory back, or remove this "
+            "member and add another in its place"
         )
 
 
@@ -58,8 +58,8 @@ class StoreBehindLog(Exception):
         super().__init__(
             f"the store of group {group} has applied the log up to entry {applied}, and the log begins behind entry "
             f"{base}: the checkpoint that has what is between is not there, or has rotted. Put file "
-            f"{CHECKPOINT_FILE!r} back from a backup of this very directory, or replace this member: this version "
-            "cannot bring it back without that"
+            f"{CHECKPOINT_FILE!r} back from a backup of this very directory, or remove this member and add "
+            "another in its place"
         )
 
 

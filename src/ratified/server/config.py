@@ -129,7 +129,7 @@ OPTIONS: tuple[Option, ...] = (
         "initial-absent",
         "",
         _names,
-        "Members of a new cluster that are left out at its first start, and in this version for good: name,...",
+        "Members of a new cluster that are left out at its first start, and not let in later: name,...",
     ),
     Option(
         "initial-cluster-token",

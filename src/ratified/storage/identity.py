@@ -87,7 +87,7 @@ def read(files: Files) -> Identity | None:
     if segments and not never_started(files, segments):
         raise IdentityError(
             f"the data directory has a log ({segments[0]}) and no file {IDENTITY_FILE!r}, so it cannot be told whose "
-            "log it is. Put the file back: this version cannot bring the member back without it"
+            "log it is. Put the file back, or remove the member from its cluster and add another in its place"
         )
     return None
 
@@ -155,7 +155,7 @@ def _decode(data: bytes) -> Identity:
 def _damaged(offset: int, what: str) -> IdentityError:
     return IdentityError(
         f"file {IDENTITY_FILE!r} is damaged at byte {offset}: {what}. Restore it from a backup of this very directory: "
-        "this version cannot bring the member back without it"
+        "without it the member cannot come back; remove it from its cluster and add another in its place"
     )
 
 
