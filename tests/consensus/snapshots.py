@@ -8,7 +8,7 @@ machine that is lost keeps what was durable: where its log begins ahead of its s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from ratified.check.violation import Violation
 from ratified.consensus.contract import U64_MAX, Base, Engine, Refused, RefusedReason, SnapshotTo
@@ -16,8 +16,9 @@ from ratified.consensus.paxos.messages import HeartbeatAnswer, Promise
 from ratified.consensus.raft.messages import AppendEntriesResponse
 from ratified.consensus.zab.messages import AckEpoch, AckHistory, AckNewLeader
 
-if TYPE_CHECKING:
-    from tests.consensus.world import Member, World
+World: TypeAlias = Any
+Member: TypeAlias = Any
+"""Those of ``tests.consensus.world``, which imports this module."""
 
 STEPS_MOST = 120
 """How long each part of the way may take."""

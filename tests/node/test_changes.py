@@ -32,11 +32,14 @@ from ratified.node.cluster_table import (
     Bind,
     ClusterTable,
     Leave,
+    Publish,
+    Readdress,
     Remove,
     changed,
     decode_context,
     encode_context,
     first_table,
+    is_as_first,
 )
 from ratified.node.ports import Reason
 from ratified.storage.format import ClusterRecord
@@ -88,6 +91,13 @@ def test_only_the_first_binding_counts_and_first_members_have_none() -> None:
     table, _ = changed(table, 7, Bind(3, OTHERS))
     table, _ = changed(table, 8, Bind(1, OTHERS))
     assert (table.members[3].directory, table.members[1].directory) == (OURS, None)
+
+
+def test_a_table_is_as_first_until_somebody_comes_goes_or_moves() -> None:
+    published, _ = changed(FIRST, 5, Publish(1, "one", ("http://client",)))
+    moved, _ = changed(FIRST, 5, Readdress(1, ("http://elsewhere",)))
+    left, _ = changed(changed(FIRST, 5, Remove(2))[0], 6, Leave(2))
+    assert [is_as_first(table) for table in (FIRST, published, moved, left, with_added())] == [True, True, *[False] * 3]
 
 
 def test_who_was_not_removed_cannot_leave() -> None:

@@ -6,6 +6,7 @@ from ratified.sim.limits import SERVER_LIMITS, WORK_OF_A_TURN, draw_limits
 
 NOT_DRAWN = {
     "engine": {
+        "inflight_messages_first": "1 is what it is: the least",
         "inflight_bytes_max": "bytes_per_message_max and inflight_messages_max, both drawn, bound the same window",
         "gap_entries_max": "1 would forbid what Multi-Paxos is about, and a little more blocks slots for ever",
     },

@@ -46,6 +46,8 @@ ETCDS = {
         "FAILED_PRECONDITION",
         "etcdserver: re-configuration failed due to not enough started members",
     ),
+    "BAD_LEADER_TRANSFEREE": ("FAILED_PRECONDITION", "etcdserver: bad leader transferee"),
+    "LEADER_TRANSFER_TIMEOUT": ("UNAVAILABLE", "etcdserver: request timed out, leader transfer took too long"),
     "UNHEALTHY": ("UNAVAILABLE", "etcdserver: unhealthy cluster"),
     "BAD_MEMBER_URLS": ("INVALID_ARGUMENT", "etcdserver: given member URLs are invalid"),
     "NOT_DECODABLE": ("INTERNAL", "grpc: error unmarshalling request"),

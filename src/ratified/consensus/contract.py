@@ -174,6 +174,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     entries_per_message_max: int = 4096
     bytes_per_message_max: int = 1 << 20
+    inflight_messages_first: int = 1
+    """How many of those below may be under way at first, where one that overtakes another ends them all (ZAB)."""
     inflight_messages_max: int = 64
     """Messages with entries under way to one peer before its answers are awaited."""
     inflight_bytes_max: int = 8 << 20

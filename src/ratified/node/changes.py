@@ -126,7 +126,7 @@ def why_not_now(change: Change, status: Status, connected: Collection[int]) -> R
     NONE: nothing."""
     if status.base and set(change.after.learners) - {*change.before.learners, *change.before.voters}:
         return Reason.LOG_CUT
-    for member in set(change.after.voters) - set(change.before.voters):
+    for member in sorted(set(change.after.voters) - set(change.before.voters)):
         if not has_caught_up(status, member):
             return Reason.LEARNER_BEHIND
     there = {*connected, status.member}.intersection(change.after.voters)

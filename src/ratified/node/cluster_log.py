@@ -5,8 +5,8 @@ Rules:
 1. A delivered entry of group 0 that changes the table waits, and all behind it, until the table that it makes is
    durable: only then is it applied. So a restart finds in the log's last ``cluster`` record a table that is as late as
    the store, or later; an entry at or below its index has been taken into it and is passed over.
-2. The table is never read off entries in the log: on Paxos the log holds values that are void, and that they are is
-   known at delivery only (rule 13 of the contract).
+2. The table is never read off entries in the log: it may hold values that are void, and that they are is known at
+   delivery only (rule 13 of the contract).
 3. What others read is the durable table.
 """
 

@@ -171,6 +171,14 @@ def first_table(names: Mapping[int, str], peer_urls: Mapping[int, tuple[str, ...
     return ClusterTable(0, {member: new_member(names[member], peer_urls.get(member, ())) for member in sorted(names)})
 
 
+def is_as_first(table: ClusterTable) -> bool:
+    """Are the members still those of the cluster's beginning, at the same peer URLs?"""
+    rows = table.members.values()
+    return not table.left and all(
+        row.directory is None and tuple(sorted(row.peer_urls)) == row.first_peer_urls for row in rows
+    )
+
+
 def new_member(name: str, peer_urls: tuple[str, ...]) -> Member:
     return Member(name, peer_urls, tuple(sorted(peer_urls)))
 

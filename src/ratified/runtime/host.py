@@ -19,7 +19,7 @@ from ratified.consensus.contract import Membership
 from ratified.machine import StateMachine, StateMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, build, own_checkpoint
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
-from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change
+from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change, is_as_first
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import (
@@ -620,11 +620,12 @@ def _recover(config: HostConfig, members: Roster, directory: OpenedDirectory, id
             recovered = recover(directory.files, config.log_limits)
         except (LogDamaged, LogTooNew) as error:
             raise IdentityError(str(error)) from error
-        if recovered.cluster is None:
+        table = None if recovered.cluster is None else decode_table(recovered.cluster.data)
+        if table is None or is_as_first(table):
             check_same(identity, members.cluster, members.member, config.engine.name)
             return recovered
         check_same(identity, identity.cluster, identity.member, config.engine.name)
-        row = decode_table(recovered.cluster.data).members.get(identity.member)
+        row = table.members.get(identity.member)
         if row is not None and row.name not in ("", config.name) and identity.member != members.member:
             raise IdentityError(
                 f"the data directory belongs to member {row.name} ({identity.member:x}) and this node is configured as "

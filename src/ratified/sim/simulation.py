@@ -35,7 +35,8 @@ SAMPLES_A_TIMEOUT = 7
 LEASES_PATIENCE_US = 5_000_000
 """What the last leases may live."""
 RETRY_PATIENCE_US = 2_000_000
-"""What a checkpoint that failed may need until the next one; the default of a minute is not waited for."""
+"""What a checkpoint that failed may need until the next one; where it is more, the default of a minute, logs are not
+judged: a copy may have failed just before."""
 ENTRY_PATIENCE_US = 40_000
 """What a lagging replica may need for one entry, where every limit admits one item at a time."""
 
@@ -98,10 +99,13 @@ class Simulation:
         """Everybody is up and has everything: what all have in a checkpoint has gone, or goes soon."""
         options = self.options
         limits = options.cluster.limits.node
-        drawn = limits.checkpoint_log_bytes_min < SERVER_LIMITS.node.checkpoint_log_bytes_min
+        drawn = (
+            limits.checkpoint_log_bytes_min < SERVER_LIMITS.node.checkpoint_log_bytes_min
+            and limits.checkpoint_retry_us <= RETRY_PATIENCE_US
+        )
         if not drawn or options.state_machine or options.cluster.model is not NetworkModel.SESSION:
             return
-        patience = 20 * options.cluster.election_timeout_us + 2 * min(limits.checkpoint_retry_us, RETRY_PATIENCE_US)
+        patience = 20 * options.cluster.election_timeout_us + 2 * limits.checkpoint_retry_us
         until = self.world.now + patience
         lanes = [machine.checkpoint_lane for machine in self.cluster.machines.values()]
         while too_long := self.cluster.logs_too_long():

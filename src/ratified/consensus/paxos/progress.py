@@ -75,6 +75,7 @@ class PeerProgress:
 
     def answered(self, first: int, last: int) -> None:
         self.accepted.add(first, last)
+        self.accepted.drop_to(self._floor)
         self._patience_beats = 1
         self._lost(self.window.answered(first, last))
 

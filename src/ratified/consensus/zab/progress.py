@@ -46,7 +46,7 @@ class PeerProgress:
         self.match = 0
         """The histories are equal up to here, durably at the follower."""
         self.next = 0
-        self.window = Window(limits, messages_first=1)
+        self.window = Window(limits, messages_first=limits.inflight_messages_first)
         self.commit_told = 0
         self.sent_at_ping = 0
         """How many messages of the lane of the entries had been made at the last PING."""

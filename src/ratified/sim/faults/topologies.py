@@ -1,4 +1,4 @@
-"""Members that see each other only in part: the topologies of Omni-Paxos (Ng, Haridi, Carbone, EuroSys 2023).
+"""Members that see each other only in part: the topologies of Ng, Haridi and Carbone (EuroSys 2023).
 
 In each at least one member, the *hub*, reaches a majority, and nobody else need. One topology lasts at a time, so that
 the check of progress sees for long enough what becomes of it.
