@@ -62,8 +62,8 @@ def counts_old_heartbeat_answers() -> AbstractContextManager[Any]:
 
 
 MUTANTS = [
-    EngineMutant("counts AppendEntriesResponses of an older term", counts_old_append_responses, "raft", 12),
+    EngineMutant("counts AppendEntriesResponses of an older term", counts_old_append_responses, "raft", 47),
     EngineMutant("counts HeartbeatResponses of an older term", counts_old_heartbeat_responses, "raft", 210),
-    EngineMutant("counts Accepted of an earlier leadership", counts_old_accepted, "paxos", 2),
+    EngineMutant("counts Accepted of an earlier leadership", counts_old_accepted, "paxos", 31),
     EngineMutant("counts heartbeats' answers of an earlier leadership", counts_old_heartbeat_answers, "paxos", 85),
 ]

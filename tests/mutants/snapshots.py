@@ -11,7 +11,6 @@ from ratified.consensus.contract import Base, BaseRecord, TruncateRecord
 from ratified.consensus.paxos.acceptor import Acceptor
 from ratified.consensus.paxos.core import Core as PaxosCore
 from ratified.consensus.paxos.engine import Paxos
-from ratified.consensus.paxos.leader import Leader as Proposer
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import Accept, Accepted
 from ratified.consensus.paxos.slots import Slots
@@ -126,17 +125,6 @@ def forgets_what_is_accepted_above_a_snapshot() -> AbstractContextManager[Any]:
     return patch.object(Slots, "install", install)
 
 
-def leaders_ask_once() -> AbstractContextManager[Any]:
-    """A leader that lacks what is chosen hears no heartbeat that would make it ask again."""
-    right = Proposer.on_heartbeat_due
-
-    def on_heartbeat_due(leader: Proposer) -> None:
-        with patch.object(Learner, "ask", lambda learner: None):
-            right(leader)
-
-    return patch.object(Proposer, "on_heartbeat_due", on_heartbeat_due)
-
-
 def leaves_an_accept_below_the_base_unanswered() -> AbstractContextManager[Any]:
     """The proposer sends it again and again, and tells the acceptor of nothing that is chosen behind it."""
     right = Acceptor.on_accept
@@ -190,7 +178,6 @@ MUTANTS = [
     _paxos("promises while it installs a snapshot", promises_while_it_installs, 1),
     _paxos("keeps the fence over a snapshot", keeps_the_fence_over_a_snapshot, 1),
     _paxos("forgets what is accepted above a snapshot", forgets_what_is_accepted_above_a_snapshot, 7),
-    _paxos("asks once while it leads for what it lacks", leaders_ask_once, 96),
     _paxos("leaves an Accept below the base unanswered", leaves_an_accept_below_the_base_unanswered, 65),
     _paxos("teaches nothing below the base, not by a snapshot", teaches_nothing_below_the_base, 1),
     _paxos("delivers while it installs a snapshot", delivers_before_the_store_is_switched, 1),

@@ -80,7 +80,7 @@ def tells_nobody_of_a_tombstone() -> AbstractContextManager[Any]:
 
 
 MUTANTS: list[Mutant] = [
-    Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 9),
+    Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 50),
     Mutant("hands long commands to no watch", hands_long_commands_to_nobody, "everything", "session", 2),
     Mutant("loses the begin of a long revision", loses_the_begin_of_a_long_revision, "everything", "session", 30),
     Mutant("sends part of a revision", sends_part_of_a_revision, "everything", "session", 18),

@@ -57,11 +57,11 @@ def reads_ranges_at_once() -> AbstractContextManager[Any]:
 
 
 def removes_at_once() -> AbstractContextManager[Any]:
-    return _without("removal_events_at_once")
+    return _without("removal_events_at_once", "tidy_bytes_at_once")
 
 
 def writes_tombstones_at_once() -> AbstractContextManager[Any]:
-    return _without("tombstone_rows_at_once")
+    return _without("tombstone_rows_at_once", "tidy_bytes_at_once")
 
 
 def reads_see_a_command_under_way() -> AbstractContextManager[Any]:

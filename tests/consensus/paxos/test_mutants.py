@@ -48,7 +48,6 @@ MUTANTS: tuple[Break, ...] = (
     paxos.delivered_before_durable,
     paxos.reads_without_a_round,
     paxos.reads_before_serving,
-    paxos.promises_counted_whose_chosen_values_are_unknown,
 )
 
 
