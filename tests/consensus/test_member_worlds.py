@@ -11,6 +11,7 @@ import pytest
 
 from ratified.consensus.engines import ENGINES
 from tests.consensus.member_worlds import NETWORKS, member_world
+from tests.consensus.networks import Datagrams
 
 SEEDS = 6
 
@@ -28,3 +29,11 @@ def test_nothing_is_lost_and_all_goes_on_while_members_come_and_go(engine: str) 
     assert seen["delivered MEMBERSHIP"] > SEEDS
     assert seen["retired"] > 0
     assert seen["leaders"] > 2 * SEEDS
+
+
+def test_a_leader_that_knows_of_no_later_configuration_is_judged_by_its_own() -> None:
+    """A leader of Paxos that was overtaken went on proposing in slots that another configuration had by then; the check
+    asked for promises of that one (what the leader proposes there is never chosen)."""
+    world = member_world("paxos", Datagrams, 284)
+    world.run(1500)
+    world.heal()

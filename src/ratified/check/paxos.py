@@ -5,7 +5,8 @@
   and was learned.
 - *One value per slot and ballot*: in proposals, in logs, in reports.
 - *P2c*: for a value proposed in a slot and ballot there is a quorum, each of which promised this ballot, that reported
-  the value as its highest or reported nothing there.
+  the value as its highest or reported nothing there; a quorum of the configuration that the proposer is in, for one
+  that was overtaken may not know of a later one. What it proposes then is never chosen (*Configurations*).
 - *Chosen is for ever* (P2): a value is chosen when a quorum of disks has got hold of it in one ballot; a slot has one
   chosen value. What is said to be chosen (Decided, Heartbeat, Learned) is.
 - *Configurations* (rule 6): a quorum is one of the configuration that the chosen slots below give, and a ballot counts
@@ -355,7 +356,8 @@ class PaxosChecks(Oracle):
             if told is not None and told[1] == value and (ballot_of_value is None or told[0] > ballot_of_value):
                 ballot_of_value = told[0]
         agreeing = [member for member, told in highest.items() if _not_above(told, ballot_of_value)]
-        if not is_quorum(at(self._configurations, slot), agreeing):
+        membership = self._proposed_for[slot, ballot] or at(self._configurations, slot)
+        if not is_quorum(membership, agreeing):
             raise Violation(
                 "P2c",
                 f"a value whose highest reported ballot is {ballot_of_value} is proposed in slot {slot}, {ballot}; "
