@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratified.consensus.contract import Change, Entry, Kind, Membership, Progress, ProposalId, Status
-from ratified.consensus.entry import encode_configuration, make_entry
+from ratified.consensus.entry import encode_change, encode_configuration, make_entry
 from ratified.node.changes import (
     CAUGHT_UP_ENTRIES,
     LEARNERS_MAX,
@@ -20,6 +20,7 @@ from ratified.node.changes import (
     build,
     decode_asked,
     encode_asked,
+    is_fit,
     promotion,
     why_not_now,
 )
@@ -41,6 +42,7 @@ from ratified.node.cluster_table import (
     first_table,
     is_as_first,
 )
+from ratified.node.cluster_table import encode_change as encode_table_change
 from ratified.node.ports import Reason
 from ratified.storage.format import ClusterRecord
 
@@ -165,3 +167,25 @@ def leader_of(membership: Membership, commit: int, progress: dict[int, Progress]
         progress=progress,
         words={},
     )
+
+
+GOOD = encode_change(Change(BOTH, BOTH, encode_context(Remove(2))))
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "data", "fit"),
+    [
+        (3, Kind.COMMAND, b"anything", True),
+        (0, Kind.NODE, encode_table_change(Leave(2)), True),
+        (1, Kind.NODE, encode_table_change(Leave(2)), False),
+        (0, Kind.NODE, b"no change", False),
+        (0, Kind.MEMBERSHIP, GOOD, True),
+        (1, Kind.MEMBERSHIP, GOOD, False),
+        (1, Kind.MEMBERSHIP, encode_change(Change(BOTH, BOTH)), True),
+        (0, Kind.MEMBERSHIP, encode_change(Change(BOTH, BOTH, b"no context")), False),
+        (0, Kind.MEMBERSHIP, GOOD[:5], False),
+        (0, Kind.NOOP, GOOD, False),
+    ],
+)
+def test_what_no_node_could_read_is_not_fit_for_the_log(group: int, kind: Kind, data: bytes, fit: bool) -> None:
+    assert is_fit(group, kind, data) is fit

@@ -391,3 +391,19 @@ def test_where_nobody_has_room_a_leader_refuses_for_its_followers_too(engine: st
         cluster.offer(member, DiskSpace(1 << 40))
     assert cluster.propose(leader, b"b").outcome is Outcome.DONE
     assert cluster.machine(leader).commands == [b"b"]
+
+
+@pytest.mark.parametrize("kind", [Kind.NODE, Kind.MEMBERSHIP])
+def test_what_no_node_could_read_is_refused_and_what_follows_is_taken(kind: Kind) -> None:
+    cluster = Cluster()
+    leader, follower = cluster.elect(), cluster.follower()
+    to_leader = cluster.node(follower)._peers.session(leader)
+    assert to_leader is not None
+    proposals = [(901, b"\xff", kind), (902, b"a", Kind.COMMAND)]
+    era, incarnation = cluster.node(leader).lead(0).era, cluster.node(follower).incarnation
+    to_leader.queue.put(0, Forward(era, follower, incarnation, 1, proposals))
+    cluster.run(100 * MS)
+    assert cluster.propose(leader, b"b").outcome is Outcome.DONE
+    cluster.run(SECOND)
+    assert cluster.machine(follower, 0).commands == [b"a", b"b"]
+    assert cluster.node(leader).lead(0).member == leader

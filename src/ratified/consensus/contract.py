@@ -326,7 +326,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """For metrics and people; nothing decides by it."""
+    """For metrics and people, and for what a node asks for, or refuses to ask for: safety never depends on it."""
 
     member: int
     role: str

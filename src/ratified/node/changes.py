@@ -17,15 +17,19 @@ from typing import TypeAlias
 
 import msgspec
 
-from ratified.consensus.contract import U64, Change, Membership, Status
-from ratified.consensus.entry import encode_change
+from ratified.consensus.contract import U64, Change, Kind, Membership, Status
+from ratified.consensus.entry import EntryFormatError, encode_change
+from ratified.consensus.entry import decode_change as decode_engine_change
 from ratified.node.cluster_table import (
+    CLUSTER_GROUP,
     NO_MEMBER,
     Add,
     ClusterFormatError,
     ClusterTable,
     Remove,
     Urls,
+    decode_change,
+    decode_context,
     encode_context,
     why_not_at,
 )
@@ -80,6 +84,23 @@ def is_asked(data: bytes) -> bool:
     except ClusterFormatError:
         return False
     return True
+
+
+def is_fit(group: int, kind: Kind, data: bytes) -> bool:
+    """Does a proposal of this group say something that every node can read? In the log anything else would end them
+    all."""
+    if kind is Kind.COMMAND:
+        return True
+    try:
+        if kind is Kind.NODE:
+            decode_change(data)
+            return group == CLUSTER_GROUP
+        context = decode_engine_change(data).context
+        if context:
+            decode_context(context)
+    except (ClusterFormatError, EntryFormatError):
+        return False
+    return kind is Kind.MEMBERSHIP and (group == CLUSTER_GROUP or not context)
 
 
 def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str:

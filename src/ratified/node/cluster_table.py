@@ -29,6 +29,8 @@ from msgspec.structs import replace
 from ratified.consensus.contract import U64
 from ratified.wire.peer import DirectoryId
 
+CLUSTER_GROUP = 0
+"""The group whose entries make the table."""
 URLS_MAX = 64
 URL_BYTES_MAX = 1024
 Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=URL_BYTES_MAX)]
@@ -156,14 +158,6 @@ def decode_context(data: bytes) -> Context:
         return _contexts.decode(data)
     except msgspec.MsgspecError as error:
         raise ClusterFormatError(f"the context of a configuration does not read: {error}") from error
-
-
-def is_change(data: bytes) -> bool:
-    try:
-        decode_change(data)
-    except ClusterFormatError:
-        return False
-    return True
 
 
 def first_table(names: Mapping[int, str], peer_urls: Mapping[int, tuple[str, ...]]) -> ClusterTable:

@@ -18,13 +18,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Kind, Lead, Membership, Ready, Size, Sizes
+from ratified.consensus.contract import Entry, Lead, Membership, Ready, Size, Sizes
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
-from ratified.node.changes import is_asked
+from ratified.node.changes import is_asked, is_fit
 from ratified.node.checkpoints import Checkpoints
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import ClusterFormatError, ClusterTable, dials, is_change
+from ratified.node.cluster_table import CLUSTER_GROUP, ClusterFormatError, ClusterTable, dials
 from ratified.node.directories import Directories
 from ratified.node.peers import Session
 from ratified.node.ports import (
@@ -61,8 +61,6 @@ from ratified.storage.space import Environment
 from ratified.wire.peer import Batch, Fragment
 
 _LOG_MARK = Timer.LOG_MARK
-CLUSTER_GROUP = 0
-"""The group whose entries make the cluster table."""
 
 
 class Node:
@@ -234,7 +232,7 @@ class Node:
         """Does it say something that every node can read, to the group where it belongs?"""
         if request.work is Work.MEMBERS:
             return request.group == CLUSTER_GROUP and is_asked(request.data)
-        return request.kind is not Kind.NODE or (request.group == CLUSTER_GROUP and is_change(request.data))
+        return is_fit(request.group, request.kind, request.data)
 
     def _take_cancel(self, cancel: Cancel) -> None:
         request = self._requests.cancel(cancel.token)

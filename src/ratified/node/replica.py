@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from ratified.consensus.contract import (
@@ -34,12 +35,12 @@ from ratified.consensus.contract import (
 from ratified.consensus.entry import decode_change, encode_change
 from ratified.machine import ApplyFailed, Command, Result, Store
 from ratified.node.barriers import Barriers
-from ratified.node.changes import build, decode_asked, why_not_now
+from ratified.node.changes import build, decode_asked, is_fit, why_not_now
 from ratified.node.checkpoints import Claims
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
-from ratified.node.forwarding import LeaderForwards, OriginForwards, proposals_of
+from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
 from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
@@ -511,6 +512,11 @@ class Replica:
             elif len(duties) == 1:
                 break
         while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
+            fit = list(takewhile(self._is_fit, items))
+            if not fit:
+                self._inbound.settle(items[:1], None, Reason.UNFIT)
+                continue
+            items = fit
             proposals = proposals_of(items)
             if proposals and proposals[0].kind is Kind.MEMBERSHIP:
                 answer = self._propose_change(now, proposals[0])
@@ -540,6 +546,10 @@ class Replica:
                 self._proposals.taken(batch, first)
             elif len(batch) == 1:
                 break
+
+    def _is_fit(self, item: Item) -> bool:
+        """What others forward is looked at here; what is asked of this node, where it is asked."""
+        return item.kind is _COMMAND or item.data is None or is_fit(self.group, item.kind, item.data)
 
     def _propose_all(self, now: int, batch: Sequence[Proposal]) -> int | None:
         """Propose all of them: the index of the first, or None: it is refused, perhaps as too much at once."""
