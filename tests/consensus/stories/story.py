@@ -77,6 +77,7 @@ from tests.consensus.stories.words.shape import bracketed, configuration
 SEED = 1
 ELECTION_US = 10_000
 HEARTBEAT_US = 1_000
+ARRIVALS_MAX = 2_000
 
 
 class StoryMember:
@@ -304,8 +305,11 @@ class Story:
         self._out.append(f"{sender}>{receiver} is lost: {self._words.message(lost[2].message)}")
 
     def _run(self) -> None:
-        while self._under_way:
+        for _ in range(ARRIVALS_MAX):
+            if not self._under_way:
+                return
             self._arrive()
+        raise AssertionError(f"no end after {ARRIVALS_MAX} messages, and no time has passed: {self._out[-3:]}")
 
     def _oldest(self, sender: int, receiver: int) -> tuple[int, int | None, Send]:
         return next(each for each in self._under_way if (each[0], each[2].to) == (sender, receiver))

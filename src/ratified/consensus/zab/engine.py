@@ -369,8 +369,10 @@ class Zab:
                 self.core.outbox.send(sender, refusal(message))
 
     def _tell(self, member: int) -> None:
-        """Whom this member follows, or that it leads."""
+        """Whom this member follows, or that it leads; who is no member would be refused, and ask again at once."""
         core, role = self.core, self.role
+        if member not in core.configurations.peers:
+            return
         if isinstance(role, Leading):
             role.tell(member)
         elif isinstance(role, Following):
