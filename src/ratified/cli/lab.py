@@ -121,19 +121,22 @@ def capstone(
     seed: int = STORE_SEED,
     ops: int = OPS,
     keys: int = KEYS,
-    scenario: str = typer.Option("normal", "--scenario", help="normal or fault.", metavar="NAME"),
+    scenario: str = typer.Option("normal", "--scenario", help="normal, fault, members or snapshots.", metavar="NAME"),
     engine: str = ENGINE,
     dump: Path = DUMP,
     as_json: bool = AS_JSON,
 ) -> None:
     """Replicate a map of numbers on three nodes; print the SHA-256 of their dumps, log and map, in a row.
 
-    It is the same on every engine. In the scenario 'fault' a follower is down for a while and catches up.
+    It is the same on every engine. In the scenario 'fault' a follower is down for a while and catches up; in
+    'snapshots' the others have cut their logs meanwhile, and send it a snapshot; in 'members' nodes join, leave and
+    replace others.
 
     \b
     Examples:
       ratified lab capstone --seed 42 --ops 200 --keys 16
       ratified lab capstone --seed 7 --ops 2000 --keys 128 --scenario fault --engine paxos
+      ratified lab capstone --scenario members --engine zab --json
     """
     from ratified.lab.capstone import SCENARIOS, CapstoneLab
 

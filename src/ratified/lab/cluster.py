@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from ratified.consensus.contract import (
     NO_ERA,
@@ -19,12 +19,14 @@ from ratified.consensus.contract import (
     ElectionDeadline,
     Engine,
     Entry,
+    Kind,
     Membership,
     Options,
     Proposal,
     ProposalId,
     Refused,
     Send,
+    SnapshotTo,
     Taken,
 )
 from ratified.consensus.driver import Driver, DurableLog, Input, Ports
@@ -48,6 +50,16 @@ def textbook(member: int, seed: int, election_deadline: ElectionDeadline, electi
     ).textbook()
 
 
+class Snapshots(Protocol):
+    """How states travel."""
+
+    def send(self, sender: int, asked: SnapshotTo) -> None:
+        """``sender`` is to send its state to a node that lacks what is gone from its log."""
+
+    def install(self, member: int, base: Base) -> None:
+        """``member``'s log begins behind ``base``: its store is to be switched."""
+
+
 class LabCluster:
     """All nodes, and the messages between them. At first every node is up and has a session with each other."""
 
@@ -57,22 +69,34 @@ class LabCluster:
         options: Sequence[Options],
         arrival: Arrival,
         apply: Callable[[int, Sequence[Entry]], None] = lambda node, entries: None,
+        *,
+        voters: int | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
+        """``voters``: so many of the nodes are members at first (None: all); the others join when they are asked in."""
         self.now = 0
+        self._snapshots = snapshots
         self._arrival = arrival
         self._apply = apply
         self._heap: list[tuple[int, int, int, Send, int]] = []
         """(delivery time, sender, sequence, message, session)."""
         self._sent = 0
         self._sessions_opened = 0
-        base = Base(0, NO_ERA, Membership(tuple(each.member for each in options)))
-        self.nodes = [Driver(row.textbook, each, DurableLog(base), self._ports(each.member)) for each in options]
+        members = Membership(tuple(each.member for each in options[:voters]))
+        self.nodes = [
+            Driver(row.textbook, each, DurableLog(_base(members, each.member)), self._ports(each.member))
+            for each in options
+        ]
         for node in self.nodes:
             node.start(0)
         self.connect(lambda a, b: True)
 
     def _ports(self, member: int) -> Ports:
-        return Ports(send=partial(self._send, member), deliver=partial(self._deliver, member))
+        send, deliver = partial(self._send, member), partial(self._deliver, member)
+        if self._snapshots is None:
+            return Ports(send=send, deliver=deliver)
+        snapshot_to, install = partial(self._snapshots.send, member), partial(self._snapshots.install, member)
+        return Ports(send=send, deliver=deliver, snapshot_to=snapshot_to, install=install)
 
     def connect(self, wanted: Callable[[int, int], bool]) -> None:
         """Open a session on every wanted link that has none and both of whose ends are up."""
@@ -89,9 +113,9 @@ class LabCluster:
             for b in [peer for peer in node.sessions if unwanted(a, peer)]:
                 node.connect(b, None)
 
-    def propose(self, member: int, sequence: int, data: bytes) -> Taken | Refused:
-        """Propose one command there, the ``sequence``-th of all."""
-        proposal = Proposal(ProposalId(member, 1, sequence), data)
+    def propose(self, member: int, sequence: int, data: bytes, kind: Kind = Kind.COMMAND) -> Taken | Refused:
+        """Propose one command there, or a change of the members, the ``sequence``-th proposal of all."""
+        proposal = Proposal(ProposalId(member, 1, sequence), data, kind)
         answer = self.nodes[member].engine.propose(self.now, [proposal])
         self.nodes[member].settle(self.now)
         return answer
@@ -101,13 +125,14 @@ class LabCluster:
         while self._heap and self._heap[0][0] <= self.now:
             _, sender, _, send, session = heapq.heappop(self._heap)
             if (sender, send.to) not in dropped and self.nodes[send.to].sessions.get(sender) == session:
-                self._input(send.to, partial(_step, sender, send.message))
+                self.feed(send.to, partial(_step, sender, send.message))
         for member, node in enumerate(self.nodes):
             if node.up:
-                self._input(member, lambda engine, now: engine.tick(now))
+                self.feed(member, lambda engine, now: engine.tick(now))
         self.now += 1
 
-    def _input(self, member: int, action: Input) -> None:
+    def feed(self, member: int, action: Input) -> None:
+        """An input, and all that it leaves to do."""
         self.nodes[member].feed(action)
         self.nodes[member].settle(self.now)
 
@@ -120,6 +145,11 @@ class LabCluster:
             arrival = self._arrival(self.now, sender, send.to, self._sent)
             heapq.heappush(self._heap, (arrival, sender, self._sent, send, session))
             self._sent += 1
+
+
+def _base(members: Membership, member: int) -> Base:
+    """Where a log begins: one that joins knows nobody who votes."""
+    return Base(0, NO_ERA, members if member in members.voters else Membership(()))
 
 
 def _step(sender: int, message: Any, engine: Engine, now: int) -> None:

@@ -394,8 +394,10 @@ class Leader:
     def _tellable(self, peer: PeerProgress) -> int:
         """The chosen prefix as far as the peer can have it by now: the rest of this ballot's slots is on its way to it,
         and it need not ask anybody. Without ``decided_after_accepted``, as far as a quorum has it in this ballot."""
-        each_its_own = self._core.extensions.decided_after_accepted
-        accepted = peer.reach(self._first) if each_its_own else self._quorum_reach(self._first)
+        if self._core.extensions.decided_after_accepted:
+            accepted = peer.reach(self._first)
+        else:
+            accepted = self._quorum_reach(max(self._first, self._core.slots.base + 1))
         return min(self._core.slots.chosen, accepted)
 
     def _tell_chosen(self, member: int, peer: PeerProgress) -> None:
