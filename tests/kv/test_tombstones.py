@@ -325,3 +325,36 @@ def test_a_turn_reads_so_many_rows_and_bytes_of_a_tombstone_and_no_more(monkeypa
         assert sum(map(len, got)) <= 2 * (5_000 + 2_100)
         got.clear()
     assert turns >= 40 // 10 + 40 // 5 + 10 // 3
+
+
+@pytest.mark.parametrize(
+    ("before", "request_of", "deleted"),
+    [
+        (LeaseRevokeRequest(ID=1), DeleteRangeRequest(key=b"k", range_end=b"l"), 2_000),
+        (LeaseRevokeRequest(ID=2), DeleteRangeRequest(key=b"k", range_end=b"l"), 1_900),
+        (DeleteRangeRequest(key=b"k", range_end=b"l"), DeleteRangeRequest(key=b"k", range_end=b"l"), 1),
+        (DeleteRangeRequest(key=b"k", range_end=b"k1500"), DeleteRangeRequest(key=b"\x00", range_end=b"\x00"), 601),
+        (DeleteRangeRequest(key=b"k1990", range_end=b"m"), LeaseRevokeRequest(ID=2), 99),
+        (DeleteRangeRequest(key=b"k", range_end=b"l"), LeaseRevokeRequest(ID=1), 100),
+    ],
+)
+def test_what_a_pending_tombstone_covers_is_not_counted_key_by_key(
+    before: Message, request_of: Message, deleted: int
+) -> None:
+    driver = LongDriver(limits=SLOW)
+    for lease in LEASES:
+        driver.grant(lease, 60)
+    for number in range(2_000):
+        driver.put(b"k%04d" % number, lease=2 if number < 100 else 0)
+    for number in range(100):
+        driver.put(b"m%04d" % number, lease=1)
+    driver.do(before)
+    driver.tidy()
+    if isinstance(before, DeleteRangeRequest):
+        driver.put(b"k0000")
+    assert driver.store.pending_tombstones == 1
+    assert pieces_of(driver, request_of, 50) <= 2_000 // (4 * 50) + 5
+    assert driver.store.pending_tombstones == 2
+    while driver.store.pending_tombstones:
+        driver.tidy()
+    assert len(buried_events(driver)) == deleted
