@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ratified.kv import compares, cost, queries, ranges, txn_reads, writes
+from ratified.kv.intervals import Interval
 from ratified.kv.limits import KvLimits
-from ratified.kv.ranges import Interval, Looks, live
+from ratified.kv.ranges import Looks, live
 from ratified.kv.tombstones import VisibleRows
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,

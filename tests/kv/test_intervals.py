@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratified.kv.intervals import IntervalMap
-from ratified.kv.ranges import Interval
+from ratified.kv.intervals import Interval, IntervalMap
 
 points = st.integers(0, 30).map(lambda number: b"%02d" % number)
 intervals = st.builds(Interval, points, st.one_of(st.none(), points))

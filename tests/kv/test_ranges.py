@@ -6,6 +6,8 @@ import pytest
 
 from ratified.kv import queries
 from ratified.kv.limits import KvLimits
+from ratified.kv.ranges import RangeRead
+from ratified.kv.tombstones import VisibleRows
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -37,6 +39,23 @@ def test_more_and_count_speak_of_the_whole_range(limit: int) -> None:
 def test_counting_returns_no_pairs_and_there_is_never_more() -> None:
     response = filled().range(RangeRequest(key=b"k", range_end=b"l", count_only=True, limit=3))
     assert (response.count, len(response.kvs), response.more) == (20, 0, False)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [RangeRequest(key=b"k", range_end=b"l", count_only=True), RangeRequest(key=b"k", range_end=b"l", limit=1)],
+)
+def test_what_is_only_counted_is_not_looked_at(request_: RangeRequest) -> None:
+    driver = Driver()
+    for number in range(3000):
+        driver.put(b"k%04d" % number)
+    read = RangeRead(VisibleRows(driver.environment.space(3)), request_, driver.store.revision)
+    parts = []
+    while not read.finished:
+        parts.append(read.advance(100, 1 << 20))
+    assert RangeResponse.FromString(b"".join(parts)).count == 3000
+    assert read.looked <= 3000 // 4 + 20
+    assert len(parts) <= 3000 // (4 * 100) + 2
 
 
 def test_an_order_other_than_by_key_ascends_unless_told_otherwise() -> None:

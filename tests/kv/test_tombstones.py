@@ -85,7 +85,10 @@ def seen(driver: Driver) -> list[object]:
     everything += [driver.range(RangeRequest(key=key)) for key in KEYS]
     for revision in range(max(store.compact_revision, 1), store.revision + 1):
         everything.append(driver.range(RangeRequest(key=b"\x00", range_end=b"\x00", revision=revision), rows_max=1))
-    everything.append(driver.range(RangeRequest(key=b"b", range_end=b"d", count_only=True), rows_max=1))
+    for first in (b"b", SHARED, LONG[1]):
+        for end in (LONG[2], b"d", b"\x00"):
+            everything.append(driver.range(RangeRequest(key=first, range_end=end, count_only=True), rows_max=1))
+            everything.append(driver.range(RangeRequest(key=first, range_end=end, limit=2), rows_max=1))
     driver.lead(0, (store.applied, 1))
     return [*everything, [sorted(driver.time_to_live(0, lease, keys=True).keys) for lease in LEASES]]
 

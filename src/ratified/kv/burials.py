@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from ratified.kv.counting import Counted, keys_in, keys_of_lease
 from ratified.kv.encoding import header, varint
 from ratified.kv.errors import EtcdError
+from ratified.kv.intervals import interval
 from ratified.kv.leases import Leases
 from ratified.kv.mvcc import Mvcc
-from ratified.kv.ranges import interval
 from ratified.kv.tombstones import Tombstone
 from ratified.kv.writes import Steps, end_lease
 from ratified.wire.etcd import errors

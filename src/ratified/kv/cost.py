@@ -18,7 +18,8 @@ from itertools import islice
 
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
-from ratified.kv.ranges import COVERED, Interval, Look, Looks, interval, is_in_order, looks, present
+from ratified.kv.intervals import Interval, interval
+from ratified.kv.ranges import COVERED, Look, Looks, is_in_order, looks, present
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
 from ratified.machine import TidyFirst

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ratified.kv import names
 from ratified.kv.history import EVENTS, PAIR_AT
-from ratified.kv.ranges import Interval
+from ratified.kv.intervals import Interval
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds
 from ratified.kv.tombstones import Tombstone, VisibleRows
 from ratified.wire.etcd.kv_pb2 import KeyValue

@@ -1,4 +1,4 @@
-"""Which ranges hold a key: a balanced tree of ranges, each node knowing the farthest end below it.
+"""Ranges of keys, and which of many hold a key: a balanced tree of ranges, each node knowing the farthest end below it.
 
 It is an interval tree (CLRS, section 14.3) on an AVL tree, ordered by (first, end). Adding, removing, and each range
 found cost O(log n); the order in which ranges are found is that of the tree, not of any hash.
@@ -8,9 +8,31 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from ratified.kv.ranges import Interval
+import msgspec
 
 V = TypeVar("V")
+
+
+class Interval(msgspec.Struct, frozen=True, gc=False):
+    """first <= key < end; end None is no bound."""
+
+    first: bytes
+    end: bytes | None
+
+    def holds(self, key: bytes) -> bool:
+        return self.first <= key and (self.end is None or key < self.end)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no key can be in it."""
+        return self.end is not None and self.end <= self.first
+
+
+def interval(key: bytes, range_end: bytes) -> Interval:
+    """What a request's ``key`` and ``range_end`` mean."""
+    if not range_end:
+        return Interval(key, key + b"\x00")
+    return Interval(key, None if range_end == b"\x00" else range_end)
 
 
 class _Node(Generic[V]):

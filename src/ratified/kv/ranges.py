@@ -7,6 +7,7 @@ Rules
 3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5).
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
    key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
+5. Pairs of the newest revision that are only counted are not looked at (``counting``).
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import TypeAlias
 
-import msgspec
 from typing_extensions import override
 
 from ratified.kv import names
+from ratified.kv.counting import Counted, keys_in
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.history import changes_at, is_dropped, names_of
+from ratified.kv.intervals import Interval, interval
 from ratified.kv.runs import Runs
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
@@ -41,28 +43,6 @@ Looks: TypeAlias = Iterator[Look]
 
 _ABSENT_A_LOOK = 8
 """How many changes of keys that were not there are passed over in the time that it takes to look at a pair."""
-
-
-class Interval(msgspec.Struct, frozen=True, gc=False):
-    """first <= key < end; end None is no bound."""
-
-    first: bytes
-    end: bytes | None
-
-    def holds(self, key: bytes) -> bool:
-        return self.first <= key and (self.end is None or key < self.end)
-
-    @property
-    def empty(self) -> bool:
-        """Whether no key can be in it."""
-        return self.end is not None and self.end <= self.first
-
-
-def interval(key: bytes, range_end: bytes) -> Interval:
-    """What a request's ``key`` and ``range_end`` mean."""
-    if not range_end:
-        return Interval(key, key + b"\x00")
-    return Interval(key, None if range_end == b"\x00" else range_end)
 
 
 def live(rows: VisibleRows, wanted: Interval) -> Looks:
@@ -204,6 +184,12 @@ class RangeRead:
         self._sorted: Iterator[tuple[object, bytes]] | None = None
         self._sent = 0
         self._looks = looks(rows, request, newest)
+        self._rows = rows
+        self._is_of_newest = not 0 < request.revision < newest
+        self._counted: Iterator[Counted] | None = None
+        """What is only counted, from where that began."""
+        self._last: bytes | None = None
+        """The last key before it."""
 
     def advance(self, rows_max: int, bytes_max: int) -> bytes:
         """The next piece of the response, from about that much of the rows."""
@@ -222,16 +208,13 @@ class RangeRead:
         """Read on; what passes through is sent as it is met."""
         out: list[bytes] = []
         if self._count >= self._sends_max:
-            found = list(islice(self._looks, rows_max))
-            self.looked += len(found)
-            self._count += len(found) - found.count(None) - found.count(COVERED)
-            self._exhausted = len(found) < rows_max
+            self._count_on(rows_max)
             return out
         for look in self._looks:
             rows_max -= 1
             self.looked += 1
             if look:
-                pair = look[1]
+                self._last, pair = look
                 self._count += 1
                 bytes_max -= len(pair)
                 self._take(pair, out)
@@ -239,6 +222,27 @@ class RangeRead:
                 return out
         self._exhausted = True
         return out
+
+    def _count_on(self, rows_max: int) -> None:
+        """Only count what is left."""
+        if not (self._is_of_newest and self._request.range_end):
+            found = list(islice(self._looks, rows_max))
+            self.looked += len(found)
+            self._count += len(found) - found.count(None) - found.count(COVERED)
+            self._exhausted = len(found) < rows_max
+            return
+        if self._counted is None:
+            wanted = interval(self._request.key, self._request.range_end)
+            if self._last is not None:
+                wanted = Interval(self._last + b"\x00", wanted.end)
+            self._counted = keys_in(self._rows, wanted)
+        for counted in self._counted:
+            self._count += counted.keys
+            self.looked += counted.work
+            rows_max -= counted.work
+            if rows_max <= 0:
+                return
+        self._exhausted = True
 
     def _take(self, pair: bytes, out: list[bytes]) -> None:
         request = self._request

@@ -12,8 +12,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from ratified.kv.errors import EtcdError
-from ratified.kv.intervals import IntervalMap
-from ratified.kv.ranges import Interval
+from ratified.kv.intervals import Interval, IntervalMap
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,

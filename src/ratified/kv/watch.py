@@ -26,10 +26,9 @@ from typing_extensions import override
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.history import DELETE, EVENTS, PAIR_AT, newest_at
-from ratified.kv.intervals import IntervalMap
+from ratified.kv.intervals import Interval, IntervalMap, interval
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Change, Mvcc
-from ratified.kv.ranges import Interval, interval
 from ratified.kv.tombstones import Tombstone
 from ratified.machine import Continuation, Slice
 from ratified.wire.etcd import errors

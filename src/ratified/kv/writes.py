@@ -29,10 +29,10 @@ from ratified.kv.cost import (
 )
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.errors import EtcdError
-from ratified.kv.intervals import IntervalMap
+from ratified.kv.intervals import IntervalMap, interval
 from ratified.kv.leases import Leases
 from ratified.kv.mvcc import Mvcc
-from ratified.kv.ranges import Pair, RangeRead, interval, present
+from ratified.kv.ranges import Pair, RangeRead, present
 from ratified.kv.tables import LIVE
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
