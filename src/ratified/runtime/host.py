@@ -36,6 +36,7 @@ from ratified.node.ports import (
     TransferLead,
     Work,
 )
+from ratified.runtime import writeback
 from ratified.runtime.address import AddressError, bind, checked_peer_urls, parse_address
 from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.checkpoint import CheckpointLane
@@ -50,12 +51,13 @@ from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
+from ratified.runtime.writeback import WriteBack
 from ratified.storage.checkpoint import CHECKPOINT_FILE, pieces
 from ratified.storage.format import ClusterRecord, LogDamaged, LogTooNew, PeerRecord
 from ratified.storage.guard import PAGES_ONLY, RowChecks, distrust
 from ratified.storage.guard import open_store as open_environment
 from ratified.storage.identity import Identity, IdentityError, check_same, create
-from ratified.storage.lmdb import ROTTEN
+from ratified.storage.lmdb import ROTTEN, LmdbEnvironment
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import Recovered, recover
 from ratified.storage.space import Environment
@@ -153,6 +155,8 @@ class Host:
             identity = directory.identity or await _create(config, members, directory)
             recovered = _recover(config, members, directory, identity)
             environment, open_store = _open_environment(directory, identity, replicated, checks)
+            if isinstance(environment, LmdbEnvironment) and writeback.begin_writing is not None:
+                resources.enter_context(WriteBack(environment.file, config.name, writeback.begin_writing))
             with ExitStack() as unused:
                 unused.callback(environment.abandon)
                 node = _build(config, members, directory, recovered, (identity, environment, open_store))

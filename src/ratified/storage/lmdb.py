@@ -96,7 +96,7 @@ class LmdbEnvironment:
         witness: Witness | None = None,
     ) -> None:
         self._witness = witness
-        self._file = path / DATA_FILE
+        self.file = path / DATA_FILE
         self._environment = lmdb.open(
             str(path),
             map_size=map_bytes,
@@ -109,7 +109,7 @@ class LmdbEnvironment:
         )
         with self._environment.begin() as transaction:
             names = list(transaction.cursor().iternext(keys=True, values=False))
-        self._descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
         """For copies: opened now, so that none fails for want of one."""
         self._page_bytes = self._environment.stat()["psize"]
         self._file_bytes_min = 0
@@ -201,8 +201,8 @@ class LmdbEnvironment:
         file_bytes = (info["last_pgno"] + 1) * self._page_bytes
         if file_bytes > self._file_bytes_min:
             self._file_bytes_min = file_bytes
-            if self._file.stat().st_size < file_bytes:
-                os.truncate(self._file, file_bytes)
+            if self.file.stat().st_size < file_bytes:
+                os.truncate(self.file, file_bytes)
         if self._witness is not None:
             self._witness.committed(info["last_txnid"])
 

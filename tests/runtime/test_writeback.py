@@ -1,0 +1,81 @@
+"""What a store has written is on its way to the disk soon, not half a minute later with everything else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ratified import Host
+from ratified.kv.store import KvStore
+from ratified.runtime import writeback
+from ratified.runtime.writeback import WriteBack
+from ratified.storage.guard import STORE_DIRECTORY
+from ratified.storage.lmdb import DATA_FILE
+from tests.runtime.cluster import alone
+from tests.runtime.loops import run, until
+
+WAIT_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writeback, "WRITE_BACK_EVERY_S", 0.001)
+
+
+def test_it_asks_again_and_again_until_it_ends(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    asked: list[int] = []
+    often_enough = threading.Event()
+
+    def begin(descriptor: int) -> None:
+        assert os.fstat(descriptor).st_ino == file.stat().st_ino
+        asked.append(descriptor)
+        if len(asked) == 3:
+            often_enough.set()
+
+    with WriteBack(file, "n", begin):
+        assert often_enough.wait(WAIT_S)
+    assert not any(thread.name == "ratified-write-back-n" for thread in threading.enumerate())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(asked[0])
+
+
+def test_a_file_system_that_cannot_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    asked = threading.Event()
+
+    def begin(descriptor: int) -> None:
+        assert not asked.is_set()
+        asked.set()
+        raise OSError(22, "Invalid argument")
+
+    with caplog.at_level(logging.WARNING), WriteBack(tmp_path / "file", "n", begin):
+        assert asked.wait(WAIT_S)
+    assert "when the kernel does it" in caplog.text
+
+
+@pytest.mark.skipif(writeback.begin_writing is None, reason="there is no sync_file_range here")
+def test_the_kernel_takes_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(1 << 20))
+    with file.open("rb") as opened:
+        assert writeback.begin_writing is not None
+        writeback.begin_writing(opened.fileno())
+
+
+def test_a_host_asks_for_its_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(writeback, "begin_writing", lambda descriptor: asked.append(os.fstat(descriptor).st_ino))
+
+    async def main() -> None:
+        async with await Host.start(alone(tmp_path), lambda group, space: KvStore(space)) as host:
+            await until(lambda: bool(asked))
+            store = Path(host.data_dir) / STORE_DIRECTORY / DATA_FILE
+            assert set(asked) == {store.stat().st_ino}
+
+    run(main())
