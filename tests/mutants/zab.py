@@ -24,7 +24,9 @@ from ratified.consensus.zab.leader import Leading
 from ratified.consensus.zab.link import Link
 from ratified.consensus.zab.messages import Ack, AckEpoch, AckNewLeader, Ending, Mode, NewEpoch, PullAnswer
 from ratified.consensus.zab.probing import Probing
-from tests.mutants.mutant import Break, Mutant
+from tests.consensus.networks import Sessions
+from tests.consensus.world import World
+from tests.mutants.mutant import Break, EngineMutant, Mutant
 
 
 @contextmanager
@@ -223,11 +225,35 @@ def drops_a_follower_in_silence() -> AbstractContextManager[Any]:
     return patch.object(Leading, "_break", _break)
 
 
+def counts_who_has_not_acknowledged_newleader() -> AbstractContextManager[Any]:
+    """Who pulled the epoch, or comes back to it, counts by what it holds."""
+
+    def durable_at(self: Leading, member: int) -> int:
+        follower = self._followers.get(member)
+        return honest(self, member) if follower is None else follower.match
+
+    honest = Leading._durable_at
+    return patch.object(Leading, "_durable_at", durable_at)
+
+
+def _five_in_sessions(engine: str, seed: int) -> World:
+    return World(engine, Sessions, seed, 5)
+
+
 def _mutant(name: str, breaks: Break, scenario: str, caught_by: int, **more: Any) -> Mutant:
     return Mutant(name, breaks, scenario, "session", caught_by, seeds=500, engine="zab", **more)
 
 
-MUTANTS = [
+MUTANTS: list[Mutant | EngineMutant] = [
+    EngineMutant(
+        "counts who has not acknowledged NEWLEADER",
+        counts_who_has_not_acknowledged_newleader,
+        "zab",
+        20,
+        scenario="bare engines",
+        network="session",
+        world=_five_in_sessions,
+    ),
     _mutant("accepts an old epoch", old_epoch_accepted, "leader-failures", 2, nodes=5, duration_us=2_000_000),
     _mutant("commits before a quorum of ACKs", commit_before_a_quorum_of_acks, "everything", 1),
     _mutant("sends DIFF where TRUNC was due", diff_where_trunc_was_due, "everything", 2),

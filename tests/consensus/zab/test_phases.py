@@ -403,6 +403,20 @@ def test_a_follower_that_comes_late_is_synchronised_while_the_others_go_on() -> 
     assert [type(message) for _, message in sent] == [UpToDate]
 
 
+def test_a_follower_that_comes_back_counts_from_its_acknowledgement_of_newleader_on() -> None:
+    """The paper's Q: what it holds of this epoch, it may have pulled."""
+    one = Alone()
+    epoch = one.broadcasting()
+    one.say(2, Ack(1, 4, zxid.pack(epoch, 1)))
+    one.propose(b"a")
+    one.drain()
+    one.connect(3)
+    one.say(3, one.ack_epoch(epoch, Ending(epoch, epoch, 2)))
+    assert one.engine.status().commit == 1
+    one.say(3, AckNewLeader(1, 3, epoch))
+    assert one.engine.status().commit == 2
+
+
 # -------------------------------------------------------------------------------------------------- phase 3: broadcast
 
 

@@ -62,6 +62,14 @@ def test_seeds_104_and_154_a_lost_acknowledgement_that_nothing_follows_is_missed
         world.heal()
 
 
+@pytest.mark.parametrize("seed", [20, 233])
+def test_a_follower_that_comes_back_is_not_counted_before_it_acknowledges(seed: int) -> None:
+    """Its leader committed with a follower that had pulled the epoch (rule 14 of the contract)."""
+    world = World("zab", Sessions, seed, 5)
+    world.run(3000)
+    world.heal()
+
+
 def test_histories_are_added_to_and_truncated() -> None:
     modes: Counter[str] = Counter()
 

@@ -10,7 +10,8 @@ Rules of this file:
    is left of the own one a snapshot comes first (SNAP), and then DIFF from there. Nothing is committed before a quorum
    has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is.
 4. Broadcast: PROPOSE goes at once, beside the own write; an entry is committed when a quorum has it durably, this
-   member counted by its own disk.
+   member counted by its own disk, a follower from its acknowledgement of NEWLEADER on: one that comes back, or has
+   pulled the epoch, may hold much of it before.
 5. A read is answered only when this member serves, and after a round of PONGs that began after it was asked for.
 6. What is sent is decided in ``flush``, once a turn, from the progress of each follower; inputs only change progress.
 """
@@ -392,10 +393,7 @@ class Leading:
 
     def history_is_synchronised(self) -> bool:
         """Has a quorum acknowledged NEWLEADER, this member by its own disk?"""
-        done = [
-            member for member, each in self._followers.items() if each.stage in (Stage.SYNCHRONISED, Stage.UP_TO_DATE)
-        ]
-        return self._with_own(done)
+        return self._with_own([member for member, each in self._followers.items() if each.has_acknowledged])
 
     def _begin_broadcast(self) -> None:
         """Step l.2.2: the initial history is committed."""
@@ -446,7 +444,7 @@ class Leading:
         if member == self._core.member.id:
             return self._core.log.durable
         follower = self._followers.get(member)
-        return 0 if follower is None else follower.match
+        return follower.match if follower is not None and follower.has_acknowledged else 0
 
     # ------------------------------------------------------------------------------------------------------- reads
 

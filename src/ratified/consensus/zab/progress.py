@@ -32,7 +32,8 @@ class Stage(Enum):
     """UPTODATE was sent."""
 
 
-_TAKES_ENTRIES = (Stage.SYNCHRONISING, Stage.SYNCHRONISED, Stage.UP_TO_DATE)
+_HAS_ACKNOWLEDGED = (Stage.SYNCHRONISED, Stage.UP_TO_DATE)
+_TAKES_ENTRIES = (Stage.SYNCHRONISING, *_HAS_ACKNOWLEDGED)
 
 
 class PeerProgress:
@@ -54,6 +55,11 @@ class PeerProgress:
     @property
     def takes_entries(self) -> bool:
         return self.stage in _TAKES_ENTRIES
+
+    @property
+    def has_acknowledged(self) -> bool:
+        """NEWLEADER: it counts in quorums (the paper's Q)."""
+        return self.stage in _HAS_ACKNOWLEDGED
 
     def sent(self, last: int, size: int) -> None:
         """Entries up to ``last``, ``size`` bytes in all, are on their way in one message."""
