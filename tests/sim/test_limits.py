@@ -1,7 +1,17 @@
-"""Every named limit of the system is drawn small in some worlds, or stands here with the reason why it is not."""
+"""Every named limit of the system is drawn small in some worlds, or stands here with the reason why it is not; so
+does every constant that is a limit, in the rooms that a world runs."""
 
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType
+
+import msgspec
 import pytest
 
+import ratified
 from ratified.sim.limits import SERVER_LIMITS, WORK_OF_A_TURN, draw_limits
 
 NOT_DRAWN = {
@@ -23,6 +33,53 @@ NOT_DRAWN = {
         "watch_progress_us": "ten minutes do not pass here, and no watcher asks to be told",
     },
 }
+NUMBERS = "what a format's field can hold"
+FORMAT = "part of a format: all members, and all versions, keep to the same"
+SAME = "decides what a command answers: the same on every member, so no option"
+EARLY = "only says when what does not matter is dropped, or asked again"
+OF_FILES = "of real files, which this world does not have"
+CONSTANT = {
+    "ratified.consensus.contract.U64_MAX": NUMBERS,
+    "ratified.consensus.replication.incoming.INDEX_MAX": NUMBERS,
+    "ratified.consensus.zab.zxid.EPOCH_MAX": NUMBERS,
+    "ratified.consensus.zab.zxid.COUNTER_MAX": "of a zxid; a test of the engine comes to the end of one",
+    "ratified.node.changes.LEARNERS_MAX": "of one cluster; tests of the node reach it",
+    "ratified.node.cluster_table.URLS_MAX": FORMAT,
+    "ratified.node.cluster_table.URL_BYTES_MAX": FORMAT,
+    "ratified.node.publishing.PAUSE_TIMEOUTS_MAX": EARLY,
+    "ratified.node.reads._PRUNED_MIN": EARLY,
+    "ratified.node.retries.AGAIN_MAX": EARLY,
+    "ratified.node.timers.LOOKS_MIN": EARLY,
+    "ratified.storage.checkpoint.UNSYNCED_BYTES_MAX": OF_FILES,
+    "ratified.storage.files.OPEN_FILES_MAX": OF_FILES,
+    "ratified.storage.guard.WHOLE_CHECK_BYTES_MAX": OF_FILES,
+    "ratified.storage.identity._FILE_BYTES_MAX": FORMAT,
+    "ratified.storage.lmdb.READERS_MAX": OF_FILES,
+    "ratified.storage.lmdb.TABLES_MAX": OF_FILES,
+    "ratified.storage.lmdb._BOUND_BYTES_MAX": OF_FILES,
+    "ratified.storage.memory._SCRAMBLED_ROWS_MAX": "of what this world itself does to a store",
+    "ratified.storage.pages._PAGE_BYTES_MIN": OF_FILES,
+    "ratified.storage.pages._PAGE_BYTES_MAX": OF_FILES,
+    "ratified.storage.pages._DEPTH_MAX": OF_FILES,
+    "ratified.storage.space.KEY_BYTES_MAX": FORMAT,
+    "ratified.kv.commands.OVERHEAD_BYTES_MAX": FORMAT,
+    "ratified.kv.cost.TXN_RESPONSE_BYTES_MAX": SAME,
+    "ratified.kv.cost.TXN_ROWS_MAX": SAME,
+    "ratified.kv.history.CHANGES_WALKED_MAX": "which of two ways to one answer is taken",
+    "ratified.kv.history._KEYS_MAX": "how much is read at a time, of what range_rows_at_once bounds",
+    "ratified.kv.names.NAME_BYTES_MAX": FORMAT,
+    "ratified.kv.requests.TXN_OPS_MAX": SAME,
+    "ratified.kv.requests.TXN_OPS_IN_ALL_MAX": SAME,
+    "ratified.kv.requests.TXN_DEPTH_MAX": SAME,
+    "ratified.kv.requests.LEASE_TTL_MAX_S": SAME,
+    "ratified.kv.writes.UNSEEN_ROWS_MAX": SAME,
+    "ratified.wire.codec.FRAME_BYTES_MAX": "frame_bytes_max, which is drawn, keeps frames far below it",
+    "ratified.wire.codec.FIRST_FRAME_BYTES_MAX": "strangers send first frames on both sides of it",
+    "ratified.wire.peer.STARTS_BEFORE_MAX": FORMAT,
+}
+"""Limits that are no option, in what a world runs."""
+NOT_IN_A_WORLD = {"ratified.runtime.transport.TransportLimits": "of sockets, which this world does not have"}
+_LIMIT = re.compile(r"^(_?(?:[A-Z0-9]+_)*(?:MAX|MIN)(?:_[A-Z0-9]+)*)\b[^=\n]*=", re.MULTILINE)
 DRAWN = [draw_limits(seed, frames_are_messages=False) for seed in range(300)]
 
 
@@ -37,6 +94,34 @@ def test_a_limit_is_drawn_or_named_as_one_that_is_not(room: str) -> None:
         else:
             assert min(values) < getattr(type(defaults)(), name), f"{name} is never drawn small"
     assert constant == set(NOT_DRAWN[room])
+
+
+def modules(*packages: ModuleType) -> Iterator[ModuleType]:
+    for package in packages:
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.endswith("__main__"):
+                yield import_module(module.name)
+
+
+def test_all_limits_that_are_options_are_of_a_world_or_named() -> None:
+    in_a_world = {type(getattr(SERVER_LIMITS, room)) for room in NOT_DRAWN}
+    assert set(NOT_DRAWN) == set(SERVER_LIMITS.__struct_fields__)
+    others = {
+        f"{module.__name__}.{name}"
+        for module in modules(ratified)
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module.__name__
+        if name.endswith("Limits") and value not in {*in_a_world, type(SERVER_LIMITS)}
+    }
+    assert others == set(NOT_IN_A_WORLD)
+
+
+def test_all_limits_that_are_constants_are_named() -> None:
+    rooms = [import_module(f"ratified.{room}") for room in ("consensus", "node", "storage", "kv", "wire")]
+    found = {
+        f"{module.__name__}.{name}" for module in modules(*rooms) for name in _LIMIT.findall(inspect.getsource(module))
+    }
+    assert found == set(CONSTANT)
 
 
 def test_limits_are_often_as_small_as_they_may_be_and_often_the_default() -> None:
