@@ -99,6 +99,45 @@ class Continuation(Protocol):
         """The reader is gone; let go of everything."""
 
 
+class SnapshotDamaged(Exception):
+    """What was read of a state is not one whole state, or not the one whose digest it carries."""
+
+
+class StateReader(ABC):
+    """A group's committed state, read in pieces over many turns. What is applied meanwhile does not show."""
+
+    index: int
+    era: Era
+    """The entry up to which it is applied, and the era with which that was delivered."""
+
+    @abstractmethod
+    def read(self, bytes_max: int) -> bytes | None:
+        """The next piece, about so many bytes at most; None: all was read. The last one ends with the digest."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the state; nothing more is read."""
+
+
+class StateLoader(ABC):
+    """Fills a fresh space beside the one that serves."""
+
+    @abstractmethod
+    def load(self, piece: bytes) -> None:
+        """Take the next piece, in the open transaction. Raises ``SnapshotDamaged``."""
+
+    @abstractmethod
+    def switch(self) -> None:
+        """Make what was loaded the state, in the open transaction, after the last piece.
+
+        Raises ``SnapshotDamaged`` where it does not have the digest that it ends with.
+        """
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """What was loaded is of no use; the store removes it in its own time."""
+
+
 class Store(Protocol):
     """What a replica calls. All methods are called on one thread."""
 
@@ -161,6 +200,14 @@ class Store(Protocol):
     def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
         """Replace the state by ``rows``, applied up to ``index``, whose entry was delivered with ``era``."""
 
+    def read_state(self) -> StateReader:
+        """Read the committed state; whoever asks closes it."""
+        return RowReader(self)
+
+    def load_state(self, index: int, era: Era) -> StateLoader:
+        """Have another state loaded: one that is applied up to ``index``, whose entry was delivered with ``era``."""
+        return RowLoader(self, index, era)
+
     def lead(self, now: int, era: Era | None) -> None:
         """This replica leads in ``era`` from now on, with nothing remembered of earlier ones; None: no longer."""
 
@@ -172,6 +219,49 @@ class Store(Protocol):
 
         Raises ``ReadFailed`` where it cannot.
         """
+
+
+class RowReader(StateReader):
+    """The rows of a snapshot, as many in a piece as fit."""
+
+    def __init__(self, store: Store) -> None:
+        self.index, self.era = store.applied, store.applied_era
+        self._rows = list(store.snapshot())
+
+    @override
+    def read(self, bytes_max: int) -> bytes | None:
+        taken: list[bytes] = []
+        while self._rows and (not taken or sum(map(len, taken)) + len(self._rows[0]) <= bytes_max):
+            taken.append(self._rows.pop(0))
+        return msgspec.msgpack.encode(taken) if taken else None
+
+    @override
+    def close(self) -> None:
+        self._rows.clear()
+
+
+class RowLoader(StateLoader):
+    """Keeps rows until the switch."""
+
+    def __init__(self, store: Store, index: int, era: Era) -> None:
+        self._store = store
+        self._at = (index, era)
+        self._rows: list[bytes] = []
+
+    @override
+    def load(self, piece: bytes) -> None:
+        try:
+            self._rows += msgspec.msgpack.decode(piece, type=list[bytes])
+        except msgspec.DecodeError as error:
+            raise SnapshotDamaged(str(error)) from error
+
+    @override
+    def switch(self) -> None:
+        self._store.restore(self._rows, *self._at)
+
+    @override
+    def abandon(self) -> None:
+        self._rows.clear()
 
 
 class StateMachineStore(Store):

@@ -15,6 +15,7 @@ from ratified.kv.digest import MODULUS_MASK, row_hash
 from ratified.kv.history import EVENTS, HISTORY
 from ratified.kv.mvcc import Mvcc, event_hash
 from ratified.kv.tables import ATTACHED, LIVE
+from ratified.machine import SnapshotDamaged
 from ratified.storage.space import Space
 
 _STATE = b"s"
@@ -23,10 +24,6 @@ _EVENT = b"e"
 _DIGEST = b"z"
 _LEASE_KEY_BYTES = 8
 _POSITION_BYTES = 12
-
-
-class SnapshotDamaged(Exception):
-    """The rows are not a state, or not the one whose digest they carry."""
 
 
 def write(mvcc: Mvcc) -> Sequence[bytes]:
