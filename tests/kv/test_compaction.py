@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ratified.kv import queries
 from ratified.kv.history import EVENTS, HISTORY
 from ratified.kv.limits import KvLimits
-from ratified.machine import SnapshotDamaged
 from ratified.kv.tables import ATTACHED, LIVE
+from ratified.machine import SnapshotDamaged
 from ratified.storage.memory import MemoryEnvironment
 from ratified.wire.etcd.kv_pb2 import Event
 from ratified.wire.etcd.rpc_pb2 import (

@@ -52,19 +52,19 @@ def claims_what_was_applied_since() -> AbstractContextManager[Any]:
 def ignores_the_claims_of_others() -> AbstractContextManager[Any]:
     """The log is cut below what the own checkpoint holds, whatever the others have."""
 
-    def own(claims: Claims, membership: Membership) -> Claim | None:
+    def own(claims: Claims, membership: Membership, most: int | None) -> Claim | None:
         return claims.own
 
-    return patch.object(Claims, "lowest", own)
+    return patch.object(Claims, "cut", own)
 
 
 def cuts_below_most() -> AbstractContextManager[Any]:
     """The log is cut without who has said nothing."""
 
-    def of_those_who_spoke(claims: Claims, membership: Membership) -> Claim | None:
-        return min(claims._claims.values(), key=lambda claim: claim.index, default=None)
+    def of_those_who_spoke(claims: Claims, membership: Membership, most: int | None) -> Claim | None:
+        return min(claims._latest.values(), key=lambda claim: claim.index, default=None)
 
-    return patch.object(Claims, "lowest", of_those_who_spoke)
+    return patch.object(Claims, "cut", of_those_who_spoke)
 
 
 def syncs_no_copy() -> AbstractContextManager[Any]:

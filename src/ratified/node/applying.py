@@ -60,6 +60,11 @@ class Applying:
         """Whether anything is left to apply."""
         return self._long is not None or bool(self._waiting)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Is one set aside, so that no other can be opened?"""
+        return self._long is not None
+
     def add(self, replica: Replica, entries: Sequence[Entry]) -> None:
         self._waiting.append((replica, entries))
 

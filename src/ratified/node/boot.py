@@ -28,8 +28,11 @@ from ratified.node.ports import Notice
 from ratified.node.proposals import ProposalIds
 from ratified.node.replica import DiskRoom, Replica, Shared
 from ratified.node.requests import Requests
+from ratified.node.snapshot_directory import SnapshotDirectory
+from ratified.node.snapshot_receiving import FoundSnapshots
+from ratified.node.snapshot_sending import SnapshotIds
 from ratified.node.timers import Timers
-from ratified.storage.checkpoint import CHECKPOINT_FILE, CheckpointUnsound, Claim, Contents, find
+from ratified.storage.checkpoint import CheckpointUnsound, Claim, Contents, find
 from ratified.storage.files import Files
 from ratified.storage.format import NodeRecord
 from ratified.storage.log import LogPlanner
@@ -51,25 +54,14 @@ class StoreAheadOfLog(Exception):
         )
 
 
-class StoreBehindLog(Exception):
-    """A store lacks what the log does not hold any more."""
-
-    def __init__(self, group: int, applied: int, base: int) -> None:
-        super().__init__(
-            f"the store of group {group} has applied the log up to entry {applied}, and the log begins behind entry "
-            f"{base}: the checkpoint that has what is between is not there, or has rotted. Put file "
-            f"{CHECKPOINT_FILE!r} back from a backup of this very directory, or remove this member and add "
-            "another in its place"
-        )
-
-
 def boot(now: int, files: Files, config: NodeConfig, environment: Environment, open_store: OpenStore) -> Node:
     """Recover and build a node. Its first ``turn`` must follow, at any time.
 
     Raises what ``recover`` raises, ``StoreAheadOfLog`` and ``StoreBehindLog``.
     """
     recovered = recover(files, config.log_limits)
-    return build(now, recovered, config, environment, open_store, checkpoint=own_checkpoint(files, recovered))
+    checkpoint = own_checkpoint(files, recovered)
+    return build(now, recovered, config, environment, open_store, files=files, checkpoint=checkpoint)
 
 
 def own_checkpoint(files: Files, recovered: Recovered) -> Contents | CheckpointUnsound | None:
@@ -87,10 +79,11 @@ def build(
     environment: Environment,
     open_store: OpenStore,
     *,
+    files: Files,
     checkpoint: Contents | CheckpointUnsound | None = None,
     observe: Observe | None = None,
 ) -> Node:
-    """A node on a log that was recovered already, over the checkpoint that the data directory has.
+    """A node on a log that was recovered already, over the checkpoint and the snapshots that the data directory has.
 
     ``observe`` makes an observer for each of its replicas.
     """
@@ -112,12 +105,19 @@ def build(
         config, incarnation, recovered.starts, directories, cluster, timers, groups=len(recovered.groups)
     )
     ids = ProposalIds(config.member, incarnation)
-    shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster)
+    snapshots = SnapshotIds(config.member, incarnation)
+    shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster, snapshots)
+    directory = SnapshotDirectory(files)
+    notices += directory.notices
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
         claim = _claim(checkpoint, group, store)
-        replicas[group] = _replica(now, group, found, store, shared, claim=claim, observe=observe)
+        if store.applied < found.base.index:
+            directory.install(group, found.base, store, environment)
+        snapshot = directory.sort_out(group, found.base, claim)
+        replicas[group] = _replica(now, group, found, store, shared, claim=claim, snapshot=snapshot, observe=observe)
+    directory.tidy()
     checkpoints = Checkpoints(config, planner, environment, timers, recovered.directory, checkpoint)
     node = Node(shared, incarnation, replicas, environment, directories, checkpoints, notices=notices)
     if directories.begun:
@@ -153,18 +153,19 @@ def _replica(
     shared: Shared,
     *,
     claim: Claim | None,
+    snapshot: FoundSnapshots,
     observe: Observe | None,
 ) -> Replica:
     config = shared.config
     if store.applied > found.last:
         raise StoreAheadOfLog(group, store.applied, found.last)
-    if store.applied < found.base.index:
-        raise StoreBehindLog(group, store.applied, found.base.index)
     delivered = (store.applied, store.applied_era)
     durable = found.durable(*delivered)
     observer = None if observe is None else observe(group, durable)
     engine = config.engine.engine(now, options(group, config, GroupLinks(shared.peers, group), shared.room), durable)
-    return Replica(now, group, engine, store, shared, delivered=delivered, claim=claim, observer=observer)
+    return Replica(
+        now, group, engine, store, shared, delivered=delivered, claim=claim, found=snapshot, observer=observer
+    )
 
 
 def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Options:

@@ -10,13 +10,18 @@ Rules:
 3. It is not begun where it would leave less room than ``free_bytes_min``. What fails is tried again
    ``checkpoint_retry_us`` later; until then nothing more is cut.
 4. What is durable in a member's own checkpoint it tells the others, and again in each new session. A log is cut at
-   the lowest of all members' claims, so that nobody ever needs from another what is gone: who restarts has its
-   checkpoint at least. A member that has not said anything in its last session holds the cut.
+   the lowest of all members' claims: then nobody needs from another what is gone, for who restarts has its checkpoint
+   at least. A member that is away, or behind, holds the cut for ``snapshot_catchup_entries`` below the own checkpoint;
+   then it is cut without that member, which is sent a snapshot when it is back.
+5. What is cut a majority has in checkpoints, in each half of a joint configuration, and has said so in a session that
+   lasts. Where no majority can be reached nothing is cut that all have not claimed.
+6. A log is cut at an index for which a checkpoint was claimed, the own or another member's: with each index goes the
+   era with which its entry was delivered, which nothing else implies (on Paxos it is the fence).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ratified.consensus.contract import Membership
 from ratified.node.config import NodeConfig
@@ -68,6 +73,10 @@ class Checkpoints:
         claim = self._last.claims.get(group) if self._last is not None else None
         if index - (claim.index if claim is not None else 0) >= self._limits.checkpoint_entries:
             self._entries_due = True
+
+    def installed(self) -> None:
+        """A group's state came as a snapshot: it is to be in a checkpoint soon, so that its file can go."""
+        self._entries_due = True
 
     def on_time(self) -> None:
         """What failed may be tried again."""
@@ -142,40 +151,81 @@ class Checkpoints:
         self._timers.set(Timer.CHECKPOINT, 0, self._not_before)
 
 
-class Claims:
-    """Up to where each member of a group has a durable checkpoint."""
+CLAIMS_KEPT = 64
+"""So many of its own a node remembers; of more, every other one."""
 
-    def __init__(self, member: int, own: Claim | None) -> None:
+
+class Claims:
+    """Up to where each member of a group has a durable checkpoint, and where the log may be cut."""
+
+    def __init__(self, member: int, own: Claim | None, catchup_entries: int) -> None:
         self._member = member
-        self._claims = {} if own is None else {member: own}
+        self._catchup_entries = catchup_entries
+        self._latest: dict[int, Claim] = {}
+        self._own: list[Claim] = []
+        """Ascending: the present one, and those before it at which the log was not cut."""
+        if own is not None:
+            self.take(member, own)
 
     @property
     def own(self) -> Claim | None:
-        return self._claims.get(self._member)
+        return self._latest.get(self._member)
 
     def take(self, member: int, claim: Claim) -> None:
         """A member's claims ascend for as long as its process lives."""
-        known = self._claims.get(member)
-        if known is None or claim.index > known.index:
-            self._claims[member] = claim
+        known = self._latest.get(member)
+        if known is not None and claim.index <= known.index:
+            return
+        self._latest[member] = claim
+        if member == self._member:
+            self._own.append(claim)
+            if len(self._own) > CLAIMS_KEPT:
+                del self._own[:-1:2]
 
     def forget(self, member: int) -> None:
         """It may come back with another data directory."""
-        self._claims.pop(member, None)
+        self._latest.pop(member, None)
 
-    def lowest(self, membership: Membership) -> Claim | None:
-        """What all members have; None: one of them has said nothing."""
-        return _lowest(self._claims.get(member) for member in _members(membership))
+    def cut(self, membership: Membership, most: int | None) -> Claim | None:
+        """Where the log may be cut, no higher than ``most``; None: nowhere."""
+        lowest = self._lowest(_members(membership))
+        if lowest is None or (most is not None and lowest.index > most):
+            lowest = None
+        without = self._without_some(membership, most)
+        found = max((claim for claim in (lowest, without) if claim is not None), key=_index, default=None)
+        if found is not None:
+            self._own = [claim for claim in self._own if claim.index > found.index]
+        return found
+
+    def _lowest(self, members: Iterable[int]) -> Claim | None:
+        """What all of them have; None: one has said nothing."""
+        claims = [self._latest.get(member) for member in members]
+        said = [claim for claim in claims if claim is not None]
+        return min(said, key=_index) if len(said) == len(claims) else None
+
+    def _without_some(self, membership: Membership, most: int | None) -> Claim | None:
+        """Rules 4 and 5: the highest index that was claimed, and that may be cut whatever a minority lacks."""
+        own = self.own
+        if own is None or not membership.voters:
+            return None
+        limit = min(self._most_have(membership.voters), own.index - self._catchup_entries)
+        if membership.outgoing:
+            limit = min(limit, self._most_have(membership.outgoing))
+        if most is not None:
+            limit = min(limit, most)
+        known = [*self._own, *self._latest.values()]
+        return max((claim for claim in known if claim.index <= limit), key=_index, default=None)
+
+    def _most_have(self, voters: Sequence[int]) -> int:
+        """Up to where a majority of them has checkpoints."""
+        claims = [self._latest.get(member) for member in voters]
+        indexes = sorted(0 if claim is None else claim.index for claim in claims)
+        return indexes[(len(indexes) - 1) // 2]
+
+
+def _index(claim: Claim) -> int:
+    return claim.index
 
 
 def _members(membership: Membership) -> Iterable[int]:
     return (*membership.voters, *membership.outgoing, *membership.learners)
-
-
-def _lowest(claims: Iterable[Claim | None]) -> Claim | None:
-    found: list[Claim] = []
-    for claim in claims:
-        if claim is None:
-            return None
-        found.append(claim)
-    return min(found, key=lambda claim: claim.index)

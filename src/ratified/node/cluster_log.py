@@ -8,6 +8,7 @@ Rules:
 2. The table is never read off entries in the log: it may hold values that are void, and that they are is known at
    delivery only (rule 13 of the contract).
 3. What others read is the durable table.
+4. A snapshot brings the table of its sender, of its base's index or later: it is written ahead of that base.
 """
 
 from __future__ import annotations
@@ -56,6 +57,12 @@ class ClusterLog:
                 self._write(entry)
         return entries[:first]
 
+    def install(self, record: ClusterRecord) -> None:
+        """A snapshot brings this table: what is below its base is not delivered here any more."""
+        if record.index > self._written.index:
+            self._written = decode_table(record.data)
+            self._append(record)
+
     def recorded(self, record: ClusterRecord) -> Sequence[Entry]:
         """This table is durable; returns what can be applied now."""
         self.table = decode_table(record.data)
@@ -63,6 +70,11 @@ class ClusterLog:
         while self._held and not (_changes(self._held[0]) and self._held[0].index > record.index):
             released.append(self._held.popleft())
         return released
+
+    @property
+    def record(self) -> ClusterRecord:
+        """What a snapshot brings."""
+        return ClusterRecord(self.table.index, encode_table(self.table))
 
     def result_of(self, entry: Entry) -> bytes:
         """What the proposer is answered: nothing, or why it has changed nothing."""

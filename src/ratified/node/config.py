@@ -73,6 +73,16 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_retry_us: int = 60_000_000
     """How long after one that failed the next copy is tried."""
 
+    snapshot_catchup_entries: int = 5_000
+    """How many entries below its own checkpoint a node keeps for members that lack them, before they are sent a
+    snapshot."""
+    snapshot_piece_bytes: int = 64 << 10
+    """What of a snapshot is sent, written and loaded at once; less where the window to a peer is small."""
+    snapshots_sent_max: int = 2
+    """How many a node sends at a time, of all groups together."""
+    snapshot_patience_us: int = 60_000_000
+    """How long a snapshot may make no step before it is given up, at either end."""
+
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             if getattr(self, name) < (0 if name == "free_bytes_min" else 1):

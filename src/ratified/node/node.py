@@ -50,7 +50,7 @@ from ratified.node.ports import (
     Work,
 )
 from ratified.node.publishing import Publishing
-from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared
+from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared, StateWrong
 from ratified.node.requests import OpenRequest
 from ratified.node.status import GroupStatus, NodeStatus, PeerStatus
 from ratified.node.steward import Steward
@@ -284,6 +284,10 @@ class Node:
             replica = self._replicas[group]
             if self._touch(replica):
                 replica.on_persisted(now, ticket)
+        if completed.aside is not None:
+            replica = self._replicas[completed.aside.group]
+            if self._touch(replica):
+                replica.receiving.on_job(now, completed.aside.job, completed.aside.results)
         for fetched in completed.fetched:
             replica = self._replicas[fetched.group]
             if self._touch(replica):
@@ -358,7 +362,7 @@ class Node:
                     pass  # each turn ends with both
                 case Timer.CHECKPOINT:
                     self._checkpoints.on_time()
-                case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.QUESTIONS | Timer.DUTIES:
+                case Timer.ENGINE | Timer.FORWARDS | Timer.READS | Timer.QUESTIONS | Timer.DUTIES | Timer.SNAPSHOTS:
                     groups[key] = True
                 case Timer.CONTINUATION:
                     stream = self._requests[key]
@@ -393,6 +397,7 @@ class Node:
             self._tidy_at = now + self.config.limits.tidy_pause_us  # each store has done a piece with what it applied
         elif now >= self._tidy_at:
             self._tidy(now, [replica for replica, _ in drained if replica.store.untidy])
+        self._load([replica for replica, _ in drained if replica.stopped is None])
         for replica, ready in drained:
             if replica.stopped is None:
                 if ready is not None:
@@ -476,6 +481,22 @@ class Node:
             replica.applied(now, entries, results)
             self._applied.append((replica, entries[-1].index))
             self._checkpoints.applied(replica.group, entries[-1].index)
+
+    def _load(self, replicas: Sequence[Replica]) -> None:
+        """Load a piece of each snapshot that has one to be loaded, or switch its store."""
+        for replica in replicas:
+            if replica.wants_transaction:
+                if self._applying.in_transaction:
+                    self._touched[replica.group] = replica
+                    continue
+                try:
+                    base = replica.load(self._environment.transaction)
+                except StateWrong as error:
+                    self._failed = str(error)
+                    return
+                if base is not None:
+                    self._checkpoints.installed()
+            self._notices += replica.receiving.drain_notices()
 
     def _tidy(self, now: int, untidy: Sequence[Replica]) -> None:
         if not untidy:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from ratified.consensus.contract import Durable, Proposal, Ready
+from ratified.consensus.contract import Base, Durable, Proposal, Ready
 
 
 class ReplicaObserver(Protocol):
@@ -23,6 +23,9 @@ class ReplicaObserver(Protocol):
 
     def ready(self, ready: Ready) -> None:
         """The engine gave this, and nothing of it has been acted on."""
+
+    def installed(self, base: Base) -> None:
+        """The store was switched to a snapshot's state."""
 
     def sent(self, member: int, message: object, ticket: int | None) -> None:
         """An engine's message goes to ``member``'s session; ``ticket`` is that of ``send_after``, None for ``send``."""

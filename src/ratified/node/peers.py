@@ -103,6 +103,14 @@ class GroupLinks:
         session = self._peers.session(member)
         return session is None or session.queue.is_clear
 
+    def session(self, member: int) -> Session | None:
+        return self._peers.session(member)
+
+    def put(self, session: Session, message: object) -> None:
+        """Put it on this very session, if it is still open."""
+        if session.open:
+            session.queue.put(self._group, message)
+
 
 class PeerSessions:
     def __init__(

@@ -5,7 +5,8 @@ A proposal is *waiting* (it has never left this node under its present id), *add
 
 - done, when the entry with its id was applied here;
 - refused, only while it waits, or when its leader said that it will never take it: nothing of it happens;
-- unknown, at its deadline or when the replica stops, once it is addressed: it may be delivered yet.
+- unknown, at its deadline, when the replica stops, or when a snapshot is installed, once it is addressed: it may be
+  delivered yet, or be in the snapshot.
 
 When the engine says that an addressed one is *lost* (it can never be delivered any more), it waits again, under a new
 id: so no two ids of one request are ever both deliverable, and the client notices nothing.
@@ -170,6 +171,11 @@ class Proposals:
 
     def give_up_all(self, reason: Reason) -> None:
         for request in [*self._addressed.values(), *self._waiting.values()]:
+            self.give_up(request, reason)
+
+    def end_addressed(self, reason: Reason) -> None:
+        """A snapshot takes the place of what was to be delivered: whether they are in it nobody knows."""
+        for request in list(self._addressed.values()):
             self.give_up(request, reason)
 
     def refuse_waiting(self, reason: Reason) -> None:

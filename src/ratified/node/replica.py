@@ -14,11 +14,13 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from itertools import takewhile
 from typing import NamedTuple
 
 from ratified.consensus.contract import (
+    Base,
     Engine,
     Entry,
     Era,
@@ -33,11 +35,12 @@ from ratified.consensus.contract import (
     Sizes,
 )
 from ratified.consensus.entry import decode_change, encode_change
-from ratified.machine import ApplyFailed, Command, Result, Store
+from ratified.machine import ApplyFailed, Command, Result, SnapshotDamaged, Store
 from ratified.node.barriers import Barriers
 from ratified.node.changes import build, decode_asked, is_fit, why_not_now
 from ratified.node.checkpoints import Claims
 from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
@@ -49,6 +52,8 @@ from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
 from ratified.node.requests import OpenRequest, Requests
+from ratified.node.snapshot_receiving import FoundSnapshots, SnapshotReceiving
+from ratified.node.snapshot_sending import SnapshotIds, SnapshotSending
 from ratified.node.timers import Timer, Timers
 from ratified.storage.checkpoint import Claim
 from ratified.storage.log import LogPlanner
@@ -62,6 +67,10 @@ from ratified.wire.peer import (
     Question,
     QuestionAnswer,
     ReplicaMessage,
+    SnapshotOffer,
+    SnapshotOver,
+    SnapshotPiece,
+    SnapshotWanted,
 )
 
 # A member of an enum costs more each time, on CPython 3.11, than what the fast path does with it.
@@ -69,7 +78,7 @@ _COMMAND = Kind.COMMAND
 _PROPOSE = Work.PROPOSE
 
 
-_TIMERS = (Timer.ENGINE, Timer.FORWARDS, Timer.READS, Timer.QUESTIONS, Timer.DUTIES)
+_TIMERS = (Timer.ENGINE, Timer.FORWARDS, Timer.READS, Timer.QUESTIONS, Timer.DUTIES, Timer.SNAPSHOTS)
 TIMERS_A_GROUP = len(_TIMERS)
 _EXPIRED: tuple[int | None, ...] = (-1,) * len(_TIMERS)
 """No deadlines: each timer must be set anew."""
@@ -77,6 +86,10 @@ _EXPIRED: tuple[int | None, ...] = (-1,) * len(_TIMERS)
 
 class LogLost(Exception):
     """This member has acknowledged to the present leader what its log does not hold."""
+
+
+class StateWrong(Exception):
+    """A snapshot's state is not the one whose digest it carries, and the log begins there already."""
 
 
 class AwaitingWrite(NamedTuple):
@@ -129,6 +142,7 @@ class Shared(NamedTuple):
     ids: ProposalIds
     room: DiskRoom
     cluster: ClusterLog
+    snapshots: SnapshotIds
 
 
 class Replica:
@@ -142,9 +156,10 @@ class Replica:
         *,
         delivered: tuple[int, Era],
         claim: Claim | None,
+        found: FoundSnapshots,
         observer: ReplicaObserver | None,
     ) -> None:
-        config, planner, peers, timers, requests, ids, room, cluster = shared
+        config, planner, peers, timers, requests, ids, room, cluster, snapshots = shared
         limits = config.limits
         self.group = group
         self.engine = engine
@@ -160,9 +175,11 @@ class Replica:
         self._config = config
         self._ids = ids
         self._observer = observer
+        self._delivering = 0
+        """Entries that were delivered and are not applied yet."""
         self._delivered = delivered
         """Index and era of the last entry that was delivered here."""
-        self._claims = Claims(config.member, claim)
+        self._claims = Claims(config.member, claim, limits.snapshot_catchup_entries)
         self._acknowledged: dict[int, Acknowledged] = {}
         """What each member that this leader lost had acknowledged."""
         self._durable_ticket = 0
@@ -189,6 +206,29 @@ class Replica:
         self._questions = Questions(
             engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us
         )
+        has_table = group == CLUSTER_GROUP
+        self._sending = SnapshotSending(
+            store,
+            snapshots,
+            limits,
+            links,
+            membership_at=engine.membership_at,
+            table=lambda: cluster.record if has_table else None,
+            resend_us=retry_us,
+        )
+        self.receiving = SnapshotReceiving(
+            now,
+            group,
+            engine,
+            store,
+            links,
+            limits,
+            carry_out=lambda ops: planner.carry_out(group, ops),
+            write_table=cluster.install if has_table else None,
+            found=found,
+        )
+        self._installed: Base | None = None
+        """The store was switched to it, and the engine is to be told."""
         self._begun = False
         self._made_at = now
         self._first_deadline = engine.deadline
@@ -274,6 +314,14 @@ class Replica:
             case Checkpointed():
                 self._claims.take(session.member, Claim(message.index, message.era))
                 self._cut(now)
+            case SnapshotOffer():
+                self.receiving.on_offer(now, session, message, has_room=not self._room.is_full)
+            case SnapshotPiece():
+                self.receiving.on_piece(now, session, message)
+            case SnapshotWanted():
+                self._sending.on_wanted(now, session, message)
+            case SnapshotOver():
+                self._sending.on_over(session, message)
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
         self._remind(member, session)
@@ -283,6 +331,7 @@ class Replica:
             self._inbound.on_session(session)
             if self._claims.own is not None:
                 session.queue.put(self.group, Checkpointed(self._claims.own.index, self._claims.own.era))
+            self._sending.on_session(now, session)
             if self.lead.member == member:
                 self._outbound.send_again(now)
                 self._reads.leader_changed(now, member)
@@ -292,6 +341,8 @@ class Replica:
         """The log holds everything up to ``ticket``: what waited for it may leave."""
         self._durable_ticket = ticket
         self.engine.persisted(now, ticket)
+        if self.receiving.on_persisted(ticket):
+            self._proposals.end_addressed(Reason.INSTALLED)
         awaiting = self._awaiting_write
         while awaiting and self._may_leave(awaiting[0].ticket):
             durable, messages = awaiting.popleft()
@@ -305,6 +356,8 @@ class Replica:
             self.engine.tick(now)
         self._outbound.on_time(now)
         self._duties.on_time(now)
+        self._sending.on_time(now)
+        self.receiving.on_time(now)
 
     def on_space(self, now: int) -> None:
         """The disk is full, or has room again; or it is still full, a while later."""
@@ -330,16 +383,56 @@ class Replica:
     def checkpointed(self, now: int, claim: Claim) -> None:
         """The node has a checkpoint with this claim, durably."""
         self._claims.take(self._ids.member, claim)
+        self.receiving.checkpointed(claim.index)
         for member in self._cluster.table.members:
             self._send(member, Checkpointed(claim.index, claim.era))
         self._cut(now)
 
     def _cut(self, now: int) -> None:
-        """What every member has in its checkpoint goes from the log."""
+        """What enough members have in checkpoints goes from the log."""
         if self._begun and self._config.cuts_log:
-            lowest = self._claims.lowest(self.engine.status().membership)
-            if lowest is not None:
-                self.engine.compacted(now, lowest.index, lowest.era)
+            claim = self._claims.cut(self.engine.status().membership, self._sending.lowest)
+            if claim is not None:
+                self.engine.compacted(now, claim.index, claim.era)
+
+    # ---- a snapshot that is loaded
+
+    @property
+    def wants_transaction(self) -> bool:
+        """Is there a piece of a snapshot to be loaded, or the store to be switched?"""
+        return self.receiving.has_piece or self._may_switch
+
+    @property
+    def _may_switch(self) -> bool:
+        """Is all applied that was delivered to the space which another one replaces?"""
+        return self.receiving.is_durable and self._delivering == 0
+
+    def load(self, transaction: Callable[[], AbstractContextManager[None]]) -> Base | None:
+        """Load a piece, or switch the store: then its new base. Raises ``StateWrong``."""
+        if not self._may_switch:
+            try:
+                with transaction():
+                    self.receiving.load()
+            except SnapshotDamaged as error:
+                self.receiving.damaged(error)
+            else:
+                self.receiving.loaded()
+            return None
+        try:
+            with transaction():
+                base = self.receiving.switch()
+        except SnapshotDamaged as error:
+            raise StateWrong(
+                f"a snapshot of group {self.group} has another state than its digest says, and this member's log "
+                f"begins there already: remove this member, and add another in its place. {error}"
+            ) from error
+        self.receiving.switched()
+        self._installed = base
+        self._delivered = (base.index, base.era)
+        if self._observer is not None:
+            self._observer.installed(base)
+        self.again = True
+        return base
 
     @property
     def open_proposals(self) -> int:
@@ -350,6 +443,7 @@ class Replica:
     def prepare(self, now: int) -> Ready | None:
         """Hand over what waits, and drain the engine."""
         self.again = False
+        self._feed_snapshots(now)
         leading = self.engine.leading
         self._inbound.era_is(leading)
         if leading is not None:
@@ -359,9 +453,21 @@ class Replica:
         self._reads.flush(now)
         self._questions.flush(now)
         ready = self.engine.ready() if self._begun else None
-        if ready is not None and self._observer is not None:
-            self._observer.ready(ready)
+        if ready is not None:
+            self._delivering += len(ready.deliver)
+            if self._observer is not None:
+                self._observer.ready(ready)
         return ready
+
+    def _feed_snapshots(self, now: int) -> None:
+        """What has become of snapshots since the last turn, as inputs."""
+        if self._installed is not None:
+            base, self._installed = self._installed, None
+            self.engine.installed(now, base)
+        for member, index, ok in self._sending.drain_over():
+            self.engine.snapshot_sent(now, member, index, ok)
+        if self._begun:
+            self.receiving.judge(now)
 
     def apply(self, entries: Sequence[Entry]) -> Sequence[Result]:
         """Apply a Ready's deliveries, inside the transaction of the turn. Raises ``ApplyFailed``."""
@@ -378,6 +484,7 @@ class Replica:
         """The deliveries are committed: their proposers get the results, and what is lost is found."""
         ours = self._settle(entries, results)
         last = entries[-1]
+        self._delivering -= len(entries)
         self._delivered = (last.index, last.era)
         if self._proposals.find_lost(self.engine.lost, self._delivered):
             self.again = True
@@ -389,6 +496,10 @@ class Replica:
         """Everything of a Ready but its deliveries."""
         if ready.write is not None:
             self._planner.append(self.group, ready.write.ticket, ready.write.records)
+            if ready.install is not None:
+                self.receiving.writes_base(ready.write.ticket)
+        for asked in ready.snapshot_to:
+            self._sending.asked(now, asked)
         for send in ready.send:
             session = self._peers.session(send.to)
             if session is not None:
@@ -408,7 +519,7 @@ class Replica:
         self._reads.serve(now)
         self._questions.serve(now)
         self.local.run(now)
-        if self.local.runnable:
+        if self.local.runnable or self._sending.is_due or self.receiving.is_loaded:
             self.again = True
         self._set_timers()
 
@@ -420,6 +531,10 @@ class Replica:
             self._reads.deadline,
             self._questions.deadline,
             self._duties.deadline,
+            min(
+                (at for at in (self._sending.deadline, self.receiving.deadline) if at is not None),
+                default=None,
+            ),
         )
         if deadlines != self._deadlines:
             for timer, before, at in zip(_TIMERS, self._deadlines, deadlines, strict=True):
@@ -445,6 +560,8 @@ class Replica:
             **self._questions.sizes(),
             **self._duties.sizes(),
             **self.local.sizes(),
+            **self._sending.sizes(),
+            **self.receiving.sizes(),
             "messages that wait for the disk": Size(len(self._awaiting_write)),
             "members that had acknowledged": Size(len(self._acknowledged), len(self._cluster.table.members) - 1),
         }
@@ -471,6 +588,8 @@ class Replica:
         self._reads.refuse_all(reason)
         self._questions.refuse_all(reason)
         self.local.refuse_all(reason)
+        self._sending.close()
+        self.receiving.close()
 
     # ---- what members have acknowledged
 

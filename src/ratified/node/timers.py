@@ -43,6 +43,8 @@ class Timer(IntEnum):
     """Publish the own name and client URLs again. Key: 0."""
     STEWARD = 14
     """Look what members that come and go need of a leader. Key: 0."""
+    SNAPSHOTS = 15
+    """A snapshot on its way is unanswered, or makes no step. Key: the group."""
 
 
 LOOKS_MIN = 256

@@ -17,7 +17,7 @@ import msgspec
 
 from ratified.consensus.contract import Membership
 from ratified.machine import StateMachine, StateMachineStore
-from ratified.node.boot import OpenStore, StoreAheadOfLog, StoreBehindLog, build, own_checkpoint
+from ratified.node.boot import OpenStore, StoreAheadOfLog, build, own_checkpoint
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change, is_as_first
 from ratified.node.config import NodeConfig
@@ -36,6 +36,7 @@ from ratified.node.ports import (
     TransferLead,
     Work,
 )
+from ratified.node.snapshot_directory import StoreBehindLog
 from ratified.runtime import writeback
 from ratified.runtime.address import AddressError, bind, checked_peer_urls, parse_address
 from ratified.runtime.callbacks import Callbacks, OnReply
@@ -666,6 +667,14 @@ def _build(
     )
     try:
         checkpoint = own_checkpoint(directory.files, recovered)
-        return build(boottime_us(), recovered, node_config, environment, open_store, checkpoint=checkpoint)
+        return build(
+            boottime_us(),
+            recovered,
+            node_config,
+            environment,
+            open_store,
+            files=directory.files,
+            checkpoint=checkpoint,
+        )
     except (ClusterFormatError, StoreAheadOfLog, StoreBehindLog, OSError) as error:
         raise StartRefused(f"data directory {directory.path}: {error}") from error

@@ -20,6 +20,7 @@ from ratified.check.oracle import Listeners, Oracle
 from ratified.check.protocols import PROTOCOLS
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
+    Base,
     BaseRecord,
     Durable,
     Entry,
@@ -73,6 +74,9 @@ class ObservedReplica:
     def ready(self, ready: Ready) -> None:
         self._work[self._member] += len(ready.deliver)
         self._group.ready(self._member, ready)
+
+    def installed(self, base: Base) -> None:
+        self._group.installed(self._member, base)
 
     def sent(self, member: int, message: object, ticket: int | None) -> None:
         for sent in self._listeners.sent:

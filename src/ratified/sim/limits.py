@@ -61,6 +61,10 @@ _NODE: dict[str, tuple[int, ...]] = {
     "checkpoint_entries": (1, 20),
     "checkpoint_piece_bytes": (500, 5_000),
     "checkpoint_retry_us": (10_000, 1_000_000),
+    "snapshot_catchup_entries": (1, 20),
+    "snapshot_piece_bytes": (1, 200, 2_000),
+    "snapshots_sent_max": (1,),
+    "snapshot_patience_us": (300_000, 3_000_000),
 }
 FORWARDS_MAX_SMALL = 4
 _LOG: dict[str, tuple[int, ...]] = {

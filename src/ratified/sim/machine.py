@@ -231,6 +231,7 @@ class Machine:
             config,
             environment,
             self._open_store,
+            files=self.disk,
             checkpoint=checkpoint.find(self.disk, owner.directory),
             observe=observe,
         )

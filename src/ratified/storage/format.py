@@ -287,8 +287,7 @@ def encode_record(
         case TruncateRecord(first):
             kind, body = RecordKind.TRUNCATE, _TRUNCATE.pack(first)
         case BaseRecord(base):
-            fixed = _BASE.pack(base.index, *base.era, base.snapshot)
-            kind, body = RecordKind.BASE, fixed + encode_membership(base.membership)
+            kind, body = RecordKind.BASE, encode_base(base)
         case NodeRecord(incarnation, directory, start):
             kind, body = RecordKind.NODE, _NODE.pack(incarnation, directory, start)
         case DropRecord():
@@ -299,9 +298,17 @@ def encode_record(
             kind, body = RecordKind.BEGUN, b""
         case CutRecord(segment):
             kind, body = RecordKind.CUT, _CUT.pack(segment)
-        case ClusterRecord(index, data):
-            kind, body = RecordKind.CLUSTER, _CLUSTER.pack(index) + data
+        case ClusterRecord():
+            kind, body = RecordKind.CLUSTER, encode_cluster(record)
     return RECORD.pack(kind, group, len(body)) + body
+
+
+def encode_base(base: Base) -> bytes:
+    return _BASE.pack(base.index, *base.era, base.snapshot) + encode_membership(base.membership)
+
+
+def encode_cluster(record: ClusterRecord) -> bytes:
+    return _CLUSTER.pack(record.index) + record.data
 
 
 class RawRecord(NamedTuple):

@@ -8,6 +8,7 @@
    durable, so that a later damage to that one cannot be taken for a torn write.
 4. Reads go in jobs of their own, at any time. Jobs are carried out in the order in which they were given out, so a
    read finds whatever was planned before it.
+   So do operations on files that are not the log's (``carry_out``).
 5. A fetch is resolved when it is asked for: it answers the entries as they were then. Truncating them later does not
    reach a fetch under way (bytes of a segment are never written over); its asker knows its own truncations and
    drops what they made stale. What was truncated in an earlier plan cannot be asked for: that is an error of the
@@ -67,6 +68,14 @@ class Fetched(msgspec.Struct, frozen=True):
     entries: Sequence[Entry]
 
 
+class Aside(NamedTuple):
+    """A job on files that are not the log's, which a group has given out, and what its operations gave."""
+
+    group: int
+    job: int
+    results: Sequence[bytes | None]
+
+
 class Completed(msgspec.Struct, frozen=True):
     """What a job's completion means."""
 
@@ -75,6 +84,8 @@ class Completed(msgspec.Struct, frozen=True):
     fetched: Sequence[Fetched] = ()
     own: Sequence[NodesOwn] = ()
     """The node's own records that are durable now."""
+    aside: Aside | None = None
+    """What was carried out beside the log."""
 
 
 _Written: TypeAlias = Record | DropRecord | CutRecord | NodesOwn
@@ -208,6 +219,10 @@ class LogPlanner:
         self._reading: dict[int, _Reading] = {}
         self._removing: int | None = None
         """The job that removes segments."""
+        self._asides: list[Job] = []
+        """Given out with the next plan."""
+        self._aside: dict[int, int] = {}
+        """Of the jobs on other files, whose each is."""
         self._resting_since: int | None = None
         self._closing = False
         self._last_job = 0
@@ -248,6 +263,14 @@ class LogPlanner:
             raise ValueError(f"group {group} was asked for entry {first}, which its log does not have")
         self._fetches.append(_Reading(token, group, spans(locations, self._limits.read_gap_bytes_max)))
 
+    def carry_out(self, group: int, ops: Sequence[Op]) -> int:
+        """Carry out these on files that are not the log's, in a job of their own: its number, which
+        ``Completed.aside`` names again."""
+        job = self._job(ops)
+        self._asides.append(job)
+        self._aside[job.id] = group
+        return job.id
+
     def close(self, now: int) -> None:
         """Write what waits, and a last mark; then ``idle`` stays true."""
         self._closing = True
@@ -266,7 +289,8 @@ class LogPlanner:
     def idle(self) -> bool:
         """Nothing waits and nothing is under way (and after ``close``, the last mark is durable)."""
         writing = self._waiting or self._writing is not None
-        busy = writing or self._fetches or self._reading or self._cut is not None or self._removing is not None
+        reading = self._fetches or self._reading
+        busy = writing or reading or self._aside or self._cut is not None or self._removing is not None
         return not busy and (self._marked or not self._closing)
 
     @property
@@ -279,6 +303,7 @@ class LogPlanner:
         return {
             "writes that wait for the log": Size(len(self._waiting) + (self._writing is not None)),
             "reads of the log": Size(len(self._fetches) + len(self._reading)),
+            "jobs on other files": Size(len(self._aside)),
         }
 
     @property
@@ -310,6 +335,8 @@ class LogPlanner:
             self._reading[job.id] = reading
             jobs.append(job)
         self._fetches.clear()
+        jobs += self._asides
+        self._asides.clear()
         return jobs
 
     def done(self, now: int, job: int, results: Sequence[bytes | None]) -> Completed:
@@ -328,6 +355,9 @@ class LogPlanner:
         if job == self._removing:
             self._removing = None
             return Completed()
+        group = self._aside.pop(job, None)
+        if group is not None:
+            return Completed(aside=Aside(group, job, results))
         reading = self._reading.pop(job)
         entries: list[Entry] = []
         for span, data in zip(reading.spans, results, strict=True):

@@ -14,10 +14,10 @@ import msgspec
 from ratified.consensus.contract import U64, Era, Kind
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
 ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the node,
-``Checkpointed``."""
+``Checkpointed``; 5: snapshots."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
@@ -191,6 +191,52 @@ class Checkpointed(msgspec.Struct, frozen=True, array_like=True, tag=71, gc=Fals
     era: Era
 
 
+class SnapshotOffer(msgspec.Struct, frozen=True, array_like=True, tag=72, gc=False):
+    """The sender has a snapshot for the receiver; again after a while without an answer, and in each new session."""
+
+    base: bytes
+    """What it is of, as in the log's ``base`` record; it names the snapshot."""
+    first: U64
+    """The first piece that the sender can still send."""
+    table: bytes
+    """Of group 0 the cluster table, as in the log's ``cluster`` record; else nothing."""
+
+
+class SnapshotPiece(msgspec.Struct, frozen=True, array_like=True, tag=73, gc=False):
+    """A piece of a snapshot, numbered from 1 on; an empty one is behind the last."""
+
+    snapshot: U64
+    number: U64
+    crc: U64
+    """As in the file (``storage.snapshot_file``)."""
+    data: bytes
+
+
+class SnapshotWanted(msgspec.Struct, frozen=True, array_like=True, tag=74, gc=False):
+    """All pieces before ``next`` are durable at the receiver."""
+
+    snapshot: U64
+    next: U64
+
+
+class SnapshotOver(msgspec.Struct, frozen=True, array_like=True, tag=75, gc=False):
+    """The receiver has installed the snapshot, or does not need it (``ok``), or has given it up."""
+
+    snapshot: U64
+    ok: bool
+
+
 ReplicaMessage: TypeAlias = (
-    Forward | ForwardAnswer | Barrier | BarrierAnswer | Question | QuestionAnswer | Acknowledged | Checkpointed
+    Forward
+    | ForwardAnswer
+    | Barrier
+    | BarrierAnswer
+    | Question
+    | QuestionAnswer
+    | Acknowledged
+    | Checkpointed
+    | SnapshotOffer
+    | SnapshotPiece
+    | SnapshotWanted
+    | SnapshotOver
 )
