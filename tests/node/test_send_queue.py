@@ -11,7 +11,7 @@ from ratified.consensus.raft.messages import AppendEntries, Heartbeat, Message
 from ratified.node.config import NodeLimits
 from ratified.node.send_queue import MESSAGE_BYTES, QUESTION_BYTES_SHORT, SendQueue
 from ratified.wire.codec import Assembly, FrameError, MessageCodec
-from ratified.wire.peer import Barrier, Batch, Fragment, Frame, Mark, Question
+from ratified.wire.peer import Barrier, Batch, Fragment, Frame, Mark, Question, SnapshotPiece
 from tests.node.cluster import MS, Cluster
 
 CODEC = MessageCodec(Message)
@@ -220,3 +220,16 @@ def test_too_much_waiting_ends_the_session_and_is_counted() -> None:
     cluster.run_until(lambda: not session.open)
     assert peers.overflows == 1
     assert any("send_queue_bytes_max" in notice.text for notice in cluster.processes[leader].notices)
+
+
+def test_a_piece_of_a_snapshot_takes_its_turn_as_one_more_group() -> None:
+    out = send_queue()
+    piece = SnapshotPiece(7, 1, 0, bytes(900))
+    out.put(0, entries(800))
+    out.put(0, entries(801))
+    out.put(0, piece)
+    out.put(1, entries(802))
+    out.put(0, entries(803))
+    first = messages(out.take(0))
+    sizes = [size_of([Batch([(0, each)])]) - MESSAGE_BYTES if each is not piece else 900 for each in first]
+    assert sizes == [800, 900, 802, 801, 803]

@@ -397,7 +397,7 @@ class Node:
             self._tidy_at = now + self.config.limits.tidy_pause_us  # each store has done a piece with what it applied
         elif now >= self._tidy_at:
             self._tidy(now, [replica for replica, _ in drained if replica.store.untidy])
-        self._load([replica for replica, _ in drained if replica.stopped is None])
+        self._load(now, [replica for replica, _ in drained if replica.stopped is None])
         for replica, ready in drained:
             if replica.stopped is None:
                 if ready is not None:
@@ -482,7 +482,7 @@ class Node:
             self._applied.append((replica, entries[-1].index))
             self._checkpoints.applied(replica.group, entries[-1].index)
 
-    def _load(self, replicas: Sequence[Replica]) -> None:
+    def _load(self, now: int, replicas: Sequence[Replica]) -> None:
         """Load a piece of each snapshot that has one to be loaded, or switch its store."""
         for replica in replicas:
             if replica.wants_transaction:
@@ -490,7 +490,7 @@ class Node:
                     self._touched[replica.group] = replica
                     continue
                 try:
-                    base = replica.load(self._environment.transaction)
+                    base = replica.load(now, self._environment.transaction)
                 except StateWrong as error:
                     self._failed = str(error)
                     return

@@ -226,9 +226,8 @@ class Replica:
             carry_out=lambda ops: planner.carry_out(group, ops),
             write_table=cluster.install if has_table else None,
             found=found,
+            resend_us=retry_us,
         )
-        self._installed: Base | None = None
-        """The store was switched to it, and the engine is to be told."""
         self._begun = False
         self._made_at = now
         self._first_deadline = engine.deadline
@@ -407,7 +406,7 @@ class Replica:
         """Is all applied that was delivered to the space which another one replaces?"""
         return self.receiving.is_durable and self._delivering == 0
 
-    def load(self, transaction: Callable[[], AbstractContextManager[None]]) -> Base | None:
+    def load(self, now: int, transaction: Callable[[], AbstractContextManager[None]]) -> Base | None:
         """Load a piece, or switch the store: then its new base. Raises ``StateWrong``."""
         if not self._may_switch:
             try:
@@ -427,7 +426,7 @@ class Replica:
                 f"begins there already: remove this member, and add another in its place. {error}"
             ) from error
         self.receiving.switched()
-        self._installed = base
+        self.engine.installed(now, base)
         self._delivered = (base.index, base.era)
         if self._observer is not None:
             self._observer.installed(base)
@@ -461,9 +460,6 @@ class Replica:
 
     def _feed_snapshots(self, now: int) -> None:
         """What has become of snapshots since the last turn, as inputs."""
-        if self._installed is not None:
-            base, self._installed = self._installed, None
-            self.engine.installed(now, base)
         for member, index, ok in self._sending.drain_over():
             self.engine.snapshot_sent(now, member, index, ok)
         if self._begun:

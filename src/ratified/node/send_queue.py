@@ -13,7 +13,9 @@ Rules:
    fastest of this session did.
 4. A frame holds at most ``frame_bytes_max``, and at most a quarter of the window; a longer message is cut into
    fragments, and short messages pass between them.
-5. Engines ask ``has_credit`` before they make what carries entries; who was refused is told when there is room again.
+5. A piece of a snapshot waits beside its group's lane and takes its turn as one more group: entries do not wait behind
+   it. There is one of each group at a time, no longer than a frame.
+6. Engines ask ``has_credit`` before they make what carries entries; who was refused is told when there is room again.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from ratified.consensus.contract import Size, Sizes
 from ratified.consensus.lanes import keeps_order
 from ratified.node.config import NodeLimits
 from ratified.wire.codec import MessageCodec
-from ratified.wire.peer import Batch, Forward, Fragment, Frame, Mark, Question, QuestionAnswer
+from ratified.wire.peer import Batch, Forward, Fragment, Frame, Mark, Question, QuestionAnswer, SnapshotPiece
 
 MESSAGE_BYTES = 64
 """What a message counts beside its entries or commands."""
@@ -75,7 +77,7 @@ class SendQueue:
         self._delay_us = delay_us
         self._urgent: list[tuple[int, object]] = []
         self._bulk: dict[int, deque[tuple[object, int]]] = {}
-        """By group, in the order of their turns: messages and what they count."""
+        """By group, in the order of their turns: messages and what they count. Under its complement, its snapshot."""
         self._cut = b""
         """The message that is being sent in fragments."""
         self._cut_at = 0
@@ -99,9 +101,10 @@ class SendQueue:
             return
         size += MESSAGE_BYTES
         self.waiting_bytes += size
-        waiting = self._bulk.get(group)
+        lane = ~group if isinstance(message, SnapshotPiece) else group
+        waiting = self._bulk.get(lane)
         if waiting is None:
-            waiting = self._bulk[group] = deque()
+            waiting = self._bulk[lane] = deque()
         waiting.append((message, size))
 
     @property
@@ -206,12 +209,12 @@ class SendQueue:
 
     def _next(self) -> tuple[int, object, int]:
         """Take the next message: the groups take turns."""
-        group = next(iter(self._bulk))
-        waiting = self._bulk.pop(group)
+        lane = next(iter(self._bulk))
+        waiting = self._bulk.pop(lane)
         message, size = waiting.popleft()
         if waiting:
-            self._bulk[group] = waiting
-        return group, message, size
+            self._bulk[lane] = waiting
+        return max(lane, ~lane), message, size
 
     def _fragment(self, bytes_max: int) -> Fragment:
         begin = self._cut_at
@@ -242,6 +245,8 @@ def _held_back(message: object) -> int | None:
             return sum(len(data or b"") for _, data, _ in message.proposals)
         case Question(request=data) | QuestionAnswer(reply=data):
             return len(data) if data is not None and len(data) > QUESTION_BYTES_SHORT else None
+        case SnapshotPiece():
+            return len(message.data)
     if keeps_order(message):
         return sum(map(len, getattr(message, "entries", ())))
     return None

@@ -3,6 +3,7 @@
 Rules:
 
 1. At most one is received at a time. The engine judges it when it is offered, and again when all of it is here.
+   Another one takes its place where its sender has begun anew, is gone, or has been quiet: it may have let go of it.
 2. A piece is acknowledged when it is in the file durably. After a break the next piece that is lacking is asked for;
    where that cannot be sent any more, all of it is given up, and another one is asked for in its place.
 3. When the last piece is durable they are loaded, one in each turn, into a space beside the one that serves. Only what
@@ -41,6 +42,8 @@ from ratified.storage.snapshot_file import (
 )
 from ratified.wire.peer import SnapshotOffer, SnapshotOver, SnapshotPiece, SnapshotWanted
 
+QUIET_RESENDS = 3
+"""Who sends is heard of at least once in the time after which it repeats itself; after so many it is quiet."""
 _NOT_NEEDED = RefusedReason.NOT_NEEDED
 
 
@@ -59,6 +62,7 @@ class Stage(Enum):
 
 class _Incoming:
     __slots__ = (
+        "alive_at",
         "end",
         "head",
         "heard_at",
@@ -82,6 +86,8 @@ class _Incoming:
         """Where the next piece goes in the file."""
         self.longest = 0
         self.heard_at = now
+        """When a piece came last; then when anything came of its sender about it."""
+        self.alive_at = now
         self.job: int | None = None
         """The one that is under way for it."""
         self.on_done: Callable[[int, Sequence[bytes | None]], None] = lambda now, results: None
@@ -125,6 +131,7 @@ class SnapshotReceiving:
         carry_out: Callable[[Sequence[Op]], int],
         write_table: Callable[[ClusterRecord], None] | None,
         found: FoundSnapshots,
+        resend_us: int,
     ) -> None:
         """``write_table``: of the group that has the cluster table."""
         self._group = group
@@ -134,6 +141,7 @@ class SnapshotReceiving:
         self._limits = limits
         self._carry_out = carry_out
         self._write_table = write_table
+        self._resend_us = resend_us
         self._kept = found.kept
         self._over: SnapshotOver | None = None
         """What was said of the last one."""
@@ -151,6 +159,7 @@ class SnapshotReceiving:
         snapshot = head.base.snapshot
         incoming = self._incoming
         if incoming is not None and incoming.snapshot == snapshot:
+            incoming.alive_at = now
             if incoming.stage is Stage.RECEIVING and offer.first > incoming.next:
                 self._give_up(ok=False)
             elif incoming.job is None or incoming.stage is not Stage.RECEIVING:
@@ -172,6 +181,7 @@ class SnapshotReceiving:
             if self._over is not None and self._over.snapshot == piece.snapshot:
                 self._links.put(session, self._over)
             return
+        incoming.alive_at = now
         if incoming.stage is not Stage.RECEIVING or incoming.job is not None or piece.number > incoming.next:
             return
         if piece.number < incoming.next:
@@ -226,9 +236,13 @@ class SnapshotReceiving:
     # ---- once a turn
 
     def judge(self, now: int) -> None:
-        """All of it is here: does the engine want it still?"""
+        """Does the engine want it still, once all of it is here? What came by other ways meanwhile is not needed."""
         incoming = self._incoming
-        if incoming is None or incoming.stage is not Stage.LOADED:
+        if incoming is None:
+            return
+        if incoming.stage is Stage.RECEIVING and incoming.head.base.index <= self._store.applied:
+            self._give_up(ok=True)
+        if incoming.stage is not Stage.LOADED:
             return
         head = incoming.head
         refused = self._engine.snapshot_received(now, head.sender, head.base)
@@ -334,8 +348,11 @@ class SnapshotReceiving:
         incoming = self._incoming
         if incoming is None:
             return True
+        if incoming.stage is not Stage.RECEIVING:
+            return False
         present = incoming.head.sender
-        return incoming.stage is Stage.RECEIVING and (present == sender or self._links.session(present) is None)
+        is_quiet = now >= incoming.alive_at + QUIET_RESENDS * self._resend_us
+        return present == sender or is_quiet or self._links.session(present) is None
 
     def _begin(self, now: int, head: SnapshotHead) -> None:
         if self._incoming is not None:

@@ -22,12 +22,10 @@ from ratified.consensus.draws import mix
 from ratified.machine import StateReader, Store
 from ratified.node.config import NodeLimits
 from ratified.node.peers import GroupLinks, Session
+from ratified.node.send_queue import WINDOW_FRAMES
 from ratified.storage.format import ClusterRecord, encode_base, encode_cluster
 from ratified.storage.snapshot_file import checksum
 from ratified.wire.peer import SnapshotOffer, SnapshotOver, SnapshotPiece, SnapshotWanted
-
-WINDOW_PIECES = 4
-"""So many pieces make up a window at the least: a piece is no longer than a frame."""
 
 
 class SnapshotIds:
@@ -199,7 +197,7 @@ class SnapshotSending:
         self._links.put(session, SnapshotPiece(snapshot, number, checksum(snapshot, number, piece), piece))
 
     def _piece_bytes(self, session: Session) -> int:
-        return max(min(self._limits.snapshot_piece_bytes, session.queue.window // WINDOW_PIECES), 1)
+        return max(min(self._limits.snapshot_piece_bytes, session.queue.window // WINDOW_FRAMES), 1)
 
     def _let_go(self, sending: _Sending) -> None:
         """The receiver has all of it."""

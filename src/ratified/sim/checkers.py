@@ -45,7 +45,7 @@ from ratified.storage.format import (
     segment_number,
 )
 from ratified.wire.codec import Assembly, MessageCodec
-from ratified.wire.peer import Batch, Forward, ForwardAnswer, Fragment, Frame
+from ratified.wire.peer import Batch, Forward, ForwardAnswer, Fragment, Frame, SnapshotOver, SnapshotPiece
 
 ORACLES: tuple[Callable[[GroupChecks[Any]], Oracle], ...] = (Early, BarrierIndexes, Forwards, Digests)
 """What judges every group, beside its own checks, its protocol's, and those that its clients feed."""
@@ -57,8 +57,9 @@ TURNS_A_TIMEOUT = 2
 class ObservedReplica:
     """One start of one replica, shown to the checks."""
 
-    def __init__(self, member: int, group: GroupChecks[Any], work: Counter[int]) -> None:
+    def __init__(self, member: int, group: GroupChecks[Any], work: Counter[int], counters: Counter[str]) -> None:
         self._member = member
+        self._counters = counters
         self._work = work
         self._group = group
         self._listeners = group.listeners
@@ -76,6 +77,7 @@ class ObservedReplica:
         self._group.ready(self._member, ready)
 
     def installed(self, base: Base) -> None:
+        self._counters["snapshots installed"] += 1
         self._group.installed(self._member, base)
 
     def sent(self, member: int, message: object, ticket: int | None) -> None:
@@ -145,7 +147,7 @@ class Checkers:
     def observe(self, member: int, group: int, durable: Durable) -> ObservedReplica:
         """A replica begins with what its log held."""
         self.groups[group].begins(member, durable)
-        return ObservedReplica(member, self.groups[group], self._work)
+        return ObservedReplica(member, self.groups[group], self._work, self._counters)
 
     def turn_ends(self, member: int, limits: SystemLimits) -> int:
         """How many entries the turn delivered. A turn may apply so many; a group that reaches that is not interrupted
@@ -195,6 +197,10 @@ class Checkers:
                     index = None if message.index is None else message.index + place
                     for answered in self.groups[group].listeners.forward_answered:
                         answered(member, message.era, target, incarnation, message.first + place, index)
+            elif isinstance(message, SnapshotPiece):
+                self._counters["snapshot pieces sent"] += 1
+            elif isinstance(message, SnapshotOver):
+                self._counters["snapshots given up"] += not message.ok
             elif isinstance(message, self._message):
                 for leaves in self.groups[group].listeners.leaves:
                     leaves(member, target, message)

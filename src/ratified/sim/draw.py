@@ -9,7 +9,7 @@ import msgspec
 
 from ratified.machine import StateMachineStore, Store
 from ratified.sim.arguments import Arguments
-from ratified.sim.limits import CHECKPOINTS, WORK_OF_A_TURN, draw_limits
+from ratified.sim.limits import CHECKPOINTS, SNAPSHOTS, WORK_OF_A_TURN, draw_limits
 from ratified.sim.options import (
     MEASURED,
     ClusterOptions,
@@ -66,13 +66,13 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     )
     disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
     slow_machines = pick(30, 0, 0, 1) == 1
-    checkpoints = arguments.scenario == "checkpoints"
+    small = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS}.get(arguments.scenario, frozenset())
     limits = draw_limits(
         seed,
         frames_are_messages=model is NetworkModel.DATAGRAM,
-        always=(WORK_OF_A_TURN if slow_machines else frozenset()) | (CHECKPOINTS if checkpoints else frozenset()),
+        always=(WORK_OF_A_TURN if slow_machines else frozenset()) | small,
     )
-    state_machine = pick(22, 0, 0, 0, 1) == 1 and not checkpoints
+    state_machine = pick(22, 0, 0, 0, 1) == 1 and not small
     clients_of_kv = 0 if state_machine else 1
     batch_writers = clients_of_kv * pick(31, 0, 0, 1)
     return SimulationOptions(

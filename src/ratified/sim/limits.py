@@ -111,6 +111,8 @@ WORK_OF_A_TURN = frozenset(
 
 CHECKPOINTS = frozenset({"checkpoint_log_bytes_min", "checkpoint_piece_bytes", "checkpoint_retry_us"})
 """What makes checkpoints frequent, and long enough to be interrupted: small where they are what a world is about."""
+SNAPSHOTS = CHECKPOINTS | {"checkpoint_entries", "snapshot_catchup_entries", "snapshot_piece_bytes"}
+"""What cuts logs beyond members that are away, and makes what they are sent long."""
 
 
 def draw_limits(seed: int, *, frames_are_messages: bool, always: frozenset[str] = frozenset()) -> SystemLimits:

@@ -145,6 +145,8 @@ class Machine:
         """How often the data directory was emptied."""
         self._killed = True
         """How the last process ended: killed, and not with its machine; nor in the middle of a write."""
+        self._opened_at: list[int] = []
+        """How far each group's store was, ascending, before its node was built."""
         self._boot_id = 1
         self._inode = 1
         self._store_mark: StoreMark | None = None
@@ -179,6 +181,7 @@ class Machine:
         self.starts += 1
         self._counters["process starts"] += 1
         self.stores = {}
+        self._opened_at = []
         try:
             self.node = self._boot()
         except Violation:
@@ -235,11 +238,14 @@ class Machine:
             checkpoint=checkpoint.find(self.disk, owner.directory),
             observe=observe,
         )
+        found = [self.stores[group].applied for group in sorted(self.stores)]
+        self._counters["snapshots installed at a start"] += sum(map(int.__gt__, found, self._opened_at))
         self._checkers.booted(member, node.incarnation)
         return node
 
     def _open_store(self, group: int, space: Space) -> Store:
         store = self.stores[group] = self._options.open_store(self.member, group, space)
+        self._opened_at.append(store.applied)
         return store
 
     def _guard_store(self, directory: bytes) -> None:

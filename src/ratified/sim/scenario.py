@@ -26,6 +26,7 @@ _ROWS = (
     ("crashes", 2, "processes are killed or stopped, and start again"),
     ("machine-losses", 3, "machines lose their power, one or all at once"),
     ("checkpoints", 2, "stores are copied all the time, copies fail, machines and processes die, logs are cut"),
+    ("absences", 2, "members are away until the log is cut beyond them, sessions break, processes and machines die"),
     ("pauses", 2, "processes stand still, leaders above all"),
     ("disks", 1, "disks are full or answer nothing for a while, leaders' above all"),
     ("leader-failures", 2, "leaders die or are cut off as soon as they are elected, on an unreliable network"),

@@ -94,7 +94,7 @@ HANGING_DISK = Fault(
 )
 FAILING_COPY = Fault(
     name="failing-copy",
-    scenarios={"checkpoints": 4, "everything": 25},
+    scenarios={"checkpoints": 4, "absences": 15, "everything": 25},
     begin=again_and_again(_fail_copy),
     heal=_mend_copies,
     counters=("checkpoints failed",),

@@ -21,14 +21,21 @@ def _reliable(injector: Injector) -> None:
 
 BROKEN_CONNECTIONS = Fault(
     name="broken-connections",
-    scenarios={"unreliable-network": 10, "partitions": 20, "strangers": 20, "everything": 25},
+    scenarios={"unreliable-network": 10, "partitions": 20, "absences": 3, "strangers": 20, "everything": 25},
     begin=again_and_again(_break_connections),
     heal=nothing_lasts,
     counters=("connections broken",),
 )
 UNRELIABLE_NETWORK = Fault(
     name="unreliable-network",
-    scenarios={"unreliable-network": 1, "machine-losses": 1, "leader-failures": 1, "transfers": 1, "everything": 1},
+    scenarios={
+        "unreliable-network": 1,
+        "machine-losses": 1,
+        "absences": 1,
+        "leader-failures": 1,
+        "transfers": 1,
+        "everything": 1,
+    },
     begin=all_the_time(_unreliable),
     heal=_reliable,
     heals=Heals.CONDITIONS,

@@ -37,6 +37,7 @@ KILL = Fault(
     scenarios={
         "crashes": 4,
         "checkpoints": 8,
+        "absences": 6,
         "leader-failures": 3,
         "transfers": 12,
         "replaced-directories": 4,
