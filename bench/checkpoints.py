@@ -109,7 +109,6 @@ def main(keys: int = KEYS, writes: int = WRITES) -> None:
             f"--listen-client-urls=http://127.0.0.1:{client_port}",
             f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
             f"--checkpoint-log-bytes={CHECKPOINT_LOG_BYTES}",
-            "--cut-log=true",
         )
         node = LocalNode("default", client_port, arguments, directory / "log")
         often = LocalNode("default", client_port, (*arguments, "--snapshot-count=50"), directory / "log")

@@ -52,7 +52,7 @@ ETCDS = {
     "BAD_MEMBER_URLS": ("INVALID_ARGUMENT", "etcdserver: given member URLs are invalid"),
     "NOT_DECODABLE": ("INTERNAL", "grpc: error unmarshalling request"),
 }
-OURS = {"ALARMS_NOT_KEPT", "LOG_CUT", "STORE_FAILED"}
+OURS = {"ALARMS_NOT_KEPT", "STORE_FAILED"}
 
 
 def rows() -> dict[str, Error]:

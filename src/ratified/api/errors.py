@@ -19,8 +19,8 @@ _REFUSALS: dict[Reason, Error] = {
     Reason.FAILED: errors.STORE_FAILED,
     Reason.UNFIT: errors.BAD_MEMBER_URLS,
     Reason.CHANGING: errors.TIMEOUT,
+    Reason.INSTALLED: errors.TIMEOUT,
     Reason.LEARNER_BEHIND: errors.LEARNER_NOT_READY,
-    Reason.LOG_CUT: errors.LOG_CUT,
     Reason.UNHEALTHY: errors.UNHEALTHY,
     Reason.NO_SPACE: errors.NO_SPACE,
 }

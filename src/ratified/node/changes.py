@@ -143,10 +143,7 @@ def encoded(change: Change) -> bytes:
 
 
 def why_not_now(change: Change, status: Status, connected: Collection[int]) -> Reason:
-    """What the leader has against it: a new member would need what is cut, a learner is behind, voters are not there;
-    NONE: nothing."""
-    if status.base and set(change.after.learners) - {*change.before.learners, *change.before.voters}:
-        return Reason.LOG_CUT
+    """What the leader has against it: a learner is behind, or voters are not there; NONE: nothing."""
     for member in sorted(set(change.after.voters) - set(change.before.voters)):
         if not has_caught_up(status, member):
             return Reason.LEARNER_BEHIND

@@ -198,10 +198,10 @@ class Claims:
         return found
 
     def _lowest(self, members: Iterable[int]) -> Claim | None:
-        """What all of them have; None: one has said nothing."""
+        """What all of them have; None: one has said nothing, or there is nobody yet."""
         claims = [self._latest.get(member) for member in members]
         said = [claim for claim in claims if claim is not None]
-        return min(said, key=_index) if len(said) == len(claims) else None
+        return min(said, key=_index) if said and len(said) == len(claims) else None
 
     def _without_some(self, membership: Membership, most: int | None) -> Claim | None:
         """Rules 4 and 5: the highest index that was claimed, and that may be cut whatever a minority lacks."""

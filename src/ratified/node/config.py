@@ -110,8 +110,6 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     absent: tuple[int, ...] = ()
     """Members without which this node may begin, by the operator's word."""
     client_urls: tuple[str, ...] = ()
-    cuts_log: bool = True
-    """Is the log cut below what all members have in checkpoints?"""
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout T; a follower's is drawn between T and 2 T."""

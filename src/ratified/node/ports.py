@@ -188,7 +188,6 @@ class Reason(StrEnum):
     LEARNER_BEHIND = "the learner has not caught up"
     INSTALLED = "a snapshot took the place of the log"
     """What was proposed may be in it."""
-    LOG_CUT = "the log is cut, and a new member would need a snapshot"
     UNHEALTHY = "too few of the members that would vote can be reached"
     UNFIT = "this is no change of the cluster table"
     FAILED = "the state machine could not answer"

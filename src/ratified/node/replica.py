@@ -389,7 +389,7 @@ class Replica:
 
     def _cut(self, now: int) -> None:
         """What enough members have in checkpoints goes from the log."""
-        if self._begun and self._config.cuts_log:
+        if self._begun:
             claim = self._claims.cut(self.engine.status().membership, self._sending.lowest)
             if claim is not None:
                 self.engine.compacted(now, claim.index, claim.era)

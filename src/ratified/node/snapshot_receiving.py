@@ -317,6 +317,7 @@ class SnapshotReceiving:
             self._carry_out(removal([self._kept.file]))
         self._kept = incoming.head
         self._incoming = None
+        self._say(incoming, f"goes on from the snapshot of entry {incoming.head.base.index}")
         self._say_over(incoming, ok=True)
 
     def drain_notices(self) -> Sequence[Notice]:
@@ -358,6 +359,9 @@ class SnapshotReceiving:
         if self._incoming is not None:
             self._drop(self._incoming)
         incoming = self._incoming = _Incoming(head, now)
+        self._say(
+            incoming, f"is behind what others' logs still hold, and receives a snapshot of entry {head.base.index}"
+        )
         ops, incoming.end = creation(head)
         self._give_out(incoming, ops, lambda now, results: self._want(incoming))
 
@@ -411,6 +415,10 @@ class SnapshotReceiving:
             incoming.stage = Stage.LOADED
 
     # ---- the end
+
+    def _say(self, incoming: _Incoming, what: str) -> None:
+        text = f"group {self._group} {what}, from member {incoming.head.sender:x}"
+        self._notices.append(Notice(text, self._group))
 
     def _spoilt(self, why: str) -> None:
         assert self._incoming is not None, "something of it was read"

@@ -44,8 +44,6 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How many groups are replicated, numbered from 0."""
     engine: EngineRow = ENGINES[DEFAULT_ENGINE]
     """The protocol, a row of ``consensus.engines.ENGINES``. Chosen when a cluster is created, and for ever."""
-    cut_log: bool = False
-    """Is the log cut below what all members have in checkpoints? In this version no member can be added then."""
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout; the longest is twice as long."""

@@ -659,7 +659,6 @@ def _build(
         peer_urls=members.urls,
         absent=members.absent,
         client_urls=tuple(config.client_urls),
-        cuts_log=config.cut_log,
         heartbeat_us=config.heartbeat_us,
         election_timeout_us=config.election_timeout_us,
         limits=config.node_limits,

@@ -156,11 +156,10 @@ OPTIONS: tuple[Option, ...] = (
         "Take a checkpoint when the log has grown by so many bytes, or by what the last one holds.",
     ),
     Option(
-        "cut-log",
-        "false",
-        _one_of("true", "false"),
-        "Cut the log below what all members have in checkpoints. Its size is then bounded; in this version no member"
-        " can be added any more.",
+        "snapshot-catchup-entries",
+        "5000",
+        _count,
+        "Keep so many writes below the checkpoint for members that lack them. Who lacks more is sent a snapshot.",
     ),
     Option("heartbeat-interval", "100", _positive, "Milliseconds between two heartbeats of a leader."),
     Option("election-timeout", "1000", _positive, "Milliseconds without a leader before an election begins."),
@@ -188,7 +187,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     snapshot_count: int
     checkpoint_log_bytes: int
-    cut_log: bool
+    snapshot_catchup_entries: int
     heartbeat_interval_ms: int
     election_timeout_ms: int
     max_request_bytes: int
@@ -299,7 +298,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         engine=value["engine"],
         snapshot_count=value["snapshot-count"],
         checkpoint_log_bytes=value["checkpoint-log-bytes"],
-        cut_log=value["cut-log"] == "true",
+        snapshot_catchup_entries=value["snapshot-catchup-entries"],
         heartbeat_interval_ms=value["heartbeat-interval"],
         election_timeout_ms=value["election-timeout"],
         max_request_bytes=value["max-request-bytes"],

@@ -114,7 +114,6 @@ async def _start_host(config: ServerConfig) -> Host:
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
                 node_limits=_node_limits(config),
-                cut_log=config.cut_log,
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),
             lambda group, space: KvStore(space),
@@ -128,6 +127,7 @@ def _node_limits(config: ServerConfig) -> NodeLimits:
     limits = NodeLimits(
         request_bytes_max=config.max_request_bytes + OVERHEAD_BYTES_MAX,
         checkpoint_log_bytes_min=config.checkpoint_log_bytes,
+        snapshot_catchup_entries=max(config.snapshot_catchup_entries, 1),
     )
     if not config.snapshot_count:
         return limits

@@ -75,8 +75,4 @@ DUPLICATE_WATCH_ID_TEXT = "mvcc: duplicate watch ID provided on the WatchStream"
 """As the ``cancel_reason`` of a watch."""
 
 ALARMS_NOT_KEPT = Error(UNIMPLEMENTED, "etcdserver: alarms cannot be changed in this version")
-LOG_CUT = Error(
-    FAILED_PRECONDITION,
-    "etcdserver: no member can be added: the log is cut (--cut-log), and this version sends no snapshots",
-)
 STORE_FAILED = Error(INTERNAL, "etcdserver: the store could not answer; see the member's log")
