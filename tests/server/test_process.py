@@ -26,7 +26,7 @@ from ratified.kv.errors import EtcdError
 from ratified.server import process
 from ratified.server.config import load
 from ratified.storage.identity import IDENTITY_FILE, VERSION
-from ratified.testing.processes import LocalNode, free_ports
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports
 from ratified.wire.etcd import errors
 
 TIMEOUT_S = 60
@@ -296,3 +296,21 @@ def test_a_group_that_is_stopped_is_asked_again_after_longer_and_longer_pauses(
     assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
     assert pauses[7:] == [process.FIRST_READ_PAUSE_MAX_S] * 13
     assert caplog.text.count("waiting for a leader and a majority") == 20
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_that_is_stopped_has_handed_over_the_lead_when_it_ends(tmp_path: Path, engine: str) -> None:
+    # With heartbeats so slow nobody else would miss it for a second.
+    slow = ["--heartbeat-interval=500", "--election-timeout=5000"]
+    with (
+        LocalCluster(tmp_path, arguments=[f"--engine={engine}", *slow]) as cluster,
+        Client(cluster.endpoints) as client,
+    ):
+        client.put("k", "v")
+        leader = client.status(cluster.endpoints[0]).leader
+        stopped = next(node for node in cluster.nodes if client.status(node.endpoint).member == leader)
+        stopped.terminate()
+        assert stopped.wait_stopped() == 0
+        others = [node.endpoint for node in cluster.nodes if node is not stopped]
+        (successor,) = {client.status(endpoint).leader for endpoint in others}
+        assert successor not in (0, leader)

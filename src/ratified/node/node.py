@@ -200,7 +200,7 @@ class Node:
             case TransferLead(group, to):
                 replica = self._replicas.get(group)
                 if replica is not None and self._touch(replica):
-                    replica.engine.transfer_leadership(now, to)
+                    replica.transfer_lead(now, to)
             case Hold(tokens):
                 for stream in self._requests.streams(tokens):
                     self._replicas[stream.group].local.hold(stream)

@@ -127,13 +127,14 @@ class DiskSpace(msgspec.Struct, frozen=True, gc=False):
 
 
 class TransferLead(msgspec.Struct, frozen=True, gc=False):
-    """Hand the lead of this group to the member ``to``, if this member leads and nothing is in the way.
+    """Hand the lead of this group to the member ``to``, if this member leads and nothing is in the way; None: to the
+    voter that has acknowledged most, of those that are heard.
 
-    There is no reply: it was done when ``to`` leads, and has failed when it does not within an election timeout.
+    There is no reply: it was done when another member leads, and has failed when none does within an election timeout.
     """
 
     group: int
-    to: int
+    to: int | None
 
 
 class Close(msgspec.Struct, frozen=True, gc=False):

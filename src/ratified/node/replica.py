@@ -587,6 +587,17 @@ class Replica:
         self._sending.close()
         self.receiving.close()
 
+    def transfer_lead(self, now: int, to: int | None) -> None:
+        """``to`` None: to who has acknowledged most."""
+        for member in self._successors() if to is None else (to,):
+            if self.engine.transfer_leadership(now, member) is None:
+                return
+
+    def _successors(self) -> list[int]:
+        status = self.engine.status()
+        others = [member for member in status.membership.voters if member in status.progress]
+        return sorted(others, key=lambda member: status.progress[member].acknowledged, reverse=True)
+
     # ---- what members have acknowledged
 
     def _remind(self, member: int, session: Session | None) -> None:

@@ -3,7 +3,8 @@
 Order of a start: the data directory and the peers' listener (``Host.start``), the clients' listener, then a first
 linearizable read. When that is answered there is a leader and this member follows it, and the line
 ``ready to serve client requests`` is logged; requests that came before it have waited for the same.
-Order of a stop: the clients' listener takes no more calls and answers those that are open, then the host ends its log.
+Order of a stop: the lead of every group goes to another member, so that nobody waits for an election; the clients'
+listener takes no more calls and answers those that are open; then the host ends its log.
 """
 
 from __future__ import annotations
@@ -169,6 +170,7 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
         if ended.done():
             ended.result()
         log.info("stopping")
+        await host.hand_over(timeout_s=config.election_timeout_ms / 1000)
     finally:
         for task in (announcing, stopped, ended):
             task.cancel()

@@ -8,22 +8,23 @@ from ratified.sim.world import Draws
 
 
 def _transfer(injector: Injector, draws: Draws) -> None:
-    """Mostly the leader is asked; the target may be any member, up or down, or the leader itself."""
+    """Mostly the leader is asked; the target may be any member, up or down, or whoever it chooses."""
     machine, to = injector.victim(draws), draws.pick(injector.cluster.members)
     group = draws.below(injector.cluster.options.groups)
     if machine.node is None:
         return
     injector.cluster.world.counters["transfers asked"] += 1
-    led = machine.node.lead(group).member == machine.member != to
-    machine.offer(TransferLead(group, to))
+    led = machine.node.lead(group).member == machine.member
+    machine.offer(TransferLead(group, None if to == machine.member else to))
     if led:
-        injector.later(draws, injector.timeout_us, _count, injector, group, to)
+        injector.later(draws, injector.timeout_us, _count, injector, group, machine.member, to)
 
 
-def _count(injector: Injector, group: int, to: int) -> None:
-    node = injector.cluster.machines[to].node
-    if node is not None and node.lead(group).member == to:
-        injector.cluster.world.counters["transfers done"] += 1
+def _count(injector: Injector, group: int, old: int, to: int) -> None:
+    """Does the target lead now, or whoever was chosen?"""
+    for member, machine in injector.cluster.machines.items():
+        if member != old and to in (member, old) and machine.node is not None:
+            injector.cluster.world.counters["transfers done"] += machine.node.lead(group).member == member
 
 
 TRANSFER = Fault(
