@@ -108,7 +108,6 @@ def build(
     snapshots = SnapshotIds(config.member, incarnation)
     shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster, snapshots)
     directory = SnapshotDirectory(files)
-    notices += directory.notices
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):
         store = open_store(group, environment.space(group))
@@ -119,6 +118,8 @@ def build(
         replicas[group] = _replica(now, group, found, store, shared, claim=claim, snapshot=snapshot, observe=observe)
     directory.tidy()
     checkpoints = Checkpoints(config, planner, environment, timers, recovered.directory, checkpoint)
+    if directory.keeps:
+        checkpoints.installed()
     node = Node(shared, incarnation, replicas, environment, directories, checkpoints, notices=notices)
     if directories.begun:
         node.begin(now)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from ratified.consensus.contract import Base
 from ratified.machine import SnapshotDamaged, Store
-from ratified.node.ports import Notice
 from ratified.node.snapshot_receiving import FoundSnapshots
 from ratified.storage.checkpoint import CHECKPOINT_FILE, Claim
 from ratified.storage.files import Files, perform
@@ -47,7 +46,8 @@ class SnapshotDirectory:
         self._files = files
         self._heads: dict[str, SnapshotHead] = {}
         self._useless: list[str] = []
-        self.notices: list[Notice] = []
+        self.keeps = False
+        """Is a snapshot kept until a checkpoint has its state?"""
         for file in snapshot_files(files):
             try:
                 self._heads[file] = read_head(files, file)
@@ -79,6 +79,7 @@ class SnapshotDirectory:
         kept = self._of(group, base)
         if kept is not None and claim is not None and claim.index >= base.index:
             kept = None
+        self.keeps |= kept is not None
         ahead = [head for head in self._heads.values() if head.group == group and head.base.index > base.index]
         begun: StoredSnapshot | None = None
         if ahead:

@@ -42,6 +42,8 @@ from ratified.storage.snapshot_file import (
 )
 from ratified.wire.peer import SnapshotOffer, SnapshotOver, SnapshotPiece, SnapshotWanted
 
+SPOILT = "was given up, and is asked for again"
+"""In what is said of a snapshot that was damaged."""
 QUIET_RESENDS = 3
 """Who sends is heard of at least once in the time after which it repeats itself; after so many it is quiet."""
 _NOT_NEEDED = RefusedReason.NOT_NEEDED
@@ -425,7 +427,7 @@ class SnapshotReceiving:
         sender = self._incoming.head.sender
         self._notices.append(
             Notice(
-                f"a snapshot of group {self._group} from member {sender:x} was given up, and is asked for again: {why}",
+                f"a snapshot of group {self._group} from member {sender:x} {SPOILT}: {why}",
                 self._group,
             )
         )

@@ -50,8 +50,9 @@ class Cluster:
         return member if member is not None and self.machines[member].up else None
 
     def replicas_agree(self) -> bool:
-        """Has every replica applied all that was delivered anywhere?"""
-        return all(
+        """Has every replica applied all that was delivered anywhere, and every node the same cluster table?"""
+        nodes = [machine.node for machine in self.machines.values() if machine.node is not None]
+        return all(node.table() == nodes[0].table() for node in nodes) and all(
             group in machine.stores and machine.stores[group].applied == checks.delivered_max
             for machine in self.machines.values()
             for group, checks in self.checkers.groups.items()

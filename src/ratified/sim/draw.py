@@ -90,6 +90,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             network=network,
             model=model,
             through_wire=pick(21, 0, 0, 0, 1) == 1,
+            urls_of_starts=arguments.scenario == "absences",
         ),
         unreliable_network=msgspec.structs.replace(
             network,

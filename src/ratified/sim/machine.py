@@ -31,6 +31,7 @@ from ratified.node.boot import build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import Close, Connected, DiskSpace, Heard, Input, Notice, Outputs, Received, Reply
+from ratified.node.snapshot_receiving import SPOILT
 from ratified.sim.checkers import Checkers
 from ratified.sim.checkpoint_lane import CheckpointLane
 from ratified.sim.disk import Disk, Draw
@@ -212,7 +213,7 @@ class Machine:
             name=f"n{member}",
             names={each: f"n{each}" for each in options.members},
             peer_urls={each: (f"http://n{each:03}",) for each in options.members},
-            client_urls=options.client_urls.get(member, ()),
+            client_urls=self._client_urls(),
             directory=owner.directory,
             start=mix(self._world.seed, Concern.START, member, self.starts),
             seed=mix(self._world.seed, Concern.NODE),
@@ -242,6 +243,11 @@ class Machine:
         self._counters["snapshots installed at a start"] += sum(map(int.__gt__, found, self._opened_at))
         self._checkers.booted(member, node.incarnation)
         return node
+
+    def _client_urls(self) -> tuple[str, ...]:
+        if self._options.urls_of_starts:
+            return (f"http://n{self.member}-{self.starts}",)
+        return self._options.client_urls.get(self.member, ())
 
     def _open_store(self, group: int, space: Space) -> Store:
         store = self.stores[group] = self._options.open_store(self.member, group, space)
@@ -517,6 +523,10 @@ class Machine:
         self._world.trace(self.member, "notice", text=notice.text)
         if notice.fatal:
             raise Violation("no node stops by itself", f"member {self.member}: {notice.text}")
+        if SPOILT in notice.text:
+            raise Violation(
+                "snapshots arrive whole", f"nothing damages one here, and member {self.member}: {notice.text}"
+            )
 
     def _arm(self, deadline: int | None) -> None:
         self._deadline = deadline

@@ -131,6 +131,8 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Frames are encoded and decoded on their way."""
     client_urls: Mapping[int, tuple[str, ...]] = {}
     """What each member publishes; nothing where it is not among these."""
+    urls_of_starts: bool = False
+    """Each start of a process publishes client URLs of its own: the cluster table changes all the time."""
 
     @property
     def row(self) -> EngineRow:
