@@ -1,6 +1,6 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: Auth, Defragment, Hash, Snapshot, Downgrade.
+A method that is not here is UNIMPLEMENTED: Auth, Defragment, Hash, Downgrade.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MethodKind(Enum):
     UNARY = "unary"
     """``handler(service, data) -> answer``"""
     STREAM = "stream"
-    """``handler(service, stream)``: both ways, until it returns."""
+    """``handler(service, stream)``: both ways, until it returns; or one request, and then answers only."""
 
 
 class Method(NamedTuple):
@@ -87,5 +87,6 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
     "/etcdserverpb.Maintenance/HashKV": _read(rpc_pb2.HashKVRequest, maintenance.hash_kv),
+    "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, maintenance.snapshot),
     REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

@@ -36,6 +36,7 @@ MEMBER_ADD = "/etcdserverpb.Cluster/MemberAdd"
 MEMBER_REMOVE = "/etcdserverpb.Cluster/MemberRemove"
 MEMBER_PROMOTE = "/etcdserverpb.Cluster/MemberPromote"
 MEMBER_UPDATE = "/etcdserverpb.Cluster/MemberUpdate"
+SNAPSHOT = "/etcdserverpb.Maintenance/Snapshot"
 STATUS = "/etcdserverpb.Maintenance/Status"
 
 

@@ -110,6 +110,13 @@ class MemberStatus(msgspec.Struct, frozen=True):
     revision: int
 
 
+class BackupPart(msgspec.Struct, frozen=True):
+    """The next bytes of a backup, and about how many are left."""
+
+    data: bytes
+    left_bytes_about: int
+
+
 def key_value(pair: kv_pb2.KeyValue) -> KeyValue:
     return KeyValue(pair.key, pair.value, pair.create_revision, pair.mod_revision, pair.version, pair.lease)
 

@@ -27,6 +27,7 @@ from ratified.client.endpoints import (
 )
 from ratified.client.errors import ClientError
 from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
+from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import NodeReport
 
 T = TypeVar("T")
@@ -150,6 +151,28 @@ class Client:
     def report(self, endpoint: str) -> NodeReport:
         """What the Ratified node behind ``endpoint`` tells beyond its status."""
         return self._at(parse_endpoint(endpoint), calls.report(), self._timeout_s)
+
+    def snapshot(self, endpoint: str) -> Iterator[results.BackupPart]:
+        """A backup of what the member behind ``endpoint`` has applied; it ends early where that is silent for
+        ``timeout_s``."""
+        stream = self.channel(parse_endpoint(endpoint)).unary_stream(calls.SNAPSHOT)(b"")
+        try:
+            while True:
+                watchdog = threading.Timer(self._timeout_s, stream.cancel)
+                watchdog.start()
+                try:
+                    part = next(stream, b"")
+                finally:
+                    watchdog.cancel()
+                if not part:
+                    return
+                read = rpc_pb2.SnapshotResponse.FromString(part)
+                yield results.BackupPart(read.blob, read.remaining_bytes)
+        except grpc.RpcError as failed:
+            code, text = status_of(failed)
+            raise error(*(SILENT if code == "CANCELLED" else (code, text)), repeatable=True) from failed
+        finally:
+            stream.cancel()
 
     def watch(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False

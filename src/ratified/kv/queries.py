@@ -27,6 +27,8 @@ class QueryKind(IntEnum):
     """HashKVRequest -> HashKVResponse."""
     STATUS = 7
     """StatusRequest -> StatusResponse with sizes only."""
+    STATE = 8
+    """The whole state, in the chunks of ``backup``."""
 
 
 class AskKind(IntEnum):
@@ -71,6 +73,10 @@ def hash_kv(request: bytes) -> bytes:
 def status() -> bytes:
     """The revision (in the header) and the sizes."""
     return bytes([QueryKind.STATUS])
+
+
+def state() -> bytes:
+    return bytes([QueryKind.STATE])
 
 
 def keep_alive(request: bytes) -> bytes:

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
 from ratified.kv import commands, snapshot
+from ratified.kv.backup import ALL_KEYS, SlicedState
 from ratified.kv.burials import bury_lease, bury_range
 from ratified.kv.commands import CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate
@@ -227,6 +228,12 @@ class KvStore(Store):
         self._mvcc.save()
         self._write_applied(index, era)
 
+    def begin_anew(self, index: int) -> None:
+        """Be the first state of a new cluster, whose log begins behind ``index``: eras of another one say nothing."""
+        self._mvcc.era = (0, 0)
+        self._mvcc.save()
+        self._write_applied(index, (0, 0))
+
     @override
     def lead(self, now: int, era: Era | None) -> None:
         self._lessor.lead(now, era)
@@ -386,7 +393,14 @@ class KvStore(Store):
             case QueryKind.STATUS:
                 size = varint(self._mvcc.size_bytes)
                 return header_only(self._mvcc.revision) + b"\x18" + size + b"\x48" + size
+            case QueryKind.STATE:
+                return self._state()
         raise ValueError(f"a query of the unknown kind {kind} reached the store")
+
+    def _state(self) -> Continuation:
+        revision, view = self._mvcc.revision, self._space.view()
+        count = RangeRead(VisibleRows(view, self._mvcc.tombstones), ALL_KEYS, revision)
+        return SlicedState(self.read_state(), SlicedRange(view, count, b""), revision, self._mvcc.size_bytes)
 
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
         newest = self._mvcc.revision

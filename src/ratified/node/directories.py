@@ -45,8 +45,8 @@ class Directories:
         self.begun = begun
         """Durably: the engines run."""
         self._member, self._own = config.member, config.directory
-        self.awaited = tuple(sorted({*config.names} - {config.member, *config.absent}))
-        """Without whom this node does not begin."""
+        self.awaited = tuple(sorted({*cluster.table.members} - {config.member, *config.absent}))
+        """Without whom this node does not begin, if it has not."""
         self._cluster = cluster
         self._append = append
         self._joins = joins

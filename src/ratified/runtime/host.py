@@ -101,6 +101,7 @@ class Host:
         self.name = config.name
         self.cluster = identity.cluster
         self.member = identity.member
+        self.engine = identity.engine
         self.data_dir = directory.path
         self._loop = asyncio.get_running_loop()
         self._node = node

@@ -166,13 +166,14 @@ def _damaged(offset: int, what: str) -> IdentityError:
 def create(
     files: Files,
     identity: Identity,
-    groups: Mapping[int, Membership],
+    groups: Mapping[int, Membership | Base],
     limits: LogLimits,
     told: Sequence[NodesOwn] = (),
 ) -> None:
     """Make a fresh directory this member's: a log with one ``base`` a group, then the identity file.
 
-    ``told``: what a member that joins was told of the others.
+    A group begins with nothing and a configuration, or behind a base whose state the directory has already in its
+    checkpoint. ``told``: what is known of the members already.
 
     Starts over where an earlier creation was interrupted. Raises ``IdentityError`` where the directory is taken.
     """
@@ -199,11 +200,13 @@ def _put_in_place(files: Files, name: str, data: bytes, length: int) -> None:
     files.sync_directory()
 
 
-def _first_batch(identity: Identity, groups: Mapping[int, Membership], told: Sequence[NodesOwn]) -> bytes:
+def _first_batch(identity: Identity, groups: Mapping[int, Membership | Base], told: Sequence[NodesOwn]) -> bytes:
     records = [encode_record(0, NodeRecord(0, identity.directory))]
     records += [encode_record(0, record) for record in told]
     for group in sorted(groups):
-        records.append(encode_record(group, BaseRecord(Base(0, NO_ERA, groups[group]))))
+        first = groups[group]
+        base = first if isinstance(first, Base) else Base(0, NO_ERA, first)
+        records.append(encode_record(group, BaseRecord(base)))
     batch, _ = encode_batch(FIRST_SEGMENT, FIRST_BATCH, 0, 0, b"".join(records))
     return batch
 
