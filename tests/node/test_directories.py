@@ -5,10 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ratified.check.violation import Violation
+from ratified.node.cluster_log import ClusterLog
+from ratified.node.cluster_table import Add, Bind, changed, first_table
+from ratified.node.directories import Directories
 from ratified.node.ports import Outcome
 from ratified.node.replica import Replica
+from ratified.storage.format import PeerRecord
 from tests.node.cluster import MS, SECOND, Cluster
 
+OURS = b"1" * 16
 MOMENT = 5 * SECOND
 """Many election timeouts."""
 
@@ -180,3 +185,16 @@ def test_without_the_rule_an_old_copy_forgets_what_was_acknowledged(monkeypatch:
     monkeypatch.setattr(Replica, "_check_acknowledged", lambda replica, session, acknowledged: None)
     with pytest.raises(Violation, match="leader completeness"):
         old_copy_votes(Cluster())
+
+
+def test_the_start_that_answered_before_its_directory_was_bound_is_the_confirmed_one() -> None:
+    """Else nothing that a member says of which that is needed would count before it starts again."""
+    table = changed(first_table({1: "one"}, {1: ("http://one",)}), 5, Add(2, ("http://two",), votes_soon=True))[0]
+    cluster = ClusterLog(lambda record: None, table, None)
+    config = Cluster(size=1).config(1)
+    directories = Directories(config, cluster, lambda record: None, {}, begun=True, joins=False)
+    directories.confirm(2, OURS, incarnation=1, start=7)
+    assert directories.confirmed(2, OURS) is None
+    cluster.table = changed(table, 6, Bind(2, OURS))[0]
+    directories.table_changed()
+    assert directories.confirmed(2, OURS) == PeerRecord(2, OURS, 1, 7)

@@ -50,8 +50,8 @@ class Directories:
         self._cluster = cluster
         self._append = append
         self._joins = joins
-        self.unbound: dict[int, bytes] = {}
-        """Of members that were added, the directory with which each has answered at its own address."""
+        self.unbound: dict[int, PeerRecord] = {}
+        """Of members that were added, the start and the directory with which each has answered at its own address."""
         self._held = dict(held)
         self._written = dict(held)
         """What will be held once the log is durable."""
@@ -97,11 +97,10 @@ class Directories:
 
     def confirm(self, member: int, directory: bytes, incarnation: int, start: int) -> None:
         """This start of it answered at the member's own address: remember that, for our next starts too."""
-        if not self._may_hold(member, directory):
-            self.unbound[member] = directory
-            return
         record = PeerRecord(member, directory, incarnation, start)
-        if self._written.get(member) != record:
+        if not self._may_hold(member, directory):
+            self.unbound[member] = record
+        elif self._written.get(member) != record:
             self._write(record)
 
     def confirmed(self, member: int, directory: bytes) -> PeerRecord | None:
@@ -123,13 +122,16 @@ class Directories:
         return self._joins and not self._beginning
 
     def table_changed(self) -> None:
-        """Rule 5: what the table binds is held."""
+        """Rule 5: what the table binds is held, as the start that has answered with it, if one has."""
         for member, row in self._cluster.table.members.items():
             written = self._written.get(member)
             if not row.directory or member == self._member or not self._is_settled:
                 continue
             if written is None or written.directory != row.directory:
-                self._write(PeerRecord(member, row.directory))
+                found = self.unbound.get(member)
+                if found is None or found.directory != row.directory:
+                    found = PeerRecord(member, row.directory)
+                self._write(found)
         self.unbound = {member: found for member, found in self.unbound.items() if self._bound(member) == b""}
 
     def _bound(self, member: int) -> bytes | None:

@@ -82,7 +82,7 @@ class Steward:
             if row.leaving and all(_is_rid_of(each, member) for each in statuses.values()):
                 return Kind.NODE, encode_change(Leave(member))
             if row.directory == b"" and (found := self._directories.unbound.get(member)) is not None:
-                return Kind.NODE, encode_change(Bind(member, found))
+                return Kind.NODE, encode_change(Bind(member, found.directory))
             is_learner = row.votes_soon and member in status.membership.learners
             if is_learner and status.settled and has_caught_up(status, member):
                 return Kind.MEMBERSHIP, encoded(promotion(status.membership, member))
