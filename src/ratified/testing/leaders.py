@@ -85,7 +85,7 @@ async def fail_leaders(
         for (name, at_s), (_, next_s) in itertools.pairwise(moments)
     )
     say(f"{len(recording.written)} writes were acknowledged; reading the history of revisions from every node")
-    lost = await _missing(cluster, recording)
+    lost = await missing(cluster, recording)
     say("checking the clients' history")
     return FaultRun(
         seed=seed,
@@ -146,7 +146,7 @@ async def find_leader(cluster: LocalCluster, timeout_s: float = LEADER_TIMEOUT_S
             await asyncio.sleep(0.02)
 
 
-async def _missing(cluster: LocalCluster, recording: Recording) -> tuple[str, ...]:
+async def missing(cluster: LocalCluster, recording: Recording) -> tuple[str, ...]:
     """The acknowledged writes that some node's history of revisions does not hold."""
     missing: list[str] = []
     for node in cluster.nodes:
