@@ -138,6 +138,8 @@ class GroupChecks(Generic[ImageT]):
         """Of what else judges this group, and is told by it; nothing yet."""
         self.on_election: Callable[[int], None] = lambda member: None
         """Called with every member that is elected."""
+        self.on_install: Callable[[int], None] = lambda member: None
+        """Called with every member that begins to install a snapshot."""
         self._committed_at: list[Era] = [(0, 0)]
         """By index, the latest era that anybody who first delivered up to there was in."""
         self._commands: list[int] = [0]
@@ -231,6 +233,8 @@ class GroupChecks(Generic[ImageT]):
         if ready.deliver:
             self._delivered(member, ready.deliver)
             self.counters["entries delivered"] += len(ready.deliver)
+        if ready.install is not None:
+            self.on_install(member)
         if ready.fetch:
             self.counters["fetches"] += len(ready.fetch)
         for listener in self.listeners.ready:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ratified.sim.faults.fault import Fault, Injector, again_and_again
+from ratified.sim.faults.fault import Fault, Injector, again_and_again, at_installations
+from ratified.sim.machine import Machine
 from ratified.sim.world import Draws
 
 
@@ -22,6 +23,29 @@ def _go_away(injector: Injector, draws: Draws) -> None:
     injector.later(draws, away_us, machine.start)
 
 
+def _die(injector: Injector, draws: Draws, member: int) -> None:
+    """While the base is written, the store is switched, or the next checkpoint is taken."""
+    machine = injector.cluster.machines[member]
+    lost, back_us = draws.below(3) > 0, 1 + draws.below(injector.timeout_us)
+    injector.later(draws, injector.timeout_us // 10, _end, injector, machine, lost, back_us)
+
+
+def _end(injector: Injector, machine: Machine, lost: bool, back_us: int) -> None:
+    injector.cluster.world.counters["deaths at an installation"] += 1
+    if lost:
+        machine.lose()
+    else:
+        machine.kill()
+    injector.at(injector.cluster.world.now + back_us, machine.start)
+
+
+DEATH_AT_INSTALLATION = Fault(
+    name="death-at-installation",
+    scenarios={"absences": 50},
+    begin=at_installations(_die),
+    heal=Injector.revive,
+    counters=("deaths at an installation",),
+)
 ABSENCE = Fault(
     name="absence",
     scenarios={"absences": 5},

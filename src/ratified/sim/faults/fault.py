@@ -155,6 +155,20 @@ def at_elections(inject: Callable[[Injector, Draws, int], None]) -> Begin:
     return begin
 
 
+def at_installations(inject: Callable[[Injector, Draws, int], None]) -> Begin:
+    """When somebody installs a snapshot; the rate is how many of a hundred are spared."""
+
+    def begin(injector: Injector, draws: Draws, rate: int) -> None:
+        def installs(member: int) -> None:
+            if not injector.over and draws.below(100) >= rate:
+                inject(injector, draws, member)
+
+        for checks in injector.cluster.checkers.groups.values():
+            checks.on_install = installs
+
+    return begin
+
+
 def all_the_time(inject: Callable[[Injector], None]) -> Begin:
     """From the beginning on; the rate is 1."""
     return lambda injector, draws, rate: inject(injector)
