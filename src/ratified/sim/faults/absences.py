@@ -6,6 +6,9 @@ from ratified.sim.faults.fault import Fault, Injector, again_and_again, at_insta
 from ratified.sim.machine import Machine
 from ratified.sim.world import Draws
 
+SPARED_OF_100 = 50
+"""So many of those that come back do not die while they install a snapshot."""
+
 
 def _go_away(injector: Injector, draws: Draws) -> None:
     """Its process dies, or its machine does; a majority stays."""
@@ -39,17 +42,15 @@ def _end(injector: Injector, machine: Machine, lost: bool, back_us: int) -> None
     injector.at(injector.cluster.world.now + back_us, machine.start)
 
 
-DEATH_AT_INSTALLATION = Fault(
-    name="death-at-installation",
-    scenarios={"absences": 50},
-    begin=at_installations(_die),
-    heal=Injector.revive,
-    counters=("deaths at an installation",),
-)
+def _begin(injector: Injector, draws: Draws, rate: int) -> None:
+    again_and_again(_go_away)(injector, draws, rate)
+    at_installations(_die)(injector, injector.draws("death at an installation"), SPARED_OF_100)
+
+
 ABSENCE = Fault(
     name="absence",
     scenarios={"absences": 5},
-    begin=again_and_again(_go_away),
+    begin=_begin,
     heal=Injector.revive,
     counters=("absences",),
 )
