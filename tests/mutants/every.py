@@ -2,6 +2,7 @@
 
 from tests.mutants import (
     checkpoints,
+    elections,
     garbage,
     identity,
     links,
@@ -31,6 +32,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *members.MUTANTS,
     *tables.MUTANTS,
     *topologies.MUTANTS,
+    *elections.MUTANTS,
     *checkpoints.MUTANTS,
     *snapshots.MUTANTS,
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -66,6 +66,14 @@ class Mutant(msgspec.Struct, frozen=True):
             return simulate(self.arguments(seed)).broken is None
 
 
+class EngineWorld(Protocol):
+    def run(self, steps: int) -> None:
+        """Live through trouble; raises ``Violation``."""
+
+    def heal(self) -> None:
+        """Live on without."""
+
+
 def leaders_return(engine: str, seed: int) -> World:
     return World(engine, Returns, seed, 5 if seed % 3 else 3, strikes_every=5)
 
@@ -82,7 +90,7 @@ class EngineMutant(msgspec.Struct, frozen=True):
     steps: int = 3000
     scenario: str = "bare engines, leaders that return"
     network: str = "datagram"
-    world: Callable[[str, int], World] = leaders_return
+    world: Callable[[str, int], EngineWorld] = leaders_return
 
     def caught(self, seed: int) -> str | None:
         """What the mutant was caught by in this world: a check's rule, or an assertion of the code; None: nothing."""

@@ -319,7 +319,7 @@ MUTANTS = [
     Mutant("serves reads before the first commit of its term", reads_before_first_commit, "everything", "session", 2),
     Mutant("serves reads without a quorum's round", reads_without_a_round, "partitions", "session", 26),
     Mutant("takes a forwarded proposal twice", takes_forwards_twice, "unreliable-network", "datagram", 1),
-    Mutant("says lost too early", says_lost_too_early, "everything", "session", 44),
+    Mutant("says lost too early", says_lost_too_early, "everything", "session", 3),
     Mutant("skips a gap in forwarded numbers", skips_gaps, "unreliable-network", "datagram", 3),
     Mutant(
         "writes the applied index outside the data's transaction",

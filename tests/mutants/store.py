@@ -9,6 +9,8 @@ from unittest.mock import patch
 
 from ratified.kv.tombstones import Tombstone, VisibleRows
 from ratified.kv.watch import Watcher, WatchHub
+from ratified.node.node import Node
+from ratified.node.replica import Replica
 from ratified.storage.memory import MemoryEnvironment
 from tests.mutants.mutant import Mutant
 
@@ -79,6 +81,15 @@ def tells_nobody_of_a_tombstone() -> AbstractContextManager[Any]:
     return patch.object(WatchHub, "catch_up_all", only_without_a_tombstone)
 
 
+def removes_only_beside_what_is_applied() -> AbstractContextManager[Any]:
+    """What was compacted goes piece by piece with each entry that is applied, and when none is, it stays."""
+
+    def tidy(node: Node, now: int, untidy: Sequence[Replica]) -> None:
+        node._tidy_at = now + node.config.limits.tidy_pause_us
+
+    return patch.object(Node, "_tidy", tidy)
+
+
 MUTANTS: list[Mutant] = [
     Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 50),
     Mutant("hands long commands to no watch", hands_long_commands_to_nobody, "everything", "session", 2),
@@ -90,4 +101,7 @@ MUTANTS: list[Mutant] = [
     Mutant("reads past tombstones", reads_past_tombstones, "everything", "session", 2),
     Mutant("watches past tombstones", watches_past_tombstones, "everything", "session", 2),
     Mutant("tells nobody of a tombstone", tells_nobody_of_a_tombstone, "everything", "session", 2),
+    Mutant(
+        "removes only beside what is applied", removes_only_beside_what_is_applied, "disks", "session", 18, seeds=300
+    ),
 ]

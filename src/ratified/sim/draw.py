@@ -18,6 +18,7 @@ from ratified.sim.options import (
     NetworkModel,
     NetworkOptions,
     ProcessOptions,
+    QuotaOptions,
     WorkloadOptions,
     open_kv,
 )
@@ -25,6 +26,7 @@ from ratified.sim.workload.state_machine import Registers
 from ratified.sim.world import Concern, Draws
 from ratified.storage.space import Space
 
+QUOTA_SCENARIOS = ("disks", "everything")
 NO_LIMIT = 0
 FAST_LINK = 8 << 20
 ORDINARY_LINK = 512 << 10
@@ -75,10 +77,16 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     state_machine = pick(22, 0, 0, 0, 1) == 1 and not small
     clients_of_kv = 0 if state_machine else 1
     batch_writers = clients_of_kv * pick(31, 0, 0, 1)
+    nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
+    keys = pick(17, 1, 2, 5)
+    value_bytes = pick(28, 600, 6_000, 30_000) if bytes_per_timeout else pick(25, 0, 0, 600, 1_500)
+    # A store of a size that says something is not filled over a slow link.
+    may_have_quota = clients_of_kv == 1 and bytes_per_timeout == NO_LIMIT and arguments.scenario in QUOTA_SCENARIOS
+    has_quota = may_have_quota and pick(32, 0, 1) == 1
     return SimulationOptions(
         cluster=ClusterOptions(
             engine=arguments.engine,
-            nodes=arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7),
+            nodes=nodes,
             groups=pick(14, 1, 1, 1, 3),
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
@@ -105,20 +113,27 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         ),
         workload=WorkloadOptions(
             clients=pick(16, 1, 2, 4, 6),
-            keys=pick(17, 1, 2, 5),
+            keys=keys,
             think_most_us=pick(18, timeout // 10, timeout // 2),
             timeout_least_us=pick(19, 1_000, timeout),
             timeout_most_us=pick(20, timeout, 3 * timeout, 10 * timeout),
             probe_timeout_us=20 * timeout,
-            value_bytes=pick(28, 600, 6_000, 30_000) if bytes_per_timeout else pick(25, 0, 0, 600, 1_500),
+            value_bytes=value_bytes,
             abandon_most_us=timeout,
             watchers=clients_of_kv * pick(23, 0, 1, 3),
             range_readers=max(batch_writers, clients_of_kv * pick(26, 0, 0, 1, 2)),
             batch_writers=batch_writers,
             lease_holders=clients_of_kv * pick(24, 0, 0, 1, 2),
+            quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),
         state_machine=state_machine,
     )
+
+
+def _quota(kept_bytes: int, batch_writers: int) -> QuotaOptions:
+    """Above what others keep: their keys, with the last writes of all, and their batches, each in some tables."""
+    quota_bytes = 4_000 + 4 * kept_bytes + batch_writers * 100_000
+    return QuotaOptions(quota_bytes=quota_bytes, value_bytes=quota_bytes // 20)
 
 
 def _slow(timeout_us: int) -> ComputingOptions:

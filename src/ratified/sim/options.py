@@ -89,6 +89,15 @@ class DiskOptions(msgspec.Struct, frozen=True, kw_only=True):
     slow_sync_most_us: int = 500_000
 
 
+class QuotaOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """A store that may only grow so far."""
+
+    quota_bytes: int
+    """More than it must keep when those who fill it have deleted all of theirs."""
+    value_bytes: int
+    """Of what they put."""
+
+
 class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How many clients of each kind there are, and what they do."""
 
@@ -110,6 +119,8 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     range_readers: int = 0
     batch_writers: int = 0
     """On the first group."""
+    quota: QuotaOptions | None = None
+    """With one, a client fills the store of the first group again and again."""
 
 
 class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ _ROWS = (
     ("checkpoints", 2, "stores are copied all the time, copies fail, machines and processes die, logs are cut"),
     ("absences", 2, "members are away until the log is cut beyond them, sessions break, processes and machines die"),
     ("pauses", 2, "processes stand still, leaders above all"),
-    ("disks", 1, "disks are full or answer nothing for a while, leaders' above all"),
+    ("disks", 1, "disks are full or answer nothing for a while, leaders' above all; stores grow up to a quota"),
     ("leader-failures", 2, "leaders die or are cut off as soon as they are elected, on an unreliable network"),
     ("transfers", 1, "operators move the lead, processes are killed, messages are lost"),
     ("replaced-directories", 1, "machines come back with empty data directories or old copies, and later their own"),

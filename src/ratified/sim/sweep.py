@@ -56,6 +56,8 @@ MUST_HAPPEN = (
     "requests proposed again",
     "stores rebuilt",
     "stores begun as checkpoints",
+    "stores full",
+    "stores with room again",
     "checkpoints interrupted",
     "segments removed",
     "snapshots installed",

@@ -14,6 +14,7 @@ from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.api import RegisterApi
 from ratified.sim.workload.batch_writer import BatchWriter
 from ratified.sim.workload.lease_holder import LeaseHolder
+from ratified.sim.workload.quota_writer import QuotaWriter
 from ratified.sim.workload.range_reader import RangeReader
 from ratified.sim.workload.registers import RegisterClients
 from ratified.sim.workload.requester import NUMBER_SHIFT, Requester
@@ -61,7 +62,10 @@ class Workload:
         first = next(iter(groups))
         for _ in range(options.batch_writers):
             batch_writers.append(BatchWriter(next(numbers), first, cluster, answers[first]))
-        clients = (*watchers, *lease_holders, *range_readers, *batch_writers)
+        quota_writers: list[Client] = []
+        if options.quota is not None:
+            quota_writers.append(QuotaWriter(next(numbers), first, cluster, options.quota))
+        clients = (*watchers, *lease_holders, *range_readers, *batch_writers, *quota_writers)
         self._clients = {client.requester.number: client for client in clients}
 
     def start(self) -> None:
