@@ -10,7 +10,7 @@ import pytest
 import ratified
 from ratified.consensus.engines import ENGINES
 
-ROOMS = ("node", "storage", "kv", "sim", "runtime", "api", "server", "wire", "client")
+ROOMS = ("node", "storage", "kv", "sim", "runtime", "api", "server", "wire", "client", "restore")
 OF_ETCD = {"raft_term", "raftTerm", "raft_index", "raftIndex", "raft_applied_index", "raftAppliedIndex"}
 """Fields of etcd's messages, and what carries them."""
 PROTOCOLS = sorted({"raft", "paxos", "zab", *ENGINES})

@@ -17,4 +17,5 @@ Rules of this package:
 from ratified.consensus.paxos.engine import Engine as Engine
 from ratified.consensus.paxos.engine import Textbook as Textbook
 from ratified.consensus.paxos.messages import Message as Message
+from ratified.consensus.paxos.salvage import SALVAGER as SALVAGER
 from ratified.consensus.paxos.state import decode_state as decode_state

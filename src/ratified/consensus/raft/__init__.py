@@ -14,4 +14,5 @@ Rules of this package:
 from ratified.consensus.raft.engine import Engine as Engine
 from ratified.consensus.raft.engine import Textbook as Textbook
 from ratified.consensus.raft.messages import Message as Message
+from ratified.consensus.raft.salvage import SALVAGER as SALVAGER
 from ratified.consensus.raft.state import decode_state as decode_state

@@ -18,4 +18,5 @@ Rules of this package:
 
 from ratified.consensus.zab.engine import Engine as Engine
 from ratified.consensus.zab.messages import Message as Message
+from ratified.consensus.zab.salvage import SALVAGER as SALVAGER
 from ratified.consensus.zab.state import decode_state as decode_state
