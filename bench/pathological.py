@@ -41,6 +41,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     LeaseGrantRequest,
     LeaseLeasesRequest,
     LeaseRevokeRequest,
+    LeaseTimeToLiveRequest,
     PutRequest,
     RangeRequest,
     StatusRequest,
@@ -60,6 +61,7 @@ SHARED = b"s" * 476
 SHARING = 20_000
 LEASE = 77
 EXPIRES_S = 10
+EXPIRING = 20_000
 STREAMS, WATCHES = 4, 9_000
 KV, LEASES = "/etcdserverpb.KV/", "/etcdserverpb.Lease/"
 MESSAGES_OF_ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -216,6 +218,8 @@ class Case:
     name: str
     run: Callable[[System], str]
     """Asks, and says what came of it."""
+    prepare: Callable[[System], None] | None = None
+    """What is not measured."""
 
 
 @dataclass
@@ -308,27 +312,39 @@ def watched_from_the_beginning(system: System) -> str:
     return f"{events:,} events"
 
 
-def watches_cancelled(system: System) -> str:
-    """Streams full of watches, all ended at once; the time is that from the end on."""
-    calls = []
-    for _ in range(STREAMS):
-        ended = threading.Event()
+class Watches:
+    """Streams full of watches, opened one after another, and then all ended at once."""
 
-        def requests(ended: threading.Event = ended) -> Iterator[bytes]:
-            for number in range(WATCHES):
-                yield WatchRequest(create_request=WatchCreateRequest(key=b"k%d" % number)).SerializeToString()
-            ended.wait()
+    def __init__(self) -> None:
+        self._calls: list[tuple[Any, threading.Event]] = []
 
-        call = system.stream("/etcdserverpb.Watch/Watch")(requests(), timeout=TIMEOUT_S)
-        for _ in range(WATCHES):
-            next(call)
-        calls.append((call, ended))
-    for call, ended in calls:
-        call.cancel()
-        ended.set()
-    for _ in range(10):
-        system.status(system.leader)
-    return f"{STREAMS * WATCHES:,} watches"
+    def open(self, system: System) -> str:
+        for _ in range(STREAMS):
+            ended = threading.Event()
+
+            def requests(ended: threading.Event = ended) -> Iterator[bytes]:
+                for number in range(WATCHES):
+                    yield WatchRequest(create_request=WatchCreateRequest(key=b"k%d" % number)).SerializeToString()
+                ended.wait()
+
+            call = system.stream("/etcdserverpb.Watch/Watch")(requests(), timeout=TIMEOUT_S)
+            for _ in range(WATCHES):
+                next(call)
+            self._calls.append((call, ended))
+        return f"{STREAMS * WATCHES:,} watches"
+
+    def open_unless_open(self, system: System) -> None:
+        if not self._calls:
+            self.open(system)
+
+    def cancel(self, system: System) -> str:
+        """Until the leader answers as it did before."""
+        for call, ended in self._calls:
+            call.cancel()
+            ended.set()
+        for _ in range(10):
+            system.status(system.leader)
+        return f"{len(self._calls) * WATCHES:,} watches"
 
 
 def slow_reader(system: System) -> str:
@@ -346,14 +362,21 @@ def many_leases(system: System) -> str:
     return f"{len(rpc_pb2.LeaseLeasesResponse.FromString(answer).leases):,} leases"
 
 
-def expires(system: System) -> str:
-    """A lease of many keys runs out; the time has that of filling it, and of waiting."""
+def fill_lease(system: System) -> None:
+    """A lease of many keys that runs out within a second."""
     system.call(LEASES + "LeaseGrant", LeaseGrantRequest(ID=LEASE + 1, TTL=EXPIRES_S).SerializeToString())
-    put_all(system, (b"expiring/%08d" % at for at in range(20_000)), lease=LEASE + 1)
+    put_all(system, (b"expiring/%08d" % at for at in range(EXPIRING)), lease=LEASE + 1)
+    left = LeaseTimeToLiveRequest(ID=LEASE + 1).SerializeToString()
+    while rpc_pb2.LeaseTimeToLiveResponse.FromString(system.call(LEASES + "LeaseTimeToLive", left)).TTL > 0:
+        time.sleep(0.02)
+
+
+def expires(system: System) -> str:
+    """The time has that of waiting, up to a second."""
     wanted = RangeRequest(key=b"expiring/", range_end=b"expiring0", count_only=True).SerializeToString()
     while rpc_pb2.RangeResponse.FromString(system.call(KV + "Range", wanted)).count:
         time.sleep(0.05)
-    return "20,000 keys"
+    return f"{EXPIRING:,} keys"
 
 
 def compacted(system: System) -> str:
@@ -369,6 +392,7 @@ def cases(filled: Filled) -> list[Case]:
     deep = nested((26, 26, 26))
     values = RangeRequest.VALUE
     all_keys = b"keys/", b"keys0"
+    watches = Watches()
     return [
         Case("16 comparisons of all keys", transaction(compare=[everything] * 16)),
         Case("16 comparisons of all keys, then a put", transaction(compare=[everything] * 16, success=put)),
@@ -391,9 +415,10 @@ def cases(filled: Filled) -> list[Case]:
             transaction(success=ops(*(PutRequest(key=b"big/%d" % at, value=bytes(11_000)) for at in range(120)))),
         ),
         Case("watch of everything from the first revision", watched_from_the_beginning),
-        Case(f"{STREAMS * WATCHES:,} watches cancelled", watches_cancelled),
+        Case(f"{STREAMS * WATCHES:,} watches opened", watches.open),
+        Case(f"{STREAMS * WATCHES:,} watches cancelled", watches.cancel, watches.open_unless_open),
         Case(f"lease of {keys} keys revoked", asked(LEASES + "LeaseRevoke", LeaseRevokeRequest(ID=LEASE))),
-        Case("lease of 20,000 keys runs out", expires),
+        Case(f"lease of {EXPIRING:,} keys runs out", expires, fill_lease),
         Case(f"delete of {keys} keys", deleted(b"later/", b"later0")),
         Case(f"delete of {2 * filled.keys:,} keys", deleted(b"double/", b"double0")),
         Case("delete of long keys", deleted(SHARED, SHARED + b"\xff")),
@@ -429,6 +454,8 @@ def measure(system: System, options: Any) -> list[Row]:
 
 
 def measure_one(system: System, others: Others, case: Case) -> Row:
+    if case.prepare is not None:
+        case.prepare(system)
     others.ask()
     term, turns = system.term(), system.turn_classes()
     began = time.monotonic()
