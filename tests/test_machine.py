@@ -50,5 +50,8 @@ def test_an_exception_while_reading_goes_to_the_asker() -> None:
 def test_a_snapshot_restores_the_same_digest() -> None:
     store, other = StateMachineStore(Counter()), StateMachineStore(Counter())
     store.apply([Command(1, b"9")], 1, (1, 0))
-    other.restore(store.snapshot(), 1, (1, 0))
+    reader, loader = store.read_state(), other.load_state(1, (1, 0))
+    while (piece := reader.read(1)) is not None:
+        loader.load(piece)
+    loader.switch()
     assert (other.applied, other.digest()) == (1, store.digest())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -62,7 +62,7 @@ class ApplyFailed(Exception):
 
 
 class TidyFirst(Exception):
-    """A command in pieces has done nothing yet, and must be applied again once the store is not ``untidy`` any more."""
+    """Nothing was done, and it must be asked for again once the store is not ``untidy`` any more."""
 
 
 class NoResult(msgspec.Struct, frozen=True, gc=False):
@@ -112,7 +112,7 @@ class StateReader(ABC):
 
     @abstractmethod
     def read(self, bytes_max: int) -> bytes | None:
-        """The next piece, about so many bytes at most; None: all was read. The last one ends with the digest."""
+        """The next piece, never empty, of so many bytes at most; None: all was read. The last ends with the digest."""
 
     @abstractmethod
     def close(self) -> None:
@@ -124,13 +124,16 @@ class StateLoader(ABC):
 
     @abstractmethod
     def load(self, piece: bytes) -> None:
-        """Take the next piece, in the open transaction. Raises ``SnapshotDamaged``."""
+        """Take the next piece, in the open transaction.
+
+        Raises ``SnapshotDamaged``, with the last piece at the latest; what was loaded is then to be abandoned.
+        """
 
     @abstractmethod
     def switch(self) -> None:
         """Make what was loaded the state, in the open transaction, after the last piece.
 
-        Raises ``SnapshotDamaged`` where it does not have the digest that it ends with.
+        Raises ``SnapshotDamaged`` where the last piece has not come, or was damaged.
         """
 
     @abstractmethod
@@ -194,19 +197,15 @@ class Store(Protocol):
     def digest(self) -> bytes:
         """16 bytes that are the same on every replica at the same applied index."""
 
-    def snapshot(self) -> Sequence[bytes]:
-        """The committed state as sorted, store-independent rows."""
-
-    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
-        """Replace the state by ``rows``, applied up to ``index``, whose entry was delivered with ``era``."""
-
     def read_state(self) -> StateReader:
-        """Read the committed state; whoever asks closes it."""
-        return RowReader(self)
+        """Read the state of the last commit; whoever asks closes it."""
 
     def load_state(self, index: int, era: Era) -> StateLoader:
-        """Have another state loaded: one that is applied up to ``index``, whose entry was delivered with ``era``."""
-        return RowLoader(self, index, era)
+        """Have another state loaded: one that is applied up to ``index``, whose entry was delivered with ``era``.
+
+        What was loaded before and not switched to is abandoned. Raises ``TidyFirst`` while rows of an earlier state
+        are still to be removed.
+        """
 
     def lead(self, now: int, era: Era | None) -> None:
         """This replica leads in ``era`` from now on, with nothing remembered of earlier ones; None: no longer."""
@@ -221,47 +220,46 @@ class Store(Protocol):
         """
 
 
-class RowReader(StateReader):
-    """The rows of a snapshot, as many in a piece as fit."""
+class _MachineReader(StateReader):
+    """The snapshot of a machine, all taken at once."""
 
-    def __init__(self, store: Store) -> None:
-        self.index, self.era = store.applied, store.applied_era
-        self._rows = list(store.snapshot())
+    def __init__(self, index: int, era: Era, snapshot: bytes) -> None:
+        self.index, self.era = index, era
+        self._left = snapshot + hashlib.sha256(snapshot).digest()
 
     @override
     def read(self, bytes_max: int) -> bytes | None:
-        taken: list[bytes] = []
-        while self._rows and (not taken or sum(map(len, taken)) + len(self._rows[0]) <= bytes_max):
-            taken.append(self._rows.pop(0))
-        return msgspec.msgpack.encode(taken) if taken else None
+        piece, self._left = self._left[:bytes_max], self._left[bytes_max:]
+        return piece or None
 
     @override
     def close(self) -> None:
-        self._rows.clear()
+        self._left = b""
 
 
-class RowLoader(StateLoader):
-    """Keeps rows until the switch."""
+class _MachineLoader(StateLoader):
+    """Keeps the pieces until the switch."""
 
-    def __init__(self, store: Store, index: int, era: Era) -> None:
-        self._store = store
+    def __init__(self, index: int, era: Era, restore: Callable[[bytes, int, Era], None]) -> None:
+        self._restore = restore
         self._at = (index, era)
-        self._rows: list[bytes] = []
+        self._pieces: list[bytes] = []
 
     @override
     def load(self, piece: bytes) -> None:
-        try:
-            self._rows += msgspec.msgpack.decode(piece, type=list[bytes])
-        except msgspec.DecodeError as error:
-            raise SnapshotDamaged(str(error)) from error
+        self._pieces.append(piece)
 
     @override
     def switch(self) -> None:
-        self._store.restore(self._rows, *self._at)
+        whole = b"".join(self._pieces)
+        snapshot, digest = whole[:-32], whole[-32:]
+        if hashlib.sha256(snapshot).digest() != digest:
+            raise SnapshotDamaged("a snapshot does not have the digest that it ends with")
+        self._restore(snapshot, *self._at)
 
     @override
     def abandon(self) -> None:
-        self._rows.clear()
+        self._pieces.clear()
 
 
 class StateMachineStore(Store):
@@ -333,12 +331,14 @@ class StateMachineStore(Store):
         return hashlib.sha256(self._machine.snapshot()).digest()[:16]
 
     @override
-    def snapshot(self) -> Sequence[bytes]:
-        return (self._machine.snapshot(),)
+    def read_state(self) -> StateReader:
+        return _MachineReader(self._applied, self._applied_era, self._machine.snapshot())
 
     @override
-    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
-        (snapshot,) = rows
+    def load_state(self, index: int, era: Era) -> StateLoader:
+        return _MachineLoader(index, era, self._restore)
+
+    def _restore(self, snapshot: bytes, index: int, era: Era) -> None:
         self._machine.restore(snapshot)
         self._applied, self._applied_era = index, era
 

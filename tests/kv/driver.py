@@ -11,9 +11,12 @@ from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
-from ratified.machine import Command, Continuation, TidyFirst
+from ratified.kv.tables import TABLES
+from ratified.machine import Command, Continuation, SnapshotDamaged, StateLoader, TidyFirst
+from ratified.state_stream import RecordParser
+from ratified.storage.group_spaces import GroupSpaces
 from ratified.storage.memory import MemoryEnvironment
-from ratified.storage.space import Environment
+from ratified.storage.space import Environment, Space
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.rpc_pb2 import (
     CompactionRequest,
@@ -140,6 +143,48 @@ class Driver:
         self.watches: list[Watch] = []
         self.waited_for_tidiness = 0
         """Commands that were begun again once all was written and removed."""
+
+    @property
+    def space(self) -> Space:
+        """The one that serves."""
+        return GroupSpaces(self.environment.space(3), TABLES).serving
+
+    def read_state(self, bytes_max: int = 1 << 16) -> list[bytes]:
+        """The pieces of the committed state."""
+        reader = self.store.read_state()
+        assert (reader.index, reader.era) == (self.store.applied, self.store.applied_era)
+        pieces = list(iter(lambda: reader.read(bytes_max), None))
+        reader.close()
+        assert all(0 < len(piece) <= bytes_max for piece in pieces)
+        return pieces
+
+    @property
+    def state(self) -> list[tuple[bytes, bytes]]:
+        """The records of the committed state, behind their head."""
+        parser = RecordParser()
+        return [record for piece in self.read_state() for record in parser.feed(piece)] + [(b"end", parser.end or b"")]
+
+    def load_state(self, pieces: Sequence[bytes], index: int, era: tuple[int, int] = (1, 0)) -> None:
+        """Load another state and switch to it, each piece in a transaction of its own. Raises ``SnapshotDamaged``."""
+        loader = self.begin_to_load(index, era)
+        try:
+            for piece in pieces:
+                with self.environment.transaction():
+                    loader.load(piece)
+            with self.environment.transaction():
+                loader.switch()
+        except SnapshotDamaged:
+            loader.abandon()
+            raise
+        self.index = index
+
+    def begin_to_load(self, index: int, era: tuple[int, int] = (1, 0)) -> StateLoader:
+        while True:
+            try:
+                return self.store.load_state(index, era)
+            except TidyFirst:
+                assert self.store.untidy
+                self.tidy()
 
     def reopen(self) -> None:
         """As after a restart of the process: only the rows are left."""

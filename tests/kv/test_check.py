@@ -41,13 +41,13 @@ PAGE_BYTES = 4096
 def check_whole(path: Path) -> None:
     with reading(path) as file:
         file.check_pages()
-        for space in file.spaces():
+        for space in guard.serving_spaces(file):
             KV_CHECKS.whole(StoredRows(file, space))
 
 
 def check_each_row(path: Path, table: str) -> None:
     with reading(path) as file:
-        for space in file.spaces():
+        for space in guard.serving_spaces(file):
             rows = StoredRows(file, space)
             for key, value in rows.scan(table, b""):
                 KV_CHECKS.row(rows, table, key, value)
@@ -55,7 +55,7 @@ def check_each_row(path: Path, table: str) -> None:
 
 def check_sums(path: Path) -> None:
     with reading(path) as file:
-        for space in file.spaces():
+        for space in guard.serving_spaces(file):
             KV_CHECKS.sums(StoredRows(file, space))
 
 
@@ -101,8 +101,7 @@ class Stores(RuleBasedStateMachine):
     @precondition(lambda self: self.driver.index)
     @rule()
     def restore(self) -> None:
-        with self.environment.transaction():
-            self.driver.store.restore(self.other.store.snapshot(), self.other.index, (1, 0))
+        self.driver.load_state(self.other.read_state(), self.other.index)
 
     @invariant()
     def it_is_sound(self) -> None:
@@ -193,7 +192,7 @@ def changing(path: Path) -> Iterator[tuple[Driver, Path]]:
 
 
 def _change(driver: Driver, table: str, key: bytes, change: Callable[[bytes], bytes | None]) -> None:
-    space = driver.environment.space(SPACE)
+    space = driver.space
     with driver.environment.transaction():
         changed = change(space.get(table, key) or b"")
         if changed is None:
@@ -203,7 +202,7 @@ def _change(driver: Driver, table: str, key: bytes, change: Callable[[bytes], by
 
 
 def _first(table: str) -> Callable[[Driver], bytes]:
-    return lambda driver: next(driver.environment.space(SPACE).scan(table, b"", None))[0]
+    return lambda driver: next(driver.space.scan(table, b"", None))[0]
 
 
 def _last_event(driver: Driver) -> bytes:
@@ -275,7 +274,7 @@ def test_a_row_that_is_wrong_is_found(
 def test_a_store_without_its_newest_events_or_with_later_ones_is_found_by_what_it_has_recorded(tmp_path: Path) -> None:
     with changing(tmp_path) as (driver, file):
         newest = _last_event(driver)
-        row = driver.environment.space(SPACE).get(EVENTS, newest)
+        row = driver.space.get(EVENTS, newest)
         assert row is not None
         revision, _ = read_position(newest)
         _change(driver, EVENTS, position(revision + 1, 0), lambda _: row)

@@ -37,7 +37,7 @@ def test_each_key_that_ever_was_comes_once_with_its_pair_at_the_revision(
     changes: Sequence[tuple[bytes, bool]], walked_max: int, keys_max: int, data: st.DataObject
 ) -> None:
     driver = changed(changes)
-    rows = VisibleRows(driver.environment.space(3))
+    rows = VisibleRows(driver.space)
     revision = data.draw(st.integers(1, driver.store.revision))
     then = {
         pair.key: pair for pair in driver.range(RangeRequest(key=b"\x00", range_end=b"\x00", revision=revision)).kvs
@@ -55,7 +55,7 @@ def test_each_key_that_ever_was_comes_once_with_its_pair_at_the_revision(
 
 def driver_knows(driver: Driver, key: bytes) -> bool:
     name = names.name(key)
-    return any(history.name_of(change) == name for change, _ in driver.environment.space(3).scan(HISTORY, b"", None))
+    return any(history.name_of(change) == name for change, _ in driver.space.scan(HISTORY, b"", None))
 
 
 def at(driver: Driver, key: bytes, revision: int) -> KeyValue | None:
@@ -80,7 +80,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_keys_that_were_not_there_yet_are_passed_over_many_at_once(read: list[int]) -> None:
     driver = changed([(b"k%04d" % number, True) for number in range(2_000)])
-    rows = VisibleRows(driver.environment.space(3))
+    rows = VisibleRows(driver.space)
+    read.clear()
     found = list(history.changes_at(rows, b"", None, 1))
     assert all(isinstance(each, list) for each in found)
     assert len(read) < 20
@@ -89,7 +90,7 @@ def test_keys_that_were_not_there_yet_are_passed_over_many_at_once(read: list[in
 
 def test_of_a_long_history_only_a_few_changes_are_walked(read: list[int]) -> None:
     driver = changed([(b"k%d" % (number % 10), True) for number in range(5_000)])
-    rows = VisibleRows(driver.environment.space(3))
+    rows = VisibleRows(driver.space)
     for revision in (1, 2_500, 5_000):
         read.clear()
         assert len(list(names_at(rows, b"", None, revision))) == 10

@@ -79,4 +79,4 @@ def test_keys_of_ten_thousand_bytes_work() -> None:
     assert driver.keys() == sorted(present)
     assert driver.delete(present[0]) == 1
     assert driver.keys() == sorted(present[1:])
-    assert list(live(VisibleRows(driver.environment.space(3)), Interval(b"b", b"a"))) == []
+    assert list(live(VisibleRows(driver.space), Interval(b"b", b"a"))) == []

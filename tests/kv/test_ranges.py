@@ -49,7 +49,7 @@ def test_what_is_only_counted_is_not_looked_at(request_: RangeRequest) -> None:
     driver = Driver()
     for number in range(3000):
         driver.put(b"k%04d" % number)
-    read = RangeRead(VisibleRows(driver.environment.space(3)), request_, driver.store.revision)
+    read = RangeRead(VisibleRows(driver.space), request_, driver.store.revision)
     parts = []
     while not read.finished:
         parts.append(read.advance(100, 1 << 20))

@@ -81,7 +81,7 @@ def outcome(driver: Driver, request: Message) -> object:
 def seen(driver: Driver) -> list[object]:
     """All that can be read, at all revisions."""
     store = driver.store
-    everything: list[object] = [store.revision, store.digest(), store.snapshot()]
+    everything: list[object] = [store.revision, store.digest(), driver.state]
     everything += [driver.range(RangeRequest(key=key)) for key in KEYS]
     for revision in range(max(store.compact_revision, 1), store.revision + 1):
         everything.append(driver.range(RangeRequest(key=b"\x00", range_end=b"\x00", revision=revision), rows_max=1))

@@ -88,13 +88,8 @@ class DurableStore(StateMachineStore):
         self._space.put("meta", b"applied", struct.pack("<QQQ", last_index, *era))
         return super().apply(commands, last_index, era)
 
-    def snapshot(self) -> Sequence[bytes]:
-        machine = self._machine
-        assert isinstance(machine, Journal)
-        return list(machine.commands)
-
-    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
-        super().restore([b"\n".join(rows)], index, era)
+    def _restore(self, snapshot: bytes, index: int, era: Era) -> None:
+        super()._restore(snapshot, index, era)
         for key, _ in list(self._space.scan("journal", b"", None)):
             self._space.delete("journal", key)
         machine = self._machine

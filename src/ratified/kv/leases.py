@@ -37,14 +37,17 @@ class Leases:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._by_id: dict[int, Lease] = {}
-        self.reload()
+        self._by_id = dict(_read(key, row) for key, row in space.scan(TABLE, b"", None))
 
-    def reload(self) -> None:
-        """Forget what is in memory and read the table."""
-        self._by_id = {
-            _signed(_ID.unpack(key)[0]): Lease(*_ROW.unpack(row)) for key, row in self._space.scan(TABLE, b"", None)
-        }
+    def load(self, key: bytes, row: bytes) -> None:
+        """Take over a row from another replica's snapshot."""
+        lease, read = _read(key, row)
+        self._space.put(TABLE, key, row)
+        self._by_id[lease] = read
+
+    def replace_by(self, other: Leases) -> None:
+        """Be what the other is."""
+        self._space, self._by_id = other._space, other._by_id
 
     def __contains__(self, lease: int) -> bool:
         return lease in self._by_id
@@ -107,6 +110,10 @@ class SlicedLeases(Continuation):
     @override
     def cancel(self) -> None:
         """It holds nothing."""
+
+
+def _read(key: bytes, row: bytes) -> tuple[int, Lease]:
+    return _signed(_ID.unpack(key)[0]), Lease(*_ROW.unpack(row))
 
 
 def _status(lease: int) -> bytes:

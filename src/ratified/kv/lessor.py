@@ -52,6 +52,11 @@ class Lessor:
             self._fresh = self._leases.ids()
             self._start_fresh(now)
 
+    def on_replaced(self) -> None:
+        """The leases are those of another state, which the whole time is left to."""
+        if self._era is not None:
+            self._expiry, self._queue, self._fresh = {}, [], self._leases.ids()
+
     def on_granted(self, lease: int) -> None:
         if self._era is not None:
             self._fresh.append(lease)

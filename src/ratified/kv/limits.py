@@ -34,3 +34,7 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of pairs and names that either has to do with in one turn; a single pair may be larger."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""
+    snapshot_rows_at_once: int = 500
+    """Rows looked at for one piece of a snapshot; so no piece has more records either."""
+    useless_rows_at_once: int = 500
+    """Rows of a state that another one has replaced, removed in one turn."""

@@ -42,6 +42,8 @@ STATE = Struct(">qqQQ")
 _REMOVAL = Struct(">QIQ16s")
 FIRST_REVISION = 1
 NEVER_COMPACTED = -1
+FIRST_STATE = STATE.pack(FIRST_REVISION, NEVER_COMPACTED, 0, 0) + Sums().encode()
+"""The row ``state`` where nothing was written yet."""
 
 
 class Change:
@@ -99,6 +101,12 @@ class Mvcc:
     """The key-value pairs of one space, at all revisions since the last compaction."""
 
     def __init__(self, space: Space) -> None:
+        self.listening = False
+        """Whether anybody wants ``changes``."""
+        self.open(space)
+
+    def open(self, space: Space) -> None:
+        """Read what the rows of this space say, and keep it up from here on."""
         self.space = space
         self.revision = FIRST_REVISION
         self.compact_revision = NEVER_COMPACTED
@@ -108,10 +116,8 @@ class Mvcc:
         """Bytes of keys and values in all rows of keys, those not yet removed included."""
         self.held = 0
         """The sum of the hashes of all rows in ``events``, those not yet removed included."""
-        self.visible = VisibleRows(space)
+        self.visible = VisibleRows(space, read_tombstones(space))
         """The rows as commands and reads must see them."""
-        self.listening = False
-        """Whether anybody wants ``changes``."""
         self.changes: list[Change] = []
         self._sub = 0
         self._sums_before: Sums | None = None
@@ -120,7 +126,6 @@ class Mvcc:
         """Removal has dealt with every event below this position."""
         self._walk: Walk | None = None
         """How far the oldest tombstone has come."""
-        self._show(tuple(Tombstone.decode(row) for _, row in space.scan(META, KEY, KEY_END)))
         state = space.get(META, b"state")
         if state is not None:
             self.load_state(state)
@@ -131,18 +136,11 @@ class Mvcc:
 
     def load_state(self, state: bytes) -> None:
         """Take over what ``state`` of another replica, or of an earlier life, gave."""
-        self.revision, self.compact_revision, high, low = STATE.unpack(state[: STATE.size])
-        self.era = (high, low)
-        self.sums = Sums.decode(state[STATE.size :])
+        self.revision, self.compact_revision, self.era, self.sums = _decode_state(state)
 
-    def reset(self) -> None:
-        """Be as empty as the space that a snapshot is loaded into."""
-        self.size_bytes = self.held = 0
-        self._removed = (0, 0)
-        self._walk = None
-        for tombstone in self.tombstones:
-            self.space.delete(META, tombstone.key)
-        self._show(())
+    def end_loading(self) -> None:
+        """All events of another replica's snapshot were taken over: nothing among them is dead."""
+        self._removed = self._compacted_at
 
     def state(self) -> bytes:
         """Revision, compact revision, era and sums."""
@@ -271,6 +269,8 @@ class Mvcc:
 
     def load_event(self, at: bytes, row: bytes) -> None:
         """Take over an event from another replica's snapshot, after all events before it."""
+        if row[:PAIR_AT] not in (PUT, DELETE):
+            raise ValueError(f"an event is of kind {row[:PAIR_AT]!r}")
         pair = row[PAIR_AT:]
         parsed = KeyValue.FromString(pair)
         name = names.name(parsed.key)
@@ -454,24 +454,40 @@ class Mvcc:
             self.size_bytes -= _rows_bytes(name, dead)
             self.held = (self.held - event_hash(dead_at, dead)) & MODULUS_MASK
 
-    def is_retained(self, at: bytes, row: bytes) -> bool:
-        """Whether an event still belongs to the logical state."""
-        revision, sub = names.read_position(at)
-        if revision >= self.compact_revision:
-            return True
-        pair = row[PAIR_AT:]
-        if row[:PAIR_AT] == DELETE or self.visible.covered_by(pair, self.compact_revision):
-            return False
-        name = names.name(KeyValue.FromString(pair).key)
-        next_change = names.history_key(name, revision, sub + 1)
-        compacted = names.history_key(name, self.compact_revision + 1, 0)
-        return next(iter(self.space.scan(HISTORY, next_change, compacted)), None) is None
 
-    def pending_events(self) -> Iterator[tuple[bytes, bytes]]:
-        """The rows that ``events`` will have when all tombstones are done with."""
-        for tombstone in self.tombstones:
-            for sub, each in enumerate(Walk(tombstone).whole(self.visible), tombstone.written):
-                yield names.position(tombstone.revision, sub), deletion_row(each.key, tombstone.revision)
+def _decode_state(state: bytes) -> tuple[int, int, tuple[int, int], Sums]:
+    revision, compact_revision, high, low = STATE.unpack(state[: STATE.size])
+    return revision, compact_revision, (high, low), Sums.decode(state[STATE.size :])
+
+
+def compact_revision_of(state: bytes) -> int:
+    """What a row ``state`` says of it."""
+    return _decode_state(state)[1]
+
+
+def digest_of(state: bytes) -> bytes:
+    """As ``Mvcc.digest``, from the row ``state``."""
+    revision, compact_revision, era, sums = _decode_state(state)
+    return sums.digest(revision, compact_revision, *era)
+
+
+def read_tombstones(rows: Rows) -> tuple[Tombstone, ...]:
+    """Those that are pending in the rows, the oldest first."""
+    return tuple(Tombstone.decode(row) for _, row in rows.scan(META, KEY, KEY_END))
+
+
+def is_retained(rows: VisibleRows, compact_revision: int, at: bytes, row: bytes) -> bool:
+    """Whether an event still belongs to the logical state."""
+    revision, sub = names.read_position(at)
+    if revision >= compact_revision:
+        return True
+    pair = row[PAIR_AT:]
+    if row[:PAIR_AT] == DELETE or rows.covered_by(pair, compact_revision):
+        return False
+    name = names.name(KeyValue.FromString(pair).key)
+    next_change = names.history_key(name, revision, sub + 1)
+    compacted = names.history_key(name, compact_revision + 1, 0)
+    return next(iter(rows.scan(HISTORY, next_change, compacted)), None) is None
 
 
 def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:

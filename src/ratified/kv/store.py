@@ -6,7 +6,8 @@ Rules
 2. A command that cannot be done gives one of etcd's errors as its result and changes nothing. An exception is a local
    failure: ``ApplyFailed`` stops the replica.
 3. ``duties`` is to be called after ``lead``, after every apply, and at the time it gave.
-4. ``restore`` raises ``SnapshotDamaged`` for rows that are not one whole state.
+4. Another state is loaded beside the one that serves (``snapshot``). What was replaced, or loaded in vain, is removed
+   with what else nobody can see.
 """
 
 from __future__ import annotations
@@ -32,27 +33,19 @@ from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Mvcc
 from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
-from ratified.kv.tables import META
+from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
+from ratified.kv.tables import META, TABLES
 from ratified.kv.tombstones import VisibleRows
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
-from ratified.machine import ApplyFailed, Command, Continuation, Era, Store, TidyFirst
+from ratified.machine import ApplyFailed, Command, Continuation, Era, StateLoader, StateReader, Store, TidyFirst
+from ratified.storage.group_spaces import GroupSpaces
 from ratified.storage.lmdb import ROTTEN
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
-_APPLIED = b"applied"
-_POSITION = struct.Struct(">QQQ")
-"""Index and era. Before eras were remembered the row held the index alone."""
 M = TypeVar("M", bound=Message)
-
-
-def _read_applied(row: bytes | None) -> tuple[int, Era]:
-    if row is None or len(row) != _POSITION.size:
-        return int.from_bytes(row or b""), (0, 0)
-    index, first, second = _POSITION.unpack(row)
-    return index, (first, second)
 
 
 def _piece(steps: Steps[bytes], rows_max: int) -> bytes | None:
@@ -70,9 +63,12 @@ class KvStore(Store):
     """etcd's store."""
 
     def __init__(self, space: Space, limits: KvLimits | None = None) -> None:
-        self._space = space
+        self._spaces = GroupSpaces(space, TABLES)
+        self._space = space = self._spaces.serving
+        self._loader: KvStateLoader | None = None
+        """What fills the spare space."""
         self._limits = limits or KvLimits()
-        self._applied, self._applied_era = _read_applied(space.get(META, _APPLIED))
+        self._applied, self._applied_era = read_applied(space.get(META, APPLIED))
         self._mvcc = Mvcc(space)
         self._leases = Leases(space)
         self._hub = WatchHub(self._mvcc, self._limits)
@@ -177,7 +173,12 @@ class KvStore(Store):
     @property
     @override
     def untidy(self) -> bool:
-        return bool(self._mvcc.tombstones) or self._mvcc.holds_dead_rows
+        return bool(self._mvcc.tombstones) or self._mvcc.holds_dead_rows or self._holds_useless
+
+    @property
+    def _holds_useless(self) -> bool:
+        """Whether the spare space has rows that are of no use."""
+        return self._spaces.holds_useless and self._loader is None
 
     @override
     def tidy(self) -> None:
@@ -190,10 +191,13 @@ class KvStore(Store):
         self._mvcc.save_removal()
 
     def _tidy(self) -> None:
-        if not self._mvcc.tombstones:
+        if self._mvcc.tombstones:
+            if self._mvcc.write_tombstone(self._limits.tombstone_rows_at_once, self._limits.tidy_bytes_at_once):
+                self._hub.on_tombstone_done()
+        elif self._mvcc.holds_dead_rows:
             self._mvcc.remove_dead_rows(self._limits.removal_events_at_once, self._limits.tidy_bytes_at_once)
-        elif self._mvcc.write_tombstone(self._limits.tombstone_rows_at_once, self._limits.tidy_bytes_at_once):
-            self._hub.on_tombstone_done()
+        elif self._holds_useless:
+            self._spaces.remove_useless(self._limits.useless_rows_at_once)
 
     @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:
@@ -213,20 +217,37 @@ class KvStore(Store):
         return self._mvcc.digest()
 
     @override
-    def snapshot(self) -> Sequence[bytes]:
-        return snapshot.write(self._mvcc)
+    def read_state(self) -> StateReader:
+        return snapshot.read_state(self._space.view(), self._limits)
 
     @override
-    def restore(self, rows: Sequence[bytes], index: int, era: Era) -> None:
+    def load_state(self, index: int, era: Era) -> StateLoader:
+        if self._loader is not None:
+            self._loader.abandon()
+        if not self._spaces.is_spare_empty():
+            self._spaces.holds_useless = True
+            raise TidyFirst
+        self._loader = KvStateLoader(self._spaces.spare, index, era, self._switch, self._abandon)
+        return self._loader
+
+    def _switch(self, loader: KvStateLoader) -> None:
+        """What is in the spare space serves from now on, and whatever is kept in memory follows."""
+        assert loader is self._loader, "an abandoned loader switches to nothing"
+        self._loader = None
         self._hub.catch_up_all()
         self._decoded.clear()
-        snapshot.clear(self._space)
-        self._mvcc.reset()
+        self._spaces.switch()
+        self._space = self._spaces.serving
+        self._mvcc.open(self._space)
+        self._leases.replace_by(loader.leases)
+        self._lessor.on_replaced()
+        self._applied, self._applied_era = loader.index, loader.era
         self._hub.on_tombstone_done()
-        snapshot.load(self._mvcc, rows)
-        self._leases.reload()
-        self._mvcc.save()
-        self._write_applied(index, era)
+
+    def _abandon(self, loader: KvStateLoader) -> None:
+        if loader is self._loader:
+            self._loader = None
+            self._spaces.holds_useless = True
 
     def begin_anew(self, index: int) -> None:
         """Be the first state of a new cluster, whose log begins behind ``index``: eras of another one say nothing."""
@@ -312,7 +333,7 @@ class KvStore(Store):
 
     def _write_applied(self, index: int, era: Era) -> None:
         """The applied index goes into the transaction of the data, and nowhere else; its era goes with it."""
-        self._space.put(META, _APPLIED, _POSITION.pack(index, *era))
+        self._space.put(META, APPLIED, POSITION.pack(index, *era))
         self._applied, self._applied_era = index, era
 
     def _put(self, body: bytes) -> bytes:

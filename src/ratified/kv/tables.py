@@ -7,6 +7,8 @@ from struct import Struct
 LIVE = "live"
 ATTACHED = "attached"
 META = "meta"
+TABLES = (META, LIVE, ATTACHED, "history", "events", "leases")
+"""All of them; without the first, a space that is being removed looks like none that serves."""
 
 _LEASE = Struct(">Q")
 LEASE_BYTES = _LEASE.size

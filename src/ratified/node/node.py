@@ -494,6 +494,9 @@ class Node:
                 except StateWrong as error:
                     self._failed = str(error)
                     return
+                except ApplyFailed as error:
+                    self._notices.append(replica.stop(error))
+                    continue
                 if base is not None:
                     self._checkpoints.installed()
             self._notices += replica.receiving.drain_notices()

@@ -35,7 +35,7 @@ from ratified.consensus.contract import (
     Sizes,
 )
 from ratified.consensus.entry import decode_change, encode_change
-from ratified.machine import ApplyFailed, Command, Result, SnapshotDamaged, Store
+from ratified.machine import ApplyFailed, Command, Result, SnapshotDamaged, Store, TidyFirst
 from ratified.node.barriers import Barriers
 from ratified.node.changes import build, decode_asked, is_fit, why_not_now
 from ratified.node.checkpoints import Claims
@@ -407,13 +407,17 @@ class Replica:
         return self.receiving.is_durable and self._delivering == 0
 
     def load(self, now: int, transaction: Callable[[], AbstractContextManager[None]]) -> Base | None:
-        """Load a piece, or switch the store: then its new base. Raises ``StateWrong``."""
+        """Load a piece, or switch the store: then its new base. Raises ``StateWrong`` and ``ApplyFailed``."""
         if not self._may_switch:
             try:
                 with transaction():
                     self.receiving.load()
             except SnapshotDamaged as error:
                 self.receiving.damaged(error)
+            except TidyFirst:
+                with transaction():
+                    self.store.tidy()
+                self.again = True
             else:
                 self.receiving.loaded()
             return None

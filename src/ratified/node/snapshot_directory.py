@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from ratified.consensus.contract import Base
-from ratified.machine import SnapshotDamaged, Store
+from ratified.machine import SnapshotDamaged, StateLoader, Store, TidyFirst
 from ratified.node.snapshot_receiving import FoundSnapshots
 from ratified.storage.checkpoint import CHECKPOINT_FILE, Claim
 from ratified.storage.files import Files, perform
@@ -63,7 +63,7 @@ class SnapshotDirectory:
         head = self._of(group, base)
         if head is None:
             raise StoreBehindLog(group, applied, base, "the snapshot that has what is between is not there")
-        loader = store.load_state(base.index, base.era)
+        loader = _loader(base, store, environment)
         try:
             for piece in pieces(self._files, head):
                 with environment.transaction():
@@ -99,3 +99,12 @@ class SnapshotDirectory:
     def _of(self, group: int, base: Base) -> SnapshotHead | None:
         """The log's base's own."""
         return next((head for head in self._heads.values() if (head.group, head.base) == (group, base)), None)
+
+
+def _loader(base: Base, store: Store, environment: Environment) -> StateLoader:
+    while True:
+        try:
+            return store.load_state(base.index, base.era)
+        except TidyFirst:  # the last process was loading this one, or has just been switched to another
+            with environment.transaction():
+                store.tidy()

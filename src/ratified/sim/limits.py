@@ -85,6 +85,8 @@ _KV: dict[str, tuple[int, ...]] = {
     "tombstone_rows_at_once": (1, 3),
     "expiries_at_once": (1, 2),
     "tidy_bytes_at_once": (1, 200),
+    "snapshot_rows_at_once": (1, 3),
+    "useless_rows_at_once": (1, 20),
 }
 _SEGMENTS = (512, 2_048, 16_384, 65_536, 262_144)
 """Never the default of 64 MiB: recovery reads segments whole."""
@@ -104,6 +106,8 @@ WORK_OF_A_TURN = frozenset(
         "deletes_at_once",
         "tombstone_rows_at_once",
         "tidy_bytes_at_once",
+        "snapshot_rows_at_once",
+        "useless_rows_at_once",
     }
 )
 """What bounds the work of a turn: small on a slow machine, where the defaults would take longer than an election."""

@@ -10,7 +10,8 @@ was closed and synced; and whatever the mark says, the file is looked at before 
 3. Its newest commit is the one that is marked. Each commit is marked after it was made, so after an unclean stop it
    may also be the one after that. An older one is a copy that was put in the file's place.
 4. Its file is as long as its pages need. Up to ``WHOLE_CHECK_BYTES_MAX`` all its pages and rows are checked, beyond it
-   drawn ones, against each other and against the digest that the store has recorded (``RowChecks``).
+   drawn ones, against each other and against the digest that the store has recorded (``RowChecks``). Of a group's two
+   spaces that is the one that serves; what the other one holds is used by nobody.
 5. The mark says *unclean*, durably, before the store is used, and *clean* only after everything was synced.
 6. Whatever else looks wrong with mark or store has the same remedy: the log is the truth, so the store is discarded
    and rebuilt. It is never an error.
@@ -26,7 +27,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -37,12 +38,14 @@ import msgspec
 from ratified.consensus.draws import mix
 from ratified.storage.checkpoint import CheckpointUnsound
 from ratified.storage.format import NEW_SUFFIX
+from ratified.storage.group_spaces import SERVING, SERVING_KEY, second_serves
 from ratified.storage.lmdb import DATA_FILE, ROTTEN, LmdbEnvironment
 from ratified.storage.pages import StoredRows, StoreFile, StoreUnsound, reading
+from ratified.storage.space import SECOND
 
 STORE_DIRECTORY = "store"
 MARK_FILE = "mark"
-VERSION = 3
+VERSION = 4
 """Of the mark and of the rows; a store of another version is rebuilt."""
 WHOLE_CHECK_BYTES_MAX = 32 << 20
 """Half a second of a processor, where it holds 50,000 keys."""
@@ -151,18 +154,31 @@ def _check(directory: Path, boot_id: bytes, checks: RowChecks) -> None:
 
 def _check_whole(file: StoreFile, checks: RowChecks) -> None:
     file.check_pages()
-    for space in file.spaces():
+    for space in serving_spaces(file):
         checks.whole(StoredRows(file, space))
 
 
 def _check_drawn(file: StoreFile, checks: RowChecks) -> None:
-    for space in file.spaces():
+    serving = serving_spaces(file)
+    for space in serving:
         checks.sums(StoredRows(file, space))
     for draw, table in zip(range(DRAWN_ROWS), cycle(sorted(file.tables)), strict=False):
         drawn = file.draw(table, mix(file.commit.number, draw))
-        if drawn is not None:
+        if drawn is not None and drawn[0] in serving:
             space, key, value = drawn
             checks.row(StoredRows(file, space), table, key, value)
+
+
+def serving_spaces(file: StoreFile) -> Sequence[int]:
+    """Of each group the space that serves, where it has rows or is said to serve."""
+    present = file.spaces()
+    found: list[int] = []
+    for group in sorted({space & ~SECOND for space in present}):
+        row = StoredRows(file, group).get(SERVING, SERVING_KEY)
+        serving = group | SECOND if second_serves(row) else group
+        if row is not None or serving in present:
+            found.append(serving)
+    return found
 
 
 def _opened(directory: Path, boot_id: bytes) -> LmdbEnvironment:

@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import lmdb
 
 from ratified.storage.pages import newest_commit
-from ratified.storage.space import KEY_BYTES_MAX, SPACE_BYTES, check_key
+from ratified.storage.space import KEY_BYTES_MAX, SECOND, SPACE_BYTES, check_key
 
 MAP_BYTES = 1 << 40
 READERS_MAX = 4096
@@ -295,6 +295,7 @@ class LmdbSpace:
 
     def __init__(self, environment: LmdbEnvironment, number: int) -> None:
         self._environment = environment
+        self._number = number
         self._prefix = number.to_bytes(SPACE_BYTES, "big")
 
     def get(self, table: str, key: bytes) -> bytes | None:
@@ -344,6 +345,10 @@ class LmdbSpace:
     def view(self) -> LmdbView:
         """A snapshot of what is committed, to read from over several turns; the caller closes it."""
         return LmdbView(self._environment.committed().share(), self._prefix)
+
+    def second(self) -> LmdbSpace:
+        """The group's other space."""
+        return LmdbSpace(self._environment, self._number | SECOND)
 
 
 class LmdbView:

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 from sortedcontainers import SortedDict
 
-from ratified.storage.space import check_key
+from ratified.storage.space import SECOND, check_key
 
 _Rows: TypeAlias = "SortedDict[bytes, bytes]"
 _Copied: TypeAlias = dict[int, dict[str, dict[bytes, bytes]]]
@@ -253,6 +253,10 @@ class MemorySpace:
                 view.keep(change.table, change.key, change.before)
         self.views.append(view)
         return view
+
+    def second(self) -> MemorySpace:
+        """The group's other space."""
+        return self._environment.space(self.number | SECOND)
 
     def forget_what_was_shown(self) -> None:
         """The transaction has ended."""

@@ -13,6 +13,9 @@ from typing import Protocol
 SPACE_BYTES = 4
 """In front of every key in the file stands its space, a u32, big-endian."""
 
+SECOND = 1 << 31
+"""Added to a group's space, the number of its second one."""
+
 KEY_BYTES_MAX = 507
 """LMDB's 511, less the space."""
 
@@ -68,6 +71,9 @@ class Space(Protocol):
 
     def view(self) -> View:
         """A snapshot of what is committed, to read from over several turns; the caller closes it."""
+
+    def second(self) -> Space:
+        """The group's other space (``storage.group_spaces``)."""
 
 
 class Copy(Protocol):
