@@ -14,7 +14,7 @@ Rules:
 4. A frame holds at most ``frame_bytes_max``, and at most a quarter of the window; a longer message is cut into
    fragments, and short messages pass between them.
 5. A piece of a snapshot waits beside its group's lane and takes its turn as one more group: entries do not wait behind
-   it. There is one of each group at a time, no longer than a frame.
+   it. There is one of each group at a time, no longer than the window.
 6. Engines ask ``has_credit`` before they make what carries entries; who was refused is told when there is room again.
 """
 
