@@ -51,6 +51,11 @@ STORIES = [
         "each gap.",
         Arguments(seed=26, scenario="unreliable-network", network="datagram", duration_us=1_000_000, engine="paxos"),
     ),
+    (
+        "A leader that was elected with a full disk, because nobody else had begun, kept the lead when it had had room "
+        "meanwhile and its disk was full again.",
+        Arguments(seed=54, scenario="disks", network="session", duration_us=3_000_000, engine="zab"),
+    ),
 ]
 
 

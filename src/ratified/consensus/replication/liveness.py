@@ -5,7 +5,8 @@ Rules of this file:
 1. A ``Liveness`` lives for one leadership. Being elected counts as having heard everybody, and so does joining.
 2. A leader that no quorum answers for the shortest election timeout stops leading (dissertation, section 6.2): its
    followers look for another one by then. So does one whose oldest write has waited the longest one. One whose disk is
-   full does so once: if it is elected all the same, or is alone, nobody else could lead.
+   full does so once: if it is elected all the same, or is alone, nobody else could lead. When it has had room since,
+   it does so again.
 3. Where a quorum has to follow before anything is led (ZAB), that has a deadline of its own, ``establish_by``, and
    silence counts from then on.
 4. Without peers there is no heartbeat, and so no deadline for one.
@@ -62,6 +63,7 @@ class Liveness:
 
     def _disk_has_filled(self) -> bool:
         member = self._member
+        self._began_full &= member.disk_is_full
         return member.disk_is_full and not self._began_full and bool(member.configurations.peers)
 
     def _quorum_is_silent(self) -> bool:
