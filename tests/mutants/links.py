@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from msgspec.structs import replace
 
-from ratified.consensus.contract import Limits
+from ratified.consensus.contract import Limits, Proposal, Refused, Taken
+from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.liveness import Liveness
 from ratified.node.config import NodeLimits
 from ratified.node.peers import GroupLinks
@@ -77,7 +78,23 @@ def keeps_the_lead_on_a_full_disk() -> AbstractContextManager[Any]:
     return patch.object(Liveness, "_disk_has_filled", lambda liveness: False)
 
 
+def takes_whatever_is_not_committed() -> AbstractContextManager[Any]:
+    """Rule 10: while the others' disks hang a leader takes so much, and no more."""
+    right = Engine.propose
+
+    def propose(engine: Engine[Any], now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
+        member, options = engine._member, engine._member.options
+        member.options = replace(options, limits=replace(options.limits, uncommitted_bytes_max=_NO_LIMIT))
+        try:
+            return right(engine, now, proposals)
+        finally:
+            member.options = options
+
+    return patch.object(Engine, "propose", propose)
+
+
 MUTANTS = [
+    Mutant("takes whatever is not committed", takes_whatever_is_not_committed, "disks", "session", 9, seeds=300),
     Mutant("keeps the lead on a full disk", keeps_the_lead_on_a_full_disk, "disks", "session", 54),
     Mutant("cuts no long message", cuts_no_message, "leader-failures", "session", 3, world=slow_links, engine="paxos"),
     Mutant("sends without a window", has_no_window, "leader-failures", "session", 26, world=slow_links),

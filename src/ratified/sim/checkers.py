@@ -18,6 +18,7 @@ from ratified.check.forwards import Forwards
 from ratified.check.group import GroupChecks
 from ratified.check.oracle import Listeners, Oracle
 from ratified.check.protocols import PROTOCOLS
+from ratified.check.uncommitted import Uncommitted
 from ratified.check.violation import Violation
 from ratified.consensus.contract import (
     Base,
@@ -95,9 +96,15 @@ class Checkers:
             for group, membership in memberships.items()
         }
         self.requests = {group: AtMostOnce(checks) for group, checks in self.groups.items()}
+        self.uncommitted = {group: Uncommitted(checks) for group, checks in self.groups.items()}
         for group, checks in self.groups.items():
             checks.listeners = Listeners(
-                [row.checks(checks), *(make(checks) for make in ORACLES), self.requests[group]]
+                [
+                    row.checks(checks),
+                    *(make(checks) for make in ORACLES),
+                    self.requests[group],
+                    self.uncommitted[group],
+                ]
             )
         self.on_frame: Callable[[int, int, Frame], None] = lambda member, target, frame: None
         """Called with every frame that leaves: of whom, to whom."""

@@ -54,6 +54,7 @@ class ProgressSamples:
         trouble = (healthy, self._cluster.network.cut_links, *[self._world.counters[name] for name in _TROUBLE])
         for group, progress in self._groups.items():
             checks = self._cluster.checkers.groups[group]
+            self._look_at_what_is_uncommitted(group)
             if checks.delivered_max:
                 idle = any(_leads_and_is_idle(machine, group) for machine in self._cluster.machines.values())
                 progress.sampled(
@@ -67,6 +68,15 @@ class ProgressSamples:
                         trouble=trouble,
                     )
                 )
+
+    def _look_at_what_is_uncommitted(self, group: int) -> None:
+        leader = self._cluster.leader(group)
+        node = None if leader is None else self._cluster.machines[leader].node
+        if leader is not None and node is not None:
+            held = node.sizes().get(f"bytes of uncommitted entries, group {group}")
+            if held is not None:  # a leader that has stepped down may have no such table
+                limit = self._cluster.options.limits.engine.uncommitted_bytes_max
+                self._cluster.checkers.uncommitted[group].sampled(leader, held.holds, limit)
 
     def _is_disturbed(self) -> bool:
         options = self._cluster.options
