@@ -23,6 +23,7 @@ from tests.conformance.conftest import COMMAND_TIMEOUT_S, Etcdctl
 def ratified(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ratified", *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_S,

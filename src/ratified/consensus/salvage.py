@@ -10,13 +10,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from ratified.consensus.contract import NO_ERA, Base, Entry, Era, Kind, Run
+from ratified.consensus.contract import NO_ERA, Base, Entry, Era, Kind, Membership, Run
 from ratified.consensus.entry import make_entry
+from ratified.consensus.quorum import is_quorum
 
 Deliver: TypeAlias = Callable[[Sequence[Entry]], Sequence[Entry]]
 """Entries that count, each next to the one before, as they are delivered."""
@@ -101,6 +102,11 @@ def applied(remains: Remains) -> int:
 def as_they_are(_: Era) -> Deliver:
     """An entry is delivered as the log has it."""
     return lambda entries: entries
+
+
+def could_acknowledge(membership: Membership, members: Collection[int]) -> bool:
+    """Could these have acknowledged something among themselves, in this configuration? Nobody knows without one."""
+    return not membership.voters or is_quorum(membership, members)
 
 
 def filler(index: int) -> Entry:

@@ -42,10 +42,16 @@ from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, rev
 from ratified.machine import ApplyFailed, Command, Continuation, Era, StateLoader, StateReader, Store, TidyFirst
 from ratified.storage.group_spaces import GroupSpaces
 from ratified.storage.lmdb import ROTTEN
+from ratified.storage.pages import StoredRows
 from ratified.storage.space import Space
 from ratified.wire.etcd import errors, rpc_pb2
 
 M = TypeVar("M", bound=Message)
+
+
+def applied_in(rows: StoredRows) -> int:
+    """Up to where a store has applied the log, by the rows of the space that serves. Raises ``StoreUnsound``."""
+    return read_applied(rows.get(META, APPLIED))[0]
 
 
 def _piece(steps: Steps[bytes], rows_max: int) -> bytes | None:

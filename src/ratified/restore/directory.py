@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -27,7 +27,7 @@ from ratified.storage.space import Environment
 PART_SUFFIX = ".part"
 
 Fill = Callable[[Environment, KvStore], None]
-"""Make this empty store's state, in transactions of its own."""
+"""Make this store's state, in transactions of its own."""
 
 
 class DirectoryTaken(Exception):
@@ -52,14 +52,17 @@ def check_free(path: Path) -> None:
         raise DirectoryTaken(f"{path} is there already: give a directory that is not there, or an empty one")
 
 
-def make(path: Path, member: NewMember, fill: Fill, boot_id: bytes) -> None:
-    """Make the directory. Raises ``DirectoryTaken``, ``OSError``, and what ``fill`` raises; then nothing is left."""
+def make(path: Path, member: NewMember, fill: Fill, boot_id: bytes, copy: Iterable[bytes] = ()) -> None:
+    """Make the directory, whose store is ``copy`` before it is filled, or else empty.
+
+    Raises ``DirectoryTaken``, ``OSError``, and what ``fill`` raises; then nothing is left.
+    """
     check_free(path)
     part = path.with_name(path.name + PART_SUFFIX)
     shutil.rmtree(part, ignore_errors=True)  # an earlier attempt was interrupted
     part.mkdir(mode=0o700, parents=True)
     try:
-        _make_in(part, member, fill, boot_id)
+        _make_in(part, member, fill, boot_id, copy)
         part.rename(path)
         _sync(path.parent)
     except BaseException:
@@ -67,10 +70,10 @@ def make(path: Path, member: NewMember, fill: Fill, boot_id: bytes) -> None:
         raise
 
 
-def _make_in(part: Path, member: NewMember, fill: Fill, boot_id: bytes) -> None:
+def _make_in(part: Path, member: NewMember, fill: Fill, boot_id: bytes, copy: Iterable[bytes]) -> None:
     files = Directory(part)
     try:
-        environment, _ = open_store(part, boot_id)
+        environment, _ = open_store(part, boot_id, copy=copy)
         try:
             store = KvStore(environment.space(CLUSTER_GROUP))
             fill(environment, store)
