@@ -102,6 +102,16 @@ def test_a_table_is_as_first_until_somebody_comes_goes_or_moves() -> None:
     assert [is_as_first(table) for table in (FIRST, published, moved, left, with_added())] == [True, True, *[False] * 3]
 
 
+def test_the_peer_urls_of_a_member_that_is_leaving_are_free_when_it_has_left() -> None:
+    """So one that takes its place, on its machine, waits for that as for any other change."""
+    leaving, _ = changed(FIRST, 5, Remove(2))
+    again = AddMember(3, FIRST.members[2].peer_urls, learner=False)
+    assert build(again, leaving, Membership((1,))) is Reason.CHANGING
+    assert build(AddMember(3, FIRST.members[1].peer_urls, learner=False), leaving, Membership((1,))) == URL_EXISTS
+    left, _ = changed(leaving, 6, Leave(2))
+    assert isinstance(build(again, left, Membership((1,))), Change)
+
+
 def test_who_was_not_removed_cannot_leave() -> None:
     table, refusal = changed(FIRST, 5, Leave(2))
     assert (refusal, table) == (NOT_LEAVING, ClusterTable(5, FIRST.members))

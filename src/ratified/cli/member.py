@@ -12,6 +12,7 @@ from ratified.cli.failure import CommandFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ratified.client import Client
     from ratified.client.results import Member
 
 PEER_URLS = typer.Option(..., "--peer-urls", help="Where the others reach it, URL,URL,...")
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     member.command()(add)
     member.command()(promote)
     member.command()(remove)
+    member.command()(replace)
     member.command()(update)
     app.add_typer(member, name="member")
     app.command("move-leader")(move_leader)
@@ -43,13 +45,16 @@ def list_(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool 
 def add(
     peer_urls: str = PEER_URLS,
     learner: bool = typer.Option(False, "--learner", help="Have it stay a learner: it gets all data and has no vote."),
+    auto_promote: bool = typer.Option(
+        False, "--auto-promote", help="Have a learner vote as soon as it has caught up, as one added without --learner."
+    ),
     endpoints: str = ENDPOINTS,
     timeout: float = TIMEOUT_S,
     as_json: bool = AS_JSON,
 ) -> None:
     """Add a member; then start it, with --initial-cluster-state existing and an empty data directory.
 
-    It votes as soon as it has caught up, unless it is to stay a learner.
+    It learns first, and votes as soon as it has caught up, whoever leads then; unless it is to stay a learner.
 
     \b
     Examples:
@@ -58,7 +63,7 @@ def add(
           --initial-cluster a=http://10.0.0.1:2380,d=http://10.0.0.4:2380
     """
     with connected_client(endpoints, timeout) as client:
-        _print([client.add_member(_urls(peer_urls), learner=learner)], as_json=as_json)
+        _print([client.add_member(_urls(peer_urls), learner=learner and not auto_promote)], as_json=as_json)
 
 
 def promote(
@@ -85,6 +90,90 @@ def remove(
     """
     with connected_client(endpoints, timeout) as client:
         _print(client.remove_member(_id(client.members(), member)), as_json=as_json)
+
+
+def replace(
+    member: str = MEMBER,
+    peer_urls: str | None = typer.Option(
+        None, "--peer-urls", help="Where the others reach the new one. [default: as the old one]", show_default=False
+    ),
+    endpoints: str = ENDPOINTS,
+    timeout: float = TIMEOUT_S,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Remove a member for good, and add another one in its place: for one whose disk or machine is lost.
+
+    It is refused, and nothing is changed, where the voters that are left could not go on. Then start the new member
+    with an empty data directory, as it says; it votes as soon as it has caught up.
+
+    \b
+    Example:
+      ratified member replace c --peer-urls http://10.0.0.9:2380
+    """
+    with connected_client(endpoints, timeout) as client:
+        members = client.members()
+        old = _named(members, member)
+        urls = list(old.peer_urls) if peer_urls is None else _urls(peer_urls)
+        _check_free(urls, [each for each in members if each is not old])
+        _remove_for_another(client, old)
+        added = _add_instead(client, old, urls)
+        members = client.members()
+    if as_json:
+        print_json({"removed": _row(old), "added": _row(added)})
+        return
+    name = old.name or "NAME"
+    others = [f"{each.name}={url}" for each in members if each.name for url in each.peer_urls]
+    cluster = ",".join([*others, *(f"{name}={url}" for url in urls)])
+    typer.echo(
+        f"{member} ({old.id:x}) is removed, and {added.id:x} added in its place. Start it with an empty data directory:"
+    )
+    typer.echo(
+        f"ratified serve --name {name} --listen-peer-urls {','.join(urls)} --initial-cluster-state existing "
+        f"--initial-cluster {cluster}"
+    )
+
+
+def _check_free(urls: Sequence[str], others: Sequence[Member]) -> None:
+    """Before anything is removed: could the new member be added?"""
+    from ratified.server.urls import UrlError, parse_urls
+
+    try:
+        parse_urls(",".join(urls))
+    except UrlError as wrong:
+        raise CommandFailed(f"--peer-urls: {wrong}; nothing was changed") from wrong
+    for each in others:
+        if taken := sorted({*urls} & {*each.peer_urls}):
+            raise CommandFailed(f"--peer-urls: {taken[0]} is that of member {each.name}; nothing was changed")
+
+
+def _remove_for_another(client: Client, old: Member) -> None:
+    from ratified.client import ClientError
+    from ratified.wire.etcd import errors
+
+    try:
+        client.remove_member(old.id)
+    except ClientError as refused:
+        why = {
+            errors.UNHEALTHY.text: "too few of the voters that would be left are up: bring those back first",
+            errors.NOT_ENOUGH_STARTED.text: "it is the only one that votes: add the new member first, then remove it",
+        }.get(refused.text)
+        if why is None:
+            raise
+        raise CommandFailed(
+            f"member {old.name or f'{old.id:x}'} was not replaced: {why}; nothing was changed"
+        ) from None
+
+
+def _add_instead(client: Client, old: Member, urls: Sequence[str]) -> Member:
+    from ratified.client import ClientError
+
+    try:
+        return client.add_member(urls)
+    except ClientError as failed:
+        raise CommandFailed(
+            f"member {old.name or f'{old.id:x}'} is removed, and the new one may not have been added: {failed.text}: "
+            f"look at `ratified member list`, and run `ratified member add --peer-urls {','.join(urls)}`"
+        ) from failed
 
 
 def update(
@@ -128,7 +217,11 @@ def move_leader(
 
 
 def _id(members: Sequence[Member], called: str) -> int:
-    named = [member.id for member in members if called in (member.name, f"{member.id:x}")]
+    return _named(members, called).id
+
+
+def _named(members: Sequence[Member], called: str) -> Member:
+    named = [member for member in members if called in (member.name, f"{member.id:x}")]
     if len(named) != 1:
         known = ", ".join(f"{member.name} ({member.id:x})" for member in members)
         raise CommandFailed(f"{called!r} is not exactly one member: the members are {known}")

@@ -103,14 +103,14 @@ def is_fit(group: int, kind: Kind, data: bytes) -> bool:
     return kind is Kind.MEMBERSHIP and (group == CLUSTER_GROUP or not context)
 
 
-def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str:
-    """The change of group 0's configuration; or etcd's text why there is none."""
+def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str | Reason:
+    """The change of group 0's configuration; or etcd's text why there is none; or why there is none yet."""
     match asked:
         case AddMember(member, peer_urls, learner):
             if member in table.members or member in table.left:
                 return MEMBER_EXISTS
             if not peer_urls or (refusal := why_not_at(table, member, peer_urls)):
-                return refusal or NO_MEMBER
+                return Reason.CHANGING if peer_urls and _are_left(table, peer_urls) else refusal or NO_MEMBER
             if len(before.learners) >= LEARNERS_MAX:
                 return TOO_MANY_LEARNERS
             after = _with_roles(before, before.voters, {*before.learners, member})
@@ -130,6 +130,11 @@ def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str
             if member not in before.learners:
                 return NOT_LEARNER
             return promotion(before, member)
+
+
+def _are_left(table: ClusterTable, peer_urls: Collection[str]) -> bool:
+    """Of those of the peer URLs that are taken, is each that of a member that is leaving?"""
+    return not any(set(row.peer_urls).intersection(peer_urls) for row in table.members.values() if not row.leaving)
 
 
 def promotion(before: Membership, member: int) -> Change:

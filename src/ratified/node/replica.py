@@ -269,7 +269,9 @@ class Replica:
             self.local.read(now, request)
             return
         change = build(decode_asked(request.data), self._cluster.table, self.engine.status().membership)
-        if isinstance(change, str):
+        if isinstance(change, Reason):
+            self._requests.refuse(request, change)
+        elif isinstance(change, str):
             self._requests.end(request, Outcome.DONE, change.encode())
         else:
             self._requests.become_proposal(request, Kind.MEMBERSHIP, encode_change(change))
