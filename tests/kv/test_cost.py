@@ -211,9 +211,10 @@ def test_rows_that_cost_nothing_are_passed_over_a_bounded_number_of_times(monkey
         driver = LongDriver(limits=KvLimits(tombstone_rows_at_once=1))
         plain = Driver()
         for one in (driver, plain):
+            one.grant(1, 60)
             for number in range(20):
-                one.put(b"k%02d" % number)
-            one.delete(b"k", b"l")
+                one.put(b"k%02d" % number, lease=1)
+            one.revoke(1)
         assert driver.store.pending_tombstones == 1
         request = txn(put(b"new"), *[ranged(**ALL)] * operations)
         answers.append((driver.txn(request), plain.txn(request)))
@@ -222,12 +223,32 @@ def test_rows_that_cost_nothing_are_passed_over_a_bounded_number_of_times(monkey
     assert all(long == plain for long, plain in answers)
 
 
-def test_what_looking_takes_on_this_replica_decides_whether_a_command_goes_in_pieces() -> None:
+def test_nothing_waits_for_a_delete_of_ranges_that_are_looked_at_again_and_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writes, "UNSEEN_ROWS_MAX", 50)
     driver = LongDriver()
     for number in range(200):
         driver.put(b"k%03d" % number)
-    then = driver.store.revision
     driver.delete(b"k", b"l")
+    driver.put(b"k100")
+    request = txn(put(b"new"), *[ranged(**ALL)] * 8)
+    assert driver.store.cost(build(request), 10_000) < 50
+    assert [response.response_range.count for response in driver.txn(request).responses[1:]] == [2] * 8
+    assert driver.waited_for_tidiness == 0
+    driver.reopen()
+    assert driver.store.pending_tombstones == 1
+    assert driver.store.cost(build(request), 10_000) < 50
+    assert driver.keys() == [b"k100", b"new"]
+
+
+def test_what_looking_takes_on_this_replica_decides_whether_a_command_goes_in_pieces() -> None:
+    driver = LongDriver()
+    driver.grant(1, 60)
+    for number in range(200):
+        driver.put(b"k%03d" % number, lease=1)
+    then = driver.store.revision
+    driver.revoke(1)
 
     def work(request: TxnRequest) -> int:
         return driver.store.cost(build(request), 10_000)

@@ -4,9 +4,9 @@
    transaction itself puts counts in every range of it that could show it.
 2. The limits are no options: an answer must not depend on a member's flags, now or when the log is replayed.
 3. Rows that some replicas have and others have not, since their tombstones and removals have come differently far, cost
-   nothing. They take time all the same: what is yielded, and estimated, is the *work* that looking takes on this
-   replica, by which it goes in pieces; and where too many of them are in the way a long transaction has to wait until
-   they are gone (``TidyFirst``), before it has done anything.
+   nothing. Where they are looked at they take time all the same: what is yielded, and estimated, is the *work* that
+   looking takes on this replica, by which it goes in pieces; and where too many of them are in the way a long
+   transaction has to wait until they are gone (``TidyFirst``), before it has done anything.
 4. What is too large is refused like a request that etcd finds too large, with nothing done.
 """
 

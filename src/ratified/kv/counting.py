@@ -2,8 +2,8 @@
 
 Rules
 1. Names are counted by themselves. Of a group of long keys that the range cuts in two each pair is looked at.
-2. Where a pending tombstone of a range reaches, what is there was put since: only what has changed since is looked at,
-   as ``events`` says. So it does not matter how many keys the tombstone covers.
+2. Where a pending tombstone of a range reaches, only what was put since is looked at. So it does not matter how many
+   keys the tombstone covers.
 3. Of a lease that has ended, and whose tombstone is pending, the keys in the range are looked at one by one.
 4. All goes in steps, each with what it has found, less than nothing where it corrects another, and what that took
    (``cost``).
@@ -11,14 +11,13 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ratified.kv import names
-from ratified.kv.history import EVENTS, PAIR_AT
 from ratified.kv.intervals import Interval
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds
-from ratified.kv.tombstones import Tombstone, VisibleRows
+from ratified.kv.tombstones import PutSince, VisibleRows
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 _NAMES_A_STEP = 256
@@ -33,18 +32,18 @@ class Counted(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Of a range: one that is covered as a whole, by a tombstone of this revision the last time, or not at all."""
+    """Of a range, and what was put since a tombstone covered all of it; None: none does."""
 
     interval: Interval
-    revision: int | None
+    put_since: PutSince | None
 
 
 def keys_in(rows: VisibleRows, wanted: Interval) -> Iterator[Counted]:
     """How many keys a range has."""
     leases = dict.fromkeys(tombstone.lease for tombstone in rows.tombstones if tombstone.lease)
-    for part, revision in _parts(rows.tombstones, wanted):
-        if revision is not None:
-            yield from _changed_since(rows, part, revision)
+    for part, put_since in _parts(rows, wanted):
+        if put_since is not None:
+            yield from _in_steps(_is_there(rows, part, name) for name in put_since.between(*_names_of(part)))
             continue
         yield from _all_in(rows, part)
         for lease in leases:
@@ -58,27 +57,28 @@ def keys_of_lease(rows: VisibleRows, lease: int) -> Iterator[Counted]:
     if any(tombstone.lease == lease for tombstone in rows.tombstones):  # it keeps rows of keys that are not attached
         yield from _less_foreign(rows, lease, everything)
         return
-    for part, revision in _parts(rows.tombstones, everything):
-        if revision is not None:
+    for part, put_since in _parts(rows, everything):
+        if put_since is not None:
             yield from _less_covered(rows, lease, part)
 
 
-def _parts(tombstones: Sequence[Tombstone], wanted: Interval) -> Iterator[_Part]:
+def _parts(rows: VisibleRows, wanted: Interval) -> Iterator[_Part]:
     """The range, cut wherever a tombstone of a range begins or ends."""
     if wanted.empty:
         return
-    ranges = [tombstone for tombstone in tombstones if not tombstone.lease]
+    ranges = [tombstone for tombstone in rows.tombstones if not tombstone.lease]
     bounds = {bound for each in ranges for bound in (each.first, each.end) if bound is not None}
     first = wanted.first
     for end in (*sorted(bound for bound in bounds if first < bound and wanted.holds(bound)), wanted.end):
-        revisions = [each.revision for each in ranges if each.meets(first, end)]
-        yield _Part(Interval(first, end), max(revisions, default=None))
+        # The newest one is the last.
+        covering = [since for each, since in zip(ranges, rows.put_since, strict=True) if each.meets(first, end)]
+        yield _Part(Interval(first, end), covering[-1] if covering else None)
         if end is not None:
             first = end
 
 
 def _all_in(rows: VisibleRows, wanted: Interval) -> Iterator[Counted]:
-    first, last = names.first_name(wanted.first), None if wanted.end is None else names.last_name(wanted.end)
+    first, last = _names_of(wanted)
     for bound in (wanted.first, wanted.end):
         if bound is not None and not names.has_whole_name(bound) and (last is None or first < last):
             group = names.group_of(names.escaped(bound))
@@ -104,26 +104,14 @@ def _held(rows: VisibleRows, group: tuple[bytes, bytes], wanted: Interval) -> It
     return _in_steps(wanted.holds(KeyValue.FromString(pair).key) for _, pair in rows.scan(LIVE, *group))
 
 
-def _changed_since(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[Counted]:
-    """The keys that are there and have changed after ``revision``."""
-    return _in_steps(_is_there(rows, key) for key in _changes(rows, wanted, revision))
+def _names_of(wanted: Interval) -> tuple[bytes, bytes | None]:
+    """Bounds of all names that keys of the range can have."""
+    return names.first_name(wanted.first), None if wanted.end is None else names.last_name(wanted.end)
 
 
-def _changes(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[bytes | None]:
-    """Each key of the range that has changed after ``revision``, once; None for what else was looked at."""
-    seen: set[bytes] = set()
-    for _, row in rows.scan(EVENTS, names.position(revision + 1, 0), None):
-        key = KeyValue.FromString(row[PAIR_AT:]).key
-        if wanted.holds(key) and key not in seen:
-            seen.add(key)
-            yield key
-        else:
-            yield None
-
-
-def _is_there(rows: VisibleRows, key: bytes | None) -> bool:
-    pair = None if key is None else rows.get(LIVE, names.name(key))
-    return pair is not None and not rows.covered_by(pair)
+def _is_there(rows: VisibleRows, wanted: Interval, name: bytes) -> bool:
+    pair = rows.get(LIVE, name)
+    return pair is not None and not rows.covered_by(pair) and wanted.holds(KeyValue.FromString(pair).key)
 
 
 def _less_covered(rows: VisibleRows, lease: int, wanted: Interval) -> Iterator[Counted]:

@@ -32,8 +32,8 @@ from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
 from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
-from ratified.kv.tombstones import KEY, KEY_END, Rows, Tombstone, VisibleRows
-from ratified.storage.space import Space
+from ratified.kv.tombstones import KEY, KEY_END, PutSince, Rows, Tombstone, VisibleRows
+from ratified.storage.space import Space, View
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
@@ -116,7 +116,7 @@ class Mvcc:
         """Bytes of keys and values in all rows of keys, those not yet removed included."""
         self.held = 0
         """The sum of the hashes of all rows in ``events``, those not yet removed included."""
-        self.visible = VisibleRows(space, read_tombstones(space))
+        self.visible = VisibleRows(space, (), ())
         """The rows as commands and reads must see them."""
         self.changes: list[Change] = []
         self._sub = 0
@@ -126,6 +126,8 @@ class Mvcc:
         """Removal has dealt with every event below this position."""
         self._walk: Walk | None = None
         """How far the oldest tombstone has come."""
+        self._show(read_tombstones(space))
+        self._note_puts()
         state = space.get(META, b"state")
         if state is not None:
             self.load_state(state)
@@ -196,6 +198,7 @@ class Mvcc:
             key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
         ).SerializeToString()
         self.space.put(LIVE, name, pair)
+        self._note_put(name)
         self.size_bytes += len(name) + len(pair)
         if old_lease != lease:
             self._attach(name, key, old_lease, lease)
@@ -330,7 +333,26 @@ class Mvcc:
         return newest if newest is not None and newest.revision > self.revision else None
 
     def _show(self, tombstones: tuple[Tombstone, ...]) -> None:
-        self.visible = VisibleRows(self.space, tombstones)
+        known = {each.revision: each for each in self.visible.put_since}
+        put_since = tuple(known.get(each.revision) or PutSince(each) for each in tombstones if not each.lease)
+        self.visible = VisibleRows(self.space, tombstones, put_since)
+
+    def _note_puts(self) -> None:
+        """What was put since the tombstones that are pending, in an earlier life."""
+        if not self.visible.put_since:
+            return
+        oldest = self.visible.put_since[0]
+        for _, row in self.space.scan(EVENTS, names.position(oldest.revision + 1, 0), None):
+            if row[:PAIR_AT] == PUT:
+                self._note_put(names.name(KeyValue.FromString(row[PAIR_AT:]).key))
+
+    def _note_put(self, name: bytes) -> None:
+        for each in self.visible.put_since:
+            each.note(name)
+
+    def visible_in(self, view: View) -> VisibleRows:
+        """The rows of a view of the last commit, as reads must see them."""
+        return VisibleRows(view, self.tombstones, self.visible.put_since)
 
     def _is_awaited(self, lease: int, key: bytes) -> bool:
         """Whether a tombstone has still to find this key among those of the lease."""

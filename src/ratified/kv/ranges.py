@@ -54,7 +54,8 @@ def live(rows: VisibleRows, wanted: Interval) -> Looks:
     last = None if wanted.end is None else names.last_name(wanted.end)
     whole_bytes_max = names.NAME_BYTES_MAX
     buries = bool(rows.tombstones)
-    for name, pair in rows.scan(LIVE, names.first_name(wanted.first), last):
+    first = names.first_name(wanted.first)
+    for name, pair in rows.live(first, last) if rows.put_since else rows.scan(LIVE, first, last):
         if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
             group = Runs[bytes]()

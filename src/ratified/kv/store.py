@@ -35,7 +35,6 @@ from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
 from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
 from ratified.kv.tables import META, TABLES
-from ratified.kv.tombstones import VisibleRows
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
@@ -426,7 +425,7 @@ class KvStore(Store):
 
     def _state(self) -> Continuation:
         revision, view = self._mvcc.revision, self._space.view()
-        count = RangeRead(VisibleRows(view, self._mvcc.tombstones), ALL_KEYS, revision)
+        count = RangeRead(self._mvcc.visible_in(view), ALL_KEYS, revision)
         return SlicedState(self.read_state(), SlicedRange(view, count, b""), revision, self._mvcc.size_bytes)
 
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
@@ -436,7 +435,7 @@ class KvStore(Store):
         if request.revision > 0:
             self._mvcc.check_revision(request.revision, newest)
         view = self._space.view()
-        read = RangeRead(VisibleRows(view, self._mvcc.tombstones), request, newest)
+        read = RangeRead(self._mvcc.visible_in(view), request, newest)
         begun = b""
         if self._rows_left > 0:
             begun = read.advance(self._rows_at_once, self._limits.range_bytes_at_once)
@@ -453,7 +452,7 @@ class KvStore(Store):
 
     def _read_txn(self, request: rpc_pb2.TxnRequest) -> bytes | Continuation:
         view = self._space.view()
-        read = TxnRead(VisibleRows(view, self._mvcc.tombstones), self._mvcc, request)
+        read = TxnRead(self._mvcc.visible_in(view), self._mvcc, request)
         if self._rows_left > 0:
             read.advance(self._rows_at_once, self._limits.range_bytes_at_once)
             self._rows_left -= read.looked

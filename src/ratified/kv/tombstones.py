@@ -9,15 +9,20 @@ Rules
    read from; of a lease that is ending, ``attached`` keeps each row until its tombstone has found it.
 4. A watch waits at the revision of a tombstone until all its events are there.
 5. A tombstone is used up in the order of keys, which is not that of names where keys are long (``covered``).
+6. Where a tombstone of a range covers all names there are, what is there was put since. Those names are kept in memory
+   (``PutSince``), so who reads such a range looks at them alone, however many pairs are covered.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from ratified.kv import names
+from ratified.kv.tables import LIVE
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 KEY = b"tombstone"
@@ -76,17 +81,89 @@ class Tombstone(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.msgpack.decode(row, type=Tombstone)
 
 
+class PutSince:
+    """The names in the range of a pending tombstone that were put since, those of whole groups at its ends included.
+
+    A name may be there that was not: whose put was undone, or which an older reader does not see.
+    """
+
+    __slots__ = ("_first", "_last", "_names", "covers_before", "covers_from", "revision")
+
+    def __init__(self, tombstone: Tombstone) -> None:
+        self.revision = tombstone.revision
+        self._first = names.first_name(tombstone.first)
+        self._last = None if tombstone.end is None else names.last_name(tombstone.end)
+        self._names: list[bytes] = []
+        self.covers_from, self.covers_before = self._first, self._last
+        """Between them all names are of keys of its range: a group that the range cuts in two is outside."""
+        if not names.has_whole_name(tombstone.first):
+            self.covers_from = names.group_of(names.escaped(tombstone.first))[1]
+        if tombstone.end is not None and not names.has_whole_name(tombstone.end):
+            self.covers_before = names.group_of(names.escaped(tombstone.end))[0]
+
+    def note(self, name: bytes) -> None:
+        """It is put."""
+        if self._first <= name and (self._last is None or name < self._last):
+            at = bisect_left(self._names, name)
+            if at == len(self._names) or self._names[at] != name:
+                self._names.insert(at, name)
+
+    def between(self, first: bytes, last: bytes | None) -> Iterator[bytes]:
+        """In order; more may be put meanwhile."""
+        at = bisect_left(self._names, first)
+        while at < len(self._names) and (last is None or self._names[at] < last):
+            name = self._names[at]
+            yield name
+            at = bisect_right(self._names, name)
+
+
+class Stretch(NamedTuple):
+    """Names, and what was put since a tombstone covered all of them; None: none does."""
+
+    first: bytes
+    last: bytes | None
+    put_since: PutSince | None
+
+
 class VisibleRows:
-    """Rows, and the tombstones that are pending in them, the oldest first."""
+    """Rows, the tombstones that are pending in them, the oldest first, and what was put since those of ranges."""
 
-    __slots__ = ("get", "keys", "rows", "scan", "tombstones")
+    __slots__ = ("get", "keys", "put_since", "rows", "scan", "tombstones")
 
-    def __init__(self, rows: Rows, tombstones: tuple[Tombstone, ...] = ()) -> None:
+    def __init__(
+        self, rows: Rows, tombstones: tuple[Tombstone, ...] = (), put_since: tuple[PutSince, ...] = ()
+    ) -> None:
         self.rows = rows
         self.get = rows.get
         self.scan = rows.scan
         self.keys = rows.keys
         self.tombstones = tombstones
+        self.put_since = put_since
+
+    def live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Rows of ``live`` in order, and few of those that a tombstone covers."""
+        for stretch in self._stretches(first, last):
+            if stretch.put_since is None:
+                yield from self.scan(LIVE, stretch.first, stretch.last)
+                continue
+            for name in stretch.put_since.between(stretch.first, stretch.last):
+                pair = self.get(LIVE, name)
+                if pair is not None:
+                    yield name, pair
+
+    def _stretches(self, first: bytes, last: bytes | None) -> Iterator[Stretch]:
+        """These names, cut wherever a tombstone's begin or end."""
+        bounds = {bound for each in self.put_since for bound in (each.covers_from, each.covers_before)}
+        inside = (each for each in bounds if each is not None and first < each and (last is None or each < last))
+        for end in (*sorted(inside), last):
+            put_since = None
+            for each in self.put_since:  # the newest one is the last
+                behind = each.covers_before
+                if each.covers_from <= first and (behind is None or (end is not None and end <= behind)):
+                    put_since = each
+            yield Stretch(first, end, put_since)
+            if end is not None:
+                first = end
 
     def covered_by(self, pair: bytes, revision: int | None = None) -> Tombstone | None:
         """The tombstone that a read at ``revision`` (None: the newest) finds this pair under; None: it is there."""
