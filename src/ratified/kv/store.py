@@ -348,7 +348,7 @@ class KvStore(Store):
 
     def _delete_range(self, body: bytes) -> Steps[bytes]:
         request = self._decode(rpc_pb2.DeleteRangeRequest, body)
-        if self._mvcc.in_pieces and not request.prev_kv:
+        if self._mvcc.in_pieces:
             buried = yield from bury_range(self._mvcc, request, self._limits.tombstones_max)
             if buried is not None:
                 return OK + buried

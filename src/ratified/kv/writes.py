@@ -89,29 +89,33 @@ def put(mvcc: Mvcc, request: PutRequest) -> bytes:
 
 def delete_range(mvcc: Mvcc, request: DeleteRangeRequest, at_once_max: int) -> Steps[bytes]:
     """Delete, so many in a step; gives the DeleteRangeResponse."""
-    if request.prev_kv:
-        yield from _check_answer(mvcc, request)
-    pairs: list[bytes] = []
+    pairs = (yield from pairs_before(mvcc, request)) if request.prev_kv else []
     count = 0
     while found := (yield from _first_found(mvcc, request)):
         yield from _delete(mvcc, found, at_once_max)
         count += len(found)
-        if request.prev_kv:
-            pairs += [field(b"\x1a", pair) for _, pair in found]
     mvcc.end_delete(request.key, request.range_end, count)
     deleted = b"\x10" + varint(count) if count else b""
     return b"".join([header(mvcc.reading_revision), deleted, *pairs])
 
 
-def _check_answer(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[None]:
-    """Raise where the pairs that are to be answered are too large."""
+def pairs_before(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[list[bytes]]:
+    """The pairs that are deleted, as fields of the answer; raises where they are too large for one."""
+    pairs: list[bytes] = []
     room = TXN_RESPONSE_BYTES_MAX
+    work = 0
     for look in present(mvcc.visible, request.key, request.range_end):
-        yield work_of(look)
+        work += work_of(look)
         if look:
             room -= len(look[1])
             if room < 0:
                 raise EtcdError(*errors.REQUEST_TOO_LARGE)
+            pairs.append(field(b"\x1a", look[1]))
+        if work >= _LOOKS_A_STEP:
+            yield work
+            work = 0
+    yield work
+    return pairs
 
 
 def _first_found(mvcc: Mvcc, request: DeleteRangeRequest) -> Steps[list[Pair]]:
