@@ -62,7 +62,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "checkpoint_piece_bytes": (500, 5_000),
     "checkpoint_retry_us": (10_000, 1_000_000),
     "snapshot_catchup_entries": (1, 20),
-    "snapshot_piece_bytes": (1, 200, 2_000),
+    "snapshot_piece_bytes": (200, 1_000, 5_000),
     "snapshots_sent_max": (1,),
     "snapshot_patience_us": (300_000, 3_000_000),
 }
