@@ -61,6 +61,8 @@ CONSTANT = {
     "ratified.storage.pages._PAGE_BYTES_MIN": OF_FILES,
     "ratified.storage.pages._PAGE_BYTES_MAX": OF_FILES,
     "ratified.storage.pages._DEPTH_MAX": OF_FILES,
+    "ratified.storage.snapshot_file.HEAD_BYTES_MAX": OF_FILES,
+    "ratified.storage.snapshot_file.PIECE_BYTES_MAX": OF_FILES,
     "ratified.storage.space.KEY_BYTES_MAX": FORMAT,
     "ratified.kv.commands.OVERHEAD_BYTES_MAX": FORMAT,
     "ratified.kv.cost.TXN_RESPONSE_BYTES_MAX": SAME,
