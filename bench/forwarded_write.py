@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 
 from ratified.consensus.contract import Membership
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
@@ -43,7 +44,7 @@ class Nothing(StateMachine):
     def snapshot(self) -> bytes:
         return b""
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, pieces: Iterable[bytes]) -> None:
         """There is nothing to restore."""
 
 

@@ -11,6 +11,7 @@ import gc
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import uvloop
@@ -36,8 +37,8 @@ class Counter(StateMachine):
     def snapshot(self) -> bytes:
         return self.query(b"")
 
-    def restore(self, snapshot: bytes) -> None:
-        self.count = int(snapshot)
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.count = int(b"".join(pieces))
 
 
 class Pauses:

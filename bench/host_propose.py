@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import uvloop
@@ -48,8 +49,8 @@ class Sink(StateMachine):
     def snapshot(self) -> bytes:
         return b"%d" % self.count
 
-    def restore(self, snapshot: bytes) -> None:
-        self.count = int(snapshot)
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.count = int(b"".join(pieces))
 
 
 class Load:

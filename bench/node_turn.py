@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ratified.consensus.contract import Limits, Membership
@@ -55,7 +55,7 @@ class Nothing(StateMachine):
     def snapshot(self) -> bytes:
         return b""
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, pieces: Iterable[bytes]) -> None:
         """There is nothing to restore."""
 
 

@@ -6,6 +6,7 @@ In production every host runs in a process and on a machine of its own; nothing 
 import asyncio
 import socket
 import tempfile
+from collections.abc import Iterable
 
 from ratified import Host, HostConfig, StateMachine
 
@@ -25,8 +26,8 @@ class Counter(StateMachine):
     def snapshot(self) -> bytes:
         return self.query(b"")
 
-    def restore(self, snapshot: bytes) -> None:
-        self.total = int(snapshot)
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.total = int(b"".join(pieces))
 
 
 async def main(data_dir: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from ratified.machine import ApplyFailed, Command, ReadFailed, StateMachine, StateMachineStore
@@ -21,8 +23,8 @@ class Counter(StateMachine):
     def snapshot(self) -> bytes:
         return b"%d" % self.value
 
-    def restore(self, snapshot: bytes) -> None:
-        self.value = int(snapshot)
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.value = int(b"".join(pieces))
 
 
 def test_it_applies_in_order_and_counts_entries_that_are_no_commands() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -25,8 +25,8 @@ Era = tuple[int, int]
 class StateMachine(ABC):
     """A deterministic state machine of your own, replicated by ``ratified.Host``.
 
-    It keeps nothing durable: its state is rebuilt from snapshot and log. Every method must depend on nothing but the
-    machine's state and its argument: no clock, no random number, no set order.
+    Its state is in memory; a restart rebuilds it from the last snapshot that was saved, and the log behind that. Every
+    method must depend on nothing but the machine's state and its argument: no clock, no random number, no set order.
     """
 
     @abstractmethod
@@ -38,12 +38,25 @@ class StateMachine(ABC):
         """Answer from the state without changing it."""
 
     @abstractmethod
-    def snapshot(self) -> bytes:
-        """The whole state, in bytes that ``restore`` understands on every replica."""
+    def snapshot(self) -> bytes | Iterable[bytes]:
+        """The whole state, in bytes that ``restore`` understands on every replica; or in pieces, to be yielded.
+
+        All pieces are taken before the next command is applied. Where it raises, the log is not cut, and all goes on.
+        """
 
     @abstractmethod
-    def restore(self, snapshot: bytes) -> None:
-        """Replace the whole state by one that ``snapshot`` gave."""
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        """Replace the whole state by one that ``snapshot`` gave: in the same pieces, one where it returned bytes."""
+
+
+def pieces_of(machine: StateMachine) -> Iterator[bytes]:
+    """Its snapshot. Raises what it raises, and ``TypeError`` where it gives no bytes."""
+    snapshot = machine.snapshot()
+    for piece in (snapshot,) if isinstance(snapshot, bytes) else snapshot:
+        wrong = _why_not_bytes("snapshot", piece)
+        if wrong is not None:
+            raise TypeError(wrong)
+        yield piece
 
 
 class Command(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +76,23 @@ class ApplyFailed(Exception):
 
 class TidyFirst(Exception):
     """Nothing was done, and it must be asked for again once the store is not ``untidy`` any more."""
+
+
+class SaveFailed(Exception):
+    """A state machine's ``snapshot`` raised; nothing was saved."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"its snapshot raised {type(cause).__name__}: {cause}")
+
+
+class RestoreFailed(Exception):
+    """A state machine's ``restore`` raised at a start."""
+
+    def __init__(self, index: int, cause: BaseException) -> None:
+        super().__init__(
+            f"a state machine does not take back its own snapshot of entry {index}: {type(cause).__name__}: {cause}: "
+            "start the version of it that the snapshot was saved with, or mend its restore"
+        )
 
 
 class NoResult(msgspec.Struct, frozen=True, gc=False):
@@ -153,8 +183,18 @@ class Store(Protocol):
         """The era with which the entry at ``applied`` was delivered, committed with it; ``(0, 0)``: none was."""
 
     @property
-    def durable(self) -> bool:
-        """Are the rows of its space all that there is: does a store on a copy of them go on from ``applied``?"""
+    def durable(self) -> tuple[int, Era]:
+        """Where a store on a copy of its rows goes on from: the index that is applied there (0: none), and its era."""
+
+    def save(self) -> None:
+        """A checkpoint is due: see that ``durable`` becomes what is applied now, while ``tidy`` is called.
+
+        Raises ``SaveFailed``, and ``TidyFirst``.
+        """
+
+    @property
+    def saving(self) -> bool:
+        """Is what ``save`` has begun not over yet?"""
 
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
         """Apply, in order, and set ``applied`` to ``last_index`` (entries that are no commands count too) and
@@ -185,7 +225,7 @@ class Store(Protocol):
     def tidy(self) -> None:
         """Do a piece of the work that nobody can see, such as removing what a compaction left.
 
-        Called in turns in which nothing is applied; otherwise as ``apply``.
+        Called in turns in which nothing is applied; otherwise as ``apply``, which does such a piece too.
         """
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:
@@ -282,7 +322,16 @@ class StateMachineStore(Store):
 
     @property
     @override
-    def durable(self) -> bool:
+    def durable(self) -> tuple[int, Era]:
+        return 0, (0, 0)
+
+    @override
+    def save(self) -> None:
+        pass  # it has no rows
+
+    @property
+    @override
+    def saving(self) -> bool:
         return False
 
     @override
@@ -328,18 +377,18 @@ class StateMachineStore(Store):
     @override
     def digest(self) -> bytes:
         """The first 16 bytes of the SHA-256 of the machine's snapshot."""
-        return hashlib.sha256(self._machine.snapshot()).digest()[:16]
+        return hashlib.sha256(b"".join(pieces_of(self._machine))).digest()[:16]
 
     @override
     def read_state(self) -> StateReader:
-        return _MachineReader(self._applied, self._applied_era, self._machine.snapshot())
+        return _MachineReader(self._applied, self._applied_era, b"".join(pieces_of(self._machine)))
 
     @override
     def load_state(self, index: int, era: Era) -> StateLoader:
         return _MachineLoader(index, era, self._restore)
 
     def _restore(self, snapshot: bytes, index: int, era: Era) -> None:
-        self._machine.restore(snapshot)
+        self._machine.restore((snapshot,))
         self._applied, self._applied_era = index, era
 
     @override

@@ -7,7 +7,7 @@ What the simulator proves with chance, these tests show one claim at a time; its
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 
 import msgspec
@@ -53,8 +53,8 @@ class Journal(StateMachine):
     def snapshot(self) -> bytes:
         return b"\n".join(self.commands)
 
-    def restore(self, snapshot: bytes) -> None:
-        self.commands = snapshot.split(b"\n")
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.commands = b"".join(pieces).split(b"\n")
 
 
 OpenStore = Callable[[int, int], Store]
@@ -79,8 +79,8 @@ class DurableStore(StateMachineStore):
             self._applied_era = (era[0], era[1])
 
     @property
-    def durable(self) -> bool:
-        return True
+    def durable(self) -> tuple[int, Era]:
+        return self._applied, self._applied_era
 
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[Result]:
         for command in commands:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class Journal(StateMachine):
     def snapshot(self) -> bytes:
         return b"\n".join(self.lines)
 
-    def restore(self, snapshot: bytes) -> None:
-        self.lines = snapshot.split(b"\n")
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.lines = b"".join(pieces).split(b"\n")
 
 
 class Cluster:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,8 +35,8 @@ class Forgetful(StateMachine):
         return b"%d" % self.applied
 
     @override
-    def restore(self, snapshot: bytes) -> None:
-        self.applied = int(snapshot)
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.applied = int(b"".join(pieces))
 
 
 def host_of(directory: Path) -> HostConfig:

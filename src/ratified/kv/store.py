@@ -112,8 +112,17 @@ class KvStore(Store):
 
     @property
     @override
-    def durable(self) -> bool:
-        return True
+    def durable(self) -> tuple[int, Era]:
+        return self._applied, self._applied_era
+
+    @override
+    def save(self) -> None:
+        pass  # all of it is in its rows
+
+    @property
+    @override
+    def saving(self) -> bool:
+        return False
 
     @property
     def revision(self) -> int:

@@ -71,9 +71,9 @@ class NumberMap(StateMachine):
         """All pairs, ascending."""
         return b"".join(_PAIR.pack(*pair) for pair in sorted(self.pairs.items()))
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, pieces: Iterable[bytes]) -> None:
         """What ``snapshot`` gave."""
-        self.pairs = dict(_PAIR.iter_unpack(snapshot))
+        self.pairs = dict(_PAIR.iter_unpack(b"".join(pieces)))
 
 
 class CapstoneLab:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 import msgspec
 
@@ -60,9 +61,9 @@ class KvMap(StateMachine):
         """Everything."""
         return msgspec.msgpack.encode((self.commands, sorted(self.pairs.items())))
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, pieces: Iterable[bytes]) -> None:
         """What ``snapshot`` gave."""
-        self.commands, pairs = msgspec.msgpack.decode(snapshot, type=tuple[int, list[tuple[bytes, bytes]]])
+        self.commands, pairs = msgspec.msgpack.decode(b"".join(pieces), type=tuple[int, list[tuple[bytes, bytes]]])
         self.pairs = dict(pairs)
 
 

@@ -35,7 +35,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.engines import EngineRow
 from ratified.consensus.entry import encode_change
 from ratified.lab.cluster import LabCluster, textbook
-from ratified.machine import Command, StateMachine, StateMachineStore
+from ratified.machine import Command, StateMachine, StateMachineStore, pieces_of
 
 LEADER = 0
 ERA_NUMBER = 1
@@ -158,7 +158,7 @@ class ReplicatedCluster(Generic[M]):
         self.nodes[member].installed(base)
 
     def _load(self, member: int, base: Base) -> None:
-        self.machines[member].restore(self._states[base.snapshot])
+        self.machines[member].restore((self._states[base.snapshot],))
         self._stores[member].apply([], base.index, base.era)
 
     def _carry_snapshots(self) -> None:
@@ -174,7 +174,7 @@ class ReplicatedCluster(Generic[M]):
             return False
         index, era = source.delivered
         name = len(self._states) + 1
-        self._states[name] = self.machines[sender].snapshot()
+        self._states[name] = b"".join(pieces_of(self.machines[sender]))
         base = Base(index, era, source.engine.membership_at(index), name)
         refused = target.engine.snapshot_offered(self._cluster.now, sender, base)
         refused = refused or target.engine.snapshot_received(self._cluster.now, sender, base)

@@ -6,7 +6,8 @@ Rules:
    ``checkpoint_log_bytes_min``: so copying costs no more than writing the log. (Measured against the store as it is, a
    store that grows with each write would put it off for ever.) One is also begun when a group has applied
    ``checkpoint_entries`` since. One is taken at a time, in a lane of its own: no write of the log waits for it.
-2. It claims what is applied and committed in the turn that begins it, and the copy is of that commit.
+2. Stores first write what only memory holds (``Saving``). It claims what the rows have that are committed in the turn
+   that begins it, and the copy is of that commit. Of a store that could not save, the rows have what they had.
 3. It is not begun where it would leave less room than ``free_bytes_min``. What fails is tried again
    ``checkpoint_retry_us`` later; until then nothing more is cut.
 4. What is durable in a member's own checkpoint it tells the others, and again in each new session. A log is cut at
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ratified.consensus.contract import Membership
+from ratified.machine import SaveFailed, Store, TidyFirst
 from ratified.node.config import NodeConfig
 from ratified.node.timers import Timer, Timers
 from ratified.storage.checkpoint import Claim, Contents, operations
@@ -77,6 +79,10 @@ class Checkpoints:
     def installed(self) -> None:
         """A group's state came as a snapshot: it is to be in a checkpoint soon, so that its file can go."""
         self._entries_due = True
+
+    def put_off(self, now: int) -> None:
+        """Something is missing in this one: no other is begun for a while."""
+        self._try_later(now)
 
     def on_time(self) -> None:
         """What failed may be tried again."""
@@ -153,6 +159,38 @@ class Checkpoints:
 
 CLAIMS_KEPT = 64
 """So many of its own a node remembers; of more, every other one."""
+
+
+class Saving:
+    """Has stores write what only memory holds, before their rows are copied."""
+
+    def __init__(self) -> None:
+        self._asked: dict[int, None] = {}
+
+    def ask(self, stores: Mapping[int, Store]) -> tuple[list[int], dict[int, SaveFailed]]:
+        """Ask each store once; who has begun, and who has failed."""
+        begun: list[int] = []
+        failed: dict[int, SaveFailed] = {}
+        for group, store in stores.items():
+            if group in self._asked:
+                continue
+            try:
+                store.save()
+            except TidyFirst:
+                continue
+            except SaveFailed as error:
+                failed[group] = error
+            self._asked[group] = None
+            if store.saving:
+                begun.append(group)
+        return begun, failed
+
+    def is_over(self, stores: Mapping[int, Store]) -> bool:
+        """Has each one what it could write? Then all are asked again the next time."""
+        if any(group not in self._asked or store.saving for group, store in stores.items()):
+            return False
+        self._asked.clear()
+        return True
 
 
 class Claims:

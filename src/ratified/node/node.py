@@ -22,7 +22,7 @@ from ratified.consensus.contract import Entry, Lead, Membership, Ready, Size, Si
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
 from ratified.node.changes import is_asked, is_fit
-from ratified.node.checkpoints import Checkpoints
+from ratified.node.checkpoints import Checkpoints, Saving
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import CLUSTER_GROUP, ClusterFormatError, ClusterTable, dials
 from ratified.node.directories import Directories
@@ -87,6 +87,7 @@ class Node:
         self._applying = Applying(environment, shared.config.limits.apply_rows_max)
         self._directories = directories
         self._checkpoints = checkpoints
+        self._saving = Saving()
         self._peers = shared.peers
         self._cluster: ClusterLog = shared.cluster
         self._publishing = Publishing(shared.config, shared.cluster, shared.requests, shared.timers)
@@ -553,6 +554,20 @@ class Node:
         )
 
     def _begin_checkpoint(self, now: int) -> Iterator[Op] | None:
+        stores = {group: replica.store for group, replica in self._replicas.items() if replica.stopped is None}
+        begun, failed = self._saving.ask(stores)
+        for group in begun:
+            self._touch(self._replicas[group])
+        for group, error in failed.items():
+            self._checkpoints.put_off(now)
+            self._notices.append(
+                Notice(
+                    f"the state machine of group {group} is not saved, and the group's log is not cut: {error}", group
+                )
+            )
+        return self._copy_stores(now) if self._saving.is_over(stores) else None
+
+    def _copy_stores(self, now: int) -> Iterator[Op] | None:
         claims = {group: replica.checkpoint for group, replica in self._replicas.items()}
         begun = self._checkpoints.begin(now, {group: claim for group, claim in claims.items() if claim is not None})
         if not isinstance(begun, str):

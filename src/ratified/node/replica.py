@@ -379,7 +379,8 @@ class Replica:
     @property
     def checkpoint(self) -> Claim | None:
         """What a copy of the store's last commit holds of this group; None: nothing to begin from."""
-        return Claim(*self._delivered) if self.store.durable and self._delivered[0] else None
+        index, era = self.store.durable
+        return Claim(index, era) if index else None
 
     def checkpointed(self, now: int, claim: Claim) -> None:
         """The node has a checkpoint with this claim, durably."""

@@ -16,7 +16,8 @@ import lmdb
 import msgspec
 
 from ratified.consensus.contract import Membership
-from ratified.machine import StateMachine, StateMachineStore
+from ratified.machine import RestoreFailed, StateMachine
+from ratified.machine_store import MACHINE_CHECKS, SavedMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, build, own_checkpoint
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change, is_as_first
@@ -59,7 +60,6 @@ from ratified.storage.guard import PAGES_ONLY, RowChecks, distrust
 from ratified.storage.guard import open_store as open_environment
 from ratified.storage.identity import Identity, IdentityError, check_same, create
 from ratified.storage.lmdb import ROTTEN, LmdbEnvironment
-from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import Recovered, recover
 from ratified.storage.space import Environment
 from ratified.wire.codec import PeerCodec
@@ -590,9 +590,10 @@ def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
 def _open_environment(
     directory: OpenedDirectory, identity: Identity, replicated: type[StateMachine] | OpenStore, checks: RowChecks
 ) -> tuple[Environment, OpenStore]:
-    """What the stores stand on: nothing durable for a machine, LMDB for what opens its own."""
+    """What the stores stand on, and how they are opened."""
     if isinstance(replicated, type):
-        return MemoryEnvironment(), lambda group, space: StateMachineStore(replicated())
+        machine = replicated
+        replicated, checks = lambda group, space: SavedMachineStore(machine(), space), MACHINE_CHECKS
     path, files = directory.path, directory.files
     copy = pieces(files, identity.directory) if CHECKPOINT_FILE in files.names() else ()
     try:
@@ -695,5 +696,5 @@ def _build(
             files=directory.files,
             checkpoint=checkpoint,
         )
-    except (ClusterFormatError, StoreAheadOfLog, StoreBehindLog, OSError) as error:
+    except (ClusterFormatError, RestoreFailed, StoreAheadOfLog, StoreBehindLog, OSError) as error:
         raise StartRefused(f"data directory {directory.path}: {error}") from error

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.machine import StateMachineStore, Store
+from ratified.machine import Store
+from ratified.machine_store import SavedMachineStore
 from ratified.sim.arguments import Arguments
 from ratified.sim.limits import CHECKPOINTS, SNAPSHOTS, WORK_OF_A_TURN, draw_limits
 from ratified.sim.options import (
@@ -142,4 +143,4 @@ def _slow(timeout_us: int) -> ComputingOptions:
 
 
 def _open_registers(member: int, group: int, space: Space) -> Store:
-    return StateMachineStore(Registers())
+    return SavedMachineStore(Registers(), space)

@@ -1,9 +1,11 @@
-"""A small replicated map written as a user would write it: a ``StateMachine``, kept nowhere but in memory.
+"""A small replicated map written as a user would write it: a ``StateMachine``.
 
-It runs in the simulator beside the real store: what users bring is tested as the store is. A restart replays its log.
+It runs in the simulator beside the real store: what users bring is tested as the store is.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -29,6 +31,7 @@ class _Answer(msgspec.Struct, array_like=True):
 
 _command_of = msgspec.msgpack.Decoder(_Command).decode
 _answer_of = msgspec.msgpack.Decoder(_Answer).decode
+_snapshot_of = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, tuple[bytes, int]]]]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -58,8 +61,10 @@ class Registers(StateMachine):
     def snapshot(self) -> bytes:
         return _encode((self._revision, sorted(self._held.items())))
 
-    def restore(self, snapshot: bytes) -> None:
-        self._revision, rows = msgspec.msgpack.decode(snapshot, type=tuple[int, list[tuple[bytes, tuple[bytes, int]]]])
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self._revision, rows = msgspec.msgpack.decode(
+            b"".join(pieces), type=tuple[int, list[tuple[bytes, tuple[bytes, int]]]]
+        )
         self._held = dict(rows)
 
 
