@@ -8,8 +8,8 @@ Rules
 3. What travels is what was saved last: the log is cut below it at most, so that it is never too old.
 4. What is loaded takes the machine's place when it is switched to: ``restore`` is then called once, with the pieces
    that ``snapshot`` gave elsewhere.
-5. Rows: ``saved`` says of what entry the state is and what hash its chunks have; ``machine`` has the chunks, in order.
-   A chunk is part of a stream in which each piece follows its length (u32, big-endian).
+5. Rows: ``saved`` says of what entry the state is and what hash its chunks have, with a CRC32C; ``machine`` has the
+   chunks, in order. A chunk is part of a stream in which each piece follows its length (u32, big-endian).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from struct import Struct
 
+import google_crc32c
 from typing_extensions import override
 
 from ratified.machine import (
@@ -46,12 +47,13 @@ SAVED = "saved"
 MACHINE = "machine"
 TABLES = (SAVED, MACHINE)
 CHUNK_BYTES = 32 * 1024
-"""Written in one turn, and read for one piece that travels."""
+"""Written in one turn, and read for one piece that travels; what is stored may be cut otherwise."""
 USELESS_ROWS_AT_ONCE = 16
 """Chunks of an earlier state, removed in one turn."""
 _KEY = b""
 _POSITION = Struct(">QQQ")
 _HASH_BYTES = 16
+_CHECKSUM_BYTES = 4
 _LENGTH_BYTES = 4
 _CHUNK = b"c"
 
@@ -59,8 +61,9 @@ _CHUNK = b"c"
 class SavedMachineStore(StateMachineStore):
     """Begins with what its space has of the machine. Raises ``RestoreFailed`` where the machine does not take it."""
 
-    def __init__(self, machine: StateMachine, space: Space) -> None:
+    def __init__(self, machine: StateMachine, space: Space, chunk_bytes: int = CHUNK_BYTES) -> None:
         super().__init__(machine)
+        self._chunk_bytes = chunk_bytes
         self._spaces = GroupSpaces(space, TABLES)
         self._loader: _MachineLoader | None = None
         self._saving: _Saving | None = None
@@ -88,7 +91,7 @@ class SavedMachineStore(StateMachineStore):
             self._spaces.holds_useless = True
             raise TidyFirst
         try:
-            chunks = deque(_chunks(pieces_of(self._machine)))
+            chunks = deque(_chunks(pieces_of(self._machine), self._chunk_bytes))
         except Exception as error:
             raise SaveFailed(error) from error
         self._saving = _Saving(self._spaces.spare, self._applied, self._applied_era, chunks)
@@ -176,7 +179,8 @@ class _Chunks:
         return self._hash.digest()
 
     def end(self, index: int, era: Era) -> None:
-        self._space.put(SAVED, _KEY, _POSITION.pack(index, *era) + self.hashed)
+        row = _POSITION.pack(index, *era) + self.hashed
+        self._space.put(SAVED, _KEY, row + _checksum(row))
 
 
 class _Saving:
@@ -243,7 +247,11 @@ class _MachineLoader(StateLoader):
 
 def _decode(row: bytes) -> tuple[int, Era, bytes]:
     index, first, second = _POSITION.unpack_from(row)
-    return index, (first, second), row[_POSITION.size :]
+    return index, (first, second), row[_POSITION.size : -_CHECKSUM_BYTES]
+
+
+def _checksum(row: bytes) -> bytes:
+    return int(google_crc32c.value(row)).to_bytes(_CHECKSUM_BYTES)
 
 
 def _records(view: View, hashed: bytes) -> Generator[bytes, None, bytes]:
@@ -252,15 +260,15 @@ def _records(view: View, hashed: bytes) -> Generator[bytes, None, bytes]:
     return hashed
 
 
-def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _chunks(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
     """The stream of these pieces, cut."""
     left = bytearray()
     for piece in pieces:
         left += len(piece).to_bytes(_LENGTH_BYTES)
         left += piece
-        while len(left) >= CHUNK_BYTES:
-            yield bytes(left[:CHUNK_BYTES])
-            del left[:CHUNK_BYTES]
+        while len(left) >= chunk_bytes:
+            yield bytes(left[:chunk_bytes])
+            del left[:chunk_bytes]
     if left:
         yield bytes(left)
 
@@ -290,7 +298,7 @@ def _pieces(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _whole(rows: StoredRows) -> None:
     saved = rows.get(SAVED, _KEY)
-    if saved is None or len(saved) != _POSITION.size + _HASH_BYTES:
+    if saved is None or saved[-_CHECKSUM_BYTES:] != _checksum(saved[:-_CHECKSUM_BYTES]):
         raise StoreUnsound("it has part of a state machine's snapshot, and not what it says of itself")
     hashed = blake2b(digest_size=_HASH_BYTES)
     for _, chunk in rows.scan(MACHINE, b""):
