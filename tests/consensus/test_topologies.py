@@ -10,56 +10,12 @@ from itertools import combinations
 
 import pytest
 
-from ratified.consensus.contract import Era
 from ratified.consensus.engines import ENGINES
 from tests.consensus.contract.harness import ELECTION_US, HEARTBEAT_US, PROBING, Cluster
+from tests.consensus.elections import STALL_MAX_US, Watch, cut
 from tests.models.topologies import TOPOLOGIES, Topology
 
 WATCHED_US = 10 * ELECTION_US
-STALL_MAX_US = 2 * ELECTION_US
-STEP_US = HEARTBEAT_US // 4
-
-
-class Watch:
-    """Proposes wherever somebody leads, and notes eras and commits."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._proposed = 0
-        self.eras: set[Era] = set()
-        """Those in which somebody served."""
-        self.stalled_us = 0
-        """The longest time without a delivery anywhere."""
-
-    def run_for(self, duration_us: int) -> None:
-        cluster = self._cluster
-        end = cluster.now + duration_us
-        delivered, since = cluster.highest_delivered, cluster.now
-        while cluster.now < end:
-            for member in cluster.members.values():
-                if member.leads():
-                    self._proposed += 1
-                    member.propose(b"%d" % self._proposed)
-            cluster.run_for(STEP_US)
-            self.eras |= {each.running.status().era for each in cluster.members.values() if each.serves()}
-            if cluster.highest_delivered > delivered:
-                delivered, since = cluster.highest_delivered, cluster.now
-            self.stalled_us = max(self.stalled_us, cluster.now - since)
-
-
-def cut(engine: str, topology: Topology, seed: int, *, notice: bool) -> tuple[Watch, Cluster]:
-    """A cluster led by the chosen member, some members behind, at the moment of the cut."""
-    cluster = Cluster(ENGINES[engine], topology.members, seed=seed)
-    leader = topology.leader + 1
-    cluster.elect(leader)
-    Watch(cluster).run_for(3 * HEARTBEAT_US)
-    everybody = list(combinations(cluster.members, 2))
-    behind = {member + 1 for member in topology.behind}
-    cluster.keep([pair for pair in everybody if not (leader in pair and behind & {*pair})], notice=False)
-    Watch(cluster).run_for(HEARTBEAT_US)
-    cluster.keep(everybody, notice=True)
-    cluster.keep([(one + 1, other + 1) for one, other in topology.edges], notice=notice)
-    return Watch(cluster), cluster
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
