@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from unittest.mock import patch
 
+import msgspec
 import pytest
 
-from ratified.consensus.contract import NO_ERA, Base, Entry, Kind, Membership, Run
+from ratified.consensus.contract import NO_ERA, U64_MAX, Base, Entry, Kind, Membership, Run
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.paxos.state import AcceptorState, encode_state
 from ratified.consensus.quorum import is_quorum
-from ratified.consensus.salvage import Contradiction, Remains, Salvage, Source, filler
+from ratified.consensus.salvage import Contradiction, Remains, Salvage, Source, as_they_are, choose_one, filler
 from tests.consensus.member_worlds import NETWORKS, member_world
+from tests.consensus.networks import Sessions
 from tests.consensus.test_world import EVERY
 from tests.consensus.world import Member, Network, World, own_checkpoint
 
 MEMBERSHIP = Membership((1, 2, 3))
+SEEDS_MAX = 10
+PAXOS = ENGINES["paxos"].salvager
 
 
 def remains(member: Member) -> Remains:
@@ -100,6 +105,51 @@ def test_of_a_majority_nothing_at_all_is_lost(engine: str, network: Callable[[Wo
             for left in combinations(world.members.values(), 2):
                 assert is_quorum(MEMBERSHIP, [member.id for member in left])
                 assert judge(world, engine, left).last >= max(world.states)
+
+
+def longest(remains: Sequence[Remains]) -> Salvage:
+    """Not the rule of Raft and ZAB: how long a log is says nothing of whose it is."""
+    return choose_one(remains, max(range(len(remains)), key=lambda at: remains[at].last))
+
+
+def one_acceptor(remains: Sequence[Remains]) -> Salvage:
+    """Not Paxos's rule: no acceptor needs to have all that is chosen."""
+    return choose_one(remains, max(range(len(remains)), key=lambda at: (remains[at].last_era, remains[at].last)))
+
+
+def lowest_ballot(remains: Sequence[Remains]) -> Salvage:
+    """Not Paxos's rule: P2c asks for the highest-numbered proposal."""
+    turned = [
+        msgspec.structs.replace(
+            each, runs=[Run(run.first, run.last, (U64_MAX - run.era[0], U64_MAX - run.era[1])) for run in each.runs]
+        )
+        for each in remains
+    ]
+    return PAXOS.choose(turned)
+
+
+WRONG = [("raft", longest), ("zab", longest), ("paxos", one_acceptor), ("paxos", lowest_ballot)]
+
+
+@pytest.mark.parametrize(("engine", "wrong"), WRONG, ids=lambda value: getattr(value, "__name__", value))
+def test_these_worlds_find_another_rule(engine: str, wrong: Callable[[Sequence[Remains]], Salvage]) -> None:
+    salvager = ENGINES[engine].salvager._replace(choose=wrong)
+    with patch.dict(ENGINES, {engine: msgspec.structs.replace(ENGINES[engine], salvager=salvager)}):
+        for seed in range(SEEDS_MAX):
+            world = World(engine, Sessions, seed, 3 + 2 * (seed % 3 == 2), cuts=own_checkpoint)
+            try:
+                judged_all_along(world, engine, 1200)
+            except (AssertionError, Contradiction, KeyError):
+                return
+    raise AssertionError(f"nothing found in {SEEDS_MAX} seeds")
+
+
+def test_paxos_without_the_fence_delivers_what_is_void() -> None:
+    salvager = ENGINES["paxos"].salvager._replace(deliver=as_they_are)
+    with patch.dict(ENGINES, {"paxos": msgspec.structs.replace(ENGINES["paxos"], salvager=salvager)}):
+        world = World("paxos", Sessions, 1, 3, cuts=own_checkpoint)
+        with pytest.raises(AssertionError, match="is another one"):
+            judged_all_along(world, "paxos", 1200)
 
 
 # ---------------------------------------------------------------------------------------------------------------
