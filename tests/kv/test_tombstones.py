@@ -13,6 +13,7 @@ from ratified.kv import writes
 from ratified.kv.history import EVENTS
 from ratified.kv.limits import KvLimits
 from ratified.kv.tables import LIVE
+from ratified.kv.tombstones import Tombstone, VisibleRows
 from ratified.storage.memory import MemorySpace
 from ratified.wire.etcd.rpc_pb2 import (
     CompactionRequest,
@@ -367,3 +368,28 @@ def test_what_a_pending_tombstone_covers_is_not_counted_key_by_key(
     while driver.store.pending_tombstones:
         driver.tidy()
     assert len(buried_events(driver)) == deleted
+
+
+def test_a_range_does_not_ask_which_of_its_pairs_a_delete_of_others_covers(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = LongDriver()
+    for number in range(100):
+        driver.put(b"k%02d" % number)
+        driver.put(b"m%02d" % number)
+    for first, end in ((b"k", b"k5"), (b"k2", b"k8"), (b"n", b"o")):
+        driver.delete(first, end)
+    assert driver.store.pending_tombstones == 2
+    driver.put(b"k30", b"new")
+    asked: list[bytes] = []
+    covered_by = VisibleRows.covered_by
+
+    def counted(rows: VisibleRows, pair: bytes, revision: int | None = None) -> Tombstone | None:
+        asked.append(pair)
+        return covered_by(rows, pair, revision)
+
+    monkeypatch.setattr(VisibleRows, "covered_by", counted)
+    assert driver.keys() == [
+        b"k30",
+        *(b"k%02d" % number for number in range(80, 100)),
+        *(b"m%02d" % n for n in range(100)),
+    ]
+    assert len(asked) == 1, "of what was put since"

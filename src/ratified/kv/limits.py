@@ -26,7 +26,7 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Compacted events looked at, to remove their rows, in one turn."""
     deletes_at_once: int = 64
     """Pairs that are deleted in one step of a command that is applied in pieces."""
-    tombstones_max: int = 8
+    tombstones_max: int = 32
     """Long deletes whose rows are still to be written; one more writes its own before it is done."""
     tombstone_rows_at_once: int = 128
     """Keys of such a delete whose rows are written in one turn."""

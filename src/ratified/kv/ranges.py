@@ -53,13 +53,11 @@ def live(rows: VisibleRows, wanted: Interval) -> Looks:
     shared = b""
     last = None if wanted.end is None else names.last_name(wanted.end)
     whole_bytes_max = names.NAME_BYTES_MAX
-    buries = bool(rows.tombstones)
-    first = names.first_name(wanted.first)
-    for name, pair in rows.live(first, last) if rows.put_since else rows.scan(LIVE, first, last):
+    for name, pair in rows.live(names.first_name(wanted.first), last):
         if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
             group = Runs[bytes]()
-        if buries and rows.covered_by(pair):
+        if not pair:
             yield COVERED
         elif len(name) <= whole_bytes_max:
             yield (names.key_of(name) if b"\x00" in name else name), pair

@@ -141,15 +141,22 @@ class VisibleRows:
         self.put_since = put_since
 
     def live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Rows of ``live`` in order, and few of those that a tombstone covers."""
+        """Rows of ``live`` in order. A pair that a tombstone covers is empty, and not all that are covered come."""
+        return self._live(first, last) if self.tombstones else self.scan(LIVE, first, last)
+
+    def _live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        of_leases = len(self.put_since) < len(self.tombstones)
         for stretch in self._stretches(first, last):
             if stretch.put_since is None:
-                yield from self.scan(LIVE, stretch.first, stretch.last)
+                for name, pair in self.scan(LIVE, stretch.first, stretch.last):
+                    # No range covers all names here; one may still cover some of a group.
+                    may_be_covered = of_leases or not names.is_whole(name)
+                    yield name, b"" if may_be_covered and self.covered_by(pair) else pair
                 continue
             for name in stretch.put_since.between(stretch.first, stretch.last):
-                pair = self.get(LIVE, name)
-                if pair is not None:
-                    yield name, pair
+                found = self.get(LIVE, name)
+                if found is not None:
+                    yield name, b"" if self.covered_by(found) else found
 
     def _stretches(self, first: bytes, last: bytes | None) -> Iterator[Stretch]:
         """These names, cut wherever a tombstone's begin or end."""
