@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -18,6 +19,7 @@ from ratified.node.boot import build
 from ratified.node.config import NodeLimits
 from ratified.sim.disk import Disk
 from ratified.storage import checkpoint
+from ratified.storage.format import LogLimits
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
 from ratified.storage.snapshot_file import snapshot_files
@@ -149,11 +151,11 @@ def booted(cluster: Cluster, member: int, disk: Disk, environment: MemoryEnviron
     yield stores[0]
 
 
-def check(cluster: Cluster, member: int, disk: Disk, environment: MemoryEnvironment, acknowledged: int) -> None:
+def check(cluster: Cluster, member: int, disk: Disk, found: Callable[[], MemoryEnvironment], acknowledged: int) -> None:
     """What a start finds is a prefix of what all have, and has what the member has acknowledged."""
     whole = cluster.machine(cluster.leader()).commands
-    for _ in range(2):  # the second start finds what the first has left
-        with booted(cluster, member, disk, environment) as store:
+    for _ in range(2):  # the second start finds what the first has left, and the same store
+        with booted(cluster, member, disk, found()) as store:
             log = recover(disk.fork(), cluster.config(member).log_limits).groups[0]
             assert isinstance(store._machine, Journal)
             commands = store._machine.commands
@@ -163,25 +165,35 @@ def check(cluster: Cluster, member: int, disk: Disk, environment: MemoryEnvironm
             assert len(snapshot_files(disk)) <= 1
 
 
+def of_checkpoint(disk: Disk, directory: bytes) -> MemoryEnvironment:
+    """What a store that is discarded begins as."""
+    if checkpoint.CHECKPOINT_FILE not in disk.names():
+        return MemoryEnvironment()
+    return MemoryEnvironment.of_copy(b"".join(checkpoint.pieces(disk, directory)))
+
+
+def lacks_state(disk: Disk, environment: MemoryEnvironment, limits: LogLimits) -> bool:
+    """Does the log begin ahead of the store?"""
+    return DurableStore(environment.space(0)).applied < recover(disk.fork(), limits).groups[0].base.index
+
+
 def test_a_start_finds_a_whole_state_after_each_operation() -> None:
     cluster, member, found = states()
     directory = cluster.config(member).directory
     tried = installed = 0
     seen: set[object] = set()
     for state in found:
-        check(cluster, member, state.disk.fork(), MemoryEnvironment.of_copy(state.store), state.acknowledged)
+        killed = partial(MemoryEnvironment.of_copy, state.store)
+        check(cluster, member, state.disk.fork(), killed, state.acknowledged)
         for lost in losses(state.disk, 40):
             key = (contents(lost), state.acknowledged)
             if key in seen:
                 continue
             seen.add(key)
             tried += 1
-            environment = MemoryEnvironment()
-            if checkpoint.CHECKPOINT_FILE in lost.names():
-                environment = MemoryEnvironment.of_copy(b"".join(checkpoint.pieces(lost, directory)))
-            before = DurableStore(environment.space(0)).applied
-            check(cluster, member, lost, environment, state.acknowledged)
-            installed += DurableStore(environment.space(0)).applied > before
+            rebuilt = partial(of_checkpoint, lost, directory)
+            installed += lacks_state(lost, rebuilt(), cluster.config(member).log_limits)
+            check(cluster, member, lost, rebuilt, state.acknowledged)
     assert len(found) > 30
     assert tried > 100
     assert installed > 5, "no start had to switch to the snapshot"
