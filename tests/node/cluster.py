@@ -109,9 +109,10 @@ class Cluster:
         engine_limits: Limits | None = None,
         inputs_max: int = 64,
         engine: str = "raft",
-        durable: bool = False,
+        durable: bool | Callable[[Space], Store] = False,
         client_urls: Mapping[int, tuple[str, ...]] | None = None,
     ) -> None:
+        durably = DurableStore if isinstance(durable, bool) else durable
         self.replies: dict[int, list[Reply]] = {}
         self.answered_at: dict[int, int] = {}
         self.sent: list[tuple[int, int, int, object]] = []
@@ -133,7 +134,7 @@ class Cluster:
                 log=LogLimits(segment_bytes=1 << 16 if not durable else 1 << 12),
                 kv=KvLimits(),
             ),
-            open_store=lambda member, group, space: DurableStore(space) if durable else open_store(member, group),
+            open_store=lambda member, group, space: durably(space) if durable else open_store(member, group),
             process=ProcessOptions(turn_most_us=0, turn_inputs=(inputs_max,)),
             disk=DiskOptions(operation_most_us=1, sync_least_us=DISK_US, sync_most_us=DISK_US),
             network=NetworkOptions(
