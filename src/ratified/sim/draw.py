@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.machine import Store
 from ratified.machine_store import SavedMachineStore
 from ratified.sim.arguments import Arguments
 from ratified.sim.limits import CHECKPOINTS, SNAPSHOTS, WORK_OF_A_TURN, draw_limits
@@ -18,6 +17,7 @@ from ratified.sim.options import (
     DiskOptions,
     NetworkModel,
     NetworkOptions,
+    OpenStore,
     ProcessOptions,
     QuotaOptions,
     WorkloadOptions,
@@ -25,7 +25,6 @@ from ratified.sim.options import (
 )
 from ratified.sim.workload.state_machine import Registers
 from ratified.sim.world import Concern, Draws
-from ratified.storage.space import Space
 
 QUOTA_SCENARIOS = ("disks", "everything")
 NO_LIMIT = 0
@@ -75,7 +74,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         frames_are_messages=model is NetworkModel.DATAGRAM,
         always=(WORK_OF_A_TURN if slow_machines else frozenset()) | small,
     )
-    state_machine = pick(22, 0, 0, 0, 1) == 1 and not small
+    state_machine = pick(22, 0, 0, 0, 1) == 1
     clients_of_kv = 0 if state_machine else 1
     batch_writers = clients_of_kv * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
@@ -92,7 +91,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
             limits=limits,
-            open_store=_open_registers if state_machine else open_kv(limits.kv),
+            open_store=_open_registers(pick(40, 20, 200)) if state_machine else open_kv(limits.kv),
             process=ProcessOptions(turn_most_us=pick(10, 0, 50, 500)),
             computing=_slow(timeout) if slow_machines else MEASURED,
             disk=disk,
@@ -142,5 +141,5 @@ def _slow(timeout_us: int) -> ComputingOptions:
     return ComputingOptions(turn_us=20, output_us=10, entry_us=timeout_us // 100, row_us=timeout_us // 500)
 
 
-def _open_registers(member: int, group: int, space: Space) -> Store:
-    return SavedMachineStore(Registers(), space)
+def _open_registers(chunk_bytes: int) -> OpenStore:
+    return lambda member, group, space: SavedMachineStore(Registers(), space, chunk_bytes)
