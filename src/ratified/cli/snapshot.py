@@ -165,7 +165,7 @@ def _receive(client: Client, endpoint: str, out: BinaryIO, *, quiet: bool) -> No
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("")
+        task = progress.add_task("", total=None)
         received = 0
         for part in client.snapshot(endpoint):
             out.write(part.data)

@@ -435,7 +435,8 @@ class KvStore(Store):
     def _state(self) -> Continuation:
         revision, view = self._mvcc.revision, self._space.view()
         count = RangeRead(self._mvcc.visible_in(view), ALL_KEYS, revision)
-        return SlicedState(self.read_state(), SlicedRange(view, count, b""), revision, self._mvcc.size_bytes)
+        bytes_about = self._mvcc.size_bytes // 2  # the newest pair of a key is held twice, and travels once
+        return SlicedState(self.read_state(), SlicedRange(view, count, b""), revision, bytes_about)
 
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
         newest = self._mvcc.revision
