@@ -15,6 +15,7 @@ from tests.mutants import (
     tables,
     topologies,
     turns,
+    versions,
     zab,
 )
 from tests.mutants.mutant import EngineMutant, Mutant
@@ -35,4 +36,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *elections.MUTANTS,
     *checkpoints.MUTANTS,
     *snapshots.MUTANTS,
+    *versions.MUTANTS,
 ]

@@ -18,6 +18,8 @@ Rules:
    lasts. Where no majority can be reached nothing is cut that all have not claimed.
 6. A log is cut at an index for which a checkpoint was claimed, the own or another member's: with each index goes the
    era with which its entry was delivered, which nothing else implies (on Paxos it is the fence).
+7. A member that spoke a version without snapshots when it was met last holds the cut for as long as it takes: nothing
+   could be sent to it in place of what is gone.
 """
 
 from __future__ import annotations
@@ -200,6 +202,8 @@ class Claims:
         self._member = member
         self._catchup_entries = catchup_entries
         self._latest: dict[int, Claim] = {}
+        self._without_snapshots: dict[int, None] = {}
+        """Who could not be sent one."""
         self._own: list[Claim] = []
         """Ascending: the present one, and those before it at which the log was not cut."""
         if own is not None:
@@ -223,6 +227,12 @@ class Claims:
     def forget(self, member: int) -> None:
         """It may come back with another data directory."""
         self._latest.pop(member, None)
+
+    def takes_snapshots(self, member: int, *, takes: bool) -> None:
+        """Could it be sent a snapshot, when it was met last?"""
+        self._without_snapshots.pop(member, None)
+        if not takes:
+            self._without_snapshots[member] = None
 
     def cut(self, membership: Membership, most: int | None) -> Claim | None:
         """Where the log may be cut, no higher than ``most``; None: nowhere."""
@@ -251,6 +261,10 @@ class Claims:
             limit = min(limit, self._most_have(membership.outgoing))
         if most is not None:
             limit = min(limit, most)
+        for member in _members(membership):
+            if member in self._without_snapshots:
+                claim = self._latest.get(member)
+                limit = min(limit, 0 if claim is None else claim.index)
         known = [*self._own, *self._latest.values()]
         return max((claim for claim in known if claim.index <= limit), key=_index, default=None)
 

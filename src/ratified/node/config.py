@@ -9,6 +9,7 @@ import msgspec
 from ratified.consensus.contract import Limits
 from ratified.consensus.engines import EngineRow
 from ratified.storage.format import LogLimits
+from ratified.wire.peer import PROTOCOL_VERSION
 
 FORWARD_WINDOW = 4096
 """Answers that a leader remembers per origin; the same on every node, so no origin may have more unanswered."""
@@ -113,6 +114,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout T; a follower's is drawn between T and 2 T."""
+    protocol_version: int = PROTOCOL_VERSION
+    """What it speaks at most: an earlier one is what an earlier program would be."""
     limits: NodeLimits = NodeLimits()
     log_limits: LogLimits = LogLimits()
     engine_limits: Limits = Limits()

@@ -36,7 +36,8 @@ from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodesOwn, PeerRecord
 from ratified.wire.codec import Assembly, FrameError, MessageCodec
 from ratified.wire.peer import (
-    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    SNAPSHOTS_SINCE,
     STARTS_BEFORE_MAX,
     Fragment,
     Frame,
@@ -57,14 +58,29 @@ _SILENCE = Timer.SILENCE
 class Session:
     """A peer whose messages count, on one connection."""
 
-    __slots__ = ("assembly", "confirmed", "connection", "hello", "incarnation", "member", "number", "open", "queue")
+    __slots__ = (
+        "assembly",
+        "confirmed",
+        "connection",
+        "hello",
+        "incarnation",
+        "member",
+        "number",
+        "open",
+        "queue",
+        "takes_snapshots",
+    )
 
-    def __init__(self, connection: int, number: int, hello: Hello, queue: SendQueue, assembly: Assembly) -> None:
+    def __init__(
+        self, connection: int, number: int, hello: Hello, version: int, queue: SendQueue, assembly: Assembly
+    ) -> None:
+        """``version``: the highest that both speak."""
         self.connection = connection
         self.number = number
         self.hello = hello
         self.member = hello.member
         self.incarnation = hello.incarnation
+        self.takes_snapshots = version >= SNAPSHOTS_SINCE
         self.open = True
         self.confirmed = False
         """This start has answered at the member's own address."""
@@ -138,8 +154,8 @@ class PeerSessions:
             config.start,
             tuple(starts_before[:STARTS_BEFORE_MAX]),
             config.engine.name,
-            PROTOCOL_VERSION,
-            PROTOCOL_VERSION,
+            PROTOCOL_VERSION_MIN,
+            config.protocol_version,
             config.name,
             config.client_urls,
             directories.begun,
@@ -459,7 +475,8 @@ class PeerSessions:
     def _open_session(self, connection: _ConnectionEnd, hello: Hello) -> None:
         self._last_number += 1
         queue = SendQueue(self._config.limits, self._codec, self._config.heartbeat_us)
-        connection.session = Session(connection.id, self._last_number, hello, queue, Assembly(self._codec))
+        version = min(hello.version_max, self._config.protocol_version)
+        connection.session = Session(connection.id, self._last_number, hello, version, queue, Assembly(self._codec))
         connection.session.confirmed = self._admission.is_confirmed(hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))

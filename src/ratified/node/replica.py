@@ -329,6 +329,7 @@ class Replica:
         self._claims.forget(member)
         self.engine.peer(now, member, session.number if session is not None else None)
         if session is not None:
+            self._claims.takes_snapshots(member, takes=session.takes_snapshots)
             self._inbound.on_session(session)
             if self._claims.own is not None:
                 session.queue.put(self.group, Checkpointed(self._claims.own.index, self._claims.own.era))

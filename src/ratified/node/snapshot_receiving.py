@@ -385,7 +385,7 @@ class SnapshotReceiving:
 
     def _tell(self, member: int, message: object) -> None:
         session = self._links.session(member)
-        if session is not None:
+        if session is not None and session.takes_snapshots:
             self._links.put(session, message)
 
     # ---- loading

@@ -3,7 +3,8 @@
 Rules:
 
 1. Each that the engine asks for ends with one ``snapshot_sent``, whatever becomes of sessions and of who leads. A node
-   sends few at a time; what is one too many has failed at once, and is asked for again.
+   sends few at a time; what is one too many has failed at once, and is asked for again. So has what a member of an
+   earlier version would be sent, which knows none.
 2. A snapshot is read from one view of the store, in pieces; the next one is read when the receiver has the one before
    durably. So no more than one piece of it is ever on its way, and its place is behind heartbeats and answers.
 3. The offer says what it is of, and the first piece that can still be sent. It is repeated in each new session, and
@@ -93,7 +94,9 @@ class SnapshotSending:
     def asked(self, now: int, asked: SnapshotTo) -> None:
         """The engine asks for one."""
         assert asked.member not in self._to, f"a second snapshot to member {asked.member} is asked for"
-        if self._ids.sent_now >= self._limits.snapshots_sent_max:
+        session = self._links.session(asked.member)
+        speaks = session is None or session.takes_snapshots
+        if not speaks or self._ids.sent_now >= self._limits.snapshots_sent_max:
             self._over.append((asked.member, asked.index, False))
             return
         self._ids.sent_now += 1
@@ -106,8 +109,10 @@ class SnapshotSending:
 
     def on_session(self, now: int, session: Session) -> None:
         sending = self._to.get(session.member)
-        if sending is not None:
+        if sending is not None and session.takes_snapshots:
             self._offer(now, session.member, sending)
+        elif sending is not None:
+            self._end(session.member, ok=False)
 
     def on_wanted(self, now: int, session: Session, wanted: SnapshotWanted) -> None:
         """The receiver has all pieces before this one."""

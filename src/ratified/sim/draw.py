@@ -27,6 +27,8 @@ from ratified.sim.workload.state_machine import Registers
 from ratified.sim.world import Concern, Draws
 
 QUOTA_SCENARIOS = ("disks", "everything")
+SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOTS}
+"""The limits that are what a scenario is about."""
 NO_LIMIT = 0
 FAST_LINK = 8 << 20
 ORDINARY_LINK = 512 << 10
@@ -68,7 +70,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     )
     disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
     slow_machines = pick(30, 0, 0, 1) == 1
-    small = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS}.get(arguments.scenario, frozenset())
+    small = SMALL.get(arguments.scenario, frozenset())
     limits = draw_limits(
         seed,
         frames_are_messages=model is NetworkModel.DATAGRAM,

@@ -45,10 +45,23 @@ from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
 from ratified.storage.space import Copy, Space
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError, PeerCodec
+from ratified.wire.peer import (
+    PROTOCOL_VERSION,
+    SNAPSHOTS_SINCE,
+    Batch,
+    Frame,
+    SnapshotOffer,
+    SnapshotOver,
+    SnapshotPiece,
+    SnapshotWanted,
+)
 
 CLUSTER = 7
 SHORT_TURN_US = 1_000
 """What a shorter turn sends leaves at its beginning: an event for each turn would cost more than it shows."""
+
+
+_OF_SNAPSHOTS = (SnapshotOffer, SnapshotPiece, SnapshotWanted, SnapshotOver)
 
 
 class Killed(BaseException):
@@ -135,6 +148,9 @@ class Machine:
         self.stores: dict[int, Store] = {}
         self.paused = False
         self.starts = 0
+        self.protocol_version = PROTOCOL_VERSION
+        """What its program speaks at most, from its next start on."""
+        self._speaks = PROTOCOL_VERSION
         self.full = False
         """Its node was told that there is no room for the log."""
         self._options = options
@@ -223,7 +239,9 @@ class Machine:
             limits=limits.node,
             log_limits=limits.log,
             engine_limits=limits.engine,
+            protocol_version=self.protocol_version,
         )
+        self._speaks = self.protocol_version
         recovered = recover(self.disk, limits.log)
         if recovered.cut is not None:
             self._counters["tails cut"] += 1
@@ -409,10 +427,18 @@ class Machine:
         if self.node is not None:
             if isinstance(given, Received):
                 self._checkers.arrives(self.member, given.connection, given.frame)
+                if self._speaks < SNAPSHOTS_SINCE:
+                    self._check_version(given.frame)
             elif isinstance(given, Connected):
                 self._checkers.connected(self.member, given.connection)
             self.node.offer(given)
             self._want_turn()
+
+    def _check_version(self, frame: Frame) -> None:
+        """What a program of an earlier version does not know would end the connection, for ever again."""
+        messages = [message for _, message in frame.messages] if isinstance(frame, Batch) else []
+        if any(isinstance(message, _OF_SNAPSHOTS) for message in messages):
+            raise Violation("versions", f"member {self.member} speaks version {self._speaks} and is sent {messages}")
 
     def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
         """As the port of a process: bytes of somebody who may be nobody."""

@@ -15,9 +15,13 @@ from ratified.consensus.contract import U64, Era, Kind
 
 REPLICA_TAG_FIRST = 64
 PROTOCOL_VERSION = 5
-"""What this version speaks, in the handshake; frames have a version of their own. 2: ranges of forwarded proposals,
-``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the node,
-``Checkpointed``; 5: snapshots."""
+"""What this program speaks at most, in the handshake; frames have a version of their own. 2: ranges of forwarded
+proposals, ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the
+node, ``Checkpointed``; 5: snapshots."""
+PROTOCOL_VERSION_MIN = 4
+"""What it speaks at least: members of that version and of this one make one cluster."""
+SNAPSHOTS_SINCE = 5
+"""The version that knows ``SnapshotOffer``, ``SnapshotPiece``, ``SnapshotWanted`` and ``SnapshotOver``."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""

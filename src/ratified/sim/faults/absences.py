@@ -49,7 +49,7 @@ def _begin(injector: Injector, draws: Draws, rate: int) -> None:
 
 ABSENCE = Fault(
     name="absence",
-    scenarios={"absences": 5},
+    scenarios={"absences": 5, "upgrades": 4},
     begin=_begin,
     heal=Injector.revive,
     counters=("absences",),
