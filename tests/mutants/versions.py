@@ -31,6 +31,6 @@ def cuts_without_who_takes_no_snapshot() -> AbstractContextManager[Any]:
 
 
 MUTANTS = (
-    Mutant("sends snapshots to earlier versions", sends_snapshots_to_earlier_versions, SCENARIO, "session", 1),
+    Mutant("sends snapshots to earlier versions", sends_snapshots_to_earlier_versions, SCENARIO, "session", 4),
     Mutant("cuts without who takes no snapshot", cuts_without_who_takes_no_snapshot, SCENARIO, "session", 1),
 )

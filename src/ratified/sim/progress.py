@@ -72,7 +72,7 @@ class ProgressSamples:
     def _look_at_what_is_uncommitted(self, group: int) -> None:
         leader = self._cluster.leader(group)
         node = None if leader is None else self._cluster.machines[leader].node
-        if leader is not None and node is not None:
+        if leader is not None and node is not None and node.lead(group).member == leader:  # and has not started anew
             held = node.sizes().get(f"bytes of uncommitted entries, group {group}")
             if held is not None:  # a leader that has stepped down may have no such table
                 limit = self._cluster.options.limits.engine.uncommitted_bytes_max
