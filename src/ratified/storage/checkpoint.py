@@ -30,7 +30,8 @@ from ratified.storage.space import Copy
 
 CHECKPOINT_FILE = "checkpoint"
 NEW_FILE = CHECKPOINT_FILE + NEW_SUFFIX
-VERSION = 1
+VERSION = 2
+"""Of the file and of the rows in it. 2: a group has two spaces, and a row says which one serves; 1 is read as well."""
 PIECE_BYTES = 1 << 20
 """What is read and written at once."""
 UNSYNCED_BYTES_MAX = 16 << 20
