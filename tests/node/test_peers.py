@@ -15,7 +15,17 @@ from ratified.node.directories import Directories
 from ratified.node.peers import PeerSessions
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
-from ratified.wire.peer import PROTOCOL_VERSION, Barrier, Batch, Frame, Goodbye, Hello, Ping, Standing
+from ratified.wire.peer import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    Barrier,
+    Batch,
+    Frame,
+    Goodbye,
+    Hello,
+    Ping,
+    Standing,
+)
 from tests.node.cluster import MS, SECOND, Cluster
 
 OURS = b"2" * 16
@@ -122,7 +132,7 @@ def test_both_sides_say_hello_first_then_what_they_hold_and_then_have_a_session(
     made = peers()
     frames = greeted(made, 1, hello())
     assert frames == [
-        Hello(7, 2, OURS, 1, 22, (21, 20), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "two", (), True),
+        Hello(7, 2, OURS, 1, 22, (21, 20), "raft", PROTOCOL_VERSION_MIN, PROTOCOL_VERSION, "two", (), True),
         Standing(OTHERS, begun=True),
     ]
     assert not made.drain_changes()
@@ -532,3 +542,13 @@ def test_an_idle_pair_stays_connected_by_pings() -> None:
     cluster.run(5 * SECOND)
     assert cluster.node(1).status().peers[2].connected
     assert len([frame for _, _, frame in cluster.frames if isinstance(frame, Hello)]) == 3, "and one for the challenge"
+
+
+@pytest.mark.parametrize(("theirs", "takes"), [(4, False), (5, True), (6, True)])
+def test_snapshots_go_to_members_that_know_them(theirs: int, takes: bool) -> None:
+    made = peers()
+    greeted(made, 1, hello(version_min=4, version_max=theirs))
+    made.received(0, 1, STANDING)
+    ((_, session),) = made.drain_changes()
+    assert session is not None
+    assert session.takes_snapshots is takes
