@@ -206,6 +206,30 @@ def test_a_row_that_has_rotted_does_not_travel() -> None:
         Driver().load_state(driver.read_state(), driver.index)
 
 
+def test_what_a_tombstone_covers_is_deleted_in_what_travels() -> None:
+    source = LongDriver(limits=SLOW)
+    for key in KEYS:
+        source.put(key, b"old")
+    source.delete(b"a", b"e")
+    source.tidy()
+    assert source.store.pending_tombstones
+    copy = Driver()
+    copy.load_state(source.read_state(), source.index)
+    assert copy.keys() == []
+    assert not copy.store.pending_tombstones
+
+
+def test_what_a_compaction_drops_does_not_travel() -> None:
+    source = Driver(limits=SLOW)
+    for number in range(10):
+        source.put(b"k", b"%d" % number)
+    source.compact(9)
+    assert source.store.untidy
+    copy = Driver()
+    copy.load_state(source.read_state(), source.index)
+    assert len(list(copy.space.scan(EVENTS, b"", None))) == 3
+
+
 def test_what_is_of_no_use_is_removed_in_slices_and_found_again_after_a_restart() -> None:
     driver = filled(useless_rows_at_once=50)
     other = Driver()
