@@ -144,3 +144,21 @@ def test_what_goes_wrong_is_one_line_and_leaves_nothing(cluster: LocalCluster, t
         assert done.stderr.count("\n") == 1
         assert text in done.stderr
     assert [each.name for each in tmp_path.iterdir()] == ["backup.db"]
+
+
+def test_a_member_without_a_majority_is_backed_up_and_one_that_hangs_is_not_waited_for(tmp_path: Path) -> None:
+    with LocalCluster(tmp_path) as cluster:
+        first, second, third = cluster.nodes
+        with Client([first.endpoint]) as client:
+            revision = client.put("key", "value").revision
+        second.kill()
+        third.kill()
+        file = tmp_path / "backup.db"
+        assert ratified("snapshot", "save", file, "--endpoints", first.endpoint).returncode == 0
+        assert status(file)["revision"] == revision
+        with first.paused():
+            hangs = ratified("snapshot", "save", tmp_path / "none.db", "--endpoints", first.endpoint, "--timeout", "1")
+        assert hangs.returncode == 1
+        assert hangs.stderr.count("\n") == 1
+        assert "UNAVAILABLE" in hangs.stderr
+        assert not list(tmp_path.glob("none*"))
