@@ -56,6 +56,14 @@ class Sessions:
             case _:
                 self._stalled = set()
 
+    def cut(self, member: int | None) -> None:
+        """It has no sessions from now on."""
+        self._cut = member
+
+    def stall(self, pairs: set[tuple[int, int]]) -> None:
+        """What these senders say to these targets waits, and nothing else does."""
+        self._stalled = pairs
+
     def heal(self) -> None:
         self._cut = None
         self._stalled = set()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -91,6 +92,19 @@ class Network(Protocol):
         """Tell members of sessions, and let some messages arrive."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """Clock leases in a world, and what the clocks are like."""
+
+    lease_us: int = ELECTION_US // 2
+    drift_ppm_max: int = 100_000
+    """What the engines assume."""
+    drift_ppm: int = 100_000
+    """By how much a clock is fast, slow, or neither, as is drawn for each member."""
+    transfers: int = 5
+    """In so many of a thousand steps a leader is told to hand over."""
+
+
 CHECKPOINTS = range(20, 60)
 COMPACTIONS = range(60, 90)
 FAULTS = range(12)
@@ -157,6 +171,8 @@ class World:
         changes: int = 0,
         engine_of: Callable[[int], Callable[[int, Options, Durable], Engine]] | None = None,
         cuts: Callable[[World, Member], tuple[int, Era]] = lowest_checkpoint,
+        leases: Leases | None = None,
+        disk_steps: int | None = None,
     ) -> None:
         """Each member is told to campaign in ``campaigns`` of a thousand steps, runs ``engine_of`` it, and ``cuts`` its
         log up to there. A leader is asked for another configuration in ``changes`` of a thousand, out of ``joiners``
@@ -177,11 +193,12 @@ class World:
         self._row = ENGINES[engine]
         self._engine_of = engine_of or (lambda member: self._row.engine)
         self._cuts = cuts
+        self._leases = leases
         self._draws = 0
         self._proposed = 0
         self.states: dict[int, tuple[int, Era]] = {0: (0, NO_ERA)}
         """By index, what everybody's state is there, and the era with which its entry is delivered."""
-        self._disk_draw = 2 + mix(seed, 8) % 20
+        self._disk_draw = disk_steps or 2 + mix(seed, 8) % 20
         """One in so many steps a waiting write completes."""
         self._held_disk: int | None = None
         self._lost: set[ProposalId] = set()
@@ -199,6 +216,13 @@ class World:
         self.snapshots = Snapshots(self)
         for member in self.members.values():
             self.start(member)
+
+    def clock(self, member: int) -> int:
+        """What the member's clock says now."""
+        if self._leases is None:
+            return self.now
+        fast_ppm = (mix(self.seed, 13, member) % 3 - 1) * self._leases.drift_ppm
+        return mix(self.seed, 14, member) % ELECTION_US + self.now * (1_000_000 + fast_ppm) // 1_000_000
 
     def draw(self, bound: int) -> int:
         """The next draw, below ``bound``."""
@@ -227,6 +251,7 @@ class World:
         def election_deadline(now: int, era: Era) -> int:
             return now + ELECTION_US + mix(self.seed, 2, member, *era, now) % ELECTION_US
 
+        leases = self._leases or Leases(lease_us=0)
         return Options(
             member=member,
             seed=self.seed,
@@ -234,6 +259,8 @@ class World:
             election_timeout_max_us=2 * ELECTION_US,
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
+            lease_us=leases.lease_us,
+            clock_drift_ppm_max=leases.drift_ppm_max,
             limits=self._limits,
         )
 
@@ -246,7 +273,7 @@ class World:
         if log.base.index > member.applied:
             self.snapshots.restore(member)
         member.starts += 1
-        member.driver.start(self.now, applied=member.applied, tail_entries=self.draw(4))
+        member.driver.start(self.clock(member.id), applied=member.applied, tail_entries=self.draw(4))
 
     def crash(self, member: Member) -> None:
         """The machine is lost; of what was not durable a drawn prefix of the writes remains."""
@@ -286,7 +313,7 @@ class World:
             if member.driver.up:
                 self._offer_work(member, member.driver.engine)
             while member.driver.inputs:
-                member.driver.turn(self.now, 1 + self.draw(4))
+                member.driver.turn(self.clock(member.id), 1 + self.draw(4))
 
     def _restarts(self, member: Member) -> bool:
         if member.id not in self._retired:
@@ -353,7 +380,7 @@ class World:
 
     def _offer_work(self, member: Member, engine: Engine) -> None:
         feed = member.driver.feed
-        if engine.deadline is not None and engine.deadline <= self.now:
+        if engine.deadline is not None and engine.deadline <= self.clock(member.id):
             feed(tick_engine)
         if self.chaos and self.draw(1000) < self._campaigns:
             feed(lambda engine, now: engine.campaign(now))
@@ -363,6 +390,11 @@ class World:
             feed(partial(self._propose, member, 1 + self.draw(3)))
         if self._changes and self.chaos and engine.leading is not None and self.draw(1000) < self._changes:
             feed(partial(self._propose_change, member))
+        if self._leases is not None and engine.leading is not None and self.draw(1000) < self._leases.transfers:
+            feed(partial(self._transfer, 1 + self.draw(len(self.members))))
+
+    def _transfer(self, to: int, engine: Engine, now: int) -> None:
+        self.counts["transfers"] += self.chaos and engine.transfer_leadership(now, to) is None
 
     def _ask_barrier(self, member: Member, token: int, engine: Engine, now: int) -> None:
         for barrier_fed in self.checks.listeners.barrier_fed:

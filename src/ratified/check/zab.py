@@ -36,10 +36,13 @@ from ratified.consensus.zab.messages import (
     AckEpoch,
     AckHistory,
     AckNewLeader,
+    AskLease,
     CEpoch,
     Commit,
     Ending,
     History,
+    LeaseGranted,
+    LeaseReleased,
     LinkBroken,
     NewEpoch,
     NewLeader,
@@ -62,7 +65,7 @@ FROM_LEADER = NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Pin
 WAITS = CEpoch | NewEpoch | AckEpoch | AckHistory | AckNewLeader | Ack
 """What goes after the disk (rule 3); a link numbers it apart from what goes at once."""
 OVERTAKES = Ping | Resign | LinkBroken
-OUTSIDE_LINKS = Vote | Probe | ProbeAnswer | Pull | PullAnswer
+OUTSIDE_LINKS = Vote | Probe | ProbeAnswer | Pull | PullAnswer | AskLease | LeaseGranted | LeaseReleased
 
 
 class Established:

@@ -241,6 +241,10 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     ends; a leader that stops leading by itself says so (rule 14). Without it a member stands at its deadline."""
 
 
+CLOCK_DRIFT_PPM_MAX = 100_000
+"""Beside what a quartz does, what a time daemon does to a clock: chrony slews by up to 83,333 unless told otherwise."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How one engine runs: own id, seed of its draws, timers (microseconds), limits, extensions."""
 
@@ -252,16 +256,35 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     election_timeout_min_us: int
     """The shortest one: a leader of whom nothing was heard for so long is no longer heard (rule 14)."""
     heartbeat_us: int
+    lease_us: int = 0
+    """For how long members promise their leader to elect nobody else (rule 9); 0: reads ask a quorum each time.
+
+    No longer than the shortest election timeout, and the same on all members: none grants a longer one than its own.
+    """
+    clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
+    """By how much a member's clock may be fast or slow against true time, in millionths."""
     limits: Limits = Limits()
     extensions: Extensions = Extensions()
     links: Links = UnlimitedLinks()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.lease_us <= self.election_timeout_min_us:
+            raise ValueError(
+                f"a lease of {self.lease_us} µs; at most the shortest election timeout, {self.election_timeout_min_us}"
+            )
+        if self.lease_us and not (self.extensions.suspicion and self.extensions.separate_heartbeats):
+            raise ValueError("leases need the extensions suspicion and separate_heartbeats")
+        if not 0 <= self.clock_drift_ppm_max < 1_000_000:
+            raise ValueError(
+                f"a clock's drift of {self.clock_drift_ppm_max} millionths; it must be less than a million"
+            )
 
     def textbook(self) -> Options:
         """Without limits, and without extensions: for the engine that a row of the table calls ``textbook``."""
         no_limit = 2**62
         limits = Limits(**dict.fromkeys(Limits.__struct_fields__, no_limit))
         extensions = Extensions(**dict.fromkeys(Extensions.__struct_fields__, False))
-        return msgspec.structs.replace(self, limits=limits, extensions=extensions)
+        return msgspec.structs.replace(self, lease_us=0, limits=limits, extensions=extensions)
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -190,6 +190,8 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         election_timeout_max_us=2 * timeout_us,
         election_timeout_min_us=timeout_us,
         heartbeat_us=config.heartbeat_us,
+        lease_us=config.read_lease_us,
+        clock_drift_ppm_max=config.clock_drift_ppm_max,
         limits=config.engine_limits,
         links=links,
     )

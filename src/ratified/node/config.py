@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ratified.consensus.contract import Limits
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, Limits
 from ratified.consensus.engines import EngineRow
 from ratified.storage.format import LogLimits
 from ratified.wire.peer import PROTOCOL_VERSION
@@ -116,6 +116,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The shortest election timeout T; a follower's is drawn between T and 2 T."""
     protocol_version: int = PROTOCOL_VERSION
     """What it speaks at most: an earlier one is what an earlier program would be."""
+    read_lease_us: int = 0
+    """For how long members promise their leader to elect nobody else, so that it reads without asking; 0: it asks."""
+    clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
+    """By how much any member's clock may be fast or slow, in millionths."""
     limits: NodeLimits = NodeLimits()
     log_limits: LogLimits = LogLimits()
     engine_limits: Limits = Limits()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from ratified.consensus.contract import Membership
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, Membership
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES, EngineRow
 from ratified.node.config import NodeLimits
 from ratified.runtime.address import Address, AddressError, parse_address
@@ -47,6 +47,12 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout; the longest is twice as long."""
+    read_lease_us: int = 0
+    """For how long members promise their leader to elect nobody else, so that it reads without asking; 0: it asks a
+    quorum at each read. The same on all members, at most the election timeout. Replacing a leader that died takes as
+    long."""
+    clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
+    """What leases assume: by how much any member's clock is fast or slow at most, in millionths."""
     node_limits: NodeLimits = NodeLimits()
     log_limits: LogLimits = LogLimits()
     transport_limits: TransportLimits = TransportLimits()
@@ -81,6 +87,13 @@ def roster(config: HostConfig) -> Roster:
             f"the heartbeat ({config.heartbeat_us} us) must be above 0 and below the election timeout "
             f"({config.election_timeout_us} us): raise the election timeout to ten heartbeats or so"
         )
+    if not 0 <= config.read_lease_us <= config.election_timeout_us:
+        raise StartRefused(
+            f"the lease for reads ({config.read_lease_us} us) must be at most the election timeout "
+            f"({config.election_timeout_us} us): lower it to three heartbeats or so, or to 0 for none"
+        )
+    if not 0 <= config.clock_drift_ppm_max < 1_000_000:
+        raise StartRefused(f"the bound of clocks' drift ({config.clock_drift_ppm_max} ppm) must be below a million")
     urls = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in cluster.items()}
     for name, given in urls.items():
         if not given and len(urls) > 1:

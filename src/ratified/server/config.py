@@ -30,6 +30,8 @@ VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CONFIG_FILE")
 
 HEARTBEATS_PER_ELECTION_MIN = 5
 ELECTION_TIMEOUT_MS_MAX = 50_000
+HEARTBEATS_PER_LEASE_MIN = 2
+CLOCK_DRIFT_PERCENT_MAX = 50
 CHECKPOINT_LOG_BYTES_MIN = 1 << 20
 QUOTA_BYTES_DEFAULT = 2 << 30
 REQUEST_BYTES_MIN = 1024
@@ -163,6 +165,19 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("heartbeat-interval", "100", _positive, "Milliseconds between two heartbeats of a leader."),
     Option("election-timeout", "1000", _positive, "Milliseconds without a leader before an election begins."),
+    Option(
+        "read-lease",
+        "0",
+        _count,
+        "Milliseconds for which members promise their leader to elect nobody else, so that it answers reads alone: some"
+        " three heartbeats, the same on all members. 0: a majority is asked at each read.",
+    ),
+    Option(
+        "clock-drift",
+        "10",
+        _count,
+        "Percent by which any member's clock may be fast or slow; with --read-lease reads are stale if it is more.",
+    ),
     Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
     Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
     Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
@@ -190,6 +205,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_catchup_entries: int
     heartbeat_interval_ms: int
     election_timeout_ms: int
+    read_lease_ms: int
+    clock_drift_percent: int
     max_request_bytes: int
     quota_backend_bytes: int
     log_level: str
@@ -273,6 +290,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
     """What concerns more than one option, and the defaults that depend on others."""
     value = {name: item.value for name, item in found.items()}
     _check_times(found)
+    _check_lease(found)
     _check_sizes(found)
     name = value["name"]
     advertised = value["initial-advertise-peer-urls"]
@@ -301,6 +319,8 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         snapshot_catchup_entries=value["snapshot-catchup-entries"],
         heartbeat_interval_ms=value["heartbeat-interval"],
         election_timeout_ms=value["election-timeout"],
+        read_lease_ms=value["read-lease"],
+        clock_drift_percent=value["clock-drift"],
         max_request_bytes=value["max-request-bytes"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
         log_level=value["log-level"],
@@ -323,6 +343,31 @@ def _check_times(found: dict[str, _Found]) -> None:
         )
     if election > ELECTION_TIMEOUT_MS_MAX:
         raise ConfigError(f"{place}: election-timeout ({election} ms) must be at most {ELECTION_TIMEOUT_MS_MAX} ms")
+
+
+def _check_lease(found: dict[str, _Found]) -> None:
+    """Long enough to be renewed in time, and no longer than a leader's followers wait anyway."""
+    heartbeat, election = found["heartbeat-interval"].value, found["election-timeout"].value
+    drift, lease = found["clock-drift"].value, found["read-lease"].value
+    if drift > CLOCK_DRIFT_PERCENT_MAX:
+        raise ConfigError(
+            f"{_place(found, 'clock-drift')}: clock-drift ({drift} percent) must be at most {CLOCK_DRIFT_PERCENT_MAX};"
+            " leave --read-lease at 0 where clocks are no better"
+        )
+    if lease == 0:
+        return
+    place = _place(found, "read-lease")
+    if lease > election:
+        raise ConfigError(
+            f"{place}: read-lease ({lease} ms) must be at most election-timeout ({election} ms): a leader that dies is"
+            " replaced no sooner than its lease ends"
+        )
+    held_ms = lease * (100 - drift) // (100 + drift)
+    if held_ms < HEARTBEATS_PER_LEASE_MIN * heartbeat:
+        raise ConfigError(
+            f"{place}: read-lease ({lease} ms, {held_ms} ms if clocks drift by {drift} percent) must last at least"
+            f" {HEARTBEATS_PER_LEASE_MIN} times heartbeat-interval ({heartbeat} ms): each heartbeat renews it"
+        )
 
 
 def _check_sizes(found: dict[str, _Found]) -> None:

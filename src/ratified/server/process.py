@@ -114,6 +114,8 @@ async def _start_host(config: ServerConfig) -> Host:
                 client_urls=[str(url) for url in config.advertise_client_urls],
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
+                read_lease_us=config.read_lease_ms * 1000,
+                clock_drift_ppm_max=config.clock_drift_percent * 10_000,
                 node_limits=_node_limits(config),
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),

@@ -29,11 +29,14 @@ from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import (
     Accept,
     Accepted,
+    AskLease,
     Decided,
     Heartbeat,
     HeartbeatAnswer,
     Learn,
     Learned,
+    LeaseGranted,
+    LeaseReleased,
     Message,
     Nack,
     Prepare,
@@ -205,7 +208,8 @@ class Paxos:
         self._weigh_answers()
 
     def _on_probe(self, sender: int, message: Probe) -> None:
-        verdict = Verdict.HEARS if self._hears_leader else Verdict.GRANTED
+        refuses = self._hears_leader or self.core.member.is_bound
+        verdict = Verdict.HEARS if refuses else Verdict.GRANTED
         self.core.outbox.send(sender, ProbeAnswer(self.core.durable_promise, message.round, verdict))
 
     def _weigh_answers(self) -> None:
@@ -219,6 +223,21 @@ class Paxos:
         if self._follows(sender, message.ballot):
             self._become_follower(None)
             self._suspicion.begin_soon()
+
+    # ------------------------------------------------------------------------------------------------------- leases
+
+    def _on_ask_lease(self, sender: int, message: AskLease) -> None:
+        core = self.core
+        follows = self._follows(sender, message.ballot)
+        durable = core.durable_promise >= core.promised
+        if follows and durable and core.member.grant(sender, message.ballot, message.round, message.lease_us):
+            core.outbox.send(sender, LeaseGranted(message.ballot, message.round))
+
+    def _pass_release_on(self) -> None:
+        """Whom this member asks for a promise may not have heard it yet."""
+        core = self.core
+        if released := core.member.grants.released_by(core.promised):
+            core.member.send_to_peers(LeaseReleased(core.promised, released))
 
     # ----------------------------------------------------------------------------------------------------- messages
 
@@ -254,7 +273,16 @@ class Paxos:
                 self._on_resign(sender, message)
             case TimeoutNow():
                 if self._follows(sender, message.ballot) and self.core.member.may_be_handed_the_lead:
+                    self._pass_release_on()
                     self.campaign()
+            case AskLease():
+                self._on_ask_lease(sender, message)
+            case LeaseGranted():
+                if leader := self.leader_of(message.ballot):
+                    leader.reads.lease.on_granted(sender, message.round)
+            case LeaseReleased():
+                if self.core.member.release(message.ballot, message.round):
+                    self._suspicion.released()
 
     def _is_proposers(self, sender: int, ballot: Era) -> bool:
         """Is ``ballot`` one of the sender's own, who alone may propose in it?"""
@@ -267,7 +295,7 @@ class Paxos:
         """Phase 1b."""
         core = self.core
         ballot = message.ballot
-        if not self._is_proposers(sender, ballot):
+        if not self._is_proposers(sender, ballot) or core.member.bars(sender):
             return
         if not self._acceptor.may_promise(ballot):
             core.outbox.send_after(sender, Nack(core.promised))

@@ -35,16 +35,18 @@ from ratified.consensus.contract import (
     Sizes,
     Taken,
 )
-from ratified.consensus.entry import make_entry
+from ratified.consensus.entry import decode_configuration, make_entry
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.core import Core
 from ratified.consensus.paxos.learner import Learner
 from ratified.consensus.paxos.messages import (
     Accept,
     Accepted,
+    AskLease,
     Decided,
     Heartbeat,
     HeartbeatAnswer,
+    LeaseReleased,
     Resign,
     TimeoutNow,
 )
@@ -73,6 +75,7 @@ class Leader:
         "_peers",
         "_phase_1",
         "_prepared",
+        "_proposed",
         "_shared",
         "ballot",
         "leader",
@@ -89,6 +92,8 @@ class Leader:
         """The configuration in which phase 1 is complete, and all that it found is proposed."""
         self._configuration = 0
         """The slot of the last one that was proposed."""
+        self._proposed: Membership | None = None
+        """What it says."""
         self._change: tuple[ProposalId | None, Membership, bytes] | None = None
         """What is to be proposed as soon as all below it is chosen."""
         self._chosen_durably: dict[int, int] = {}
@@ -155,6 +160,7 @@ class Leader:
     def _put_configuration(self, entry: Entry) -> None:
         self._put([entry])
         self._configuration = entry.index
+        self._proposed, _ = decode_configuration(entry.data)
 
     def _propose_again(self, found: Mapping[int, Entry]) -> None:
         """Section 3: what may have been chosen is proposed again, and the gaps between get no-ops."""
@@ -299,6 +305,8 @@ class Leader:
 
     def resign(self) -> None:
         """This leader stops leading by itself, and its peers need not wait to find out."""
+        if (round_ := self.reads.lease.release()) is not None:
+            self._core.member.send_to_peers(LeaseReleased(self.ballot, round_))
         self._core.member.send_to_peers(Resign(self.ballot, self.reads.round))
 
     # ------------------------------------------------------------------------------------------------------ chosen
@@ -337,7 +345,8 @@ class Leader:
         if self._change is not None or self.phase_1 is not None:
             self._phase_1.ask_those_who_joined()
             self._go_on()
-        if self.reads.advance(serving=self.serving, commit=self._core.slots.chosen):
+        proposed = self._proposed if self._has_open_configuration else None
+        if self.reads.advance(serving=self.serving, commit=self._core.slots.chosen, proposed=proposed):
             self._heartbeat_due = True
         if self._heartbeat_due:
             self._heartbeat_due = False
@@ -354,6 +363,8 @@ class Leader:
         return core.slots.chosen == last <= min(peer.reach(self._first), peer.chosen_told)
 
     def tell_to_campaign(self, member: int) -> None:
+        if (round_ := self.reads.lease.release()) is not None:
+            self._core.outbox.send(member, LeaseReleased(self.ballot, round_))
         self._core.outbox.send(member, TimeoutNow(self.ballot))
 
     def progress(self) -> dict[int, Progress]:
@@ -390,6 +401,8 @@ class Leader:
         for member, peer in self._peers.table.items():
             peer.chosen_told = self._tellable(peer)
             core.outbox.send(member, Heartbeat(self.ballot, peer.chosen_told, self.reads.round))
+        if (round_ := self.reads.lease.ask()) is not None:
+            core.member.send_to_peers(AskLease(self.ballot, round_, core.options.lease_us))
 
     def _tellable(self, peer: PeerProgress) -> int:
         """The chosen prefix as far as the peer can have it by now: the rest of this ballot's slots is on its way to it,

@@ -123,6 +123,24 @@ class TimeoutNow(InBallot, frozen=True, tag=14):
     ballot at once. (Raft's name for it.)"""
 
 
+class AskLease(InBallot, frozen=True, tag=15):
+    """The proposer of ``ballot`` asks its receiver to take part in no other one's election for ``lease_us`` from now on
+    (rule 9 of the contract); ``round`` is its time, in microseconds."""
+
+    round: Number
+    lease_us: Number
+
+
+class LeaseGranted(InBallot, frozen=True, tag=16):
+    round: Number
+
+
+class LeaseReleased(InBallot, frozen=True, tag=17):
+    """The proposer of ``ballot``, who need not be the sender, counts on no grant of a round up to ``round``."""
+
+    round: Number
+
+
 Message: TypeAlias = (
     Prepare
     | Promise
@@ -138,4 +156,7 @@ Message: TypeAlias = (
     | ProbeAnswer
     | Resign
     | TimeoutNow
+    | AskLease
+    | LeaseGranted
+    | LeaseReleased
 )

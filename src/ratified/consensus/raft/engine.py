@@ -28,9 +28,12 @@ from ratified.consensus.raft.leader import ForPeer, Leader
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
+    AskLease,
     CommitAdvanced,
     Heartbeat,
     HeartbeatResponse,
+    LeaseGranted,
+    LeaseReleased,
     Message,
     Probe,
     ProbeAnswer,
@@ -164,7 +167,7 @@ class Raft:
 
     def _on_probe(self, sender: int, message: Probe) -> None:
         core = self.core
-        if self._hears_leader or self._suspicion.yields:
+        if self._hears_leader or self._suspicion.yields or core.member.is_bound:
             verdict = Verdict.HEARS
         elif core.is_up_to_date(message.last_index, message.last_term):
             verdict = Verdict.GRANTED
@@ -232,14 +235,34 @@ class Raft:
     def _on_timeout_now(self, sender: int, message: TimeoutNow) -> None:
         follows = message.term == self.core.term and isinstance(self.role, Follower) and self.role.leader == sender
         if follows and self.core.member.may_be_handed_the_lead:
+            self._pass_release_on()
             self.campaign()
+
+    # ------------------------------------------------------------------------------------------------------- leases
+
+    def _on_ask_lease(self, sender: int, message: AskLease) -> None:
+        core = self.core
+        follows = message.term == core.term and isinstance(self.role, Follower) and self.role.leader == sender
+        durable = core.durable_term >= core.term
+        if follows and durable and core.member.grant(sender, core.era, message.round, message.lease_us):
+            core.outbox.send(sender, LeaseGranted(core.term, message.round))
+
+    def _on_lease_released(self, message: LeaseReleased) -> None:
+        if self.core.member.release((message.term, 0), message.round):
+            self._suspicion.released()
+
+    def _pass_release_on(self) -> None:
+        """Whom this member asks for a vote may not have heard it yet."""
+        core = self.core
+        if released := core.member.grants.released_by(core.era):
+            core.member.send_to_peers(LeaseReleased(core.term, released))
 
     # ----------------------------------------------------------------------------------------------------- messages
 
     def on_message(self, sender: int, message: Message) -> None:
         core = self.core
         if message.term > core.term:
-            self._on_later_term(message)
+            self._on_later_term(sender, message)
         match message:
             case AppendEntries():
                 self._on_append_entries(sender, message)
@@ -268,6 +291,13 @@ class Raft:
                 self._on_pull_answer(sender, message)
             case Resign():
                 self._on_resign(sender, message)
+            case AskLease():
+                self._on_ask_lease(sender, message)
+            case LeaseGranted():
+                if leader := self.leader_of(message.term):
+                    leader.reads.lease.on_granted(sender, message.round)
+            case LeaseReleased():
+                self._on_lease_released(message)
             case TimeoutNow():
                 self._on_timeout_now(sender, message)
             case _:
@@ -277,12 +307,14 @@ class Raft:
         """This member as the leader of ``term``: an answer to what it asked in an earlier term counts for nothing."""
         return self.role if isinstance(self.role, Leader) and term == self.core.term else None
 
-    def _on_later_term(self, message: Message) -> None:
+    def _on_later_term(self, sender: int, message: Message) -> None:
         """What a later term does, by the type of message that carries it (figure 2, "all servers": it is adopted).
 
-        A probe asks what would be, and changes no term anywhere.
+        A probe asks what would be, and changes no term anywhere; nor does a request for a vote that is barred.
         """
         match message:
+            case RequestVote() if self.core.member.bars(sender):
+                pass
             case AppendEntries() | Heartbeat() | CommitAdvanced():  # a leader's: the timer restarts as it is heard
                 self._adopt_term(message.term)
             case RequestVote() | RequestVoteResponse() | AppendEntriesResponse() | HeartbeatResponse():
@@ -290,6 +322,8 @@ class Raft:
                 if not self.core.options.extensions.keep_election_deadline:
                     self._restart_election_timer()
             case Probe() | ProbeAnswer() | Resign() | Pull() | PullAnswer() | TimeoutNow():
+                pass
+            case AskLease() | LeaseGranted() | LeaseReleased():
                 pass
             case _:
                 assert_never(message)
@@ -299,6 +333,7 @@ class Raft:
         core = self.core
         granted = (
             message.term == core.term
+            and not core.member.bars(sender)
             and core.may_vote_for(sender)
             and core.is_up_to_date(message.last_index, message.last_term)
         )

@@ -23,9 +23,11 @@ from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
+    AskLease,
     CommitAdvanced,
     Heartbeat,
     HeartbeatResponse,
+    LeaseReleased,
     Resign,
     TimeoutNow,
 )
@@ -145,6 +147,8 @@ class Leader:
 
     def resign(self) -> None:
         """This leader stops leading by itself, and its peers need not wait to find out."""
+        if (round_ := self.reads.lease.release()) is not None:
+            self._core.member.send_to_peers(LeaseReleased(self._core.term, round_))
         self._core.member.send_to_peers(Resign(self._core.term, self.reads.round))
 
     # ------------------------------------------------------------------------------------------------------ commit
@@ -186,6 +190,8 @@ class Leader:
         return self._peers.table[member].match == log.last == log.commit
 
     def tell_to_campaign(self, member: int) -> None:
+        if (round_ := self.reads.lease.release()) is not None:
+            self._core.outbox.send(member, LeaseReleased(self._core.term, round_))
         self._core.outbox.send(member, TimeoutNow(self._core.term))
 
     def progress(self) -> dict[int, Progress]:
@@ -265,6 +271,8 @@ class Leader:
             commit = min(peer.match, core.log.commit)
             peer.commit_told = max(peer.commit_told, commit)
             core.outbox.send(member, Heartbeat(core.term, commit, self.reads.round))
+        if (round_ := self.reads.lease.ask()) is not None:
+            core.member.send_to_peers(AskLease(core.term, round_, core.options.lease_us))
 
     def _tell_commit(self, member: int, peer: PeerProgress) -> None:
         """Without entries on their way, a peer would learn the commit index only from the next heartbeat."""

@@ -106,6 +106,24 @@ class TimeoutNow(InTerm, frozen=True, tag=13):
     section 3.10)."""
 
 
+class AskLease(InTerm, frozen=True, tag=14):
+    """The leader of ``term`` asks its receiver to take part in no election for ``lease_us`` from now on (rule 9 of the
+    contract); ``round`` is its time, in microseconds."""
+
+    round: Number
+    lease_us: Number
+
+
+class LeaseGranted(InTerm, frozen=True, tag=15):
+    round: Number
+
+
+class LeaseReleased(InTerm, frozen=True, tag=16):
+    """The leader of ``term``, who need not be the sender, counts on no grant of a round up to ``round``."""
+
+    round: Number
+
+
 class Pull(InTerm, frozen=True, tag=11):
     """What follows (``prev_index``, ``prev_term``) in your log? Asked after the answers to the probe ``round``."""
 
@@ -140,4 +158,7 @@ Message: TypeAlias = (
     | Pull
     | PullAnswer
     | TimeoutNow
+    | AskLease
+    | LeaseGranted
+    | LeaseReleased
 )

@@ -410,7 +410,7 @@ class Engine(contract.Engine, Generic[A]):
         member = self._member
         member.at(now)
         may_campaign = member.configurations.may_campaign and member.snapshots.installing is None
-        if may_campaign and self._algorithm.leading is None:
+        if may_campaign and not member.is_bound and self._algorithm.leading is None:
             self._algorithm.campaign()
 
     @override

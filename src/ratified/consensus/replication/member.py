@@ -6,6 +6,7 @@ from typing import Any, Generic
 
 from ratified.consensus.contract import Durable, Era, Options
 from ratified.consensus.membership import Configurations
+from ratified.consensus.replication.grants import Grants
 from ratified.consensus.replication.outbox import Outbox
 from ratified.consensus.replication.snapshots import Snapshots
 from ratified.consensus.replication.writes import Claim, Writes
@@ -14,7 +15,7 @@ from ratified.consensus.replication.writes import Claim, Writes
 class Member(Generic[Claim]):
     """``Claim`` is what one of its writes claims beside entries."""
 
-    __slots__ = ("configurations", "disk_is_full", "id", "now", "options", "outbox", "snapshots", "writes")
+    __slots__ = ("configurations", "disk_is_full", "grants", "id", "now", "options", "outbox", "snapshots", "writes")
 
     def __init__(self, now: int, options: Options, durable: Durable) -> None:
         self.id = options.member
@@ -25,6 +26,7 @@ class Member(Generic[Claim]):
         self.writes: Writes[Claim] = Writes()
         self.outbox = Outbox()
         self.snapshots = Snapshots()
+        self.grants = Grants(now, options)
         self.disk_is_full = False
         """There is no room for what is proposed."""
 
@@ -61,6 +63,29 @@ class Member(Generic[Claim]):
         return not self.disk_is_slow and self.snapshots.installing is None
 
     @property
+    def is_bound(self) -> bool:
+        """Must it not stand, nor say that it would vote, for it has granted a lease (rule 9 of the contract)?"""
+        return self.grants.bind(self.now)
+
+    def bars(self, candidate: int) -> bool:
+        """Must it not vote for ``candidate``?"""
+        return self.grants.bar(self.now, candidate)
+
+    def grant(self, leader: int, era: Era, round_: int, lease_us: int) -> bool:
+        """A lease, to the leader of ``era``; False: it asks for too long a one."""
+        granted = self.grants.grant(self.now, leader, era, round_, lease_us)
+        if not granted:
+            self.outbox.ignore("a longer lease is asked for than this member grants")
+        return granted
+
+    def release(self, era: Era, round_: int) -> bool:
+        """The leader of ``era`` counts on no grant of a round up to ``round_``; True: so this member is bound no
+        longer."""
+        was_bound = self.is_bound
+        self.grants.release(self.now, era, round_)
+        return was_bound and not self.is_bound
+
+    @property
     def disk_deadline(self) -> int | None:
         """When the oldest write will have waited a whole election timeout; None: nothing waits, or nobody asks."""
         since = self.writes.waiting_since
@@ -77,7 +102,7 @@ class Member(Generic[Claim]):
     @property
     def may_be_handed_the_lead(self) -> bool:
         """Would it be of use as a leader?"""
-        return self.configurations.may_campaign and not self.disk_is_poor
+        return self.configurations.may_campaign and not self.disk_is_poor and not self.is_bound
 
     @property
     def disk_is_poor(self) -> bool:

@@ -11,12 +11,16 @@ What a peer's answer means is each protocol's own: in Raft that it knows no late
 nothing above the ballot, in ZAB that it has accepted no later epoch. Whoever commits something in a later era needed
 a quorum for that first, and one of its members answers here. What it answers, it answers before; so what the later
 leader commits, it commits after this round began.
+
+Under a valid lease (``leases``) no later leader exists, and what waits is answered without a round.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ratified.consensus.contract import Membership
+from ratified.consensus.replication.leases import Lease
 from ratified.consensus.replication.member import Member
 
 NO_ROUND = 0
@@ -32,12 +36,14 @@ class ReadRounds:
         "_index",
         "_member",
         "_waiting",
+        "lease",
         "round",
     )
 
     def __init__(self, member: Member[Any]) -> None:
         self.round = 0
         """The number of the latest round."""
+        self.lease = Lease(member)
         self._member = member
         self._waiting: list[int] = []
         self._confirming: list[int] = []
@@ -66,9 +72,14 @@ class ReadRounds:
         """What ``member`` has answered counts no longer."""
         self._answered.pop(member, None)
 
-    def advance(self, *, serving: bool, commit: int) -> bool:
-        """Answer what is confirmed, begin a round for what waits; True: one began, and all peers are to be asked."""
+    def advance(self, *, serving: bool, commit: int, proposed: Membership | None = None) -> bool:
+        """Answer what is confirmed, begin a round for what waits; True: one began, and all peers are to be asked.
+        ``proposed``: a configuration in which others may elect by now."""
         self._confirm()
+        if len(self) and self.may_begin(serving) and self.lease.is_held(proposed):
+            self._member.outbox.answer_reads([*self._confirming, *self._waiting], commit)
+            self._confirming, self._waiting = [], []
+            return False
         if not self._waiting or self._confirming or not self.may_begin(serving):
             return False
         self.round += 1

@@ -127,7 +127,7 @@ class Suspicion(Generic[Answer]):
         self.active = True
         self._stood = 0
         self._begin_series()
-        self.next_probe = member.now + pause_us
+        self.next_probe = max(member.now, member.grants.until) + pause_us
 
     def end(self) -> None:
         """A leader is heard, or this member leads."""
@@ -160,7 +160,7 @@ class Suspicion(Generic[Answer]):
     def _pause(self, least_us: int) -> None:
         """For so long and a draw, of a wider range after each candidacy that did not win."""
         most_us = min(self._half_heartbeat << min(self._stood, 32), self._member.options.election_timeout_min_us)
-        self.next_probe = self._member.now + least_us + self._draw(most_us)
+        self.next_probe = max(self._member.now + least_us, self._member.grants.until) + self._draw(most_us)
 
     def stood(self) -> None:
         """This member is a candidate now."""
@@ -179,6 +179,11 @@ class Suspicion(Generic[Answer]):
     def yields(self) -> bool:
         """Has a candidate that was voted for still some of its heartbeat?"""
         return self._member.now < self._yields_until
+
+    def released(self) -> None:
+        """This member is bound no longer, and so may others be that have heard so in this moment."""
+        if self.active:
+            self._pause(0)
 
     def restart(self) -> None:
         """The log is another one: what was answered is of no use, and the next probe is due."""
@@ -216,8 +221,10 @@ class Suspicion(Generic[Answer]):
         return {member: answer for member, answer in self._answers.items() if answer.verdict is verdict}
 
     def has_quorum(self, *verdicts: Verdict) -> bool:
-        """Do this member, and the peers that answered so, make a quorum?"""
+        """Do this member, and the peers that answered so, make a quorum? Not while it is bound (rule 9)."""
         member = self._member
+        if member.is_bound:
+            return False
         peers = [peer for peer, answer in self._answers.items() if answer.verdict in verdicts]
         return member.configurations.is_quorum({member.id, *peers})
 

@@ -33,10 +33,13 @@ from ratified.consensus.zab.messages import (
     AckEpoch,
     AckHistory,
     AckNewLeader,
+    AskLease,
     Candidacy,
     CEpoch,
     Fitness,
     FromLeader,
+    LeaseGranted,
+    LeaseReleased,
     Message,
     Pong,
     Probe,
@@ -238,7 +241,7 @@ class Zab:
 
     def _on_probe(self, sender: int, message: Probe) -> None:
         core = self.core
-        if self._hears_leader:
+        if self._hears_leader or core.member.is_bound:
             verdict = Verdict.HEARS
         elif message.ending.rank() >= core.ending.rank():
             verdict = Verdict.GRANTED
@@ -253,7 +256,7 @@ class Zab:
         core = self.core
         core.epoch_seen = max(core.epoch_seen, vote.epoch)
         leads = vote.standing is Standing.LEADING and vote.candidacy.member == sender
-        if leads and self._is_installed and self._joins(vote):
+        if leads and self._is_installed and not core.member.bars(sender) and self._joins(vote):
             self._follow(vote.candidacy, vote.epoch, vote.round)
 
     def _joins(self, vote: Vote) -> bool:
@@ -276,6 +279,25 @@ class Zab:
                 return later or (campaigns and role.candidacy.fitness is not Fitness.CAMPAIGNING)
             case _:
                 return True
+
+    # ------------------------------------------------------------------------------------------------------- leases
+
+    def _on_ask_lease(self, sender: int, message: AskLease) -> None:
+        core, role = self.core, self.role
+        follows = isinstance(role, Following) and role.leader == sender and message.epoch == core.accepted_epoch
+        if follows and core.member.grant(sender, core.era, message.round, message.lease_us):
+            core.outbox.send(sender, LeaseGranted(message.epoch, message.round))
+
+    def _on_lease_granted(self, sender: int, message: LeaseGranted) -> None:
+        if isinstance(self.role, Leading) and message.epoch == self.role.epoch:
+            self.role.reads.lease.on_granted(sender, message.round)
+
+    def _pass_release_on(self) -> None:
+        """Whom this member tells that it stands may not have heard it yet."""
+        core = self.core
+        if released := core.member.grants.released_by(core.era):
+            for member in sorted(core.sessions):
+                core.outbox.send(member, LeaseReleased(core.accepted_epoch, released))
 
     # ----------------------------------------------------------------------------------------------------- messages
 
@@ -304,6 +326,13 @@ class Zab:
             case PullAnswer():
                 if isinstance(self.role, Probing):
                     self.role.on_pull_answer(sender, message)
+            case AskLease():
+                self._on_ask_lease(sender, message)
+            case LeaseGranted():
+                self._on_lease_granted(sender, message)
+            case LeaseReleased():
+                if core.member.release((message.epoch, 0), message.round):
+                    self._suspicion.released()
             case _:
                 self._on_leaders_message(sender, message)
         self._look_if_ended()
@@ -317,6 +346,7 @@ class Zab:
             self._restart_election_timer()
             if role.is_handed_the_lead and self.core.member.may_be_handed_the_lead:
                 role.is_handed_the_lead = False
+                self._pass_release_on()
                 self.campaign()
 
     def _on_vote(self, sender: int, vote: Vote) -> None:

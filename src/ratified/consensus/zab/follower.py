@@ -160,6 +160,9 @@ class Following:
         if self.phase is not FollowerPhase.DISCOVERY:
             self._break("NEWEPOCH twice")
             return
+        if core.may_accept(message.epoch) and core.member.bars(self.leader_id):
+            self._break("NEWEPOCH while another leader has a lease")
+            return
         accepted_now = core.may_accept(message.epoch)
         if accepted_now:
             core.accept_epoch(message.epoch)

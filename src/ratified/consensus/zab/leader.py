@@ -34,10 +34,12 @@ from ratified.consensus.zab.messages import (
     AckEpoch,
     AckHistory,
     AckNewLeader,
+    AskLease,
     Candidacy,
     CEpoch,
     Fitness,
     FromFollower,
+    LeaseReleased,
     LinkBroken,
     Mode,
     NewEpoch,
@@ -480,8 +482,15 @@ class Leading:
 
     def resign(self) -> None:
         """This leader stops leading, and its followers need not wait to find out."""
+        if (round_ := self.reads.lease.release()) is not None:
+            for member in self._followers:
+                self._release(member, round_)
         for member, follower in self._followers.items():
             self._dismiss(member, follower)
+
+    def _release(self, member: int, round_: int) -> None:
+        assert self.epoch is not None
+        self._core.outbox.send(member, LeaseReleased(self.epoch, round_))
 
     def _dismiss(self, member: int, follower: PeerProgress) -> None:
         seq = follower.link.next(Lane.PING)
@@ -509,6 +518,8 @@ class Leading:
         sender = self._sender
         if sender is None:
             return
+        if self._heartbeat_due and self.phase is LeaderPhase.BROADCAST:
+            self._ask_lease()
         for member, follower in self._followers.items():
             if follower.stage is Stage.SNAPSHOT and self._heartbeat_due:
                 self._core.member.send_snapshot(member, self._core.log.base)
@@ -522,12 +533,24 @@ class Leading:
                 sender.tell_commit(member, follower)
         self._heartbeat_due = False
 
+    def _ask_lease(self) -> None:
+        core = self._core
+        round_ = self.reads.lease.ask()
+        if round_ is None:
+            return
+        assert self.epoch is not None
+        for member, follower in self._followers.items():
+            if follower.stage is Stage.UP_TO_DATE:
+                core.outbox.send(member, AskLease(self.epoch, round_, core.options.lease_us))
+
     def has_everything(self, member: int) -> bool:
         follower, log = self._followers.get(member), self._core.log
         return follower is not None and follower.stage is Stage.UP_TO_DATE and follower.match == log.last == log.commit
 
     def tell_to_campaign(self, member: int) -> None:
         assert self.epoch is not None
+        if (round_ := self.reads.lease.release()) is not None:
+            self._release(member, round_)
         link = self._followers[member].link
         self._core.outbox.send(member, TimeoutNow(link.number, link.next(Lane.AT_ONCE), self.epoch))
 

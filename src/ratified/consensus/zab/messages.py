@@ -1,8 +1,8 @@
 """What ZAB members say to one another: election votes, and the messages of the paper's three phases.
 
-Votes, probes and pulls pass between any two members. Everything else passes between a follower and its leader over a
-*link*, which the follower opens by a CEPOCH and numbers; ``seq`` counts the messages of one direction and lane
-(``link.py``).
+Votes, probes, pulls and what concerns leases pass between any two members. Everything else passes between a follower
+and its leader over a *link*, which the follower opens by a CEPOCH and numbers; ``seq`` counts the messages of one
+direction and lane (``link.py``).
 
 A history's end is told by epoch and index. Both order histories as zxids do, since index and counter differ by a
 constant within an epoch, and the index is still known when the epoch's beginning was compacted away. Within the epoch
@@ -269,9 +269,30 @@ class PullAnswer(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False)
     entries: Sequence[bytes] = ()
 
 
+class AskLease(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """The leader of ``epoch`` asks its receiver to accept nobody else's epoch for ``lease_us`` from now on (rule 9 of
+    the contract); ``round`` is its time, in microseconds."""
+
+    epoch: Epoch
+    round: Number
+    lease_us: Number
+
+
+class LeaseGranted(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False):
+    epoch: Epoch
+    round: Number
+
+
+class LeaseReleased(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
+    """The leader of ``epoch``, who need not be the sender, counts on no grant of a round up to ``round``."""
+
+    epoch: Epoch
+    round: Number
+
+
 FromLeader: TypeAlias = (
     NewEpoch | NewLeader | History | UpToDate | Propose | Commit | Ping | Resign | LinkBroken | TimeoutNow
 )
 FromFollower: TypeAlias = CEpoch | AckEpoch | AckHistory | AckNewLeader | Ack | Pong
-BetweenAny: TypeAlias = Vote | Probe | ProbeAnswer | Pull | PullAnswer
+BetweenAny: TypeAlias = Vote | Probe | ProbeAnswer | Pull | PullAnswer | AskLease | LeaseGranted | LeaseReleased
 Message: TypeAlias = BetweenAny | FromLeader | FromFollower

@@ -8,11 +8,14 @@ from ratified.consensus.contract import Era
 from ratified.consensus.paxos.messages import (
     Accept,
     Accepted,
+    AskLease,
     Decided,
     Heartbeat,
     HeartbeatAnswer,
     Learn,
     Learned,
+    LeaseGranted,
+    LeaseReleased,
     Message,
     Nack,
     Prepare,
@@ -64,6 +67,12 @@ def message(message: Message) -> str:
             return f"Probe of one that promised {ballot(message.ballot)}"
         case ProbeAnswer():
             return f"Probe answered: {message.verdict.name.lower()}, promised {ballot(message.ballot)}"
+        case AskLease():
+            return f"AskLease {ballot(message.ballot)} of {message.lease_us} microseconds in round {message.round}"
+        case LeaseGranted():
+            return f"LeaseGranted {ballot(message.ballot)} in round {message.round}"
+        case LeaseReleased():
+            return f"LeaseReleased {ballot(message.ballot)} up to round {message.round}"
         case TimeoutNow():
             return f"TimeoutNow, whoever leads in ballot {ballot(message.ballot)} wants it to lead"
         case Resign():

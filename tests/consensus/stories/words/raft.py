@@ -6,9 +6,12 @@ from ratified.consensus.contract import Era
 from ratified.consensus.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
+    AskLease,
     CommitAdvanced,
     Heartbeat,
     HeartbeatResponse,
+    LeaseGranted,
+    LeaseReleased,
     Message,
     Probe,
     ProbeAnswer,
@@ -66,6 +69,12 @@ def _rest(message: Message) -> str:
             return f", may meet at {message.hint_index}@{message.hint_term}"
         case Resign():
             return ""
+        case AskLease():
+            return f"AskLease of {message.lease_us} microseconds in round {message.round}"
+        case LeaseGranted():
+            return f"LeaseGranted in round {message.round}"
+        case LeaseReleased():
+            return f"LeaseReleased up to round {message.round}"
         case TimeoutNow():
             return ""
 

@@ -14,12 +14,15 @@ from ratified.consensus.zab.messages import (
     AckEpoch,
     AckHistory,
     AckNewLeader,
+    AskLease,
     Candidacy,
     CEpoch,
     Commit,
     Ending,
     Fitness,
     History,
+    LeaseGranted,
+    LeaseReleased,
     LinkBroken,
     Message,
     Mode,
@@ -85,6 +88,12 @@ def message(message: Message) -> str:
             return f"PONG in epoch {message.epoch}{_round(message.round)}"
         case Resign():
             return f"RESIGN in epoch {message.epoch}"
+        case AskLease():
+            return f"AskLease of epoch {message.epoch}, {message.lease_us} microseconds in round {message.round}"
+        case LeaseGranted():
+            return f"LeaseGranted of epoch {message.epoch} in round {message.round}"
+        case LeaseReleased():
+            return f"LeaseReleased of epoch {message.epoch} up to round {message.round}"
         case TimeoutNow():
             return f"TIMEOUTNOW in epoch {message.epoch}"
         case LinkBroken():
