@@ -89,6 +89,8 @@ async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIte
     b.listener.close()
     b.dial(a.address)
     await until(lambda: bool(a.inputs and b.inputs))
+    for one in (a, b):
+        one.transport.admit([one.connection])
     try:
         yield a, b
     finally:

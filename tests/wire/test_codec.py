@@ -22,11 +22,14 @@ from ratified.wire.peer import (
     Checkpointed,
     Forward,
     ForwardAnswer,
+    Fragment,
     Frame,
     Goodbye,
     Hello,
     Join,
     Joined,
+    Mark,
+    Marked,
     Ping,
     Question,
     QuestionAnswer,
@@ -79,8 +82,14 @@ FRAMES = st.one_of(
 )
 
 
+def strangers_codec() -> PeerCodec:
+    return PeerCodec(ENGINES["raft"].message, 1 << 20)
+
+
 def codec(frame_bytes_max: int = 1 << 20) -> PeerCodec:
-    return PeerCodec(ENGINES["raft"].message, frame_bytes_max)
+    made = PeerCodec(ENGINES["raft"].message, frame_bytes_max)
+    made.trust()
+    return made
 
 
 def framed(payload: bytes, version: int = 1, length: int | None = None) -> bytes:
@@ -132,16 +141,28 @@ def test_any_flipped_bit_is_noticed(frame: Frame, data: st.DataObject) -> None:
 @pytest.mark.parametrize("length", [2**31, 2**32 - 1, FIRST_FRAME_BYTES_MAX + 1])
 def test_a_length_over_the_limit_is_refused_before_its_bytes_come(length: int) -> None:
     with pytest.raises(FrameError, match=rf"says {length} bytes, the limit is {FIRST_FRAME_BYTES_MAX}"):
-        codec().feed(framed(b"", length=length)[:HEADER_BYTES])
+        strangers_codec().feed(framed(b"", length=length)[:HEADER_BYTES])
 
 
-def test_after_the_first_frame_the_larger_limit_holds() -> None:
-    receiver = codec()
+def test_whoever_is_trusted_may_send_more_and_longer_frames() -> None:
     large = Batch([(0, Question(1, bytes(FIRST_FRAME_BYTES_MAX + 1)))])
-    with pytest.raises(FrameError, match="limit"):
-        codec().feed(codec().encode(large))
+    for first in (HELLO, Ping()):
+        receiver = strangers_codec()
+        assert receiver.feed(codec().encode(first)) == [first]
+        with pytest.raises(FrameError, match="limit"):
+            receiver.feed(codec().encode(large))
+    receiver = strangers_codec()
     receiver.feed(codec().encode(HELLO))
+    receiver.trust()
     assert receiver.feed(codec().encode(large)) == [large]
+
+
+@pytest.mark.parametrize("frame", [Batch([(0, Question(1, b"x"))]), Fragment(0, 0, b"x"), Mark(1), Marked(1)])
+def test_a_stranger_sends_no_messages(frame: Frame) -> None:
+    receiver = strangers_codec()
+    receiver.feed(codec().encode(HELLO))
+    with pytest.raises(FrameError, match="malformed"):
+        receiver.feed(codec().encode(frame))
 
 
 def test_garbage_is_refused_at_its_first_byte() -> None:

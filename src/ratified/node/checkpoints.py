@@ -17,7 +17,7 @@ Rules:
 5. What is cut a majority has in checkpoints, in each half of a joint configuration, and has said so in a session that
    lasts. Where no majority can be reached nothing is cut that all have not claimed.
 6. A log is cut at an index for which a checkpoint was claimed, the own or another member's: with each index goes the
-   era with which its entry was delivered, which nothing else implies (on Paxos it is the fence).
+   era with which its entry was delivered, which nothing else may imply.
 7. A member that spoke a version without snapshots when it was met last holds the cut for as long as it takes: nothing
    could be sent to it in place of what is gone.
 """

@@ -203,6 +203,8 @@ class PeerTransport:
         """The node believes that these are members."""
         for number in connections:
             self._lobby.pop(number, None)
+            if (session := self._open.get(number)) is not None:
+                session.codec.trust()
 
     def challenge(self, members: Iterable[int]) -> None:
         """Ask once who answers at each member's own address."""

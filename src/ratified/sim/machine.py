@@ -151,6 +151,8 @@ class Machine:
         self.protocol_version = PROTOCOL_VERSION
         """What its program speaks at most, from its next start on."""
         self._speaks = PROTOCOL_VERSION
+        self._admitted: dict[int, None] = {}
+        """Connections on which this process believes a member to be."""
         self.full = False
         """Its node was told that there is no room for the log."""
         self._options = options
@@ -242,6 +244,7 @@ class Machine:
             protocol_version=self.protocol_version,
         )
         self._speaks = self.protocol_version
+        self._admitted.clear()
         recovered = recover(self.disk, limits.log)
         if recovered.cut is not None:
             self._counters["tails cut"] += 1
@@ -444,7 +447,8 @@ class Machine:
         """As the port of a process: bytes of somebody who may be nobody."""
         if self.node is None:
             return True
-        said_nothing = codec.reads_first_frame
+        if connection in self._admitted:
+            codec.trust()
         try:
             frames = codec.feed(data)
         except FrameError:
@@ -452,9 +456,9 @@ class Machine:
             return False
         except Exception as error:
             raise self._found(error) from error
-        if said_nothing and not frames and codec.waiting_bytes > HEADER_BYTES + FIRST_FRAME_BYTES_MAX:
+        if not codec.is_trusted and codec.waiting_bytes > HEADER_BYTES + FIRST_FRAME_BYTES_MAX:
             raise Violation(
-                "who has not said Hello gets little memory",
+                "who is no member gets little memory",
                 f"member {self.member} keeps {codec.waiting_bytes} bytes of connection {connection}",
             )
         for frame in frames:
@@ -521,6 +525,7 @@ class Machine:
             self.disk_queue.give(job)
         if outputs.checkpoint is not None:
             self.checkpoint_lane.begin(outputs.checkpoint)
+        self._admitted.update(dict.fromkeys(outputs.admitted))
         for outgoing in outputs.frames:
             target = self._network.peer_of(member, outgoing.connection)
             if target == STRANGER:

@@ -43,7 +43,7 @@ HEADER_BYTES = _HEADER.size
 FRAME_BYTES_MAX = 64 << 20
 """Default limit of one frame, header left out; both ends of a connection need the same."""
 FIRST_FRAME_BYTES_MAX = 128 << 10
-"""Limit of a connection's first frame: who has not said hello gets no more memory than this."""
+"""Limit of each frame until ``trust``: who is nobody yet gets no more memory than this."""
 
 
 class FrameError(Exception):
@@ -51,7 +51,11 @@ class FrameError(Exception):
 
 
 class PeerCodec:
-    """Frames of one connection: encodes those that leave, and finds those that arrive in any pieces of bytes."""
+    """Frames of one connection: encodes those that leave, and finds those that arrive in any pieces of bytes.
+
+    Until ``trust`` it reads only what two sides say before one believes the other, and only short frames: a long batch
+    takes seconds to decode.
+    """
 
     def __init__(self, engine_message: Any, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         """``engine_message`` is the union of the engine's messages, from its row of the table."""
@@ -60,12 +64,12 @@ class PeerCodec:
             "Batch", [("messages", list[tuple[U64, message]])], tag=4, array_like=True, frozen=True
         )
         self._batch = batch
-        others = (Hello, Standing, Goodbye, Ping, Fragment, Mark, Marked, Join, Joined)
-        frame: Any = Union[batch, *others]
-        self._decoder = msgspec.msgpack.Decoder(frame)
+        strangers = (Hello, Standing, Goodbye, Ping, Join, Joined)
+        self._decoder = msgspec.msgpack.Decoder(Union[strangers])  # noqa: UP007 - as above
+        self._members_decoder = msgspec.msgpack.Decoder(Union[(batch, *strangers, Fragment, Mark, Marked)])
         self._encoder = msgspec.msgpack.Encoder()
         self._frame_bytes_max = frame_bytes_max
-        self._spoken = False
+        self.is_trusted = False
         self._buffer = bytearray()
 
     def encode(self, frame: Frame) -> bytes:
@@ -81,10 +85,10 @@ class PeerCodec:
             return self.encode(Batch(frame.messages[:middle])) + self.encode(Batch(frame.messages[middle:]))
         return framed(payload)
 
-    @property
-    def reads_first_frame(self) -> bool:
-        """Was nothing whole fed yet?"""
-        return not self._spoken
+    def trust(self) -> None:
+        """The other side is believed to be a member."""
+        self.is_trusted = True
+        self._decoder = self._members_decoder
 
     @property
     def waiting_bytes(self) -> int:
@@ -106,7 +110,6 @@ class PeerCodec:
                 break
             end = start + HEADER_BYTES + length
             frames.append(self._decode(bytes(buffer[start:end])))
-            self._spoken = True
             start = end
         del buffer[:start]
         return frames
@@ -125,7 +128,7 @@ class PeerCodec:
             )
         if version == 0 or zero != 0:
             raise FrameError(f"a frame says version {version} and {zero} where a zero must be")
-        length_max = self._frame_bytes_max if self._spoken else min(FIRST_FRAME_BYTES_MAX, self._frame_bytes_max)
+        length_max = self._frame_bytes_max if self.is_trusted else min(FIRST_FRAME_BYTES_MAX, self._frame_bytes_max)
         if length > length_max:
             raise FrameError(f"a frame says {length} bytes, the limit is {length_max}")
         return int(length)

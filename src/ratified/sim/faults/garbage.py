@@ -47,7 +47,7 @@ def _garbage(draws: Draws, codec: PeerCodec, spoken: bytes) -> bytes:
         b"",
         _random(draws, 1 + draws.below(300)),
         framed(_random(draws, draws.below(300))),
-        _header_of(draws.pick(LENGTHS)) + b"." * (2 * FIRST_FRAME_BYTES_MAX),
+        codec.encode(Ping()) + _header_of(draws.pick(LENGTHS)) + b"." * (2 * FIRST_FRAME_BYTES_MAX),
         _header_of(FIRST_FRAME_BYTES_MAX) + b"." * (FIRST_FRAME_BYTES_MAX - 1),
         codec.encode(OUT_OF_PLACE[draws.below(len(OUT_OF_PLACE))]),
         spoken[: draws.below(len(spoken) + 1)],
