@@ -62,7 +62,7 @@ _NODE: dict[str, tuple[int, ...]] = {
     "checkpoint_piece_bytes": (500, 5_000),
     "checkpoint_retry_us": (10_000, 1_000_000),
     "snapshot_catchup_entries": (1, 20),
-    "snapshot_piece_bytes": (200, 1_000, 5_000),
+    "snapshot_piece_bytes": (200, 500, 1_000),
     "snapshots_sent_max": (1,),
     "snapshot_patience_us": (300_000, 3_000_000),
 }
@@ -107,6 +107,7 @@ WORK_OF_A_TURN = frozenset(
         "tombstone_rows_at_once",
         "tidy_bytes_at_once",
         "snapshot_rows_at_once",
+        "snapshot_piece_bytes",
         "useless_rows_at_once",
     }
 )
