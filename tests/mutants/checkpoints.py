@@ -130,7 +130,7 @@ def claims_the_present_era() -> AbstractContextManager[Any]:
 
 MUTANTS: list[Mutant] = [
     Mutant("cuts before the checkpoint is durable", cuts_before_the_checkpoint_is_durable, SCENARIO, "session", 2, 300),
-    Mutant("claims what was applied since", claims_what_was_applied_since, SCENARIO, "session", 2, 300),
+    Mutant("claims what was applied since", claims_what_was_applied_since, SCENARIO, "session", 10, 300),
     Mutant("ignores the claims of others", ignores_the_claims_of_others, SCENARIO, "session", 5, 300),
     Mutant("cuts without who has said nothing", cuts_below_most, SCENARIO, "session", 5, 300),
     Mutant("syncs no copy", syncs_no_copy, SCENARIO, "session", 1, 300),
@@ -138,5 +138,5 @@ MUTANTS: list[Mutant] = [
     Mutant("begins a discarded store empty", forgets_the_checkpoint, SCENARIO, "session", 1, 300),
     Mutant("removes segments before it says so", removes_segments_unannounced, SCENARIO, "session", 3, 300),
     Mutant("begins segments without promises", heads_without_states, SCENARIO, "session", 3, 300),
-    Mutant("claims the present era", claims_the_present_era, SCENARIO, "session", 2, 300),
+    Mutant("claims the present era", claims_the_present_era, SCENARIO, "session", 3, 300),
 ]

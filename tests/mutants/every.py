@@ -12,6 +12,7 @@ from tests.mutants import (
     returns,
     snapshots,
     store,
+    streams,
     tables,
     topologies,
     turns,
@@ -36,5 +37,6 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *elections.MUTANTS,
     *checkpoints.MUTANTS,
     *snapshots.MUTANTS,
+    *streams.MUTANTS,
     *versions.MUTANTS,
 ]
