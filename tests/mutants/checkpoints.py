@@ -10,6 +10,7 @@ from unittest.mock import patch
 import msgspec
 
 from ratified.consensus.contract import Membership
+from ratified.machine_store import SavedMachineStore
 from ratified.node.checkpoints import Claims
 from ratified.node.node import Node
 from ratified.node.replica import Replica
@@ -128,6 +129,11 @@ def claims_the_present_era() -> AbstractContextManager[Any]:
     return patch.object(Replica, "checkpointed", in_its_own_era)
 
 
+def claims_what_is_only_in_memory() -> AbstractContextManager[Any]:
+    """A checkpoint is said to hold what a user's state machine has applied, saved or not."""
+    return patch.object(SavedMachineStore, "durable", property(lambda store: (store.applied, store.applied_era)))
+
+
 MUTANTS: list[Mutant] = [
     Mutant("cuts before the checkpoint is durable", cuts_before_the_checkpoint_is_durable, SCENARIO, "session", 2, 300),
     Mutant("claims what was applied since", claims_what_was_applied_since, SCENARIO, "session", 10, 300),
@@ -139,4 +145,7 @@ MUTANTS: list[Mutant] = [
     Mutant("removes segments before it says so", removes_segments_unannounced, SCENARIO, "session", 3, 300),
     Mutant("begins segments without promises", heads_without_states, SCENARIO, "session", 3, 300),
     Mutant("claims the present era", claims_the_present_era, SCENARIO, "session", 3, 300),
+    Mutant(
+        "claims of a state machine what is only in memory", claims_what_is_only_in_memory, SCENARIO, "session", 14, 300
+    ),
 ]
