@@ -336,7 +336,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("rewrites births", births_rewritten_where_proposed_again, "everything", "session", 1),
     EngineMutant("opens in a gap", opened_in_the_first_gap, "paxos", 11),
     _mutant("forgets the fence on restart", fence_forgotten_on_restart, "everything", "session", 1),
-    _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 44),
+    _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 18),
     _mutant("teaches as it delivers", taught_as_delivered, "everything", "session", 1),
     _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 19),
     _mutant(

@@ -192,7 +192,10 @@ class Machine:
 
     def sizes(self) -> Sizes:
         """Of the tables of its process, if it runs."""
-        return {} if self.node is None else self.node.sizes()
+        try:
+            return {} if self.node is None else self.node.sizes()
+        except Exception as error:
+            raise self._found(error) from error
 
     def start(self) -> None:
         if self.node is not None:

@@ -73,7 +73,7 @@ class ProgressSamples:
         leader = self._cluster.leader(group)
         node = None if leader is None else self._cluster.machines[leader].node
         if leader is not None and node is not None and node.lead(group).member == leader:  # and has not started anew
-            held = node.sizes().get(f"bytes of uncommitted entries, group {group}")
+            held = self._cluster.machines[leader].sizes().get(f"bytes of uncommitted entries, group {group}")
             if held is not None:  # a leader that has stepped down may have no such table
                 limit = self._cluster.options.limits.engine.uncommitted_bytes_max
                 self._cluster.checkers.uncommitted[group].sampled(leader, held.holds, limit)
