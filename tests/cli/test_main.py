@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ratified.cli.main import run
+from ratified.cli.main import EXIT_USAGE, run
 from ratified.cli.serve import serve
 from ratified.server.config import OPTIONS
 
@@ -119,6 +119,11 @@ def test_the_module_is_the_command() -> None:
         [sys.executable, "-m", "ratified", "--version"], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.startswith("ratified ")
+
+
+def test_standard_streams_may_be_closed() -> None:
+    command = f"exec {sys.executable} -m ratified no-such-command <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == EXIT_USAGE
 
 
 def test_help_waits_for_nothing_heavy() -> None:

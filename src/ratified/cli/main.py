@@ -49,9 +49,22 @@ def make_app() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit."""
+    _open_standard_streams()
     # gRPC's own log writes to standard error what the commands say better in one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _open_standard_streams() -> None:
+    """Where the parent has closed one (``2>&-``), nobody reads it; and no file of ours may get its number."""
+    for number in range(STDERR_FILENO + 1):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def run(arguments: list[str]) -> int:
