@@ -85,6 +85,34 @@ def test_an_id_in_use_is_refused_and_the_stream_goes_on(with_api: WithApi) -> No
     with_api(act)
 
 
+def test_many_cancels_ask_the_store_few_times_and_an_id_can_be_used_again(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        asked = 0
+        query = api.service.query
+
+        async def counted(*given: Any, **named: Any) -> bytes:
+            nonlocal asked
+            asked += 1
+            return await query(*given, **named)
+
+        client = Client(api)
+        for watch_id in range(1, 101):
+            await client.create(b"a", watch_id)
+        assert len([await client.answer() for _ in range(100)]) == 100
+        api.service.query = counted  # type: ignore[method-assign]
+        for watch_id in range(1, 101):
+            await client.cancel(watch_id)
+        await client.create(b"a", 50)
+        answers = [await client.answer() for _ in range(101)]
+        assert [(answer.watch_id, answer.canceled) for answer in answers] == [
+            *((n, True) for n in range(1, 101)),
+            (50, False),
+        ]
+        assert asked <= 5
+
+    with_api(act)
+
+
 def test_a_cancelled_watch_says_so_and_is_told_nothing_more(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
         client = Client(api)

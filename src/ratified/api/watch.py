@@ -130,6 +130,9 @@ class _Watches:
         self._number = next(_streams)
         self._watches: dict[int, _Question] = {}
         self._progress_requests: dict[_Question, None] = {}
+        self._canceled: list[int] = []
+        """Those whose end is to be answered."""
+        self._answering: asyncio.Future[None] | None = None
         self._next_id = 0
         self._reader: Reader = service.host.reader()
         self._to_begin: asyncio.Queue[_Question] = asyncio.Queue()
@@ -145,9 +148,11 @@ class _Watches:
             request = requests.decode(rpc_pb2.WatchRequest, message)
             match request.WhichOneof("request_union"):
                 case "create_request":
+                    if self._answering is not None:  # the id may be that of a watch whose end is not answered yet
+                        await asyncio.wait((self._answering,))
                     self._create(request.create_request)
                 case "cancel_request":
-                    await self._cancel(request.cancel_request.watch_id)
+                    self._cancel(request.cancel_request.watch_id)
                 case "progress_request":
                     self._ask_progress()
             await self._outgoing.has_room()
@@ -173,6 +178,8 @@ class _Watches:
 
     def end(self) -> None:
         self.failed.cancel()
+        if self._answering is not None:
+            self._answering.cancel()
         self._close_next(deque((*self._watches.values(), *self._progress_requests)))
 
     def _close_next(self, questions: deque[_Question]) -> None:
@@ -203,15 +210,29 @@ class _Watches:
         self._next_id += 1
         return self._next_id - 1
 
-    async def _cancel(self, watch_id: int) -> None:
+    def _cancel(self, watch_id: int) -> None:
         question = self._watches.pop(watch_id, None)
         if question is None:
             return
         self._close(question)
-        answer = await self._service.query(queries.status(), linearizable=False)
-        header = rpc_pb2.StatusResponse.FromString(answer).header
-        canceled = rpc_pb2.WatchResponse(header=header, watch_id=watch_id, canceled=True)
-        self._outgoing.answer(canceled.SerializeToString())
+        self._canceled.append(watch_id)
+        if self._answering is None:
+            self._answering = asyncio.ensure_future(self._answer_cancels())
+
+    async def _answer_cancels(self) -> None:
+        """Ask the store for a header; those that come meanwhile share the next one."""
+        try:
+            while self._canceled:
+                canceled, self._canceled = self._canceled, []
+                answer = await self._service.query(queries.status(), linearizable=False)
+                header = rpc_pb2.StatusResponse.FromString(answer).header
+                for watch_id in canceled:
+                    response = rpc_pb2.WatchResponse(header=header, watch_id=watch_id, canceled=True)
+                    self._outgoing.answer(response.SerializeToString())
+        except EtcdError as error:
+            self._fail(error)
+        finally:
+            self._answering = None
 
     def _ask_progress(self) -> None:
         if len(self._progress_requests) >= PROGRESS_REQUESTS_MAX:
@@ -238,8 +259,11 @@ class _Watches:
         try:
             self._pass_on(question, reply)
         except EtcdError as error:
-            if not self.failed.done():
-                self.failed.set_exception(error)
+            self._fail(error)
+
+    def _fail(self, error: EtcdError) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
 
     def _pass_on(self, question: _Question, reply: Reply) -> None:
         if reply.reason is Reason.OVERLOADED and not question.answered and question.watch_id != NO_WATCH_ID:
