@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.message import Message
 
 from ratified.kv import compares, cost, queries, ranges, txn_reads, writes
 from ratified.kv.intervals import Interval
@@ -44,6 +45,14 @@ def txn(*operations: RequestOp, compare: tuple[Compare, ...] = ()) -> TxnRequest
 
 def put(key: bytes, value: bytes = b"x", **more: bool) -> RequestOp:
     return RequestOp(request_put=PutRequest(key=key, value=value, **more))
+
+
+def keeping(key: bytes) -> PutRequest:
+    return PutRequest(key=key, ignore_value=True)
+
+
+def keep(key: bytes) -> RequestOp:
+    return RequestOp(request_put=keeping(key))
 
 
 def ranged(**request: object) -> RequestOp:
@@ -260,3 +269,85 @@ def test_what_looking_takes_on_this_replica_decides_whether_a_command_goes_in_pi
     assert work(txn(put(b"new"), ranged(**ALL, revision=then))) > 200, "they were there"
     driver.put(b"large", b"v" * 1_000_000)
     assert work(txn(put(b"new"), ranged(key=b"l", range_end=b"m"))) > 200, "its bytes take time"
+
+
+def test_a_value_that_is_kept_takes_the_time_of_writing_it_again() -> None:
+    driver = Driver()
+    for number in range(3):
+        driver.put(b"large%d" % number, b"v" * 1_000_000)
+    driver.put(b"small")
+
+    def work(request: Message) -> int:
+        return driver.store.cost(build(request), 10_000)
+
+    alone = work(keeping(b"large0"))
+    assert alone > 500, "a few of them fill a turn"
+    assert work(txn(keep(b"large0"), keep(b"large1"), keep(b"large2"))) >= 3 * alone
+    assert work(TxnRequest(failure=[RequestOp(request_txn=txn(keep(b"large0")))])) >= alone
+    for small in (keeping(b"small"), keeping(b"absent"), PutRequest(key=b"large0", ignore_lease=True)):
+        assert work(small) < 10
+        assert work(txn(RequestOp(request_put=small))) < 10
+    assert driver.store.cost(build(keeping(b"large0")), 7) == 7
+
+
+def test_values_that_are_kept_are_written_in_pieces() -> None:
+    request = txn(*[keep(b"large%d" % number) for number in range(5)])
+    drivers = LongDriver(), Driver()
+    for driver in drivers:
+        for number in range(5):
+            driver.put(b"large%d" % number, b"v" * 1_000_000)
+    long, plain = drivers
+    pieces: list[int] = []
+    result = long.apply_in_pieces(build(request), 500, lambda: pieces.append(1))
+    assert len(pieces) >= 5, "each is more than a piece may take"
+    assert plain.apply([build(request)]) == [result]
+    assert long.store.digest() == plain.store.digest()
+
+
+def test_what_a_put_keeps_is_looked_at_in_pieces() -> None:
+    driver = LongDriver()
+    for number in range(5):
+        driver.put(b"large%d" % number, b"v" * 1_000_000)
+    pieces: list[int] = []
+    puts = [RequestOp(request_put=PutRequest(key=b"large%d" % number, ignore_lease=True)) for number in range(5)]
+    driver.apply_in_pieces(build(txn(*puts)), 200, lambda: pieces.append(1))
+    assert len(pieces) >= 5
+
+
+@pytest.mark.parametrize("driver_of", [Driver, LongDriver])
+def test_the_values_that_one_transaction_keeps_are_limited(
+    monkeypatch: pytest.MonkeyPatch, driver_of: type[Driver]
+) -> None:
+    monkeypatch.setattr(cost, "TXN_KEPT_BYTES_MAX", 10_000)
+    driver = driver_of()
+    for key in (b"a", b"b", b"c"):
+        driver.put(key, b"v" * 4_000)
+    driver.do(txn(keep(b"a"), keep(b"b")))
+    driver.do(txn(keep(b"a"), keep(b"b"), put(b"c", ignore_lease=True)))
+    driver.put(b"c", b"v" * 4_000)
+    nested = RequestOp(request_txn=txn(keep(b"b"), keep(b"c")))
+    refused(driver, txn(keep(b"a"), nested), TOO_LARGE)
+    refused(driver, txn(keep(b"a"), keep(b"b"), put(b"new"), keep(b"c")), TOO_LARGE)
+    fails = Compare(target=Compare.MOD, result=Compare.LESS, key=b"a")
+    driver.do(TxnRequest(compare=[fails], success=[keep(b"a"), nested], failure=[keep(b"a")]))
+    driver.put(b"a", b"v" * 20_000)
+    driver.do(keeping(b"a"))
+    driver.do(txn(keep(b"a"), put(b"new")))
+    refused(driver, txn(keep(b"a"), keep(b"b")), TOO_LARGE)
+
+
+def test_a_deleted_value_is_not_kept_and_costs_nothing_whether_or_not_its_row_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cost, "TXN_KEPT_BYTES_MAX", 10_000)
+    long, plain = LongDriver(), Driver()
+    for driver in (long, plain):
+        driver.put(b"a", b"v" * 20_000)
+        driver.put(b"b", b"v" * 4_000)
+        driver.delete(b"a", b"b")
+        driver.put(b"a", b"v")
+    assert long.store.pending_tombstones == 1
+    request = txn(keep(b"a"), keep(b"b"))
+    assert long.store.cost(build(request), 10_000) == plain.store.cost(build(request), 10_000) < 20
+    assert long.do(request) == plain.do(request)
+    assert long.store.digest() == plain.store.digest()

@@ -8,6 +8,8 @@
    looking takes on this replica, by which it goes in pieces; and where too many of them are in the way a long
    transaction has to wait until they are gone (``TidyFirst``), before it has done anything.
 4. What is too large is refused like a request that etcd finds too large, with nothing done.
+5. A put that keeps a value writes it again, and the request says nothing of how large it is. So its bytes are work as
+   they are written, and a transaction may keep a limited number of them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequ
 
 TXN_RESPONSE_BYTES_MAX = 64 * 1024 * 1024
 """Of a transaction's answer, those of nested ones included."""
+TXN_KEPT_BYTES_MAX = 16 * 1024 * 1024
+"""Of the pairs whose values one transaction writes again (``ignore_value``); a single pair may be larger."""
 LOOK = 1
 """What a row costs that is looked at. All other costs are in such rows, by the time that they take."""
 DELETED = 4
@@ -41,6 +45,8 @@ _ABSENT = 4
 """The work to see that a compaction drops a key."""
 BYTES_A_LOOK = 4096
 """Of a pair that is looked at, what takes as much work as the look itself."""
+KEPT_BYTES_A_ROW = 1024
+"""Of a value that is written again, what takes a row's part of the time of a put: 6 ms a megabyte."""
 _PUTS_A_ROW = 8
 """How many of the transaction's own puts are compared with a range in the time that one row takes."""
 _PAIR_OVERHEAD_BYTES = 64
@@ -50,6 +56,17 @@ _PAIR_OVERHEAD_BYTES = 64
 def work_of(look: Look) -> int:
     """Of looking at it, in rows of the ordinary size."""
     return LOOK + len(look[1]) // BYTES_A_LOOK if look else LOOK
+
+
+def work_of_put(rows: VisibleRows, request: PutRequest) -> int:
+    """Of writing it, looked at before that."""
+    return PUT + (pair_bytes(rows, request.key) // KEPT_BYTES_A_ROW if request.ignore_value else 0)
+
+
+def pair_bytes(rows: VisibleRows, key: bytes) -> int:
+    """Of the key's newest pair; 0: there is none."""
+    pair = rows.get(LIVE, names.name(key))
+    return 0 if pair is None or rows.covered_by(pair) else len(pair)
 
 
 def estimate(rows: VisibleRows, newest: int, request: TxnRequest, most: int) -> int:
@@ -70,7 +87,7 @@ def estimate(rows: VisibleRows, newest: int, request: TxnRequest, most: int) -> 
 def _estimate_one(rows: VisibleRows, newest: int, operation: RequestOp, most: int) -> int:
     match operation.WhichOneof("request"):
         case "request_put":
-            return PUT
+            return work_of_put(rows, operation.request_put)
         case "request_range":
             return LOOK + work_in(looks(rows, operation.request_range, newest), most)
         case "request_delete_range":
@@ -110,6 +127,7 @@ class Cost:
         self._compact_revision = compact_revision
         self._rows_left = TXN_ROWS_MAX
         self._bytes_left = TXN_RESPONSE_BYTES_MAX
+        self._kept_bytes = 0
         self._put: list[tuple[bytes, int]] = []
 
     def look(self, rows: int = 1) -> int:
@@ -125,17 +143,26 @@ class Cost:
             raise TidyFirst
         return rows
 
+    def keep(self, request: PutRequest) -> int:
+        """What a put keeps of the pair before it; to be told of each put before ``put`` is of any."""
+        if not (request.ignore_value or request.ignore_lease):
+            return 0
+        kept_bytes = pair_bytes(self._rows, request.key)
+        if request.ignore_value:
+            is_first = self._kept_bytes == 0
+            self._kept_bytes += kept_bytes
+            if self._kept_bytes > TXN_KEPT_BYTES_MAX and not is_first:
+                raise EtcdError(*errors.REQUEST_TOO_LARGE)
+        return kept_bytes // BYTES_A_LOOK
+
     def put(self, request: PutRequest) -> int:
-        before = self._rows.get(LIVE, names.name(request.key))
-        if before is not None and self._rows.covered_by(before):
-            before = None
-        before_bytes = 0 if before is None else len(before)
+        before_bytes = pair_bytes(self._rows, request.key)
         self.look(PUT)
         if request.prev_kv:
             self._answer(before_bytes + self._put_in(Interval(request.key, request.key + b"\x00")))
         # A put that keeps the value puts the old one again.
         self._put.append((request.key, request.ByteSize() + (before_bytes if request.ignore_value else 0)))
-        return LOOK
+        return LOOK + before_bytes // BYTES_A_LOOK
 
     def delete_range(self, request: DeleteRangeRequest) -> Iterator[int]:
         for look in present(self._rows, request.key, request.range_end):

@@ -23,7 +23,7 @@ from ratified.kv import commands, snapshot
 from ratified.kv.backup import ALL_KEYS, SlicedState
 from ratified.kv.burials import bury_lease, bury_range
 from ratified.kv.commands import CommandKind
-from ratified.kv.cost import DELETED, PUT, count_up_to, estimate
+from ratified.kv.cost import DELETED, PUT, count_up_to, estimate, work_of_put
 from ratified.kv.encoding import OK, failure, header, header_only, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.hashes import SlicedHash
@@ -154,9 +154,11 @@ class KvStore(Store):
     @override
     def cost(self, command: bytes, most: int) -> int:
         kind, body = command[0], command[2:]
-        if kind not in self._stepwise:
-            return PUT
         try:
+            if kind == CommandKind.PUT:
+                return min(work_of_put(self._mvcc.visible, rpc_pb2.PutRequest.FromString(body)), most)
+            if kind not in self._stepwise:
+                return PUT
             return min(PUT + self._rows_cost(kind, body, most), most)
         except (DecodeError, struct.error):
             return PUT  # applying it will say what is wrong

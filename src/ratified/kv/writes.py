@@ -22,10 +22,10 @@ from ratified.kv.cost import (
     BYTES_A_LOOK,
     DELETED,
     LOOK,
-    PUT,
     TXN_RESPONSE_BYTES_MAX,
     Cost,
     work_of,
+    work_of_put,
 )
 from ratified.kv.encoding import field, header, varint
 from ratified.kv.errors import EtcdError
@@ -214,6 +214,7 @@ def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[
             if _keeps(operation.request_put) and deleted.holding(operation.request_put.key):
                 raise EtcdError(*errors.KEY_NOT_FOUND)
             check_put(mvcc, leases, operation.request_put)
+            yield cost.keep(operation.request_put)
         yield LOOK
     for kind, operation in operations:
         if kind == "request_range" and operation.request_range.revision:
@@ -244,8 +245,9 @@ def _run_one(mvcc: Mvcc, operation: RequestOp, at_once_max: int) -> Steps[bytes]
     """Gives the ResponseOp."""
     match operation.WhichOneof("request"):
         case "request_put":
+            work = work_of_put(mvcc.visible, operation.request_put)
             response = put(mvcc, operation.request_put)
-            yield PUT
+            yield work
             return field(b"\x12", response)
         case "request_delete_range":
             return field(b"\x1a", (yield from delete_range(mvcc, operation.request_delete_range, at_once_max)))
