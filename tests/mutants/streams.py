@@ -129,7 +129,9 @@ _mutant = partial(Mutant, scenario=SCENARIO, network="session", seeds=500, nodes
 MUTANTS: list[Mutant] = [
     _mutant("acknowledges pieces that are not synced", acknowledges_what_is_not_synced, caught_by=4),
     _mutant("switches before the base is durable", switches_before_the_base_is_durable, caught_by=82),
-    _mutant("leaves proposals open over a snapshot", leaves_proposals_open, caught_by=18),
+    _mutant(
+        "leaves proposals open over a snapshot", leaves_proposals_open, caught_by=76, nodes=None, duration_us=3_000_000
+    ),
     _mutant("takes no cluster table with a snapshot", sends_no_table, caught_by=11),
     _mutant("starts without switching", starts_without_switching, caught_by=4),
     _mutant("removes a snapshot before the checkpoint", removes_the_file_at_once, caught_by=48),
