@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX
 from ratified.machine_store import SavedMachineStore
 from ratified.sim.arguments import Arguments
+from ratified.sim.clock import Clock
 from ratified.sim.limits import CHECKPOINTS, SNAPSHOTS, WORK_OF_A_TURN, draw_limits
 from ratified.sim.options import (
     MEASURED,
@@ -32,6 +34,8 @@ SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOT
 NO_LIMIT = 0
 FAST_LINK = 8 << 20
 ORDINARY_LINK = 512 << 10
+LEASE_PERCENT = 80
+"""Of the shortest election timeout."""
 SLOW_LINK = 64 << 10
 """What a link carries in the shortest election timeout, in bytes; 64 KiB in a second are half a Mbit/s."""
 
@@ -77,6 +81,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         always=(WORK_OF_A_TURN if slow_machines else frozenset()) | small,
     )
     state_machine = pick(22, 0, 0, 0, 1) == 1
+    leases = arguments.scenario == "leases"
     clients_of_kv = 0 if state_machine else 1
     batch_writers = clients_of_kv * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
@@ -92,6 +97,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             groups=pick(14, 1, 1, 1, 3),
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
+            read_lease_us=timeout * LEASE_PERCENT // 100 if leases else 0,
+            clocks={member: _clock(seed, member, timeout) for member in range(1, nodes + 1)} if leases else {},
             limits=limits,
             open_store=_open_registers(pick(40, 20, 200)) if state_machine else open_kv(limits.kv),
             process=ProcessOptions(turn_most_us=pick(10, 0, 50, 500)),
@@ -125,7 +132,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             watchers=clients_of_kv * pick(23, 0, 1, 3),
             range_readers=max(batch_writers, clients_of_kv * pick(26, 0, 0, 1, 2)),
             batch_writers=batch_writers,
-            lease_holders=clients_of_kv * pick(24, 0, 0, 1, 2),
+            lease_holders=0 if leases else clients_of_kv * pick(24, 0, 0, 1, 2),
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),
         state_machine=state_machine,
@@ -136,6 +143,12 @@ def _quota(kept_bytes: int, batch_writers: int) -> QuotaOptions:
     """Above what others keep: their keys, with the last writes of all, and their batches, each in some tables."""
     quota_bytes = 4_000 + 4 * kept_bytes + batch_writers * 100_000
     return QuotaOptions(quota_bytes=quota_bytes, value_bytes=quota_bytes // 20)
+
+
+def _clock(seed: int, member: int, timeout_us: int) -> Clock:
+    """Fast, slow, or neither, as far as nodes assume at most."""
+    draws = Draws(seed, Concern.CLOCK, member)
+    return Clock(draws.pick((-CLOCK_DRIFT_PPM_MAX, 0, CLOCK_DRIFT_PPM_MAX)), draws.below(10 * timeout_us))
 
 
 def _slow(timeout_us: int) -> ComputingOptions:

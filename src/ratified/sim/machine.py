@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from ratified.check.violation import Violation
 from ratified.consensus.contract import Sizes
 from ratified.consensus.draws import mix
@@ -30,10 +32,11 @@ from ratified.machine import Store
 from ratified.node.boot import build
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import Close, Connected, DiskSpace, Heard, Input, Notice, Outputs, Received, Reply
+from ratified.node.ports import Close, Connected, DiskSpace, Heard, Input, Notice, Outputs, Received, Reply, Request
 from ratified.node.snapshot_receiving import SPOILT
 from ratified.sim.checkers import Checkers
 from ratified.sim.checkpoint_lane import CheckpointLane
+from ratified.sim.clock import Clock
 from ratified.sim.disk import Disk, Draw
 from ratified.sim.disk_queue import DiskQueue
 from ratified.sim.network import STRANGER, Network
@@ -156,6 +159,7 @@ class Machine:
         self.full = False
         """Its node was told that there is no room for the log."""
         self._options = options
+        self._clock = options.clocks.get(member, Clock())
         self._world = world
         self._network = network
         self._checkers = checkers
@@ -185,6 +189,11 @@ class Machine:
 
     # -----------------------------------------------------------------------------------------------------------
     # Life and death
+
+    @property
+    def _now(self) -> int:
+        """What its clock says."""
+        return self._clock.reading(self._world.now)
 
     @property
     def up(self) -> bool:
@@ -241,6 +250,8 @@ class Machine:
             engine=options.row,
             heartbeat_us=options.heartbeat_us,
             election_timeout_us=options.election_timeout_us,
+            read_lease_us=options.read_lease_us,
+            clock_drift_ppm_max=options.clock_drift_ppm_max,
             limits=limits.node,
             log_limits=limits.log,
             engine_limits=limits.engine,
@@ -254,7 +265,7 @@ class Machine:
         self._checkers.recovered(member, self.disk, killed=self._killed)
         observe = partial(self._checkers.observe, member)
         node = build(
-            self._world.now,
+            self._now,
             recovered,
             config,
             environment,
@@ -431,7 +442,9 @@ class Machine:
 
     def offer(self, given: Input) -> None:
         if self.node is not None:
-            if isinstance(given, Received):
+            if isinstance(given, Request):
+                given = replace(given, deadline=self._clock.reading(given.deadline))
+            elif isinstance(given, Received):
                 self._checkers.arrives(self.member, given.connection, given.frame)
                 if self._speaks < SNAPSHOTS_SINCE:
                     self._check_version(given.frame)
@@ -489,7 +502,7 @@ class Machine:
             return
         rows_before = self.environment.rows_touched
         try:
-            outputs = node.turn(self._world.now, self._turns.pick(self.process_options.turn_inputs))
+            outputs = node.turn(self._now, self._turns.pick(self.process_options.turn_inputs))
         except Violation:
             raise
         except Exception as error:
@@ -549,7 +562,7 @@ class Machine:
             return
         if outputs.more:
             self._want_turn()
-        self._arm(outputs.deadline)
+        self._arm(None if outputs.deadline is None else self._clock.when(outputs.deadline))
 
     def _noticed(self, notice: Notice) -> None:
         self._counters["notices"] += 1

@@ -7,11 +7,12 @@ from enum import StrEnum
 
 import msgspec
 
-from ratified.consensus.contract import Membership
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, Membership
 from ratified.consensus.engines import ENGINES, EngineRow
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
 from ratified.machine import Store
+from ratified.sim.clock import Clock
 from ratified.sim.limits import SERVER_LIMITS, SystemLimits
 from ratified.storage.space import Space
 
@@ -138,6 +139,11 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskOptions
     network: NetworkOptions
     model: NetworkModel = NetworkModel.SESSION
+    read_lease_us: int = 0
+    clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
+    """What nodes assume."""
+    clocks: Mapping[int, Clock] = {}
+    """By member; who is not among these has the world's time."""
     through_wire: bool = False
     """Frames are encoded and decoded on their way."""
     client_urls: Mapping[int, tuple[str, ...]] = {}

@@ -35,7 +35,8 @@ _ROWS = (
     ("strangers", 1, "strangers claim to be members, say nothing, or send what is no frame"),
     ("partial-topologies", 1, "members see each other only in part: star, chain, and a hub that is behind"),
     ("upgrades", 1, "members run this version or the one before, one by one another one; some are away for long"),
-    ("everything", 2, "all of this together, but for transfers, strangers and replaced directories"),
+    ("leases", 1, "leaders read under leases, clocks drift, leaders are cut off, stand still, die, or hand over"),
+    ("everything", 2, "all of this together, but for leases, transfers, strangers and replaced directories"),
 )
 SCENARIOS: dict[str, Scenario] = {
     name: Scenario(

@@ -45,6 +45,7 @@ class Concern(IntEnum):
     OPTIONS = 15
     STRANGER = 16
     CHECKPOINT = 17
+    CLOCK = 18
 
 
 class Draws:

@@ -36,6 +36,7 @@ KILL = Fault(
     name="kill",
     scenarios={
         "crashes": 4,
+        "leases": 12,
         "checkpoints": 8,
         "absences": 6,
         "leader-failures": 3,
@@ -50,7 +51,7 @@ KILL = Fault(
 )
 PAUSE = Fault(
     name="pause",
-    scenarios={"pauses": 4, "everything": 15},
+    scenarios={"pauses": 4, "leases": 15, "everything": 15},
     begin=again_and_again(_pause),
     heal=Injector.revive,
     counters=("pauses",),
