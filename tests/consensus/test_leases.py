@@ -9,11 +9,12 @@ from collections import Counter
 
 import pytest
 
+from ratified.check.violation import Violation
 from ratified.consensus.contract import Limits, Options
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.replication.grants import Grants
 from ratified.consensus.replication.leases import held_us
-from tests.consensus.lease_worlds import changing_world, lease_world, wild_world
+from tests.consensus.lease_worlds import changing_world, drifting_world, lease_world, wild_world
 from tests.consensus.networks import Sessions
 from tests.consensus.world import ELECTION_US, HEARTBEAT_US, Leases, World
 
@@ -36,6 +37,12 @@ def test_in_peace_reads_ask_nobody(engine: str) -> None:
         reads[f"rounds {name}"] = world.counts["Heartbeat"] + world.counts["Ping"]
     assert reads["leases on"] > 100
     assert 3 * reads["rounds on"] < reads["rounds off"], reads
+
+
+def test_where_clocks_drift_further_a_read_is_stale() -> None:
+    """Else the worlds above would prove nothing: this is the first seed that shows one."""
+    with pytest.raises(Violation, match="serves a read at"):
+        drifting_world("raft", 45).run(800)
 
 
 def _options(lease_us: int) -> Options:

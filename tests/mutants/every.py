@@ -5,6 +5,7 @@ from tests.mutants import (
     elections,
     garbage,
     identity,
+    leases,
     links,
     members,
     paxos,
@@ -39,4 +40,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *snapshots.MUTANTS,
     *streams.MUTANTS,
     *versions.MUTANTS,
+    *leases.MUTANTS,
 ]
