@@ -40,6 +40,7 @@ EARLY = "only says when what does not matter is dropped, or asked again"
 OF_FILES = "of real files, which this world does not have"
 CONSTANT = {
     "ratified.consensus.contract.U64_MAX": NUMBERS,
+    "ratified.consensus.contract.CLOCK_DRIFT_PPM_MAX": "the drift of clocks is drawn, within it and beyond",
     "ratified.consensus.replication.incoming.INDEX_MAX": NUMBERS,
     "ratified.consensus.zab.zxid.EPOCH_MAX": NUMBERS,
     "ratified.consensus.zab.zxid.COUNTER_MAX": "of a zxid; a test of the engine comes to the end of one",
@@ -65,6 +66,7 @@ CONSTANT = {
     "ratified.storage.snapshot_file.PIECE_BYTES_MAX": OF_FILES,
     "ratified.storage.space.KEY_BYTES_MAX": FORMAT,
     "ratified.kv.commands.OVERHEAD_BYTES_MAX": FORMAT,
+    "ratified.kv.cost.TXN_KEPT_BYTES_MAX": SAME,
     "ratified.kv.cost.TXN_RESPONSE_BYTES_MAX": SAME,
     "ratified.kv.cost.TXN_ROWS_MAX": SAME,
     "ratified.kv.history.CHANGES_WALKED_MAX": "which of two ways to one answer is taken",
@@ -75,8 +77,10 @@ CONSTANT = {
     "ratified.kv.requests.TXN_DEPTH_MAX": SAME,
     "ratified.kv.requests.LEASE_TTL_MAX_S": SAME,
     "ratified.kv.writes.UNSEEN_ROWS_MAX": SAME,
+    "ratified.wire.backup.HEAD_BYTES_MAX": OF_FILES,
     "ratified.wire.codec.FRAME_BYTES_MAX": "frame_bytes_max, which is drawn, keeps frames far below it",
     "ratified.wire.codec.FIRST_FRAME_BYTES_MAX": "strangers send first frames on both sides of it",
+    "ratified.wire.peer.PROTOCOL_VERSION_MIN": "no limit: the scenario upgrades speaks it",
     "ratified.wire.peer.STARTS_BEFORE_MAX": FORMAT,
 }
 """Limits that are no option, in what a world runs."""
