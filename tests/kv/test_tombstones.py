@@ -143,6 +143,16 @@ def test_everything_is_as_if_all_rows_were_written_at_once(
     assert whole_watch(plain) == whole_watch(long)
 
 
+def test_a_key_that_two_ending_leases_had_is_taken_off_once() -> None:
+    driver = LongDriver(limits=SLOW)
+    for lease in LEASES:
+        driver.grant(lease, 60)
+        driver.put(b"k", b"", lease)
+        driver.revoke(lease)
+    assert driver.store.pending_tombstones == 2
+    assert driver.range(RangeRequest(key=b"\x00", range_end=b"\x00", count_only=True)).count == 0
+
+
 @pytest.fixture
 def buried() -> LongDriver:
     """All its keys are deleted, and no row of that is written."""

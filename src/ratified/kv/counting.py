@@ -115,9 +115,14 @@ def _is_there(rows: VisibleRows, wanted: Interval, name: bytes) -> bool:
 
 
 def _less_covered(rows: VisibleRows, lease: int, wanted: Interval) -> Iterator[Counted]:
-    """Less those keys of a lease in the range that a tombstone covers."""
+    """Less those keys of a lease in the range that a tombstone covers.
+
+    One that an ending lease has lost since has a row of each lease, and counts as one of the last.
+    """
     return _in_steps(
-        -1 if pair is not None and wanted.holds(key) and rows.covered_by(pair) else 0
+        -1
+        if pair is not None and wanted.holds(key) and KeyValue.FromString(pair).lease == lease and rows.covered_by(pair)
+        else 0
         for key, pair in _attached(rows, lease, wanted)
     )
 
