@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -35,22 +36,29 @@ def waits_for_whoever_sends_anything() -> AbstractContextManager[Any]:
     return patch.object(PeerSessions, "heard", heard)
 
 
-def trusts_whoever_has_spoken() -> AbstractContextManager[Any]:
-    """Any frame will do, and the world takes it for no trust."""
-    limit = PeerCodec._length_at
+@contextmanager
+def trusts_whoever_has_spoken() -> Iterator[None]:
+    """Any frame will do for long ones to follow."""
+    decode, length_at, limit = PeerCodec._decode, PeerCodec._length_at, codec.FIRST_FRAME_BYTES_MAX
+    spoken: list[PeerCodec] = []
 
-    def length_at(self: PeerCodec, start: int) -> int | None:
-        if start == 0 and not self.is_trusted:
-            return limit(self, start)
-        with patch.object(codec, "FIRST_FRAME_BYTES_MAX", 1 << 40):
-            return limit(self, start)
+    def decodes(self: PeerCodec, encoded: bytes) -> Any:
+        frame = decode(self, encoded)
+        spoken.append(self)
+        return frame
 
-    return patch.object(PeerCodec, "_length_at", length_at)
+    def lengths(self: PeerCodec, start: int) -> int | None:
+        most = 1 << 40 if any(each is self for each in spoken) else limit
+        with patch.object(codec, "FIRST_FRAME_BYTES_MAX", most):
+            return length_at(self, start)
+
+    with patch.object(PeerCodec, "_decode", decodes), patch.object(PeerCodec, "_length_at", lengths):
+        yield
 
 
 MUTANTS = [
     Mutant("malformed frames end the process", malformed_frames_end_the_process, "strangers", "session", 1),
     Mutant("takes first frames of any length", takes_first_frames_of_any_length, "strangers", "session", 4),
-    Mutant("trusts whoever has spoken", trusts_whoever_has_spoken, "strangers", "session", 1),
+    Mutant("trusts whoever has spoken", trusts_whoever_has_spoken, "strangers", "session", 4),
     Mutant("waits for whoever sends anything", waits_for_whoever_sends_anything, "strangers", "session", 1),
 ]

@@ -156,7 +156,8 @@ class KvStore(Store):
         kind, body = command[0], command[2:]
         try:
             if kind == CommandKind.PUT:
-                return min(work_of_put(self._mvcc.visible, rpc_pb2.PutRequest.FromString(body)), most)
+                request = self._decoded[body] = rpc_pb2.PutRequest.FromString(body)
+                return min(work_of_put(self._mvcc.visible, request), most)
             if kind not in self._stepwise:
                 return PUT
             return min(PUT + self._rows_cost(kind, body, most), most)
@@ -353,7 +354,7 @@ class KvStore(Store):
         self._applied, self._applied_era = index, era
 
     def _put(self, body: bytes) -> bytes:
-        request = rpc_pb2.PutRequest.FromString(body)
+        request = self._decode(rpc_pb2.PutRequest, body)
         check_put(self._mvcc, self._leases, request)
         return OK + put(self._mvcc, request)
 
