@@ -323,7 +323,6 @@ MUTANTS: list[Mutant | EngineMutant] = [
         23,
         nodes=5,
     ),
-    _mutant("reports under way hold nobody back", reports_under_way_hold_nobody_back, "everything", "datagram", 106),
     EngineMutant("leaves gaps open", gaps_left_open, "paxos", 11),
     _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 3),
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 3),
