@@ -56,6 +56,11 @@ STORIES = [
         "meanwhile and its disk was full again.",
         Arguments(seed=54, scenario="disks", network="session", duration_us=3_000_000, engine="zab"),
     ),
+    (
+        "A snapshot was sent in pieces as large as a window of one byte. Each fitted into one frame and was "
+        "acknowledged before the next, so the window never held anything up, and never grew.",
+        Arguments(seed=1631, scenario="crashes", network="session", duration_us=1_000_000, engine="raft"),
+    ),
 ]
 
 

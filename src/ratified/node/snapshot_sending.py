@@ -23,6 +23,7 @@ from ratified.consensus.draws import mix
 from ratified.machine import StateReader, Store
 from ratified.node.config import NodeLimits
 from ratified.node.peers import GroupLinks, Session
+from ratified.node.send_queue import WINDOW_FRAMES
 from ratified.storage.format import ClusterRecord, encode_base, encode_cluster
 from ratified.storage.snapshot_file import checksum
 from ratified.wire.peer import SnapshotOffer, SnapshotOver, SnapshotPiece, SnapshotWanted
@@ -201,8 +202,8 @@ class SnapshotSending:
         self._links.put(session, SnapshotPiece(snapshot, number, checksum(snapshot, number, piece), piece))
 
     def _piece_bytes(self, session: Session) -> int:
-        """No more than the window holds, which grows where that is what holds things up."""
-        return max(min(self._limits.snapshot_piece_bytes, session.queue.window), 1)
+        """As much as the window holds, and more than one of its frames: so it fills the window, which then grows."""
+        return max(min(self._limits.snapshot_piece_bytes, session.queue.window), WINDOW_FRAMES)
 
     def _let_go(self, sending: _Sending) -> None:
         """The receiver has all of it."""
