@@ -57,6 +57,8 @@ def save(
     Example:
       ratified snapshot save backup.db --endpoints 127.0.0.1:2379
     """
+    from ratified.storage.files import sync_directory
+
     if "," in endpoints:
         raise CommandFailed(f"--endpoints: a snapshot is taken of one member, and {endpoints} names more: give one")
     part = file.with_name(file.name + PART_SUFFIX)
@@ -67,7 +69,7 @@ def save(
         out.flush()
         os.fsync(out.fileno())
         part.replace(file)
-        _sync(file.parent)
+        sync_directory(file.parent)
     _print(file, found, as_json=as_json)
 
 
@@ -232,11 +234,3 @@ def _print(file: Path, found: Verified, *, as_json: bool) -> None:
         f"{file}: revision {head.revision}, {head.keys} keys, {size_text(found.size_bytes)}, of cluster "
         f"{head.cluster:x} ({head.engine}) at index {head.index}, sha256 {found.sha256}"
     )
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ the first segment of the log, and last the identity.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ from ratified.kv.store import KvStore
 from ratified.node.cluster_table import CLUSTER_GROUP, ClusterTable, encode_table
 from ratified.storage import checkpoint, identity
 from ratified.storage.checkpoint import Claim, Contents
-from ratified.storage.files import Directory, perform
+from ratified.storage.files import Directory, perform, sync_directory
 from ratified.storage.format import ClusterRecord, LogLimits
 from ratified.storage.guard import open_store
 from ratified.storage.identity import FIRST_SEGMENT, Identity
@@ -64,7 +63,7 @@ def make(path: Path, member: NewMember, fill: Fill, boot_id: bytes, copy: Iterab
     try:
         _make_in(part, member, fill, boot_id, copy)
         part.rename(path)
-        _sync(path.parent)
+        sync_directory(path.parent)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -100,11 +99,3 @@ def _checkpoint(files: Directory, environment: Environment, member: NewMember) -
             perform(files, operation)
     finally:
         copy.close()
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

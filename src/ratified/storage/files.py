@@ -101,6 +101,15 @@ class Files(Protocol):
         """fsync of the directory."""
 
 
+def sync_directory(path: Path) -> None:
+    """fsync of a directory that no ``Files`` stands for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def perform(files: Files, op: Op) -> bytes | None:
     """Carry out one operation; a read's bytes, else None."""
     match op:

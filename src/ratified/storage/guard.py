@@ -37,6 +37,7 @@ import msgspec
 
 from ratified.consensus.draws import mix
 from ratified.storage.checkpoint import CheckpointUnsound
+from ratified.storage.files import sync_directory
 from ratified.storage.format import NEW_SUFFIX
 from ratified.storage.group_spaces import SERVING, SERVING_KEY, second_serves
 from ratified.storage.lmdb import DATA_FILE, ROTTEN, LmdbEnvironment
@@ -236,7 +237,7 @@ def _discard(directory: Path) -> None:
     """Remove the store, its mark first, so that an interrupted removal is continued."""
     for name in (MARK_FILE, *sorted(entry.name for entry in os.scandir(directory))):
         (directory / name).unlink(missing_ok=True)
-    _sync_directory(directory)
+    sync_directory(directory)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ class _Mark:
         os.ftruncate(self._descriptor, 0)
         self._write(self._present)
         os.fsync(self._descriptor)
-        _sync_directory(self._directory)
+        sync_directory(self._directory)
 
     def committed(self, commit: int) -> None:
         """One more commit; like the commit itself it is not synced."""
@@ -300,11 +301,3 @@ def _encode(mark: StoreMark) -> bytes:
 
 def _crc(data: bytes) -> int:
     return int(google_crc32c.extend(google_crc32c.value(data[: _HEAD.size - 4]), data[_HEAD.size :]))
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
