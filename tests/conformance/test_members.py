@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ratified.consensus.engines import ENGINES
-from ratified.testing.processes import LocalCluster, LocalNode, free_ports
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports, joining_node
 from tests.conformance.conftest import Etcdctl
 
 WAIT_S = 60.0
@@ -96,21 +96,8 @@ def test_grow_by_a_learner_that_is_promoted_and_remove_the_leader(
         url, client_port = f"http://127.0.0.1:{free_ports(1)[0]}", free_ports(1)[0]
         added = etcdctl("member", "add", "node4", "--learner", f"--peer-urls={url}")
         assert "added to cluster" in added
-        known = ",".join(f"{name}={member['peerURLs'][0]}" for name, member in members(etcdctl).items() if name)
-        fourth = LocalNode(
-            "node4",
-            client_port,
-            [
-                "--name=node4",
-                f"--data-dir={tmp_path / 'node4'}",
-                f"--listen-client-urls=http://127.0.0.1:{client_port}",
-                f"--listen-peer-urls={url}",
-                f"--initial-cluster={known},node4={url}",
-                "--initial-cluster-state=existing",
-                f"--engine={engine}",
-            ],
-            tmp_path / "node4.log",
-        )
+        known = [f"{name}={member['peerURLs'][0]}" for name, member in members(etcdctl).items() if name]
+        fourth = joining_node(tmp_path / "node4", url, client_port, known, [f"--engine={engine}"])
         try:
             fourth.start()
             wait_until(lambda: "node4" in members(etcdctl), "it joins and publishes its name")

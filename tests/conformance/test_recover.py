@@ -13,7 +13,7 @@ import pytest
 
 from ratified.client import Client
 from ratified.consensus.engines import ENGINES
-from ratified.testing.processes import LocalCluster, LocalNode, free_ports
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports, joining_node
 from tests.conformance.test_members import wait_until
 from tests.conformance.test_restore import with_option
 from tests.conformance.test_snapshot import ratified
@@ -98,20 +98,7 @@ def grows(node: LocalNode, engine: str, data: Path) -> None:
     with Client([node.endpoint]) as client:
         (peer,) = client.members()[0].peer_urls
         client.add_member([url])
-    joins = LocalNode(
-        "fourth",
-        client_port,
-        [
-            "--name=fourth",
-            f"--data-dir={data}",
-            f"--listen-client-urls=http://127.0.0.1:{client_port}",
-            f"--listen-peer-urls={url}",
-            f"--initial-cluster={node.name}={peer},fourth={url}",
-            "--initial-cluster-state=existing",
-            f"--engine={engine}",
-        ],
-        data.with_suffix(".log"),
-    )
+    joins = joining_node(data, url, client_port, [f"{node.name}={peer}"], [f"--engine={engine}"])
     try:
         joins.start()
         joins.wait_ready()

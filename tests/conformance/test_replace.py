@@ -10,7 +10,7 @@ import pytest
 
 from ratified.client import Client
 from ratified.consensus.engines import ENGINES
-from ratified.testing.processes import LocalCluster, LocalNode, free_ports
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports, joining_node
 from tests.conformance.test_members import wait_until
 from tests.conformance.test_snapshot import ratified
 
@@ -105,19 +105,7 @@ def test_a_learner_that_is_to_be_promoted_votes_once_it_has_caught_up(tmp_path: 
             peers = [f"{member.name}={member.peer_urls[0]}" for member in client.members() if member.name]
         gone = next(node for node in cluster.nodes if node.name == leader)
         gone.kill()
-        learner = LocalNode(
-            "node4",
-            client_port,
-            [
-                "--name=node4",
-                f"--data-dir={tmp_path / 'node4'}",
-                f"--listen-client-urls=http://127.0.0.1:{client_port}",
-                f"--listen-peer-urls={url}",
-                f"--initial-cluster={','.join(peers)},node4={url}",
-                "--initial-cluster-state=existing",
-            ],
-            tmp_path / "node4.log",
-        )
+        learner = joining_node(tmp_path / "node4", url, client_port, peers)
         try:
             learner.start()
             learner.wait_ready()

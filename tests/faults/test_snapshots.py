@@ -14,7 +14,7 @@ import pytest
 from ratified.client import Client
 from ratified.consensus.engines import ENGINES
 from ratified.storage.format import segment_number
-from ratified.testing.processes import LocalCluster, LocalNode, free_ports
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports, joining_node
 from ratified.wire.report import NodeReport
 
 OFTEN_CUT = ("--snapshot-count=100", "--snapshot-catchup-entries=20", "--checkpoint-log-bytes=1048576")
@@ -105,22 +105,8 @@ def test_a_new_member_joins_a_cluster_whose_log_is_cut(tmp_path: Path, engine: s
         peer_port, client_port = free_ports(2)
         url = f"http://127.0.0.1:{peer_port}"
         client.add_member([url])
-        known = ",".join(f"{member.name}={member.peer_urls[0]}" for member in client.members() if member.name)
-        fourth = LocalNode(
-            "node4",
-            client_port,
-            [
-                "--name=node4",
-                f"--data-dir={tmp_path / 'node4'}",
-                f"--listen-client-urls=http://127.0.0.1:{client_port}",
-                f"--listen-peer-urls={url}",
-                f"--initial-cluster={known},node4={url}",
-                "--initial-cluster-state=existing",
-                f"--engine={engine}",
-                *OFTEN_CUT,
-            ],
-            tmp_path / "node4.log",
-        )
+        known = [f"{member.name}={member.peer_urls[0]}" for member in client.members() if member.name]
+        fourth = joining_node(tmp_path / "node4", url, client_port, known, [f"--engine={engine}", *OFTEN_CUT])
         try:
             fourth.start()
             fourth.wait_ready()

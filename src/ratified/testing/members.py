@@ -20,7 +20,7 @@ import msgspec
 from ratified.client import AsyncClient, CallRefused
 from ratified.testing.clients import Recording, run_client
 from ratified.testing.leaders import Say, find_leader, missing
-from ratified.testing.processes import LocalCluster, LocalNode, free_ports
+from ratified.testing.processes import LocalCluster, LocalNode, free_ports, joining_node
 
 FIRST = 1
 GROWN = 5
@@ -125,23 +125,9 @@ class _Changing:
         async with AsyncClient(self._cluster.endpoints) as client:
             added = await _until_taken(lambda: client.add_member([url]))
             members = await client.members()
-        name = f"node{2 * GROWN - FIRST - len(self._ports) + FIRST}"
         known = [f"{member.name}={member.peer_urls[0]}" for member in members if member.name]
-        directory = self._cluster.directory
-        node = LocalNode(
-            name,
-            client_port,
-            (
-                f"--name={name}",
-                f"--data-dir={directory / name}",
-                f"--listen-client-urls=http://127.0.0.1:{client_port}",
-                f"--listen-peer-urls={url}",
-                f"--initial-cluster={','.join([*known, f'{name}={url}'])}",
-                "--initial-cluster-state=existing",
-                *self._arguments,
-            ),
-            directory / f"{name}.log",
-        )
+        data_dir = self._cluster.directory / f"node{2 * GROWN - len(self._ports)}"
+        node = joining_node(data_dir, url, client_port, known, self._arguments)
         self._cluster.nodes.append(node)
         node.start()
         await asyncio.to_thread(node.wait_ready)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -185,6 +185,27 @@ class LocalNode:
                 if READY in line:
                     self._ready.set()
         self._ended.set()
+
+
+def joining_node(
+    data_dir: Path, peer_url: str, client_port: int, known: Iterable[str], arguments: Sequence[str] = ()
+) -> LocalNode:
+    """A node that joins a cluster, called like its data directory; ``known`` has members of that, as ``NAME=URL``."""
+    name = data_dir.name
+    return LocalNode(
+        name,
+        client_port,
+        (
+            f"--name={name}",
+            f"--data-dir={data_dir}",
+            f"--listen-client-urls=http://127.0.0.1:{client_port}",
+            f"--listen-peer-urls={peer_url}",
+            f"--initial-cluster={','.join([*known, f'{name}={peer_url}'])}",
+            "--initial-cluster-state=existing",
+            *arguments,
+        ),
+        data_dir.with_suffix(".log"),
+    )
 
 
 class LocalCluster:
