@@ -18,6 +18,7 @@ from ratified.machine import (
     StateMachine,
     StateReader,
     TidyFirst,
+    load_all,
 )
 from ratified.machine_store import CHUNK_BYTES, MACHINE, MACHINE_CHECKS, SAVED, SavedMachineStore
 from ratified.sim.machine import CommitKill, KillableEnvironment, Killed
@@ -88,11 +89,7 @@ class Group:
         self.tidy()
         loader = self.store.load_state(index, ERA)
         try:
-            for piece in pieces:
-                with self.environment.transaction():
-                    loader.load(piece)
-            with self.environment.transaction():
-                loader.switch()
+            load_all(loader, pieces, self.environment.transaction)
         except SnapshotDamaged:
             loader.abandon()
             raise

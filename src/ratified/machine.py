@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -169,6 +170,17 @@ class StateLoader(ABC):
     @abstractmethod
     def abandon(self) -> None:
         """What was loaded is of no use; the store removes it in its own time."""
+
+
+def load_all(
+    loader: StateLoader, pieces: Iterable[bytes], transaction: Callable[[], AbstractContextManager[object]]
+) -> None:
+    """Load a whole state and switch to it, each piece in a transaction of its own. Raises ``SnapshotDamaged``."""
+    for piece in pieces:
+        with transaction():
+            loader.load(piece)
+    with transaction():
+        loader.switch()
 
 
 class Store(Protocol):

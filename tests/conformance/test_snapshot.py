@@ -13,6 +13,7 @@ from ratified.client import Client, Do
 from ratified.kv import queries
 from ratified.kv.encoding import response
 from ratified.kv.store import KvStore
+from ratified.machine import load_all
 from ratified.storage.memory import MemoryEnvironment
 from ratified.testing.processes import LocalCluster
 from ratified.wire.backup import pieces, verify
@@ -59,11 +60,7 @@ def test_etcdctl_and_ratified_save_the_same(etcdctl: Etcdctl, key: str, tmp_path
 def loaded(file: BinaryIO) -> KvStore:
     environment = MemoryEnvironment()
     store = KvStore(environment.space(0))
-    with environment.transaction():
-        loader = store.load_state(1, (0, 0))
-        for piece in pieces(file):
-            loader.load(piece)
-        loader.switch()
+    load_all(store.load_state(1, (0, 0)), pieces(file), environment.transaction)
     return store
 
 

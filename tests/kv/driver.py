@@ -12,7 +12,7 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
 from ratified.kv.tables import TABLES
-from ratified.machine import Command, Continuation, SnapshotDamaged, StateLoader, TidyFirst
+from ratified.machine import Command, Continuation, SnapshotDamaged, StateLoader, TidyFirst, load_all
 from ratified.state_stream import RecordParser
 from ratified.storage.group_spaces import GroupSpaces
 from ratified.storage.memory import MemoryEnvironment
@@ -168,11 +168,7 @@ class Driver:
         """Load another state and switch to it, each piece in a transaction of its own. Raises ``SnapshotDamaged``."""
         loader = self.begin_to_load(index, era)
         try:
-            for piece in pieces:
-                with self.environment.transaction():
-                    loader.load(piece)
-            with self.environment.transaction():
-                loader.switch()
+            load_all(loader, pieces, self.environment.transaction)
         except SnapshotDamaged:
             loader.abandon()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ratified.kv import commands, queries
 from ratified.kv.backup import StateHead, decode_head
 from ratified.kv.store import KvStore
-from ratified.machine import Continuation
+from ratified.machine import Continuation, load_all
 from ratified.storage.memory import MemoryEnvironment
 from ratified.wire.etcd.rpc_pb2 import LeaseKeepAliveRequest, LeaseKeepAliveResponse
 from tests.kv.driver import Driver, decode
@@ -40,12 +40,7 @@ def chunks(driver: Driver, read: Continuation, *, meanwhile: bool) -> tuple[Stat
 def loaded(pieces: list[bytes], index: int) -> KvStore:
     environment = MemoryEnvironment()
     store = KvStore(environment.space(0))
-    loader = store.load_state(index, (4, 0))
-    for piece in pieces:
-        with environment.transaction():
-            loader.load(piece)
-    with environment.transaction():
-        loader.switch()
+    load_all(store.load_state(index, (4, 0)), pieces, environment.transaction)
     return store
 
 

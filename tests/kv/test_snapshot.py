@@ -16,7 +16,7 @@ from ratified.kv import queries
 from ratified.kv.history import EVENTS
 from ratified.kv.limits import KvLimits
 from ratified.kv.tables import META, TABLES
-from ratified.machine import SnapshotDamaged, StateLoader, TidyFirst
+from ratified.machine import SnapshotDamaged, TidyFirst, load_all
 from ratified.sim.machine import CommitKill, KillableEnvironment, Killed
 from ratified.storage.group_spaces import SERVING, SERVING_KEY, GroupSpaces
 from ratified.storage.lmdb import LmdbEnvironment
@@ -353,12 +353,7 @@ def test_a_read_that_goes_on_sees_the_state_that_it_began_with() -> None:
 
 
 def install(driver: Driver, pieces: Sequence[bytes], index: int) -> None:
-    loader: StateLoader = driver.begin_to_load(index)
-    for piece in pieces:
-        with driver.environment.transaction():
-            loader.load(piece)
-    with driver.environment.transaction():
-        loader.switch()
+    load_all(driver.begin_to_load(index), pieces, driver.environment.transaction)
     while untidy(driver):
         driver.tidy()
 

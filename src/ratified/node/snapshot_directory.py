@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 from ratified.consensus.contract import Base
-from ratified.machine import SnapshotDamaged, StateLoader, Store, TidyFirst
+from ratified.machine import SnapshotDamaged, StateLoader, Store, TidyFirst, load_all
 from ratified.node.snapshot_receiving import FoundSnapshots
 from ratified.storage.checkpoint import CHECKPOINT_FILE, Claim
 from ratified.storage.files import Files, perform
@@ -65,11 +65,7 @@ class SnapshotDirectory:
             raise StoreBehindLog(group, applied, base, "the snapshot that has what is between is not there")
         loader = _loader(base, store, environment)
         try:
-            for piece in pieces(self._files, head):
-                with environment.transaction():
-                    loader.load(piece)
-            with environment.transaction():
-                loader.switch()
+            load_all(loader, pieces(self._files, head), environment.transaction)
         except (SnapshotDamaged, SnapshotUnsound) as error:
             why = f"the snapshot that has what is between, in file {head.file!r}, cannot be used: {error}"
             raise StoreBehindLog(group, applied, base, why) from error

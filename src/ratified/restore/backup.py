@@ -16,6 +16,7 @@ import msgspec
 
 from ratified.consensus.contract import NO_ERA
 from ratified.kv.store import KvStore
+from ratified.machine import load_all
 from ratified.node.cluster_table import ClusterTable, new_member
 from ratified.restore.directory import NewMember, make
 from ratified.storage.identity import Identity, cluster_and_member_ids
@@ -41,12 +42,7 @@ def restore(file: BinaryIO, found: Verified, plan: Plan, path: Path, boot_id: by
     member = planned(found, plan, os.urandom(16))
 
     def fill(environment: Environment, store: KvStore) -> None:
-        loader = store.load_state(member.base.index, NO_ERA)
-        for piece in pieces(file):
-            with environment.transaction():
-                loader.load(piece)
-        with environment.transaction():
-            loader.switch()
+        load_all(store.load_state(member.base.index, NO_ERA), pieces(file), environment.transaction)
 
     make(path, member, fill, boot_id)
     return member.identity
