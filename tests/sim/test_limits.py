@@ -23,7 +23,7 @@ NOT_DRAWN = {
     "node": {
         "request_bytes_max": "a refusal at the door, which clients of this world would only wait out",
         "send_queue_bytes_max": "engines ask for credit, which ends far below it; a test of the send queue reaches it",
-        "free_bytes_min": "the simulated disk has no end yet",
+        "free_bytes_min": "disks are told to be full, or to have room, by faults: how much is left is nowhere counted",
     },
     "log": {
         "index_gap_entries_max": "not below the engine's gap_entries_max, or the log would refuse what that may write"

@@ -28,7 +28,7 @@ class Remains(msgspec.Struct, frozen=True, kw_only=True):
 
     base: Base
     state: bytes
-    """The engine's own record."""
+    """The engine's own record, as it was saved last."""
     runs: Sequence[Run]
     """The entries above the base, ascending."""
     held: int
@@ -70,7 +70,7 @@ class Contradiction(Exception):
 
 
 class Salvager(NamedTuple):
-    """One protocol's way."""
+    """How one protocol tells from the logs that are left what counts."""
 
     choose: Callable[[Sequence[Remains]], Salvage]
     """Raises ``Contradiction``."""

@@ -46,7 +46,7 @@ class Leases:
         self._by_id[lease] = read
 
     def replace_by(self, other: Leases) -> None:
-        """Be what the other is."""
+        """Serve the leases of a snapshot from now on, in the space that it was loaded into."""
         self._space, self._by_id = other._space, other._by_id
 
     def __contains__(self, lease: int) -> bool:

@@ -188,7 +188,7 @@ class RangeRead:
         self._counted: Iterator[Counted] | None = None
         """What is only counted, from where that began."""
         self._last: bytes | None = None
-        """The last key before it."""
+        """The last key that was read, behind which the counting goes on."""
 
     def advance(self, rows_max: int, bytes_max: int) -> bytes:
         """The next piece of the response, from about that much of the rows."""

@@ -93,7 +93,7 @@ class Leader:
         self._configuration = 0
         """The slot of the last one that was proposed."""
         self._proposed: Membership | None = None
-        """What it says."""
+        """The members that it names; None until one is proposed."""
         self._change: tuple[ProposalId | None, Membership, bytes] | None = None
         """What is to be proposed as soon as all below it is chosen."""
         self._chosen_durably: dict[int, int] = {}

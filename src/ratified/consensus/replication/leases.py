@@ -47,7 +47,7 @@ class Lease:
         self._member = member
         self._held_us = held_us(options.lease_us, options.clock_drift_ppm_max) if options.lease_us else 0
         self._asked = NO_ROUND
-        """The latest round."""
+        """The latest round in which a lease was asked for."""
         self._released = NO_ROUND
         """Up to this round no answer is used."""
         self._asks_again_at = member.now
