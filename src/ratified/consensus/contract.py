@@ -305,7 +305,6 @@ class RefusedReason(StrEnum):
     NO_VOTER = "the configuration would have no voter"
     UNFIT_CONFIGURATION = "this is no configuration that can be asked for"
     UNSUPPORTED = "this protocol has no such thing"
-    NOT_YET = "not available in this version"
     TRANSFERRING = "the lead is on its way to another member"
     """What was proposed may be proposed again: the transfer ends within an election timeout."""
     LEADS_ALREADY = "it leads already"

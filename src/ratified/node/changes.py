@@ -109,8 +109,10 @@ def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str
         case AddMember(member, peer_urls, learner):
             if member in table.members or member in table.left:
                 return MEMBER_EXISTS
-            if not peer_urls or (refusal := why_not_at(table, member, peer_urls)):
-                return Reason.CHANGING if peer_urls and _are_left(table, peer_urls) else refusal or NO_MEMBER
+            if not peer_urls:
+                return NO_MEMBER
+            if refusal := why_not_at(table, member, peer_urls):
+                return Reason.CHANGING if _are_left(table, peer_urls) else refusal
             if len(before.learners) >= LEARNERS_MAX:
                 return TOO_MANY_LEARNERS
             after = _with_roles(before, before.voters, {*before.learners, member})

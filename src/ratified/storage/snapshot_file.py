@@ -44,7 +44,6 @@ _CHECKED_BYTES = _HEAD.size - 4
 _BODY = struct.Struct("<QQI")
 _PIECE = struct.Struct("<II")
 _NAMED = struct.Struct("<QQ")
-PIECE_HEADER_BYTES = _PIECE.size
 
 
 def snapshot_file(group: int, base: Base) -> str:
