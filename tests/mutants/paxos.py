@@ -341,9 +341,9 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant(
         "counts promises that close what it does not know",
         promises_counted_whose_chosen_values_are_unknown,
-        "everything",
-        "datagram",
-        419,
+        "leader-failures",
+        "session",
+        34,
     ),
     _mutant(
         "counts its own accept before it is durable", own_accept_counted_before_durable, "everything", "session", 1

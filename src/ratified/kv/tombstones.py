@@ -141,7 +141,9 @@ class VisibleRows:
         self.put_since = put_since
 
     def live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
-        """Rows of ``live`` in order. A pair that a tombstone covers is empty, and not all that are covered come."""
+        """Rows of ``live`` in order. A pair that a tombstone covers is empty, and not all that are covered come.
+
+        Who was put since and is gone comes as one that is covered: it is looked at."""
         return self._live(first, last) if self.tombstones else self.scan(LIVE, first, last)
 
     def _live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
@@ -154,9 +156,8 @@ class VisibleRows:
                     yield name, b"" if may_be_covered and self.covered_by(pair) else pair
                 continue
             for name in stretch.put_since.between(stretch.first, stretch.last):
-                found = self.get(LIVE, name)
-                if found is not None:
-                    yield name, b"" if self.covered_by(found) else found
+                found = self.get(LIVE, name)  # None: it was put since, and deleted again
+                yield name, b"" if found is None or self.covered_by(found) else found
 
     def _stretches(self, first: bytes, last: bytes | None) -> Iterator[Stretch]:
         """These names, cut wherever a tombstone's begin or end."""

@@ -11,7 +11,7 @@ from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX
 from ratified.machine_store import SavedMachineStore
 from ratified.sim.arguments import Arguments
 from ratified.sim.clock import Clock
-from ratified.sim.limits import CHECKPOINTS, SNAPSHOTS, WORK_OF_A_TURN, draw_limits
+from ratified.sim.limits import CARRIERS, CHECKPOINTS, SNAPSHOTS, WORK_OF_A_TURN, draw_limits
 from ratified.sim.options import (
     MEASURED,
     ClusterOptions,
@@ -73,17 +73,20 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         redial_most_us=timeout,
     )
     disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
-    slow_machines = pick(30, 0, 0, 1) == 1
+    large_requests = arguments.scenario == "large-requests"
+    slow_machines = (pick(42, 0, 1) if large_requests else pick(30, 0, 0, 1)) == 1
+    large_values = large_requests and not slow_machines and bytes_per_timeout in (NO_LIMIT, FAST_LINK)
     small = SMALL.get(arguments.scenario, frozenset())
     limits = draw_limits(
         seed,
         frames_are_messages=model is NetworkModel.DATAGRAM,
         always=(WORK_OF_A_TURN if slow_machines else frozenset()) | small,
+        never=CARRIERS if large_values else frozenset(),
     )
-    state_machine = pick(22, 0, 0, 0, 1) == 1
+    state_machine = pick(22, 0, 0, 0, 1) == 1 and not large_requests
     leases = arguments.scenario == "leases"
     clients_of_kv = 0 if state_machine else 1
-    batch_writers = clients_of_kv * pick(31, 0, 0, 1)
+    batch_writers = 1 if large_requests else clients_of_kv * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
     keys = pick(17, 1, 2, 5)
     value_bytes = pick(28, 600, 6_000, 30_000) if bytes_per_timeout else pick(25, 0, 0, 600, 1_500)
@@ -133,6 +136,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             range_readers=max(batch_writers, clients_of_kv * pick(26, 0, 0, 1, 2)),
             batch_writers=batch_writers,
             lease_holders=0 if leases else clients_of_kv * pick(24, 0, 0, 1, 2),
+            large_requests=pick(41, 1, 2) if large_requests else 0,
+            large_values=large_values,
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),
         state_machine=state_machine,

@@ -120,8 +120,19 @@ SNAPSHOTS = CHECKPOINTS | {"checkpoint_entries", "snapshot_catchup_entries", "sn
 """What cuts logs beyond members that are away, and makes what they are sent long."""
 
 
-def draw_limits(seed: int, *, frames_are_messages: bool, always: frozenset[str] = frozenset()) -> SystemLimits:
-    """All limits of the world with this seed; those named by ``always`` keep their default in none.
+CARRIERS = frozenset({"snapshot_piece_bytes", "frame_bytes_max", "window_bytes_first", "window_bytes_max"})
+"""In small pieces, or through a small window, a large value takes longer than any patience."""
+
+
+def draw_limits(
+    seed: int,
+    *,
+    frames_are_messages: bool,
+    always: frozenset[str] = frozenset(),
+    never: frozenset[str] = frozenset(),
+) -> SystemLimits:
+    """All limits of the world with this seed; those named by ``always`` keep their default in none, those named by
+    ``never`` in all.
 
     Where every message of a batch travels in a frame of its own, the limit of waiting frames keeps its default: a small
     one would end the session at each full batch, again and again.
@@ -134,6 +145,8 @@ def draw_limits(seed: int, *, frames_are_messages: bool, always: frozenset[str] 
     if "forwards_held_max" in node:
         # A leader that holds little from origins that send much takes one number per sending: live, and very slow.
         node.setdefault("forwards_max", FORWARDS_MAX_SMALL)
+    for name in never:
+        node.pop(name, None)
     return SystemLimits(
         engine=Limits(**_draw(seed, 1, _ENGINE, always)),
         node=NodeLimits(**node),

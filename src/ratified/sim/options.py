@@ -122,6 +122,9 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """On the first group."""
     quota: QuotaOptions | None = None
     """With one, a client fills the store of the first group again and again."""
+    large_requests: int = 0
+    """On the first group, beside batch writers."""
+    large_values: bool = False
 
 
 class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,8 @@ from ratified.sim.options import NetworkModel
 from ratified.sim.progress import ProgressSamples
 from ratified.sim.report import Report
 from ratified.sim.scenario import SCENARIOS
+from ratified.sim.workload.answers import BATCH_KEYS
+from ratified.sim.workload.batch_writer import DELETED_AT_ONCE
 from ratified.sim.workload.kv_api import KvApi
 from ratified.sim.workload.state_machine import RegistersApi
 from ratified.sim.workload.workload import Workload
@@ -71,8 +73,13 @@ class Simulation:
     def _settle(self) -> None:
         timeout = self.options.cluster.election_timeout_us
         entries = sum(checks.delivered_max for checks in self.cluster.checkers.groups.values())
+        deleted = self.world.counters["ranges deleted"] * DELETED_AT_ONCE * BATCH_KEYS
         patience = (
-            LEASES_PATIENCE_US + 40 * timeout + 3 * self.options.workload.timeout_most_us + entries * ENTRY_PATIENCE_US
+            LEASES_PATIENCE_US
+            + 40 * timeout
+            + 3 * self.options.workload.timeout_most_us
+            + entries * ENTRY_PATIENCE_US
+            + deleted * self.options.cluster.limits.node.tidy_pause_us  # each may need a turn of its own
         )
         limit = self.world.now + patience
         while self.workload.waiting() or not self.cluster.replicas_agree():

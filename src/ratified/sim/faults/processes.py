@@ -43,6 +43,7 @@ KILL = Fault(
         "transfers": 12,
         "replaced-directories": 4,
         "strangers": 8,
+        "large-requests": 12,
         "everything": 8,
     },
     begin=again_and_again(_kill),

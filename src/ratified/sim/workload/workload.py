@@ -13,6 +13,7 @@ from ratified.sim.options import WorkloadOptions
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.api import RegisterApi
 from ratified.sim.workload.batch_writer import BatchWriter
+from ratified.sim.workload.large_requests import LargeRequests
 from ratified.sim.workload.lease_holder import LeaseHolder
 from ratified.sim.workload.quota_writer import QuotaWriter
 from ratified.sim.workload.range_reader import RangeReader
@@ -65,7 +66,11 @@ class Workload:
         quota_writers: list[Client] = []
         if options.quota is not None:
             quota_writers.append(QuotaWriter(next(numbers), first, cluster, options.quota))
-        clients = (*watchers, *lease_holders, *range_readers, *batch_writers, *quota_writers)
+        large_requests = [
+            LargeRequests(next(numbers), first, cluster, answers[first], large=options.large_values)
+            for _ in range(options.large_requests)
+        ]
+        clients = (*watchers, *lease_holders, *range_readers, *batch_writers, *quota_writers, *large_requests)
         self._clients = {client.requester.number: client for client in clients}
 
     def start(self) -> None:
