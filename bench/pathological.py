@@ -388,6 +388,7 @@ def cases(filled: Filled) -> list[Case]:
     everything = Compare(key=b"\x00", range_end=b"\x00", target=Compare.MOD, result=Compare.GREATER, mod_revision=0)
     put = ops(PutRequest(key=b"one", value=b"x"))
     limited = RangeRequest(key=b"keys/", range_end=b"keys0", limit=1)
+    older = RangeRequest(key=b"keys/", range_end=b"keys0", count_only=True, revision=filled.then)
     large = RangeRequest(key=b"large")
     deep = nested((26, 26, 26))
     values = RangeRequest.VALUE
@@ -402,6 +403,10 @@ def cases(filled: Filled) -> list[Case]:
         Case(f"range of {keys} keys", ranged(*all_keys)),
         Case(f"range of {keys} keys, sorted by value", ranged(*all_keys, sort_target=values, sort_order=1)),
         Case(f"range of {keys} keys, count only", ranged(*all_keys, count_only=True)),
+        Case(f"older range of {keys} keys", ranged(*all_keys, revision=filled.then)),
+        Case(f"older range of {keys} keys, count only", asked(KV + "Range", older)),
+        Case(f"older range of {keys} keys, limit 1", ranged(*all_keys, revision=filled.then, limit=1)),
+        Case(f"8 older ranges of {keys} keys, count only", transaction(success=ops(*[older] * 8))),
         Case(f"range of {keys} keys, keys only", ranged(*all_keys, keys_only=True)),
         Case(f"range of {keys} keys, by revision", ranged(*all_keys, min_mod_revision=1, max_mod_revision=5)),
         Case("range of everything", slow_reader),

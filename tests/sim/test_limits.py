@@ -69,6 +69,7 @@ CONSTANT = {
     "ratified.kv.cost.TXN_KEPT_BYTES_MAX": SAME,
     "ratified.kv.cost.TXN_RESPONSE_BYTES_MAX": SAME,
     "ratified.kv.cost.TXN_ROWS_MAX": SAME,
+    "ratified.kv.counting._CHANGES_WALKED_MAX": "which of two ways to one answer is taken",
     "ratified.kv.history.CHANGES_WALKED_MAX": "which of two ways to one answer is taken",
     "ratified.kv.history._KEYS_MAX": "how much is read at a time, of what range_rows_at_once bounds",
     "ratified.kv.names.NAME_BYTES_MAX": FORMAT,

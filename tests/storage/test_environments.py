@@ -40,6 +40,13 @@ def rows_of(environment: Environment) -> Rows:
     }
 
 
+def assert_keys_are_those_of_scan(
+    rows: Space | View, table: str, first: bytes, last: bytes | None, keys_max: int
+) -> None:
+    scanned = itertools.islice(rows.scan(table, first, last), keys_max)
+    assert rows.keys(table, first, last, keys_max) == [key for key, _ in scanned]
+
+
 class Undo(Exception):
     """What a test raises to have a block undone."""
 
@@ -144,6 +151,11 @@ class Environments(RuleBasedStateMachine):
         left, right = (list(space.scan(table, first, last, reverse=reverse)) for space in self.of(number))
         assert left == right
 
+    @rule(number=spaces, table=tables, first=bounds, last=bounds | st.none(), keys_max=st.integers(1, 9))
+    def keys(self, number: int, table: str, first: bytes, last: bytes | None, keys_max: int) -> None:
+        for space in self.of(number):
+            assert_keys_are_those_of_scan(space, table, first, last, keys_max)
+
     @precondition(lambda self: len(self.views) < 6)
     @rule(number=spaces)
     def view(self, number: int) -> None:
@@ -163,6 +175,12 @@ class Environments(RuleBasedStateMachine):
         self.scans.append(
             (left.scan(table, first, last, reverse=reverse), right.scan(table, first, last, reverse=reverse))
         )
+
+    @precondition(lambda self: self.views)
+    @rule(data=st.data(), table=tables, first=bounds, last=bounds | st.none(), keys_max=st.integers(1, 9))
+    def view_keys(self, data: st.DataObject, table: str, first: bytes, last: bytes | None, keys_max: int) -> None:
+        for view in data.draw(st.sampled_from(self.views)):
+            assert_keys_are_those_of_scan(view, table, first, last, keys_max)
 
     @precondition(lambda self: self.scans)
     @rule(data=st.data(), rows=st.integers(1, 5))

@@ -1,20 +1,26 @@
-"""How many keys a range or a lease has now, mostly without looking at a pair.
+"""How many keys a range or a lease has, or a range had at an older revision, mostly without looking at a pair.
 
 Rules
 1. Names are counted by themselves. Of a group of long keys that the range cuts in two each pair is looked at.
-2. Where a pending tombstone of a range reaches, only what was put since is looked at. So it does not matter how many
-   keys the tombstone covers.
-3. Of a lease that has ended, and whose tombstone is pending, the keys in the range are looked at one by one.
-4. All goes in steps, each with what it has found, less than nothing where it corrects another, and what that took
+2. At an older revision those names count whose last change up to then was a put: ``history`` says so, and no event is
+   read. Of a long history of one key only some changes are walked; then its last one is sought.
+3. Where a pending tombstone of a range reaches, only what was put since counts. Now that alone is looked at, so it does
+   not matter how many keys the tombstone covers.
+4. Where the tombstone of a lease is pending, the keys of the lease in the range are looked at one by one; at an older
+   revision all keys in the range are.
+5. All goes in steps, each with what it has found, less than nothing where it corrects another, and what that took
    (``cost``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 from ratified.kv import names
+from ratified.kv.history import HISTORY, NAME, POSITION, PUT, is_change_of, name_of, names_at, past
 from ratified.kv.intervals import Interval
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds
 from ratified.kv.tombstones import PutSince, VisibleRows
@@ -24,11 +30,22 @@ _NAMES_A_STEP = 256
 _NAMES_A_LOOK = 4
 """How many names are counted in the time that it takes to look at a row."""
 _LOOKS_A_STEP = 16
+_CHANGES_A_STEP = 256
+_CHANGES_A_LOOK = 6
+"""How many changes are read in the time that it takes to look at a row."""
+_CHANGES_WALKED_MAX = 12
+"""Of a long history of one key only about so many changes are walked; then its last one is sought."""
+_SOUGHT = 3
+"""The work of seeking it."""
 
 
 class Counted(NamedTuple):
     keys: int
     work: int
+
+
+_Count: TypeAlias = Callable[[bytes, bytes | None], Iterator[Counted]]
+"""How many keys there are with names between these bounds (None: there is none)."""
 
 
 class _Part(NamedTuple):
@@ -45,9 +62,22 @@ def keys_in(rows: VisibleRows, wanted: Interval) -> Iterator[Counted]:
         if put_since is not None:
             yield from _in_steps(_is_there(rows, part, name) for name in put_since.between(*_names_of(part)))
             continue
-        yield from _all_in(rows, part)
+        yield from _all_in(part, partial(_names_between, rows, LIVE), partial(_held, rows, part))
         for lease in leases:
             yield from _less_covered(rows, lease, part)
+
+
+def keys_at(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[Counted]:
+    """How many keys a range had at ``revision``."""
+    then = rows.until(revision)
+    has_lease = any(tombstone.lease for tombstone in then.tombstones)
+    for part, put_since in _parts(then, wanted):
+        held = partial(_held_at, then, part, revision)
+        if has_lease:
+            yield from held(*_names_of(part))
+            continue
+        since = b"" if put_since is None else names.position(put_since.revision, 0)
+        yield from _all_in(part, partial(_put_between, rows, since, names.position(revision + 1, 0)), held)
 
 
 def keys_of_lease(rows: VisibleRows, lease: int) -> Iterator[Counted]:
@@ -77,18 +107,19 @@ def _parts(rows: VisibleRows, wanted: Interval) -> Iterator[_Part]:
             first = end
 
 
-def _all_in(rows: VisibleRows, wanted: Interval) -> Iterator[Counted]:
+def _all_in(wanted: Interval, count: _Count, count_held: _Count) -> Iterator[Counted]:
+    """``count_held`` is for a group that the range cuts in two."""
     first, last = _names_of(wanted)
     for bound in (wanted.first, wanted.end):
         if bound is not None and not names.has_whole_name(bound) and (last is None or first < last):
             group = names.group_of(names.escaped(bound))
-            yield from _held(rows, group, wanted)
+            yield from count_held(*group)
             if bound is wanted.first:
                 first = group[1]
             else:
                 last = group[0]
     if last is None or first < last:
-        yield from _names_between(rows, LIVE, first, last)
+        yield from count(first, last)
 
 
 def _names_between(rows: VisibleRows, table: str, first: bytes, last: bytes | None) -> Iterator[Counted]:
@@ -99,9 +130,52 @@ def _names_between(rows: VisibleRows, table: str, first: bytes, last: bytes | No
             break
 
 
-def _held(rows: VisibleRows, group: tuple[bytes, bytes], wanted: Interval) -> Iterator[Counted]:
-    """Those of a group that are in the range."""
-    return _in_steps(wanted.holds(KeyValue.FromString(pair).key) for _, pair in rows.scan(LIVE, *group))
+def _put_between(rows: VisibleRows, since: bytes, behind: bytes, first: bytes, last: bytes | None) -> Iterator[Counted]:
+    """Those whose last change between these positions is a put."""
+    name: bytes = b""
+    kind: bytes | None = None
+    """Of the last change that was read; there may be more changes of that name."""
+    changes_max = _CHANGES_WALKED_MAX
+    while found := list(islice(rows.scan(HISTORY, first, last), changes_max)):
+        kinds: dict[bytes, bytes | None] = {
+            change[NAME]: each for change, each in found if since <= change[POSITION] < behind
+        }
+        kinds.setdefault(name, kind)
+        keys = list(kinds.values()).count(PUT) - (kind == PUT)
+        work = len(found) // _CHANGES_A_LOOK + 1
+        newest = found[-1][0]
+        name = name_of(newest)
+        kind = kinds.get(name)
+        if is_change_of(name, found[-_CHANGES_WALKED_MAX:][0][0]):
+            keys += (_last_kind(rows, name, since, behind) == PUT) - (kind == PUT)
+            work += _SOUGHT
+            first, name, kind = past(name), b"", None
+            changes_max = _CHANGES_WALKED_MAX
+        else:
+            first = newest + b"\x00"
+            changes_max = min(2 * changes_max, _CHANGES_A_STEP)
+        yield Counted(keys, work)
+
+
+def _last_kind(rows: VisibleRows, name: bytes, since: bytes, behind: bytes) -> bytes | None:
+    """Of the last change between these positions; None: there is none."""
+    changes = name + names.TERMINATOR
+    for _, kind in rows.scan(HISTORY, changes + since, changes + behind, reverse=True):
+        return kind
+    return None
+
+
+def _held(rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None) -> Iterator[Counted]:
+    """Those with such names that are in the range."""
+    return _in_steps(wanted.holds(KeyValue.FromString(pair).key) for _, pair in rows.scan(LIVE, first, last))
+
+
+def _held_at(rows: VisibleRows, wanted: Interval, revision: int, first: bytes, last: bytes | None) -> Iterator[Counted]:
+    """Those with such names that were in the range."""
+    return _in_steps(
+        pair is not None and wanted.holds(KeyValue.FromString(pair).key)
+        for _, pair in names_at(rows, first, last, revision)
+    )
 
 
 def _names_of(wanted: Interval) -> tuple[bytes, bytes | None]:

@@ -20,7 +20,10 @@ CHANGES_WALKED_MAX = 8
 _KEYS_MAX = 256
 """Keys of changes that are read together, where each is of another key."""
 _POSITION_BYTES = 12
-_position_of = itemgetter(slice(-_POSITION_BYTES, None))
+NAME = slice(None, -names.HISTORY_SUFFIX_BYTES)
+POSITION = slice(-_POSITION_BYTES, None)
+"""Of a key of ``history``."""
+_position_of = itemgetter(POSITION)
 
 
 def newest_at(rows: VisibleRows, name: bytes, revision: int) -> bytes | None:
@@ -55,19 +58,19 @@ def changes_at(
         if name is None and min(map(_position_of, found)) >= behind:
             yield found
             cursor = past(name_of(found[-1]))
-            is_long = _is_change_of(name_of(found[-1]), found[-CHANGES_WALKED_MAX:][0])
+            is_long = is_change_of(name_of(found[-1]), found[-CHANGES_WALKED_MAX:][0])
             keys_max = CHANGES_WALKED_MAX if is_long else min(2 * keys_max, _KEYS_MAX)
             continue
         seen = walked = 0
         for key in found:
-            if name is None or not _is_change_of(name, key):
+            if name is None or not is_change_of(name, key):
                 if name is not None:
                     yield name, _pair_at(rows, newest, revision)
                 name, newest = name_of(key), None
                 seen += 1
                 walked = 0
             walked += 1
-            if key[-_POSITION_BYTES:] < behind:
+            if key[POSITION] < behind:
                 newest = key
         cursor = found[-1] + b"\x00"
         goes_on = newest == found[-1]
@@ -84,15 +87,16 @@ def is_dropped(rows: VisibleRows, name: bytes, compact_revision: int) -> bool:
     first, last = name + names.TERMINATOR, past(name)
     for key, kind in rows.scan(HISTORY, first, last, reverse=True):
         if kind == DELETE:
-            return key[-_POSITION_BYTES:] < names.position(max(compact_revision, 0), 0)
-        event = rows.get(EVENTS, key[-_POSITION_BYTES:])
+            return key[POSITION] < names.position(max(compact_revision, 0), 0)
+        event = rows.get(EVENTS, key[POSITION])
         assert event is not None, "every row of history has its event"
         tombstone = rows.covered_by(event[PAIR_AT:])
         return tombstone is not None and tombstone.revision < compact_revision
     return True
 
 
-def _is_change_of(name: bytes, key: bytes) -> bool:
+def is_change_of(name: bytes, key: bytes) -> bool:
+    """Whether a key of ``history`` is of the key with that name."""
     return len(key) == len(name) + names.HISTORY_SUFFIX_BYTES and key.startswith(name)
 
 
@@ -107,14 +111,14 @@ def names_of(changes: Sequence[bytes]) -> Iterable[bytes]:
 
 
 def name_of(change: bytes) -> bytes:
-    return change[: -names.HISTORY_SUFFIX_BYTES]
+    return change[NAME]
 
 
 def _pair_at(rows: VisibleRows, change: bytes | None, revision: int) -> bytes | None:
     """The pair of a key whose newest change at ``revision`` this was."""
     if change is None:
         return None
-    event = rows.get(EVENTS, change[-_POSITION_BYTES:])
+    event = rows.get(EVENTS, change[POSITION])
     assert event is not None, "every row of history has its event"
     pair = event[PAIR_AT:]
     return None if event[:PAIR_AT] == DELETE or rows.covered_by(pair, revision) else pair

@@ -7,7 +7,7 @@ Rules
 3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5).
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
    key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
-5. Pairs of the newest revision that are only counted are not looked at (``counting``).
+5. Pairs that are only counted are not looked at (``counting``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TypeAlias
 from typing_extensions import override
 
 from ratified.kv import names
-from ratified.kv.counting import Counted, keys_in
+from ratified.kv.counting import Counted, keys_at, keys_in
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.history import changes_at, is_dropped, names_of
 from ratified.kv.intervals import Interval, interval
@@ -224,7 +224,7 @@ class RangeRead:
 
     def _count_on(self, rows_max: int) -> None:
         """Only count what is left."""
-        if not (self._is_of_newest and self._request.range_end):
+        if not self._request.range_end:
             found = list(islice(self._looks, rows_max))
             self.looked += len(found)
             self._count += len(found) - found.count(None) - found.count(COVERED)
@@ -234,7 +234,10 @@ class RangeRead:
             wanted = interval(self._request.key, self._request.range_end)
             if self._last is not None:
                 wanted = Interval(self._last + b"\x00", wanted.end)
-            self._counted = keys_in(self._rows, wanted)
+            if self._is_of_newest:
+                self._counted = keys_in(self._rows, wanted)
+            else:
+                self._counted = keys_at(self._rows, wanted, self._request.revision)
         for counted in self._counted:
             self._count += counted.keys
             self.looked += counted.work

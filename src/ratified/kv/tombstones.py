@@ -140,6 +140,14 @@ class VisibleRows:
         self.tombstones = tombstones
         self.put_since = put_since
 
+    def until(self, revision: int) -> VisibleRows:
+        """The same rows, with those tombstones alone that a read at ``revision`` finds."""
+        return VisibleRows(
+            self.rows,
+            tuple(each for each in self.tombstones if each.revision <= revision),
+            tuple(each for each in self.put_since if each.revision <= revision),
+        )
+
     def live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Rows of ``live`` in order. A pair that a tombstone covers is empty, and not all that are covered come.
 

@@ -18,7 +18,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -34,6 +34,8 @@ DATA_FILE = "data.mdb"
 ROTTEN = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
 """How LMDB says that the file is not what it has written."""
 _BOUND_BYTES_MAX = KEY_BYTES_MAX + SPACE_BYTES
+_AFTER_ALL = b"\xff" * (_BOUND_BYTES_MAX + 1)
+_BEHIND_SPACE = slice(SPACE_BYTES, None)
 
 _Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 _Cursor: TypeAlias = "lmdb.Cursor[bytes]"
@@ -438,7 +440,7 @@ def _keys(
     high = prefix + last if last is not None else _after(prefix)
     if high is not None and found and found[-1] >= high:
         del found[bisect_left(found, high) :]
-    return [key[SPACE_BYTES:] for key in found]
+    return [key[_BEHIND_SPACE] for key in found]
 
 
 def _after(prefix: bytes) -> bytes | None:
@@ -450,11 +452,14 @@ def _after(prefix: bytes) -> bytes | None:
 def _ascending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
     if not cursor.set_range(low[:_BOUND_BYTES_MAX]):
         return
-    for key, value in cursor.iternext():
-        if high is not None and key >= high:
+    rows: Iterable[tuple[bytes, bytes]] = cursor.iternext()
+    if len(low) > _BOUND_BYTES_MAX:
+        rows = dropwhile(lambda row: row[0] < low, rows)
+    end = _AFTER_ALL if high is None else high
+    for key, value in rows:
+        if key >= end:
             return
-        if key >= low:
-            yield key[SPACE_BYTES:], value
+        yield key[_BEHIND_SPACE], value
 
 
 def _descending(cursor: _Cursor, low: bytes, high: bytes | None) -> Iterator[tuple[bytes, bytes]]:
