@@ -252,6 +252,7 @@ class KvStore(Store):
         assert loader is self._loader, "an abandoned loader switches to nothing"
         self._loader = None
         self._hub.catch_up_all()
+        self._hub.chunks.clear()
         self._decoded.clear()
         self._spaces.switch()
         self._space = self._spaces.serving
