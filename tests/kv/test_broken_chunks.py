@@ -70,9 +70,9 @@ def reads_as_much_as_each_watcher_wants() -> Break:
 def lets_nothing_go() -> Break:
     begin_turn = EventChunks.begin_turn
 
-    def keeps_all(chunks: EventChunks) -> None:
+    def keeps_all(chunks: EventChunks, now: int, *, wanted: bool) -> None:
         kept = list(chunks._starts), list(chunks._chunks)
-        begin_turn(chunks)
+        begin_turn(chunks, now, wanted=wanted)
         chunks._starts, chunks._chunks = kept
 
     return patch.object(EventChunks, "begin_turn", keeps_all)
@@ -82,6 +82,15 @@ def keeps_chunks_for_nobody() -> Break:
     return patch.object(EventChunks, "clear", lambda chunks: None)
 
 
+def lets_chunks_go_with_the_last_watcher() -> Break:
+    begin_turn = EventChunks.begin_turn
+
+    def at_once(chunks: EventChunks, now: int, *, wanted: bool) -> None:
+        begin_turn(chunks, now + (0 if wanted else 1 << 40), wanted=wanted)
+
+    return patch.object(EventChunks, "begin_turn", at_once)
+
+
 def sends_whatever_is_long_at_once() -> Break:
     return patch.object(WatchHub, "takes_response", property(lambda hub: True))
 
@@ -89,9 +98,9 @@ def sends_whatever_is_long_at_once() -> Break:
 def forgets_how_long_a_response_was() -> Break:
     woken = WatchHub.woken
 
-    def with_all_room(hub: WatchHub) -> Sequence[Any]:
+    def with_all_room(hub: WatchHub, now: int) -> Sequence[Any]:
         hub._response_bytes_left = 0
-        return woken(hub)
+        return woken(hub, now)
 
     return patch.object(WatchHub, "woken", with_all_room)
 
@@ -115,8 +124,12 @@ BROKEN: Sequence[tuple[Callable[[], Break], Test]] = [
     (reads_alone, _each_row_once),
     (reads_on_where_another_chunk_begins, chunks.test_who_begins_elsewhere_reads_what_the_others_read),
     (reads_as_much_as_each_watcher_wants, chunks.test_a_turn_reads_so_many_rows_whoever_is_behind),
-    (lets_nothing_go, chunks.test_what_is_kept_is_bounded_and_goes_when_nobody_is_behind),
-    (keeps_chunks_for_nobody, chunks.test_what_is_kept_is_bounded_and_goes_when_nobody_is_behind),
+    (lets_nothing_go, chunks.test_what_is_kept_is_bounded_and_goes_a_while_after_nobody_is_behind),
+    (keeps_chunks_for_nobody, chunks.test_what_is_kept_is_bounded_and_goes_a_while_after_nobody_is_behind),
+    (
+        lets_chunks_go_with_the_last_watcher,
+        chunks.test_who_comes_when_the_others_have_just_caught_up_reads_nothing_again,
+    ),
     (sends_whatever_is_long_at_once, _one_long_response),
     (forgets_how_long_a_response_was, _one_long_response),
 ]

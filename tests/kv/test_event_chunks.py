@@ -311,8 +311,8 @@ def chunks_of(driver: Driver) -> EventChunks:
     return driver.store._hub.chunks
 
 
-def test_what_is_kept_is_bounded_and_goes_when_nobody_is_behind() -> None:
-    driver = with_history(KvLimits(watch_rows_a_turn=20, watch_cache_bytes_max=30_000))
+def test_what_is_kept_is_bounded_and_goes_a_while_after_nobody_is_behind() -> None:
+    driver = with_history(KvLimits(watch_rows_a_turn=20, watch_cache_bytes_max=30_000, watch_cache_us=1000))
     first, second = behind(driver, 2), behind(driver, 2)
     seen = 0
     for _ in range(30):
@@ -323,9 +323,22 @@ def test_what_is_kept_is_bounded_and_goes_when_nobody_is_behind() -> None:
         first.advance(0, 20, PLENTY)
     assert seen > 20_000
     assert len(first.events) == 300
-    driver.turn()
+    driver.turn(now=500)
     assert len(second.events) == 300
+    driver.turn(now=1499)
+    assert chunks_of(driver)._chunks
+    driver.turn(now=1500)
     assert chunks_of(driver)._chunks == []
+
+
+def test_who_comes_when_the_others_have_just_caught_up_reads_nothing_again() -> None:
+    driver = with_history(KvLimits(watch_rows_a_turn=20))
+    with counted() as counts:
+        for _ in range(5):
+            behind(driver, 2)
+            driver.turn()
+    assert of_table(counts, EVENTS) == [1] * 300
+    assert [len(watch.events) for watch in driver.watches] == [300] * 5
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["as it is applied", "from the table"])

@@ -11,7 +11,7 @@ Rules
 3. A pair before an event that was looked up is given no more once the event's revision is compacted.
 4. A turn reads so much. Who finds no chunk after that waits for the next turn; the first to ask in a turn finds one.
 5. What is kept is bounded, by bytes: the chunks that nobody has asked for in the longest time go first. All go when
-   nobody is behind.
+   nobody has been behind for a while: of those who come one after the other each would be the only one for a moment.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class EventChunks:
         self._chunks: list[Chunk] = []
         """In the order of their positions, as ``_starts``."""
         self._turn = 0
+        self._wanted_at = 0
+        """The time of the last turn in which somebody was behind."""
         self._rows_left = limits.watch_rows_a_turn
         self._bytes_left = limits.watch_bytes_a_turn
 
@@ -133,7 +135,12 @@ class EventChunks:
         chunk.used_in = self._turn
         return chunk
 
-    def begin_turn(self) -> None:
+    def begin_turn(self, now: int, *, wanted: bool) -> None:
+        """``wanted``: somebody is behind."""
+        if wanted:
+            self._wanted_at = now
+        elif self._chunks and now - self._wanted_at >= self._limits.watch_cache_us:
+            self.clear()
         self._turn += 1
         self._rows_left, self._bytes_left = self._limits.watch_rows_a_turn, self._limits.watch_bytes_a_turn
         size_bytes = sum(chunk.size_bytes for chunk in self._chunks)

@@ -23,6 +23,8 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of those rows; a single one may be larger."""
     watch_cache_bytes_max: int = 16 * 1024 * 1024
     """Bytes of those rows, and what was made of them, that are kept for other watchers that come by."""
+    watch_cache_us: int = 1_000_000
+    """How long they are kept after the last watcher has caught up."""
     watch_response_bytes_a_turn: int = 1024 * 1024
     """Bytes of watches' responses in one turn; one may be larger, and takes the room of further turns."""
     watch_fragment_bytes_max: int = 1024 * 1024

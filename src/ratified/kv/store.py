@@ -227,7 +227,7 @@ class KvStore(Store):
 
     @override
     def woken(self, now: int) -> Sequence[Continuation]:
-        return self._hub.woken()
+        return self._hub.woken(now)
 
     @override
     def digest(self) -> bytes:

@@ -148,14 +148,11 @@ class WatchHub:
                 if watcher.accept(change):
                     self._woken[watcher] = None
 
-    def woken(self) -> Sequence[Continuation]:
+    def woken(self, now: int) -> Sequence[Continuation]:
         """Who has something to send, in the order in which they were woken; each once. A turn begins."""
         bytes_max = self.limits.watch_response_bytes_a_turn
         self._response_bytes_left = min(self._response_bytes_left + bytes_max, bytes_max)
-        if self._catching_up:
-            self.chunks.begin_turn()
-        else:
-            self.chunks.clear()
+        self.chunks.begin_turn(now, wanted=bool(self._catching_up))
         if not self._woken:
             return ()
         woken, self._woken = list(self._woken), {}

@@ -82,6 +82,7 @@ _KV: dict[str, tuple[int, ...]] = {
     "watch_rows_a_turn": (1, 3),
     "watch_bytes_a_turn": (1, 200),
     "watch_cache_bytes_max": (1, 10_000),
+    "watch_cache_us": (1, 10_000),
     "watch_response_bytes_a_turn": (100, 1_000),
     "removal_events_at_once": (1, 3),
     "deletes_at_once": (1, 2),
