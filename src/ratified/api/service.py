@@ -13,7 +13,7 @@ from typing import TypeVar
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.kv import queries
-from ratified.kv.encoding import field, response
+from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
@@ -98,14 +98,20 @@ class Service:
         """Read what is answered in parts, from this member's own state; the token is for ``Host.cancel``."""
         return self.host.submit(Work.READ_LOCAL, 0, request, int(self.timeout_s * 1e6), on_reply)
 
-    def part(self, reply: Reply) -> bytes:
-        """A part of a long answer, with its header; empty: its end. Raises where the server cannot go on with it."""
+    def part(self, reply: Reply, fields: bytes) -> bytes:
+        """A part of a long answer, with its header and these fields; empty: its end.
+
+        Raises where the server cannot go on with it.
+        """
         if reply.outcome is Outcome.REFUSED:
             # To a client of etcd this code alone says: open the stream again, and go on from where you were.
             raise EtcdError(errors.UNAVAILABLE, refusal(reply.reason).text)
         if reply.outcome is Outcome.UNKNOWN:
             raise stopped()
-        return self.answer(reply.data) if reply.data else b""
+        if not reply.data:
+            return b""
+        # A part of a watch may have many megabytes, so it is copied once.
+        return b"".join((response_view(reply.data), self.header(), fields))
 
     def check_size(self, request: bytes) -> None:
         """Refuse a request that is larger than ``request_bytes_max``."""

@@ -270,10 +270,9 @@ class _Watches:
             self._forget(question)
             self._refuse(errors.TOO_MANY_REQUESTS.text)
             return
-        part = self._service.part(reply)
-        if part:
+        message = self._service.part(reply, question.fields)
+        if message:
             assert question.token is not None, "nothing follows the end of a request"
-            message = part + question.fields
             question.answered = True
             question.add(message)
             question.waiting_bytes += len(message)

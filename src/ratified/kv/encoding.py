@@ -54,6 +54,16 @@ def failure(error: EtcdError) -> bytes:
 
 def response(answer: bytes) -> bytes:
     """The etcd response in an answer; raises the ``EtcdError`` that is there instead."""
+    _check(answer)
+    return answer[1:]
+
+
+def response_view(answer: bytes) -> memoryview:
+    """The same, not copied."""
+    _check(answer)
+    return memoryview(answer)[1:]
+
+
+def _check(answer: bytes) -> None:
     if answer[0]:
         raise EtcdError(answer[1], answer[2:].decode())
-    return answer[1:]

@@ -17,6 +17,16 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Events that wait for one watcher before it goes back to catching up."""
     watch_pending_bytes_max: int = 256 * 1024
     """Bytes of those events; a single revision may be larger."""
+    watch_rows_a_turn: int = 500
+    """Rows of the events table that all watchers together read in one turn; they take about 1 ms."""
+    watch_bytes_a_turn: int = 256 * 1024
+    """Bytes of those rows; a single one may be larger."""
+    watch_cache_bytes_max: int = 16 * 1024 * 1024
+    """Bytes of those rows, and what was made of them, that are kept for other watchers that come by."""
+    watch_cache_us: int = 1_000_000
+    """How long they are kept after the last watcher has caught up."""
+    watch_response_bytes_a_turn: int = 1024 * 1024
+    """Bytes of watches' responses in one turn; one may be larger, and takes the room of further turns."""
     watch_fragment_bytes_max: int = 1024 * 1024
     """Bytes of events in one fragment of a watch's response, where its client asked for fragments; one event may be
     larger. With the header it stays below the 4 MB that a gRPC client takes by default."""

@@ -66,14 +66,20 @@ class Change:
         return len(self.pair) + (0 if self.before is None else len(self.before))
 
     def event(self, with_previous: bool) -> bytes:
-        """The serialized ``mvccpb.Event``."""
+        """As ``event_field``."""
         if with_previous and self.before is not None:
             if self._event_with_previous is None:
-                self._event_with_previous = self.event(False) + field(b"\x1a", self.before)
+                self._event_with_previous = event_field(self.deleted, self.pair, self.before)
             return self._event_with_previous
         if self._event is None:
-            self._event = (b"\x08\x01" if self.deleted else b"") + field(b"\x12", self.pair)
+            self._event = event_field(self.deleted, self.pair, None)
         return self._event
+
+
+def event_field(deleted: bool, pair: bytes, before: bytes | None) -> bytes:
+    """A ``mvccpb.Event`` as a field of a ``WatchResponse``."""
+    event = (b"\x08\x01" if deleted else b"") + field(b"\x12", pair)
+    return field(b"\x5a", event if before is None else event + field(b"\x1a", before))
 
 
 class Removal(NamedTuple):
@@ -314,6 +320,14 @@ class Mvcc:
     def tombstones(self) -> tuple[Tombstone, ...]:
         """Those that are pending, the oldest first."""
         return self.visible.tombstones
+
+    def first_unwritten(self, revision: int) -> int:
+        """The first revision from this one on whose events are not all in the table.
+
+        That of a tombstone, or the one after the present revision.
+        """
+        pending = (each.revision for each in self.tombstones if revision <= each.revision <= self.revision)
+        return next(pending, self.revision + 1)
 
     @property
     def in_pieces(self) -> bool:

@@ -227,7 +227,7 @@ class KvStore(Store):
 
     @override
     def woken(self, now: int) -> Sequence[Continuation]:
-        return self._hub.woken()
+        return self._hub.woken(now)
 
     @override
     def digest(self) -> bytes:
@@ -252,6 +252,7 @@ class KvStore(Store):
         assert loader is self._loader, "an abandoned loader switches to nothing"
         self._loader = None
         self._hub.catch_up_all()
+        self._hub.chunks.clear()
         self._decoded.clear()
         self._spaces.switch()
         self._space = self._spaces.serving

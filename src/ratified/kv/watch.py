@@ -2,12 +2,15 @@
 
 Rules
 1. A watcher is *synced*, when the hub hands it each change as it is applied, or it *catches up*, in slices, from the
-   events table, and joins the hub where that ends. Nothing is applied between the two, so nothing is missed.
+   events table, and joins the hub where that ends. Nothing is applied between the two, so nothing is missed. All that
+   catch up read the table together (``event_chunks``).
 2. All events of one revision go out in one response, however many slices it takes to read them; a response holds as
    many whole revisions as there is room for, at least one. Its header's revision is one up to which everything has been
    sent. To a client that asked for it a response goes in fragments, one behind the other, all but the last marked as
    such.
-3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up.
+3. What waits for a watcher is bounded. One that falls behind by more goes back to catching up. What all responses of a
+   turn hold is bounded too: a watcher that finds no room waits, and a revision that is longer takes the room of further
+   turns.
 4. A change is matched by one look-up among the watched keys and one walk through the tree of watched ranges, and wakes
    exactly the watchers that it concerns.
    Of a pending tombstone nobody is told. Who may be concerned goes back to catching up, and waits at its revision until
@@ -25,22 +28,19 @@ from typing_extensions import override
 
 from ratified.kv import names
 from ratified.kv.encoding import OK, field, header, varint
-from ratified.kv.history import DELETE, EVENTS, PAIR_AT, newest_at
+from ratified.kv.event_chunks import Chunk, EventChunks
 from ratified.kv.intervals import Interval, IntervalMap, interval
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Change, Mvcc
 from ratified.kv.tombstones import Tombstone
 from ratified.machine import Continuation, Slice
 from ratified.wire.etcd import errors
-from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import WatchCreateRequest
 
 CREATED = b"\x18\x01"
 CANCELED = b"\x20\x01"
 FRAGMENT = b"\x38\x01"
 """With this field a response begins of which further fragments follow; all others begin with their header."""
-_EVENT = b"\x5a"
-"""The tag of an event in a response."""
 NO_WATCH_ID = b"\x10" + varint(-1)
 
 
@@ -63,14 +63,17 @@ class WatchHub:
     def __init__(self, mvcc: Mvcc, limits: KvLimits) -> None:
         self.mvcc = mvcc
         self.limits = limits
+        self.chunks = EventChunks(mvcc, limits)
         self._keys: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: IntervalMap[Watcher] = IntervalMap()
         self._synced: dict[Watcher, None] = {}
+        self._catching_up: dict[Watcher, None] = {}
         self._waiting: dict[Watcher, None] = {}
         """Those that wait for a tombstone."""
         self._woken: dict[Continuation, None] = {}
         self._streams: dict[int, WatchStream] = {}
         """By number; one without a watcher left is forgotten."""
+        self._response_bytes_left = limits.watch_response_bytes_a_turn
 
     def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""
@@ -81,6 +84,7 @@ class WatchHub:
 
     def forget(self, watcher: Watcher) -> None:
         self.leave(watcher)
+        self._catching_up.pop(watcher, None)
         self._waiting.pop(watcher, None)
         self._woken.pop(watcher, None)
         stream = self._streams.get(watcher.stream)
@@ -107,12 +111,18 @@ class WatchHub:
 
     def join(self, watcher: Watcher) -> None:
         """The watcher has seen everything up to the present revision; hand it what comes."""
+        self._catching_up.pop(watcher, None)
         self._synced[watcher] = None
         self.mvcc.listening = True
         if watcher.single:
             self._keys.setdefault(watcher.wanted.first, {})[watcher] = None
         else:
             self._ranges.add(watcher.wanted, watcher)
+
+    def follow(self, watcher: Watcher) -> None:
+        """The watcher reads the events table, from wherever it is."""
+        self.leave(watcher)
+        self._catching_up[watcher] = None
 
     def leave(self, watcher: Watcher) -> None:
         """Hand it nothing any more."""
@@ -138,8 +148,11 @@ class WatchHub:
                 if watcher.accept(change):
                     self._woken[watcher] = None
 
-    def woken(self) -> Sequence[Continuation]:
-        """Who has something to send, in the order in which they were woken; each once."""
+    def woken(self, now: int) -> Sequence[Continuation]:
+        """Who has something to send, in the order in which they were woken; each once. A turn begins."""
+        bytes_max = self.limits.watch_response_bytes_a_turn
+        self._response_bytes_left = min(self._response_bytes_left + bytes_max, bytes_max)
+        self.chunks.begin_turn(now, wanted=bool(self._catching_up))
         if not self._woken:
             return ()
         woken, self._woken = list(self._woken), {}
@@ -152,9 +165,13 @@ class WatchHub:
                 watcher.fall_behind()
                 self._woken[watcher] = None
 
-    def pending_after(self, revision: int) -> int | None:
-        """The first revision from this one on whose events are not all in the table, because of a tombstone."""
-        return next((one.revision for one in self.mvcc.tombstones if one.revision >= revision), None)
+    @property
+    def takes_response(self) -> bool:
+        """Whether this turn has room for one more."""
+        return self._response_bytes_left > 0
+
+    def count_response(self, size_bytes: int) -> None:
+        self._response_bytes_left -= size_bytes
 
     def await_tombstone(self, watcher: Watcher) -> None:
         """Wake it when a tombstone is done with."""
@@ -207,10 +224,10 @@ class Watcher(Continuation):
         self._created = False
         self._over = False
         self._quiet_since = 0
-        self._partial: Sequence[bytes] = ()
-        """Events, as fields of a response, of a revision that is being read."""
+        self._unsent: _Unsent | None = None
+        """What was read; None while that is nothing."""
         self._sub = 0
-        """Where to read on in it."""
+        """Where to read on in ``_next``."""
         self._begun_at = present = hub.mvcc.revision
         self._refusal: str | None = None
         if request.start_revision < 0:
@@ -221,6 +238,8 @@ class Watcher(Continuation):
         self._synced = self._refusal is None and self._next > present
         if self._synced:
             hub.join(self)
+        elif self._refusal is None:
+            hub.follow(self)
 
     @property
     @override
@@ -262,7 +281,7 @@ class Watcher(Continuation):
         self._waiting = None
         self._waiting_bytes = 0
         self._synced = False
-        self._hub.leave(self)
+        self._hub.follow(self)
         self._hub.moved(self)
 
     @override
@@ -294,7 +313,7 @@ class Watcher(Continuation):
     @override
     def cancel(self) -> None:
         self._over = True
-        self._waiting = None
+        self._waiting = self._unsent = None
         self._hub.forget(self)
 
     def _end(self, fields: bytes, reason: str) -> Slice:
@@ -304,13 +323,15 @@ class Watcher(Continuation):
 
     def _send_waiting(self, waiting: deque[Change], rows_max: int, bytes_max: int) -> Sequence[bytes]:
         """One response of whole revisions from those that the hub handed over."""
+        if not self._hub.takes_response:
+            return ()
         events: list[bytes] = []
         room, last = bytes_max, waiting[0].revision
         while waiting and (waiting[0].revision == last or (room > 0 and len(events) < rows_max)):
             change = waiting.popleft()
             self._waiting_bytes -= change.size_bytes
             last = change.revision
-            events.append(field(_EVENT, change.event(self._with_previous)))
+            events.append(change.event(self._with_previous))
             room -= len(events[-1])
         self._next = last + 1
         if waiting:
@@ -321,61 +342,101 @@ class Watcher(Continuation):
     def _catch_up(self, rows_max: int, bytes_max: int) -> Sequence[bytes]:
         """One response of whole revisions from the events table; join the hub where the table ends.
 
-        A revision that is too long for one slice is read in several, and waits in ``_partial`` meanwhile.
+        A revision that is too long for one slice is read in several, and waits in ``_unsent`` meanwhile.
         """
-        events, self._partial = list(self._partial), ()
-        whole = 0
-        """How many of the events are of whole revisions; ``last`` is the last one read."""
-        room, last = bytes_max, self._next
-        pending = self._hub.pending_after(self._next)
-        end = None if pending is None else names.position(pending, 0)
-        table = self._hub.mvcc.space.scan(EVENTS, names.position(self._next, self._sub), end)
-        for read, (at, row) in enumerate(table):
-            revision, sub = names.read_position(at)
-            if revision != last:
-                whole = len(events)
-            if read and (room <= 0 or read >= rows_max):
-                self._next, self._sub = revision, sub
-                self._partial = events[whole:]
-                return self._responses(events[:whole], revision - 1) if whole else ()
-            last = revision
-            event = self._event(revision, row)
-            if event is not None:
-                events.append(event)
-                room -= len(event)
-        if pending is not None:
-            self._next, self._sub = pending, 0
-            self._hub.await_tombstone(self)
-            return self._responses(events, pending - 1) if events else ()
-        last = self._hub.mvcc.revision
-        self._synced = True
-        self._hub.join(self)
-        self._next, self._sub = max(self._next, last + 1), 0
-        return self._responses(events, last) if events else ()
+        unsent = self._unsent = self._unsent or _Unsent()
+        if not unsent.whole:
+            self._read(unsent, rows_max, bytes_max)
+        if unsent.whole and not self._hub.takes_response:
+            return ()
+        events, unsent.whole = unsent.whole, []
+        told = self._next - 1
+        if not unsent.partial:
+            self._unsent = None
+        if self._next >= self._hub.mvcc.first_unwritten(self._next):
+            self._end_of_table()
+        return self._responses(events, told) if events else ()
 
-    def _event(self, revision: int, row: bytes) -> bytes | None:
-        deleted = row[PAIR_AT - 1 : PAIR_AT] == DELETE
-        if not (self._deletes if deleted else self._puts):
-            return None
-        pair = row[PAIR_AT:]
-        key = KeyValue.FromString(pair).key
-        if not self.wanted.holds(key):
-            return None
-        before = None
-        if self._with_previous and revision > self._hub.mvcc.compact_revision:
-            before = newest_at(self._hub.mvcc.visible, names.name(key), revision - 1)
-        return field(_EVENT, Change(revision, key, deleted, pair, before).event(self._with_previous))
+    def _end_of_table(self) -> None:
+        """All that is written was read and sent."""
+        if self._next <= self._hub.mvcc.revision:
+            self._hub.await_tombstone(self)
+        else:
+            self._synced = True
+            self._hub.join(self)
+
+    def _read(self, unsent: _Unsent, rows_max: int, bytes_max: int) -> None:
+        """Take events, or pass over chunks without any, while there is room and something to be read."""
+        hub = self._hub
+        while rows_max > 0 and bytes_max > 0 and self._next < hub.mvcc.first_unwritten(self._next):
+            at = names.position(self._next, self._sub)
+            chunk = hub.chunks.at(at)
+            if chunk is None:
+                break
+            rows, size_bytes = self._take(chunk.matching(self.wanted, at), chunk, unsent, rows_max, bytes_max)
+            rows_max -= max(rows, 1)
+            bytes_max -= size_bytes
+        if self._next > unsent.partial_of:
+            unsent.end_revision()
+
+    def _take(
+        self, numbers: Sequence[int], chunk: Chunk, unsent: _Unsent, rows_max: int, bytes_max: int
+    ) -> tuple[int, int]:
+        """These rows of the chunk, while there is room; gives how many rows and bytes that was."""
+        rows = size_bytes = 0
+        for number in numbers:
+            if rows >= rows_max or size_bytes >= bytes_max:
+                self._next, self._sub = names.read_position(chunk.position(number))
+                return rows, size_bytes
+            rows += 1
+            if self._deletes if chunk.is_deletion(number) else self._puts:
+                event = chunk.event(number, self._with_previous)
+                unsent.add(chunk.revisions[number], event)
+                size_bytes += len(event)
+        self._next, self._sub = names.read_position(chunk.end)
+        return rows, size_bytes
 
     def _responses(self, events: Sequence[bytes], revision: int) -> Sequence[bytes]:
         """One response; or its fragments, where the client asked for them."""
         head = header(revision)
-        if not self._fragments:
-            return [b"".join([OK, head, *events])]
-        *fragments, last = _packed(events, self._hub.limits.watch_fragment_bytes_max)
-        return [*(b"".join([OK, FRAGMENT, head, *fragment]) for fragment in fragments), b"".join([OK, head, *last])]
+        if self._fragments:
+            *fragments, last = _packed(events, self._hub.limits.watch_fragment_bytes_max)
+        else:
+            fragments, last = [], events
+        responses = [b"".join([OK, FRAGMENT, head, *fragment]) for fragment in fragments]
+        responses.append(b"".join([OK, head, *last]))
+        self._hub.count_response(sum(map(len, responses)))
+        return responses
 
 
-def _packed(fields: Sequence[bytes], bytes_max: int) -> list[list[bytes]]:
+class _Unsent:
+    """What a watcher that catches up has read, as fields of a response, and not sent yet."""
+
+    __slots__ = ("partial", "partial_of", "whole")
+
+    def __init__(self) -> None:
+        self.whole: list[bytes] = []
+        """Of whole revisions."""
+        self.partial: list[bytes] = []
+        """Of a revision that may go on, which is ``partial_of``."""
+        self.partial_of = 0
+
+    def add(self, revision: int, event: bytes) -> None:
+        if revision != self.partial_of:
+            self.end_revision()
+            self.partial_of = revision
+        self.partial.append(event)
+
+    def end_revision(self) -> None:
+        """Nothing is to come of it."""
+        if self.whole:
+            self.whole += self.partial
+        else:
+            self.whole = self.partial
+        self.partial = []
+
+
+def _packed(fields: Sequence[bytes], bytes_max: int) -> Sequence[Sequence[bytes]]:
     """The same fields in the same order, as many together as ``bytes_max`` admits, at least one."""
     packed: list[list[bytes]] = [[]]
     size = 0
