@@ -24,7 +24,7 @@ from ratified.kv.check import KV_CHECKS
 from ratified.kv.history import EVENTS, HISTORY
 from ratified.kv.limits import KvLimits
 from ratified.kv.names import position, read_position
-from ratified.kv.tables import ATTACHED, LIVE, META
+from ratified.kv.tables import ATTACHED, LIVE, META, ORDER
 from ratified.storage import guard
 from ratified.storage.guard import StoreMark, open_store
 from ratified.storage.lmdb import DATA_FILE, LmdbEnvironment
@@ -33,7 +33,7 @@ from tests.kv.driver import Driver, LongDriver, refused
 from tests.kv.test_model import outcome, writes
 
 SPACE = 3
-TABLES = (ATTACHED, EVENTS, HISTORY, LIVE, META, "leases")
+TABLES = (ATTACHED, EVENTS, HISTORY, LIVE, META, ORDER, "leases")
 BOOT = b"boot"
 PAGE_BYTES = 4096
 
@@ -269,6 +269,49 @@ def test_a_row_that_is_wrong_is_found(
         if by_a_row_of is not None:
             with pytest.raises(StoreUnsound):
                 check_each_row(file, by_a_row_of)
+
+
+LONG_NAMED = b"s" * 476
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "change", "said", "by_a_row_of"),
+    [
+        (ORDER, _first(ORDER), _gone, "order of its long keys", LIVE),
+        (ORDER, _first(ORDER), _other_end, "order of its long keys", ORDER),
+        (ORDER, lambda _: b"\0" * 16 + b"a\0", lambda _: LONG_NAMED, "order of its long keys", ORDER),
+        (ORDER, lambda _: b"\0" * 16 + b"a\2", lambda _: b"", "order of its long keys", None),
+        (META, lambda _: b"order", _other_end, "cannot be read", None),
+    ],
+)
+def test_an_order_that_is_not_that_of_the_long_keys_is_found(
+    table: str,
+    key: Callable[[Driver], bytes],
+    change: Callable[[bytes], bytes | None],
+    said: str,
+    by_a_row_of: str | None,
+    tmp_path: Path,
+) -> None:
+    with changing(tmp_path) as (driver, file):
+        for end in (b"1", b"2", b"3" * 1_000 + b"1", b"3" * 1_000 + b"2"):
+            driver.put(LONG_NAMED + end)
+        assert_sound(file)
+        _change(driver, table, key(driver), change)
+        with pytest.raises(StoreUnsound, match=said):
+            check_whole(file)
+        if by_a_row_of is not None:
+            with pytest.raises(StoreUnsound):
+                check_each_row(file, by_a_row_of)
+
+
+def test_an_order_that_an_earlier_program_has_not_kept_is_not_looked_at(tmp_path: Path) -> None:
+    with changing(tmp_path) as (driver, file):
+        driver.put(LONG_NAMED + b"1")
+        mark = driver.space.get(META, b"order")
+        driver.put(LONG_NAMED + b"2")
+        _change(driver, META, b"order", lambda _: mark)
+        _change(driver, ORDER, _first(ORDER)(driver), _gone)
+        assert_sound(file)
 
 
 def test_a_store_without_its_newest_events_or_with_later_ones_is_found_by_what_it_has_recorded(tmp_path: Path) -> None:

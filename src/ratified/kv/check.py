@@ -3,6 +3,7 @@
 The record is the row ``state``: revision, compact revision, era and the sums of ``digest``; and, of what is in
 ``events``, a sum in the row ``removal``. ``history``, ``live`` and ``attached`` follow from ``events``, so each row is
 held to what it follows from, or to what follows from it. What a pending tombstone covers counts as not deleted yet.
+``order`` follows from ``live``, and is looked at where it says that it was kept: no program reads it elsewhere.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import google_crc32c
 import msgspec
 from google.protobuf.message import DecodeError
 
-from ratified.kv import leases, names
+from ratified.kv import leases, names, order
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
 from ratified.kv.mvcc import FIRST_REVISION, STATE, Removal, event_hash
-from ratified.kv.tables import ATTACHED, LIVE, META
+from ratified.kv.tables import ATTACHED, LIVE, META, ORDER
 from ratified.kv.tombstones import KEY, KEY_END, Tombstone
 from ratified.storage.guard import RowChecks
 from ratified.storage.pages import StoredRows, StoreUnsound
@@ -104,6 +105,8 @@ def row(rows: StoredRows, table: str, key: bytes, value: bytes) -> None:
             _check_live(rows, key, value)
         elif table == ATTACHED:
             _check_attached(rows, key, value)
+        elif table == ORDER:
+            _check_order(rows, key, value)
 
 
 KV_CHECKS = RowChecks(whole, sums, row)
@@ -174,7 +177,7 @@ class _Events:
         self._held += event.number
         self._revision = event.revision
         self.newest[event.name] = _Newest(event.deleted, row_hash(event.pair), event.lease)
-        self.history += _history_checksum(event.name + names.TERMINATOR + event.at, event.kind)
+        self.history += _checksum(event.name + names.TERMINATOR + event.at, event.kind)
 
     def compare(self) -> None:
         """With what the store says of itself."""
@@ -188,7 +191,7 @@ class _Events:
 def _whole_history(rows: StoredRows, events: _Events) -> int:
     size_bytes = found = 0
     for key, kind in rows.scan(HISTORY, b""):
-        found += _history_checksum(key, kind)
+        found += _checksum(key, kind)
         size_bytes += len(key) + len(kind)
     if found != events.history:
         raise StoreUnsound("its history is not that of its events")
@@ -197,15 +200,31 @@ def _whole_history(rows: StoredRows, events: _Events) -> int:
 
 def _whole_live(rows: StoredRows, events: _Events) -> int:
     size_bytes = count = 0
+    long: list[tuple[bytes, bytes]] = []
     for name, pair in rows.scan(LIVE, b""):
         newest = events.newest.get(name)
         if newest is None or newest.deleted or newest.number != row_hash(pair):
             raise StoreUnsound(f"key {name!r} has not the value of its newest event")
         count += 1
         size_bytes += len(name) + len(pair)
+        if not names.is_whole(name):
+            long.append((names.escaped(KeyValue.FromString(pair).key), name))
     if count != sum(not newest.deleted for newest in events.newest.values()):
         raise StoreUnsound("keys that its events have written are missing")
+    _whole_order(rows, sorted(long))
     return size_bytes
+
+
+def _whole_order(rows: StoredRows, long: Sequence[tuple[bytes, bytes]]) -> None:
+    """``long``: the long keys in ``live``, in their order."""
+    mark = rows.get(META, order.MARK)
+    if mark is not None and not order.is_mark(mark):
+        raise StoreUnsound("what it says of the order of its long keys cannot be read")
+    if not order.is_kept(rows.get):
+        return
+    found = sum(_checksum(key, name) for key, name in rows.scan(ORDER, b""))
+    if found != sum(_checksum(key, name) for key, name in order.rows_of(long)):
+        raise StoreUnsound("the order of its long keys is not theirs")
 
 
 def _whole_attached(rows: StoredRows, events: _Events, recorded: _Recorded) -> None:
@@ -230,8 +249,8 @@ def _whole_leases(rows: StoredRows, recorded: Sums) -> None:
         raise StoreUnsound("its leases do not have the digest that is recorded")
 
 
-def _history_checksum(key: bytes, kind: bytes) -> int:
-    return int(google_crc32c.value(key + kind))
+def _checksum(key: bytes, value: bytes) -> int:
+    return int(google_crc32c.value(key + value))
 
 
 def _lease(lease: int) -> bytes:
@@ -272,6 +291,13 @@ def _check_live(rows: StoredRows, name: bytes, pair: bytes) -> None:
     value = rows.get(EVENTS, newest[-_POSITION_BYTES:])
     if value is None or value[PAIR_AT:] != pair:
         raise StoreUnsound(f"key {name!r} has not the value of its newest event")
+    if not (names.is_whole(name) or _has_order(rows, name, pair)):
+        raise StoreUnsound(f"long key {name!r} is missing in their order")
+
+
+def _has_order(rows: StoredRows, name: bytes, pair: bytes) -> bool:
+    """Whether a long key is in their order, as far as that was kept."""
+    return not order.is_kept(rows.get) or order.has(rows.get, KeyValue.FromString(pair).key, name)
 
 
 def _check_attached(rows: StoredRows, key: bytes, user_key: bytes) -> None:
@@ -281,6 +307,14 @@ def _check_attached(rows: StoredRows, key: bytes, user_key: bytes) -> None:
         if names.name(user_key) == name and _recorded(rows).is_ending(key[: _LEASE.size]):
             return
         raise StoreUnsound(f"key {name!r} is attached to a lease that it does not have")
+
+
+def _check_order(rows: StoredRows, key: bytes, name: bytes) -> None:
+    if not order.is_kept(rows.get) or (not name and key.endswith(order.FORKS)):
+        return
+    pair = rows.get(LIVE, name)
+    if pair is None or not order.is_row_of(key, KeyValue.FromString(pair).key):
+        raise StoreUnsound(f"long key {name!r} is in their order at a place that is not its own")
 
 
 def _is_of(history_key: bytes, name: bytes) -> bool:

@@ -42,6 +42,8 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of such a delete whose rows are written in one turn."""
     tidy_bytes_at_once: int = 64 * 1024
     """Bytes of pairs and names that either has to do with in one turn; a single pair may be larger."""
+    order_keys_at_once: int = 128
+    """Long keys whose order is written in one turn where an earlier program has not kept it."""
     expiries_at_once: int = 64
     """Leases whose expiry is proposed in one go."""
     snapshot_rows_at_once: int = 500

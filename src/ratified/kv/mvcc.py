@@ -5,7 +5,9 @@ Tables
 - ``history``: (name, revision, sub) -> kind. Every change that is still held; says where in ``events`` its pair is.
 - ``events``: (revision, sub) -> kind (1 byte), KeyValue. What watches read, and old revisions.
 - ``attached``: (lease, name) -> key, the keys of each lease.
-- ``meta``: ``state`` (below) and, this replica's own and in no digest, ``removal`` and the pending tombstones.
+- ``meta``: ``state`` (below) and, this replica's own and in no digest, ``removal``, the pending tombstones and what
+  ``order`` says of itself.
+- ``order``: this replica's own, and in no digest or size: the order of long keys in ``live``.
 
 Rules
 1. The revision starts at 1 and is raised by one where a command ends that changed something. Inside the command reads
@@ -31,6 +33,7 @@ from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
+from ratified.kv.order_upkeep import OrderUpkeep
 from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
 from ratified.kv.tombstones import KEY, KEY_END, PutSince, Rows, Tombstone, VisibleRows
 from ratified.storage.space import Space, View
@@ -135,6 +138,7 @@ class Mvcc:
         self._show(read_tombstones(space))
         self._note_puts()
         state = space.get(META, b"state")
+        self.order = OrderUpkeep(space, is_empty=state is None)
         if state is not None:
             self.load_state(state)
         removal = Removal.read(space)
@@ -161,7 +165,9 @@ class Mvcc:
 
     def save_removal(self) -> None:
         """Write how far removal has come."""
-        self.space.put(META, b"removal", Removal(self._removed, self.size_bytes, self.held).encode())
+        removal = Removal(self._removed, self.size_bytes, self.held).encode()
+        self.space.put(META, b"removal", removal)
+        self.order.save(self.state(), removal)
 
     @property
     def sums_at_revision(self) -> Sums:
@@ -200,6 +206,8 @@ class Mvcc:
                 before = None
             else:
                 create, version = old.create_revision, old.version + 1
+        elif len(name) > names.NAME_BYTES_MAX:
+            self.order.add(key, name)
         pair = KeyValue(
             key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
         ).SerializeToString()
@@ -222,6 +230,8 @@ class Mvcc:
             if lease and not self._is_awaited(lease, key):
                 attached.append(lease_prefix(lease) + name)
             self.size_bytes -= len(name) + len(before)
+            if len(name) > names.NAME_BYTES_MAX:
+                self.order.remove(key, name)
         rows = self._write_deletions(revision, first, key_names, [key for key, _ in found])
         self.space.delete_all(LIVE, key_names)
         if attached:
@@ -293,10 +303,15 @@ class Mvcc:
         if before is not None:
             old_lease = KeyValue.FromString(before).lease
             self.size_bytes -= len(name) + len(before)
+        is_long = len(name) > names.NAME_BYTES_MAX
         if kind == DELETE:
             self.space.delete(LIVE, name)
+            if is_long:
+                self.order.remove(parsed.key, name)
         else:
             self.space.put(LIVE, name, pair)
+            if is_long:
+                self.order.add(parsed.key, name)
             self.size_bytes += len(name) + len(pair)
         if old_lease != parsed.lease:
             self._attach(name, parsed.key, old_lease, parsed.lease)
@@ -366,7 +381,7 @@ class Mvcc:
 
     def visible_in(self, view: View) -> VisibleRows:
         """The rows of a view of the last commit, as reads must see them."""
-        return VisibleRows(view, self.tombstones, self.visible.put_since)
+        return VisibleRows(view, self.tombstones, self.visible.put_since, order_missed=self.order.missed)
 
     def _is_awaited(self, lease: int, key: bytes) -> bool:
         """Whether a tombstone has still to find this key among those of the lease."""
@@ -408,6 +423,8 @@ class Mvcc:
         if pair is not None and tombstone.covers(parsed := KeyValue.FromString(pair)):
             self.space.delete(LIVE, name)
             self.size_bytes -= len(name) + len(pair)
+            if len(name) > names.NAME_BYTES_MAX:
+                self.order.remove(parsed.key, name)
             if parsed.lease and not self._is_awaited(parsed.lease, parsed.key):
                 self.space.delete(ATTACHED, lease_prefix(parsed.lease) + name)
 

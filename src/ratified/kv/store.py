@@ -190,7 +190,8 @@ class KvStore(Store):
     @property
     @override
     def untidy(self) -> bool:
-        return bool(self._mvcc.tombstones) or self._mvcc.holds_dead_rows or self._holds_useless
+        mvcc = self._mvcc
+        return bool(mvcc.tombstones) or mvcc.holds_dead_rows or self._holds_useless or mvcc.order.is_behind
 
     @property
     def _holds_useless(self) -> bool:
@@ -215,6 +216,8 @@ class KvStore(Store):
             self._mvcc.remove_dead_rows(self._limits.removal_events_at_once, self._limits.tidy_bytes_at_once)
         elif self._holds_useless:
             self._spaces.remove_useless(self._limits.useless_rows_at_once)
+        elif self._mvcc.order.is_behind:
+            self._mvcc.order.catch_up(self._limits.order_keys_at_once, self._limits.tidy_bytes_at_once)
 
     @override
     def read(self, now: int, request: bytes) -> bytes | Continuation:

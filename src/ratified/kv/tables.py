@@ -1,4 +1,7 @@
-"""The tables of a space (``mvcc`` says what is in them; ``history`` has two more), and the keys of ``attached``."""
+"""The tables of a space, and the keys of ``attached``.
+
+``mvcc`` says what is in them; ``history`` has the names of two more, and ``order`` explains its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from struct import Struct
 LIVE = "live"
 ATTACHED = "attached"
 META = "meta"
-TABLES = (META, LIVE, ATTACHED, "history", "events", "leases")
+ORDER = "order"
+TABLES = (META, LIVE, ATTACHED, "history", "events", "leases", ORDER)
 """All of them; without the first, a space that is being removed looks like none that serves."""
 
 _LEASE = Struct(">Q")

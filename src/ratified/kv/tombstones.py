@@ -16,7 +16,7 @@ Rules
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -126,14 +126,24 @@ class Stretch(NamedTuple):
 
 
 class VisibleRows:
-    """Rows, the tombstones that are pending in them, the oldest first, and what was put since those of ranges."""
+    """Rows, the tombstones that are pending in them, the oldest first, and what was put since those of ranges.
 
-    __slots__ = ("get", "keys", "put_since", "rows", "scan", "tombstones")
+    ``order_missed`` is called where long keys are read and their order is not kept (``order``). None: commands look at
+    these rows, and never go by it.
+    """
+
+    __slots__ = ("get", "keys", "order_missed", "put_since", "rows", "scan", "tombstones")
 
     def __init__(
-        self, rows: Rows, tombstones: tuple[Tombstone, ...] = (), put_since: tuple[PutSince, ...] = ()
+        self,
+        rows: Rows,
+        tombstones: tuple[Tombstone, ...] = (),
+        put_since: tuple[PutSince, ...] = (),
+        *,
+        order_missed: Callable[[], None] | None = None,
     ) -> None:
         self.rows = rows
+        self.order_missed = order_missed
         self.get = rows.get
         self.scan = rows.scan
         self.keys = rows.keys
