@@ -74,6 +74,7 @@ CONSTANT = {
     "ratified.kv.history.CHANGES_WALKED_MAX": "which of two ways to one answer is taken",
     "ratified.kv.history._KEYS_MAX": "how much is read at a time, of what range_rows_at_once bounds",
     "ratified.kv.names.NAME_BYTES_MAX": FORMAT,
+    "ratified.kv.ranges._COLLECTED_MAX": "which of two ways to one answer is taken",
     "ratified.kv.requests.TXN_OPS_MAX": SAME,
     "ratified.kv.requests.TXN_OPS_IN_ALL_MAX": SAME,
     "ratified.kv.requests.TXN_DEPTH_MAX": SAME,

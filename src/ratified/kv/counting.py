@@ -1,7 +1,8 @@
 """How many keys a range or a lease has, or a range had at an older revision, mostly without looking at a pair.
 
 Rules
-1. Names are counted by themselves. Of a group of long keys that the range cuts in two each pair is looked at.
+1. Names are counted by themselves. Those of a group of long keys that the range cuts in two are counted by their order,
+   and where that may not be used (``order``) each pair is looked at.
 2. At an older revision those names count whose last change up to then was a put: ``history`` says so, and no event is
    read. Of a long history of one key only some changes are walked; then its last one is sought.
 3. Where a pending tombstone of a range reaches, only what was put since counts. Now that alone is looked at, so it does
@@ -19,7 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from ratified.kv import names
+from ratified.kv import names, order
 from ratified.kv.history import HISTORY, NAME, POSITION, PUT, is_change_of, name_of, names_at, past
 from ratified.kv.intervals import Interval
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds
@@ -166,7 +167,10 @@ def _last_kind(rows: VisibleRows, name: bytes, since: bytes, behind: bytes) -> b
 
 
 def _held(rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None) -> Iterator[Counted]:
-    """Those with such names that are in the range."""
+    """Those of a group, which has all such names, that are in the range."""
+    if order.may_be_used(rows):
+        counted = order.count_in(rows, first[: names.NAME_BYTES_MAX], wanted)
+        return (Counted(keys, looked // _NAMES_A_LOOK + 1) for keys, looked in counted)
     return _in_steps(wanted.holds(KeyValue.FromString(pair).key) for _, pair in rows.scan(LIVE, first, last))
 
 

@@ -4,8 +4,9 @@
   sorts before everything a longer key can go on with, so that (key, revision) sorts by key first.
 - Escaped keys of at most ``NAME_BYTES_MAX`` bytes are their own *name*. A longer one is named by its first
   ``NAME_BYTES_MAX`` bytes, ``01``, and a hash of the whole. Long keys that share their first bytes form a *group*: one
-  run of rows, in the right place among all others, inside which names sort by hash. Who scans reads a group as a whole
-  and sorts it by the whole keys, which are in the rows.
+  run of rows, in the right place among all others, inside which names sort by hash. A command that scans reads a group
+  as a whole and sorts it by the whole keys, which are in the rows, and so does who reads an older revision. Who reads
+  the newest one goes by ``order``.
 """
 
 from __future__ import annotations

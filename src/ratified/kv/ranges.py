@@ -8,18 +8,20 @@ Rules
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
    key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
 5. Pairs that are only counted are not looked at (``counting``).
+6. A group of long keys is read as a whole and sorted. Of a commit, one of more than ``_COLLECTED_MAX`` keys is read by
+   its order instead (``order``), where no tombstone is pending.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice, repeat
 from typing import TypeAlias
 
 from typing_extensions import override
 
-from ratified.kv import names
+from ratified.kv import names, order
 from ratified.kv.counting import Counted, keys_at, keys_in
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.history import changes_at, is_dropped, names_of
@@ -45,27 +47,55 @@ _ABSENT_A_LOOK = 8
 """How many changes of keys that were not there are passed over in the time that it takes to look at a pair."""
 
 
+_COLLECTED_MAX = 16
+"""To read so many keys and sort them takes less time than to look them up by their order."""
+
+
 def live(rows: VisibleRows, wanted: Interval) -> Looks:
     """The newest pairs."""
     if wanted.empty:
         return
+    first = names.first_name(wanted.first)
+    last = None if wanted.end is None else names.last_name(wanted.end)
+    while (shared := (yield from _up_to_large_group(rows, wanted, first, last))) is not None:
+        yield from _by_order(rows, shared, wanted)
+        first = names.group_of(shared)[1]
+
+
+def _up_to_large_group(
+    rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None
+) -> Generator[Look, None, bytes | None]:
+    """Returns what the keys of a group share that is to be read by its order; None: there is none."""
     group = Runs[bytes]()
     shared = b""
-    last = None if wanted.end is None else names.last_name(wanted.end)
+    collected = 0
     whole_bytes_max = names.NAME_BYTES_MAX
-    for name, pair in rows.live(names.first_name(wanted.first), last):
+    for name, pair in rows.live(first, last):
         if group and name[:whole_bytes_max] != shared:
             yield from _in_order(group, wanted)
             group = Runs[bytes]()
+            collected = 0
         if not pair:
             yield COVERED
         elif len(name) <= whole_bytes_max:
             yield (names.key_of(name) if b"\x00" in name else name), pair
+        elif collected == _COLLECTED_MAX and order.may_be_used(rows):
+            return name[:whole_bytes_max]
         else:
             shared = name[: names.NAME_BYTES_MAX]
+            collected += 1
             group.add((KeyValue.FromString(pair).key, pair))
             yield None
     yield from _in_order(group, wanted)
+    return None
+
+
+def _by_order(rows: VisibleRows, shared: bytes, wanted: Interval) -> Looks:
+    """The pairs of a group."""
+    for name in order.names_in(rows, shared, wanted):
+        pair = None if name is None else rows.get(LIVE, name)
+        key = None if pair is None else KeyValue.FromString(pair).key
+        yield (key, pair) if key is not None and pair is not None and wanted.holds(key) else None
 
 
 def present(rows: VisibleRows, key: bytes, range_end: bytes) -> Looks:
