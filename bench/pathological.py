@@ -391,6 +391,8 @@ def cases(filled: Filled) -> list[Case]:
     older = RangeRequest(key=b"keys/", range_end=b"keys0", count_only=True, revision=filled.then)
     large = RangeRequest(key=b"large")
     deep = nested((26, 26, 26))
+    one_shared = SHARED + b"%08d" % (SHARING // 2), SHARED + b"%08d" % (SHARING // 2 + 1)
+    one_range = RangeRequest(key=one_shared[0], range_end=one_shared[1])
     values = RangeRequest.VALUE
     all_keys = b"keys/", b"keys0"
     watches = Watches()
@@ -400,6 +402,9 @@ def cases(filled: Filled) -> list[Case]:
         Case(f"8 ranges over {keys} keys, limit 1", transaction(success=ops(*[limited] * 8))),
         Case(f"range over {keys} keys before they were", ranged(b"later/", b"later0", revision=filled.then)),
         Case(f"{SHARING:,} keys that share 476 bytes", ranged(SHARED, SHARED + b"\xff")),
+        Case(f"one of {SHARING:,} keys that share 476 bytes", ranged(*one_shared)),
+        Case(f"limit 1 of {SHARING:,} keys that share 476 bytes", ranged(SHARED, SHARED + b"\xff", limit=1)),
+        Case("20 ranges of one key that shares 476 bytes", transaction(success=ops(*[one_range] * 20))),
         Case(f"range of {keys} keys", ranged(*all_keys)),
         Case(f"range of {keys} keys, sorted by value", ranged(*all_keys, sort_target=values, sort_order=1)),
         Case(f"range of {keys} keys, count only", ranged(*all_keys, count_only=True)),
