@@ -331,6 +331,18 @@ def test_what_is_kept_is_bounded_and_goes_a_while_after_nobody_is_behind() -> No
     assert chunks_of(driver)._chunks == []
 
 
+def test_what_is_taken_in_parts_is_read_once_however_little_is_kept() -> None:
+    """Seed 348 of fault-free: each part of two rows read 75 rows again, on a slow machine, which then heard nobody."""
+    driver = with_history(KvLimits(watch_cache_bytes_max=1))
+    watch = behind(driver, 2)
+    with counted() as counts:
+        for _ in range(200):
+            driver.store.woken(0)
+            watch.advance(0, 2, PLENTY)
+    assert len(watch.events) == 300
+    assert of_table(counts, EVENTS) == [1] * 300
+
+
 def test_who_comes_when_the_others_have_just_caught_up_reads_nothing_again() -> None:
     driver = with_history(KvLimits(watch_rows_a_turn=20))
     with counted() as counts:

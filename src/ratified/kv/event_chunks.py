@@ -10,8 +10,10 @@ Rules
    chunks of its own.
 3. A pair before an event that was looked up is given no more once the event's revision is compacted.
 4. A turn reads so much. Who finds no chunk after that waits for the next turn; the first to ask in a turn finds one.
-5. What is kept is bounded, by bytes: the chunks that nobody has asked for in the longest time go first. All go when
-   nobody has been behind for a while: of those who come one after the other each would be the only one for a moment.
+5. What is kept is bounded, by bytes: the chunks that nobody has asked for in the longest time go first. The last one
+   stays, however large it is: whoever takes a part of it in each turn would else read all of it for each part. All go
+   when nobody has been behind for a while: of those who come one after the other each would be the only one for a
+   moment.
 """
 
 from __future__ import annotations
@@ -144,7 +146,7 @@ class EventChunks:
         self._turn += 1
         self._rows_left, self._bytes_left = self._limits.watch_rows_a_turn, self._limits.watch_bytes_a_turn
         size_bytes = sum(chunk.size_bytes for chunk in self._chunks)
-        while size_bytes > self._limits.watch_cache_bytes_max:
+        while size_bytes > self._limits.watch_cache_bytes_max and len(self._chunks) > 1:
             number = min(range(len(self._chunks)), key=lambda each: self._chunks[each].used_in)
             del self._starts[number]
             size_bytes -= self._chunks.pop(number).size_bytes

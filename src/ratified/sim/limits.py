@@ -108,6 +108,7 @@ WORK_OF_A_TURN = frozenset(
         "removal_events_at_once",
         "expiries_at_once",
         "range_rows_a_turn",
+        "watch_rows_a_turn",
         "deletes_at_once",
         "tombstone_rows_at_once",
         "tidy_bytes_at_once",
