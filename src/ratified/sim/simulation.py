@@ -42,6 +42,9 @@ judged: a copy may have failed just before."""
 ENTRY_PATIENCE_US = 40_000
 """What a lagging replica may need for one entry, where every limit admits one item at a time."""
 
+PIECE_PATIENCE_US = 20_000
+"""What each piece of a snapshot may take: a way there and back, and a sync."""
+
 
 class Simulation:
     def __init__(self, arguments: Arguments, trace: IO[bytes] | None) -> None:
@@ -73,13 +76,16 @@ class Simulation:
     def _settle(self) -> None:
         timeout = self.options.cluster.election_timeout_us
         entries = sum(checks.delivered_max for checks in self.cluster.checkers.groups.values())
+        limits = self.options.cluster.limits.node
+        state_bytes = max(machine.environment.size_bytes for machine in self.cluster.machines.values())
         deleted = self.world.counters["ranges deleted"] * DELETED_AT_ONCE * BATCH_KEYS
         patience = (
             LEASES_PATIENCE_US
             + 40 * timeout
             + 3 * self.options.workload.timeout_most_us
             + entries * ENTRY_PATIENCE_US
-            + deleted * self.options.cluster.limits.node.tidy_pause_us  # each may need a turn of its own
+            + deleted * limits.tidy_pause_us  # each may need a turn of its own
+            + state_bytes // limits.snapshot_piece_bytes * PIECE_PATIENCE_US
         )
         limit = self.world.now + patience
         while self.workload.waiting() or not self.cluster.replicas_agree():
