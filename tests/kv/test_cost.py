@@ -336,6 +336,18 @@ def test_the_values_that_one_transaction_keeps_are_limited(
     refused(driver, txn(keep(b"a"), keep(b"b")), TOO_LARGE)
 
 
+def test_a_deleted_value_is_in_no_answer_whether_or_not_its_row_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "TXN_RESPONSE_BYTES_MAX", 10_000)
+    long, plain = LongDriver(), Driver()
+    for driver in (long, plain):
+        driver.put(b"a", b"v" * 20_000)
+        driver.delete(b"a", b"b")
+    assert long.store.pending_tombstones == 1
+    request = txn(put(b"a", prev_kv=True))
+    assert long.do(request) == plain.do(request)
+    assert long.store.digest() == plain.store.digest()
+
+
 def test_a_deleted_value_is_not_kept_and_costs_nothing_whether_or_not_its_row_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -225,6 +225,17 @@ def test_a_fresh_node_begins_when_all_members_and_it_hold_each_others_directorie
     assert [member for member, _ in made.drain_changes()] == [1]
 
 
+def test_a_node_that_is_about_to_begin_replaces_no_directory_any_more() -> None:
+    made = peers({}, begun=False, config=msgspec.structs.replace(CONFIG, absent=(3,)))
+    greeted(made, 1, hello(begun=False), dialled=1)
+    made.sync()
+    made.received(0, 1, Standing(OURS, begun=False))
+    wiped = hello(directory=b"x" * 16, incarnation=1, start=12, begun=False)
+    assert "another data directory" in reason(greeted(made, 2, wiped, dialled=1))
+    assert made.sync() == [BegunRecord()], "which was not durable"
+    assert made.directories.holds(1, OTHERS)
+
+
 def test_a_fresh_node_does_not_begin_with_whoever_claims_to_be_a_member() -> None:
     made = peers({}, begun=False, config=msgspec.structs.replace(CONFIG, absent=(3,)))
     greeted(made, 1, hello(directory=b"x" * 16, start=99, begun=False))
