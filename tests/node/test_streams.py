@@ -193,16 +193,16 @@ def test_a_held_stream_can_be_cancelled() -> None:
     assert b"a" not in chunks(cluster, token)
 
 
-def test_the_streams_of_one_turn_share_the_rows_that_it_may_read() -> None:
-    cluster = Cluster(open_store=tailed, limits=NodeLimits(slice_rows_max=6))
+def test_the_streams_of_one_turn_share_the_rows_and_bytes_that_it_may_read() -> None:
+    cluster = Cluster(open_store=tailed, limits=NodeLimits(slice_rows_max=6, slice_bytes_max=600))
     leader = cluster.elect()
     for number in range(12):
         cluster.propose(leader, b"%d" % number)
-    read: list[int] = []
+    read: list[tuple[int, int]] = []
     advance = Tail.advance
 
     def counted(tail: Tail, now: int, rows_max: int, bytes_max: int) -> Slice:
-        read.append(rows_max)
+        read.append((rows_max, bytes_max))
         return advance(tail, now, rows_max, bytes_max)
 
     with pytest.MonkeyPatch.context() as patched:
@@ -210,5 +210,5 @@ def test_the_streams_of_one_turn_share_the_rows_that_it_may_read() -> None:
         tokens = [cluster.submit(leader, b"", Work.READ_LOCAL) for _ in range(3)]
         for token in tokens:
             assert cluster.outcome(token).outcome is Outcome.DONE
-    assert read[:6] == [2] * 6, "three of them, two rows each"
+    assert read[:6] == [(2, 200)] * 6, "three of them, two rows and 200 bytes each"
     assert all(chunks(cluster, token) == [b"%d" % number for number in range(12)] for token in tokens)
