@@ -135,6 +135,26 @@ def test_no_piece_is_sent_before_the_one_before_it_is_durable() -> None:
     cluster.run_until(lambda: applied(cluster, away) >= 40)
 
 
+def test_a_write_before_that_of_the_base_does_not_switch_the_store() -> None:
+    """A store that is ahead of its log would be all that a crash leaves of either."""
+    cluster, away = away_and_cut()
+    cluster.start(away)
+    receiving = cluster.node(away)._replicas[0].receiving
+    writes_base = receiving.writes_base
+    written: list[int] = []
+
+    def checked(ticket: int) -> None:
+        writes_base(ticket)
+        assert not receiving.on_persisted(ticket - 1)
+        assert not receiving.is_durable
+        written.append(ticket)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(receiving, "writes_base", checked)
+        cluster.run_until(lambda: applied(cluster, away) >= 40)
+    assert len(written) == 1
+
+
 def test_what_was_proposed_through_a_member_ends_unknown_where_a_snapshot_takes_its_place() -> None:
     cluster, away = away_and_cut()
     cluster.start(away)
