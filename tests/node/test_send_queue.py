@@ -12,7 +12,7 @@ from ratified.node.config import NodeLimits
 from ratified.node.send_queue import MESSAGE_BYTES, QUESTION_BYTES_SHORT, SendQueue
 from ratified.wire.codec import Assembly, FrameError, MessageCodec
 from ratified.wire.peer import Barrier, Batch, Fragment, Frame, Mark, Question, SnapshotPiece
-from tests.node.cluster import MS, Cluster
+from tests.node.cluster import MS, SECOND, Cluster
 
 CODEC = MessageCodec(Message)
 LIMITS = NodeLimits(frame_bytes_max=1000, window_bytes_first=4000, window_bytes_min=2000, window_bytes_max=64_000)
@@ -182,6 +182,28 @@ def test_one_late_mark_shrinks_the_window_once() -> None:
     again = out.window
     out.on_mark(20 + 9 * DELAY_US, late[-1])
     assert out.window == again
+
+
+def test_marks_that_were_under_way_when_the_window_shrank_do_not_shrink_it_again() -> None:
+    out = send_queue(replace(LIMITS, window_bytes_min=1))
+    out.put(0, entries(900, 900, 900, 900, 900))
+    out.on_mark(10, marks(out.take(0))[-1])
+    before = out.window
+    late: list[int] = []
+    for at in (20, 21, 22):
+        out.put(0, entries(before // 4))
+        late += marks(out.take(at))
+    assert len(late) == 3
+    out.on_mark(20 + 2 * DELAY_US, late[0])
+    shrunk = out.window
+    assert shrunk < before
+    out.on_mark(20 + 4 * DELAY_US, late[1])
+    out.on_mark(20 + 6 * DELAY_US, late[2])
+    assert out.window == shrunk, "they tell of the window before"
+    out.put(0, entries(shrunk))
+    (number,) = marks(out.take(SECOND))
+    out.on_mark(SECOND + 3 * DELAY_US, number)
+    assert out.window < shrunk
 
 
 def test_who_has_no_credit_is_told_when_there_is_some() -> None:
