@@ -199,6 +199,21 @@ def test_a_stranger_that_claimed_another_start_does_not_make_the_leader_forget_t
     assert leader.taken == [b"1", b"2"]
 
 
+def test_of_two_displaced_starts_the_one_that_was_confirmed_is_remembered() -> None:
+    leader = Leader()
+    stranger, true, another = session(incarnation=9), session(), session(incarnation=8)
+    true.confirmed = True
+    for claimed in (stranger, true, another):
+        leader.forwards.on_session(claimed)
+        leader.receive(forward(1, incarnation=claimed.incarnation), of=claimed)
+        leader.take()
+    assert leader.taken == [b"1"] * 3
+    leader.forwards.on_session(true)
+    leader.receive(forward(1, 2), of=true)
+    leader.take()
+    assert leader.taken[3:] == [b"2"], "its first was taken already"
+
+
 def test_numbers_of_an_origin_that_a_stranger_displaced_do_not_outlast_the_era() -> None:
     leader = Leader()
     true, stranger = session(), session(incarnation=2**64 - 1)

@@ -14,7 +14,7 @@ from ratified.node.cluster_table import Readdress, encode_change
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason, Work
 from ratified.storage.snapshot_file import snapshot_files
-from ratified.wire.peer import ForwardAnswer, SnapshotPiece
+from ratified.wire.peer import ForwardAnswer, SnapshotOffer, SnapshotPiece, SnapshotWanted
 from tests.node.cluster import MS, SECOND, Cluster
 
 T = TypeVar("T")
@@ -153,6 +153,28 @@ def test_a_write_before_that_of_the_base_does_not_switch_the_store() -> None:
         patched.setattr(receiving, "writes_base", checked)
         cluster.run_until(lambda: applied(cluster, away) >= 40)
     assert len(written) == 1
+
+
+def test_a_piece_that_is_long_under_way_is_not_sent_again() -> None:
+    """Each takes twice as long as what the sender waits for an answer where nothing is under way."""
+    size = 128 * 1024
+    limits = msgspec.structs.replace(
+        LIMITS, snapshot_piece_bytes=size, window_bytes_first=size, window_bytes_min=size, window_bytes_max=size
+    )
+    cluster, away = away_and_cut(limits=limits, writes=0)
+    for token in [cluster.submit(cluster.leader(), b"x" * 20_000, timeout_us=10 * SECOND) for _ in range(50)]:
+        cluster.outcome(token)
+    write(cluster, 20)
+    cluster.run(SECOND)
+    assert base(cluster, cluster.leader()) > 50
+    cluster.slow_down(size * 5)
+    cluster.sent.clear()
+    cluster.start(away)
+    cluster.run_until(lambda: applied(cluster, away) >= 60, within_us=20 * SECOND)
+    wanted = [message.next for message in messages(cluster, SnapshotWanted)]
+    assert len(wanted) > 5
+    assert wanted == list(range(1, len(wanted) + 1))
+    assert len(messages(cluster, SnapshotOffer)) == 1
 
 
 def test_what_was_proposed_through_a_member_ends_unknown_where_a_snapshot_takes_its_place() -> None:
