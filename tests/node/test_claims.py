@@ -39,3 +39,12 @@ def test_it_is_over_with_its_upgrade_or_when_it_is_no_member_any_more() -> None:
     claims = claimed()
     claims.takes_snapshots(3, takes=False)
     assert claims.cut(Membership((1, 2)), None) == Claim(100, ERA)
+
+
+def test_who_is_no_member_any_more_cuts_nothing_that_it_lacks() -> None:
+    """Its engine has the configuration without it, and has not applied that yet: it ended with an assertion."""
+    claims = claimed()
+    assert claims.cut(Membership((2, 4)), None) is None, "4 has said nothing"
+    claims.take(2, Claim(120, ERA))
+    claims.take(4, Claim(110, ERA))
+    assert claims.cut(Membership((2, 4)), None) == Claim(100, ERA)

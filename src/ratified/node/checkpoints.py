@@ -15,7 +15,8 @@ Rules:
    at least. A member that is away, or behind, holds the cut for ``snapshot_catchup_entries`` below the own checkpoint;
    then it is cut without that member, which is sent a snapshot when it is back.
 5. What is cut a majority has in checkpoints, in each half of a joint configuration, and has said so in a session that
-   lasts. Where no majority can be reached nothing is cut that all have not claimed.
+   lasts. Where no majority can be reached nothing is cut that all have not claimed. Who is no member any more, or not
+   yet, cuts nothing that it lacks itself.
 6. A log is cut at an index for which a checkpoint was claimed, the own or another member's: with each index goes the
    era with which its entry was delivered, which nothing else may imply.
 7. A member that spoke a version without snapshots when it was met last holds the cut for as long as it takes: nothing
@@ -236,7 +237,7 @@ class Claims:
 
     def cut(self, membership: Membership, most: int | None) -> Claim | None:
         """Where the log may be cut, no higher than ``most``; None: nowhere."""
-        lowest = self._lowest(_members(membership))
+        lowest = self._lowest((self._member, *_members(membership)))
         if lowest is None or (most is not None and lowest.index > most):
             lowest = None
         without = self._without_some(membership, most)
