@@ -12,7 +12,7 @@ from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import first_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
-from ratified.node.peers import PeerSessions
+from ratified.node.peers import MISSED_TIMEOUTS, PeerSessions
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
 from ratified.wire.peer import (
@@ -86,6 +86,8 @@ class Timed(PeerSessions):
                 self.on_silence(now, connection)
             elif timer is Timer.NOT_BEGUN:
                 self.on_not_begun(now)
+            elif timer is Timer.MISSED:
+                self.on_missed(connection)
 
 
 def peers(held: Mapping[int, PeerRecord] = HELD, *, begun: bool = True, config: NodeConfig = CONFIG) -> Timed:
@@ -535,6 +537,18 @@ def test_a_connection_on_which_nobody_says_hello_is_hung_up_whatever_else_comes(
     made.run_timers(100 * MS)
     _, closes = made.drain(100 * MS)
     assert [close.connection for close in closes] == [9]
+
+
+def test_who_is_not_met_for_a_while_is_dialled_by_the_other_side_too() -> None:
+    """A member that was down while it was removed, or while another was added, is not dialled by who knows."""
+    made = peers()
+    in_session(made, 4, hello())
+    made.run_timers(MISSED_TIMEOUTS * CONFIG.election_timeout_us - 1)
+    assert not made.missed
+    made.run_timers(MISSED_TIMEOUTS * CONFIG.election_timeout_us)
+    assert list(made.missed) == [3]
+    in_session(made, 5, hello(member=3, directory=HELD[3].directory))
+    assert not made.missed
 
 
 def test_a_frozen_peer_is_noticed_by_silence_alone() -> None:

@@ -109,6 +109,7 @@ class Node:
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
         self._tell_addresses = True
+        self._told_missed: tuple[int, ...] = ()
         self._closing = False
         self._room = shared.room
 
@@ -355,6 +356,8 @@ class Node:
                     self._peers.on_silence(now, key)
                 case Timer.NOT_BEGUN:
                     self._peers.on_not_begun(now)
+                case Timer.MISSED:
+                    self._peers.on_missed(key)
                 case Timer.PUBLISH:
                     self._publish(now)
                 case Timer.STEWARD:
@@ -443,6 +446,8 @@ class Node:
             self._applying.add(replica, entries)
         if not self._closing:
             self._peers.table_changed(now)
+            for each in self._replicas.values():
+                each.table_changed(self._cluster.table.members)
         if self.config.member in self._cluster.table.left:
             self._removed = True
         self._publish(now)
@@ -576,13 +581,14 @@ class Node:
         return None
 
     def _addresses(self) -> Sequence[PeerAddress] | None:
-        """Of all other members, if the table is news."""
-        if not self._tell_addresses:
+        """Of all other members, if the table, or who is to dial, is news."""
+        missed = tuple(self._peers.missed)
+        if not self._tell_addresses and missed == self._told_missed:
             return None
-        self._tell_addresses = False
+        self._tell_addresses, self._told_missed = False, missed
         table, own = self._cluster.table, self.config.member
         return [
-            PeerAddress(member, row.peer_urls, own in table.members and dials(table, own, member))
+            PeerAddress(member, row.peer_urls, own in table.members and (member in missed or dials(table, own, member)))
             for member, row in table.members.items()
             if member != own
         ]

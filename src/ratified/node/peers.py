@@ -2,8 +2,10 @@
 
 Rules:
 
-1. Who dials is the port's matter; one side of each pair is enough. Both send Hello first, and nothing else before the
-   other's Hello; no frame leaves before this start's incarnation is durable.
+1. One side of each pair dials; which one, the table says (``cluster_table``). A member that was not met for
+   ``MISSED_TIMEOUTS`` is dialled by the other side too: its table may not know us yet, or ours does not know that we
+   were removed, while one of us was down. Both send Hello first, and nothing else before the other's Hello; no frame
+   leaves before this start's incarnation is durable.
 2. Where the two do not fit (``admission``) they part with a Goodbye that says why.
 3. After the Hello, once it holds the other's directory durably, each side sends its Standing, and again when it has
    begun. A *session* is a connection on which both have begun and hold each other's directories: only there do
@@ -51,6 +53,8 @@ from ratified.wire.peer import (
     Standing,
 )
 
+MISSED_TIMEOUTS = 10
+"""Election timeouts without a member after which a node dials it even though it should dial us."""
 _PING = Timer.PING
 _SILENCE = Timer.SILENCE
 
@@ -179,6 +183,8 @@ class PeerSessions:
         self._closes: list[Hangup] = []
         self._codec = MessageCodec(config.engine.message)
         self.notices: list[Notice] = []
+        self.missed: dict[int, None] = {}
+        """Members that were not met for a while: this node dials them."""
         self.removed = False
         """A member said at its own address that this one has left the cluster."""
         self.overflows = 0
@@ -205,6 +211,11 @@ class PeerSessions:
     def table_changed(self, now: int) -> None:
         """Bindings are written down, and who has left is told."""
         self._directories.table_changed()
+        self._await_members(now)
+        members = self._cluster.table.members
+        for of_members in (self._known, self._challenged_at, self.missed):
+            for member in [member for member in of_members if member not in members]:
+                del of_members[member]
         for connection in list(self._connections.values()):
             hello = connection.hello
             if hello is not None and self._admission.has_left(hello):
@@ -286,6 +297,7 @@ class PeerSessions:
             if self._is_admitted(connection):
                 assert connection.hello is not None
                 del self._members[connection.hello.member]
+                self._await_members(now)
             self._lose_session(connection)
 
     def hang_up(self, now: int, number: int, reason: str) -> None:
@@ -394,6 +406,7 @@ class PeerSessions:
     def _announce(self, now: int) -> None:
         """This start's incarnation is durable: from now on frames may leave."""
         self._announced = True
+        self._await_members(now)
         for connection in list(self._connections.values()):
             self._greet(now, connection)
         held, self._hellos_held = self._hellos_held, {}
@@ -403,6 +416,18 @@ class PeerSessions:
         if not self._directories.begun:
             self._timers.set(Timer.NOT_BEGUN, 0, now + self._config.election_timeout_us)
             self._begin_if_all_agree()
+
+    def _await_members(self, now: int) -> None:
+        """Wait so long for each of those that are not there."""
+        for member in self._cluster.table.members:
+            waits = member in self.missed or self._timers.is_set(Timer.MISSED, member)
+            if not waits and member not in self._members and member != self._config.member:
+                self._timers.set(Timer.MISSED, member, now + MISSED_TIMEOUTS * self._config.election_timeout_us)
+
+    def on_missed(self, member: int) -> None:
+        """It was not met for a while."""
+        if member in self._cluster.table.members:
+            self.missed[member] = None
 
     def _greet(self, now: int, connection: _ConnectionEnd) -> None:
         self._send(now, connection, self._hello)
@@ -436,6 +461,8 @@ class PeerSessions:
         self._members[hello.member] = connection
         self._known[hello.member] = hello
         self._admitted.append(connection.id)
+        self.missed.pop(hello.member, None)
+        self._timers.stop(Timer.MISSED, hello.member)
         self._heard(now, connection.id)
         self._timers.set(_PING, connection.id, connection.sent_at + self._config.heartbeat_us)
         self._directories.meet(hello.member, hello.directory)

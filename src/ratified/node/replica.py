@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager
 from itertools import takewhile
 from typing import NamedTuple
@@ -390,6 +390,10 @@ class Replica:
         for member in self._cluster.table.members:
             self._send(member, Checkpointed(claim.index, claim.era))
         self._cut(now)
+
+    def table_changed(self, members: Collection[int]) -> None:
+        """These are all members from now on."""
+        self._sending.table_changed(members)
 
     def _cut(self, now: int) -> None:
         """What enough members have in checkpoints goes from the log."""

@@ -16,7 +16,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ratified.consensus.contract import Base, Membership, Size, Sizes, SnapshotTo
 from ratified.consensus.draws import mix
@@ -147,6 +147,11 @@ class SnapshotSending:
                     self._offer(now, member, sending)
                 else:
                     sending.offer_at = now + self._resend_us  # a piece is on its way, over a slow link
+
+    def table_changed(self, members: Collection[int]) -> None:
+        """Who is no member any more needs nothing."""
+        for member in [member for member in self._to if member not in members]:
+            self._end(member, ok=False)
 
     # ---- once a turn
 

@@ -45,6 +45,8 @@ class Timer(IntEnum):
     """Look what members that come and go need of a leader. Key: 0."""
     SNAPSHOTS = 15
     """A snapshot on its way is unanswered, or makes no step. Key: the group."""
+    MISSED = 16
+    """A member was not met for a while. Key: the member."""
 
 
 LOOKS_MIN = 256
@@ -82,6 +84,9 @@ class Timers:
     def stop(self, timer: Timer, key: int) -> None:
         """Have it not expire."""
         self._times[timer].pop(key, None)
+
+    def is_set(self, timer: Timer, key: int) -> bool:
+        return key in self._times[timer]
 
     def __len__(self) -> int:
         """How many are set."""

@@ -248,6 +248,7 @@ class Suspicion(Generic[Answer]):
         return since is not None and self._member.now - since >= self._member.options.election_timeout_min_us // 2
 
     def sizes(self) -> Sizes:
-        """Of the latest suspicion: it may be over."""
-        known = len(self._answers) + len(self._unanswered)
-        return {"probes and answers to them": Size(known, 2 * len(self._member.configurations.peers))}
+        """Of the latest suspicion: it may be over, and some of those whom it asked may have left since."""
+        peers = self._member.configurations.peers
+        known = sum(peer in asked for asked in (self._answers, self._unanswered) for peer in peers)
+        return {"probes and answers to them": Size(known, 2 * len(peers))}
