@@ -38,6 +38,9 @@ class Phone:
             for _, message in given.frame.messages
         ]
 
+    def dials(self, member: int) -> bool:
+        return True
+
     def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
         try:
             self.frames += codec.feed(data)

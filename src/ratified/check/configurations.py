@@ -24,6 +24,11 @@ def at(configurations: Configured, index: int) -> Membership:
     return next(membership for first, membership in reversed(configurations) if first <= index)
 
 
+def everybody(membership: Membership) -> tuple[int, ...]:
+    """All members, whatever their role, ascending."""
+    return tuple(sorted({*membership.voters, *membership.outgoing, *membership.learners}))
+
+
 def reach(configurations: Configured, value: Callable[[int], int], committed: int) -> int:
     """Up to where a sequence with these configurations is committed, at the least up to ``committed``, if each member's
     disk holds it up to ``value``."""

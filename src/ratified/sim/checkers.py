@@ -89,10 +89,12 @@ class ObservedReplica:
 class Checkers:
     """All oracles of one world, fed: from each replica, each disk, and each frame that leaves."""
 
-    def __init__(self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str]) -> None:
+    def __init__(
+        self, engine: EngineRow, memberships: dict[int, Membership], counters: Counter[str], joiners: Sequence[int] = ()
+    ) -> None:
         row = PROTOCOLS[engine.name]
         self.groups: dict[int, GroupChecks[Any]] = {
-            group: GroupChecks(group, membership, counters, row.shape(counters))
+            group: GroupChecks(group, membership, counters, row.shape(counters), joiners)
             for group, membership in memberships.items()
         }
         self.requests = {group: AtMostOnce(checks) for group, checks in self.groups.items()}

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from ratified.check.configurations import everybody
+from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.sim.checkers import Checkers
 from ratified.sim.machine import Clients, Machine
 from ratified.sim.network import Carry, Network
@@ -26,15 +28,13 @@ class Cluster:
     def __init__(self, options: ClusterOptions, world: World, carry: Carry | None = None) -> None:
         self.options = options
         self.world = world
-        self.members = options.members
-        self.checkers = Checkers(options.row, options.memberships, world.counters)
+        self.checkers = Checkers(options.row, options.memberships, world.counters, options.joiners)
+        machines = (*options.members, *options.joiners)
         make_codec = partial(PeerCodec, options.row.message)
         if options.through_wire:
             carry = _through(make_codec())
-        self.network = Network(world, self.members, options.model, options.network, carry, make_codec)
-        self.machines = {
-            member: Machine(member, options, world, self.network, self.checkers) for member in self.members
-        }
+        self.network = Network(world, machines, options.model, options.network, carry, make_codec)
+        self.machines = {member: Machine(member, options, world, self.network, self.checkers) for member in machines}
         for member, machine in self.machines.items():
             self.network.attach(member, machine)
 
@@ -44,19 +44,42 @@ class Cluster:
             machine.clients = clients
             machine.start()
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        """The first ones, and who has joined since, without who has left."""
+        return tuple(member for member, machine in self.machines.items() if machine.is_member)
+
     def leader(self, group: int = 0) -> int | None:
         """Who was elected last, if it runs."""
         member = self.checkers.groups[group].leader
         return member if member is not None and self.machines[member].up else None
 
     def replicas_agree(self) -> bool:
-        """Has every replica applied all that was delivered anywhere, and every node the same cluster table?"""
-        nodes = [machine.node for machine in self.machines.values() if machine.node is not None]
-        return all(node.table() == nodes[0].table() for node in nodes) and all(
-            group in machine.stores and machine.stores[group].applied == checks.delivered_max
-            for machine in self.machines.values()
-            for group, checks in self.checkers.groups.items()
+        """Has every replica applied all that was delivered anywhere, and every node the same cluster table?
+
+        And who was removed has left.
+        """
+        members = [self.machines[member] for member in self.members]
+        nodes = [machine.node for machine in members if machine.node is not None]
+        return (
+            all(node.table() == nodes[0].table() for node in nodes)
+            and all(
+                group in machine.stores and machine.stores[group].applied == checks.delivered_max
+                for machine in members
+                for group, checks in self.checkers.groups.items()
+            )
+            and all(self.members == everybody(checks.configurations[-1][1]) for checks in self.checkers.groups.values())
         )
+
+    def retire_the_forgotten(self) -> None:
+        """An operator stops a removed member that all those whom it knows have left before it could hear of that."""
+        present = everybody(self.checkers.groups[CLUSTER_GROUP].configurations[-1][1])
+        for member in self.members:
+            machine = self.machines[member]
+            if member not in present and machine.node is not None:
+                known = machine.node.table().members
+                if not any(self.machines[each].is_member for each in known if each != member):
+                    machine.leave()
 
     def logs_too_long(self) -> list[str]:
         """Whose log is much longer than what may be behind the lowest of all checkpoints.

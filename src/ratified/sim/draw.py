@@ -34,6 +34,8 @@ SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOT
 NO_LIMIT = 0
 FAST_LINK = 8 << 20
 ORDINARY_LINK = 512 << 10
+SPARES = 4
+"""How many machines may join where members come and go."""
 LEASE_PERCENT = 80
 """Of the shortest election timeout."""
 SLOW_LINK = 64 << 10
@@ -73,6 +75,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         redial_most_us=timeout,
     )
     disk = DiskOptions(sync_most_us=pick(11, 500, 3_000, 10_000))
+    members_change = arguments.scenario == "members"
     large_requests = arguments.scenario == "large-requests"
     slow_machines = (pick(42, 0, 1) if large_requests else pick(30, 0, 0, 1)) == 1
     large_values = large_requests and not slow_machines and bytes_per_timeout in (NO_LIMIT, FAST_LINK)
@@ -89,7 +92,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     batch_writers = 1 if large_requests else clients_of_kv * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
     keys = pick(17, 1, 2, 5)
-    value_bytes = pick(28, 600, 6_000, 30_000) if bytes_per_timeout else pick(25, 0, 0, 600, 1_500)
+    small_values = bytes_per_timeout == NO_LIMIT or members_change  # who joins is sent all of them
+    value_bytes = pick(25, 0, 0, 600, 1_500) if small_values else pick(28, 600, 6_000, 30_000)
     # A store of a size that says something is not filled over a slow link.
     may_have_quota = clients_of_kv == 1 and bytes_per_timeout == NO_LIMIT and arguments.scenario in QUOTA_SCENARIOS
     has_quota = may_have_quota and pick(32, 0, 1) == 1
@@ -97,7 +101,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         cluster=ClusterOptions(
             engine=arguments.engine,
             nodes=nodes,
-            groups=pick(14, 1, 1, 1, 3),
+            groups=1 if members_change else pick(14, 1, 1, 1, 3),
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
             read_lease_us=timeout * LEASE_PERCENT // 100 if leases else 0,
@@ -110,6 +114,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             network=network,
             model=model,
             through_wire=pick(21, 0, 0, 0, 1) == 1,
+            spares=SPARES if members_change else 0,
             urls_of_starts=arguments.scenario == "absences",
         ),
         unreliable_network=msgspec.structs.replace(
@@ -138,6 +143,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             lease_holders=0 if leases else clients_of_kv * pick(24, 0, 0, 1, 2),
             large_requests=pick(41, 1, 2) if large_requests else 0,
             large_values=large_values,
+            member_operators=1 if members_change else 0,
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),
         state_machine=state_machine,

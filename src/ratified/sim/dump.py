@@ -52,8 +52,9 @@ def _parts(arguments: Arguments, broken: Violation | None, cluster: Cluster, his
         yield _U32.pack(group) + _U64.pack(len(checks.entries))
         for encoded in checks.entries:
             yield _block(encoded)
-    yield _U32.pack(len(cluster.members))
-    for member, machine in cluster.machines.items():
+    ever_started = {member: machine for member, machine in cluster.machines.items() if machine.starts}
+    yield _U32.pack(len(ever_started))
+    for member, machine in ever_started.items():
         yield _U32.pack(member) + _U32.pack(machine.starts)
         for group, checks in groups.items():
             disk = checks.members[member].disk

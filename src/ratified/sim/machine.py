@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from functools import partial
@@ -25,14 +25,28 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from ratified.check.configurations import everybody
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Sizes
+from ratified.consensus.contract import Membership, Sizes
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.boot import build
+from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
-from ratified.node.ports import Close, Connected, DiskSpace, Heard, Input, Notice, Outputs, Received, Reply, Request
+from ratified.node.ports import (
+    Close,
+    Connected,
+    DiskSpace,
+    Heard,
+    Input,
+    Notice,
+    Outputs,
+    PeerAddress,
+    Received,
+    Reply,
+    Request,
+)
 from ratified.node.snapshot_receiving import SPOILT
 from ratified.sim.checkers import Checkers
 from ratified.sim.checkpoint_lane import CheckpointLane
@@ -43,6 +57,7 @@ from ratified.sim.network import STRANGER, Network
 from ratified.sim.options import ClusterOptions
 from ratified.sim.world import Concern, Draws, World
 from ratified.storage import checkpoint, guard, identity
+from ratified.storage.format import ClusterRecord, PeerRecord
 from ratified.storage.guard import StoreMark
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
@@ -53,6 +68,8 @@ from ratified.wire.peer import (
     SNAPSHOTS_SINCE,
     Batch,
     Frame,
+    Join,
+    Joined,
     SnapshotOffer,
     SnapshotOver,
     SnapshotPiece,
@@ -151,6 +168,11 @@ class Machine:
         self.stores: dict[int, Store] = {}
         self.paused = False
         self.starts = 0
+        self.is_member = member in options.members
+        """It has been told, or was a member from the first, and has not left."""
+        self._left = False
+        self._dials: set[int] | None = None
+        """Whom its node dials; None: it has not said."""
         self.protocol_version = PROTOCOL_VERSION
         """What its program speaks at most, from its next start on."""
         self._speaks = PROTOCOL_VERSION
@@ -206,8 +228,34 @@ class Machine:
         except Exception as error:
             raise self._found(error) from error
 
+    def join(self, member: int) -> None:
+        """An operator starts a node that somebody has added: it asks this member who it is."""
+        if not self.is_member and not self._left:
+            request = Join(f"n{self.member}", (f"http://n{self.member:03}",))
+            self._network.ask(member, request, self._told)
+
+    def _told(self, answer: Frame) -> None:
+        if self.is_member or not isinstance(answer, Joined):
+            return
+        self.is_member = True
+        self._counters["nodes joined"] += 1
+        owner = identity.Identity(answer.cluster, answer.member, self._directory, answer.engine)
+        nobody = dict.fromkeys(range(answer.groups), Membership(()))
+        peers = [PeerRecord(member, answer.directories[member]) for member in sorted(answer.directories)]
+        table = ClusterRecord(answer.index, answer.table)
+        identity.create(self.disk, owner, nobody, self._options.limits.log, [table, *peers])
+        self.start()
+
+    def dials(self, member: int) -> bool:
+        """Whether its node wants a connection to this member from its own side; a start says so in its first turn."""
+        return self.member < member if self._dials is None else member in self._dials
+
+    @property
+    def _directory(self) -> bytes:
+        return (self._directories << 64 | self.member).to_bytes(16, "big")
+
     def start(self) -> None:
-        if self.node is not None:
+        if self.node is not None or not self.is_member or self._left:
             return
         self.starts += 1
         self._counters["process starts"] += 1
@@ -229,11 +277,10 @@ class Machine:
     def _boot(self) -> Node:
         """A node on this machine's disk. The data directory is made once."""
         options, member = self._options, self.member
-        limits = options.limits
+        limits, first = options.limits, dict.fromkeys((*options.members, member))
         owner = identity.read(self.disk)
         if owner is None:
-            directory = (self._directories << 64 | member).to_bytes(16, "big")
-            owner = identity.Identity(CLUSTER, member, directory, options.engine)
+            owner = identity.Identity(CLUSTER, member, self._directory, options.engine)
             identity.create(self.disk, owner, options.memberships, limits.log)
         self._guard_store(owner.directory)
         self._process = environment = KillableEnvironment(self.environment)
@@ -241,8 +288,8 @@ class Machine:
             cluster=CLUSTER,
             member=member,
             name=f"n{member}",
-            names={each: f"n{each}" for each in options.members},
-            peer_urls={each: (f"http://n{each:03}",) for each in options.members},
+            names={each: f"n{each}" for each in first},
+            peer_urls={each: (f"http://n{each:03}",) for each in first},
             client_urls=self._client_urls(),
             directory=owner.directory,
             start=mix(self._world.seed, Concern.START, member, self.starts),
@@ -419,6 +466,7 @@ class Machine:
         self.checkpoint_lane.interrupt()
         self.node = None
         self._process = None
+        self._dials = None
         self.stores = {}
         self._turn_wanted = False
         self._armed = None
@@ -542,6 +590,8 @@ class Machine:
         if outputs.checkpoint is not None:
             self.checkpoint_lane.begin(outputs.checkpoint)
         self._admitted.update(dict.fromkeys(outputs.admitted))
+        if outputs.peers is not None:
+            self._dial(outputs.peers)
         for outgoing in outputs.frames:
             target = self._network.peer_of(member, outgoing.connection)
             if target == STRANGER:
@@ -557,12 +607,31 @@ class Machine:
             self.clients.replied(member, reply)
         for notice in outputs.notices:
             self._noticed(notice)
+        if outputs.removed and not self._left:
+            self.leave()
         if outputs.stopped:
             self._stopped()
             return
         if outputs.more:
             self._want_turn()
         self._arm(None if outputs.deadline is None else self._clock.when(outputs.deadline))
+
+    def _dial(self, peers: Sequence[PeerAddress]) -> None:
+        wanted = {each.member for each in peers if each.dials}
+        news = sorted(member for member in wanted if not self.dials(member))
+        self._dials = wanted
+        for member in news:
+            self._network.dial(self.member, member)
+
+    def leave(self) -> None:
+        """As the server does: who was removed ends, and starts no more."""
+        latest = self._checkers.groups[CLUSTER_GROUP].configurations[-1][1]
+        if self.member in everybody(latest):
+            raise Violation("who is a member stays", f"member {self.member} leaves, and was not removed: {latest}")
+        self._left = True
+        self.is_member = False
+        self._counters["members that left"] += 1
+        self.stop(None)
 
     def _noticed(self, notice: Notice) -> None:
         self._counters["notices"] += 1

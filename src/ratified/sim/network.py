@@ -8,7 +8,8 @@ Rules:
    Hello, Goodbye and Ping keep the session model and their order, so that a handshake means what it says.
 3. A cut is directed, from one member to another, and counted: two partitions that overlap heal one by one.
 4. The two ends of a connection learn of its end at different times. An end that knows neither sends nor receives.
-5. Of two members the one with the lower id dials, and dials again until somebody answers.
+5. A node's outputs say whom it dials: of two members the one with the lower id, mostly. It dials again until somebody
+   answers.
 6. A *challenge* is a connection of its own, on which the dialler sends nothing and hears one Hello.
 7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it. It says
    frames, or bytes, which the codec of ``wire`` reads as they come; where they are none the connection ends.
@@ -46,6 +47,9 @@ class Endpoint(Protocol):
 
     def offer(self, given: Input) -> None:
         """An input for the node on it."""
+
+    def dials(self, member: int) -> bool:
+        """Whether its node wants a connection to this member from its own side."""
 
     def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
         """Bytes came on a connection, which ``codec`` reads; False: they are no frames, so it ends."""
@@ -127,6 +131,8 @@ class Network:
         self._endpoints: dict[int, Endpoint] = {}
         self._connections: dict[int, _Connection] = {}
         self._connection_last = 0
+        self._listeners: dict[int, Callable[[Frame], None]] = {}
+        """By connection, who hears what is said to a stranger."""
         self._dialed: dict[tuple[int, int], int] = {}
         self._dialing: dict[tuple[int, int], int] = {}
         pairs = [(a, b) for a in (STRANGER, *members) for b in (STRANGER, *members) if a != b]
@@ -161,6 +167,11 @@ class Network:
             delay = self._stall(member, peer) if silent else self._delay(member, peer)
             self._world.at(self._world.now + delay, member, peer, self._end, connection, peer)
 
+    def dial(self, dialer: int, target: int) -> None:
+        """The dialler's node wants a connection to this member now."""
+        if (dialer, target) not in self._dialed:
+            self._redial((dialer, target))
+
     def _redial(self, pair: tuple[int, int]) -> None:
         attempt = self._dialing.get(pair, 0) + 1
         self._dialing[pair] = attempt
@@ -170,6 +181,8 @@ class Network:
     def _try_dial(self, pair: tuple[int, int], attempt: int) -> None:
         dialer, target = pair
         if attempt != self._dialing[pair] or not self._endpoints[dialer].up or pair in self._dialed:
+            return
+        if not self._endpoints[dialer].dials(target):
             return
         if self._cuts[pair] or self._cuts[target, dialer] or not self._endpoints[target].up:
             self._redial(pair)
@@ -207,6 +220,14 @@ class Network:
         for frame in frames:
             self.send(STRANGER, connection.id, frame)
         self._world.at(self._world.now + stays_us, STRANGER, target, self.hang_up, STRANGER, connection.id)
+
+    def ask(self, target: int, question: Frame, answered: Callable[[Frame], None]) -> None:
+        """Somebody who is no member yet dials ``target``, and hears what is said to it."""
+        if self._endpoints[target].up:
+            connection = self._connect(STRANGER, target, _Purpose.STRANGER)
+            self._listeners[connection.id] = answered
+            self._endpoints[target].offer(Connected(connection.id, None))
+            self.send(STRANGER, connection.id, question)
 
     def stranger_bytes(self, target: int, sent: Bytes, stays_us: int) -> None:
         """The same with bytes, piece by piece, before or behind which the stranger hangs up."""
@@ -322,6 +343,8 @@ class Network:
     def _arrive(self, connection: _Connection, target: int, frame: Frame) -> None:
         if connection.purpose is _Purpose.CHALLENGE:
             self._answer(connection, target, frame)
+        elif target == STRANGER and connection.id in self._listeners:
+            self._listeners[connection.id](frame)
         elif connection.open[target] and target != STRANGER:
             self._counters["frames delivered"] += 1
             self._endpoints[target].offer(Received(connection.id, frame))

@@ -125,6 +125,8 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     large_requests: int = 0
     """On the first group, beside batch writers."""
     large_values: bool = False
+    member_operators: int = 0
+    """Who add, promote and remove members."""
 
 
 class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +153,8 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Frames are encoded and decoded on their way."""
     client_urls: Mapping[int, tuple[str, ...]] = {}
     """What each member publishes; nothing where it is not among these."""
+    spares: int = 0
+    """Machines that may become members later, numbered behind the first members."""
     urls_of_starts: bool = False
     """Each start of a process publishes client URLs of its own: the cluster table changes all the time."""
 
@@ -161,6 +165,10 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def members(self) -> tuple[int, ...]:
         return tuple(range(1, self.nodes + 1))
+
+    @property
+    def joiners(self) -> tuple[int, ...]:
+        return tuple(range(self.nodes + 1, self.nodes + self.spares + 1))
 
     @property
     def memberships(self) -> dict[int, Membership]:

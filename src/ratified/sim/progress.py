@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain, combinations
 
 from ratified.check.progress import Progress, Sample
+from ratified.consensus.contract import Membership
 from ratified.sim.cluster import Cluster
 from ratified.sim.machine import Machine
 
 SAMPLES_A_TIMEOUT = 2
 _TROUBLE = (
+    "configurations",
     "connections",
     "connections broken",
     "connections stalled",
     "kills",
     "machine losses",
+    "members that left",
+    "nodes joined",
     "pauses",
     "process starts",
     "strangers",
@@ -87,12 +91,24 @@ class ProgressSamples:
 
     def _find_quorum(self, healthy: tuple[int, ...]) -> tuple[int, ...] | None:
         """The one of the last sample as long as it is one; its first member, the hub, reaches all others of it."""
-        size = self._cluster.options.nodes // 2 + 1
-        if self._quorum is not None and set(self._quorum) <= set(healthy) and self._is_star(self._quorum):
-            return self._quorum
-        meshes = (some for some in combinations(healthy, size) if self._is_mesh(some))
-        stars = (star for hub in healthy if len(star := self._star(hub, healthy)) >= size)
+        present = self._quorum
+        if present is not None and set(present) <= set(healthy) and self._is_star(present) and self._decides(present):
+            return present
+        subsets = chain.from_iterable(combinations(healthy, size) for size in range(1, len(healthy) + 1))
+        meshes = (some for some in subsets if self._decides(some) and self._is_mesh(some))
+        stars = (star for hub in healthy if self._decides(star := self._star(hub, healthy)))
         return next(chain(meshes, stars), None)
+
+    def _decides(self, members: tuple[int, ...]) -> bool:
+        """Whether they are a quorum of each configuration that anybody counts in."""
+        halves = (half for each in self._memberships() for half in (each.voters, each.outgoing))
+        return all(2 * len(set(half).intersection(members)) > len(half) for half in halves if half)
+
+    def _memberships(self) -> Iterator[Membership]:
+        for checks in self._cluster.checkers.groups.values():
+            yield checks.configurations[-1][1]
+            reported = (checks.members[member].membership for member in self._cluster.members)
+            yield from (membership for membership in reported if membership is not None)
 
     def _is_mesh(self, members: tuple[int, ...]) -> bool:
         cuts = self._cluster.network.cut_links

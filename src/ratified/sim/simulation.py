@@ -85,13 +85,14 @@ class Simulation:
             + 3 * self.options.workload.timeout_most_us
             + entries * ENTRY_PATIENCE_US
             + deleted * limits.tidy_pause_us  # each may need a turn of its own
-            + state_bytes // limits.snapshot_piece_bytes * PIECE_PATIENCE_US
+            + state_bytes // min(limits.snapshot_piece_bytes, limits.window_bytes_min) * PIECE_PATIENCE_US
         )
         limit = self.world.now + patience
         while self.workload.waiting() or not self.cluster.replicas_agree():
             if self.world.now > limit:
                 waiting = "; ".join(self.workload.waiting() + self.cluster.standing())
                 raise Violation("liveness", f"{patience / 1e6:.1f} s after the world has healed {waiting}")
+            self.cluster.retire_the_forgotten()
             self.world.run(self.world.now + timeout)
 
     def _rest(self) -> None:

@@ -323,6 +323,9 @@ class MemoryView:
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None."""
         self._space.charge()
+        return self._value(table, key)
+
+    def _value(self, table: str, key: bytes) -> bytes | None:
         kept = self._kept.get(table)
         if kept is not None and key in kept:
             return kept[key]
@@ -338,8 +341,9 @@ class MemoryView:
         step = self._below if reverse else self._from
         key = step(table, last if reverse else first)
         while key is not None and (key >= first if reverse else last is None or key < last):
-            value = self.get(table, key)
-            if value is not None:
+            value = self._value(table, key)
+            if value is not None:  # what was written since is not there, and costs nothing
+                self._space.charge()
                 yield key, value
             key = step(table, key if reverse else key + b"\0")
 

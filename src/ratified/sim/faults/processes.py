@@ -44,6 +44,7 @@ KILL = Fault(
         "replaced-directories": 4,
         "strangers": 8,
         "large-requests": 12,
+        "members": 10,
         "everything": 8,
     },
     begin=again_and_again(_kill),

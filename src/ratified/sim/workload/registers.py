@@ -47,7 +47,7 @@ class RegisterClients:
         self._world = cluster.world
         self._counters = cluster.world.counters
         self._machines = cluster.machines
-        self._members = cluster.members
+        self._cluster = cluster
         self._requests = cluster.checkers.requests
         self._groups = tuple(cluster.checkers.requests)
         self._answers = answers
@@ -69,7 +69,7 @@ class RegisterClients:
     def stop(self) -> None:
         """Begin nothing new but one write on every node of every group, which must get through."""
         self._stopping = True
-        for member in self._members:
+        for member in self._cluster.members:
             for group in self._groups:
                 self._not_probed.add((member, group))
                 self._probe(member, group)
@@ -78,7 +78,11 @@ class RegisterClients:
         return [
             f"request {call.token} of client {call.client} waits for member {call.member} in group {call.group}"
             for call in self.open.values()
-        ] + [f"no write got through on member {member} in group {group}" for member, group in sorted(self._not_probed)]
+        ] + [
+            f"no write got through on member {member} in group {group}"
+            for member, group in sorted(self._not_probed)
+            if member in self._cluster.members
+        ]
 
     # -----------------------------------------------------------------------------------------------------------
     # One client
@@ -91,7 +95,7 @@ class RegisterClients:
         if self._stopping:
             return
         draws = self._draws[client]
-        member = draws.pick(self._members)
+        member = draws.pick(self._cluster.members)
         machine = self._machines[member]
         if not machine.up:
             self._counters["requests without a process"] += 1

@@ -37,7 +37,7 @@ class Requester:
         self.stopped = False
         self._group = group
         self._world = cluster.world
-        self._members = cluster.members
+        self._cluster = cluster
         self._machines = cluster.machines
         self._machine = cluster.machines[cluster.members[0]]
         self._parts: list[bytes] = []
@@ -53,7 +53,7 @@ class Requester:
 
     def find_process(self) -> bool:
         """Draw a node to ask; False: no process runs there."""
-        self._machine = self._machines[self.draws.pick(self._members)]
+        self._machine = self._machines[self.draws.pick(self._cluster.members)]
         return self._machine.up
 
     def ask(self, work: Work, data: bytes, timeout_us: int) -> None:

@@ -15,6 +15,7 @@ from ratified.sim.workload.api import RegisterApi
 from ratified.sim.workload.batch_writer import BatchWriter
 from ratified.sim.workload.large_requests import LargeRequests
 from ratified.sim.workload.lease_holder import LeaseHolder
+from ratified.sim.workload.member_operator import MemberOperator
 from ratified.sim.workload.quota_writer import QuotaWriter
 from ratified.sim.workload.range_reader import RangeReader
 from ratified.sim.workload.registers import RegisterClients
@@ -70,7 +71,16 @@ class Workload:
             LargeRequests(next(numbers), first, cluster, answers[first], large=options.large_values)
             for _ in range(options.large_requests)
         ]
-        clients = (*watchers, *lease_holders, *range_readers, *batch_writers, *quota_writers, *large_requests)
+        operators = [MemberOperator(next(numbers), cluster) for _ in range(options.member_operators)]
+        clients = (
+            *watchers,
+            *lease_holders,
+            *range_readers,
+            *batch_writers,
+            *quota_writers,
+            *large_requests,
+            *operators,
+        )
         self._clients = {client.requester.number: client for client in clients}
 
     def start(self) -> None:
