@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ratified.kv import writes
 from ratified.kv.history import EVENTS
 from ratified.kv.limits import KvLimits
-from ratified.kv.tables import LIVE
+from ratified.kv.tables import ATTACHED, LIVE
 from ratified.kv.tombstones import Tombstone, VisibleRows
 from ratified.storage.memory import MemorySpace
 from ratified.wire.etcd.rpc_pb2 import (
@@ -141,6 +141,21 @@ def test_everything_is_as_if_all_rows_were_written_at_once(
         driver.turn()
     assert_rows_are_equal([plain, long])
     assert whole_watch(plain) == whole_watch(long)
+
+
+def test_a_key_that_had_the_lease_while_a_group_was_collected_leaves_no_row_behind() -> None:
+    """The walk was behind that key, and waited for a group of long keys; so nobody would have found the row again."""
+    driver = LongDriver(limits=KvLimits(tombstone_rows_at_once=1))
+    driver.grant(1, 60)
+    driver.put(LONG[0], lease=1)
+    driver.revoke(1)
+    driver.tidy()
+    driver.grant(1, 60)
+    driver.put(b"a", lease=1)
+    driver.put(b"a")
+    while driver.store.untidy:
+        driver.tidy()
+    assert list(driver.space.scan(ATTACHED, b"", None)) == []
 
 
 def test_a_key_that_two_ending_leases_had_is_taken_off_once() -> None:
