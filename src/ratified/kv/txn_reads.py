@@ -1,7 +1,7 @@
 """A transaction that only reads: in slices over one view, so that it holds up nobody, and never in the log.
 
 Its answer is one message with others inside, whose lengths stand in front of them; so it is collected, up to
-``TXN_RESPONSE_BYTES_MAX``, and given at once at the end.
+``TXN_RESPONSE_BYTES_MAX``, and given at once at the end. Ranges that are asked for twice are read once.
 """
 
 from __future__ import annotations
@@ -70,9 +70,16 @@ class TxnRead:
         if succeeded:
             out.append(b"\x10\x01")
         room = TXN_RESPONSE_BYTES_MAX
+        read: dict[bytes, bytes] = {}
+        """By request, what was answered to it."""
         for wanted in ranges:
-            response = yield from _range(rows, wanted, newest, room)
+            asked = wanted.SerializeToString(deterministic=True)
+            response = read.get(asked)
+            if response is None:
+                response = read[asked] = yield from _range(rows, wanted, newest, room)
             room -= len(response)
+            if room < 0:
+                raise EtcdError(*errors.REQUEST_TOO_LARGE)
             out.append(field(b"\x1a", field(b"\x0a", response)))
         self.answer = b"".join(out)
 
