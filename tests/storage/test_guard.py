@@ -129,6 +129,40 @@ def test_a_machine_that_dies_leaves_no_mark_of_an_earlier_clean_stop(
     environment.close()
 
 
+OWNERS = (b"1" * 16, b"2" * 16)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_the_store_of_another_directory_is_discarded_although_it_has_made_as_many_commits(
+    tmp_path: Path, clean: bool
+) -> None:
+    for owner in OWNERS:
+        (tmp_path / owner.decode()).mkdir()
+        environment, _ = open_store(tmp_path / owner.decode(), b"boot one", owner=owner)
+        with environment.transaction():
+            environment.space(0).put("live", b"key", owner)
+        environment.close() if clean else environment.abandon()
+    first, second = (tmp_path / owner.decode() / guard.STORE_DIRECTORY / DATA_FILE for owner in OWNERS)
+    first.write_bytes(second.read_bytes())
+    environment, fresh = open_store(tmp_path / OWNERS[0].decode(), b"boot one", owner=OWNERS[0])
+    assert fresh == "its file was exchanged: it is the store of another data directory"
+    assert value(environment) is None
+    environment.close()
+    environment, fresh = open_store(tmp_path / OWNERS[1].decode(), b"boot one", owner=OWNERS[1])
+    assert (fresh, value(environment)) == (None, OWNERS[1])
+    environment.close()
+
+
+def test_a_store_from_before_there_were_owners_gets_one(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    environment, fresh = open_store(tmp_path, b"boot one", owner=OWNERS[0])
+    assert (fresh, value(environment)) == (None, b"value")
+    environment.close()
+    environment, fresh = open_store(tmp_path, b"boot one", owner=OWNERS[1])
+    assert fresh == "its file was exchanged: it is the store of another data directory"
+    environment.close()
+
+
 def test_a_copied_directory_gets_a_new_store(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     environment = filled(tmp_path / "one")

@@ -72,7 +72,7 @@ def make(path: Path, member: NewMember, fill: Fill, boot_id: bytes, copy: Iterab
 def _make_in(part: Path, member: NewMember, fill: Fill, boot_id: bytes, copy: Iterable[bytes]) -> None:
     files = Directory(part)
     try:
-        environment, _ = open_store(part, boot_id, copy=copy)
+        environment, _ = open_store(part, boot_id, copy=copy, owner=member.identity.directory)
         try:
             store = KvStore(environment.space(CLUSTER_GROUP))
             fill(environment, store)

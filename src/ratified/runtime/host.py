@@ -597,7 +597,7 @@ def _open_environment(
     path, files = directory.path, directory.files
     copy = pieces(files, identity.directory) if CHECKPOINT_FILE in files.names() else ()
     try:
-        environment, why_new = open_environment(path, boot_id(), checks, copy)
+        environment, why_new = open_environment(path, boot_id(), checks, copy, owner=identity.directory)
     except (OSError, lmdb.Error) as error:
         raise StartRefused(
             f"data directory {path}: its store does not open: {error}: free what it lacks, or remove the directory "

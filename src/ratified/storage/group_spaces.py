@@ -16,6 +16,8 @@ from ratified.storage.space import Space
 
 SERVING = "serving"
 SERVING_KEY = b""
+OWNER_KEY = b"owner"
+"""Of the first space of group 0: whose store this is (``guard``)."""
 _SECOND = b"\x01"
 _FIRST = b"\x00"
 

@@ -8,7 +8,9 @@ was closed and synced; and whatever the mark says, the file is looked at before 
 1. A store whose file is not the marked one (device and inode) is a copy, and is rebuilt.
 2. After an unclean stop it is used only on the same boot, and only once an fsync has succeeded.
 3. Its newest commit is the one that is marked. Each commit is marked after it was made, so after an unclean stop it
-   may also be the one after that. An older one is a copy that was put in the file's place.
+   may also be the one after that. An older one is a copy that was put in the file's place. One of another data
+   directory may have as many commits by chance: a row says whose it is. A store without that row is older than the
+   rule, and gets it.
 4. Its file is as long as its pages need. Up to ``WHOLE_CHECK_BYTES_MAX`` all its pages and rows are checked, beyond it
    drawn ones, against each other and against the digest that the store has recorded (``RowChecks``). Of a group's two
    spaces that is the one that serves; what the other one holds is used by nobody.
@@ -39,7 +41,7 @@ from ratified.consensus.draws import mix
 from ratified.storage.checkpoint import CheckpointUnsound
 from ratified.storage.files import sync_directory
 from ratified.storage.format import NEW_SUFFIX
-from ratified.storage.group_spaces import SERVING, SERVING_KEY, second_serves
+from ratified.storage.group_spaces import OWNER_KEY, SERVING, SERVING_KEY, second_serves
 from ratified.storage.lmdb import DATA_FILE, ROTTEN, LmdbEnvironment
 from ratified.storage.pages import StoredRows, StoreFile, StoreUnsound, reading
 from ratified.storage.space import SECOND
@@ -105,20 +107,20 @@ def store_usable(recorded: StoreMark | None, present: StoreMark) -> str | None:
 
 
 def open_store(
-    path: Path, boot_id: bytes, checks: RowChecks = PAGES_ONLY, copy: Iterable[bytes] = ()
+    path: Path, boot_id: bytes, checks: RowChecks = PAGES_ONLY, copy: Iterable[bytes] = (), *, owner: bytes = b""
 ) -> tuple[LmdbEnvironment, str | None]:
     """Open the store of a data directory, or discard it and open a new one: ``copy``, if it is one, or else empty.
 
-    Returns the environment, and why it is new (None: it is the old one). Raises ``OSError`` and ``lmdb.Error`` where
-    not even an empty one can be opened.
+    ``owner`` is the id of the data directory (empty: whoever it is). Returns the environment, and why it is new (None:
+    it is the old one). Raises ``OSError`` and ``lmdb.Error`` where not even an empty one can be opened.
     """
     directory = path / STORE_DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
     discarded = "there is none yet"
     if (directory / DATA_FILE).exists():
         try:
-            _check(directory, boot_id, checks)
-            return _opened(directory, boot_id), None
+            _check(directory, boot_id, checks, owner)
+            return _opened(directory, boot_id, owner), None
         except (StoreUnsound, *ROTTEN) as error:
             discarded = str(error)
     _discard(directory)
@@ -127,7 +129,7 @@ def open_store(
             discarded += "; it begins as the checkpoint's copy"
     except CheckpointUnsound as unsound:
         discarded += f"; and the checkpoint cannot be used: {unsound}"
-    return _opened(directory, boot_id), discarded
+    return _opened(directory, boot_id, owner), discarded
 
 
 def distrust(path: Path) -> None:
@@ -135,7 +137,7 @@ def distrust(path: Path) -> None:
     (path / STORE_DIRECTORY / MARK_FILE).unlink(missing_ok=True)
 
 
-def _check(directory: Path, boot_id: bytes, checks: RowChecks) -> None:
+def _check(directory: Path, boot_id: bytes, checks: RowChecks, owner: bytes) -> None:
     """Raise ``StoreUnsound`` where the store is not to be used."""
     try:
         with reading(directory / DATA_FILE) as file:
@@ -143,6 +145,8 @@ def _check(directory: Path, boot_id: bytes, checks: RowChecks) -> None:
             why_not = store_usable(_recorded(directory), present) or _sync_failed(directory)
             if why_not is not None:
                 raise StoreUnsound(why_not)
+            if owner and StoredRows(file, 0).get(SERVING, OWNER_KEY) not in (owner, None):
+                raise StoreUnsound("its file was exchanged: it is the store of another data directory")
             if file.size_bytes <= WHOLE_CHECK_BYTES_MAX:
                 _check_whole(file, checks)
             else:
@@ -182,7 +186,7 @@ def serving_spaces(file: StoreFile) -> Sequence[int]:
     return found
 
 
-def _opened(directory: Path, boot_id: bytes) -> LmdbEnvironment:
+def _opened(directory: Path, boot_id: bytes, owner: bytes) -> LmdbEnvironment:
     mark = _Mark(directory, boot_id)
     try:
         environment = LmdbEnvironment(directory, witness=mark)
@@ -191,6 +195,9 @@ def _opened(directory: Path, boot_id: bytes) -> LmdbEnvironment:
         raise
     try:
         mark.in_use(environment.commit)
+        if owner and environment.space(0).get(SERVING, OWNER_KEY) != owner:
+            with environment.transaction():
+                environment.space(0).put(SERVING, OWNER_KEY, owner)
     except BaseException:
         environment.abandon()
         raise
