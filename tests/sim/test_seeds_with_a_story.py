@@ -61,6 +61,11 @@ STORIES = [
         "acknowledged before the next, so the window never held anything up, and never grew.",
         Arguments(seed=1631, scenario="crashes", network="session", duration_us=1_000_000, engine="raft"),
     ),
+    (
+        "A cut of the log was written while a later one waited for its batch, and the segments of the later one went "
+        "with those of the first. Who was killed then had a log that is damaged.",
+        Arguments(seed=1334, scenario="strangers", network="datagram", duration_us=2_000_000, engine="raft"),
+    ),
 ]
 
 

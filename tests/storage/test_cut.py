@@ -222,6 +222,23 @@ def test_a_cut_that_still_waits_for_its_batch_removes_nothing() -> None:
     assert removals == [False, False, False, True], "the base, the entry that came before the cut, the cut, the removal"
 
 
+def test_what_a_cut_that_waits_says_is_not_removed_for_the_one_before_it() -> None:
+    """Seed 1334 of strangers: two bases moved one after the other while both cuts waited for their batches. When the
+    first one was durable the segments of the second went too; a process that was killed then had a damaged log."""
+    script = Script()
+    script.write(0, 1, 40)
+    script.take(0, BaseRecord(Base(18, (1, 0), MEMBERS)))
+    script.take(0, command(41, 1))
+    script.take(0, BaseRecord(Base(38, (1, 0), MEMBERS)))
+    removals = 0
+    while jobs := script.planner.plan(0):
+        removals += any(isinstance(op, Remove) for job in jobs for op in job.ops)
+        carry_out(script.disk, jobs, script.planner)
+        killed = script.disk.fork()
+        recover(killed, SMALL)
+    assert removals == 2
+
+
 def _up_to_removal(script: Script) -> tuple[list[Job], Disk]:
     while jobs := script.planner.plan(0):
         if any(isinstance(op, Remove) for op in jobs[0].ops):

@@ -110,6 +110,13 @@ class _Batch(NamedTuple):
     """Of the records that are no entries."""
 
 
+def _cut_of(batch: _Batch) -> int | None:
+    """Before which segment nothing is needed, as the batch says."""
+    if CutRecord not in batch.kinds:
+        return None
+    return max(record.segment for _, record, _ in batch.placed if isinstance(record, CutRecord))
+
+
 class _Place(NamedTuple):
     """Where a batch goes: its first byte, its size, and the length of the segment's file."""
 
@@ -127,7 +134,8 @@ class _Writing(NamedTuple):
     own: Sequence[NodesOwn]
     rebased: bool
     """A group's base moved, or a group is gone: segments may be of no use any more."""
-    cuts: bool
+    cut: int | None
+    """What its ``cut`` record says; a later one may wait already."""
 
 
 class _Head:
@@ -474,7 +482,7 @@ class LogPlanner:
         self._number, self._crc, self._marked = number, crc, not payload
         self._resting_since = None
         rebased = BaseRecord in batch.kinds or DropRecord in batch.kinds
-        self._writing = _Writing(job.id, batch.tickets, batch.own, rebased, CutRecord in batch.kinds)
+        self._writing = _Writing(job.id, batch.tickets, batch.own, rebased, _cut_of(batch))
         return job
 
     # -----------------------------------------------------------------------------------------------------------
@@ -482,8 +490,8 @@ class LogPlanner:
 
     def _cut_after(self, writing: _Writing) -> None:
         """This batch is durable: the next step of rule 7, where it was the one before."""
-        if writing.cuts:
-            self._cut = self._announced
+        if writing.cut is not None:
+            self._cut = writing.cut
         if writing.rebased:
             needed = [index.oldest_segment for index in self._indexes.values()]
             oldest = min((each for each in needed if each is not None), default=self._segment)
