@@ -36,6 +36,8 @@ FAST_LINK = 8 << 20
 ORDINARY_LINK = 512 << 10
 SPARES = 4
 """How many machines may join where members come and go."""
+REGISTER_CHUNK_BYTES = 20
+"""The least pieces that a user's state is read in."""
 LEASE_PERCENT = 80
 """Of the shortest election timeout."""
 SLOW_LINK = 64 << 10
@@ -107,7 +109,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             read_lease_us=timeout * LEASE_PERCENT // 100 if leases else 0,
             clocks={member: _clock(seed, member, timeout) for member in range(1, nodes + 1)} if leases else {},
             limits=limits,
-            open_store=_open_registers(pick(40, 20, 200)) if state_machine else open_kv(limits.kv),
+            open_store=_open_registers(pick(40, REGISTER_CHUNK_BYTES, 200)) if state_machine else open_kv(limits.kv),
             process=ProcessOptions(turn_most_us=pick(10, 0, 50, 500)),
             computing=_slow(timeout) if slow_machines else MEASURED,
             disk=disk,

@@ -15,7 +15,7 @@ from ratified.check.tables import Tables
 from ratified.check.violation import Violation
 from ratified.sim.arguments import Arguments
 from ratified.sim.cluster import Cluster
-from ratified.sim.draw import draw_options
+from ratified.sim.draw import REGISTER_CHUNK_BYTES, draw_options
 from ratified.sim.dump import write_dump
 from ratified.sim.faults import registry as faults
 from ratified.sim.faults.fault import Injector
@@ -42,8 +42,9 @@ judged: a copy may have failed just before."""
 ENTRY_PATIENCE_US = 40_000
 """What a lagging replica may need for one entry, where every limit admits one item at a time."""
 
-PIECE_PATIENCE_US = 20_000
-"""What each piece of a snapshot may take: a way there and back, and a sync."""
+PIECE_PATIENCE_US = 10_000
+"""What each piece of a snapshot may take beside ways and syncs."""
+ROW_BYTES_LEAST = 60
 
 
 class Simulation:
@@ -77,7 +78,6 @@ class Simulation:
         timeout = self.options.cluster.election_timeout_us
         entries = sum(checks.delivered_max for checks in self.cluster.checkers.groups.values())
         limits = self.options.cluster.limits.node
-        state_bytes = max(machine.environment.size_bytes for machine in self.cluster.machines.values())
         deleted = self.world.counters["ranges deleted"] * DELETED_AT_ONCE * BATCH_KEYS
         patience = (
             LEASES_PATIENCE_US
@@ -85,7 +85,7 @@ class Simulation:
             + 3 * self.options.workload.timeout_most_us
             + entries * ENTRY_PATIENCE_US
             + deleted * limits.tidy_pause_us  # each may need a turn of its own
-            + state_bytes // min(limits.snapshot_piece_bytes, limits.window_bytes_min) * PIECE_PATIENCE_US
+            + self._snapshot_patience()
         )
         limit = self.world.now + patience
         while self.workload.waiting() or not self.cluster.replicas_agree():
@@ -94,6 +94,18 @@ class Simulation:
                 raise Violation("liveness", f"{patience / 1e6:.1f} s after the world has healed {waiting}")
             self.cluster.retire_the_forgotten()
             self.world.run(self.world.now + timeout)
+
+    def _snapshot_patience(self) -> int:
+        """What a snapshot of the largest store may take, a way there and back and a sync for each piece."""
+        cluster = self.options.cluster
+        limits = cluster.limits
+        piece_bytes = REGISTER_CHUNK_BYTES
+        if not self.options.state_machine:
+            of_rows = limits.kv.snapshot_rows_at_once * ROW_BYTES_LEAST
+            piece_bytes = min(of_rows, limits.node.snapshot_piece_bytes, limits.node.window_bytes_min)
+        state_bytes = max(machine.environment.size_bytes for machine in self.cluster.machines.values())
+        piece_us = 2 * cluster.network.latency_most_us + cluster.disk.sync_most_us + PIECE_PATIENCE_US
+        return state_bytes // piece_bytes * piece_us
 
     def _rest(self) -> None:
         timeout_us = self.options.cluster.election_timeout_us
