@@ -88,7 +88,9 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         always=(WORK_OF_A_TURN if slow_machines else frozenset()) | small,
         never=CARRIERS if large_values else frozenset(),
     )
-    state_machine = pick(22, 0, 0, 0, 1) == 1 and not large_requests
+    # A user's state is restored in one turn, however long that is; who joins gets all of it.
+    kv_alone = large_requests or (members_change and slow_machines)
+    state_machine = pick(22, 0, 0, 0, 1) == 1 and not kv_alone
     leases = arguments.scenario == "leases"
     clients_of_kv = 0 if state_machine else 1
     batch_writers = 1 if large_requests else clients_of_kv * pick(31, 0, 0, 1)
