@@ -53,7 +53,7 @@ def believes_claims_for_ever() -> AbstractContextManager[Any]:
 MUTANTS: list[Mutant] = [
     Mutant("takes any directory of a member", takes_any_directory, "replaced-directories", "session", 3),
     Mutant("believes an overtaken start", takes_old_copies, "replaced-directories", "session", 2),
-    Mutant("names no earlier starts", names_no_earlier_starts, "replaced-directories", "session", 2),
+    Mutant("names no earlier starts", names_no_earlier_starts, "replaced-directories", "session", 48),
     Mutant("begins before all members have met", begins_alone, "replaced-directories", "session", 4),
     Mutant("begins with whoever claims to be a member", begins_with_claims, "strangers", "session", 32),
     Mutant("believes a stranger's claim for ever", believes_claims_for_ever, "strangers", "session", 4),

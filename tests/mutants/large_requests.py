@@ -44,13 +44,15 @@ MUTANTS = [
     Mutant(
         "takes long transactions for short ones", transactions_that_write_seem_short, "large-requests", "session", 4
     ),
-    Mutant("reads long transactions in one turn", transactions_that_read_take_one_turn, "large-requests", "session", 7),
+    Mutant(
+        "reads long transactions in one turn", transactions_that_read_take_one_turn, "large-requests", "session", 18
+    ),
     Mutant("gives answers of any size", answers_of_any_size, "large-requests", "session", 5),
     Mutant(
         "passes over who was put and is gone",
         who_was_put_and_is_gone_is_not_looked_at,
         "large-requests",
         "datagram",
-        10,
+        34,
     ),
 ]

@@ -110,7 +110,7 @@ def removes_only_beside_what_is_applied() -> AbstractContextManager[Any]:
 
 
 MUTANTS: list[Mutant] = [
-    Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 50),
+    Mutant("shows what is half done", shows_what_is_half_done, "everything", "session", 1),
     Mutant("hands long commands to no watch", hands_long_commands_to_nobody, "everything", "session", 2),
     Mutant("loses the begin of a long revision", loses_the_begin_of_a_long_revision, "everything", "session", 30),
     Mutant("sends part of a revision", sends_part_of_a_revision, "everything", "session", 18),
@@ -131,7 +131,7 @@ MUTANTS: list[Mutant] = [
         shares_what_a_tombstone_has_still_to_write,
         "everything",
         "session",
-        5,
+        70,
     ),
     Mutant("tells nobody of a tombstone", tells_nobody_of_a_tombstone, "everything", "session", 2),
     Mutant(

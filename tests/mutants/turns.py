@@ -13,7 +13,6 @@ from ratified.sim import simulation
 from ratified.sim.arguments import Arguments
 from ratified.sim.draw import SimulationOptions, draw_options
 from ratified.sim.options import open_kv
-from ratified.storage.memory import MemoryEnvironment
 from tests.mutants.mutant import Mutant
 
 _NO_LIMIT = 1 << 40
@@ -64,16 +63,10 @@ def writes_tombstones_at_once() -> AbstractContextManager[Any]:
     return _without("tombstone_rows_at_once", "tidy_bytes_at_once")
 
 
-def reads_see_a_command_under_way() -> AbstractContextManager[Any]:
-    """Between two pieces of a long command reads see what it has done so far."""
-    return patch.object(MemoryEnvironment, "suspended", property(lambda environment: False))
-
-
 MUTANTS = [
     Mutant("applies without a bound", applies_without_bound, "everything", "session", 25, seeds=300),
     Mutant("applies long commands at once", applies_long_commands_at_once, "fault-free", "session", 152, seeds=300),
     Mutant("reads ranges at once", reads_ranges_at_once, "fault-free", "session", 152, seeds=300),
     Mutant("removes what was compacted at once", removes_at_once, "fault-free", "session", 1, seeds=300),
     Mutant("writes the rows of a tombstone at once", writes_tombstones_at_once, "fault-free", "session", 1, seeds=300),
-    Mutant("shows reads a command under way", reads_see_a_command_under_way, "fault-free", "session", 50, seeds=300),
 ]

@@ -261,8 +261,8 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("acknowledges NEWLEADER too early", newleader_acknowledged_before_durable, "everything", 1),
     _mutant("writes the current epoch before the history", current_epoch_before_the_history, "everything", 1),
     _mutant("serves before a quorum is synchronised", leads_before_a_quorum_is_synchronised, "everything", 1),
-    _mutant("ignores the epoch in elections", election_ignores_the_epoch, "leader-failures", 3, nodes=5),
-    _mutant("commits in a new epoch without NEWLEADER", committed_without_newleader, "leader-failures", 2, nodes=5),
+    _mutant("ignores the epoch in elections", election_ignores_the_epoch, "leader-failures", 2, nodes=5),
+    _mutant("commits in a new epoch without NEWLEADER", committed_without_newleader, "leader-failures", 292, nodes=5),
     Mutant(
         "begins a link with a full window",
         a_link_begins_with_a_full_window,

@@ -73,7 +73,7 @@ class TxnRead:
         read: dict[bytes, bytes] = {}
         """By request, what was answered to it."""
         for wanted in ranges:
-            asked = wanted.SerializeToString(deterministic=True)
+            asked = wanted.SerializeToString(deterministic=True) if len(ranges) > 1 else b""
             response = read.get(asked)
             if response is None:
                 response = read[asked] = yield from _range(rows, wanted, newest, room)
