@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -115,9 +116,28 @@ def test_a_watch_of_what_is_compacted_says_where_to_begin(cluster: LocalCluster,
 
 def test_when_nobody_can_be_reached_nothing_has_happened() -> None:
     async def run() -> None:
-        async with AsyncClient([f"127.0.0.1:{port}" for port in free_ports(2)], timeout_s=2.0) as client:
+        async with AsyncClient([f"127.0.0.1:{port}" for port in free_ports(2)], timeout_s=0.3) as client:
             with pytest.raises(Unavailable):
                 await client.put("k", "v")
+
+    asyncio.run(run())
+
+
+def test_a_write_to_who_accepts_connections_and_never_answers_has_not_happened() -> None:
+    async def run(endpoint: str) -> None:
+        async with AsyncClient([endpoint], timeout_s=0.3) as client:
+            with pytest.raises(Unavailable):
+                await client.put("k", "v")
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        asyncio.run(run(f"127.0.0.1:{mute.getsockname()[1]}"))
+
+
+def test_a_first_write_is_taken_by_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(cluster.endpoints, timeout_s=6.0) as client:
+            with cluster.nodes[0].paused():
+                await client.put(key, "v")
 
     asyncio.run(run())
 

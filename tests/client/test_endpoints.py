@@ -124,6 +124,42 @@ def test_a_write_takes_all_the_time_at_one_endpoint_since_it_cannot_be_sent_agai
     assert Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0).timeout_s(1.0) == 9.0
 
 
+def test_a_write_goes_only_to_an_endpoint_that_has_answered() -> None:
+    endpoints = Endpoints(["a:1", "b:1"])
+    attempts = Attempts(endpoints, repeatable=False, deadline=10.0)
+    assert attempts.asks_first("a:1")
+    assert attempts.timeout_s(0.0) == 5.0
+    attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=5.0)
+    assert attempts.asks_first("b:1")
+    attempts.answered("b:1")
+    assert attempts.timeout_s(5.0) == 5.0
+    assert not Attempts(endpoints, repeatable=False, deadline=10.0).asks_first("b:1")
+    with pytest.raises(CallOutcomeUnknown):
+        attempts.failed("b:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
+    assert Attempts(endpoints, repeatable=False, deadline=10.0).asks_first("b:1")
+
+
+def test_what_another_call_learns_meanwhile_does_not_change_what_was_sent() -> None:
+    endpoints = Endpoints(["a:1"])
+    attempts = Attempts(endpoints, repeatable=False, deadline=10.0)
+    assert attempts.asks_first("a:1")
+    attempts.answered("a:1")
+    endpoints.failed("a:1")
+    with pytest.raises(CallOutcomeUnknown):
+        attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
+
+
+def test_a_question_that_finds_no_answer_in_time_leaves_nothing_done() -> None:
+    attempts = Attempts(Endpoints(["a:1"]), repeatable=False, deadline=10.0)
+    assert attempts.asks_first("a:1")
+    with pytest.raises(Unavailable):
+        attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
+
+
+def test_a_read_asks_no_question_first() -> None:
+    assert not Attempts(Endpoints(["a:1"]), repeatable=True, deadline=10.0).asks_first("a:1")
+
+
 def test_a_call_ends_at_once_when_no_endpoint_has_an_address() -> None:
     attempts = Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0)
     attempts.failed("a:1", "UNAVAILABLE", UNRESOLVED, now=0.0)

@@ -190,6 +190,11 @@ def test_a_watch_that_was_quiet_for_longer_than_a_call_may_take_goes_on_too(clus
             cluster.nodes[0].wait_ready()
 
 
+def test_a_first_write_is_taken_by_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints, timeout_s=6.0) as client, cluster.nodes[0].paused():
+        client.put(key, "v")
+
+
 def test_a_read_is_answered_by_another_member_when_its_own_hangs(cluster: LocalCluster, key: str) -> None:
     with Client(cluster.endpoints, timeout_s=3.0) as client:
         client.put(key, "v")

@@ -169,6 +169,9 @@ class AsyncClient:
         while True:
             target = attempts.target
             try:
+                if attempts.asks_first(target):
+                    await self._send(target, calls.status(), attempts.timeout_s(clock()))
+                    attempts.answered(target)
                 return call.read(await self._send(target, call, attempts.timeout_s(clock())))
             except grpc.aio.AioRpcError as failed:
                 attempts.failed(target, *status_of(failed), clock())

@@ -67,12 +67,14 @@ def parse_endpoint(text: str) -> str:
 
 
 class Endpoints:
-    """The targets in the order given; ``current`` is the one that last worked."""
+    """The targets in the order given; ``current`` is the one that last worked, ``answering`` those that have answered
+    and not failed since."""
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         if not endpoints:
             raise EndpointError("a client needs at least one endpoint, such as 127.0.0.1:2379")
         self.targets = tuple(parse_endpoint(text) for text in endpoints)
+        self.answering: set[str] = set()
         self._index = 0
 
     @property
@@ -81,6 +83,7 @@ class Endpoints:
 
     def failed(self, target: str) -> None:
         """Turn to the next target, unless another call has turned already."""
+        self.answering.discard(target)
         if target == self.current:
             self._index = (self._index + 1) % len(self.targets)
 
@@ -122,13 +125,19 @@ def may_repeat(code: str, text: str, *, repeatable: bool) -> bool:
 
 
 class Attempts:
-    """One call on its way over the endpoints: may it be sent again, where, and when."""
+    """One call on its way over the endpoints: may it be sent again, where, and when.
+
+    gRPC does not tell whether a call that ran out of time was ever sent. So what may not be sent again goes only to an
+    endpoint that has answered; any other is first asked a question, and where that fails nothing has happened.
+    """
 
     def __init__(self, endpoints: Endpoints, *, repeatable: bool, deadline: float) -> None:
         """``deadline`` is by the caller's clock, in seconds."""
         self.deadline = deadline
         self._endpoints = endpoints
         self._repeatable = repeatable
+        self._asking = False
+        """Is the endpoint asked a question, and the call itself not sent yet?"""
         self._failed = 0
         self._unresolved = 0
         """How many endpoints in a row had no address."""
@@ -143,12 +152,27 @@ class Attempts:
         """How long to wait before the next attempt: not at all until every endpoint has failed once more."""
         return 0.0 if self._failed % len(self._endpoints.targets) else ROUND_PAUSE_S
 
+    @property
+    def _safe(self) -> bool:
+        """May what is sent now be sent again?"""
+        return self._repeatable or self._asking
+
+    def asks_first(self, target: str) -> bool:
+        """Must the endpoint answer a question before the call is sent to it?"""
+        self._asking = not self._repeatable and target not in self._endpoints.answering
+        return self._asking
+
+    def answered(self, target: str) -> None:
+        """The endpoint has answered the question: the call may be sent."""
+        self._endpoints.answering.add(target)
+        self._asking = False
+
     def timeout_s(self, now: float) -> float:
         """How long this attempt may take: what may be sent again leaves time for the endpoints not tried yet, of which
         the first may hang; what may not has all that is left."""
         left_s = max(self.deadline - now, 0.001)
         targets = len(self._endpoints.targets)
-        return left_s / (targets - self._failed % targets) if self._repeatable else left_s
+        return left_s / (targets - self._failed % targets) if self._safe else left_s
 
     def failed(self, target: str, code: str, text: str, now: float) -> None:
         """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, is out of time, or
@@ -157,8 +181,8 @@ class Attempts:
         self._failed += 1
         self._unresolved = self._unresolved + 1 if text.startswith(NO_ADDRESS_TEXTS) else 0
         nowhere = self._unresolved == len(self._endpoints.targets)
-        if nowhere or not may_repeat(code, text, repeatable=self._repeatable) or now >= self.deadline:
-            raise error(code, text, repeatable=self._repeatable)
+        if nowhere or not may_repeat(code, text, repeatable=self._safe) or now >= self.deadline:
+            raise error(code, text, repeatable=self._safe)
 
 
 def status_of(failed: Any) -> tuple[str, str]:

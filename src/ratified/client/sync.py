@@ -195,6 +195,9 @@ class Client:
         while True:
             target = attempts.target
             try:
+                if attempts.asks_first(target):
+                    self._send(target, calls.status(), attempts.timeout_s(time.monotonic()))
+                    attempts.answered(target)
                 return call.read(self._send(target, call, attempts.timeout_s(time.monotonic())))
             except grpc.RpcError as failed:
                 attempts.failed(target, *status_of(failed), time.monotonic())
