@@ -66,6 +66,10 @@ STORIES = [
         "with those of the first. Who was killed then had a log that is damaged.",
         Arguments(seed=1334, scenario="strangers", network="datagram", duration_us=2_000_000, engine="raft"),
     ),
+    (
+        "Who had told of chosen values, and had left the cluster since, stayed among those to be asked for them.",
+        Arguments(seed=252, scenario="members", network="session", duration_us=3_000_000, engine="paxos"),
+    ),
 ]
 
 

@@ -57,9 +57,10 @@ class Learner:
             self._tellers[teller] = chosen
 
     def _teller(self) -> int | None:
-        """Who was heard last of those that know more than this member."""
-        chosen = self._core.slots.chosen
-        return next((teller for teller in reversed(self._tellers) if self._tellers[teller] > chosen), None)
+        """Who was heard last of those that know more than this member; the others, who may have left, are forgotten."""
+        known = self._core.slots.chosen
+        self._tellers = {teller: chosen for teller, chosen in self._tellers.items() if chosen > known}
+        return next(reversed(self._tellers), None)
 
     def ask(self) -> None:
         core = self._core
