@@ -121,3 +121,17 @@ def test_grow_by_a_learner_that_is_promoted_and_remove_the_leader(
             assert asked("get", "after", "--print-value-only") == "2\n"
         finally:
             fourth.kill()
+
+
+def test_who_was_down_while_it_was_removed_is_told_when_it_is_back(tmp_path: Path, etcdctl_program: str) -> None:
+    """Nobody dials it any more, and it is not its turn to dial, for its peer URL is the highest."""
+    timing = ["--heartbeat-interval=20", "--election-timeout=200"]
+    with LocalCluster(tmp_path, arguments=timing) as cluster:
+        listed = members(Etcdctl(etcdctl_program, cluster.nodes[0].endpoint))
+        gone = max(cluster.nodes, key=lambda node: str(listed[node.name]["peerURLs"][0]))
+        asked = Etcdctl(etcdctl_program, next(node.endpoint for node in cluster.nodes if node is not gone))
+        gone.kill()
+        asked("member", "remove", f"{listed[gone.name]['ID']:x}")
+        gone.start()
+        wait_until(lambda: not gone.running, "the removed member is told, and stops")
+        assert "was removed from the cluster" in gone.log_file.read_text()

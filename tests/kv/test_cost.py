@@ -132,6 +132,21 @@ def test_a_transaction_that_reads_only_goes_in_slices_over_any_number_of_rows(dr
     assert len(response.responses[0].response_range.kvs) == 2
 
 
+def test_ranges_that_a_transaction_asks_for_twice_are_read_once(driver: Driver) -> None:
+    def slices(*ranges: RequestOp) -> int:
+        reading = driver.store.read(0, queries.txn(txn(*ranges).SerializeToString()))
+        assert not isinstance(reading, bytes)
+        taken, piece = 1, reading.advance(0, 1, 1 << 20)
+        while not piece.finished:
+            taken, piece = taken + 1, reading.advance(0, 1, 1 << 20)
+        counts = [one.response_range.count for one in decode(TxnResponse, b"".join(piece.chunks)).responses]
+        assert counts == [20] * len(ranges)
+        return taken
+
+    whole, descending = ranged(**ALL), ranged(**ALL, sort_order=RangeRequest.DESCEND)
+    assert slices(whole, whole) < slices(whole, descending)
+
+
 def test_reads_of_one_turn_share_the_rows_that_it_may_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(limits=KvLimits(range_rows_at_once=20, range_rows_a_turn=30))
     for number in range(16):

@@ -214,6 +214,17 @@ def test_of_two_displaced_starts_the_one_that_was_confirmed_is_remembered() -> N
     assert leader.taken[3:] == [b"2"], "its first was taken already"
 
 
+def test_what_waits_of_an_origin_that_has_left_goes_with_it() -> None:
+    leader = Leader()
+    leader.forwards.on_session(session())
+    leader.receive(forward(2))
+    assert leader.forwards.sizes()["forwards held"].holds == 1
+    leader.forwards.table_changed({1, 2, 3})
+    assert leader.forwards.sizes()["forwards held"].holds == 1
+    leader.forwards.table_changed({1, 3})
+    assert all(size.holds == 0 for size in leader.forwards.sizes().values())
+
+
 def test_numbers_of_an_origin_that_a_stranger_displaced_do_not_outlast_the_era() -> None:
     leader = Leader()
     true, stranger = session(), session(incarnation=2**64 - 1)

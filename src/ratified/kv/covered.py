@@ -66,8 +66,7 @@ class Walk:
 
     def has_passed(self, key: bytes) -> bool:
         """Whether a key with a whole name, put from now on, is not found any more."""
-        tombstone, name = self._tombstone, names.name(key)
-        return (lease_prefix(tombstone.lease) + name if tombstone.lease else name) < self._next
+        return _row(self._tombstone, names.name(key)) < self._next
 
     def whole(self, rows: VisibleRows) -> Iterator[Covered]:
         """All that is covered; the rows must stay the same meanwhile."""
@@ -152,4 +151,9 @@ def _bounds(tombstone: Tombstone) -> tuple[bytes, bytes | None]:
 
 def _behind(tombstone: Tombstone, name: bytes) -> bytes:
     """What follows the rows of this name."""
-    return lease_prefix(tombstone.lease) + past(name) if tombstone.lease else past(name)
+    return _row(tombstone, past(name))
+
+
+def _row(tombstone: Tombstone, name: bytes) -> bytes:
+    """Where a name is in the table that is walked."""
+    return lease_prefix(tombstone.lease) + name if tombstone.lease else name

@@ -59,7 +59,7 @@ def response(answer: bytes) -> bytes:
 
 
 def response_view(answer: bytes) -> memoryview:
-    """The same, not copied."""
+    """As ``response``, without a copy: an answer may have many megabytes."""
     _check(answer)
     return memoryview(answer)[1:]
 

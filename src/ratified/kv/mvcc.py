@@ -69,7 +69,7 @@ class Change:
         return len(self.pair) + (0 if self.before is None else len(self.before))
 
     def event(self, with_previous: bool) -> bytes:
-        """As ``event_field``."""
+        """As a field of a ``WatchResponse``; the same bytes for all who ask."""
         if with_previous and self.before is not None:
             if self._event_with_previous is None:
                 self._event_with_previous = event_field(self.deleted, self.pair, self.before)
@@ -206,7 +206,7 @@ class Mvcc:
                 before = None
             else:
                 create, version = old.create_revision, old.version + 1
-        elif len(name) > names.NAME_BYTES_MAX:
+        elif not names.is_whole(name):
             self.order.add(key, name)
         pair = KeyValue(
             key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
@@ -230,7 +230,7 @@ class Mvcc:
             if lease and not self._is_awaited(lease, key):
                 attached.append(lease_prefix(lease) + name)
             self.size_bytes -= len(name) + len(before)
-            if len(name) > names.NAME_BYTES_MAX:
+            if not names.is_whole(name):
                 self.order.remove(key, name)
         rows = self._write_deletions(revision, first, key_names, [key for key, _ in found])
         self.space.delete_all(LIVE, key_names)
@@ -303,7 +303,7 @@ class Mvcc:
         if before is not None:
             old_lease = KeyValue.FromString(before).lease
             self.size_bytes -= len(name) + len(before)
-        is_long = len(name) > names.NAME_BYTES_MAX
+        is_long = not names.is_whole(name)
         if kind == DELETE:
             self.space.delete(LIVE, name)
             if is_long:
@@ -431,7 +431,7 @@ class Mvcc:
         if pair is not None and tombstone.covers(parsed := KeyValue.FromString(pair)):
             self.space.delete(LIVE, name)
             self.size_bytes -= len(name) + len(pair)
-            if len(name) > names.NAME_BYTES_MAX:
+            if not names.is_whole(name):
                 self.order.remove(parsed.key, name)
             if parsed.lease and not self._is_awaited(parsed.lease, parsed.key):
                 self.space.delete(ATTACHED, lease_prefix(parsed.lease) + name)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from ratified.consensus.contract import Era, Links, Options
+from ratified.consensus.contract import Era, Links, Membership, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.checkpoints import Checkpoints
@@ -34,10 +34,12 @@ from ratified.node.snapshot_sending import SnapshotIds
 from ratified.node.timers import Timers
 from ratified.storage.checkpoint import CheckpointUnsound, Claim, Contents, find
 from ratified.storage.files import Files
-from ratified.storage.format import NodeRecord
+from ratified.storage.format import ClusterRecord, LogLimits, NodeRecord, PeerRecord
+from ratified.storage.identity import Identity, create
 from ratified.storage.log import LogPlanner
 from ratified.storage.recovery import Recovered, RecoveredGroup, recover
 from ratified.storage.space import Environment, Space
+from ratified.wire.peer import Joined
 
 OpenStore = Callable[[int, Space], Store]
 """``(group, space) -> store``."""
@@ -70,6 +72,16 @@ def own_checkpoint(files: Files, recovered: Recovered) -> Contents | CheckpointU
         return find(files, recovered.directory)
     except CheckpointUnsound as unsound:
         return unsound
+
+
+def create_joined(files: Files, joined: Joined, directory: bytes, limits: LogLimits) -> Identity:
+    """Make a fresh data directory, with this id, the one of the member that ``joined`` tells it to be."""
+    owner = Identity(joined.cluster, joined.member, directory, joined.engine)
+    nobody = dict.fromkeys(range(joined.groups), Membership(()))
+    table = ClusterRecord(joined.index, joined.table)
+    peers = [PeerRecord(member, joined.directories[member]) for member in sorted(joined.directories)]
+    create(files, owner, nobody, limits, [table, *peers])
+    return owner
 
 
 def build(

@@ -17,7 +17,7 @@ cut.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count, groupby, takewhile
 from typing import NamedTuple
 
@@ -258,6 +258,12 @@ class LeaderForwards:
                 self._set_aside[member] = origin
         if back is not None and back.incarnation == session.incarnation:
             self._origins.setdefault(member, back)
+
+    def table_changed(self, members: Collection[int]) -> None:
+        """Who has left never comes back: what it forwarded and was not taken never will be."""
+        for of_members in (self._origins, self._sessions, self._set_aside):
+            for member in [member for member in of_members if member not in members]:
+                del of_members[member]
 
     def on_forward(self, session: Session, forward: Forward, leading: Era | None) -> None:
         """Hold it, or answer again; what is addressed to another era or is not the sender's own is dropped."""

@@ -209,7 +209,7 @@ class PeerSessions:
             self._announce(now)
 
     def table_changed(self, now: int) -> None:
-        """Bindings are written down, and who has left is told."""
+        """Bindings are written down, who is new is waited for, and who has left is told, and forgotten."""
         self._directories.table_changed()
         self._await_members(now)
         members = self._cluster.table.members

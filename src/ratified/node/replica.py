@@ -394,6 +394,7 @@ class Replica:
     def table_changed(self, members: Collection[int]) -> None:
         """These are all members from now on."""
         self._sending.table_changed(members)
+        self._inbound.table_changed(members)
 
     def _cut(self, now: int) -> None:
         """What enough members have in checkpoints goes from the log."""

@@ -15,10 +15,9 @@ from pathlib import Path
 import lmdb
 import msgspec
 
-from ratified.consensus.contract import Membership
 from ratified.machine import RestoreFailed, StateMachine
 from ratified.machine_store import MACHINE_CHECKS, SavedMachineStore
-from ratified.node.boot import OpenStore, StoreAheadOfLog, build, own_checkpoint
+from ratified.node.boot import OpenStore, StoreAheadOfLog, build, create_joined, own_checkpoint
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change, is_as_first
 from ratified.node.config import NodeConfig
@@ -55,7 +54,7 @@ from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.transport import PeerTransport
 from ratified.runtime.writeback import WriteBack
 from ratified.storage.checkpoint import CHECKPOINT_FILE, pieces
-from ratified.storage.format import ClusterRecord, LogDamaged, LogTooNew, PeerRecord
+from ratified.storage.format import LogDamaged, LogTooNew
 from ratified.storage.guard import PAGES_ONLY, RowChecks, distrust
 from ratified.storage.guard import open_store as open_environment
 from ratified.storage.identity import Identity, IdentityError, check_same, create
@@ -626,12 +625,8 @@ async def _create(config: HostConfig, members: Roster, directory: OpenedDirector
             f"the cluster runs engine {joined.engine}, and this node is configured for engine {config.engine.name}: "
             f"configure {joined.engine}"
         )
-    found = Identity(joined.cluster, joined.member, os.urandom(16), joined.engine)
-    nobody = dict.fromkeys(range(joined.groups), Membership(()))
-    peers = [PeerRecord(member, joined.directories[member]) for member in sorted(joined.directories)]
     with refusing(directory.path):
-        table = ClusterRecord(joined.index, joined.table)
-        create(directory.files, found, nobody, config.log_limits, [table, *peers])
+        found = create_joined(directory.files, joined, os.urandom(16), config.log_limits)
     log.info("%s: joined cluster %x as member %x", config.name, joined.cluster, joined.member)
     return found
 

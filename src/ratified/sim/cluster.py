@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 
 from ratified.check.configurations import everybody
-from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.sim.checkers import Checkers
 from ratified.sim.machine import Clients, Machine
 from ratified.sim.network import Carry, Network
@@ -70,16 +69,6 @@ class Cluster:
             )
             and all(self.members == everybody(checks.configurations[-1][1]) for checks in self.checkers.groups.values())
         )
-
-    def retire_the_forgotten(self) -> None:
-        """An operator stops a removed member that all those whom it knows have left before it could hear of that."""
-        present = everybody(self.checkers.groups[CLUSTER_GROUP].configurations[-1][1])
-        for member in self.members:
-            machine = self.machines[member]
-            if member not in present and machine.node is not None:
-                known = machine.node.table().members
-                if not any(self.machines[each].is_member for each in known if each != member):
-                    machine.leave()
 
     def logs_too_long(self) -> list[str]:
         """Whose log is much longer than what may be behind the lowest of all checkpoints.

@@ -10,7 +10,9 @@ Rules:
 3. The commit of a turn's transaction is a point where the process may be killed, just before it or just behind it.
 4. A turn takes virtual time, as ``ComputingOptions`` say: until it has passed the node does nothing else, and what the
    turn sends leaves at its end (at once where it is short). A process that dies before has sent nothing of it.
-5. A process that would end by itself (a fatal notice, an error in a node's code) ends the run.
+5. A process that would end by itself (a fatal notice, an error in a node's code) ends the run. Who was removed from
+   the cluster ends too, and starts no more.
+6. A machine that is no member yet has no directory, and its process waits to be told by a member which one it is.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from msgspec.structs import replace
 
 from ratified.check.configurations import everybody
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Membership, Sizes
+from ratified.consensus.contract import Sizes
 from ratified.consensus.draws import mix
 from ratified.machine import Store
-from ratified.node.boot import build
+from ratified.node.boot import build, create_joined
 from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
@@ -57,7 +59,6 @@ from ratified.sim.network import STRANGER, Network
 from ratified.sim.options import ClusterOptions
 from ratified.sim.world import Concern, Draws, World
 from ratified.storage import checkpoint, guard, identity
-from ratified.storage.format import ClusterRecord, PeerRecord
 from ratified.storage.guard import StoreMark
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.recovery import recover
@@ -239,11 +240,7 @@ class Machine:
             return
         self.is_member = True
         self._counters["nodes joined"] += 1
-        owner = identity.Identity(answer.cluster, answer.member, self._directory, answer.engine)
-        nobody = dict.fromkeys(range(answer.groups), Membership(()))
-        peers = [PeerRecord(member, answer.directories[member]) for member in sorted(answer.directories)]
-        table = ClusterRecord(answer.index, answer.table)
-        identity.create(self.disk, owner, nobody, self._options.limits.log, [table, *peers])
+        create_joined(self.disk, answer, self._directory, self._options.limits.log)
         self.start()
 
     def dials(self, member: int) -> bool:

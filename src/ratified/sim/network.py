@@ -11,8 +11,9 @@ Rules:
 5. A node's outputs say whom it dials: of two members the one with the lower id, mostly. It dials again until somebody
    answers.
 6. A *challenge* is a connection of its own, on which the dialler sends nothing and hears one Hello.
-7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it. It says
-   frames, or bytes, which the codec of ``wire`` reads as they come; where they are none the connection ends.
+7. A *stranger* reaches every machine that is up, whatever is cut, and hears nothing of what is said to it, but for one
+   who asks to join. It says frames, or bytes, which the codec of ``wire`` reads as they come; where they are none the
+   connection ends.
 8. A link carries ``bytes_per_second``, one frame after another; whoever waits for a long frame hears that bytes arrive.
    What a connection had under way is gone from the link when the next one is made.
 """

@@ -92,7 +92,6 @@ class Simulation:
             if self.world.now > limit:
                 waiting = "; ".join(self.workload.waiting() + self.cluster.standing())
                 raise Violation("liveness", f"{patience / 1e6:.1f} s after the world has healed {waiting}")
-            self.cluster.retire_the_forgotten()
             self.world.run(self.world.now + timeout)
 
     def _snapshot_patience(self) -> int:

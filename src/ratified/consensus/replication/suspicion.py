@@ -101,7 +101,7 @@ class Suspicion(Generic[Answer]):
         """A message of the leader arrived."""
         self._heard_at = self._member.now
         self._session_lost = False
-        if self.active:
+        if self.next_probe is not None:  # also of who asks only whom to follow
             self.end()
 
     def on_session_lost(self) -> None:
@@ -213,8 +213,10 @@ class Suspicion(Generic[Answer]):
         return True
 
     def forget(self, peer: int) -> None:
-        """The session with this peer ended."""
+        """The session with this peer ended; if it has left, none follows."""
         self._answers.pop(peer, None)
+        if peer not in self._member.configurations.peers:
+            self._unanswered.pop(peer, None)
 
     def answers(self, verdict: Verdict) -> Mapping[int, Answer]:
         """By member."""
@@ -248,7 +250,6 @@ class Suspicion(Generic[Answer]):
         return since is not None and self._member.now - since >= self._member.options.election_timeout_min_us // 2
 
     def sizes(self) -> Sizes:
-        """Of the latest suspicion: it may be over, and some of those whom it asked may have left since."""
-        peers = self._member.configurations.peers
-        known = sum(peer in asked for asked in (self._answers, self._unanswered) for peer in peers)
-        return {"probes and answers to them": Size(known, 2 * len(peers))}
+        """Of the latest suspicion: it may be over."""
+        known = len(self._answers) + len(self._unanswered)
+        return {"probes and answers to them": Size(known, 2 * len(self._member.configurations.peers))}

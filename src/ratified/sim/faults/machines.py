@@ -21,7 +21,7 @@ def _lose_all(injector: Injector, draws: Draws) -> None:
 
 MACHINE_LOSS = Fault(
     name="machine-loss",
-    scenarios={"machine-losses": 5, "checkpoints": 6, "absences": 12, "everything": 12},
+    scenarios={"machine-losses": 5, "checkpoints": 6, "absences": 12, "members": 15, "everything": 12},
     begin=again_and_again(_lose),
     heal=Injector.revive,
     counters=("machine losses",),

@@ -1,7 +1,8 @@
 """An operator who adds, promotes and removes members all the time, and starts the nodes of those who were added.
 
 What it knows of the members is the latest configuration that was delivered anywhere. It never leaves fewer voters than
-there were before it came, but for one.
+there were before it came, but for one. When the world has healed it changes nothing more, but sees to those whom the
+cluster does not reach by itself (docs/decisions/cluster.md).
 """
 
 from __future__ import annotations
@@ -23,11 +24,15 @@ class MemberOperator:
         self._configurations = cluster.checkers.groups[CLUSTER_GROUP].configurations
         self._voters_least = max(cluster.options.nodes - 1, 1)
         self._asked: Asked = RemoveMember(0)
+        self._changes_no_more = False
 
     def act(self) -> None:
-        self._start_who_was_added()
+        self._see_to_who_was_added()
+        self._stop_who_was_forgotten()
+        if self._changes_no_more:
+            self._move_an_unknown_lead()
+        asked = None if self._changes_no_more else self._next()
         requester = self.requester
-        asked = self._next()
         if asked is None or not requester.find_process():
             self._later()
             return
@@ -36,17 +41,25 @@ class MemberOperator:
         requester.give_up_after(8 * self._timeout_us)
 
     def stop(self) -> None:
-        self.requester.stop()
+        self._changes_no_more = True
 
     def waiting(self) -> str | None:
-        """An operator who changes nothing more still starts who was added, and moves the lead to where all know it."""
-        self._start_who_was_added()
-        self._move_an_unknown_lead()
         return None
 
-    def _start_who_was_added(self) -> None:
+    def _see_to_who_was_added(self) -> None:
+        """Start their nodes."""
         for member in everybody(self._configurations[-1][1]):
             self._cluster.machines[member].join(self.requester.draws.pick(self._cluster.members))
+
+    def _stop_who_was_forgotten(self) -> None:
+        """Of a removed member all whom it knows have left before it could hear of that."""
+        present = everybody(self._configurations[-1][1])
+        for member in self._cluster.members:
+            machine = self._cluster.machines[member]
+            if member not in present and machine.node is not None:
+                others = (other for other in machine.node.table().members if other != member)
+                if not any(self._cluster.machines[other].is_member for other in others):
+                    machine.leave()
 
     def _move_an_unknown_lead(self) -> None:
         """Who was away while the leader was added has never heard of it, takes nothing from it, and learns nothing."""
