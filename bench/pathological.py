@@ -229,6 +229,8 @@ class Filled:
     keys: int
     then: int = 0
     """The revision before the keys ``later/`` were put."""
+    then_long: int = 0
+    """The revision at which those that share 476 bytes were there."""
     cases: list[Case] = field(default_factory=list)
 
 
@@ -238,6 +240,7 @@ def fill(system: System, keys: int) -> Filled:
     filled.then = revision(system)
     put_all(system, (b"later/%08d" % at for at in range(keys)))
     put_all(system, (SHARED + b"%08d" % at for at in range(SHARING)))
+    filled.then_long = revision(system)
     put_all(system, (b"double/%08d" % at for at in range(2 * keys)))
     grant = LeaseGrantRequest(ID=LEASE, TTL=100_000)
     system.call(LEASES + "LeaseGrant", grant.SerializeToString())
@@ -286,6 +289,11 @@ def ranged(key: bytes, end: bytes, **more: Any) -> Callable[[System], str]:
 
 def deleted(key: bytes, end: bytes) -> Callable[[System], str]:
     return asked(KV + "DeleteRange", DeleteRangeRequest(key=key, range_end=end))
+
+
+def deleted_one_by_one(ranges: Sequence[RangeRequest]) -> Callable[[System], str]:
+    deletes = [deleted(each.key, each.range_end) for each in ranges]
+    return lambda system: f"{len([delete(system) for delete in deletes])} deletes"
 
 
 def transaction(**parts: Any) -> Callable[[System], str]:
@@ -393,6 +401,13 @@ def cases(filled: Filled) -> list[Case]:
     deep = nested((26, 26, 26))
     one_shared = SHARED + b"%08d" % (SHARING // 2), SHARED + b"%08d" % (SHARING // 2 + 1)
     one_range = RangeRequest(key=one_shared[0], range_end=one_shared[1])
+    a_few = [RangeRequest(key=SHARED + b"%08d" % at, range_end=SHARED + b"%08d" % (at + 1)) for at in range(0, 200, 10)]
+    few_older = [RangeRequest(key=each.key, range_end=each.range_end, revision=filled.then_long) for each in a_few]
+    few_compared = [
+        Compare(key=each.key, range_end=each.range_end, target=Compare.VERSION, result=Compare.EQUAL, version=1)
+        for each in a_few
+    ]
+    from_the_middle = one_shared[0], SHARED + b"\xff"
     values = RangeRequest.VALUE
     all_keys = b"keys/", b"keys0"
     watches = Watches()
@@ -404,7 +419,26 @@ def cases(filled: Filled) -> list[Case]:
         Case(f"{SHARING:,} keys that share 476 bytes", ranged(SHARED, SHARED + b"\xff")),
         Case(f"one of {SHARING:,} keys that share 476 bytes", ranged(*one_shared)),
         Case(f"limit 1 of {SHARING:,} keys that share 476 bytes", ranged(SHARED, SHARED + b"\xff", limit=1)),
-        Case("20 ranges of one key that shares 476 bytes", transaction(success=ops(*[one_range] * 20))),
+        Case("20 ranges of one key that shares 476 bytes", transaction(success=ops(*a_few))),
+        Case(
+            "20 comparisons of one key that shares 476 bytes", transaction(compare=few_compared, success=ops(one_range))
+        ),
+        Case(
+            "a comparison of one key that shares 476 bytes, and a put",
+            transaction(compare=few_compared[:1], success=put),
+        ),
+        Case("long, older: one of those that share 476 bytes", ranged(*one_shared, revision=filled.then_long)),
+        Case("long, older: one of them before they were", ranged(*one_shared, revision=filled.then)),
+        Case("long, older: limit 1 of them", ranged(SHARED, SHARED + b"\xff", limit=1, revision=filled.then_long)),
+        Case("long, older: all of them", ranged(SHARED, SHARED + b"\xff", revision=filled.then_long)),
+        Case(
+            "long, older: count of half of them", ranged(*from_the_middle, count_only=True, revision=filled.then_long)
+        ),
+        Case("long, count of half of them", ranged(*from_the_middle, count_only=True)),
+        Case("long, older: 20 ranges of one of them", transaction(success=ops(*few_older))),
+        Case("long, delete of one of them", deleted(*one_shared)),
+        Case("long, 20 deletes of one of them", deleted_one_by_one(a_few)),
+        Case("long, range of one of them after deletes", ranged(SHARED + b"%08d" % 300, SHARED + b"%08d" % 301)),
         Case(f"range of {keys} keys", ranged(*all_keys)),
         Case(f"range of {keys} keys, sorted by value", ranged(*all_keys, sort_target=values, sort_order=1)),
         Case(f"range of {keys} keys, count only", ranged(*all_keys, count_only=True)),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from google.protobuf.message import Message
 
-from ratified.kv import compares, cost, queries, ranges, txn_reads, writes
+from ratified.kv import compares, cost, queries, txn_reads, walks, writes
 from ratified.kv.intervals import Interval
 from ratified.kv.limits import KvLimits
-from ratified.kv.ranges import Looks, live
 from ratified.kv.tombstones import VisibleRows
+from ratified.kv.walks import Looks, live
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -160,7 +160,7 @@ def test_reads_of_one_turn_share_the_rows_that_it_may_look_at(monkeypatch: pytes
             looked.append(look)
             yield look
 
-    monkeypatch.setattr(ranges, "live", seen)
+    monkeypatch.setattr(walks, "live", seen)
     answers = [driver.store.read(1, query) for query in (*read, *read)]
     assert [isinstance(answer, bytes) for answer in answers] == [True, False, False, False]
     assert len(looked) <= 2 * 16, "the third and the fourth have not begun"

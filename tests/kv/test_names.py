@@ -9,8 +9,8 @@ from ratified.kv import names
 from ratified.kv.intervals import Interval, interval
 from ratified.kv.limits import KvLimits
 from ratified.kv.names import NAME_BYTES_MAX
-from ratified.kv.ranges import live
 from ratified.kv.tombstones import VisibleRows
+from ratified.kv.walks import live
 from ratified.storage.space import KEY_BYTES_MAX
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
 from tests.kv.driver import Driver

@@ -17,21 +17,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from typing_extensions import override
 
-from ratified.kv import names, order, queries, ranges
-from ratified.kv.counting import keys_in
-from ratified.kv.intervals import Interval, interval
+from ratified.kv import covered, names, order, queries, walks
+from ratified.kv.cost import DELETED, TXN_ROWS_MAX, Cost
+from ratified.kv.history import HISTORY, name_of
+from ratified.kv.intervals import interval
 from ratified.kv.limits import KvLimits
 from ratified.kv.names import NAME_BYTES_MAX
 from ratified.kv.order import PIECE_BYTES
 from ratified.kv.order_upkeep import OrderUpkeep
-from ratified.kv.ranges import RangeRead, live
+from ratified.kv.ranges import RangeRead
 from ratified.kv.tables import LIVE, META, ORDER
 from ratified.kv.tombstones import VisibleRows
+from ratified.kv.walks import COVERED, Look, Spared, charged_live, live
 from ratified.machine import ApplyFailed
 from ratified.storage.lmdb import LmdbEnvironment
 from ratified.storage.memory import MemoryEnvironment
-from ratified.storage.space import Environment
-from ratified.wire.etcd.kv_pb2 import KeyValue
+from ratified.storage.space import Environment, Space
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -41,7 +42,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from tests.kv.driver import Driver, LongDriver, build, decode
+from tests.kv.driver import Driver, LongDriver, decode
 
 NODE_BYTES = NAME_BYTES_MAX + PIECE_BYTES
 SHARED_BYTES = (NAME_BYTES_MAX, NAME_BYTES_MAX + 1, 950, NODE_BYTES, NODE_BYTES + 1, 5_000)
@@ -56,19 +57,26 @@ key_of = st.integers(0, len(KEYS) - 1).map(lambda number: KEYS[number])
 bound_of = st.one_of(key_of, key_of, st.sampled_from([b"\x00", b"r", b"t"]))
 
 
+@contextmanager
+def _collects_at_most(count: int) -> Iterator[None]:
+    with patch.object(walks, "COLLECTED_MAX", count), patch.object(covered, "COLLECTED_MAX", count):
+        yield
+
+
 def by_order_at_once() -> AbstractContextManager[Any]:
     """Groups are read by their order however small they are."""
-    return patch.object(ranges, "_COLLECTED_MAX", 1)
+    return _collects_at_most(1)
 
 
 @contextmanager
 def earlier_program() -> Iterator[None]:
     """One that knows nothing of the order."""
     with ExitStack() as patches:
-        for method in ("add", "remove", "save", "catch_up"):
-            patches.enter_context(patch.object(OrderUpkeep, method, lambda *_: None))
+        for method in ("note", "remove", "save", "catch_up"):
+            patches.enter_context(patch.object(OrderUpkeep, method, lambda *_, **__: None))
         patches.enter_context(patch.object(OrderUpkeep, "is_behind", False))
-        patches.enter_context(patch.object(order, "may_be_used", lambda rows: False))
+        patches.enter_context(patch.object(OrderUpkeep, "is_kept", lambda _: False))
+        patches.enter_context(patch.object(OrderUpkeep, "is_kept_in", lambda *_: False))
         yield
 
 
@@ -77,10 +85,20 @@ def rows_in(driver: Driver) -> list[tuple[bytes, bytes]]:
 
 
 def wanted_rows(driver: Driver) -> list[tuple[bytes, bytes]]:
-    """Those that follow from ``live``."""
-    pairs = list(driver.space.scan(LIVE, b"", None))
-    keys = [(names.escaped(KeyValue.FromString(pair).key), name) for name, pair in pairs if not names.is_whole(name)]
-    return sorted(order.rows_of(sorted(keys)))
+    """Those that follow from ``history`` and ``live``."""
+    long = {name for name in map(name_of, driver.space.keys(HISTORY, b"", None, 1 << 30)) if not names.is_whole(name)}
+    keys = sorted((names.escaped(order.key_of(driver.space, name)), name) for name in long)
+    values = [(key, order.value(name, is_live=driver.space.get(LIVE, name) is not None)) for key, name in keys]
+    return sorted(order.rows_of(values))
+
+
+def expanded(looks: Iterator[Look | Spared]) -> list[Look]:
+    """What a cost is summed up of, those looks included that were spared."""
+    found: list[Look] = []
+    for look in looks:
+        if look != COVERED:
+            found += [None] * look.looks if isinstance(look, Spared) else [look]
+    return found
 
 
 def untidy(driver: Driver) -> bool:
@@ -100,6 +118,8 @@ class Groups(RuleBasedStateMachine):
         self.patches.enter_context(by_order_at_once())
         self.is_earlier = False
         self.model: dict[bytes, bytes] = {}
+        self.then: dict[int, dict[bytes, bytes]] = {}
+        """What there was at each revision that can be read."""
         self.environment = self.opened()
         self.driver = self.driver_of(self.environment)
 
@@ -144,6 +164,42 @@ class Groups(RuleBasedStateMachine):
         assert (answer.count, answer.more) == (len(expected), len(shown) < len(expected))
         assert self.driver.range(RangeRequest(key=first, range_end=end, count_only=True)).count == len(expected)
 
+    @rule(first=bound_of, end=bound_of, limit=st.integers(0, 3), number=st.integers(0, 9))
+    def read_older(self, first: bytes, end: bytes, limit: int, number: int) -> None:
+        if not self.then:
+            return
+        revision = sorted(self.then)[number % len(self.then)]
+        model = self.then[revision]
+        expected = sorted(key for key in model if interval(first, end).holds(key))
+        request = RangeRequest(key=first, range_end=end, limit=limit, revision=revision)
+        answer = self.driver.range(request, rows_max=3)
+        shown = expected[:limit] if limit else expected
+        assert [(pair.key, pair.value) for pair in answer.kvs] == [(key, model[key]) for key in shown]
+        assert answer.count == len(expected)
+        request.count_only = True
+        assert self.driver.range(request).count == len(expected)
+
+    @rule(key=key_of)
+    def read_older_key(self, key: bytes) -> None:
+        for number in range(10):
+            self.read_older(key, b"", 0, number)
+
+    @rule(first=bound_of, end=bound_of)
+    def cost(self, first: bytes, end: bytes) -> None:
+        """It is the same on members that have no order."""
+        visible = self.driver.store._mvcc.visible
+        without = VisibleRows(visible.rows, visible.tombstones, visible.put_since)
+        wanted = interval(first, end)
+        assert expanded(charged_live(visible, wanted)) == expanded(live(without, wanted))
+
+    @rule(number=st.integers(0, 9))
+    def compact(self, number: int) -> None:
+        if len(self.then) > 1:
+            revision = sorted(self.then)[number % len(self.then)]
+            if revision > self.driver.store._mvcc.compact_revision:
+                self.driver.compact(revision)
+                self.then = {each: model for each, model in self.then.items() if each >= revision}
+
     @rule(key=key_of)
     def read_around(self, key: bytes) -> None:
         for first, end in ((key, key + b"\x00"), (key + b"\x00", b"\x00"), (b"\x00", key), (b"\x00", key + b"\x00")):
@@ -173,6 +229,11 @@ class Groups(RuleBasedStateMachine):
             self.driver.load_state(self.driver.read_state(), self.driver.index)
             assert rows_in(self.driver) == wanted_rows(self.driver)
             assert is_kept(self.driver) or rows_in(self.driver) == []
+
+    @invariant()
+    def each_revision_is_remembered(self) -> None:
+        if self.driver.index:
+            self.then.setdefault(self.driver.store.revision, dict(self.model))
 
     @invariant()
     def the_order_is_that_of_the_keys(self) -> None:
@@ -270,9 +331,9 @@ def test_a_range_goes_on_behind_a_group() -> None:
 
 
 def test_a_small_group_is_not_looked_up_by_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = group(ranges._COLLECTED_MAX)
+    driver = group(walks.COLLECTED_MAX)
     monkeypatch.setattr(order, "names_in", None)
-    assert len(driver.keys()) == ranges._COLLECTED_MAX
+    assert len(driver.keys()) == walks.COLLECTED_MAX
 
 
 def test_a_key_has_one_row_however_long_it_is_and_shares_what_others_have() -> None:
@@ -290,9 +351,57 @@ def test_a_key_has_one_row_however_long_it_is_and_shares_what_others_have() -> N
         assert driver.range(RangeRequest(key=keys[1], range_end=b"z", limit=1)).count == 2
     driver.delete(keys[0])
     driver.delete(keys[2])
+    forget(driver)
     assert len(rows_in(driver)) == 1
     driver.delete(keys[1])
+    forget(driver)
     assert rows_in(driver) == []
+
+
+def forget(driver: Driver) -> None:
+    """What was before the present revision."""
+    driver.put(b"a")
+    driver.compact(driver.store.revision)
+    while driver.store.untidy:
+        driver.tidy()
+
+
+def test_a_key_that_is_gone_stays_in_the_order_while_it_can_be_read() -> None:
+    driver = group(40)
+    revision = driver.store.revision
+    driver.delete(SHARED, SHARED + b"\xff")
+    wanted = RangeRequest(key=SHARED + b"0010", range_end=SHARED + b"0012", revision=revision)
+    assert [pair.key for pair in driver.range(wanted).kvs] == [SHARED + b"0010", SHARED + b"0011"]
+    forget(driver)
+    assert rows_in(driver) == []
+
+
+@pytest.mark.parametrize("older", ["then", "before"])
+def test_an_older_range_of_one_key_looks_at_few_rows_of_a_large_group(older: str) -> None:
+    driver = group(2_000, driver=group(1, stem=b"a"))
+    revision = {"then": driver.store.revision, "before": 2}[older]
+    driver.put(b"a")
+    for one in (
+        RangeRequest(key=SHARED + b"1000", range_end=SHARED + b"1001", revision=revision),
+        RangeRequest(key=SHARED + b"1000", revision=revision),
+        RangeRequest(key=SHARED + b"1000", range_end=SHARED + b"1001", revision=revision, count_only=True),
+    ):
+        assert driver.range(one).count == (older == "then")
+        assert touched(driver, lambda one=one: driver.range(one)) <= 12 * LOOKS_MAX  # type: ignore[misc]
+
+
+def test_a_delete_of_one_key_looks_at_few_rows_of_a_large_group() -> None:
+    driver = group(2_000, LongDriver())
+    assert touched(driver, lambda: driver.delete(SHARED + b"1000", SHARED + b"1001")) <= 2 * LOOKS_MAX
+    assert driver.store.untidy, "by a tombstone"
+    assert touched(driver, lambda: driver.keys(SHARED + b"0999", SHARED + b"1002")) <= 3 * LOOKS_MAX
+
+    def tidy() -> None:
+        while driver.store.untidy:
+            driver.tidy()
+
+    assert touched(driver, tidy) <= 4 * LOOKS_MAX
+    assert driver.keys(SHARED + b"0999", SHARED + b"1002") == [SHARED + b"0999", SHARED + b"1001"]
 
 
 def test_short_keys_have_no_order() -> None:
@@ -307,26 +416,24 @@ def test_short_keys_have_no_order() -> None:
     assert not untidy(driver)
 
 
-def test_what_commands_look_at_is_the_same_on_members_that_have_no_order() -> None:
-    """It is in what they cost, and each member must come to the same."""
-    first, end = SHARED + b"0010", SHARED + b"0011"
-    wanted = Interval(first, end)
+def test_what_a_transaction_costs_is_the_same_on_members_that_have_no_order() -> None:
+    wanted = RangeRequest(key=SHARED + b"0010", range_end=SHARED + b"0011")
     with earlier_program():
         other = group(100)
-    looks = []
+    costs = []
     for driver in (group(100), other):
-        rows = VisibleRows(driver.space)
-        steps = [(counted.keys, counted.work) for counted in keys_in(rows, wanted)]
-        looks.append((list(live(rows, wanted)), steps))
-        request = TxnRequest(
-            success=[
-                RequestOp(request_range=RangeRequest(key=first, range_end=end)),
-                RequestOp(request_delete_range=DeleteRangeRequest(key=b"x")),
-            ]
-        )
-        assert driver.store.cost(build(request), 1_000) > 2 * 100
-    assert looks[0] == looks[1]
-    assert len(looks[0][0]) == 2 * 100
+        cost = Cost(driver.store._mvcc.visible, driver.store.revision, 0, None)
+        list(cost.range(wanted))
+        costs.append(cost._rows_left)
+    assert costs == [TXN_ROWS_MAX - 2 * 100] * 2
+
+
+def test_the_cost_of_a_large_group_is_summed_up_from_few_rows_of_it() -> None:
+    driver = group(2_000)
+    one = DeleteRangeRequest(key=SHARED + b"0010", range_end=SHARED + b"0011")
+    cost = Cost(driver.store._mvcc.visible, driver.store.revision, 0, None)
+    assert sum(cost.delete_range(one)) <= 2_000 // 4 + 2 * LOOKS_MAX
+    assert cost._rows_left == TXN_ROWS_MAX - DELETED * 2 * 2_000
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -437,11 +544,21 @@ def story() -> None:
         with earlier_program():
             driver.reopen()
             driver.delete(b"q" * NODE_BYTES + b"1")
-            driver.put(KEYS[-1])
-            model[KEYS[-1]] = b""
+            driver.put(KEYS[-2])
+            model[KEYS[-2]] = b""
             driver.delete(KEYS[10])
             model.pop(KEYS[10], None)
+            for key in (*KEYS[2::5], b"q" * NODE_BYTES + b"1"):
+                driver.delete(key)
+                model.pop(key, None)
+            forget(driver)
+            driver.delete(b"a")
+            model.pop(b"a", None)
         driver.reopen()
+        gone = [key for key in model if KEYS[-2] <= key < KEYS[-2] + b"\x01"]
+        assert gone == KEYS[-2:-1]
+        assert driver.delete(KEYS[-2], KEYS[-2] + b"\x01") == 1
+        del model[KEYS[-2]]
         driver.put(b"q" * NODE_BYTES + b"2")
         driver.delete(b"q" * NODE_BYTES + b"2")
         compare()
@@ -456,6 +573,13 @@ def story() -> None:
         while driver.store.untidy:
             driver.tidy()
         compare()
+        for key in set(KEYS) - set(KEYS[::7]):
+            driver.delete(key)
+            model.pop(key, None)
+        compare()
+        forget(driver)
+        model[b"a"] = b""
+        compare()
         driver.load_state(driver.read_state(), driver.index)
         assert is_kept(driver)
         compare()
@@ -469,7 +593,7 @@ def test_the_story_holds() -> None:
     story()
 
 
-def _nothing(*_: object) -> None:
+def _nothing(*_: object, **__: object) -> None:
     pass
 
 
@@ -479,9 +603,25 @@ def _marked_by_revision(get: Any) -> bool:
     return state is not None and marked is not None and marked[:8] == state[:8]
 
 
+def _added_as_gone(space: Space, key: bytes, name: bytes, *, is_live: bool) -> None:
+    _note(space, key, name, is_live=False)
+
+
+_note = order.note
+
+
 MUTANTS = {
-    "adds nothing": patch.object(order, "add", _nothing),
+    "notes nothing": patch.object(order, "note", _nothing),
+    "notes all as gone": patch.object(order, "note", _added_as_gone),
+    "takes what is gone for live": patch.object(order, "is_live", bool),
     "removes nothing": patch.object(order, "remove", _nothing),
+    "removes what is gone": patch.object(
+        OrderUpkeep,
+        "note",
+        lambda upkeep, key, name, *, is_live: (
+            order.note(upkeep._space, key, name, is_live=True) if is_live else order.remove(upkeep._space, key, name)
+        ),
+    ),
     "leaves a last key below": patch.object(order, "_lift", _nothing),
     "puts nothing below a new fork": patch.object(order, "_part", _nothing),
     "believes every mark": patch.object(order, "is_kept", lambda get: get(META, order.MARK) is not None),
@@ -493,6 +633,7 @@ MUTANTS = {
     "keeps nothing up until it is whole": patch.object(
         OrderUpkeep, "_is_kept_up", property(lambda upkeep: upkeep._is_whole)
     ),
+    "commands go by it before it is whole": patch.object(OrderUpkeep, "is_kept", lambda upkeep: True),
     "counts keys beside the range": patch.object(order._Node, "is_cut", lambda node, row: False),
     "forgets the range below": patch.object(order._Node, "_is_of", lambda node, bound, piece: False),
     "takes every bound for one in the group": patch.object(

@@ -3,7 +3,8 @@
 The record is the row ``state``: revision, compact revision, era and the sums of ``digest``; and, of what is in
 ``events``, a sum in the row ``removal``. ``history``, ``live`` and ``attached`` follow from ``events``, so each row is
 held to what it follows from, or to what follows from it. What a pending tombstone covers counts as not deleted yet.
-``order`` follows from ``live``, and is looked at where it says that it was kept: no program reads it elsewhere.
+``order`` follows from ``history`` and ``live``, and is looked at where it says that it was kept: no program reads it
+elsewhere.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def whole(rows: StoredRows) -> None:
             size_bytes += len(at) + len(value)
         events.compare()
         size_bytes += _whole_history(rows, events) + _whole_live(rows, events)
+        _whole_order(rows, events)
         _whole_attached(rows, events, recorded)
         _whole_leases(rows, recorded.sums)
         if size_bytes != recorded.size_bytes:
@@ -106,7 +108,7 @@ def row(rows: StoredRows, table: str, key: bytes, value: bytes) -> None:
         elif table == ATTACHED:
             _check_attached(rows, key, value)
         elif table == ORDER:
-            _check_order(rows, key, value)
+            _check_order(key, value)
 
 
 KV_CHECKS = RowChecks(whole, sums, row)
@@ -159,6 +161,8 @@ class _Newest(msgspec.Struct, frozen=True, gc=False):
     deleted: bool
     number: int
     lease: int
+    long_key: bytes
+    """The key, escaped, where it is not whole in its name."""
 
 
 class _Events:
@@ -176,7 +180,8 @@ class _Events:
         """The next event."""
         self._held += event.number
         self._revision = event.revision
-        self.newest[event.name] = _Newest(event.deleted, row_hash(event.pair), event.lease)
+        long_key = b"" if names.is_whole(event.name) else names.escaped(KeyValue.FromString(event.pair).key)
+        self.newest[event.name] = _Newest(event.deleted, row_hash(event.pair), event.lease, long_key)
         self.history += _checksum(event.name + names.TERMINATOR + event.at, event.kind)
 
     def compare(self) -> None:
@@ -200,30 +205,30 @@ def _whole_history(rows: StoredRows, events: _Events) -> int:
 
 def _whole_live(rows: StoredRows, events: _Events) -> int:
     size_bytes = count = 0
-    long: list[tuple[bytes, bytes]] = []
     for name, pair in rows.scan(LIVE, b""):
         newest = events.newest.get(name)
         if newest is None or newest.deleted or newest.number != row_hash(pair):
             raise StoreUnsound(f"key {name!r} has not the value of its newest event")
         count += 1
         size_bytes += len(name) + len(pair)
-        if not names.is_whole(name):
-            long.append((names.escaped(KeyValue.FromString(pair).key), name))
     if count != sum(not newest.deleted for newest in events.newest.values()):
         raise StoreUnsound("keys that its events have written are missing")
-    _whole_order(rows, sorted(long))
     return size_bytes
 
 
-def _whole_order(rows: StoredRows, long: Sequence[tuple[bytes, bytes]]) -> None:
-    """``long``: the long keys in ``live``, in their order."""
+def _whole_order(rows: StoredRows, events: _Events) -> None:
     mark = rows.get(META, order.MARK)
     if mark is not None and not order.is_mark(mark):
         raise StoreUnsound("what it says of the order of its long keys cannot be read")
     if not order.is_kept(rows.get):
         return
-    found = sum(_checksum(key, name) for key, name in rows.scan(ORDER, b""))
-    if found != sum(_checksum(key, name) for key, name in order.rows_of(long)):
+    long = sorted(
+        (newest.long_key, order.value(name, is_live=not newest.deleted))
+        for name, newest in events.newest.items()
+        if newest.long_key
+    )
+    found = sum(_checksum(key, value) for key, value in rows.scan(ORDER, b""))
+    if found != sum(_checksum(key, value) for key, value in order.rows_of(long)):
         raise StoreUnsound("the order of its long keys is not theirs")
 
 
@@ -270,6 +275,8 @@ def _check_event(rows: StoredRows, event: _Event) -> None:
         return
     if rows.get(LIVE, event.name) != (None if event.deleted else event.pair):
         raise StoreUnsound(f"key {event.name!r} has not the value of its newest event")
+    if not _is_in_order(rows, event.name, event.pair, is_live=not event.deleted):
+        raise StoreUnsound(f"long key {event.name!r} is missing in their order")
 
 
 def _check_history(rows: StoredRows, key: bytes, kind: bytes) -> None:
@@ -283,21 +290,17 @@ def _check_history(rows: StoredRows, key: bytes, kind: bytes) -> None:
 
 def _check_live(rows: StoredRows, name: bytes, pair: bytes) -> None:
     revision = KeyValue.FromString(pair).mod_revision
-    newest = b""
-    for key, _ in rows.scan(HISTORY, names.history_key(name, revision, 0)):
-        if not _is_of(key, name):
-            break
-        newest = key
-    value = rows.get(EVENTS, newest[-_POSITION_BYTES:])
-    if value is None or value[PAIR_AT:] != pair:
+    if _newest(rows, name, names.position(revision, 0)) != pair:
         raise StoreUnsound(f"key {name!r} has not the value of its newest event")
-    if not (names.is_whole(name) or _has_order(rows, name, pair)):
+    if not _is_in_order(rows, name, pair, is_live=True):
         raise StoreUnsound(f"long key {name!r} is missing in their order")
 
 
-def _has_order(rows: StoredRows, name: bytes, pair: bytes) -> bool:
-    """Whether a long key is in their order, as far as that was kept."""
-    return not order.is_kept(rows.get) or order.has(rows.get, KeyValue.FromString(pair).key, name)
+def _is_in_order(rows: StoredRows, name: bytes, pair: bytes, *, is_live: bool) -> bool:
+    """Whether a key is in the order of long ones, where it must be and as far as that was kept."""
+    if names.is_whole(name) or not order.is_kept(rows.get):
+        return True
+    return order.found(rows.get, KeyValue.FromString(pair).key, name) == order.value(name, is_live=is_live)
 
 
 def _check_attached(rows: StoredRows, key: bytes, user_key: bytes) -> None:
@@ -309,12 +312,21 @@ def _check_attached(rows: StoredRows, key: bytes, user_key: bytes) -> None:
         raise StoreUnsound(f"key {name!r} is attached to a lease that it does not have")
 
 
-def _check_order(rows: StoredRows, key: bytes, name: bytes) -> None:
-    if not order.is_kept(rows.get) or (not name and key.endswith(order.FORKS)):
-        return
-    pair = rows.get(LIVE, name)
-    if pair is None or not order.is_row_of(key, KeyValue.FromString(pair).key):
-        raise StoreUnsound(f"long key {name!r} is in their order at a place that is not its own")
+def _check_order(key: bytes, value: bytes) -> None:
+    """Whether it is there rightly can be seen only by the key's other rows."""
+    if not order.is_row(key, value):
+        raise StoreUnsound(f"row {key!r} of the order of its long keys cannot be read")
+
+
+def _newest(rows: StoredRows, name: bytes, since: bytes) -> bytes | None:
+    """The pair of the newest event, from this position on, of the key with that name."""
+    newest = b""
+    for key, _ in rows.scan(HISTORY, name + names.TERMINATOR + since):
+        if not _is_of(key, name):
+            break
+        newest = key
+    value = rows.get(EVENTS, newest[-_POSITION_BYTES:])
+    return None if value is None else value[PAIR_AT:]
 
 
 def _is_of(history_key: bytes, name: bytes) -> bool:

@@ -10,8 +10,8 @@ import operator
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
-from ratified.kv.ranges import COVERED, present
 from ratified.kv.tombstones import VisibleRows
+from ratified.kv.walks import COVERED, Spared, charged_present, present
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import Compare
 
@@ -41,15 +41,20 @@ class Looked(NamedTuple):
     rows: int
     covered: int
     bytes: int
+    spared: Spared = Spared(0, 0)
 
 
-def holds(rows: VisibleRows, compare: Compare) -> Generator[Looked, None, bool]:
-    """Whether it does; yields what it has looked at since."""
+def holds(rows: VisibleRows, compare: Compare, *, charged: bool = False) -> Generator[Looked, None, bool]:
+    """Whether it does; yields what it has looked at since. ``charged``: of a transaction whose cost is summed up."""
     of, is_related = _relation(compare)
     parse = KeyValue.FromString
     empty = True
     looked_rows = covered_rows = looked_bytes = 0
-    for look in present(rows, compare.key, compare.range_end):
+    walk = charged_present if charged else present
+    for look in walk(rows, compare.key, compare.range_end):
+        if isinstance(look, Spared):
+            yield Looked(0, 0, 0, look)
+            continue
         if look == COVERED:
             covered_rows += 1
         else:

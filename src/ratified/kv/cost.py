@@ -21,9 +21,10 @@ from itertools import islice
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import Interval, interval
-from ratified.kv.ranges import COVERED, Look, Looks, is_in_order, looks, present
+from ratified.kv.ranges import is_in_order, is_of_older, looks
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
+from ratified.kv.walks import COVERED, Charged, Look, Looks, Spared, charged_at, charged_present, present
 from ratified.machine import TidyFirst
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
@@ -165,7 +166,11 @@ class Cost:
         return LOOK + before_bytes // BYTES_A_LOOK
 
     def delete_range(self, request: DeleteRangeRequest) -> Iterator[int]:
-        for look in present(self._rows, request.key, request.range_end):
+        for look in charged_present(self._rows, request.key, request.range_end):
+            if isinstance(look, Spared):
+                self.look(DELETED * look.looks)
+                yield look.work
+                continue
             yield work_of(look)
             if look == COVERED:
                 self.pass_over(1)
@@ -180,7 +185,11 @@ class Cost:
         wanted = interval(request.key, request.range_end)
         answered = 0
         in_order = is_in_order(request)
-        for look in looks(self._rows, request, self._newest, self._compact_revision):
+        for look in self._looks(request):
+            if isinstance(look, Spared):
+                self.look(look.looks)
+                yield look.work
+                continue
             yield work_of(look) if look or not request.revision else _ABSENT
             if look == COVERED:
                 self.pass_over(1)
@@ -193,6 +202,12 @@ class Cost:
                 self._answer(len(look[0]) if request.keys_only else len(look[1]))
         if not request.count_only:
             self._answer(self._put_in(wanted))
+
+    def _looks(self, request: RangeRequest) -> Charged:
+        if is_of_older(request, self._newest):
+            wanted = interval(request.key, request.range_end)
+            return charged_at(self._rows, wanted, request.revision, self._compact_revision)
+        return charged_present(self._rows, request.key, request.range_end)
 
     def _put_in(self, wanted: Interval) -> int:
         """The bytes of what the transaction will have put into the range."""

@@ -2,7 +2,7 @@
 
 Rules
 1. Names are counted by themselves. Those of a group of long keys that the range cuts in two are counted by their order,
-   and where that may not be used (``order``) each pair is looked at.
+   and where that is not kept (``order``) each pair is looked at.
 2. At an older revision those names count whose last change up to then was a put: ``history`` says so, and no event is
    read. Of a long history of one key only some changes are walked; then its last one is sought.
 3. Where a pending tombstone of a range reaches, only what was put since counts. Now that alone is looked at, so it does
@@ -21,10 +21,11 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from ratified.kv import names, order
-from ratified.kv.history import HISTORY, NAME, POSITION, PUT, is_change_of, name_of, names_at, past
+from ratified.kv.history import HISTORY, NAME, POSITION, PUT, is_change_of, name_of, names_at, newest_at, past
 from ratified.kv.intervals import Interval
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds
 from ratified.kv.tombstones import PutSince, VisibleRows
+from ratified.kv.walks import names_of_keys
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 _NAMES_A_STEP = 256
@@ -61,7 +62,7 @@ def keys_in(rows: VisibleRows, wanted: Interval) -> Iterator[Counted]:
     leases = dict.fromkeys(tombstone.lease for tombstone in rows.tombstones if tombstone.lease)
     for part, put_since in _parts(rows, wanted):
         if put_since is not None:
-            yield from _in_steps(_is_there(rows, part, name) for name in put_since.between(*_names_of(part)))
+            yield from _in_steps(_is_there(rows, part, name) for name in put_since.between(*names_of_keys(part)))
             continue
         yield from _all_in(part, partial(_names_between, rows, LIVE), partial(_held, rows, part))
         for lease in leases:
@@ -75,7 +76,7 @@ def keys_at(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[Coun
     for part, put_since in _parts(then, wanted):
         held = partial(_held_at, then, part, revision)
         if has_lease:
-            yield from held(*_names_of(part))
+            yield from held(*names_of_keys(part))
             continue
         since = b"" if put_since is None else names.position(put_since.revision, 0)
         yield from _all_in(part, partial(_put_between, rows, since, names.position(revision + 1, 0)), held)
@@ -110,7 +111,7 @@ def _parts(rows: VisibleRows, wanted: Interval) -> Iterator[_Part]:
 
 def _all_in(wanted: Interval, count: _Count, count_held: _Count) -> Iterator[Counted]:
     """``count_held`` is for a group that the range cuts in two."""
-    first, last = _names_of(wanted)
+    first, last = names_of_keys(wanted)
     for bound in (wanted.first, wanted.end):
         if bound is not None and not names.has_whole_name(bound) and (last is None or first < last):
             group = names.group_of(names.escaped(bound))
@@ -168,7 +169,7 @@ def _last_kind(rows: VisibleRows, name: bytes, since: bytes, behind: bytes) -> b
 
 def _held(rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None) -> Iterator[Counted]:
     """Those of a group, which has all such names, that are in the range."""
-    if order.may_be_used(rows):
+    if rows.has_order():
         counted = order.count_in(rows, first[: names.NAME_BYTES_MAX], wanted)
         return (Counted(keys, looked // _NAMES_A_LOOK + 1) for keys, looked in counted)
     return _in_steps(wanted.holds(KeyValue.FromString(pair).key) for _, pair in rows.scan(LIVE, first, last))
@@ -176,15 +177,11 @@ def _held(rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None)
 
 def _held_at(rows: VisibleRows, wanted: Interval, revision: int, first: bytes, last: bytes | None) -> Iterator[Counted]:
     """Those with such names that were in the range."""
-    return _in_steps(
-        pair is not None and wanted.holds(KeyValue.FromString(pair).key)
-        for _, pair in names_at(rows, first, last, revision)
-    )
-
-
-def _names_of(wanted: Interval) -> tuple[bytes, bytes | None]:
-    """Bounds of all names that keys of the range can have."""
-    return names.first_name(wanted.first), None if wanted.end is None else names.last_name(wanted.end)
+    pairs = (pair for _, pair in names_at(rows, first, last, revision))
+    if names.are_of_one_group(first, last) and rows.has_order():
+        by_order = order.names_in(rows, first[: names.NAME_BYTES_MAX], wanted, live_only=False)
+        pairs = (None if name is None else newest_at(rows, name, revision) for name in by_order)
+    return _in_steps(pair is not None and wanted.holds(KeyValue.FromString(pair).key) for pair in pairs)
 
 
 def _is_there(rows: VisibleRows, wanted: Interval, name: bytes) -> bool:

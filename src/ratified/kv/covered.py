@@ -1,8 +1,9 @@
 """What a tombstone covers, in the order of keys, walked in pieces.
 
-Names sort as keys do, but not inside a group of long keys. So a group is looked at as a whole, in as many pieces as
-that takes, before its first key comes. What there was before the tombstone's revision does not change while it is
-pending, so it does not matter what is written between two pieces; after a restart the group is looked at again.
+Names sort as keys do, but not inside a group of long keys. A large one is walked by its order where that is kept
+(``order``); any other is looked at as a whole, in as many pieces as that takes, before its first key comes. What there
+was before the tombstone's revision does not change while it is pending, so it does not matter what is written between
+two pieces; after a restart the group is looked at again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from ratified.kv import names
+from ratified.kv import names, order
 from ratified.kv.history import names_at, newest_at, past
+from ratified.kv.intervals import Interval
 from ratified.kv.runs import Runs
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds, lease_prefix
 from ratified.kv.tombstones import Tombstone, VisibleRows
+from ratified.kv.walks import COLLECTED_MAX
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
 
@@ -48,8 +51,14 @@ class Walk:
         self._group: Runs[_Item] = Runs()
         self._shared = b""
         """With which the names of the group begin."""
+        self._seen = 0
+        """Names of the group that were looked at."""
         self._in_order: Iterator[tuple[bytes, _Item]] = iter(())
         """What is left of a group that was looked at as a whole."""
+        self._by_order = False
+        """Whether the group is walked by its order."""
+        self._first = b""
+        """The key from which that goes on."""
         self.finished = False
 
     def piece(self, rows: VisibleRows, looks_max: int, bytes_max: int) -> Sequence[Covered]:
@@ -60,6 +69,8 @@ class Walk:
                 found.append(each)
                 looks_max -= 1
                 bytes_max -= each.size_bytes
+            elif self._by_order:
+                looks_max, bytes_max = self._look_by_order(rows, found, looks_max, bytes_max)
             else:
                 looks_max, bytes_max = self._look(rows, found, looks_max, bytes_max)
         return found
@@ -87,12 +98,14 @@ class Walk:
                 return looks_max, bytes_max
             self._next = _behind(tombstone, name)
             looks_max -= 1
+            if not names.is_whole(name) and self._is_large_group(rows, name):
+                self._begin_order()
+                return looks_max, bytes_max
             if each is not None:
                 bytes_max -= each.size_bytes
                 if names.is_whole(name):
                     found.append(each)
                 elif each.position > tombstone.after:
-                    self._shared = name[: names.NAME_BYTES_MAX]
                     self._group.add((each.key, (each.name, each.key, each.covered, each.size_bytes)))
             if looks_max <= 0 or bytes_max <= 0:
                 return looks_max, bytes_max
@@ -104,6 +117,42 @@ class Walk:
 
     def _end_group(self) -> None:
         self._in_order, self._group = self._group.in_order(), Runs()
+
+    def _is_large_group(self, rows: VisibleRows, name: bytes) -> bool:
+        """With this name, whether it is to be walked by its order."""
+        shared = name[: names.NAME_BYTES_MAX]
+        self._seen = self._seen + 1 if shared == self._shared else 1
+        self._shared = shared
+        return self._seen > COLLECTED_MAX and not self._tombstone.lease and rows.has_order()
+
+    def _begin_order(self) -> None:
+        self._by_order = True
+        self._group = Runs()
+        self._first = max(self._tombstone.first, names.key_of(self._tombstone.after) + b"\x00")
+
+    def _look_by_order(
+        self, rows: VisibleRows, found: list[Covered], looks_max: int, bytes_max: int
+    ) -> tuple[int, int]:
+        """Go on in a group; gives what is left of the room."""
+        tombstone = self._tombstone
+        wanted = Interval(self._first, tombstone.end)
+        for name in order.names_in(rows, self._shared, wanted, live_only=False):
+            looks_max -= 1
+            if name is None:
+                continue
+            pair = newest_at(rows, name, tombstone.revision - 1)
+            key = order.key_of(rows, name) if pair is None else KeyValue.FromString(pair).key
+            if key < wanted.first:
+                continue
+            if pair is not None and wanted.holds(key):
+                found.append(Covered(name, key, True, len(pair) + 2 * len(name)))
+                bytes_max -= found[-1].size_bytes
+            self._first = key + b"\x00"
+            if looks_max <= 0 or bytes_max <= 0:
+                return looks_max, bytes_max
+        self._by_order = False
+        self._next = names.group_of(self._shared)[1]
+        return looks_max, bytes_max
 
 
 def _names_of_range(

@@ -7,7 +7,7 @@ Tables
 - ``attached``: (lease, name) -> key, the keys of each lease.
 - ``meta``: ``state`` (below) and, this replica's own and in no digest, ``removal``, the pending tombstones and what
   ``order`` says of itself.
-- ``order``: this replica's own, and in no digest or size: the order of long keys in ``live``.
+- ``order``: this replica's own, and in no digest or size: the order of long keys.
 
 Rules
 1. The revision starts at 1 and is raised by one where a command ends that changed something. Inside the command reads
@@ -22,6 +22,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from struct import Struct
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from ratified.kv.covered import Covered, Walk
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
-from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
+from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, past
 from ratified.kv.order_upkeep import OrderUpkeep
 from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
 from ratified.kv.tombstones import KEY, KEY_END, PutSince, Rows, Tombstone, VisibleRows
@@ -125,7 +126,8 @@ class Mvcc:
         """Bytes of keys and values in all rows of keys, those not yet removed included."""
         self.held = 0
         """The sum of the hashes of all rows in ``events``, those not yet removed included."""
-        self.visible = VisibleRows(space, (), ())
+        self.order = OrderUpkeep(space, is_empty=space.get(META, b"state") is None)
+        self.visible = VisibleRows(space)
         """The rows as commands and reads must see them."""
         self.changes: list[Change] = []
         self._sub = 0
@@ -138,7 +140,6 @@ class Mvcc:
         self._show(read_tombstones(space))
         self._note_puts()
         state = space.get(META, b"state")
-        self.order = OrderUpkeep(space, is_empty=state is None)
         if state is not None:
             self.load_state(state)
         removal = Removal.read(space)
@@ -207,7 +208,7 @@ class Mvcc:
             else:
                 create, version = old.create_revision, old.version + 1
         elif not names.is_whole(name):
-            self.order.add(key, name)
+            self.order.note(key, name, is_live=True)
         pair = KeyValue(
             key=key, create_revision=create, mod_revision=revision, version=version, value=value, lease=lease
         ).SerializeToString()
@@ -231,7 +232,7 @@ class Mvcc:
                 attached.append(lease_prefix(lease) + name)
             self.size_bytes -= len(name) + len(before)
             if not names.is_whole(name):
-                self.order.remove(key, name)
+                self.order.note(key, name, is_live=False)
         rows = self._write_deletions(revision, first, key_names, [key for key, _ in found])
         self.space.delete_all(LIVE, key_names)
         if attached:
@@ -303,16 +304,13 @@ class Mvcc:
         if before is not None:
             old_lease = KeyValue.FromString(before).lease
             self.size_bytes -= len(name) + len(before)
-        is_long = not names.is_whole(name)
         if kind == DELETE:
             self.space.delete(LIVE, name)
-            if is_long:
-                self.order.remove(parsed.key, name)
         else:
             self.space.put(LIVE, name, pair)
-            if is_long:
-                self.order.add(parsed.key, name)
             self.size_bytes += len(name) + len(pair)
+        if not names.is_whole(name):
+            self.order.note(parsed.key, name, is_live=kind == PUT)
         if old_lease != parsed.lease:
             self._attach(name, parsed.key, old_lease, parsed.lease)
 
@@ -364,7 +362,7 @@ class Mvcc:
     def _show(self, tombstones: tuple[Tombstone, ...]) -> None:
         known = {each.revision: each for each in self.visible.put_since}
         put_since = tuple(known.get(each.revision) or PutSince(each) for each in tombstones if not each.lease)
-        self.visible = VisibleRows(self.space, tombstones, put_since)
+        self.visible = VisibleRows(self.space, tombstones, put_since, has_order=self.order.is_kept)
 
     def _note_puts(self) -> None:
         """What was put since the tombstones that are pending, in an earlier life."""
@@ -381,7 +379,9 @@ class Mvcc:
 
     def visible_in(self, view: View) -> VisibleRows:
         """The rows of a view of the last commit, as reads must see them."""
-        return VisibleRows(view, self.tombstones, self.visible.put_since, order_missed=self.order.missed)
+        return VisibleRows(
+            view, self.tombstones, self.visible.put_since, has_order=partial(self.order.is_kept_in, view)
+        )
 
     def _is_awaited(self, lease: int, key: bytes) -> bool:
         """Whether a tombstone has still to find this key among those of the lease."""
@@ -432,7 +432,7 @@ class Mvcc:
             self.space.delete(LIVE, name)
             self.size_bytes -= len(name) + len(pair)
             if not names.is_whole(name):
-                self.order.remove(parsed.key, name)
+                self.order.note(parsed.key, name, is_live=False)
             if parsed.lease and not self._is_awaited(parsed.lease, parsed.key):
                 self.space.delete(ATTACHED, lease_prefix(parsed.lease) + name)
 
@@ -514,6 +514,8 @@ class Mvcc:
             self.space.delete(HISTORY, name + names.TERMINATOR + dead_at)
             self.size_bytes -= _rows_bytes(name, dead)
             self.held = (self.held - event_hash(dead_at, dead)) & MODULUS_MASK
+            if not (names.is_whole(name) or self.space.keys(HISTORY, name + names.TERMINATOR, past(name), 1)):
+                self.order.remove(KeyValue.FromString(dead[PAIR_AT:]).key, name)
 
 
 def _decode_state(state: bytes) -> tuple[int, int, tuple[int, int], Sums]:

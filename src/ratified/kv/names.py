@@ -4,9 +4,8 @@
   sorts before everything a longer key can go on with, so that (key, revision) sorts by key first.
 - Escaped keys of at most ``NAME_BYTES_MAX`` bytes are their own *name*. A longer one is named by its first
   ``NAME_BYTES_MAX`` bytes, ``01``, and a hash of the whole. Long keys that share their first bytes form a *group*: one
-  run of rows, in the right place among all others, inside which names sort by hash. A command that scans reads a group
-  as a whole and sorts it by the whole keys, which are in the rows, and so does who reads an older revision. Who reads
-  the newest one goes by ``order``.
+  run of rows, in the right place among all others, inside which names sort by hash. Who scans reads a small group as a
+  whole and sorts it by the whole keys, which are in the rows, and goes through a large one by ``order``.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from struct import Struct
 
 from ratified.storage.space import KEY_BYTES_MAX
 
-_HASH_BYTES = 16
+HASH_BYTES = 16
 _POSITION = Struct(">QI")
 TERMINATOR = b"\x00\x00"
-NAME_BYTES_MAX = KEY_BYTES_MAX - 1 - _HASH_BYTES - len(TERMINATOR) - _POSITION.size
+NAME_BYTES_MAX = KEY_BYTES_MAX - 1 - HASH_BYTES - len(TERMINATOR) - _POSITION.size
 _GROUP = b"\x01"
 _AFTER_GROUP = b"\x02"
 
@@ -39,7 +38,17 @@ def name(key: bytes) -> bytes:
     long = escaped(key)
     if len(long) <= NAME_BYTES_MAX:
         return long
-    return long[:NAME_BYTES_MAX] + _GROUP + blake2b(key, digest_size=_HASH_BYTES).digest()
+    return long[:NAME_BYTES_MAX] + _GROUP + blake2b(key, digest_size=HASH_BYTES).digest()
+
+
+def hash_in(long_name: bytes) -> bytes:
+    """What tells a name from the others of its group."""
+    return long_name[-HASH_BYTES:]
+
+
+def name_of_group(shared: bytes, hash_of_key: bytes) -> bytes:
+    """The name with this hash in the group whose keys begin with ``shared``."""
+    return shared + _GROUP + hash_of_key
 
 
 def is_whole(row_name: bytes) -> bool:
@@ -61,6 +70,11 @@ def group_of(row_name: bytes) -> tuple[bytes, bytes]:
     """The bounds, first included and last not, of the names in this name's group."""
     shared = row_name[:NAME_BYTES_MAX]
     return shared + _GROUP, shared + _AFTER_GROUP
+
+
+def are_of_one_group(first: bytes, last: bytes | None) -> bool:
+    """Whether these are the bounds of the names in one group."""
+    return len(first) > NAME_BYTES_MAX and last == group_of(first)[1]
 
 
 def first_name(key: bytes) -> bytes:

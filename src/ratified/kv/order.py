@@ -1,53 +1,80 @@
-"""The order of long keys, whose names do not sort as they do (``names``): a trie of those in ``live``.
+"""The order of long keys, whose names do not sort as they do (``names``): a trie of those that have a history.
 
 Rules
 1. A *node* stands for what keys begin with, escaped: the first one of a group for the ``NAME_BYTES_MAX`` bytes that the
    group shares, each one below another for ``PIECE_BYTES`` more. Its id is a hash of them.
 2. Each row of a node is its id, the next piece of a key, and one byte more: ``ENDS``, the key ends with the piece;
-   ``ALONE``, a single key goes on; ``FORKS``, several do, and are in the node below. The value is the key's name, and
-   empty where it forks.
+   ``ALONE``, a single key goes on; ``FORKS``, several do, and are in the node below. The value is the hash in the key's
+   name, with one byte behind it where the key is not in ``live``; and empty where it forks.
 3. In an escaped key ``FF`` follows each zero byte. So a key that ends sorts before all that go on, and rows of a node,
    with what is below each, are in the order of keys.
 4. Which rows there are follows from which keys there are: a node has two keys or more, unless it is a group's first. So
    a key of any length has one row, and others only for pieces that it shares.
-5. The mark, row ``order`` of ``meta``, repeats the rows ``state`` and ``removal``, and has a checksum. Where it does
+5. The mark, a row of ``meta``, repeats the rows ``state`` and ``removal``, and has a checksum. Where it does
    not, a program that knows nothing of this table has written them, and the rows say nothing (``order_upkeep``).
-6. Only who reads a commit may look here. What commands look at is in their cost, on members that have no order as well.
+6. Members may have it or not, so nothing that they must agree on depends on it (``walks``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple, TypeAlias
 
 import google_crc32c
 
 from ratified.kv import names
+from ratified.kv.history import EVENTS, HISTORY, PAIR_AT, POSITION, past
 from ratified.kv.intervals import Interval
-from ratified.kv.tables import LIVE, META, ORDER
-from ratified.kv.tombstones import VisibleRows
+from ratified.kv.tables import META, ORDER
+from ratified.kv.tombstones import Rows
 from ratified.storage.space import KEY_BYTES_MAX, Space
 from ratified.wire.etcd.kv_pb2 import KeyValue
 
-MARK = b"order"
+MARK = b"order of names"
 """The key of the mark in ``meta``."""
 _CHECKSUM_BYTES = 4
 ENDS, ALONE, FORKS = b"\x00", b"\x01", b"\x02"
 _BEHIND_FORKS = b"\x03"
+_GONE = b"\x00"
+"""Behind the hash of a key that is not in ``live``."""
 _ID_BYTES = 16
 PIECE_BYTES = KEY_BYTES_MAX - _ID_BYTES - len(ENDS)
 _BEHIND_ALL = b"\xff" * (PIECE_BYTES + len(ENDS))
 _ROWS_A_STEP = 256
 
 _Get: TypeAlias = Callable[[str, bytes], bytes | None]
-_Key: TypeAlias = tuple[bytes, bytes]
-"""A key, escaped, and its name."""
+LongKey: TypeAlias = tuple[bytes, bytes]
+"""A key, escaped, and the value of its row."""
+
+
+def value(name: bytes, *, is_live: bool) -> bytes:
+    """Of the row of the key with this name."""
+    return names.hash_in(name) if is_live else names.hash_in(name) + _GONE
+
+
+def is_live(row_value: bytes) -> bool:
+    """Whether a row's value is that of a key in ``live``."""
+    return len(row_value) == names.HASH_BYTES
+
+
+def is_row(key: bytes, row_value: bytes) -> bool:
+    """Whether there may be such a row."""
+    kind = key[_ID_BYTES:][-1:]
+    if kind == FORKS:
+        return not row_value
+    return (
+        kind in (ENDS, ALONE) and row_value[names.HASH_BYTES :] in (b"", _GONE) and len(row_value) >= names.HASH_BYTES
+    )
+
+
+def _name_in(row_value: bytes, shared: bytes) -> bytes:
+    return names.name_of_group(shared, row_value[: names.HASH_BYTES])
 
 
 def mark(state: bytes, removal: bytes) -> bytes:
-    """That the rows follow from ``live`` where ``meta`` has these."""
+    """That the rows follow from the other tables where ``meta`` has these."""
     said = state + removal
     return said + _checksum(said)
 
@@ -62,28 +89,19 @@ def _checksum(said: bytes) -> bytes:
 
 
 def is_kept(get: _Get) -> bool:
-    """Whether the rows are those that follow from ``live``."""
+    """Whether the rows are those that follow from ``history`` and ``live``."""
     state, removal = get(META, b"state"), get(META, b"removal")
     return state is not None and removal is not None and get(META, MARK) == mark(state, removal)
-
-
-def may_be_used(rows: VisibleRows) -> bool:
-    """Whether who reads these rows may go by their order; who may not, for want of it alone, says so."""
-    if rows.order_missed is None or rows.tombstones:
-        return False
-    if is_kept(rows.get):
-        return True
-    rows.order_missed()
-    return False
 
 
 # ---------------------------------------------------------------------------------------------------------------
 # Writing
 
 
-def add(space: Space, key: bytes, name: bytes) -> None:
-    """A long key comes into ``live``; the others are there."""
-    long = names.escaped(key)
+def note(space: Space, key: bytes, name: bytes, *, is_live: bool) -> None:
+    """A long key is there from now on, and so; the others are there."""
+    long, noted = names.escaped(key), value(name, is_live=is_live)
+    shared = long[: names.NAME_BYTES_MAX]
     nodes = _nodes(long)
     for node, at in nodes:
         row = _row(node, long, at)
@@ -92,16 +110,16 @@ def add(space: Space, key: bytes, name: bytes) -> None:
             if space.get(ORDER, fork) is not None:
                 continue
             other = space.get(ORDER, row)
-            if other is not None and other != name:
+            if other is not None and (other_name := _name_in(other, shared)) != name:
                 space.delete(ORDER, row)
                 space.put(ORDER, fork, b"")
-                _part(space, nodes, (long, name), (_key_of(space.get, other), other))
+                _part(space, nodes, (long, noted), (names.escaped(key_of(space, other_name)), other))
                 return
-        space.put(ORDER, row, name)
+        space.put(ORDER, row, noted)
         return
 
 
-def _part(space: Space, nodes: Iterator[tuple[bytes, int]], one: _Key, other: _Key) -> None:
+def _part(space: Space, nodes: Iterator[tuple[bytes, int]], one: LongKey, other: LongKey) -> None:
     """Below a new fork: two keys, for as long as they go on together, and then each for itself."""
     for node, at in nodes:
         row, other_row = _row(node, one[0], at), _row(node, other[0], at)
@@ -112,8 +130,17 @@ def _part(space: Space, nodes: Iterator[tuple[bytes, int]], one: _Key, other: _K
         space.put(ORDER, _fork(row), b"")
 
 
+def key_of(rows: Rows, name: bytes) -> bytes:
+    """Of a name that has a history."""
+    for change, _ in rows.scan(HISTORY, name + names.TERMINATOR, past(name), reverse=True):
+        event = rows.get(EVENTS, change[POSITION])
+        assert event is not None, "every row of history has its event"
+        return KeyValue.FromString(event[PAIR_AT:]).key
+    raise AssertionError("every name of the order has a history")
+
+
 def remove(space: Space, key: bytes, name: bytes) -> None:
-    """A long key goes from ``live``."""
+    """A long key is there no more."""
     forks, row = _way(space.get, names.escaped(key), name)
     if row is None:
         return
@@ -127,36 +154,31 @@ def _lift(space: Space, node: bytes, forks: list[bytes]) -> None:
     left = space.keys(ORDER, *_all_of(node), 2)
     if len(left) > 1 or left[0][-1:] == FORKS:
         return
-    name = space.get(ORDER, left[0])
-    assert name is not None, "its key was just read"
+    lifted = space.get(ORDER, left[0])
+    assert lifted is not None, "its key was just read"
     space.delete(ORDER, left[0])
     while True:
         fork = forks.pop()
         space.delete(ORDER, fork)
         if not forks or space.keys(ORDER, *_all_of(fork[:_ID_BYTES]), 1):
             break
-    space.put(ORDER, fork[:-1] + ALONE, name)
+    space.put(ORDER, fork[:-1] + ALONE, lifted)
 
 
-def has(get: _Get, key: bytes, name: bytes) -> bool:
-    """Whether a long key is there."""
-    return _way(get, names.escaped(key), name)[1] is not None
+def found(get: _Get, key: bytes, name: bytes) -> bytes | None:
+    """The value of a long key's row; None: it is not there."""
+    _, row = _way(get, names.escaped(key), name)
+    return None if row is None else get(ORDER, row)
 
 
-def is_row_of(row: bytes, key: bytes) -> bool:
-    """Whether a row that does not fork may be that of a long key."""
-    long = names.escaped(key)
-    return any(row == _row(node, long, at) for node, at in _nodes(long))
-
-
-def rows_of(keys: Sequence[_Key]) -> Iterator[tuple[bytes, bytes]]:
+def rows_of(keys: Sequence[LongKey]) -> Iterator[tuple[bytes, bytes]]:
     """The rows that there must be, by all long keys, which ascend."""
     shared = [0, *(_forks_shared(one, other) for (one, _), (other, _) in pairwise(keys)), 0]
-    for (long, name), (with_last, with_next) in zip(keys, pairwise(shared), strict=False):
+    for (long, noted), (with_last, with_next) in zip(keys, pairwise(shared), strict=False):
         for depth, (node, at) in enumerate(_nodes(long)):
             row = _row(node, long, at)
             if depth >= max(with_last, with_next):
-                yield row, name
+                yield row, noted
                 break
             if depth >= with_last:
                 yield _fork(row), b""
@@ -181,7 +203,7 @@ def _way(get: _Get, long: bytes, name: bytes) -> tuple[list[bytes], bytes | None
         if row[-1:] == ALONE and get(ORDER, _fork(row)) is not None:
             forks.append(_fork(row))
         else:
-            return forks, row if get(ORDER, row) == name else None
+            return forks, row if (get(ORDER, row) or b"").startswith(names.hash_in(name)) else None
     raise AssertionError("the last row of a key does not fork")
 
 
@@ -207,29 +229,22 @@ def _all_of(node: bytes) -> tuple[bytes, bytes]:
     return node, node + _BEHIND_ALL
 
 
-def _key_of(get: _Get, name: bytes) -> bytes:
-    """Escaped."""
-    pair = get(LIVE, name)
-    assert pair is not None, "every name of the order is in live"
-    return names.escaped(KeyValue.FromString(pair).key)
-
-
 # ---------------------------------------------------------------------------------------------------------------
 # Reading
 
 
-def names_in(rows: VisibleRows, shared: bytes, wanted: Interval) -> Iterator[bytes | None]:
-    """The names of a group's keys in a range, in the order of keys; None: a node was looked at.
+def names_in(rows: Rows, shared: bytes, wanted: Interval, *, live_only: bool) -> Iterator[bytes | None]:
+    """The names of a group's keys in a range, in the order of keys; None: a row was looked at that is none of them.
 
     Beside either end of the range there may be one more.
     """
     node = _first_node(shared, wanted)
     waiting = [(node, rows.scan(ORDER, node.low, node.high))]
     while waiting:
-        node, found = waiting[-1]
-        for row, name in found:
-            if name:
-                yield name
+        node, found_rows = waiting[-1]
+        for row, noted in found_rows:
+            if noted:
+                yield _name_in(noted, shared) if not live_only or is_live(noted) else None
                 continue
             below = node.below(row)
             waiting.append((below, rows.scan(ORDER, below.low, below.high)))
@@ -239,26 +254,24 @@ def names_in(rows: VisibleRows, shared: bytes, wanted: Interval) -> Iterator[byt
             waiting.pop()
 
 
-def count_in(rows: VisibleRows, shared: bytes, wanted: Interval) -> Iterator[tuple[int, int]]:
-    """How many of a group's keys are in a range: in steps, each with how many rows it took."""
+def count_in(rows: Rows, shared: bytes, wanted: Interval) -> Iterator[tuple[int, int]]:
+    """How many of a group's keys in ``live`` are in a range: in steps, each with how many rows it took."""
     node = _first_node(shared, wanted)
     waiting = [(node, node.low)]
     while waiting:
         node, low = waiting.pop()
-        found = rows.keys(ORDER, low, node.high, _ROWS_A_STEP)
-        if len(found) == _ROWS_A_STEP:
-            waiting.append((node, _behind(found[-1])))
-        below = [node.below(row) for row in found if row[-1:] == FORKS]
+        found_rows = list(islice(rows.scan(ORDER, low, node.high), _ROWS_A_STEP))
+        if len(found_rows) == _ROWS_A_STEP:
+            waiting.append((node, _behind(found_rows[-1][0])))
+        below = [node.below(row) for row, noted in found_rows if not noted]
         waiting += [(each, each.low) for each in below]
-        beside = sum(node.is_cut(row) and not _is_in(rows, row, wanted) for row in found if row[-1:] == ALONE)
-        yield len(found) - len(below) - beside, len(found)
-
-
-def _is_in(rows: VisibleRows, row: bytes, wanted: Interval) -> bool:
-    name = rows.get(ORDER, row)
-    pair = None if name is None else rows.get(LIVE, name)
-    assert pair is not None, "every name of the order is in live"
-    return wanted.holds(KeyValue.FromString(pair).key)
+        live = [(row, noted) for row, noted in found_rows if is_live(noted)]
+        beside = sum(
+            node.is_cut(row) and not wanted.holds(key_of(rows, _name_in(noted, shared)))
+            for row, noted in live
+            if row[-1:] == ALONE
+        )
+        yield len(live) - beside, len(found_rows)
 
 
 def _behind(row: bytes) -> bytes:

@@ -1,23 +1,25 @@
-"""Keeping ``order`` up with ``live``, and making it anew where another program has written ``live`` without it.
+"""Keeping ``order`` up with the tables that it follows from, and making it anew where another program has written them
+without it.
 
 Rules
-1. Whoever brings a long key into ``live``, or takes one away, says so here in the same transaction.
+1. Whoever brings a long key into ``live`` or ``history``, or takes one away, says so here in the same transaction.
 2. Where the rows say nothing any more (``order.is_kept``), all of them are removed and then those of each long key are
    added, in pieces, while other commands come and go. Until that is done nothing is marked, so nobody reads them, and
    a later process begins again.
 3. A store without long keys has neither rows nor a mark, and pays nothing. Whether an earlier program has put long keys
    into it is looked for once somebody puts one, or has found many.
+4. Inside a transaction the rows follow the other tables at once. So commands go by them without looking for a mark.
 """
 
 from __future__ import annotations
 
 from ratified.kv import names, order
+from ratified.kv.history import HISTORY, names_of, past
 from ratified.kv.tables import LIVE, META, ORDER
-from ratified.storage.space import Space
-from ratified.wire.etcd.kv_pb2 import KeyValue
+from ratified.storage.space import Space, View
 
-_NAMES_AT_ONCE = 4096
-"""Names passed over in one piece: half a millisecond."""
+_CHANGES_AT_ONCE = 4096
+"""Changes passed over in one piece: half a millisecond."""
 
 
 class OrderUpkeep:
@@ -43,21 +45,33 @@ class OrderUpkeep:
     def _is_kept_up(self) -> bool:
         return self._is_whole or self._next is not None
 
+    def is_kept(self) -> bool:
+        """Whether commands may go by it. Who may not, for want of it alone, has it made."""
+        self.missed()
+        return self._is_whole
+
+    def is_kept_in(self, view: View) -> bool:
+        """Whether who reads a view may go by it."""
+        kept = order.is_kept(view.get)
+        if not kept:
+            self.missed()
+        return kept
+
     def missed(self) -> None:
         """Somebody who reads long keys could go by their order."""
         if self._waits:
             self._waits = False
             self._next = b""
 
-    def add(self, key: bytes, name: bytes) -> None:
-        """A long key that was not in ``live``."""
+    def note(self, key: bytes, name: bytes, *, is_live: bool) -> None:
+        """A long key has a history, and is in ``live`` or not."""
         self.missed()
         if self._is_kept_up:
             self._is_marked = True
-            order.add(self._space, key, name)
+            order.note(self._space, key, name, is_live=is_live)
 
     def remove(self, key: bytes, name: bytes) -> None:
-        """A long key that was in ``live``."""
+        """A long key has no history any more."""
         if self._is_kept_up:
             order.remove(self._space, key, name)
 
@@ -83,19 +97,16 @@ class OrderUpkeep:
 
     def _add_from(self, first: bytes, rows_max: int, bytes_max: int) -> None:
         space = self._space
-        found = space.keys(LIVE, first, None, _NAMES_AT_ONCE)
-        for name in found:
+        found = space.keys(HISTORY, first, None, _CHANGES_AT_ONCE)
+        for name in names_of(found):
+            self._next = past(name)
             if names.is_whole(name):
                 continue
-            pair = space.get(LIVE, name)
-            assert pair is not None, "its key was just read"
-            order.add(space, KeyValue.FromString(pair).key, name)
-            self._next = name + b"\x00"
+            key = order.key_of(space, name)
+            order.note(space, key, name, is_live=space.get(LIVE, name) is not None)
             rows_max -= 1
-            bytes_max -= len(pair)
+            bytes_max -= len(key)
             if rows_max <= 0 or bytes_max <= 0:
                 return
-        if len(found) < _NAMES_AT_ONCE:
+        if len(found) < _CHANGES_AT_ONCE:
             self._is_whole = self._is_marked = True
-        else:
-            self._next = found[-1] + b"\x00"

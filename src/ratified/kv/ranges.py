@@ -8,144 +8,28 @@ Rules
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
    key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
 5. Pairs that are only counted are not looked at (``counting``).
-6. A group of long keys is read as a whole and sorted. Of a commit, one of more than ``_COLLECTED_MAX`` keys is read by
-   its order instead (``order``), where no tombstone is pending.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import islice, repeat
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from typing_extensions import override
 
-from ratified.kv import names, order
+from ratified.kv import names
 from ratified.kv.counting import Counted, keys_at, keys_in
 from ratified.kv.encoding import OK, field, header, varint
-from ratified.kv.history import changes_at, is_dropped, names_of
 from ratified.kv.intervals import Interval, interval
 from ratified.kv.runs import Runs
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
+from ratified.kv.walks import COVERED, Looks, at_revision, present
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
-
-Pair: TypeAlias = tuple[bytes, bytes]
-"""(key, serialized KeyValue)."""
-COVERED: tuple[()] = ()
-Look: TypeAlias = Pair | tuple[()] | None
-Looks: TypeAlias = Iterator[Look]
-"""What a walk over rows looks at, one after another: a pair of the range, in the order of keys; None: none of it; or
-``COVERED``: a pair that a tombstone covers, or a key that a compaction drops, whose rows some replicas still have."""
-
-
-_ABSENT_A_LOOK = 8
-"""How many changes of keys that were not there are passed over in the time that it takes to look at a pair."""
-
-
-_COLLECTED_MAX = 16
-"""To read so many keys and sort them takes less time than to look them up by their order."""
-
-
-def live(rows: VisibleRows, wanted: Interval) -> Looks:
-    """The newest pairs."""
-    if wanted.empty:
-        return
-    first = names.first_name(wanted.first)
-    last = None if wanted.end is None else names.last_name(wanted.end)
-    while (shared := (yield from _up_to_large_group(rows, wanted, first, last))) is not None:
-        yield from _by_order(rows, shared, wanted)
-        first = names.group_of(shared)[1]
-
-
-def _up_to_large_group(
-    rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None
-) -> Generator[Look, None, bytes | None]:
-    """Returns what the keys of a group share that is to be read by its order; None: there is none."""
-    group = Runs[bytes]()
-    shared = b""
-    collected = 0
-    whole_bytes_max = names.NAME_BYTES_MAX
-    for name, pair in rows.live(first, last):
-        if group and name[:whole_bytes_max] != shared:
-            yield from _in_order(group, wanted)
-            group = Runs[bytes]()
-            collected = 0
-        if not pair:
-            yield COVERED
-        elif len(name) <= whole_bytes_max:
-            yield (names.key_of(name) if b"\x00" in name else name), pair
-        elif collected == _COLLECTED_MAX and order.may_be_used(rows):
-            return name[:whole_bytes_max]
-        else:
-            shared = name[: names.NAME_BYTES_MAX]
-            collected += 1
-            group.add((KeyValue.FromString(pair).key, pair))
-            yield None
-    yield from _in_order(group, wanted)
-    return None
-
-
-def _by_order(rows: VisibleRows, shared: bytes, wanted: Interval) -> Looks:
-    """The pairs of a group."""
-    for name in order.names_in(rows, shared, wanted):
-        pair = None if name is None else rows.get(LIVE, name)
-        key = None if pair is None else KeyValue.FromString(pair).key
-        yield (key, pair) if key is not None and pair is not None and wanted.holds(key) else None
-
-
-def present(rows: VisibleRows, key: bytes, range_end: bytes) -> Looks:
-    """The newest pairs of a request's range; one key is one look-up."""
-    if range_end:
-        return live(rows, interval(key, range_end))
-    pair = rows.get(LIVE, names.name(key))
-    return iter(() if pair is None or rows.covered_by(pair) else ((key, pair),))
-
-
-def _in_order(group: Runs[bytes], wanted: Interval) -> Looks:
-    for key, pair in group.in_order():
-        yield (key, pair) if wanted.holds(key) else None
-
-
-def at_revision(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: int | None = None) -> Looks:
-    """The pairs as they were at ``revision``; what a compaction at ``dropped_by`` drops is said to be so."""
-    if wanted.empty:
-        return
-    group = Runs[bytes]()
-    shared = b""
-    first = names.first_name(wanted.first)
-    last = None if wanted.end is None else names.last_name(wanted.end)
-    for found in changes_at(rows, first, last, revision):
-        if isinstance(found, list):
-            yield from _absent(rows, found, dropped_by)
-            continue
-        name, pair = found
-        if group and name[: names.NAME_BYTES_MAX] != shared:
-            yield from _in_order(group, wanted)
-            group = Runs[bytes]()
-        if pair is None:
-            yield None if dropped_by is None or not is_dropped(rows, name, dropped_by) else COVERED
-        elif names.is_whole(name):
-            yield names.key_of(name), pair
-        else:
-            shared = name[: names.NAME_BYTES_MAX]
-            group.add((KeyValue.FromString(pair).key, pair))
-            yield None
-    yield from _in_order(group, wanted)
-
-
-def _absent(rows: VisibleRows, changes: Sequence[bytes], dropped_by: int | None) -> Looks:
-    """Keys that were not there. Where nobody counts them one by one, they are counted by the time that they take."""
-    if dropped_by is None:
-        yield from repeat(None, len(changes) // _ABSENT_A_LOOK + 1)
-    else:
-        for name in names_of(changes):
-            yield COVERED if is_dropped(rows, name, dropped_by) else None
-
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
     RangeRequest.KEY: lambda pair: pair.key,
@@ -156,10 +40,15 @@ _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
 }
 
 
-def looks(rows: VisibleRows, request: RangeRequest, newest: int, dropped_by: int | None = None) -> Looks:
+def is_of_older(request: RangeRequest, newest: int) -> bool:
+    """Whether a revision before the newest one is asked for."""
+    return 0 < request.revision < newest
+
+
+def looks(rows: VisibleRows, request: RangeRequest, newest: int) -> Looks:
     """The walk over the rows, whose revision is ``newest``, that answers the request."""
-    if 0 < request.revision < newest:
-        return at_revision(rows, interval(request.key, request.range_end), request.revision, dropped_by)
+    if is_of_older(request, newest):
+        return at_revision(rows, request.key, request.range_end, request.revision)
     return present(rows, request.key, request.range_end)
 
 
@@ -214,7 +103,7 @@ class RangeRead:
         self._sent = 0
         self._looks = looks(rows, request, newest)
         self._rows = rows
-        self._is_of_newest = not 0 < request.revision < newest
+        self._is_of_older = is_of_older(request, newest)
         self._counted: Iterator[Counted] | None = None
         """What is only counted, from where that began."""
         self._last: bytes | None = None
@@ -264,10 +153,10 @@ class RangeRead:
             wanted = interval(self._request.key, self._request.range_end)
             if self._last is not None:
                 wanted = Interval(self._last + b"\x00", wanted.end)
-            if self._is_of_newest:
-                self._counted = keys_in(self._rows, wanted)
-            else:
+            if self._is_of_older:
                 self._counted = keys_at(self._rows, wanted, self._request.revision)
+            else:
+                self._counted = keys_in(self._rows, wanted)
         for counted in self._counted:
             self._count += counted.keys
             self.looked += counted.work

@@ -32,10 +32,11 @@ from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Mvcc
 from ratified.kv.queries import STREAM, AskKind, QueryKind
-from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get, present
+from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
 from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
 from ratified.kv.tables import META, TABLES
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
+from ratified.kv.walks import present
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
 from ratified.machine import ApplyFailed, Command, Continuation, Era, StateLoader, StateReader, Store, TidyFirst

@@ -108,6 +108,10 @@ class PutSince:
             if at == len(self._names) or self._names[at] != name:
                 self._names.insert(at, name)
 
+    def reaches(self, first: bytes, last: bytes) -> bool:
+        """Whether its range may have keys with names between these bounds."""
+        return self._first < last and (self._last is None or first < self._last)
+
     def between(self, first: bytes, last: bytes | None) -> Iterator[bytes]:
         """In order; more may be put meanwhile."""
         at = bisect_left(self._names, first)
@@ -128,11 +132,10 @@ class Stretch(NamedTuple):
 class VisibleRows:
     """Rows, the tombstones that are pending in them, the oldest first, and what was put since those of ranges.
 
-    ``order_missed`` is called where long keys are read and their order is not kept (``order``). None: commands look at
-    these rows, and never go by it.
+    ``has_order`` says, where long keys are read, whether their order is kept (``order``).
     """
 
-    __slots__ = ("get", "keys", "order_missed", "put_since", "rows", "scan", "tombstones")
+    __slots__ = ("get", "has_order", "keys", "put_since", "rows", "scan", "tombstones")
 
     def __init__(
         self,
@@ -140,10 +143,10 @@ class VisibleRows:
         tombstones: tuple[Tombstone, ...] = (),
         put_since: tuple[PutSince, ...] = (),
         *,
-        order_missed: Callable[[], None] | None = None,
+        has_order: Callable[[], bool] = lambda: False,
     ) -> None:
         self.rows = rows
-        self.order_missed = order_missed
+        self.has_order = has_order
         self.get = rows.get
         self.scan = rows.scan
         self.keys = rows.keys
@@ -156,6 +159,7 @@ class VisibleRows:
             self.rows,
             tuple(each for each in self.tombstones if each.revision <= revision),
             tuple(each for each in self.put_since if each.revision <= revision),
+            has_order=self.has_order,
         )
 
     def live(self, first: bytes, last: bytes | None) -> Iterator[tuple[bytes, bytes]]:
@@ -182,14 +186,22 @@ class VisibleRows:
         bounds = {bound for each in self.put_since for bound in (each.covers_from, each.covers_before)}
         inside = (each for each in bounds if each is not None and first < each and (last is None or each < last))
         for end in (*sorted(inside), last):
-            put_since = None
-            for each in self.put_since:  # the newest one is the last
-                behind = each.covers_before
-                if each.covers_from <= first and (behind is None or (end is not None and end <= behind)):
-                    put_since = each
-            yield Stretch(first, end, put_since)
+            yield Stretch(first, end, self.put_since_covered(first, end))
             if end is not None:
                 first = end
+
+    def put_since_covered(self, first: bytes, last: bytes | None) -> PutSince | None:
+        """What was put since the newest tombstone that covers all names between these bounds; None: none does."""
+        for each in reversed(self.put_since):
+            behind = each.covers_before
+            if each.covers_from <= first and (behind is None or (last is not None and last <= behind)):
+                return each
+        return None
+
+    def may_be_covered(self, first: bytes, last: bytes) -> bool:
+        """Whether a tombstone may cover keys with names between these bounds."""
+        of_leases = len(self.put_since) < len(self.tombstones)
+        return of_leases or any(each.reaches(first, last) for each in self.put_since)
 
     def covered_by(self, pair: bytes, revision: int | None = None) -> Tombstone | None:
         """The tombstone that a read at ``revision`` (None: the newest) finds this pair under; None: it is there."""

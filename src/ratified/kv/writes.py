@@ -32,8 +32,9 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import IntervalMap, interval
 from ratified.kv.leases import Leases
 from ratified.kv.mvcc import Mvcc
-from ratified.kv.ranges import Pair, RangeRead, present
+from ratified.kv.ranges import RangeRead
 from ratified.kv.tables import LIVE
+from ratified.kv.walks import Pair, present
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
@@ -192,13 +193,16 @@ def _decide(mvcc: Mvcc, request: TxnRequest, cost: Cost) -> Steps[Branches]:
 
 def _holds(mvcc: Mvcc, compare: Compare, cost: Cost) -> Steps[bool]:
     yield cost.look()
-    comparison = holds(mvcc.visible, compare)
+    comparison = holds(mvcc.visible, compare, charged=True)
     while True:
         try:
             looked = next(comparison)
         except StopIteration as end:
             return bool(end.value)
-        yield cost.look(looked.rows) + cost.pass_over(looked.covered) + looked.bytes // BYTES_A_LOOK
+        cost.look(looked.spared.looks)
+        yield (
+            cost.look(looked.rows) + cost.pass_over(looked.covered) + looked.bytes // BYTES_A_LOOK + looked.spared.work
+        )
 
 
 def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[None]:
