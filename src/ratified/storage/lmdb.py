@@ -28,7 +28,8 @@ from ratified.storage.pages import StoreFile, StoreUnsound, newest_commit
 from ratified.storage.space import KEY_BYTES_MAX, SECOND, SPACE_BYTES, check_key
 
 MAP_BYTES = 1 << 40
-READERS_MAX = 4096
+READERS_MAX = 1 << 17
+"""More than a node has streams, each of which may read a commit of its own: one reader too many ends the process."""
 TABLES_MAX = 64
 DATA_FILE = "data.mdb"
 ROTTEN = (
