@@ -31,6 +31,7 @@ NOT_DRAWN = {
     "kv": {
         "watch_pending_bytes_max": "watch_pending_events_max, which is drawn, bounds the same queue",
         "order_keys_at_once": "of keys longer than any here, put by a program that is not in this world",
+        "state_kept_bytes_max": "nobody in this world asks for a state",
         "watch_progress_us": "ten minutes do not pass here, and no watcher asks to be told",
     },
 }

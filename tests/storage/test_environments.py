@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ratified.storage.lmdb import DATA_FILE, LmdbEnvironment
+from ratified.node.config import NodeLimits
+from ratified.storage.lmdb import DATA_FILE, READERS_MAX, LmdbEnvironment
 from ratified.storage.memory import MemoryEnvironment
 from ratified.storage.space import KEY_BYTES_MAX, Copy, Environment, Space, View
 
@@ -389,4 +390,19 @@ def test_views_of_one_commit_share_a_reader_and_end_it_together(tmp_path: Path) 
             view.close()
     with pytest.raises(RuntimeError, match="view is closed"):
         views[0].get("live", b"key")
+    environment.close()
+
+
+def test_there_are_readers_for_all_streams_of_a_node_and_each_may_have_a_commit_of_its_own(tmp_path: Path) -> None:
+    others = 100  # snapshots to peers, the checkpoint, who reads the last commit
+    assert NodeLimits().streams_max + others <= READERS_MAX
+    environment = LmdbEnvironment(tmp_path)
+    views = []
+    for number in range(4200):
+        with environment.transaction():
+            environment.space(0).put("meta", b"row", b"%d" % number)
+        views.append(environment.space(0).view())
+    assert [view.get("meta", b"row") for view in views[::1000]] == [b"%d" % number for number in range(0, 4200, 1000)]
+    for view in views:
+        view.close()
     environment.close()

@@ -1,24 +1,21 @@
-"""Maintenance: Status, Alarm, MoveLeader, HashKV, Snapshot; and our own ``ratified.v1.Node/Report`` for people."""
+"""Maintenance: Status, Alarm, MoveLeader, HashKV; and our own ``ratified.v1.Node/Report`` for people.
+
+Snapshot has a module of its own.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
-from ratified.api.errors import refused, stopped
 from ratified.api.service import Service
-from ratified.api.stream import BidiStream
 from ratified.kv import queries
-from ratified.kv.backup import StateHead, decode_head
 from ratified.kv.errors import EtcdError
-from ratified.runtime import OutcomeUnknown, RequestRefused
-from ratified.wire.backup import BackupEncoder, BackupHead
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     AlarmRequest,
     AlarmResponse,
     HashKVRequest,
     MoveLeaderRequest,
-    SnapshotResponse,
     StatusRequest,
     StatusResponse,
 )
@@ -67,46 +64,6 @@ async def move_leader(service: Service, request: MoveLeaderRequest, data: bytes)
 async def hash_kv(service: Service, request: HashKVRequest, data: bytes) -> bytes:
     """A hash of this member's state, to be compared with another member's at the same revision."""
     return await service.query(queries.hash_kv(data), linearizable=False)
-
-
-async def snapshot(service: Service, stream: BidiStream) -> None:
-    """This member's state as a backup: of one commit, and as fast as the client takes it."""
-    await stream.receive()
-    encoder = BackupEncoder()
-    left = 0
-
-    async def send(blob: bytes) -> None:
-        nonlocal left
-        left = max(left - len(blob), 1)
-        await stream.send(SnapshotResponse(blob=blob, remaining_bytes=left).SerializeToString() + service.header())
-
-    try:
-        chunks = service.host.stream(queries.state(), timeout_s=service.timeout_s, linearizable=False)
-        head = decode_head(await anext(chunks))
-        left = head.bytes_about
-        await send(encoder.head(_head(service, head)))
-        async for piece in chunks:
-            await send(encoder.piece(piece))
-    except RequestRefused as error:
-        raise refused(error) from error
-    except OutcomeUnknown as error:
-        raise stopped() from error
-    last = SnapshotResponse(blob=encoder.end(), remaining_bytes=0)
-    await stream.send(last.SerializeToString() + service.header())
-
-
-def _head(service: Service, state: StateHead) -> BackupHead:
-    host = service.host
-    return BackupHead(
-        cluster=host.cluster,
-        member=host.member,
-        engine=host.engine,
-        members={member.id: member.name for member in host.members()},
-        index=state.index,
-        era=state.era,
-        revision=state.revision,
-        keys=state.keys,
-    )
 
 
 async def report(service: Service, data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from ratified.api import cluster, kv, lease, maintenance, watch
+from ratified.api import cluster, kv, lease, maintenance, snapshot, watch
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.kv.requests import decode
@@ -87,6 +87,6 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
     "/etcdserverpb.Maintenance/HashKV": _read(rpc_pb2.HashKVRequest, maintenance.hash_kv),
-    "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, maintenance.snapshot),
+    "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, snapshot.snapshot),
     REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 5.0
 
+SNAPSHOT_PATIENCE_S = 60.0
+"""A message of a snapshot has up to 256 KiB: on a link of 64 kbit/s it takes half of this."""
+
 SIZE_AGE_S_MAX = 0.25
 """How old the store's size may be that a write is measured by: the quota may be overshot by what this lets in."""
 
@@ -41,6 +44,7 @@ class Service:
         request_bytes_max: int,
         quota_bytes: int,
         lease_ttl_min_s: int,
+        snapshot_patience_s: float = SNAPSHOT_PATIENCE_S,
     ) -> None:
         self.host = host
         self.timeout_s = REQUEST_TIMEOUT_S + 2 * election_timeout_s
@@ -48,6 +52,10 @@ class Service:
         self.request_bytes_max = request_bytes_max
         self.quota_bytes = quota_bytes
         self.lease_ttl_min_s = lease_ttl_min_s
+        self.snapshot_patience_s = snapshot_patience_s
+        """How long a client may leave one message of a snapshot unread."""
+        self.snapshots = 0
+        """How many are being read."""
         self._clock = asyncio.get_running_loop().time
         self._size_bytes = 0
         self._size_until = -1.0

@@ -1,7 +1,11 @@
 """The whole state as a read that takes many turns: what ``Maintenance.Snapshot`` streams.
 
-The first chunk is a ``StateHead``, encoded; each further one is a piece of ``Store.read_state``. All are of one commit,
-whatever is applied meanwhile.
+Rules
+1. Each chunk is an answer (``encoding``). The first one has a ``StateHead``, encoded; each further one a piece of
+   ``Store.read_state``. All are of one commit, whatever is applied meanwhile.
+2. While a state is read the store's file grows with all that is written, for nothing that the state shows may be
+   overwritten. So one that keeps more than it may is given up, whoever holds it: its view is closed at once, and its
+   last chunk is an error. The others go on; each may keep as much, counted from its own beginning.
 """
 
 from __future__ import annotations
@@ -9,9 +13,12 @@ from __future__ import annotations
 import msgspec
 from typing_extensions import override
 
-from ratified.kv.encoding import response
+from ratified.kv.encoding import OK, failure, response
+from ratified.kv.errors import EtcdError
 from ratified.kv.ranges import SlicedRange
 from ratified.machine import Continuation, Era, Slice, StateReader
+from ratified.storage.space import View
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import RangeRequest, RangeResponse
 
 ALL_KEYS = RangeRequest(key=b"\0", range_end=b"\0", count_only=True)
@@ -28,14 +35,19 @@ class StateHead(msgspec.Struct, frozen=True):
 
 
 def decode_head(chunk: bytes) -> StateHead:
-    return msgspec.msgpack.decode(chunk, type=StateHead)
+    """The head in the first chunk; raises the ``EtcdError`` that is there instead."""
+    return msgspec.msgpack.decode(response(chunk), type=StateHead)
 
 
 class SlicedState(Continuation):
     """Counts the keys, gives the head, and then the pieces."""
 
-    def __init__(self, state: StateReader, count: SlicedRange, revision: int, bytes_about: int) -> None:
+    def __init__(self, state: StateReader, view: View, count: SlicedRange, revision: int, bytes_about: int) -> None:
+        """``view`` is what ``state`` reads, and closes."""
         self._state = state
+        self._view = view
+        self._given_up = False
+        self.ended = False
         self._count: SlicedRange | None = count
         self._counted: list[bytes] = []
         self._revision = revision
@@ -48,13 +60,15 @@ class SlicedState(Continuation):
 
     @override
     def advance(self, now: int, rows_max: int, bytes_max: int) -> Slice:
+        if self._given_up:
+            return Slice((failure(EtcdError(*errors.SNAPSHOT_TOO_SLOW)),), True)
         if self._count is not None:
             return self._advance_count(now, rows_max, bytes_max)
         piece = self._state.read(bytes_max)
         if piece is None:
-            self._state.close()
+            self.cancel()
             return Slice((), True)
-        return Slice((piece,), False)
+        return Slice((OK + piece,), False)
 
     def _advance_count(self, now: int, rows_max: int, bytes_max: int) -> Slice:
         assert self._count is not None
@@ -66,10 +80,38 @@ class SlicedState(Continuation):
         keys = RangeResponse.FromString(response(b"".join(self._counted))).count
         state = self._state
         head = StateHead(state.index, state.era, self._revision, keys, self._bytes_about)
-        return Slice((msgspec.msgpack.encode(head),), False)
+        return Slice((OK + msgspec.msgpack.encode(head),), False)
 
     @override
     def cancel(self) -> None:
+        self.ended = True
         if self._count is not None:
             self._count.cancel()
         self._state.close()
+
+    @property
+    def kept_bytes(self) -> int:
+        """As ``View.kept_bytes``."""
+        return self._view.kept_bytes
+
+    def give_up(self) -> None:
+        """Let go of everything now, and say so when it is advanced again."""
+        self._given_up = True
+        self.cancel()
+
+
+class OpenStates:
+    """The states that are read from one store."""
+
+    def __init__(self) -> None:
+        self._states: list[SlicedState] = []
+
+    def add(self, state: SlicedState) -> None:
+        self._states = [each for each in self._states if not each.ended]
+        self._states.append(state)
+
+    def give_up_above(self, kept_bytes_max: int) -> None:
+        """Give up those that keep more; to be called after all that is written."""
+        for state in self._states:
+            if state.kept_bytes > kept_bytes_max:
+                state.give_up()

@@ -48,5 +48,8 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Leases whose expiry is proposed in one go."""
     snapshot_rows_at_once: int = 500
     """Rows looked at for one piece of a snapshot; so no piece has more records either."""
+    state_kept_bytes_max: int = 256 * 1024 * 1024
+    """How much room a state that is being read (``QueryKind.STATE``) may keep from being used again, by its being open;
+    or as much as the store holds, where that is more."""
     useless_rows_at_once: int = 500
     """Rows of a state that another one has replaced, removed in one turn."""

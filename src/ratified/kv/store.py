@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
 from ratified.kv import commands, snapshot
-from ratified.kv.backup import ALL_KEYS, SlicedState
+from ratified.kv.backup import ALL_KEYS, OpenStates, SlicedState
 from ratified.kv.burials import bury_lease, bury_range
 from ratified.kv.commands import CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate, work_of_put
@@ -73,6 +73,7 @@ class KvStore(Store):
         self._space = space = self._spaces.serving
         self._loader: KvStateLoader | None = None
         """What fills the spare space."""
+        self._open_states = OpenStates()
         self._limits = limits or KvLimits()
         self._applied, self._applied_era = read_applied(space.get(META, APPLIED))
         self._mvcc = Mvcc(space)
@@ -208,6 +209,7 @@ class KvStore(Store):
         except Exception as error:
             raise ApplyFailed(self._applied, error) from error
         self._mvcc.save_removal()
+        self._give_up_costly_states()
 
     def _tidy(self) -> None:
         if self._mvcc.tombstones:
@@ -357,6 +359,10 @@ class KvStore(Store):
         """The applied index goes into the transaction of the data, and nowhere else; its era goes with it."""
         self._space.put(META, APPLIED, POSITION.pack(index, *era))
         self._applied, self._applied_era = index, era
+        self._give_up_costly_states()
+
+    def _give_up_costly_states(self) -> None:
+        self._open_states.give_up_above(max(self._limits.state_kept_bytes_max, self._mvcc.size_bytes))
 
     def _put(self, body: bytes) -> bytes:
         request = self._decode(rpc_pb2.PutRequest, body)
@@ -441,10 +447,13 @@ class KvStore(Store):
         raise ValueError(f"a query of the unknown kind {kind} reached the store")
 
     def _state(self) -> Continuation:
-        revision, view = self._mvcc.revision, self._space.view()
-        count = RangeRead(self._mvcc.visible_in(view), ALL_KEYS, revision)
+        revision, view, counted = self._mvcc.revision, self._space.view(), self._space.view()
+        count = RangeRead(self._mvcc.visible_in(counted), ALL_KEYS, revision)
         bytes_about = self._mvcc.size_bytes // 2  # the newest pair of a key is held twice, and travels once
-        return SlicedState(self.read_state(), SlicedRange(view, count, b""), revision, bytes_about)
+        reader = snapshot.read_state(view, self._limits)
+        state = SlicedState(reader, view, SlicedRange(counted, count, b""), revision, bytes_about)
+        self._open_states.add(state)
+        return state
 
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes | Continuation:
         newest = self._mvcc.revision

@@ -121,7 +121,7 @@ def open_store(
         try:
             _check(directory, boot_id, checks, owner)
             return _opened(directory, boot_id, owner), None
-        except (StoreUnsound, *ROTTEN) as error:
+        except ROTTEN as error:
             discarded = str(error)
     _discard(directory)
     try:

@@ -5,7 +5,7 @@
 2. Every key begins with its space, u32 big-endian. All spaces are written in one transaction. Everything happens on
    one thread.
 3. Readers share one snapshot of the last commit; a view keeps its snapshot until it is closed, and nothing that it
-   can see is overwritten meanwhile.
+   can see is overwritten meanwhile. What it so keeps from being used again is counted: what commits since have freed.
 4. A table is made by the first write to it. Its handle is lost with the transaction, or the savepoint, that made it.
 5. After each commit the file is as long as the commit's pages, so that one that is shorter was cut (``storage.pages``).
 6. No writemap: a stray write of the process must never reach the store, and savepoints need it off.
@@ -24,15 +24,22 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import lmdb
 
-from ratified.storage.pages import newest_commit
+from ratified.storage.pages import StoreFile, StoreUnsound, newest_commit
 from ratified.storage.space import KEY_BYTES_MAX, SECOND, SPACE_BYTES, check_key
 
 MAP_BYTES = 1 << 40
-READERS_MAX = 4096
+READERS_MAX = 1 << 17
+"""More than a node has streams, each of which may read a commit of its own: one reader too many ends the process."""
 TABLES_MAX = 64
 DATA_FILE = "data.mdb"
-ROTTEN = (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
-"""How LMDB says that the file is not what it has written."""
+ROTTEN = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+    StoreUnsound,
+)
+"""How LMDB, or who reads its pages beside it, says that the file is not what it has written."""
 _BOUND_BYTES_MAX = KEY_BYTES_MAX + SPACE_BYTES
 _AFTER_ALL = b"\xff" * (_BOUND_BYTES_MAX + 1)
 _BEHIND_SPACE = slice(SPACE_BYTES, None)
@@ -121,6 +128,11 @@ class LmdbEnvironment:
         self._suspended: list[_Level] = []
         """The same of a transaction that is set aside."""
         self._committed: _Snapshot | None = None
+        self.views = 0
+        """Those that are open."""
+        self.freed_bytes = 0
+        """Of pages that commits have freed while any view was open."""
+        self._accounted_for = self.commit
 
     @property
     def commit(self) -> int:
@@ -194,7 +206,7 @@ class LmdbEnvironment:
         os.close(self._descriptor)
 
     def _account_for_commit(self) -> None:
-        """Make the file as long as the commit's pages, and tell the witness.
+        """Make the file as long as the commit's pages, count what it freed, and tell the witness.
 
         LMDB does not write pages that the commit which took them has freed again, so the last ones may be missing. A
         file without them looks like one that was cut.
@@ -205,8 +217,12 @@ class LmdbEnvironment:
             self._file_bytes_min = file_bytes
             if self.file.stat().st_size < file_bytes:
                 os.truncate(self.file, file_bytes)
+        number = info["last_txnid"]
+        if self.views and number > self._accounted_for:  # a transaction that wrote nothing is no commit of LMDB's
+            self.freed_bytes += StoreFile(self._descriptor).freed_pages() * self._page_bytes
+        self._accounted_for = number
         if self._witness is not None:
-            self._witness.committed(info["last_txnid"])
+            self._witness.committed(number)
 
     @contextmanager
     def _level(self, parent: _Transaction | None) -> Iterator[list[str]]:
@@ -346,7 +362,7 @@ class LmdbSpace:
 
     def view(self) -> LmdbView:
         """A snapshot of what is committed, to read from over several turns; the caller closes it."""
-        return LmdbView(self._environment.committed().share(), self._prefix)
+        return LmdbView(self._environment, self._prefix)
 
     def second(self) -> LmdbSpace:
         """The group's other space."""
@@ -356,9 +372,12 @@ class LmdbSpace:
 class LmdbView:
     """What one space held, committed, when the view was opened."""
 
-    def __init__(self, snapshot: _Snapshot, prefix: bytes) -> None:
-        self._snapshot: _Snapshot | None = snapshot
+    def __init__(self, environment: LmdbEnvironment, prefix: bytes) -> None:
+        self._snapshot: _Snapshot | None = environment.committed().share()
+        self._environment = environment
         self._prefix = prefix
+        self._freed_bytes_before = environment.freed_bytes
+        environment.views += 1
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -377,11 +396,17 @@ class LmdbView:
         snapshot = self._open()
         return _keys(snapshot.transaction, snapshot.tables, table, self._prefix, first, last, keys_max)
 
+    @property
+    def kept_bytes(self) -> int:
+        """As ``View.kept_bytes``; 0 once it is closed."""
+        return 0 if self._snapshot is None else self._environment.freed_bytes - self._freed_bytes_before
+
     def close(self) -> None:
         """Let go of the snapshot."""
         if self._snapshot is not None:
             self._snapshot.release()
             self._snapshot = None
+            self._environment.views -= 1
 
     def _open(self) -> _Snapshot:
         if self._snapshot is None:

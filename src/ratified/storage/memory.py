@@ -315,10 +315,14 @@ class MemoryView:
     def __init__(self, space: MemorySpace) -> None:
         self._space = space
         self._kept: dict[str, SortedDict[bytes, bytes | None]] = {}
+        self._kept_bytes = 0
 
     def keep(self, table: str, key: bytes, value: bytes | None) -> None:
         """The row is about to change: this view goes on seeing ``value``, unless it has an older one."""
-        self._kept.setdefault(table, SortedDict()).setdefault(key, value)
+        kept = self._kept.setdefault(table, SortedDict())
+        if key not in kept:
+            kept[key] = value
+            self._kept_bytes += len(key) + len(value or b"")
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -351,8 +355,14 @@ class MemoryView:
         """The first so many keys of the rows that ``scan`` gives."""
         return [key for key, _ in islice(self.scan(table, first, last), keys_max)]
 
+    @property
+    def kept_bytes(self) -> int:
+        """As ``View.kept_bytes``; 0 once it is closed."""
+        return self._kept_bytes
+
     def close(self) -> None:
         """Let go of the snapshot."""
+        self._kept_bytes = 0
         if self in self._space.views:
             self._space.views.remove(self)
 

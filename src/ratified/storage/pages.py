@@ -11,6 +11,7 @@ says with SIGABRT. So a store is looked at with plain reads first:
    order of all keys, the counts of pages and entries in each tree, and that no page is reached twice, or both reached
    and free. LMDB finds nothing in such a file that it cannot stand.
 4. Whoever reads only some rows has the pages on the way to them checked.
+5. Of a store that is open, the newest commit is read so too where LMDB does not tell (``freed_pages``).
 
 The format is LMDB's data format 1 (LMDB 0.9), on a little-endian machine of 64 bits and without duplicate keys, as
 ``mdb.c`` describes it at ``MDB_page``, ``MDB_node``, ``MDB_db`` and ``MDB_meta``.
@@ -179,6 +180,22 @@ class StoreFile:
         node = nodes[mix(seed, 0) % len(nodes)]
         return int.from_bytes(node.key[:SPACE_BYTES], "big"), node.key[SPACE_BYTES:], self.value(node)
 
+    def freed_pages(self) -> int:
+        """How many pages this commit no longer reaches that the one before did.
+
+        LMDB lists them under the commit's number, behind those of earlier ones. Only the first commit has none.
+        """
+        free = self.commit.free
+        if not free.depth:
+            return 0
+        number = free.root
+        for _ in range(free.depth - 1):
+            data, pointers = self._page(number, _BRANCH)
+            number = _child(_NODE.unpack_from(data, pointers[-1]))
+        data, pointers = self._page(number, _LEAF)
+        last = self._node(number, data, pointers[-1])
+        return int.from_bytes(self.value(last)[: _NUMBER.size], "little")
+
     def check_pages(self) -> None:
         """Look at every page that the commit reaches, and at the list of those that it does not."""
         reached = bytearray(self.commit.last_page + 1)
@@ -287,24 +304,25 @@ class StoreFile:
         keys: list[bytes] = []
         children: list[int] = []
         for at in pointers:
-            low, middle, high, key_bytes = _NODE.unpack_from(data, at)
-            keys.append(data[at + _NODE.size : at + _NODE.size + key_bytes])
-            children.append(low | middle << 16 | high << 32)
+            node = _NODE.unpack_from(data, at)
+            keys.append(data[at + _NODE.size : at + _NODE.size + node[3]])
+            children.append(_child(node))
         return keys[1:], children
 
     def _nodes(self, number: int) -> Sequence[_Node]:
         """The entries of a leaf."""
         data, pointers = self._page(number, _LEAF)
-        nodes: list[_Node] = []
-        for at in pointers:
-            low, high, kind, key_bytes = _NODE.unpack_from(data, at)
-            size = low | high << 16
-            value_at = at + _NODE.size + key_bytes
-            end = value_at + (_NUMBER.size if kind == _BIG else size)
-            if end > len(data):
-                raise StoreUnsound(f"an entry of page {number} of its file does not fit into the page")
-            nodes.append(_Node(data[at + _NODE.size : value_at], kind, size, data[value_at:end]))
-        return nodes
+        return [self._node(number, data, at) for at in pointers]
+
+    def _node(self, number: int, data: bytes, at: int) -> _Node:
+        """The entry that begins there in this leaf."""
+        low, high, kind, key_bytes = _NODE.unpack_from(data, at)
+        size = low | high << 16
+        value_at = at + _NODE.size + key_bytes
+        end = value_at + (_NUMBER.size if kind == _BIG else size)
+        if end > len(data):
+            raise StoreUnsound(f"an entry of page {number} of its file does not fit into the page")
+        return _Node(data[at + _NODE.size : value_at], kind, size, data[value_at:end])
 
     def _page(self, number: int, kind: int) -> tuple[bytes, Sequence[int]]:
         """The page, and where in it its nodes are, in the order of their keys."""
@@ -372,6 +390,12 @@ def _table(node: _Node) -> Tree:
     if node.kind != _TABLE or node.size != _TREE.size or _TREE.unpack(node.value)[1]:
         raise StoreUnsound(f"entry {node.key!r} of its file is no table")
     return _tree(node.value)
+
+
+def _child(node: tuple[int, ...]) -> int:
+    """The page that an entry of a branch leads to."""
+    low, middle, high, _ = node
+    return low | middle << 16 | high << 32
 
 
 def _in_order_of_number(key: bytes) -> bytes:

@@ -40,6 +40,10 @@ class View(Protocol):
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """The first so many keys of the rows that ``scan`` gives; many times as fast."""
 
+    @property
+    def kept_bytes(self) -> int:
+        """About how much room what was written since takes only because this view, or an older one, is open."""
+
     def close(self) -> None:
         """Let go of the snapshot; a view that is the open transaction is closed with it."""
 

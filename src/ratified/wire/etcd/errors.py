@@ -75,4 +75,17 @@ DUPLICATE_WATCH_ID_TEXT = "mvcc: duplicate watch ID provided on the WatchStream"
 """As the ``cancel_reason`` of a watch."""
 
 ALARMS_NOT_KEPT = Error(UNIMPLEMENTED, "etcdserver: alarms cannot be changed in this version")
+SNAPSHOT_UNREAD = Error(
+    RESOURCE_EXHAUSTED,
+    "etcdserver: the snapshot was not read on for too long; take another one, and read it as it comes",
+)
+SNAPSHOT_TOO_SLOW = Error(
+    RESOURCE_EXHAUSTED,
+    "etcdserver: the snapshot is read too slowly for what is written meanwhile; take another one from nearer by, "
+    "or when less is written",
+)
+TOO_MANY_SNAPSHOTS = Error(
+    RESOURCE_EXHAUSTED,
+    "etcdserver: too many snapshots are being read from this member; take one of another member, or later",
+)
 STORE_FAILED = Error(INTERNAL, "etcdserver: the store could not answer; see the member's log")
