@@ -40,6 +40,9 @@ class View(Protocol):
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """The first so many keys of the rows that ``scan`` gives; many times as fast."""
 
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys and the values of the first so many rows that ``scan`` gives; three times as fast."""
+
     def close(self) -> None:
         """Let go of the snapshot; a view that is the open transaction is closed with it."""
 
@@ -57,6 +60,9 @@ class Space(Protocol):
 
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """As ``View.keys``."""
+
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """As ``View.columns``."""
 
     def put(self, table: str, key: bytes, value: bytes) -> None: ...
 
