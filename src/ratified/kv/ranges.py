@@ -27,6 +27,7 @@ from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.history import changes_at, is_dropped, names_of
 from ratified.kv.intervals import Interval, interval
 from ratified.kv.runs import Runs
+from ratified.kv.shared_counts import SharedCounts
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
 from ratified.machine import Continuation, Slice
@@ -163,6 +164,12 @@ def looks(rows: VisibleRows, request: RangeRequest, newest: int, dropped_by: int
     return present(rows, request.key, request.range_end)
 
 
+def _looks_where(rows: VisibleRows, shared: SharedCounts, request: RangeRequest) -> Looks:
+    """The walk at an older revision, through those parts of the range alone that have something."""
+    for part in shared.there(interval(request.key, request.range_end), request.revision):
+        yield from at_revision(rows, part, request.revision)
+
+
 def is_in_order(request: RangeRequest) -> bool:
     """Whether the pairs are answered as they are met: all of them, in the order of keys."""
     return (
@@ -187,10 +194,12 @@ class RangeRead:
     """One range being read: hand it room, get bytes of the RangeResponse, until ``finished``.
 
     ``rows`` must stay the same until then; ``newest`` is their revision. That the requested one can be read has been
-    checked.
+    checked. ``shared`` has what was found of several ranges together, this one among them.
     """
 
-    def __init__(self, rows: VisibleRows, request: RangeRequest, newest: int) -> None:
+    def __init__(
+        self, rows: VisibleRows, request: RangeRequest, newest: int, shared: SharedCounts | None = None
+    ) -> None:
         self.finished = False
         self.looked = 0
         """Rows looked at."""
@@ -212,9 +221,13 @@ class RangeRead:
         """Pairs that were collected."""
         self._sorted: Iterator[tuple[object, bytes]] | None = None
         self._sent = 0
-        self._looks = looks(rows, request, newest)
         self._rows = rows
         self._is_of_newest = not 0 < request.revision < newest
+        self._shared = shared if request.range_end and not self._is_of_newest else None
+        if self._shared is None:
+            self._looks = looks(rows, request, newest)
+        else:
+            self._looks = _looks_where(rows, self._shared, request)
         self._counted: Iterator[Counted] | None = None
         """What is only counted, from where that began."""
         self._last: bytes | None = None
@@ -236,7 +249,7 @@ class RangeRead:
     def _read(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Read on; what passes through is sent as it is met."""
         out: list[bytes] = []
-        if self._count >= self._sends_max:
+        if self._count >= self._sends_max or self._counted is not None:
             self._count_on(rows_max)
             return out
         for look in self._looks:
@@ -262,12 +275,14 @@ class RangeRead:
             return
         if self._counted is None:
             wanted = interval(self._request.key, self._request.range_end)
-            if self._last is not None:
+            if self._shared is not None:
+                self._count = 0  # all of it was counted, and no part of it
+            elif self._last is not None:
                 wanted = Interval(self._last + b"\x00", wanted.end)
             if self._is_of_newest:
                 self._counted = keys_in(self._rows, wanted)
             else:
-                self._counted = keys_at(self._rows, wanted, self._request.revision)
+                self._counted = keys_at(self._rows, wanted, self._request.revision, self._shared)
         for counted in self._counted:
             self._count += counted.keys
             self.looked += counted.work
