@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ratified.kv import counting
+from ratified.kv import counting, history_counts
 from ratified.kv.history import EVENTS, HISTORY, PUT, names_at
 from ratified.kv.intervals import Interval, interval
 from ratified.kv.ranges import RangeRead
@@ -114,8 +114,8 @@ def outcome(do: Callable[[Message], Message], step: Message) -> object:
 def test_counts_are_those_of_every_revision(
     monkeypatch: pytest.MonkeyPatch, walked_max: int, step_max: int, steps: list[Step]
 ) -> None:
-    monkeypatch.setattr(counting, "_CHANGES_WALKED_MAX", walked_max)
-    monkeypatch.setattr(counting, "_CHANGES_A_STEP", step_max)
+    monkeypatch.setattr(history_counts, "_CHANGES_WALKED_MAX", walked_max)
+    monkeypatch.setattr(history_counts, "_CHANGES_A_STEP", step_max)
     both = Both()
     for step in steps:
         both.take(step)
@@ -139,7 +139,7 @@ def everything() -> Both:
 
 
 def counts_as_if_all_were_held(
-    rows: VisibleRows, wanted: Interval, revision: int, first: bytes, last: bytes | None
+    rows: VisibleRows, wanted: Interval, revision: int, behind: bytes, since: bytes, first: bytes, last: bytes | None
 ) -> Iterator[counting.Counted]:
     found = names_at(rows, first, last, revision)
     yield counting.Counted(sum(pair is not None for _, pair in found), 1)
@@ -150,8 +150,8 @@ def without_leases(rows: VisibleRows, revision: int) -> VisibleRows:
 
 
 BROKEN: dict[str, tuple[Any, str, Any]] = {
-    "a long history is one of a key that is there": (counting, "_last_kind", lambda *_: PUT),
-    "a long history is one of a key that is gone": (counting, "_last_kind", lambda *_: None),
+    "a long history is one of a key that is there": (history_counts, "last_kind", lambda *_: PUT),
+    "a long history is one of a key that is gone": (history_counts, "last_kind", lambda *_: None),
     "a later tombstone hides what was before it": (VisibleRows, "until", without_leases),
     "no tombstone hides anything": (VisibleRows, "until", lambda rows, revision: VisibleRows(rows.rows)),
     "a group that the range cuts in two counts as a whole": (counting, "_held_at", counts_as_if_all_were_held),
@@ -235,9 +235,9 @@ def test_steps_are_short_and_say_what_they_took(read: list[bytes], keys: int, ti
     read.clear()
     everything = Interval(b"", None)
     for counted in counting.keys_at(VisibleRows(driver.space), everything, driver.store.revision):
-        assert len(read) <= counting._CHANGES_A_STEP
-        assert len(read) <= counting._CHANGES_A_LOOK * counted.work
-        assert counted.work <= counting._CHANGES_A_STEP // counting._CHANGES_A_LOOK + 1
+        assert len(read) <= history_counts._CHANGES_A_STEP
+        assert len(read) <= history_counts._CHANGES_A_LOOK * counted.work
+        assert counted.work <= history_counts._CHANGES_A_STEP // history_counts._CHANGES_A_LOOK + 1
         read.clear()
 
 
@@ -249,4 +249,4 @@ def test_of_a_long_history_few_changes_are_read(read: list[bytes]) -> None:
         read.clear()
         response, _ = counted_at(driver, revision, 100, count_only=True)
         assert response.count == min(revision - 1, 10)
-        assert len(read) <= 10 * (counting._CHANGES_WALKED_MAX + 1)
+        assert len(read) <= 10 * (history_counts._CHANGES_WALKED_MAX + 1)

@@ -41,11 +41,12 @@ def rows_of(environment: Environment) -> Rows:
     }
 
 
-def assert_keys_are_those_of_scan(
+def assert_batches_are_those_of_scan(
     rows: Space | View, table: str, first: bytes, last: bytes | None, keys_max: int
 ) -> None:
-    scanned = itertools.islice(rows.scan(table, first, last), keys_max)
+    scanned = list(itertools.islice(rows.scan(table, first, last), keys_max))
     assert rows.keys(table, first, last, keys_max) == [key for key, _ in scanned]
+    assert rows.columns(table, first, last, keys_max) == ([key for key, _ in scanned], [value for _, value in scanned])
 
 
 class Undo(Exception):
@@ -155,7 +156,7 @@ class Environments(RuleBasedStateMachine):
     @rule(number=spaces, table=tables, first=bounds, last=bounds | st.none(), keys_max=st.integers(1, 9))
     def keys(self, number: int, table: str, first: bytes, last: bytes | None, keys_max: int) -> None:
         for space in self.of(number):
-            assert_keys_are_those_of_scan(space, table, first, last, keys_max)
+            assert_batches_are_those_of_scan(space, table, first, last, keys_max)
 
     @precondition(lambda self: len(self.views) < 6)
     @rule(number=spaces)
@@ -181,7 +182,7 @@ class Environments(RuleBasedStateMachine):
     @rule(data=st.data(), table=tables, first=bounds, last=bounds | st.none(), keys_max=st.integers(1, 9))
     def view_keys(self, data: st.DataObject, table: str, first: bytes, last: bytes | None, keys_max: int) -> None:
         for view in data.draw(st.sampled_from(self.views)):
-            assert_keys_are_those_of_scan(view, table, first, last, keys_max)
+            assert_batches_are_those_of_scan(view, table, first, last, keys_max)
 
     @precondition(lambda self: self.scans)
     @rule(data=st.data(), rows=st.integers(1, 5))

@@ -4,7 +4,7 @@ Rules
 1. Names are counted by themselves. Those of a group of long keys that the range cuts in two are counted by their order,
    and where that is not kept (``order``) each pair is looked at.
 2. At an older revision those names count whose last change up to then was a put: ``history`` says so, and no event is
-   read. Of a long history of one key only some changes are walked; then its last one is sought.
+   read (``history_counts``). The ranges of one transaction may have been counted together (``shared_counts``).
 3. Where a pending tombstone of a range reaches, only what was put since counts. Now that alone is looked at, so it does
    not matter how many keys the tombstone covers.
 4. Where the tombstone of a lease is pending, the keys of the lease in the range are looked at one by one; at an older
@@ -21,8 +21,10 @@ from itertools import islice
 from typing import NamedTuple, TypeAlias
 
 from ratified.kv import names, order
-from ratified.kv.history import HISTORY, NAME, POSITION, PUT, is_change_of, name_of, names_at, newest_at, past
+from ratified.kv.history import PUT, names_at
+from ratified.kv.history_counts import keys_between, last_kind
 from ratified.kv.intervals import Interval
+from ratified.kv.shared_counts import SharedCounts
 from ratified.kv.tables import ATTACHED, LEASE_BYTES, LIVE, lease_bounds
 from ratified.kv.tombstones import PutSince, VisibleRows
 from ratified.kv.walks import names_of_keys
@@ -32,13 +34,10 @@ _NAMES_A_STEP = 256
 _NAMES_A_LOOK = 4
 """How many names are counted in the time that it takes to look at a row."""
 _LOOKS_A_STEP = 16
-_CHANGES_A_STEP = 256
-_CHANGES_A_LOOK = 6
-"""How many changes are read in the time that it takes to look at a row."""
-_CHANGES_WALKED_MAX = 12
-"""Of a long history of one key only about so many changes are walked; then its last one is sought."""
-_SOUGHT = 3
-"""The work of seeking it."""
+_AMONG_MAX = 32_768
+"""Of so many keys of a group the changes are found in one pass."""
+_SOUGHT_MAX = 64
+"""Of so many the last change of each is sought."""
 
 
 class Counted(NamedTuple):
@@ -69,17 +68,22 @@ def keys_in(rows: VisibleRows, wanted: Interval) -> Iterator[Counted]:
             yield from _less_covered(rows, lease, part)
 
 
-def keys_at(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[Counted]:
-    """How many keys a range had at ``revision``."""
+def keys_at(
+    rows: VisibleRows, wanted: Interval, revision: int, shared: SharedCounts | None = None
+) -> Iterator[Counted]:
+    """How many keys a range had at ``revision``; what ``shared`` has counted is not counted again."""
+    behind = names.position(revision + 1, 0)
     then = rows.until(revision)
     has_lease = any(tombstone.lease for tombstone in then.tombstones)
     for part, put_since in _parts(then, wanted):
-        held = partial(_held_at, then, part, revision)
         if has_lease:
-            yield from held(*names_of_keys(part))
+            yield from _each_at(then, part, revision)
             continue
         since = b"" if put_since is None else names.position(put_since.revision, 0)
-        yield from _all_in(part, partial(_put_between, rows, since, names.position(revision + 1, 0)), held)
+        count: _Count = partial(_there_between, rows, behind, since)
+        if shared is not None and put_since is None:
+            count = partial(_shared_or_counted, shared, revision, count)
+        yield from _all_in(part, count, partial(_held_at, then, part, revision, behind, since))
 
 
 def keys_of_lease(rows: VisibleRows, lease: int) -> Iterator[Counted]:
@@ -132,39 +136,19 @@ def _names_between(rows: VisibleRows, table: str, first: bytes, last: bytes | No
             break
 
 
-def _put_between(rows: VisibleRows, since: bytes, behind: bytes, first: bytes, last: bytes | None) -> Iterator[Counted]:
-    """Those whose last change between these positions is a put."""
-    name: bytes = b""
-    kind: bytes | None = None
-    """Of the last change that was read; there may be more changes of that name."""
-    changes_max = _CHANGES_WALKED_MAX
-    while found := list(islice(rows.scan(HISTORY, first, last), changes_max)):
-        kinds: dict[bytes, bytes | None] = {
-            change[NAME]: each for change, each in found if since <= change[POSITION] < behind
-        }
-        kinds.setdefault(name, kind)
-        keys = list(kinds.values()).count(PUT) - (kind == PUT)
-        work = len(found) // _CHANGES_A_LOOK + 1
-        newest = found[-1][0]
-        name = name_of(newest)
-        kind = kinds.get(name)
-        if is_change_of(name, found[-_CHANGES_WALKED_MAX:][0][0]):
-            keys += (_last_kind(rows, name, since, behind) == PUT) - (kind == PUT)
-            work += _SOUGHT
-            first, name, kind = past(name), b"", None
-            changes_max = _CHANGES_WALKED_MAX
-        else:
-            first = newest + b"\x00"
-            changes_max = min(2 * changes_max, _CHANGES_A_STEP)
-        yield Counted(keys, work)
+def _there_between(
+    rows: VisibleRows, behind: bytes, since: bytes, first: bytes, last: bytes | None
+) -> Iterator[Counted]:
+    """Those that were there at the revision before the position ``behind``, and put after ``since``."""
+    for piece in keys_between(rows, first, last, (behind,), since):
+        yield Counted(piece.keys[0], piece.work)
 
 
-def _last_kind(rows: VisibleRows, name: bytes, since: bytes, behind: bytes) -> bytes | None:
-    """Of the last change between these positions; None: there is none."""
-    changes = name + names.TERMINATOR
-    for _, kind in rows.scan(HISTORY, changes + since, changes + behind, reverse=True):
-        return kind
-    return None
+def _shared_or_counted(
+    shared: SharedCounts, revision: int, count: _Count, first: bytes, last: bytes | None
+) -> Iterator[Counted]:
+    keys = shared.keys(revision, first, last)
+    return count(first, last) if keys is None else iter((Counted(keys, 1),))
 
 
 def _held(rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None) -> Iterator[Counted]:
@@ -175,13 +159,43 @@ def _held(rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None)
     return _in_steps(wanted.holds(KeyValue.FromString(pair).key) for _, pair in rows.scan(LIVE, first, last))
 
 
-def _held_at(rows: VisibleRows, wanted: Interval, revision: int, first: bytes, last: bytes | None) -> Iterator[Counted]:
-    """Those with such names that were in the range."""
-    pairs = (pair for _, pair in names_at(rows, first, last, revision))
-    if names.are_of_one_group(first, last) and rows.has_order():
-        by_order = order.names_in(rows, first[: names.NAME_BYTES_MAX], wanted, live_only=False)
-        pairs = (None if name is None else newest_at(rows, name, revision) for name in by_order)
-    return _in_steps(pair is not None and wanted.holds(KeyValue.FromString(pair).key) for pair in pairs)
+def _held_at(
+    rows: VisibleRows, wanted: Interval, revision: int, behind: bytes, since: bytes, first: bytes, last: bytes | None
+) -> Iterator[Counted]:
+    """Those of a group, which has all such names, that were in the range."""
+    if not rows.has_order():
+        yield from _each_between(rows, wanted, revision, first, last)
+        return
+    shared = first[: names.NAME_BYTES_MAX]
+    by_order = order.names_in(rows, shared, wanted, live_only=False)
+    are_left = True
+    while are_left:
+        among: dict[bytes, None] = {}
+        while are_left and len(among) < _AMONG_MAX:
+            found = list(islice(by_order, _NAMES_A_STEP))
+            among.update((names.hash_in(name), None) for name in found if name is not None)
+            are_left = len(found) == _NAMES_A_STEP
+            yield Counted(0, len(found) // _NAMES_A_LOOK + 1)
+        if len(among) <= _SOUGHT_MAX:
+            found_names = (names.name_of_group(shared, each) for each in among)
+            yield from _in_steps(last_kind(rows, name, since, behind) == PUT for name in found_names)
+            continue
+        for piece in keys_between(rows, first, last, (behind,), since, among):
+            yield Counted(piece.keys[0], piece.work)
+
+
+def _each_at(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[Counted]:
+    return _each_between(rows, wanted, revision, *names_of_keys(wanted))
+
+
+def _each_between(
+    rows: VisibleRows, wanted: Interval, revision: int, first: bytes, last: bytes | None
+) -> Iterator[Counted]:
+    """Those with such names that were in the range, looked at one by one."""
+    return _in_steps(
+        pair is not None and wanted.holds(KeyValue.FromString(pair).key)
+        for _, pair in names_at(rows, first, last, revision)
+    )
 
 
 def _is_there(rows: VisibleRows, wanted: Interval, name: bytes) -> bool:

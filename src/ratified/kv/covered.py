@@ -142,9 +142,7 @@ class Walk:
                 continue
             pair = newest_at(rows, name, tombstone.revision - 1)
             key = order.key_of(rows, name) if pair is None else KeyValue.FromString(pair).key
-            if key < wanted.first:
-                continue
-            if pair is not None and wanted.holds(key):
+            if pair is not None:
                 found.append(Covered(name, key, True, len(pair) + 2 * len(name)))
                 bytes_max -= found[-1].size_bytes
             self._first = key + b"\x00"

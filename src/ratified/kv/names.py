@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
+from operator import itemgetter
 from struct import Struct
 
 from ratified.storage.space import KEY_BYTES_MAX
@@ -41,9 +43,8 @@ def name(key: bytes) -> bytes:
     return long[:NAME_BYTES_MAX] + _GROUP + blake2b(key, digest_size=HASH_BYTES).digest()
 
 
-def hash_in(long_name: bytes) -> bytes:
-    """What tells a name from the others of its group."""
-    return long_name[-HASH_BYTES:]
+hash_in: Callable[[bytes], bytes] = itemgetter(slice(-HASH_BYTES, None))
+"""What tells a name from the others of its group."""
 
 
 def name_of_group(shared: bytes, hash_of_key: bytes) -> bytes:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
 import google_crc32c
@@ -234,17 +234,16 @@ def _all_of(node: bytes) -> tuple[bytes, bytes]:
 
 
 def names_in(rows: Rows, shared: bytes, wanted: Interval, *, live_only: bool) -> Iterator[bytes | None]:
-    """The names of a group's keys in a range, in the order of keys; None: a row was looked at that is none of them.
-
-    Beside either end of the range there may be one more.
-    """
+    """The names of a group's keys in a range, in the order of keys; None: a row was looked at that is none of them."""
     node = _first_node(shared, wanted)
     waiting = [(node, rows.scan(ORDER, node.low, node.high))]
     while waiting:
         node, found_rows = waiting[-1]
         for row, noted in found_rows:
             if noted:
-                yield _name_in(noted, shared) if not live_only or is_live(noted) else None
+                name = _name_in(noted, shared)
+                is_one = (is_live(noted) or not live_only) and not _is_beside(rows, node, row, name, wanted)
+                yield name if is_one else None
                 continue
             below = node.below(row)
             waiting.append((below, rows.scan(ORDER, below.low, below.high)))
@@ -260,18 +259,22 @@ def count_in(rows: Rows, shared: bytes, wanted: Interval) -> Iterator[tuple[int,
     waiting = [(node, node.low)]
     while waiting:
         node, low = waiting.pop()
-        found_rows = list(islice(rows.scan(ORDER, low, node.high), _ROWS_A_STEP))
-        if len(found_rows) == _ROWS_A_STEP:
-            waiting.append((node, _behind(found_rows[-1][0])))
-        below = [node.below(row) for row, noted in found_rows if not noted]
-        waiting += [(each, each.low) for each in below]
-        live = [(row, noted) for row, noted in found_rows if is_live(noted)]
-        beside = sum(
-            node.is_cut(row) and not wanted.holds(key_of(rows, _name_in(noted, shared)))
-            for row, noted in live
-            if row[-1:] == ALONE
-        )
-        yield len(live) - beside, len(found_rows)
+        keys, values = rows.columns(ORDER, low, node.high, _ROWS_A_STEP)
+        if len(keys) == _ROWS_A_STEP:
+            waiting.append((node, _behind(keys[-1])))
+        live = sum(map(is_live, values))
+        for row, noted in zip(keys, values, strict=True):
+            if not noted:
+                below = node.below(row)
+                waiting.append((below, below.low))
+            elif row[-1:] == ALONE and is_live(noted):
+                live -= _is_beside(rows, node, row, _name_in(noted, shared), wanted)
+        yield live, len(keys)
+
+
+def _is_beside(rows: Rows, node: _Node, row: bytes, name: bytes, wanted: Interval) -> bool:
+    """Whether a key, of which only a piece is in its row, is outside of the range."""
+    return row[-1:] == ALONE and node.is_cut(row) and not wanted.holds(key_of(rows, name))
 
 
 def _behind(row: bytes) -> bytes:

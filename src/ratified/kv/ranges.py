@@ -23,9 +23,10 @@ from ratified.kv.counting import Counted, keys_at, keys_in
 from ratified.kv.encoding import OK, field, header, varint
 from ratified.kv.intervals import Interval, interval
 from ratified.kv.runs import Runs
+from ratified.kv.shared_counts import SharedCounts
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
-from ratified.kv.walks import COVERED, Looks, at_revision, present
+from ratified.kv.walks import COVERED, Looks, at_revision, live_at, present
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
 from ratified.wire.etcd.kv_pb2 import KeyValue
@@ -52,6 +53,12 @@ def looks(rows: VisibleRows, request: RangeRequest, newest: int) -> Looks:
     return present(rows, request.key, request.range_end)
 
 
+def _looks_where(rows: VisibleRows, shared: SharedCounts, request: RangeRequest) -> Looks:
+    """The walk at an older revision, through those parts of the range alone that have something."""
+    for part in shared.there(interval(request.key, request.range_end), request.revision):
+        yield from live_at(rows, part, request.revision)
+
+
 def is_in_order(request: RangeRequest) -> bool:
     """Whether the pairs are answered as they are met: all of them, in the order of keys."""
     return (
@@ -76,10 +83,12 @@ class RangeRead:
     """One range being read: hand it room, get bytes of the RangeResponse, until ``finished``.
 
     ``rows`` must stay the same until then; ``newest`` is their revision. That the requested one can be read has been
-    checked.
+    checked. ``shared`` has what was found of several ranges together, this one among them.
     """
 
-    def __init__(self, rows: VisibleRows, request: RangeRequest, newest: int) -> None:
+    def __init__(
+        self, rows: VisibleRows, request: RangeRequest, newest: int, shared: SharedCounts | None = None
+    ) -> None:
         self.finished = False
         self.looked = 0
         """Rows looked at."""
@@ -101,9 +110,13 @@ class RangeRead:
         """Pairs that were collected."""
         self._sorted: Iterator[tuple[object, bytes]] | None = None
         self._sent = 0
-        self._looks = looks(rows, request, newest)
         self._rows = rows
         self._is_of_older = is_of_older(request, newest)
+        self._shared = shared if request.range_end and self._is_of_older else None
+        if self._shared is None:
+            self._looks = looks(rows, request, newest)
+        else:
+            self._looks = _looks_where(rows, self._shared, request)
         self._counted: Iterator[Counted] | None = None
         """What is only counted, from where that began."""
         self._last: bytes | None = None
@@ -125,7 +138,7 @@ class RangeRead:
     def _read(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Read on; what passes through is sent as it is met."""
         out: list[bytes] = []
-        if self._count >= self._sends_max:
+        if self._count >= self._sends_max or self._counted is not None:
             self._count_on(rows_max)
             return out
         for look in self._looks:
@@ -151,10 +164,12 @@ class RangeRead:
             return
         if self._counted is None:
             wanted = interval(self._request.key, self._request.range_end)
-            if self._last is not None:
+            if self._shared is not None:
+                self._count = 0  # all of it was counted, and no part of it
+            elif self._last is not None:
                 wanted = Interval(self._last + b"\x00", wanted.end)
             if self._is_of_older:
-                self._counted = keys_at(self._rows, wanted, self._request.revision)
+                self._counted = keys_at(self._rows, wanted, self._request.revision, self._shared)
             else:
                 self._counted = keys_in(self._rows, wanted)
         for counted in self._counted:

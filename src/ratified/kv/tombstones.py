@@ -44,6 +44,9 @@ class Rows(Protocol):
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """The keys of the first so many of these rows."""
 
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys and the values of the first so many of these rows."""
+
 
 class Tombstone(msgspec.Struct, frozen=True, array_like=True):
     """The keys from ``first`` to ``end`` (None: no bound), or those of ``lease`` (0: of a range), at ``revision``.
@@ -135,7 +138,7 @@ class VisibleRows:
     ``has_order`` says, where long keys are read, whether their order is kept (``order``).
     """
 
-    __slots__ = ("get", "has_order", "keys", "put_since", "rows", "scan", "tombstones")
+    __slots__ = ("columns", "get", "has_order", "keys", "put_since", "rows", "scan", "tombstones")
 
     def __init__(
         self,
@@ -150,6 +153,7 @@ class VisibleRows:
         self.get = rows.get
         self.scan = rows.scan
         self.keys = rows.keys
+        self.columns = rows.columns
         self.tombstones = tombstones
         self.put_since = put_since
 

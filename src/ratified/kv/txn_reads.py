@@ -1,7 +1,8 @@
 """A transaction that only reads: in slices over one view, so that it holds up nobody, and never in the log.
 
 Its answer is one message with others inside, whose lengths stand in front of them; so it is collected, up to
-``TXN_RESPONSE_BYTES_MAX``, and given at once at the end. Ranges that are asked for twice are read once.
+``TXN_RESPONSE_BYTES_MAX``, and given at once at the end. Ranges that are asked for twice are read once. Those at older
+revisions are counted together where they meet (``shared_counts``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ratified.kv.encoding import OK, failure, field, header
 from ratified.kv.errors import EtcdError
 from ratified.kv.mvcc import Mvcc
 from ratified.kv.ranges import RangeRead
+from ratified.kv.shared_counts import SharedCounts, shared_counts
 from ratified.kv.tombstones import VisibleRows
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
@@ -70,13 +72,17 @@ class TxnRead:
         if succeeded:
             out.append(b"\x10\x01")
         room = TXN_RESPONSE_BYTES_MAX
+        asked = [wanted.SerializeToString(deterministic=True) if len(ranges) > 1 else b"" for wanted in ranges]
+        shared = shared_counts(rows, dict(zip(asked, ranges, strict=True)).values(), newest)
+        if shared is not None:
+            for work in shared.read():
+                yield work, 0
         read: dict[bytes, bytes] = {}
         """By request, what was answered to it."""
-        for wanted in ranges:
-            asked = wanted.SerializeToString(deterministic=True) if len(ranges) > 1 else b""
-            response = read.get(asked)
+        for question, wanted in zip(asked, ranges, strict=True):
+            response = read.get(question)
             if response is None:
-                response = read[asked] = yield from _range(rows, wanted, newest, room)
+                response = read[question] = yield from _range(rows, wanted, newest, room, shared)
             room -= len(response)
             if room < 0:
                 raise EtcdError(*errors.REQUEST_TOO_LARGE)
@@ -85,10 +91,10 @@ class TxnRead:
 
 
 def _range(
-    rows: VisibleRows, request: RangeRequest, newest: int, bytes_max: int
+    rows: VisibleRows, request: RangeRequest, newest: int, bytes_max: int, shared: SharedCounts | None
 ) -> Generator[tuple[int, int], None, bytes]:
     """The RangeResponse, of ``bytes_max`` at most."""
-    read = RangeRead(rows, request, newest)
+    read = RangeRead(rows, request, newest, shared)
     pieces: list[bytes] = []
     while not read.finished:
         before = read.looked

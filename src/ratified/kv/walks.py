@@ -139,11 +139,10 @@ def _by_order(rows: VisibleRows, shared: bytes, wanted: Interval) -> Looks:
     """The pairs of a group."""
     for name in order.names_in(rows, shared, wanted, live_only=True):
         pair = None if name is None else rows.get(LIVE, name)
-        key = None if pair is None else KeyValue.FromString(pair).key
-        if key is None or pair is None or not wanted.holds(key):
-            yield None
+        if pair is not None and rows.covered_by(pair):
+            yield COVERED
         else:
-            yield COVERED if rows.tombstones and rows.covered_by(pair) else (key, pair)
+            yield None if pair is None else (KeyValue.FromString(pair).key, pair)
 
 
 def _charged_by_order(rows: VisibleRows, name: bytes, wanted: Interval) -> Charged:
@@ -228,8 +227,7 @@ def _by_order_at(rows: VisibleRows, shared: bytes, wanted: Interval, revision: i
     """The pairs of a group as they were."""
     for name in order.names_in(rows, shared, wanted, live_only=False):
         pair = None if name is None else newest_at(rows, name, revision)
-        key = None if pair is None else KeyValue.FromString(pair).key
-        yield (key, pair) if key is not None and pair is not None and wanted.holds(key) else None
+        yield None if pair is None else (KeyValue.FromString(pair).key, pair)
 
 
 def charged_at(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: int) -> Looks:

@@ -220,6 +220,10 @@ class MemorySpace:
             return [key for key, _ in islice(self._committed().scan(table, first, last), keys_max)]
         return list(islice(self.rows(table).irange(first, last, inclusive=(True, False)), keys_max))
 
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys and the values of the first so many rows that ``scan`` gives."""
+        return _columns(islice(self.scan(table, first, last), rows_max))
+
     def put(self, table: str, key: bytes, value: bytes) -> None:
         """Write one row; needs the environment's transaction."""
         check_key(key)
@@ -355,6 +359,10 @@ class MemoryView:
         """The first so many keys of the rows that ``scan`` gives."""
         return [key for key, _ in islice(self.scan(table, first, last), keys_max)]
 
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys and the values of the first so many rows that ``scan`` gives."""
+        return _columns(islice(self.scan(table, first, last), rows_max))
+
     @property
     def kept_bytes(self) -> int:
         """As ``View.kept_bytes``; 0 once it is closed."""
@@ -381,3 +389,8 @@ class MemoryView:
         rows = self._space.rows(table)
         kept = self._kept.get(table)
         return [rows] if kept is None else [rows, kept]
+
+
+def _columns(rows: Iterator[tuple[bytes, bytes]]) -> tuple[list[bytes], list[bytes]]:
+    found = list(rows)
+    return [key for key, _ in found], [value for _, value in found]

@@ -40,6 +40,9 @@ class View(Protocol):
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """The first so many keys of the rows that ``scan`` gives; many times as fast."""
 
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """The keys and the values of the first so many rows that ``scan`` gives; three times as fast."""
+
     @property
     def kept_bytes(self) -> int:
         """About how much room what was written since takes only because this view, or an older one, is open."""
@@ -61,6 +64,9 @@ class Space(Protocol):
 
     def keys(self, table: str, first: bytes, last: bytes | None, keys_max: int) -> list[bytes]:
         """As ``View.keys``."""
+
+    def columns(self, table: str, first: bytes, last: bytes | None, rows_max: int) -> tuple[list[bytes], list[bytes]]:
+        """As ``View.columns``."""
 
     def put(self, table: str, key: bytes, value: bytes) -> None: ...
 
