@@ -81,6 +81,8 @@ def _keys(
     changed: Sequence[bytes], changes: Sequence[bytes], kinds: Sequence[bytes], behind: Sequence[bytes], since: bytes
 ) -> list[int]:
     """Of whole histories; ``changed`` are the names of the changes."""
+    if not changes:
+        return [0] * len(behind)
     positions = list(map(position_of, changes))
     if since:
         counts = list(map(since.__le__, positions))
@@ -114,4 +116,7 @@ def _last_kind(rows: VisibleRows, name: bytes, since: bytes, behind: bytes) -> b
 
 def _behind(name: bytes) -> bytes:
     """The bound of all names up to this one."""
-    return names.first_name(names.key_of(name) + b"\x00") if names.is_whole(name) else name + b"\x00\xff"
+    behind = name + b"\x00\xff"
+    if names.is_whole(behind) or not names.is_whole(name):
+        return behind
+    return names.first_name(names.key_of(name) + b"\x00")
