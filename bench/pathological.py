@@ -300,6 +300,19 @@ def transaction(**parts: Any) -> Callable[[System], str]:
     return asked(KV + "Txn", TxnRequest(**parts))
 
 
+def older_ranges(
+    filled: Filled, ranges: int, prefix: bytes = b"keys", revisions: int = 1, **more: Any
+) -> Callable[[System], str]:
+    """Each range begins at another key; the first of ``revisions`` different revisions is ``filled.then``."""
+    wanted = [
+        RangeRequest(
+            key=b"%b/%08d" % (prefix, at), range_end=prefix + b"0", revision=filled.then - at % revisions, **more
+        )
+        for at in range(ranges)
+    ]
+    return transaction(success=ops(*wanted))
+
+
 def watched_from_the_beginning(system: System) -> str:
     """All events there are, with the pairs before them."""
     create = WatchCreateRequest(key=b"\x00", range_end=b"\x00", start_revision=2, prev_kv=True, fragment=True)
@@ -446,6 +459,10 @@ def cases(filled: Filled) -> list[Case]:
         Case(f"older range of {keys} keys, count only", asked(KV + "Range", older)),
         Case(f"older range of {keys} keys, limit 1", ranged(*all_keys, revision=filled.then, limit=1)),
         Case(f"8 older ranges of {keys} keys, count only", transaction(success=ops(*[older] * 8))),
+        Case("8 different counts at one older revision", older_ranges(filled, 8, count_only=True)),
+        Case("8 different limits at one older revision", older_ranges(filled, 8, limit=1)),
+        Case("128 counts at 128 older revisions", older_ranges(filled, 128, revisions=128, count_only=True)),
+        Case(f"128 older ranges of {keys} keys, before they were", older_ranges(filled, 128, b"later")),
         Case(f"range of {keys} keys, keys only", ranged(*all_keys, keys_only=True)),
         Case(f"range of {keys} keys, by revision", ranged(*all_keys, min_mod_revision=1, max_mod_revision=5)),
         Case("range of everything", slow_reader),

@@ -148,8 +148,8 @@ def not_cut_off(shared: SharedCounts, wanted: Interval, revision: int) -> Iterat
     return iter(shared._there[revision])
 
 
-def as_they_come(there: list[Interval], first: bytes, end: bytes | None) -> None:
-    there.append(Interval(first, end))
+def as_they_come(parts: list[Interval], part: Interval) -> None:
+    parts.append(part)
 
 
 def less_than_the_group(bound: bytes) -> bytes:

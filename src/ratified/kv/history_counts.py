@@ -24,7 +24,7 @@ from ratified.kv.history import DELETE, HISTORY, PUT, name_of, past, position_of
 from ratified.kv.tombstones import VisibleRows
 
 _CHANGES_A_STEP = 256
-_CHANGES_A_LOOK = 6
+_CHANGES_A_LOOK = 8
 """How many changes are read in the time that it takes to look at a row."""
 _CHANGES_WALKED_MAX = 24
 """Of a long history of one key only so many changes are walked for each revision; then its last one is sought."""
@@ -32,7 +32,7 @@ _CHANGES_WALKED_AFTER_LONG = 4
 """The same of the key behind it."""
 _SOUGHT = 2
 """The work of seeking the last change up to one revision."""
-_REVISIONS_A_LOOK = 4
+_REVISIONS_A_LOOK = 2
 """For so many revisions a batch is counted in the time that it takes to look at a row."""
 
 
@@ -100,6 +100,8 @@ def _keys(
     changed: Sequence[bytes], changes: Sequence[bytes], kinds: Sequence[bytes], behind: Sequence[bytes], since: bytes
 ) -> list[int]:
     """Of whole histories; ``changed`` are the names of the changes."""
+    if not changes:
+        return [0] * len(behind)
     positions = list(map(position_of, changes))
     if since:
         counts = list(map(since.__le__, positions))
@@ -133,4 +135,7 @@ def last_kind(rows: VisibleRows, name: bytes, since: bytes, behind: bytes) -> by
 
 def _behind(name: bytes) -> bytes:
     """The bound of all names up to this one."""
-    return names.first_name(names.key_of(name) + b"\x00") if names.is_whole(name) else name + b"\x00\xff"
+    behind = name + b"\x00\xff"
+    if names.is_whole(behind) or not names.is_whole(name):
+        return behind
+    return names.first_name(names.key_of(name) + b"\x00")

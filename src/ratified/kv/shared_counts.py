@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
+from operator import add
 
 from ratified.kv import names
 from ratified.kv.history_counts import keys_between
@@ -106,13 +107,14 @@ class SharedCounts:
 
     def _read_segment(self, number: int, first: bytes, last: bytes, revisions: Sequence[int]) -> Iterator[int]:
         behind = [names.position(revision + 1, 0) for revision in revisions]
+        there = [self._there[revision] for revision in revisions]
         counted = [0] * len(revisions)
         for piece in keys_between(self._rows, first, last, behind):
             end = last if piece.end is None else piece.end
-            for at, keys in enumerate(piece.keys):
-                if keys:
-                    counted[at] += keys
-                    _extend(self._there[revisions[at]], _key_from(first), _key_behind(end))
+            part = Interval(_key_from(first), _key_behind(end))
+            for parts in compress(there, piece.keys):
+                _extend(parts, part)
+            counted = list(map(add, counted, piece.keys))
             first = end
             yield piece.work
         for revision, keys in zip(revisions, counted, strict=True):
@@ -127,11 +129,16 @@ def _last(within: Interval) -> bytes:
     return _BEHIND_ALL if within.end is None else names.last_name(within.end)
 
 
-def _extend(there: list[Interval], first: bytes, end: bytes | None) -> None:
-    """By an interval that begins behind the beginnings of all others."""
-    if there and (there[-1].end is None or first <= there[-1].end):
-        first = there.pop().first
-    there.append(Interval(first, end))
+def _extend(parts: list[Interval], part: Interval) -> None:
+    """By one that begins behind the beginnings of all others, and ends behind their ends."""
+    if not parts:
+        parts.append(part)
+        return
+    newest = parts[-1]
+    if newest.end is None or part.first <= newest.end:
+        parts[-1] = Interval(newest.first, part.end)
+    else:
+        parts.append(part)
 
 
 def _key_from(bound: bytes) -> bytes:
