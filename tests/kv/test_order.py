@@ -42,7 +42,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     TxnRequest,
     TxnResponse,
 )
-from tests.kv.driver import Driver, LongDriver, decode
+from tests.kv.driver import Driver, LongDriver, build, decode
 
 NODE_BYTES = NAME_BYTES_MAX + PIECE_BYTES
 SHARED_BYTES = (NAME_BYTES_MAX, NAME_BYTES_MAX + 1, 950, NODE_BYTES, NODE_BYTES + 1, 5_000)
@@ -426,6 +426,19 @@ def test_what_a_transaction_costs_is_the_same_on_members_that_have_no_order() ->
         list(cost.range(wanted))
         costs.append(cost._rows_left)
     assert costs == [TXN_ROWS_MAX - 2 * 100] * 2
+
+
+def test_a_transaction_among_many_long_keys_goes_in_pieces() -> None:
+    """To count them takes longer than a turn may."""
+    driver = group(2_000)
+    one = RangeRequest(key=SHARED + b"0010", range_end=SHARED + b"0011")
+    delete = DeleteRangeRequest(key=b"x")
+    compare = Compare(key=one.key, range_end=one.range_end, target=Compare.VERSION, result=Compare.EQUAL, version=1)
+    for request in (
+        TxnRequest(success=[RequestOp(request_range=one), RequestOp(request_delete_range=delete)]),
+        TxnRequest(compare=[compare], success=[RequestOp(request_delete_range=delete)]),
+    ):
+        assert driver.store.cost(build(request), 300) == 300
 
 
 def test_the_cost_of_a_large_group_is_summed_up_from_few_rows_of_it() -> None:

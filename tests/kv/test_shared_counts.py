@@ -317,8 +317,16 @@ def test_a_segment_is_counted_at_the_revisions_of_its_ranges(monkeypatch: pytest
         [(b"a", b"c", 1), (b"a", b"c", 0)],
         [(b"a", b"c", 1), (b"a", b"c", 9)],
         [(b"a", b"c", 1), (b"b", b"a", 1)],
+        [(LONG[0], LONG[1], 1), (LONG[1], LONG[2], 1)],
     ],
-    ids=["they do not meet", "one is a key", "one is newest", "one is the newest revision", "one is empty"],
+    ids=[
+        "they do not meet",
+        "one is a key",
+        "one is newest",
+        "one is the newest revision",
+        "one is empty",
+        "long keys do not meet",
+    ],
 )
 def test_where_no_two_ranges_at_older_revisions_meet_nothing_is_shared(wanted: list[tuple[bytes, bytes, int]]) -> None:
     requests = [RangeRequest(key=first, range_end=end, revision=revision) for first, end, revision in wanted]

@@ -21,10 +21,10 @@ from itertools import islice
 from ratified.kv import names
 from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import Interval, interval
-from ratified.kv.ranges import is_in_order, is_of_older, looks
+from ratified.kv.ranges import is_in_order, is_of_older
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
-from ratified.kv.walks import COVERED, Charged, Look, Looks, Spared, charged_at, charged_present, present
+from ratified.kv.walks import COVERED, Charged, Look, Spared, at_revision, charged_at, charged_present
 from ratified.machine import TidyFirst
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
@@ -54,8 +54,10 @@ _PAIR_OVERHEAD_BYTES = 64
 """More than what stands around a pair in an answer, or beside key and value in a pair."""
 
 
-def work_of(look: Look) -> int:
+def work_of(look: Look | Spared) -> int:
     """Of looking at it, in rows of the ordinary size."""
+    if isinstance(look, Spared):
+        return look.work
     return LOOK + len(look[1]) // BYTES_A_LOOK if look else LOOK
 
 
@@ -74,7 +76,7 @@ def estimate(rows: VisibleRows, newest: int, request: TxnRequest, most: int) -> 
     """The work of a transaction at least, looked at from outside and up to ``most``, whatever branches it takes."""
     work = 0
     for compare in request.compare:
-        work += LOOK + work_in(present(rows, compare.key, compare.range_end), most - work)
+        work += LOOK + work_in(charged_present(rows, compare.key, compare.range_end), most - work)
         if work >= most:
             return most
     for branch in (request.success, request.failure):
@@ -90,16 +92,19 @@ def _estimate_one(rows: VisibleRows, newest: int, operation: RequestOp, most: in
         case "request_put":
             return work_of_put(rows, operation.request_put)
         case "request_range":
-            return LOOK + work_in(looks(rows, operation.request_range, newest), most)
+            asked = operation.request_range
+            if is_of_older(asked, newest):
+                return LOOK + work_in(at_revision(rows, asked.key, asked.range_end, asked.revision), most)
+            return LOOK + work_in(charged_present(rows, asked.key, asked.range_end), most)
         case "request_delete_range":
             request = operation.request_delete_range
-            return LOOK + DELETED * work_in(present(rows, request.key, request.range_end), most)
+            return LOOK + DELETED * work_in(charged_present(rows, request.key, request.range_end), most)
         case "request_txn":
             return estimate(rows, newest, operation.request_txn, most)
     return LOOK
 
 
-def work_in(walk: Looks, most: int) -> int:
+def work_in(walk: Charged, most: int) -> int:
     """What it takes to look at all of it, up to ``most``."""
     work = 0
     for look in walk:
@@ -167,11 +172,10 @@ class Cost:
 
     def delete_range(self, request: DeleteRangeRequest) -> Iterator[int]:
         for look in charged_present(self._rows, request.key, request.range_end):
+            yield work_of(look)
             if isinstance(look, Spared):
                 self.look(DELETED * look.looks)
-                yield look.work
                 continue
-            yield work_of(look)
             if look == COVERED:
                 self.pass_over(1)
                 continue

@@ -38,11 +38,9 @@ def shared_counts(rows: VisibleRows, requests: Iterable[RangeRequest], newest: i
         for each in requests
         if each.range_end and 0 < each.revision < newest
     ]
-    reached = b""
-    for first, last in sorted((_first(within), _last(within)) for within, _ in older if not within.empty):
-        if first < reached:
-            return SharedCounts(rows, older)
-        reached = last
+    ranges = sorted((within for within, _ in older if not within.empty), key=lambda each: each.first)
+    if any(one.end is None or other.first < one.end for one, other in pairwise(ranges)):
+        return SharedCounts(rows, older)
     return None
 
 
