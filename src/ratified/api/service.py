@@ -55,7 +55,7 @@ class Service:
         self.snapshot_patience_s = snapshot_patience_s
         """How long a client may leave one message of a snapshot unread."""
         self.snapshots = 0
-        """How many are being read."""
+        """How many snapshots are being read by clients."""
         self._clock = asyncio.get_running_loop().time
         self._size_bytes = 0
         self._size_until = -1.0

@@ -35,7 +35,7 @@ SNAPSHOTS_MAX = 16
 
 
 async def snapshot(service: Service, stream: BidiStream) -> None:
-    """Serve one."""
+    """Stream a backup to a client; raises ``EtcdError`` where there are too many, or where the client does not read."""
     await stream.receive()
     if service.snapshots >= SNAPSHOTS_MAX:
         raise EtcdError(*errors.TOO_MANY_SNAPSHOTS)
@@ -72,7 +72,7 @@ async def _ends(sending: asyncio.Future[None], timeout_s: float) -> bool:
 
 
 async def _messages(service: Service) -> AsyncGenerator[bytes, None]:
-    """Each with its header."""
+    """The encoded SnapshotResponses, each read from the store when it is asked for; raises ``EtcdError``."""
     encoder = BackupEncoder()
     left = 0
 

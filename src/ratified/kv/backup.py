@@ -91,7 +91,7 @@ class SlicedState(Continuation):
 
     @property
     def kept_bytes(self) -> int:
-        """As ``View.kept_bytes``."""
+        """Of its view, as ``View.kept_bytes``; 0 once it has ended."""
         return self._view.kept_bytes
 
     def give_up(self) -> None:
@@ -101,7 +101,7 @@ class SlicedState(Continuation):
 
 
 class OpenStates:
-    """The states that are read from one store."""
+    """The states that are read from one store, and perhaps some that have ended."""
 
     def __init__(self) -> None:
         self._states: list[SlicedState] = []

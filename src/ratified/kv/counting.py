@@ -77,7 +77,7 @@ def keys_at(
     has_lease = any(tombstone.lease for tombstone in then.tombstones)
     for part, put_since in _parts(then, wanted):
         if has_lease:
-            yield from _each_at(then, part, revision)
+            yield from _each_between(then, part, revision, *names_of_keys(part))
             continue
         since = b"" if put_since is None else names.position(put_since.revision, 0)
         count: _Count = partial(_there_between, rows, behind, since)
@@ -182,10 +182,6 @@ def _held_at(
             continue
         for piece in keys_between(rows, first, last, (behind,), since, among):
             yield Counted(piece.keys[0], piece.work)
-
-
-def _each_at(rows: VisibleRows, wanted: Interval, revision: int) -> Iterator[Counted]:
-    return _each_between(rows, wanted, revision, *names_of_keys(wanted))
 
 
 def _each_between(

@@ -45,7 +45,7 @@ class Piece(NamedTuple):
     end: bytes | None
     """A bound of names; None: this is the last piece."""
     keys: list[int]
-    """At each revision."""
+    """How many of them were there, at each of the revisions that were asked for."""
     work: int
 
 

@@ -131,7 +131,7 @@ def _part(space: Space, nodes: Iterator[tuple[bytes, int]], one: LongKey, other:
 
 
 def key_of(rows: Rows, name: bytes) -> bytes:
-    """Of a name that has a history."""
+    """The user's key of a name that has a history."""
     for change, _ in rows.scan(HISTORY, name + names.TERMINATOR, past(name), reverse=True):
         event = rows.get(EVENTS, change[POSITION])
         assert event is not None, "every row of history has its event"
@@ -140,7 +140,7 @@ def key_of(rows: Rows, name: bytes) -> bytes:
 
 
 def remove(space: Space, key: bytes, name: bytes) -> None:
-    """A long key is there no more."""
+    """A long key has no history any more. It need not have been here."""
     forks, row = _way(space.get, names.escaped(key), name)
     if row is None:
         return

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple, TypeAlias
 
@@ -68,7 +68,7 @@ def _one(rows: VisibleRows, key: bytes) -> Looks:
 
 
 def live(rows: VisibleRows, wanted: Interval) -> Looks:
-    """The newest pairs."""
+    """The newest pairs of a range."""
     if wanted.empty:
         return
     first, last = names_of_keys(wanted)
@@ -136,7 +136,7 @@ def _in_order(group: Runs[bytes], wanted: Interval) -> Looks:
 
 
 def _by_order(rows: VisibleRows, shared: bytes, wanted: Interval) -> Looks:
-    """The pairs of a group."""
+    """The newest pairs of the group whose keys begin with ``shared``."""
     for name in order.names_in(rows, shared, wanted, live_only=True):
         pair = None if name is None else rows.get(LIVE, name)
         if pair is not None and rows.covered_by(pair):
@@ -187,15 +187,27 @@ def live_at(rows: VisibleRows, wanted: Interval, revision: int) -> Looks:
     if wanted.empty:
         return
     first, last = names_of_keys(wanted)
-    while (name := (yield from _up_to_large_group_at(rows, wanted, first, last, revision))) is not None:
+    while (name := (yield from _up_to_large_group_at(rows, wanted, first, last, revision, None))) is not None:
         yield from _by_order_at(rows, name[: names.NAME_BYTES_MAX], wanted, revision)
         first = names.group_of(name)[1]
 
 
+def charged_at(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: int) -> Looks:
+    """The same, of a transaction whose cost is summed up; what a compaction at ``dropped_by`` drops is said to be so.
+
+    It reads all groups as a whole.
+    """
+    if not wanted.empty:
+        yield from _up_to_large_group_at(rows, wanted, *names_of_keys(wanted), revision, dropped_by)
+
+
 def _up_to_large_group_at(
-    rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None, revision: int
+    rows: VisibleRows, wanted: Interval, first: bytes, last: bytes | None, revision: int, dropped_by: int | None
 ) -> Generator[Look, None, bytes | None]:
-    """Returns a name of a group that is to be read by its order; None: there is none."""
+    """Returns a name of a group that is to be read by its order; None: there is none.
+
+    ``dropped_by``: as in ``charged_at``, and no group is read by its order.
+    """
     group = Runs[bytes]()
     shared = b""
     collected = 0
@@ -206,14 +218,14 @@ def _up_to_large_group_at(
             group = Runs[bytes]()
             shared = name[: names.NAME_BYTES_MAX]
             collected = 0
-        if not names.is_whole(name):
+        if dropped_by is None and not names.is_whole(name) and collected <= COLLECTED_MAX:
             collected += len(found) if isinstance(found, list) and found[0].startswith(shared) else 1
             if collected > COLLECTED_MAX and rows.has_order():
                 return name
         if isinstance(found, list):
-            yield from repeat(None, len(found) // _ABSENT_A_LOOK + 1)
+            yield from _absent(rows, found, dropped_by)
         elif pair is None:
-            yield None
+            yield None if dropped_by is None or not is_dropped(rows, name, dropped_by) else COVERED
         elif names.is_whole(name):
             yield names.key_of(name), pair
         else:
@@ -223,37 +235,17 @@ def _up_to_large_group_at(
     return None
 
 
+def _absent(rows: VisibleRows, changes: Sequence[bytes], dropped_by: int | None) -> Looks:
+    """Keys that were not there. Where nobody counts them one by one, they are counted by the time that they take."""
+    if dropped_by is None:
+        yield from repeat(None, len(changes) // _ABSENT_A_LOOK + 1)
+    else:
+        for name in names_of(changes):
+            yield COVERED if is_dropped(rows, name, dropped_by) else None
+
+
 def _by_order_at(rows: VisibleRows, shared: bytes, wanted: Interval, revision: int) -> Looks:
-    """The pairs of a group as they were."""
+    """The pairs of the group whose keys begin with ``shared``, as they were at ``revision``."""
     for name in order.names_in(rows, shared, wanted, live_only=False):
         pair = None if name is None else newest_at(rows, name, revision)
         yield None if pair is None else (KeyValue.FromString(pair).key, pair)
-
-
-def charged_at(rows: VisibleRows, wanted: Interval, revision: int, dropped_by: int) -> Looks:
-    """``live_at`` of a transaction whose cost is summed up; what a compaction at ``dropped_by`` drops is said to be so.
-
-    It reads all groups as a whole.
-    """
-    if wanted.empty:
-        return
-    group = Runs[bytes]()
-    shared = b""
-    for found in changes_at(rows, *names_of_keys(wanted), revision):
-        if isinstance(found, list):
-            for name in names_of(found):
-                yield COVERED if is_dropped(rows, name, dropped_by) else None
-            continue
-        name, pair = found
-        if group and name[: names.NAME_BYTES_MAX] != shared:
-            yield from _in_order(group, wanted)
-            group = Runs[bytes]()
-        if pair is None:
-            yield COVERED if is_dropped(rows, name, dropped_by) else None
-        elif names.is_whole(name):
-            yield names.key_of(name), pair
-        else:
-            shared = name[: names.NAME_BYTES_MAX]
-            group.add((KeyValue.FromString(pair).key, pair))
-            yield None
-    yield from _in_order(group, wanted)

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import dropwhile, islice
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import lmdb
 
@@ -468,14 +468,9 @@ def _keys(
     if database is None or len(low) > _BOUND_BYTES_MAX:
         rows = _scan(transaction, tables, table, prefix, first, last, reverse=False)
         return [key for key, _ in islice(rows, keys_max)]
-    cursor = transaction.cursor(database)
-    if not cursor.set_range(low):
-        return []
-    found = list(islice(cursor.iternext(keys=True, values=False), keys_max))
-    high = prefix + last if last is not None else _after(prefix)
-    if high is not None and found and found[-1] >= high:
-        del found[bisect_left(found, high) :]
-    return [key[_BEHIND_SPACE] for key in found]
+    return [
+        key[_BEHIND_SPACE] for key in _batch(transaction.cursor(database), prefix, low, last, keys_max, values=False)
+    ]
 
 
 def _columns(
@@ -492,14 +487,19 @@ def _columns(
     if database is None or len(low) > _BOUND_BYTES_MAX:
         rows = list(islice(_scan(transaction, tables, table, prefix, first, last, reverse=False), rows_max))
         return [key for key, _ in rows], [value for _, value in rows]
-    cursor = transaction.cursor(database)
+    found = _batch(transaction.cursor(database), prefix, low, last, rows_max, values=True)
+    return [key[_BEHIND_SPACE] for key, _ in found], [value for _, value in found]
+
+
+def _batch(cursor: Any, prefix: bytes, low: bytes, last: bytes | None, rows_max: int, *, values: bool) -> list[Any]:
+    """The keys of the first so many rows from ``low`` on, or with ``values`` the rows, as LMDB has them."""
     if not cursor.set_range(low):
-        return [], []
-    found = list(islice(cursor.iternext(), rows_max))
+        return []
+    found = list(islice(cursor.iternext(keys=True, values=values), rows_max))
     high = prefix + last if last is not None else _after(prefix)
-    if high is not None and found and found[-1][0] >= high:
-        del found[bisect_left(found, (high,)) :]
-    return [key[SPACE_BYTES:] for key, _ in found], [value for _, value in found]
+    if high is not None:
+        del found[bisect_left(found, (high,) if values else high) :]
+    return found
 
 
 def _after(prefix: bytes) -> bytes | None:
