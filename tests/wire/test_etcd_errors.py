@@ -52,7 +52,8 @@ ETCDS = {
     "BAD_MEMBER_URLS": ("INVALID_ARGUMENT", "etcdserver: given member URLs are invalid"),
     "NOT_DECODABLE": ("INTERNAL", "grpc: error unmarshalling request"),
 }
-OURS = {"ALARMS_NOT_KEPT", "STORE_FAILED"}
+OURS = {"ALARMS_NOT_KEPT", "SNAPSHOT_TOO_SLOW", "SNAPSHOT_UNREAD", "STORE_FAILED", "TOO_MANY_SNAPSHOTS"}
+"""What etcd does not refuse."""
 
 
 def rows() -> dict[str, Error]:
