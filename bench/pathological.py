@@ -63,6 +63,9 @@ LEASE = 77
 EXPIRES_S = 10
 EXPIRING = 20_000
 STREAMS, WATCHES = 4, 9_000
+BEGINNINGS = 4_000
+DELETED, DELETED_UNDER = 30_000, 20
+"""Keys of one delete, and the watches that want each of them with the pair before."""
 KV, LEASES = "/etcdserverpb.KV/", "/etcdserverpb.Lease/"
 MESSAGES_OF_ANY_SIZE = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
@@ -333,6 +336,51 @@ def watched_from_the_beginning(system: System) -> str:
     return f"{events:,} events"
 
 
+def watch_from_the_beginning_many_times(system: System) -> str:
+    """Each from the first revision on, over keys that nobody has put: until all are created, and the leader answers."""
+    created = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        for number in range(BEGINNINGS):
+            create = WatchCreateRequest(key=b"nobody/%d" % number, start_revision=1)
+            yield WatchRequest(create_request=create).SerializeToString()
+        created.wait()
+
+    call = system.stream("/etcdserverpb.Watch/Watch")(requests(), timeout=TIMEOUT_S)
+    for _ in range(BEGINNINGS):
+        next(call)
+    system.status(system.leader)
+    created.set()
+    call.cancel()
+    return f"{BEGINNINGS:,} watches"
+
+
+def put_what_is_watched(system: System) -> None:
+    put_all(system, (b"watched/%08d" % at for at in range(DELETED)))
+
+
+def delete_under_watches(system: System) -> str:
+    """Until every watch has every event."""
+    create = WatchCreateRequest(key=b"watched/", range_end=b"watched0", prev_kv=True, fragment=True)
+    done = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        for _ in range(DELETED_UNDER):
+            yield WatchRequest(create_request=create).SerializeToString()
+        done.wait()
+
+    call = system.stream("/etcdserverpb.Watch/Watch")(requests(), timeout=TIMEOUT_S)
+    for _ in range(DELETED_UNDER):
+        next(call)
+    deleted(b"watched/", b"watched0")(system)
+    events = 0
+    while events < DELETED * DELETED_UNDER:
+        events += len(rpc_pb2.WatchResponse.FromString(next(call)).events)
+    done.set()
+    call.cancel()
+    return f"{events:,} events"
+
+
 class Watches:
     """Streams full of watches, opened one after another, and then all ended at once."""
 
@@ -478,6 +526,8 @@ def cases(filled: Filled) -> list[Case]:
         Case("watch of everything from the first revision", watched_from_the_beginning),
         Case(f"{STREAMS * WATCHES:,} watches opened", watches.open),
         Case(f"{STREAMS * WATCHES:,} watches cancelled", watches.cancel, watches.open_unless_open),
+        Case(f"{BEGINNINGS:,} watches from the first revision on", watch_from_the_beginning_many_times),
+        Case(f"delete of {DELETED:,} keys under {DELETED_UNDER} watches", delete_under_watches, put_what_is_watched),
         Case(f"lease of {keys} keys revoked", asked(LEASES + "LeaseRevoke", LeaseRevokeRequest(ID=LEASE))),
         Case(f"lease of {EXPIRING:,} keys runs out", expires, fill_lease),
         Case(f"delete of {keys} keys", deleted(b"later/", b"later0")),
