@@ -113,6 +113,31 @@ def test_many_cancels_ask_the_store_few_times_and_an_id_can_be_used_again(with_a
     with_api(act)
 
 
+def test_a_watch_under_the_id_of_one_whose_end_is_not_answered_yet_waits_for_that_answer(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        may_answer = asyncio.Event()
+        query = api.service.query
+
+        async def held(*given: Any, **named: Any) -> bytes:
+            await may_answer.wait()
+            return await query(*given, **named)
+
+        client, other = Client(api), Client(api)
+        await client.create(b"a", 7)
+        assert (await client.answer()).created
+        api.service.query = held  # type: ignore[method-assign]
+        await client.cancel(7)
+        await client.create(b"b", 7)
+        for number in range(1, 4):
+            await other.create(b"a", number)
+            assert (await other.answer()).created, "what another stream asked for later is answered"
+        may_answer.set()
+        answers = [await client.answer() for _ in range(2)]
+        assert [(answer.created, answer.canceled) for answer in answers] == [(False, True), (True, False)]
+
+    with_api(act)
+
+
 def test_a_cancelled_watch_says_so_and_is_told_nothing_more(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
         client = Client(api)

@@ -10,10 +10,13 @@ from collections import Counter
 import pytest
 
 from ratified.check.violation import Violation
-from ratified.consensus.contract import Limits, Options
+from ratified.consensus.contract import NO_ERA, Base, Durable, Limits, Membership, Options
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.replication.grants import Grants
 from ratified.consensus.replication.leases import held_us
+from ratified.consensus.replication.member import Member
+from ratified.consensus.replication.reads import ReadRounds
+from ratified.consensus.replication.suspicion import Suspicion, Verdict
 from tests.consensus.lease_worlds import changing_world, drifting_world, lease_world, wild_world
 from tests.consensus.networks import Sessions
 from tests.consensus.world import ELECTION_US, HEARTBEAT_US, Leases, World
@@ -90,3 +93,46 @@ def test_nobody_grants_more_than_a_restart_would_wait() -> None:
     grants = Grants(0, _options(1_000))
     assert not grants.grant(2_000, 2, (5, 0), 1_900, 1_001)
     assert not grants.bind(2_000)
+
+
+class _Granted:
+    """The answer to a probe."""
+
+    verdict = Verdict.GRANTED
+
+    def __init__(self, round_: int) -> None:
+        self.round = round_
+
+
+def _member() -> Member[None]:
+    """Member 1 of three, whose start is long ago."""
+    member: Member[None] = Member(0, _options(ELECTION_US), Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))))
+    member.at(10 * ELECTION_US)
+    return member
+
+
+def test_who_has_granted_a_lease_is_elected_by_nobody_even_where_its_log_changes_meanwhile() -> None:
+    """A snapshot, or what it has pulled, has it ask at once: the others may be bound no longer, or never were."""
+    member = _member()
+    suspicion: Suspicion[_Granted] = Suspicion(member)
+    assert member.grant(3, (5, 0), member.now, ELECTION_US)
+    suspicion.on_session_lost()
+    suspicion.restart()
+    assert suspicion.is_due
+    assert suspicion.counts(2, _Granted(suspicion.next_round()))
+    assert not suspicion.has_quorum(Verdict.GRANTED)
+    member.at(11 * ELECTION_US)
+    assert suspicion.has_quorum(Verdict.GRANTED)
+
+
+def test_under_a_lease_is_read_only_where_who_would_vote_in_a_proposed_configuration_has_granted_it() -> None:
+    member = _member()
+    reads = ReadRounds(member)
+    round_ = reads.lease.ask()
+    assert round_ is not None
+    reads.lease.on_granted(2, round_)
+    reads.ask(7)
+    assert reads.advance(serving=True, commit=9, proposed=Membership((1, 4, 5))), "a round is needed"
+    assert len(reads) == 1
+    assert not reads.advance(serving=True, commit=9, proposed=Membership((1, 2, 4)))
+    assert len(reads) == 0

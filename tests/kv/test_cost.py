@@ -108,6 +108,14 @@ def test_what_the_transaction_itself_puts_counts_where_it_is_read(driver: Driver
     refused(driver, txn(keeps, *[ranged(key=b"large")] * 6), TOO_LARGE)
 
 
+def test_to_compare_what_the_transaction_puts_with_its_ranges_costs_rows(driver: Driver) -> None:
+    """Thousands of puts and as many ranges, each of nothing, would be compared millions of times."""
+    puts = [put(b"p%02d" % number) for number in range(8)]
+    driver.do(txn(*puts[:7], *[ranged(key=b"z")] * 10))
+    refused(driver, txn(*puts, *[ranged(key=b"z")] * 10), TOO_MANY)
+    refused(driver, txn(*puts, *[deleted(key=b"z", prev_kv=True)] * 10), TOO_MANY)
+
+
 def test_a_limit_bounds_what_is_answered_but_not_what_is_looked_at(driver: Driver) -> None:
     driver.do(txn(put(b"new"), ranged(**ALL, limit=1)))
     refused(driver, txn(put(b"new"), ranged(**ALL, limit=1), ranged(**ALL, limit=1)), TOO_MANY)

@@ -428,6 +428,28 @@ def test_what_a_transaction_costs_is_the_same_on_members_that_have_no_order() ->
     assert costs == [TXN_ROWS_MAX - 2 * 100] * 2
 
 
+@pytest.mark.parametrize("of_lease", [False, True])
+def test_what_a_transaction_costs_is_the_same_on_members_whose_tombstones_have_come_differently_far(
+    *, of_lease: bool
+) -> None:
+    """What is covered costs nothing, whether its rows are written already, or are still in the order as live."""
+    costs = []
+    for driver in (Driver(), LongDriver(limits=KvLimits(tombstone_rows_at_once=1))):
+        driver.grant(1, 60)
+        for number in range(100):
+            driver.put(SHARED + b"%04d" % number, lease=number % 2)
+        if of_lease:
+            driver.revoke(1)
+        else:
+            driver.delete(SHARED + b"0050", SHARED + b"0099")
+        cost = Cost(driver.store._mvcc.visible, driver.store.revision, 0, None)
+        list(cost.range(RangeRequest(key=SHARED + b"0010", range_end=SHARED + b"0011")))
+        costs.append((driver.store.pending_tombstones, cost._rows_left))
+    (written, there), (pending, here) = costs
+    assert (written, pending) == (0, 1)
+    assert there == here
+
+
 def test_a_transaction_among_many_long_keys_goes_in_pieces() -> None:
     """To count them takes longer than a turn may."""
     driver = group(2_000)

@@ -8,15 +8,18 @@ from unittest.mock import patch
 
 import pytest
 
-from ratified.consensus.contract import Era, Kind, ProposalId
+from ratified.consensus.contract import Era, Kind, ProposalId, UnlimitedLinks
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
 from ratified.node.peers import Session
-from ratified.node.ports import DiskSpace, Outcome, Reason, Work
+from ratified.node.ports import DiskSpace, Outcome, Reason, Request, Work
+from ratified.node.proposals import ProposalIds, Proposals
+from ratified.node.requests import Requests
 from ratified.node.send_queue import SendQueue
+from ratified.node.timers import Timers
 from ratified.wire.codec import Assembly, MessageCodec
 from ratified.wire.peer import PROTOCOL_VERSION, Forward, ForwardAnswer, Hello
 from tests.node.cluster import MS, SECOND, Cluster
@@ -386,6 +389,28 @@ def test_past_its_deadline_a_number_is_sent_as_a_void_so_that_later_ones_go_on()
     assert (reply.outcome, reply.reason) == (Outcome.UNKNOWN, Reason.TIMED_OUT)
     assert cluster.outcome(second).outcome is Outcome.DONE
     assert cluster.machine(leader).commands == [b"second"]
+
+
+def test_what_is_proposed_again_under_a_new_id_is_a_void_under_the_number_that_it_had() -> None:
+    """Else the leader, if it leads still, takes it twice: a fence may be learned before its ballot is promised."""
+    sent: list[Forward] = []
+
+    def send(member: int, message: object) -> bool:
+        assert isinstance(message, Forward)
+        sent.append(message)
+        return True
+
+    ids, requests = ProposalIds(1, 1), Requests(NodeLimits(), Timers())
+    proposals = Proposals(ids, requests)
+    origin = OriginForwards(proposals, ids, NodeLimits(), UnlimitedLinks(), resend_us=MS, send=send)
+    origin.leader_changed(2, ERA)
+    request = requests.admit(Request(1, 0, Work.PROPOSE, b"a", SECOND))
+    assert request is not None
+    proposals.submit(request)
+    origin.flush(0)
+    assert proposals.check_lost([request], lambda era, index, delivered: True, (1, (4, 0)))
+    origin.on_time(MS)
+    assert [(each.first, each.proposals[0][1]) for each in sent] == [(1, b"a"), (1, None)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

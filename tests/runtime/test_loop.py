@@ -47,6 +47,50 @@ def test_a_turn_without_inputs_does_not_count() -> None:
     assert budget.inputs_max == before
 
 
+class Taker:
+    """A node that takes as many inputs as it is told to."""
+
+    deadline: int | None = None
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+
+    def offer(self, item: Any) -> None:
+        self.waiting.append(item)
+
+    def turn(self, now: int, inputs_max: int) -> Outputs:
+        del self.waiting[:inputs_max]
+        return Outputs()
+
+
+def test_no_more_is_read_from_peers_before_all_that_was_received_is_taken() -> None:
+    """What was received and not taken is bounded in bytes (``TransportLimits.received_bytes_max``)."""
+
+    async def run() -> None:
+        node, no, peers = Taker(), Mock(), Mock()
+        waited: list[int] = []
+        peers.resume_reading = lambda: waited.append(len(node.waiting))
+        turns = NodeLoop(
+            node,  # type: ignore[arg-type]
+            asyncio.get_running_loop(),
+            no,
+            no,
+            peers,
+            on_reply=no,
+            on_notice=no,
+            on_stopped=no,
+            on_removed=lambda: None,
+            on_crash=no,
+        )
+        turns.offer_all([Mock()] * (TurnBudget.INPUTS_MAX + 1))
+        async with asyncio.timeout(5):
+            while node.waiting:
+                await asyncio.sleep(0)
+        assert waited == [0]
+
+    asyncio.run(run())
+
+
 class Sleeper:
     """A node that does nothing but wait for one deadline."""
 

@@ -80,6 +80,16 @@ def test_a_long_initial_history_comes_in_parts_and_the_epoch_with_the_last() -> 
     assert epochs_of(one) == [1, 1, 2, 2]
 
 
+def test_who_has_a_part_of_a_later_initial_history_follows_no_leader_of_its_entries_epoch() -> None:
+    """Entries of a later epoch than the current one were synchronised by a leader of a still later one: a leader of
+    their own epoch might count this member for entries that are not its own."""
+    one = Alone(1, state=EpochState(1, 1, 0))
+    pull = behind(one, Ending(1, 2, 4))
+    one.say(2, follows(pull, 1, 0, 2, 2, 2))
+    assert epochs_of(one) == [1, 2, 2, 2]
+    assert state_of(one) == EpochState(3, 1, 0)
+
+
 def test_nothing_is_removed_that_is_known_here_to_be_committed() -> None:
     one = Alone(1, 1, state=EpochState(1, 1, 0), applied=2)
     pull = behind(one, Ending(3, 2, 4))
