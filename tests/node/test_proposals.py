@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ratified.consensus.contract import Kind
 from ratified.node.config import NodeLimits
-from ratified.node.ports import Cancel, Outcome, Reason
+from ratified.node.ports import Cancel, Outcome, Reason, Request, Work
+from ratified.node.proposals import ProposalIds, Proposals
+from ratified.node.requests import OpenRequest, Requests
+from ratified.node.timers import Timers
 from ratified.wire.peer import Forward, ForwardAnswer
 from tests.node.cluster import MS, SECOND, Cluster
 
@@ -101,6 +105,32 @@ def test_ids_of_an_earlier_start_are_nobodys_now() -> None:
     cluster.kill(1)
     cluster.start(1)
     assert cluster.propose(1, b"after").data == b"2"
+
+
+def test_a_change_of_the_members_comes_alone() -> None:
+    proposals = Proposals(ProposalIds(1, 1), Requests(NodeLimits(), Timers()))
+    for token, kind in enumerate([Kind.COMMAND, Kind.MEMBERSHIP, Kind.COMMAND, Kind.COMMAND], 1):
+        proposals.submit(OpenRequest(token, 0, Work.PROPOSE, b"", SECOND, kind))
+    batches: list[list[int]] = []
+    while proposals.waiting:
+        batch = proposals.waiting_up_to(10, 1_000)
+        batches.append([request.token for request in batch])
+        proposals.addressed(batch, (1, 0))
+    assert batches == [[1], [2], [3, 4]]
+
+
+def test_where_proposals_were_taken_is_forgotten_when_the_last_of_them_is_done() -> None:
+    """The log may never get to where another one was taken, or much later."""
+    requests = Requests(NodeLimits(), Timers())
+    proposals = Proposals(ProposalIds(1, 1), requests)
+    opened = requests.admit(Request(1, 0, Work.PROPOSE, b"", SECOND))
+    assert opened is not None
+    proposals.submit(opened)
+    proposals.addressed([opened], (1, 0))
+    proposals.taken([opened], 1_000)
+    assert proposals.sizes()["runs of proposals taken"].holds == 1
+    proposals.applied(opened.sequence, b"")
+    assert proposals.sizes()["runs of proposals taken"].holds == 0
 
 
 def test_at_most_forwards_max_are_unanswered_and_all_are_done_in_order() -> None:

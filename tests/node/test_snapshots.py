@@ -108,6 +108,17 @@ def test_a_receiver_that_starts_again_goes_on_with_what_it_has() -> None:
     assert len({piece.snapshot for piece in messages(cluster, SnapshotPiece)}) == 1
 
 
+def test_a_receiver_that_has_lost_what_its_sender_has_let_go_of_is_sent_another_one_at_once() -> None:
+    cluster, away = away_and_cut()
+    cluster.start(away)
+    cluster.run_until(lambda: len(messages(cluster, SnapshotPiece)) >= 6)
+    cluster.kill(away)
+    spoil(cluster, away, 400)
+    cluster.start(away)
+    cluster.run_until(lambda: applied(cluster, away) >= 40, within_us=5 * SECOND)
+    assert len({piece.snapshot for piece in messages(cluster, SnapshotPiece)}) == 2
+
+
 def test_a_sender_that_starts_again_begins_anew() -> None:
     cluster, away = away_and_cut()
     cluster.start(away)
@@ -243,6 +254,20 @@ def test_a_start_that_needs_a_snapshot_which_is_damaged_says_what_to_do(
     remedy = "Put file 'snapshot-.*' back .* or remove this member"
     with pytest.raises(Violation, match=rf"StoreBehindLog: .*{said}.*{remedy}"):
         cluster.start(away)
+
+
+def test_a_checkpoint_that_was_begun_before_a_snapshot_came_does_not_take_its_file_away() -> None:
+    cluster, away = away_and_cut()
+    cluster.start(away)
+    cluster.processes[away].checkpoint_lane.fail()
+    cluster.run_until(lambda: applied(cluster, away) >= 40)
+    index = base(cluster, away)
+    cluster.node(away)._replicas[0].receiving.checkpointed(index - 1)
+    cluster.run(20 * MS)
+    assert files(cluster, away)
+    cluster.processes[away].lose()
+    cluster.start(away)
+    assert applied(cluster, away) >= index
 
 
 def test_the_cluster_table_comes_with_the_snapshot() -> None:

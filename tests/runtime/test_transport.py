@@ -16,6 +16,7 @@ import pytest
 from ratified.consensus.contract import Kind
 from ratified.consensus.engines import ENGINES
 from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, PeerAddress, Received
+from ratified.runtime import transport
 from ratified.runtime.address import Address
 from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
 from ratified.wire.codec import PeerCodec
@@ -311,6 +312,26 @@ def test_a_challenge_reads_the_first_frame_at_a_members_address_and_says_nothing
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_a_challenge_ends_where_whoever_answers_says_nothing(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT_S", 0.1)
+
+    async def main() -> None:
+        silent = Peer()
+        await silent.transport.accept_on([silent.listener])
+        b = Peer()
+        b.listener.close()
+        b.transport.know([PeerAddress(7, (str(silent.address),), dials=False)])
+        b.transport.challenge([7])
+        await until(lambda: bool(b.inputs))
+        assert b.inputs == [Challenged(7, None)]
+        await until(lambda: bool(silent.of(Disconnected)))
+        for peer in (silent, b):
+            await peer.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
     async def main() -> None:
         a = Peer()
@@ -358,6 +379,29 @@ def test_a_peer_that_has_moved_is_dialled_where_it_is_now_and_one_that_has_left_
         assert len(b.of(Connected)) == count
         await b.transport.close()
         await after.transport.close()
+
+    run(main(), loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_peer_that_hangs_up_at_once_is_dialled_less_and_less_often(loop: str) -> None:
+    async def main() -> None:
+        a = Peer()
+        await a.transport.accept_on([a.listener])
+        b = Peer()
+        b.listener.close()
+        b.dial(a.address)
+        ends = asyncio.get_running_loop().time() + 1.5
+        hung_up = 0
+        while asyncio.get_running_loop().time() < ends:
+            for each in a.of(Connected)[hung_up:]:
+                assert isinstance(each, Connected)
+                a.transport.hang_up(each.connection, "tested")
+                hung_up += 1
+            await asyncio.sleep(0.002)
+        assert 2 <= hung_up <= 10, "with the shortest pause alone it would be 70"
+        await b.transport.close()
+        await a.transport.close()
 
     run(main(), loop)
 

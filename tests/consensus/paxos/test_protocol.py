@@ -479,6 +479,17 @@ def test_learning_goes_on_until_nothing_is_missed() -> None:
     assert hand.take(Learn) == [Learn(3)]
 
 
+def test_nothing_is_asked_for_while_too_much_that_was_learned_waits_for_the_disk() -> None:
+    hand = Hand(limits=Limits(undurable_bytes_max=1))
+    hand.step(2, Heartbeat((1, 2), 3, 0))
+    assert hand.take(Learn) == [Learn(1)]
+    hand.step(2, Learned(3, [entry(1, (1, 2), b"a").encoded]))
+    hand.step(2, Heartbeat((1, 2), 3, 0))
+    assert hand.take(Learn) == []
+    hand.sync()
+    assert hand.take(Learn) == [Learn(2)]
+
+
 def test_who_learns_is_told_from_the_log_what_is_no_longer_in_memory() -> None:
     values = [entry(slot, (1, 2), b"%d" % slot) for slot in (1, 2)]
     state = encode_state(AcceptorState((1, 2), (0, 0), 2))

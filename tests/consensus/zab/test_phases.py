@@ -250,6 +250,23 @@ def test_an_epoch_that_was_accepted_already_is_answered_and_does_not_count() -> 
     assert of(NewLeader, two.say(2, two.ack_epoch(1, now=False))) == []
 
 
+def test_a_leader_gives_up_for_a_better_history_only_of_who_accepts_its_epoch() -> None:
+    for now, role in ((False, "leading"), (True, "probing")):
+        one = Alone()
+        one.elected()
+        one.connect(2)
+        one.connect(3)
+        one.say(2, one.ack_epoch(1, Ending(1, 1, 3), now=now))
+        assert one.role == role
+    for now in (False, True):
+        one = Alone()
+        one.elected()
+        one.connect(2)
+        one.connect(3)
+        one.say(2, one.ack_epoch(1, Ending(1, 1, 3), now=False))
+        assert bool(of(NewLeader, one.say(3, one.ack_epoch(1, now=now)))) is now, "the other two are a quorum"
+
+
 def test_a_leader_counts_its_own_acceptance_when_it_is_durable() -> None:
     one = Alone()
     one.elected()
