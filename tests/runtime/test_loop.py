@@ -47,6 +47,23 @@ def test_a_turn_without_inputs_does_not_count() -> None:
     assert budget.inputs_max == before
 
 
+def loop_of(node: Any, peers: Any) -> NodeLoop:
+    """The loop of a node that uses no disk and answers nobody."""
+    no: Any = Mock()
+    return NodeLoop(
+        node,
+        asyncio.get_running_loop(),
+        no,
+        no,
+        peers,
+        on_reply=no,
+        on_notice=no,
+        on_stopped=no,
+        on_removed=lambda: None,
+        on_crash=no,
+    )
+
+
 class Taker:
     """A node that takes as many inputs as it is told to."""
 
@@ -67,21 +84,10 @@ def test_no_more_is_read_from_peers_before_all_that_was_received_is_taken() -> N
     """What was received and not taken is bounded in bytes (``TransportLimits.received_bytes_max``)."""
 
     async def run() -> None:
-        node, no, peers = Taker(), Mock(), Mock()
+        node, peers = Taker(), Mock()
         waited: list[int] = []
         peers.resume_reading = lambda: waited.append(len(node.waiting))
-        turns = NodeLoop(
-            node,  # type: ignore[arg-type]
-            asyncio.get_running_loop(),
-            no,
-            no,
-            peers,
-            on_reply=no,
-            on_notice=no,
-            on_stopped=no,
-            on_removed=lambda: None,
-            on_crash=no,
-        )
+        turns = loop_of(node, peers)
         turns.offer_all([Mock()] * (TurnBudget.INPUTS_MAX + 1))
         async with asyncio.timeout(5):
             while node.waiting:
@@ -107,33 +113,22 @@ class Sleeper:
 
 def test_a_timer_that_fires_too_early_fires_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop's clock and the node's are not the same one."""
-    slow = 0
+    begun: int | None = boottime_us()
+    """Where the node's clock stands still, so that its first turn is in time on the slowest machine."""
 
     def behind_the_loops() -> int:
-        return boottime_us() - slow
+        return boottime_us() - 20_000 if begun is None else begun
 
     monkeypatch.setattr(runtime_loop, "boottime_us", behind_the_loops)
 
     async def run() -> None:
-        nonlocal slow
-        node = Sleeper(boottime_us() + 10_000)
+        nonlocal begun
+        node = Sleeper(behind_the_loops() + 10_000)
         deadline = node.deadline
-        no: Any = Mock()
-        turns = NodeLoop(
-            node,  # type: ignore[arg-type]
-            asyncio.get_running_loop(),
-            no,
-            no,
-            no,
-            on_reply=no,
-            on_notice=no,
-            on_stopped=no,
-            on_removed=lambda: None,
-            on_crash=no,
-        )
+        turns = loop_of(node, Mock())
         turns.wake()
         await asyncio.sleep(0)
-        slow = 20_000
+        begun = None
         async with asyncio.timeout(5):
             while node.deadline is not None:
                 await asyncio.sleep(0.001)

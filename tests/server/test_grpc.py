@@ -14,6 +14,8 @@ from tests.server.test_process import Place
 
 WATCH, PUT = "/etcdserverpb.Watch/Watch", "/etcdserverpb.KV/Put"
 WATCHES = 200
+AT_ONCE = 4_000
+"""More calls than gRPC keeps waiting by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,13 @@ def test_one_change_goes_to_all_the_watches_of_a_stream(channel: grpc.Channel) -
         seen.setdefault(answer.watch_id, []).extend(event.kv.mod_revision for event in answer.events)
     assert all(told == revisions for told in seen.values())
     stream.cancel()
+
+
+def test_as_many_calls_as_a_node_takes_may_come_at_once(channel: grpc.Channel) -> None:
+    request = rpc_pb2.PutRequest(key=b"k", value=b"v").SerializeToString()
+    calls = [channel.unary_unary(PUT).future(request, timeout=120) for _ in range(AT_ONCE)]
+    revisions = {rpc_pb2.PutResponse.FromString(call.result()).header.revision for call in calls}
+    assert len(revisions) == AT_ONCE
 
 
 @pytest.mark.parametrize("metadata", [(), (("hasleader", "true"),)])

@@ -28,6 +28,11 @@ log = logging.getLogger("ratified.server")
 OVERHEAD_BYTES_MAX = 512 << 10
 """What a message may be larger than the largest request, so that the API and not the transport refuses it."""
 
+PENDING_CALLS_MAX = 100_000
+"""How many calls may wait in gRPC for the loop to take them; it ends more of them as CANCELLED, which says nothing. So
+this is more than a node takes: what is too much is refused by the node, with etcd's text. gRPC's own default begins at
+1,000, which a healthy cluster met."""
+
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -48,6 +53,9 @@ class GrpcListener:
                 ("grpc.so_reuseport", 0),
                 # Of each address; one connection too many is closed at once.
                 ("grpc.max_allowed_incoming_connections", connections_max),
+                # From the first number on gRPC ends some of them, from the second all.
+                ("grpc.server.max_pending_requests", PENDING_CALLS_MAX),
+                ("grpc.server.max_pending_requests_hard_limit", PENDING_CALLS_MAX),
                 ("grpc.max_receive_message_length", service.request_bytes_max + OVERHEAD_BYTES_MAX),
                 ("grpc.max_send_message_length", -1),
                 # etcd's clients ping as often as every few seconds; gRPC's default answers that with a GOAWAY.

@@ -48,8 +48,8 @@ class LogDamaged(Exception):
     def __init__(self, file: str, offset: int, what: str) -> None:
         super().__init__(
             f"log file {file} is damaged at byte {offset}: {what}. A node whose log is damaged has forgotten votes: do "
-            "not start this data directory again. This version cannot bring its member back, nor take an empty "
-            "directory in its place; the cluster serves while a majority of its members runs"
+            "not start this data directory again; remove this member and add another in its place, with an empty data "
+            "directory. The cluster serves while a majority of its members runs"
         )
         self.file = file
         self.offset = offset
