@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from ratified.client import Client, ClientError
+from ratified.client import CallRefused, Client, ClientError
 from ratified.consensus.contract import Limits
 from ratified.testing.processes import LocalCluster, LocalNode
 from ratified.wire.etcd import errors, rpc_pb2
@@ -128,6 +128,37 @@ def test_a_leader_whose_disk_is_full_gives_the_lead_away_and_clients_notice_no_m
         assert slowest < 3 * ELECTION_S, "twice the time-out is the longest that an election may wait to begin"
         assert max(terms(cluster)) == before + 1, "it does not take the lead back"
         filler.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
+def test_where_most_disks_are_full_writes_are_refused_and_no_member_ends(tmp_path: Path) -> None:
+    with ExitStack() as disks:
+        for number in (1, 2, 3):
+            disks.enter_context(disk(tmp_path / f"node{number}"))
+        cluster = disks.enter_context(LocalCluster(tmp_path))
+        leader = leader_of(cluster)
+        with Client([leader.endpoint]) as client:
+            client.put("k", "v")
+            fillers = [fill(tmp_path / node.name) for node in cluster.nodes if node.name != leader.name]
+            until(lambda: refuses(client), "a put is refused")
+            more = put_many(leader.endpoint, 2 * FILLED_BUT_BYTES // VALUE_BYTES, timeout_s=WAIT_S)
+            assert set(more) == {errors.NO_SPACE.text}
+            pair = client.get("k")
+            assert pair is not None
+            assert all(node.running for node in cluster.nodes)
+            fillers[0].unlink()
+            until(lambda: not refuses(client), "a put is taken")
+
+
+def refuses(client: Client) -> bool:
+    """Is a put refused for want of room?"""
+    try:
+        client.put("k", "v")
+    except CallRefused as error:
+        if str(error) != errors.NO_SPACE.text:
+            raise
+        return True
+    return False
 
 
 @pytest.fixture

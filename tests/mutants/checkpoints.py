@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -134,7 +135,40 @@ def claims_what_is_only_in_memory() -> AbstractContextManager[Any]:
     return patch.object(SavedMachineStore, "durable", property(lambda store: (store.applied, store.applied_era)))
 
 
+def copies_rarely() -> AbstractContextManager[Any]:
+    """A log must grow by ten times as much before there is another checkpoint."""
+    written = LogPlanner.written_since
+
+    def tenth(planner: LogPlanner, segment: int, offset: int) -> int:
+        return written(planner, segment, offset) // 10
+
+    return patch.object(LogPlanner, "written_since", tenth)
+
+
+def cuts_where_all_had_the_checkpoint_before() -> AbstractContextManager[Any]:
+    """What a member says of its checkpoint counts once it has said the next."""
+    right = Claims.take
+    said: WeakKeyDictionary[Claims, dict[int, Claim]] = WeakKeyDictionary()
+
+    def take(claims: Claims, member: int, claim: Claim) -> None:
+        earlier = said.setdefault(claims, {}).get(member, Claim(0, (0, 0)))
+        said[claims][member] = claim
+        right(claims, member, earlier)
+
+    return patch.object(Claims, "take", take)
+
+
+def removes_no_segment() -> AbstractContextManager[Any]:
+    """What is cut stays on the disk."""
+    return patch.object(LogPlanner, "_cut_after", lambda planner, writing: None)
+
+
 MUTANTS: list[Mutant] = [
+    Mutant("copies rarely", copies_rarely, SCENARIO, "session", 3),
+    Mutant(
+        "cuts where all had the checkpoint before", cuts_where_all_had_the_checkpoint_before, SCENARIO, "session", 3
+    ),
+    Mutant("removes no segment", removes_no_segment, SCENARIO, "session", 3),
     Mutant("cuts before the checkpoint is durable", cuts_before_the_checkpoint_is_durable, SCENARIO, "session", 2, 300),
     Mutant("claims what was applied since", claims_what_was_applied_since, SCENARIO, "session", 10, 300),
     Mutant("ignores the claims of others", ignores_the_claims_of_others, SCENARIO, "session", 5, 300),

@@ -13,7 +13,8 @@ from ratified.consensus.contract import Limits, Proposal, Refused, Taken
 from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.liveness import Liveness
 from ratified.node.config import NodeLimits
-from ratified.node.peers import GroupLinks
+from ratified.node.peers import GroupLinks, PeerSessions
+from ratified.node.room import DiskRoom
 from ratified.node.send_queue import SendQueue
 from ratified.sim import simulation
 from ratified.sim.arguments import Arguments
@@ -78,6 +79,27 @@ def keeps_the_lead_on_a_full_disk() -> AbstractContextManager[Any]:
     return patch.object(Liveness, "_disk_has_filled", lambda liveness: False)
 
 
+def takes_what_would_fill_the_disks_of_a_majority() -> AbstractContextManager[Any]:
+    """Rule 3 of ``room``: a leader knows of no disk but its own."""
+    return patch.object(DiskRoom, "is_needed_of", lambda room, membership, reached: False)
+
+
+def says_nothing_of_its_disk() -> AbstractContextManager[Any]:
+    """Rule 3 of ``room``, of the others."""
+    return patch.object(PeerSessions, "room_changed", lambda peers, now: None)
+
+
+def keeps_what_a_lost_session_said_of_a_disk() -> AbstractContextManager[Any]:
+    """Rule 3 of ``room``: a full disk is remembered when its member is away, or back with room."""
+    right = DiskRoom.heard
+
+    def heard(room: DiskRoom, member: int, *, has_room: bool) -> None:
+        if not has_room:
+            right(room, member, has_room=False)
+
+    return patch.object(DiskRoom, "heard", heard)
+
+
 def takes_whatever_is_not_committed() -> AbstractContextManager[Any]:
     """Rule 10: while the others' disks hang a leader takes so much, and no more."""
     right = Engine.propose
@@ -96,6 +118,15 @@ def takes_whatever_is_not_committed() -> AbstractContextManager[Any]:
 MUTANTS = [
     Mutant("takes whatever is not committed", takes_whatever_is_not_committed, "disks", "session", 9, seeds=300),
     Mutant("keeps the lead on a full disk", keeps_the_lead_on_a_full_disk, "disks", "session", 54),
+    Mutant(
+        "takes what would fill the disks of a majority",
+        takes_what_would_fill_the_disks_of_a_majority,
+        "disks",
+        "session",
+        1,
+    ),
+    Mutant("says nothing of its disk", says_nothing_of_its_disk, "disks", "session", 1),
+    Mutant("keeps what a lost session said of a disk", keeps_what_a_lost_session_said_of_a_disk, "disks", "session", 1),
     Mutant("cuts no long message", cuts_no_message, "leader-failures", "session", 3, world=slow_links, engine="paxos"),
     Mutant("sends without a window", has_no_window, "leader-failures", "session", 26, world=slow_links),
     Mutant(

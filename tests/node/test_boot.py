@@ -10,7 +10,7 @@ from ratified.machine import StateMachineStore, Store
 from ratified.node.boot import options
 from ratified.node.config import FORWARD_WINDOW, NodeLimits
 from ratified.node.ports import Outcome
-from ratified.node.replica import DiskRoom
+from ratified.node.room import DiskRoom
 from ratified.wire.peer import Hello
 from tests.node.cluster import MS, Cluster, Journal
 

@@ -440,8 +440,54 @@ def test_where_nobody_has_room_a_leader_refuses_for_its_followers_too(engine: st
     assert cluster.leader() == leader, "it was elected because nobody else could be, and stays"
     for member in cluster.members:
         cluster.offer(member, DiskSpace(1 << 40))
+    cluster.run(SECOND)
     assert cluster.propose(leader, b"b").outcome is Outcome.DONE
     assert cluster.machine(leader).commands == [b"b"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_with_room_refuses_what_would_fill_the_disks_of_a_majority(engine: str) -> None:
+    cluster = Cluster(engine=engine)
+    leader = cluster.elect()
+    others = [member for member in cluster.members if member != leader]
+    cluster.offer(others[0], DiskSpace(1))
+    cluster.run(SECOND)
+    assert cluster.propose(leader, b"a").outcome is Outcome.DONE, "a quorum has room"
+    cluster.offer(others[1], DiskSpace(1))
+    cluster.run(SECOND)
+    for asked in cluster.members:
+        reply = cluster.propose(asked, b"b")
+        assert (reply.outcome, reply.reason) == (Outcome.REFUSED, Reason.NO_SPACE)
+    assert cluster.outcome(cluster.submit(leader, b"", Work.READ)).outcome is Outcome.DONE
+    cluster.offer(others[0], DiskSpace(1 << 40))
+    cluster.run(SECOND)
+    assert cluster.propose(others[1], b"c").outcome is Outcome.DONE
+    assert cluster.leader() == leader
+    assert cluster.machine(leader).commands == [b"a", b"c"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_refuses_where_it_needs_a_member_without_room_because_another_is_away(engine: str) -> None:
+    """It hears of the full disk in each session anew, and of who is away nothing is known."""
+    cluster = Cluster(engine=engine)
+    leader = cluster.elect()
+    full, away = [member for member in cluster.members if member != leader]
+    cluster.offer(full, DiskSpace(1))
+    cluster.kill(away)
+    cluster.run(SECOND)
+    assert cluster.propose(leader, b"a").reason is Reason.NO_SPACE
+    cluster.start(away)
+    cluster.run(SECOND)
+    assert cluster.propose(leader, b"b").outcome is Outcome.DONE
+    cluster.kill(full)
+    cluster.run(SECOND)
+    assert cluster.propose(leader, b"c").outcome is Outcome.DONE, "it left no trace"
+    cluster.start(full)
+    cluster.run(SECOND)
+    cluster.offer(full, DiskSpace(1))
+    cluster.kill(away)
+    cluster.run(SECOND)
+    assert cluster.propose(leader, b"d").reason is Reason.NO_SPACE
 
 
 @pytest.mark.parametrize("kind", [Kind.NODE, Kind.MEMBERSHIP])

@@ -13,6 +13,7 @@ from ratified.node.cluster_table import first_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.peers import MISSED_TIMEOUTS, PeerSessions
+from ratified.node.room import DiskRoom
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
 from ratified.wire.peer import (
@@ -69,7 +70,7 @@ class Timed(PeerSessions):
         self.log = Log()
         cluster = ClusterLog(self.log.append_own, first_table(config.names, config.peer_urls), None)
         self.directories = Directories(config, cluster, self.log.append_own, held, begun=begun, joins=False)
-        super().__init__(config, 1, (21, 20), self.directories, cluster, self.timers)
+        super().__init__(config, 1, (21, 20), self.directories, cluster, self.timers, DiskRoom())
 
     def sync(self, now: int = 0) -> list[NodesOwn]:
         """The log is durable now."""

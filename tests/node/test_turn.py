@@ -138,7 +138,7 @@ def test_a_full_disk_refuses_proposals_and_still_serves_reads() -> None:
     cluster.offer(1, DiskSpace(1 << 40))
     assert cluster.propose(1, b"c").outcome is Outcome.DONE
     said = [notice.text for notice in cluster.processes[1].notices if "disk" in notice.text]
-    assert ["refuses" in text for text in said] == [True, False], "an operator is told once, and when it is over"
+    assert ["are refused" in text for text in said] == [True, False], "an operator is told once, and when it is over"
 
 
 def test_a_request_for_an_unknown_group_is_refused() -> None:

@@ -26,8 +26,9 @@ from ratified.node.observer import Observe
 from ratified.node.peers import GroupLinks, PeerSessions
 from ratified.node.ports import Notice
 from ratified.node.proposals import ProposalIds
-from ratified.node.replica import DiskRoom, Replica, Shared
+from ratified.node.replica import Replica, Shared
 from ratified.node.requests import Requests
+from ratified.node.room import DiskRoom
 from ratified.node.snapshot_directory import SnapshotDirectory
 from ratified.node.snapshot_receiving import FoundSnapshots
 from ratified.node.snapshot_sending import SnapshotIds
@@ -113,12 +114,13 @@ def build(
         config, cluster, planner.append_own, recovered.peers, begun=recovered.begun, joins=_joins(recovered)
     )
     directories.table_changed()
+    room = DiskRoom()
     peers = PeerSessions(
-        config, incarnation, recovered.starts, directories, cluster, timers, groups=len(recovered.groups)
+        config, incarnation, recovered.starts, directories, cluster, timers, room, groups=len(recovered.groups)
     )
     ids = ProposalIds(config.member, incarnation)
     snapshots = SnapshotIds(config.member, incarnation)
-    shared = Shared(config, planner, peers, timers, requests, ids, DiskRoom(), cluster, snapshots)
+    shared = Shared(config, planner, peers, timers, requests, ids, room, cluster, snapshots)
     directory = SnapshotDirectory(files)
     replicas: dict[int, Replica] = {}
     for group, found in sorted(recovered.groups.items()):

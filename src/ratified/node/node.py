@@ -312,8 +312,8 @@ class Node:
         limit = f"{self.config.limits.free_bytes_min >> 20} MiB"
         self._notices.append(
             Notice(
-                f"the data directory's disk has less than {limit} left: this member gives the lead away, and refuses "
-                "writes where nobody else can lead; free some room on it"
+                f"the data directory's disk has less than {limit} left: this member gives the lead away, and where too "
+                "few members have room writes are refused; free some room on it"
                 if no_space
                 else f"the data directory's disk has {limit} left again: writes are taken"
             )
@@ -321,6 +321,7 @@ class Node:
         for replica in self._replicas.values():
             if self._touch(replica):
                 replica.on_space(now)
+        self._peers.room_changed(now)
 
     def _tell_sessions(self, now: int) -> None:
         for member, session in self._peers.drain_changes():

@@ -33,6 +33,7 @@ from ratified.node.cluster_table import encode_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.ports import Hangup, Notice, Outgoing
+from ratified.node.room import DiskRoom
 from ratified.node.send_queue import SendQueue
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodesOwn, PeerRecord
@@ -141,6 +142,7 @@ class PeerSessions:
         directories: Directories,
         cluster: ClusterLog,
         timers: Timers,
+        room: DiskRoom,
         *,
         groups: int = 1,
     ) -> None:
@@ -150,6 +152,7 @@ class PeerSessions:
         self._groups = groups
         self._directories = directories
         self._timers = timers
+        self._room = room
         self._hello = Hello(
             config.cluster,
             config.member,
@@ -207,6 +210,11 @@ class PeerSessions:
                 self._review(now, connection)
         else:
             self._announce(now)
+
+    def room_changed(self, now: int) -> None:
+        """There is no room on this member's disk, or there is again: say so."""
+        for connection in self._members.values():
+            self._stand(now, connection)
 
     def table_changed(self, now: int) -> None:
         """Bindings are written down, who is new is waited for, and who has left is told, and forgotten."""
@@ -474,7 +482,7 @@ class PeerSessions:
         hello = connection.hello
         assert hello is not None
         if self._directories.holds(hello.member, hello.directory):
-            standing = Standing(hello.directory, self._directories.begun)
+            standing = Standing(hello.directory, self._directories.begun, not self._room.is_full)
             if standing != connection.told:
                 connection.told = standing
                 self._send(now, connection, standing)
@@ -486,6 +494,8 @@ class PeerSessions:
         connection.standing = standing
         if self._is_admitted(connection):
             self._review(now, connection)
+        if connection.session is not None:
+            self._room.heard(connection.session.member, has_room=standing.has_room)
 
     def _review(self, now: int, connection: _ConnectionEnd) -> None:
         """Something about this connection or about ourselves is news: begin, or open its session."""
@@ -498,6 +508,7 @@ class PeerSessions:
             assert connection.hello is not None
             if connection.standing.begun:
                 self._open_session(connection, connection.hello)
+                self._room.heard(connection.hello.member, has_room=connection.standing.has_room)
 
     def _open_session(self, connection: _ConnectionEnd, hello: Hello) -> None:
         self._last_number += 1
@@ -638,6 +649,7 @@ class PeerSessions:
             session.open = False
             session.queue.clear()
             del self._sessions[session.member]
+            self._room.heard(session.member, has_room=True)
             self._changes.append((session.member, None))
 
     def _overflow(self, now: int, session: Session) -> None:

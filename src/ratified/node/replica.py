@@ -52,6 +52,7 @@ from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
 from ratified.node.requests import OpenRequest, Requests
+from ratified.node.room import DiskRoom
 from ratified.node.snapshot_receiving import FoundSnapshots, SnapshotReceiving
 from ratified.node.snapshot_sending import SnapshotIds, SnapshotSending
 from ratified.node.timers import Timer, Timers
@@ -116,19 +117,6 @@ class BatchSize:
 
     def were_refused(self) -> None:
         self.count = 1
-
-
-class DiskRoom:
-    """Is there room on this node's disk for what is proposed?"""
-
-    __slots__ = ("full_since",)
-
-    def __init__(self) -> None:
-        self.full_since: int | None = None
-
-    @property
-    def is_full(self) -> bool:
-        return self.full_since is not None
 
 
 class Shared(NamedTuple):
@@ -252,11 +240,8 @@ class Replica:
         if self.stopped is not None:
             self._requests.refuse(request, Reason.GROUP_STOPPED)
         elif request.work is _PROPOSE:
-            if self._refuses_for_space(now):
-                self._requests.refuse(request, Reason.NO_SPACE)
-            else:
-                self._requests.watch_deadline(request)
-                self._proposals.submit(request)
+            self._requests.watch_deadline(request)
+            self._proposals.submit(request)
         elif request.work is Work.READ_LOCAL:
             self.local.read(now, request)
         else:
@@ -362,16 +347,15 @@ class Replica:
         self.receiving.on_time(now)
 
     def on_space(self, now: int) -> None:
-        """The disk is full, or has room again; or it is still full, a while later."""
+        """This member's disk is full, or has room again."""
         self.engine.disk_full(now, self._room.is_full)
-        if self._refuses_for_space(now):
-            self._proposals.refuse_waiting(Reason.NO_SPACE)
 
     def _refuses_for_space(self, now: int) -> bool:
-        """Does this member lead without room, and nobody else took over? A moment is left for that."""
+        """Rules 2 and 3 of ``room``, where this member leads and somebody has no room."""
         since = self._room.full_since
-        if since is None or self.engine.leading is None:
-            return False
+        if since is None:
+            reached = {self._ids.member, *self._peers.members_in_session()}
+            return self._room.is_needed_of(self.engine.status().membership, reached)
         alone = len(self._cluster.table.members) == 1
         return alone or now >= since + self._config.election_timeout_us
 
@@ -639,11 +623,12 @@ class Replica:
 
     def _propose(self, now: int, leading: Era) -> None:
         """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
+        if self._room.is_short and self._refuses_for_space(now):
+            while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
+                self._inbound.settle(items, None, Reason.NO_SPACE)
+            self._proposals.refuse_waiting(Reason.NO_SPACE)
+            return
         if self._room.is_full:
-            if self._refuses_for_space(now):
-                while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
-                    self._inbound.settle(items, None, Reason.NO_SPACE)
-                self._proposals.refuse_waiting(Reason.NO_SPACE)
             return
         while duties := self._duties.pending_in(leading, self._batch_size.count):
             if self._propose_all(now, duties) is not None:

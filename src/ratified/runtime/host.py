@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import lmdb
@@ -74,6 +74,9 @@ CHANGE_PAUSE_S = 0.05
 
 SPACE_EVERY_S = 0.5
 """How often a host looks how much room its disk has left: before a fast writer has filled ``free_bytes_min``."""
+
+ALMOST_FULL_BYTES = 16 << 20
+"""Where a write of the store failed with less than this left, that is why."""
 
 READER_BYTES_MAX = 2 << 20
 """What may wait for a reader of streams before the node holds them."""
@@ -465,11 +468,9 @@ class Host:
         if not self._running:
             return
         try:
-            found = os.statvfs(self.data_dir)
+            self._offer(DiskSpace(_free_bytes(self.data_dir)))
         except OSError as error:
             log.warning("%s: cannot tell how much room is left in %s: %s", self.name, self.data_dir, error)
-        else:
-            self._offer(DiskSpace(found.f_bavail * found.f_frsize))
         self._loop.call_later(SPACE_EVERY_S, self._look_at_space)
 
     async def _stop(self) -> None:
@@ -545,14 +546,26 @@ class Host:
                 "again; nothing is lost, the store is then rebuilt from the checkpoint and the log"
             )
         elif isinstance(error, lmdb.Error):
-            text = (
-                f"data directory {self.data_dir}: its store failed: {error}: see to its disk (room, permissions, "
-                "health) and start again, without the directory 'store' in it if that does not help; nothing is lost, "
-                "the store is rebuilt from the checkpoint and the log"
-            )
+            text = f"data directory {self.data_dir}: its store failed: {error}: {_remedy(self.data_dir)}"
         else:
             text = f"a defect in the node: {type(error).__name__}: {error}"
         self._fail(text, error)
+
+
+def _free_bytes(directory: Path) -> int:
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize
+
+
+def _remedy(directory: Path) -> str:
+    """What to do where the store failed. LMDB calls a write that does not fit an input/output error."""
+    with suppress(OSError):
+        if (left := _free_bytes(directory)) < ALMOST_FULL_BYTES:
+            return f"its disk is full ({left} bytes are left): free some room on it and start again; nothing is lost"
+    return (
+        "see to its disk (room, permissions, health) and start again, without the directory 'store' in it if that does "
+        "not help; nothing is lost, the store is rebuilt from the checkpoint and the log"
+    )
 
 
 def _raise_unless_answered(reply: Reply) -> None:

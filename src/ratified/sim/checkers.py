@@ -66,6 +66,7 @@ class ObservedReplica:
         self._listeners = group.listeners
 
     def taken(self, proposals: Sequence[Proposal]) -> None:
+        self._counters["proposals taken"] += len(proposals)
         for taken in self._listeners.taken:
             taken(self._member, proposals)
 
@@ -141,7 +142,7 @@ class Checkers:
         """What is left of each group's log. Entries at or below its base may be missing already, so none counts."""
         images = {group: checks.shape.new_image() for group, checks in self.groups.items()}
         segments = [name for name in files.names() if segment_number(name) is not None]
-        records = [each for name in segments for each in _records(files.read(name, 0, files.size(name)), 0)]
+        records = [each for name in segments for each in log_records(files.read(name, 0, files.size(name)), 0)]
         bases = {group: record for group, record in records if isinstance(record, BaseRecord)}
         for group, base in bases.items():
             images[group].take(base)
@@ -241,7 +242,7 @@ class Checkers:
     def written(self, member: int, op: WriteAt) -> None:
         self.on_write(len(op.data))
         self._written_file[member] = op.file
-        for group, record in _records(op.data, 0):
+        for group, record in log_records(op.data, 0):
             self.groups[group].written(member, record)
 
     def synced(self, member: int, file: str) -> None:
@@ -251,7 +252,7 @@ class Checkers:
             checks.synced(member)
 
 
-def _records(data: bytes, offset: int) -> Iterator[tuple[int, Record]]:
+def log_records(data: bytes, offset: int = 0) -> Iterator[tuple[int, Record]]:
     """Every record in the batches of ``data``, until there is no further batch."""
     while (header := read_header(data, offset)) is not None:
         end = offset + extent(header.length)

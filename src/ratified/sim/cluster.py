@@ -9,16 +9,13 @@ from functools import partial
 
 from ratified.check.configurations import everybody
 from ratified.sim.checkers import Checkers
+from ratified.sim.log_sizes import too_long
 from ratified.sim.machine import Clients, Machine
 from ratified.sim.network import Carry, Network
 from ratified.sim.options import ClusterOptions
 from ratified.sim.world import World
-from ratified.storage.format import segment_number
 from ratified.wire.codec import PeerCodec
 from ratified.wire.peer import Frame
-
-LOG_RATIO = 10
-LOG_SEGMENTS = 4
 
 
 class Cluster:
@@ -71,23 +68,9 @@ class Cluster:
         )
 
     def logs_too_long(self) -> list[str]:
-        """Whose log is much longer than what may be behind the lowest of all checkpoints.
-
-        Up to there each member's own log has grown by what lets it take one, and it may be in the middle of the next.
-        The same entries take more room in one log than in another, where they were written one by one.
-        """
-        nodes = {member: machine.node for member, machine in self.machines.items() if machine.node is not None}
-        status = {member: node.status() for member, node in nodes.items()}
-        copied = max(each.checkpoint_bytes for each in status.values())
-        enough = max(self.options.limits.node.checkpoint_log_bytes_min, copied)
-        found: list[str] = []
-        for member, each in status.items():
-            disk = self.machines[member].disk
-            longest = max(disk.size(name) for name in disk.names() if segment_number(name) is not None)
-            most = LOG_RATIO * enough + LOG_SEGMENTS * longest
-            if each.log_bytes > most:
-                found.append(f"member {member} has a log of {each.log_bytes} bytes, of at most {most}")
-        return found
+        """Whose log is longer than it has to be."""
+        disks = {member: self.machines[member].disk for member in self.members if self.machines[member].up}
+        return too_long(disks, self.options.limits.node.checkpoint_log_bytes_min)
 
     def standing(self) -> list[str]:
         """Where every replica stands, for people."""

@@ -65,11 +65,13 @@ class Ping(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """After the other's Hello, and again when it changes: what this side holds, durably."""
+    """After the other's Hello, and again when it changes: what this side holds, durably, and has room for."""
 
     holds: DirectoryId
     """The directory that it holds for the receiver."""
     begun: bool
+    has_room: bool = True
+    """On its disk, for what is proposed; earlier programs say nothing of it."""
 
 
 class Batch(msgspec.Struct, frozen=True, array_like=True, tag=4):

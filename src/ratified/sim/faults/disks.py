@@ -9,6 +9,8 @@ from ratified.sim.world import Draws
 
 GIVEN_AWAY_TIMEOUTS = 10
 """How long, in election timeouts, a leader may take to give the lead away, over links and disks that may be slow."""
+TOLD_TIMEOUTS = 3
+"""How long it may take until a leader knows that most disks are full."""
 _IN_THE_WAY = ("disks full", "disks hung", "process starts", "pauses", "partitions", "connections broken")
 
 
@@ -40,6 +42,45 @@ def _check(injector: Injector, victim: Machine, before: tuple[int, ...]) -> None
                 f"member {victim.member} leads group {group}, {GIVEN_AWAY_TIMEOUTS} election timeouts after its disk "
                 "was full, and the others have room",
             )
+
+
+def _fill_most(injector: Injector, draws: Draws) -> None:
+    """One soon after another, until those with room are no quorum: one too few."""
+    members = injector.cluster.members
+    first, count = draws.below(len(members)), (len(members) + 1) // 2
+    victims = [injector.cluster.machines[member] for member in (members + members)[first : first + count]]
+    timeout_us = injector.timeout_us
+    for victim in victims:
+        injector.later(draws, timeout_us, _fill_one, injector, victim)
+    injector.at(injector.cluster.world.now + timeout_us, _watch_writes, injector, victims)
+    injector.later(draws, draws.pick((6 * timeout_us, 40 * timeout_us)), _free, injector)
+
+
+def _fill_one(injector: Injector, victim: Machine) -> None:
+    if not injector.over:
+        victim.fill_disk()
+
+
+def _watch_writes(injector: Injector, victims: list[Machine]) -> None:
+    """All of these disks are full."""
+    injector.cluster.world.counters["disks of a majority full"] += 1
+    at = injector.cluster.world.now + TOLD_TIMEOUTS * injector.timeout_us
+    injector.at(at, _check_writes, injector, victims, _quiet(injector), None)
+
+
+def _check_writes(injector: Injector, victims: list[Machine], before: tuple[int, ...], taken: int | None) -> None:
+    """For as long as nothing else goes wrong nobody takes anything: it would fill these disks to the end."""
+    if injector.over or not all(victim.full for victim in victims) or _quiet(injector) != before:
+        return
+    world = injector.cluster.world
+    taken_now = world.counters["proposals taken"]
+    if taken is not None and taken_now != taken:
+        raise Violation(
+            "a quorum without room takes nothing",
+            f"{taken_now - taken} proposals were taken while the disks of members "
+            f"{[victim.member for victim in victims]} were full, and those with room are no quorum",
+        )
+    injector.at(world.now + injector.timeout_us, _check_writes, injector, victims, before, taken_now)
 
 
 def _free(injector: Injector) -> None:
@@ -84,6 +125,13 @@ FULL_DISK = Fault(
     begin=again_and_again(_fill),
     heal=_free,
     counters=("disks full",),
+)
+FULL_DISKS = Fault(
+    name="full-disks",
+    scenarios={"disks": 30, "everything": 60},
+    begin=again_and_again(_fill_most),
+    heal=_free,
+    counters=("disks of a majority full",),
 )
 HANGING_DISK = Fault(
     name="hanging-disk",
