@@ -14,6 +14,7 @@ from ratified.consensus.replication.engine import Engine
 from ratified.consensus.replication.liveness import Liveness
 from ratified.node.config import NodeLimits
 from ratified.node.peers import GroupLinks, PeerSessions
+from ratified.node.replica import Replica
 from ratified.node.room import DiskRoom
 from ratified.node.send_queue import SendQueue
 from ratified.sim import simulation
@@ -74,9 +75,20 @@ def slow_links() -> Iterator[None]:
         yield
 
 
-def keeps_the_lead_on_a_full_disk() -> AbstractContextManager[Any]:
-    """Rule 11: a leader whose disk is full gives the lead away while it can."""
-    return patch.object(Liveness, "_disk_has_filled", lambda liveness: False)
+def keeps_the_lead_that_it_won_without_room() -> AbstractContextManager[Any]:
+    """Rule 2 of ``room``: who was elected without room leads for good, though others have some."""
+    right = Replica._successors
+    return patch.object(Replica, "_successors", lambda replica: [] if replica._room.is_full else right(replica))
+
+
+@contextmanager
+def keeps_the_lead_on_a_full_disk() -> Iterator[None]:
+    """Rule 11, and rule 2 of ``room``: a leader whose disk is full gives the lead away while it can."""
+    with (
+        patch.object(Liveness, "_disk_has_filled", lambda liveness: False),
+        keeps_the_lead_that_it_won_without_room(),
+    ):
+        yield
 
 
 def takes_what_would_fill_the_disks_of_a_majority() -> AbstractContextManager[Any]:
@@ -124,6 +136,14 @@ MUTANTS = [
         "disks",
         "session",
         1,
+    ),
+    Mutant(
+        "keeps the lead that it won without room",
+        keeps_the_lead_that_it_won_without_room,
+        "disks",
+        "session",
+        54,
+        engine="zab",
     ),
     Mutant("says nothing of its disk", says_nothing_of_its_disk, "disks", "session", 1),
     Mutant("keeps what a lost session said of a disk", keeps_what_a_lost_session_said_of_a_disk, "disks", "session", 1),

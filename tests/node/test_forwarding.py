@@ -467,6 +467,23 @@ def test_a_leader_with_room_refuses_what_would_fill_the_disks_of_a_majority(engi
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_that_was_elected_without_room_hands_the_lead_to_who_has_some_later(engine: str) -> None:
+    cluster = Cluster(engine=engine)
+    cluster.elect()
+    for member in cluster.members:
+        cluster.offer(member, DiskSpace(1))
+    cluster.run(SECOND)
+    leader = cluster.elect()
+    successor, other = [member for member in cluster.members if member != leader]
+    cluster.offer(successor, DiskSpace(1 << 40))
+    cluster.run_until(lambda: cluster.leader() == successor)
+    cluster.offer(other, DiskSpace(1 << 40))
+    cluster.run(SECOND)
+    assert cluster.propose(leader, b"a").outcome is Outcome.DONE
+    assert cluster.leader() == successor
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_leader_refuses_where_it_needs_a_member_without_room_because_another_is_away(engine: str) -> None:
     """It hears of the full disk in each session anew, and of who is away nothing is known."""
     cluster = Cluster(engine=engine)

@@ -173,6 +173,8 @@ class Replica:
         self._durable_ticket = 0
         self._awaiting_write: deque[AwaitingWrite] = deque()
         self._room = room
+        self._hand_over_at = 0
+        """When a leader without room tries again to be none."""
         self._cluster = cluster
         self.again = False
         """A further turn could do something at once, without another input."""
@@ -585,14 +587,15 @@ class Replica:
         self.receiving.close()
 
     def transfer_lead(self, now: int, to: int | None) -> None:
-        """``to`` None: to who has acknowledged most."""
+        """``to`` None: to who has acknowledged most, of those that have room."""
         for member in self._successors() if to is None else (to,):
             if self.engine.transfer_leadership(now, member) is None:
                 return
 
     def _successors(self) -> list[int]:
         status = self.engine.status()
-        others = [member for member in status.membership.voters if member in status.progress]
+        full = self._room.others_full
+        others = [member for member in status.membership.voters if member in status.progress and member not in full]
         return sorted(others, key=lambda member: status.progress[member].acknowledged, reverse=True)
 
     # ---- what members have acknowledged
@@ -627,6 +630,9 @@ class Replica:
             while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
                 self._inbound.settle(items, None, Reason.NO_SPACE)
             self._proposals.refuse_waiting(Reason.NO_SPACE)
+            if self._room.is_full and now >= self._hand_over_at:
+                self._hand_over_at = now + self._config.election_timeout_us
+                self.transfer_lead(now, None)
             return
         if self._room.is_full:
             return

@@ -3,8 +3,9 @@
 Rules:
 
 1. A disk counts as full while less than ``free_bytes_min`` is left on it: room for what is under way by then.
-2. A leader whose disk is full gives the lead away (rule 11 of the contract). Where nobody has taken it an election
-   timeout later, it refuses proposals.
+2. A leader whose disk is full gives the lead away (rule 11 of the contract). Where it leads an election timeout later,
+   because nobody else could be elected, it refuses proposals, and hands the lead over, each election timeout anew, to
+   who has room and most of the log.
 3. Members tell each other whether they have room (``Standing``). A leader that could commit nothing without those that
    have none refuses proposals: to take them would fill their disks to the end. Of a majority that cannot be reached
    nothing is known, and nothing is committed either.
