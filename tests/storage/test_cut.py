@@ -239,6 +239,20 @@ def test_what_a_cut_that_waits_says_is_not_removed_for_the_one_before_it() -> No
     assert removals == 2
 
 
+def test_a_start_removes_what_the_process_before_could_no_more() -> None:
+    """It was killed when the base was durable and the cut not; nothing moved the base again (seed 58 of members)."""
+    script = Script()
+    script.write(0, 1, 20)
+    script.take(0, BaseRecord(Base(18, (1, 0), MEMBERS)))
+    carry_out(script.disk, script.planner.plan(0), script.planner)
+    count = len(segments(script.disk))
+    script.reopen()
+    script.planner.append_own(NodeRecord(1, IDENTITY.directory, 11))
+    script.settle()
+    assert len(segments(script.disk)) <= 5 < count
+    assert script.agrees()
+
+
 def _up_to_removal(script: Script) -> tuple[list[Job], Disk]:
     while jobs := script.planner.plan(0):
         if any(isinstance(op, Remove) for op in jobs[0].ops):

@@ -133,7 +133,7 @@ class _Writing(NamedTuple):
     tickets: dict[int, int]
     own: Sequence[NodesOwn]
     rebased: bool
-    """A group's base moved, or a group is gone: segments may be of no use any more."""
+    """A group's base moved, or a group is gone, perhaps just before this start: segments may be of no use any more."""
     cut: int | None
     """What its ``cut`` record says; a later one may wait already."""
 
@@ -481,7 +481,8 @@ class LogPlanner:
         self.written_bytes += start.size
         self._number, self._crc, self._marked = number, crc, not payload
         self._resting_since = None
-        rebased = BaseRecord in batch.kinds or DropRecord in batch.kinds
+        kinds = batch.kinds
+        rebased = BaseRecord in kinds or DropRecord in kinds or NodeRecord in kinds
         self._writing = _Writing(job.id, batch.tickets, batch.own, rebased, _cut_of(batch))
         return job
 
