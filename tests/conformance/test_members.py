@@ -135,3 +135,49 @@ def test_who_was_down_while_it_was_removed_is_told_when_it_is_back(tmp_path: Pat
         gone.start()
         wait_until(lambda: not gone.running, "the removed member is told, and stops")
         assert "was removed from the cluster" in gone.log_file.read_text()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_who_was_down_while_another_was_replaced_follows_a_leader_of_which_it_has_never_heard(
+    engine: str, tmp_path: Path, etcdctl_program: str
+) -> None:
+    timing = [f"--engine={engine}", "--heartbeat-interval=50", "--election-timeout=500"]
+    with LocalCluster(tmp_path, arguments=timing) as cluster:
+        replaced, stays, away = cluster.nodes
+        asked = Etcdctl(etcdctl_program, stays.endpoint)
+        ids = {name: f"{member['ID']:x}" for name, member in members(asked).items()}
+        away.kill()
+        url, client_port = f"http://127.0.0.1:{free_ports(1)[0]}", free_ports(1)[0]
+        asked("member", "add", "node4", f"--peer-urls={url}")
+        known = [f"{name}={member['peerURLs'][0]}" for name, member in members(asked).items() if name]
+        fourth = joining_node(tmp_path / "node4", url, client_port, known, timing)
+        try:
+            fourth.start()
+            wait_until(lambda: not members(asked).get("node4", {"isLearner": True}).get("isLearner"), "it votes")
+            ids["node4"] = f"{members(asked)['node4']['ID']:x}"
+            asked("member", "remove", ids[replaced.name])
+            wait_until(lambda: not replaced.running, "the removed member stops")
+            wait_until(lambda: leads_after_a_move(ids["node4"], etcdctl_program, stays, fourth), "the new one leads")
+
+            away.start()
+            away.wait_ready()
+            on_away = Etcdctl(etcdctl_program, away.endpoint)
+            on_away("put", "through", "it")
+            assert set(members(on_away)) == {stays.name, away.name, "node4"}
+            assert leader(on_away) == ids["node4"]
+        finally:
+            fourth.kill()
+
+
+def leader(etcdctl: Etcdctl) -> str:
+    return f"{json.loads(etcdctl('endpoint', 'status', '-w', 'json'))[0]['Status']['leader']:x}"
+
+
+def leads_after_a_move(id: str, etcdctl_program: str, *nodes: LocalNode) -> bool:
+    """Does the member with this id lead by now? Whoever else does is asked to hand over."""
+    for node in nodes:
+        etcdctl = Etcdctl(etcdctl_program, node.endpoint)
+        if etcdctl.run("endpoint", "status").returncode == 0 and leader(etcdctl) == id:
+            return True
+        etcdctl.run("move-leader", id)
+    return False

@@ -10,7 +10,7 @@ from ratified.node import peers
 from ratified.node.admission import Admission
 from ratified.node.directories import Directories
 from ratified.node.peers import PeerSessions
-from ratified.wire.peer import Hello
+from ratified.wire.peer import Hello, OwnTable
 from tests.mutants.mutant import Mutant
 
 
@@ -50,6 +50,18 @@ def believes_claims_for_ever() -> AbstractContextManager[Any]:
     return patch.object(PeerSessions, "_admit", admits_and_confirms)
 
 
+def believes_tables_of_claims() -> AbstractContextManager[Any]:
+    """Whoever claims to be a member says who is met."""
+
+    def believe(peers: PeerSessions, now: int, connection: Any, own: OwnTable) -> None:
+        if connection.session is not None:
+            connection.dialled = connection.session.member
+        believe_whom_we_dialled(peers, now, connection, own)
+
+    believe_whom_we_dialled = PeerSessions._on_table
+    return patch.object(PeerSessions, "_on_table", believe)
+
+
 MUTANTS: list[Mutant] = [
     Mutant("takes any directory of a member", takes_any_directory, "replaced-directories", "session", 3),
     Mutant("believes an overtaken start", takes_old_copies, "replaced-directories", "session", 2),
@@ -57,4 +69,5 @@ MUTANTS: list[Mutant] = [
     Mutant("begins before all members have met", begins_alone, "replaced-directories", "session", 4),
     Mutant("begins with whoever claims to be a member", begins_with_claims, "strangers", "session", 32),
     Mutant("believes a stranger's claim for ever", believes_claims_for_ever, "strangers", "session", 4),
+    Mutant("believes tables of whoever claims to be a member", believes_tables_of_claims, "strangers", "session", 2),
 ]

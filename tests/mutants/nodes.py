@@ -40,9 +40,15 @@ def keeps_forwards_of_who_has_left() -> AbstractContextManager[Any]:
     return patch.object(LeaderForwards, "table_changed", lambda forwards, members: None)
 
 
+def tells_nobody_of_its_table() -> AbstractContextManager[Any]:
+    """Who was away while the leader was added knows of no leader."""
+    return patch.object(PeerSessions, "_tell_table", lambda peers, now, connection: None)
+
+
 MUTANTS = [
     Mutant("cuts what a removed member lacks", cuts_what_a_removed_member_lacks, "members", "session", 6, seeds=500),
     Mutant("dials nobody who should dial", dials_nobody_who_should_dial, "members", "datagram", 7, seeds=500),
+    Mutant("tells nobody of its table", tells_nobody_of_its_table, "members", "session", 6),
     Mutant(
         "keeps forwards of who has left",
         keeps_forwards_of_who_has_left,

@@ -22,4 +22,17 @@ def sends_snapshots_to_earlier_versions() -> AbstractContextManager[Any]:
     return patch.object(Session, "__init__", takes_all)
 
 
-MUTANTS = (Mutant("sends snapshots to earlier versions", sends_snapshots_to_earlier_versions, SCENARIO, "session", 4),)
+def tells_tables_to_earlier_versions() -> AbstractContextManager[Any]:
+    make = Session.__init__
+
+    def takes_all(session: Session, *given: Any) -> None:
+        make(session, *given)
+        session.takes_tables = True
+
+    return patch.object(Session, "__init__", takes_all)
+
+
+MUTANTS = (
+    Mutant("sends snapshots to earlier versions", sends_snapshots_to_earlier_versions, SCENARIO, "session", 4),
+    Mutant("tells tables to earlier versions", tells_tables_to_earlier_versions, SCENARIO, "session", 1),
+)

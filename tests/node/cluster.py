@@ -111,7 +111,9 @@ class Cluster:
         engine: str = "raft",
         durable: bool | Callable[[Space], Store] = False,
         client_urls: Mapping[int, tuple[str, ...]] | None = None,
+        spares: int = 0,
     ) -> None:
+        """``spares``: how many may join, once somebody has added them."""
         durably = DurableStore if isinstance(durable, bool) else durable
         self.replies: dict[int, list[Reply]] = {}
         self.answered_at: dict[int, int] = {}
@@ -128,6 +130,7 @@ class Cluster:
             heartbeat_us=10 * MS,
             election_timeout_us=100 * MS,
             client_urls=client_urls or {},
+            spares=spares,
             limits=SystemLimits(
                 engine=engine_limits or Limits(),
                 node=limits or NodeLimits(),

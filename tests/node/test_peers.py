@@ -68,9 +68,9 @@ class Timed(PeerSessions):
     def __init__(self, held: Mapping[int, PeerRecord], *, begun: bool, config: NodeConfig = CONFIG) -> None:
         self.timers = Timers()
         self.log = Log()
-        cluster = ClusterLog(self.log.append_own, first_table(config.names, config.peer_urls), None)
-        self.directories = Directories(config, cluster, self.log.append_own, held, begun=begun, joins=False)
-        super().__init__(config, 1, (21, 20), self.directories, cluster, self.timers, DiskRoom())
+        self.cluster = ClusterLog(self.log.append_own, first_table(config.names, config.peer_urls), None)
+        self.directories = Directories(config, self.cluster, self.log.append_own, held, begun=begun, joins=False)
+        super().__init__(config, 1, (21, 20), self.directories, self.cluster, self.timers, DiskRoom())
 
     def sync(self, now: int = 0) -> list[NodesOwn]:
         """The log is durable now."""

@@ -38,7 +38,7 @@ class Admission:
             return f"member {hello.member:x} is this node's own id; two nodes must not have the same identity"
         if self.has_left(hello):
             return f"member {hello.member:x} was removed from this cluster; its data directory is of no use any more"
-        if hello.member not in self._cluster.table.members:
+        if hello.member not in self._cluster.latest.members:
             return f"member {hello.member:x} is not a member of this cluster"
         if hello.engine != ours.engine:
             return f"engine {hello.engine} is not engine {ours.engine}; all members must run the same"
@@ -51,7 +51,7 @@ class Admission:
 
     def has_left(self, hello: Hello) -> bool:
         """Was this a member of our cluster?"""
-        return hello.cluster == self._ours.cluster and hello.member in self._cluster.table.left
+        return hello.cluster == self._ours.cluster and hello.member in self._cluster.latest.left
 
     def _why_another_directory(self, hello: Hello) -> str | None:
         if self._directories.admits(hello.member, hello.directory, begun=hello.begun):
@@ -98,7 +98,7 @@ class Admission:
 
     def called(self, member: int) -> str:
         """The member's name and id, for people."""
-        row = self._cluster.table.members.get(member)
+        row = self._cluster.latest.members.get(member)
         return f"{row.name} ({member:x})" if row is not None and row.name else f"{member:x}"
 
 

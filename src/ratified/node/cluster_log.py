@@ -9,6 +9,9 @@ Rules:
    delivery only (rule 13 of the contract).
 3. What others read is the durable table.
 4. A snapshot brings the table of its sender, of its base's index or later: it is written ahead of that base.
+5. Members tell each other their tables (``peers``). One that is later than the own says which members are met, and
+   where they are dialled, until the own one is as late. It is not recorded, changes nothing that is replicated, and is
+   told to nobody.
 """
 
 from __future__ import annotations
@@ -41,6 +44,20 @@ class ClusterLog:
         """Delivered, and not to be applied yet."""
         self._refusals: dict[int, str] = {}
         """Why the entry with this index changes nothing, until it is applied."""
+        self._told: ClusterTable | None = None
+        """Later than the own one, of a member (rule 5)."""
+
+    @property
+    def latest(self) -> ClusterTable:
+        """The latest table that this node knows of: who is met, and where."""
+        return self.table if self._told is None else self._told
+
+    def tell(self, table: ClusterTable) -> bool:
+        """A member knows this table; is it the latest here too?"""
+        is_news = table.index > self.latest.index
+        if is_news:
+            self._told = table
+        return is_news
 
     def deliver(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Take what group 0 delivers; what of it can be applied at once. Raises ``ClusterFormatError``."""
@@ -66,6 +83,8 @@ class ClusterLog:
     def recorded(self, record: ClusterRecord) -> Sequence[Entry]:
         """This table is durable; returns what can be applied now."""
         self.table = decode_table(record.data)
+        if self._told is not None and self._told.index <= self.table.index:
+            self._told = None
         released: list[Entry] = []
         while self._held and not (_changes(self._held[0]) and self._held[0].index > record.index):
             released.append(self._held.popleft())

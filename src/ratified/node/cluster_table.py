@@ -27,7 +27,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ratified.consensus.contract import U64
-from ratified.wire.peer import DirectoryId
+from ratified.wire.peer import DIRECTORY_BYTES, DirectoryId
 
 CLUSTER_GROUP = 0
 """The group whose entries make the table."""
@@ -131,9 +131,15 @@ def encode_table(table: ClusterTable) -> bytes:
 def decode_table(data: bytes) -> ClusterTable:
     """Raises ``ClusterFormatError``."""
     try:
-        return _tables.decode(data)
+        table = _tables.decode(data)
     except msgspec.MsgspecError as error:
         raise ClusterFormatError(f"the cluster table does not read: {error}") from error
+    for member, row in table.members.items():
+        if row.directory and len(row.directory) != DIRECTORY_BYTES:
+            raise ClusterFormatError(
+                f"the cluster table does not read: the directory of member {member:x} has {len(row.directory)} bytes"
+            )
+    return table
 
 
 def encode_change(change: Change) -> bytes:

@@ -45,7 +45,7 @@ class Directories:
         self.begun = begun
         """Durably: the engines run."""
         self._member, self._own = config.member, config.directory
-        self.awaited = tuple(sorted({*cluster.table.members} - {config.member, *config.absent}))
+        self.awaited = tuple(sorted({*cluster.latest.members} - {config.member, *config.absent}))
         """Without whom this node does not begin, if it has not."""
         self._cluster = cluster
         self._append = append
@@ -123,7 +123,7 @@ class Directories:
 
     def table_changed(self) -> None:
         """Rule 5: what the table binds is held, as the start that has answered with it, if one has."""
-        for member, row in self._cluster.table.members.items():
+        for member, row in self._cluster.latest.members.items():
             written = self._written.get(member)
             if not row.directory or member == self._member or not self._is_settled:
                 continue
@@ -136,7 +136,7 @@ class Directories:
 
     def _bound(self, member: int) -> bytes | None:
         """What the table binds; None: it leaves it to the first start."""
-        row = self._cluster.table.members.get(member)
+        row = self._cluster.latest.members.get(member)
         return None if row is None else row.directory
 
     def _may_hold(self, member: int, directory: bytes) -> bool:

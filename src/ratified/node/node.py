@@ -108,8 +108,8 @@ class Node:
         """When the next piece of the stores' unseen work may be done."""
         self._notices: list[Notice] = list(notices)
         self._failed: str | None = None
-        self._tell_addresses = True
-        self._told_missed: tuple[int, ...] = ()
+        self._told_addresses: tuple[ClusterTable, tuple[int, ...]] | None = None
+        """The table and whom this node missed when it last said whom to dial."""
         self._closing = False
         self._room = shared.room
 
@@ -442,13 +442,12 @@ class Node:
         """A cluster table is durable: the entry that made it may be applied."""
         replica = self._replicas[CLUSTER_GROUP]
         entries = self._cluster.recorded(record)
-        self._tell_addresses = True
         if entries and replica.stopped is None:
             self._applying.add(replica, entries)
         if not self._closing:
             self._peers.table_changed(now)
             for each in self._replicas.values():
-                each.table_changed(self._cluster.table.members)
+                each.table_changed(self._cluster.latest.members)
         if self.config.member in self._cluster.table.left:
             self._removed = True
         self._publish(now)
@@ -583,11 +582,11 @@ class Node:
 
     def _addresses(self) -> Sequence[PeerAddress] | None:
         """Of all other members, if the table, or who is to dial, is news."""
-        missed = tuple(self._peers.missed)
-        if not self._tell_addresses and missed == self._told_missed:
+        table, missed, own = self._cluster.latest, tuple(self._peers.missed), self.config.member
+        told = self._told_addresses
+        if told is not None and told[0] is table and told[1] == missed:
             return None
-        self._tell_addresses, self._told_missed = False, missed
-        table, own = self._cluster.table, self.config.member
+        self._told_addresses = table, missed
         return [
             PeerAddress(member, row.peer_urls, own in table.members and (member in missed or dials(table, own, member)))
             for member, row in table.members.items()

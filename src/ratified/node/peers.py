@@ -20,6 +20,11 @@ Rules:
    prolongs that.
 6. What a session sends is scheduled by its ``SendQueue``. Where more waits than ``send_queue_bytes_max`` the session is
    ended, and counted: engines send again in the next one, as much as they have credit for.
+7. Members in session tell each other the cluster tables that they hold: when the session opens, and when theirs has
+   changed, unless the other one has told it. Else who was away while the present leader was added would refuse that
+   one, and hear nothing. It is believed of a member that this node has dialled, and of nobody else, for it says who is
+   met, and who has left for good. Who tells, after having dialled us, what is news here an election timeout later too,
+   is dialled by this side.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ from collections.abc import Collection, Sequence
 from ratified.consensus.contract import Size, Sizes
 from ratified.node.admission import Admission, is_start
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import encode_table
+from ratified.node.cluster_table import ClusterFormatError, decode_table, encode_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.ports import Hangup, Notice, Outgoing
@@ -42,6 +47,7 @@ from ratified.wire.peer import (
     PROTOCOL_VERSION_MIN,
     SNAPSHOTS_SINCE,
     STARTS_BEFORE_MAX,
+    TABLES_SINCE,
     Fragment,
     Frame,
     Goodbye,
@@ -50,6 +56,7 @@ from ratified.wire.peer import (
     Joined,
     Mark,
     Marked,
+    OwnTable,
     Ping,
     Standing,
 )
@@ -73,7 +80,10 @@ class Session:
         "number",
         "open",
         "queue",
+        "table_index",
         "takes_snapshots",
+        "takes_tables",
+        "unbelieved",
     )
 
     def __init__(
@@ -86,9 +96,14 @@ class Session:
         self.member = hello.member
         self.incarnation = hello.incarnation
         self.takes_snapshots = version >= SNAPSHOTS_SINCE
+        self.takes_tables = version >= TABLES_SINCE
         self.open = True
         self.confirmed = False
         """This start has answered at the member's own address."""
+        self.table_index = 0
+        """Of the latest cluster table that one side has told the other; the first one everybody has."""
+        self.unbelieved: tuple[int, int] | None = None
+        """The index of a table that the other side has told, where we did not dial it, and since when that was news."""
         self.queue = queue
         self.assembly = assembly
 
@@ -187,7 +202,8 @@ class PeerSessions:
         self._codec = MessageCodec(config.engine.message)
         self.notices: list[Notice] = []
         self.missed: dict[int, None] = {}
-        """Members that were not met for a while: this node dials them."""
+        """Members that were not met for a while, or that tell what is heard at their own address only: this node dials
+        them."""
         self.removed = False
         """A member said at its own address that this one has left the cluster."""
         self.overflows = 0
@@ -220,7 +236,7 @@ class PeerSessions:
         """Bindings are written down, who is new is waited for, and who has left is told, and forgotten."""
         self._directories.table_changed()
         self._await_members(now)
-        members = self._cluster.table.members
+        members = self._cluster.latest.members
         for of_members in (self._known, self._challenged_at, self.missed):
             for member in [member for member in of_members if member not in members]:
                 del of_members[member]
@@ -228,6 +244,8 @@ class PeerSessions:
             hello = connection.hello
             if hello is not None and self._admission.has_left(hello):
                 self._part(now, connection, self._admission.why_unfit(hello) or "", removed=True)
+        for connection in self._members.values():
+            self._tell_table(now, connection)
 
     def session_on(self, now: int, number: int) -> Session | None:
         """The session on a connection from which messages for the groups came; without one the two part."""
@@ -258,7 +276,10 @@ class PeerSessions:
             self._heard(now, number)
 
     def received(
-        self, now: int, number: int, frame: Hello | Standing | Goodbye | Ping | Mark | Marked | Join | Joined
+        self,
+        now: int,
+        number: int,
+        frame: Hello | Standing | Goodbye | Ping | Mark | Marked | Join | Joined | OwnTable,
     ) -> None:
         """Take any other frame."""
         connection = self._connections.get(number)
@@ -285,6 +306,8 @@ class PeerSessions:
             case Marked():
                 if connection.session is not None:
                     connection.session.queue.on_mark(now, frame.number)
+            case OwnTable():
+                self._on_table(now, connection, frame)
             case Join():
                 self._on_join(now, connection, frame)
             case Ping() | Joined():
@@ -380,6 +403,8 @@ class PeerSessions:
                 self._overflow(now, session)
             elif not frames_of and connection.sent_at + self._config.heartbeat_us <= now:
                 self._send(now, connection, Ping())
+            if session is not None and session.unbelieved is not None:
+                self._dial_who_told(now, session)
         frames, self._frames = self._frames, []
         closes, self._closes = self._closes, []
         return frames, closes
@@ -394,7 +419,7 @@ class PeerSessions:
 
     def sizes(self) -> Sizes:
         """Each session's beside the node's own."""
-        others = len(self._cluster.table.members) - 1
+        others = len(self._cluster.latest.members) - 1
         sizes = {
             "connections": Size(len(self._connections), others),
             "members believed": Size(len(self._members), others),
@@ -427,14 +452,14 @@ class PeerSessions:
 
     def _await_members(self, now: int) -> None:
         """Wait so long for each of those that are not there."""
-        for member in self._cluster.table.members:
+        for member in self._cluster.latest.members:
             waits = member in self.missed or self._timers.is_set(Timer.MISSED, member)
             if not waits and member not in self._members and member != self._config.member:
                 self._timers.set(Timer.MISSED, member, now + MISSED_TIMEOUTS * self._config.election_timeout_us)
 
     def on_missed(self, member: int) -> None:
         """It was not met for a while."""
-        if member in self._cluster.table.members:
+        if member in self._cluster.latest.members:
             self.missed[member] = None
 
     def _greet(self, now: int, connection: _ConnectionEnd) -> None:
@@ -507,10 +532,10 @@ class PeerSessions:
             assert connection.standing is not None
             assert connection.hello is not None
             if connection.standing.begun:
-                self._open_session(connection, connection.hello)
+                self._open_session(now, connection, connection.hello)
                 self._room.heard(connection.hello.member, has_room=connection.standing.has_room)
 
-    def _open_session(self, connection: _ConnectionEnd, hello: Hello) -> None:
+    def _open_session(self, now: int, connection: _ConnectionEnd, hello: Hello) -> None:
         self._last_number += 1
         queue = SendQueue(self._config.limits, self._codec, self._config.heartbeat_us)
         version = min(hello.version_max, self._config.protocol_version)
@@ -518,6 +543,41 @@ class PeerSessions:
         connection.session.confirmed = self._admission.is_confirmed(hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))
+        self._tell_table(now, connection)
+
+    # ---- the cluster table
+
+    def _tell_table(self, now: int, connection: _ConnectionEnd) -> None:
+        """Have the other side know our table, if it may not."""
+        session, table = connection.session, self._cluster.table
+        if session is not None and session.takes_tables and table.index > session.table_index:
+            session.table_index = table.index
+            self._send(now, connection, OwnTable(encode_table(table)))
+
+    def _on_table(self, now: int, connection: _ConnectionEnd, own: OwnTable) -> None:
+        session = connection.session
+        if session is None:
+            self._part(now, connection, "a cluster table before the handshake")
+            return
+        try:
+            table = decode_table(own.table)
+        except ClusterFormatError as error:
+            self._part(now, connection, str(error))
+            return
+        session.table_index = max(session.table_index, table.index)
+        if connection.dialled is None:
+            session.unbelieved = (table.index, session.unbelieved[1] if session.unbelieved is not None else now)
+        elif self._config.member in table.members and self._cluster.tell(table):
+            self.table_changed(now)
+
+    def _dial_who_told(self, now: int, session: Session) -> None:
+        """What was not believed is news still: the log does not bring it, so hear it at the member's own address."""
+        assert session.unbelieved is not None
+        index, since = session.unbelieved
+        if index <= self._cluster.latest.index:
+            session.unbelieved = None
+        elif since + self._config.election_timeout_us <= now:
+            self.missed[session.member] = None
 
     # ---- who joins
 

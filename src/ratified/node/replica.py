@@ -373,7 +373,7 @@ class Replica:
         """The node has a checkpoint with this claim, durably."""
         self._claims.take(self._ids.member, claim)
         self.receiving.checkpointed(claim.index)
-        for member in self._cluster.table.members:
+        for member in self._cluster.latest.members:
             self._send(member, Checkpointed(claim.index, claim.era))
         self._cut(now)
 

@@ -119,7 +119,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             model=model,
             through_wire=pick(21, 0, 0, 0, 1) == 1,
             spares=SPARES if members_change else 0,
-            urls_of_starts=arguments.scenario == "absences",
+            urls_of_starts=arguments.scenario in ("absences", "upgrades"),
         ),
         unreliable_network=msgspec.structs.replace(
             network,

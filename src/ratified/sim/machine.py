@@ -67,10 +67,12 @@ from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError,
 from ratified.wire.peer import (
     PROTOCOL_VERSION,
     SNAPSHOTS_SINCE,
+    TABLES_SINCE,
     Batch,
     Frame,
     Join,
     Joined,
+    OwnTable,
     SnapshotOffer,
     SnapshotOver,
     SnapshotPiece,
@@ -491,7 +493,7 @@ class Machine:
                 given = replace(given, deadline=self._clock.reading(given.deadline))
             elif isinstance(given, Received):
                 self._checkers.arrives(self.member, given.connection, given.frame)
-                if self._speaks < SNAPSHOTS_SINCE:
+                if self._speaks < PROTOCOL_VERSION:
                     self._check_version(given.frame)
             elif isinstance(given, Connected):
                 self._checkers.connected(self.member, given.connection)
@@ -501,8 +503,11 @@ class Machine:
     def _check_version(self, frame: Frame) -> None:
         """What a program of an earlier version does not know would end the connection, for ever again."""
         messages = [message for _, message in frame.messages] if isinstance(frame, Batch) else []
-        if any(isinstance(message, _OF_SNAPSHOTS) for message in messages):
-            raise Violation("versions", f"member {self.member} speaks version {self._speaks} and is sent {messages}")
+        unknown = [message for message in messages if isinstance(message, _OF_SNAPSHOTS)]
+        if (unknown and self._speaks < SNAPSHOTS_SINCE) or (
+            isinstance(frame, OwnTable) and self._speaks < TABLES_SINCE
+        ):
+            raise Violation("versions", f"member {self.member} speaks version {self._speaks} and is sent {frame}")
 
     def receive(self, connection: int, codec: PeerCodec, data: bytes) -> bool:
         """As the port of a process: bytes of somebody who may be nobody."""

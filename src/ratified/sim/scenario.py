@@ -34,9 +34,13 @@ _ROWS = (
     ("replaced-directories", 1, "machines come back with empty data directories or old copies, and later their own"),
     ("strangers", 1, "strangers claim to be members, say nothing, or send what is no frame"),
     ("partial-topologies", 1, "members see each other only in part: star, chain, and a hub that is behind"),
-    ("upgrades", 1, "members run this version or the one before, one by one another one; some are away for long"),
+    ("upgrades", 1, "members run this version or an earlier one, one by one another one; some are away for long"),
     ("leases", 1, "leaders read under leases, clocks drift, leaders are cut off, stand still, die, or hand over"),
-    ("members", 3, "members are added, promoted and removed; links are cut, processes and machines die"),
+    (
+        "members",
+        3,
+        "members are added, promoted and removed, some are away; links are cut, processes and machines die",
+    ),
     ("large-requests", 1, "clients ask for much work with few bytes, of slow machines too; processes are killed"),
     ("everything", 2, "all of this but leases, transfers, strangers, replaced directories, members, large requests"),
 )

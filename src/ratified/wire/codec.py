@@ -30,6 +30,7 @@ from ratified.wire.peer import (
     Joined,
     Mark,
     Marked,
+    OwnTable,
     Ping,
     ReplicaMessage,
     Standing,
@@ -66,7 +67,7 @@ class PeerCodec:
         self._batch = batch
         strangers = (Hello, Standing, Goodbye, Ping, Join, Joined)
         self._decoder = msgspec.msgpack.Decoder(Union[strangers])  # noqa: UP007 - as above
-        self._members_decoder = msgspec.msgpack.Decoder(Union[(batch, *strangers, Fragment, Mark, Marked)])
+        self._members_decoder = msgspec.msgpack.Decoder(Union[(batch, *strangers, Fragment, Mark, Marked, OwnTable)])
         self._encoder = msgspec.msgpack.Encoder()
         self._frame_bytes_max = frame_bytes_max
         self.is_trusted = False

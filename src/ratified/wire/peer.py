@@ -14,14 +14,16 @@ import msgspec
 from ratified.consensus.contract import U64, Era, Kind
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """What this program speaks at most, in the handshake; frames have a version of their own. 2: ranges of forwarded
 proposals, ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the
-node, ``Checkpointed``; 5: snapshots."""
+node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``."""
 PROTOCOL_VERSION_MIN = 4
 """What it speaks at least: members of that version and of this one make one cluster."""
 SNAPSHOTS_SINCE = 5
 """The version that knows ``SnapshotOffer``, ``SnapshotPiece``, ``SnapshotWanted`` and ``SnapshotOver``."""
+TABLES_SINCE = 6
+"""The version that knows ``OwnTable``."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
@@ -121,7 +123,14 @@ class Joined(msgspec.Struct, frozen=True, array_like=True, tag=10):
     """Of each member that the answering one has met, itself included, the one that counts."""
 
 
-Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark | Marked | Join | Joined
+class OwnTable(msgspec.Struct, frozen=True, array_like=True, tag=11, gc=False):
+    """In a session: the cluster table of the sender, where it may be news."""
+
+    table: bytes
+    """As in the log's ``cluster`` record."""
+
+
+Frame: TypeAlias = Hello | Standing | Goodbye | Ping | Batch | Fragment | Mark | Marked | Join | Joined | OwnTable
 
 
 # ---------------------------------------------------------------------------------------------------------------

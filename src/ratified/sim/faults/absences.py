@@ -15,8 +15,9 @@ def _go_away(injector: Injector, draws: Draws) -> None:
     machine = injector.victim(draws)
     lost = draws.below(2) == 0
     away_us = injector.timeout_us * draws.pick((3, 6, 12)) + draws.below(injector.timeout_us)
-    away = sum(not each.up for each in injector.cluster.machines.values())
-    if not machine.up or 2 * (away + 1) >= len(injector.cluster.machines):
+    members = injector.cluster.members
+    away = sum(not injector.cluster.machines[member].up for member in members)
+    if not machine.up or 2 * (away + 1) >= len(members):
         return
     injector.cluster.world.counters["absences"] += 1
     if lost:
@@ -49,7 +50,7 @@ def _begin(injector: Injector, draws: Draws, rate: int) -> None:
 
 ABSENCE = Fault(
     name="absence",
-    scenarios={"absences": 5, "upgrades": 4},
+    scenarios={"absences": 5, "upgrades": 4, "members": 8},
     begin=_begin,
     heal=Injector.revive,
     counters=("absences",),

@@ -9,7 +9,7 @@ from ratified.sim.faults.operators import claim
 from ratified.sim.network import Bytes
 from ratified.sim.world import Draws
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, PeerCodec, framed
-from ratified.wire.peer import Batch, Fragment, Frame, Goodbye, Mark, Marked, Ping
+from ratified.wire.peer import Batch, Fragment, Frame, Goodbye, Mark, Marked, OwnTable, Ping
 
 LENGTHS = (FIRST_FRAME_BYTES_MAX + 1, 1 << 20, 2**32 - 1)
 """More than a first frame may have, more than any frame."""
@@ -19,6 +19,7 @@ OUT_OF_PLACE: tuple[Frame, ...] = (
     Fragment(0, 0, b"."),
     Mark(1),
     Marked(1),
+    OwnTable(b""),
     Ping(),
     Goodbye(""),
 )

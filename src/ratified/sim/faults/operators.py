@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ratified.node.cluster_table import ClusterTable, encode_table
+from ratified.node.node import Node
 from ratified.sim.disk import Disk
 from ratified.sim.faults.fault import Fault, Injector, again_and_again, nothing_lasts
 from ratified.sim.machine import CLUSTER, Machine
 from ratified.sim.world import Draws
 from ratified.storage import identity
 from ratified.storage.recovery import recover
-from ratified.wire.peer import PROTOCOL_VERSION, Frame, Hello, Ping, Standing
+from ratified.wire.peer import PROTOCOL_VERSION, Frame, Hello, OwnTable, Ping, Standing
 
 
 def _wipe(injector: Injector, draws: Draws) -> None:
@@ -76,7 +78,8 @@ def _put_all_back(injector: Injector) -> None:
 
 
 def _stranger(injector: Injector, draws: Draws) -> None:
-    """Somebody says nothing, or claims to be a member, in any start of any directory, and perhaps stays for long."""
+    """Somebody says nothing, or claims to be a member, in any start of any directory, and perhaps stays for long; and
+    perhaps tells a cluster table of its own."""
     victim = injector.victim(draws)
     claimed = injector.cluster.machines[draws.pick(injector.cluster.members)]
     for _ in range(1 + draws.below(6)):
@@ -103,7 +106,17 @@ def claim(draws: Draws, victim: Machine, claimed: Machine) -> Sequence[Frame]:
     )
     if ours is None or draws.chance(250_000):
         return (hello, *[Ping()] * draws.below(5))
-    return hello, Standing(ours.directory, begun)
+    standing = Standing(ours.directory, begun)
+    if victim.node is None or start % 2 == 0:  # of what is drawn already: one draw more would move all claims to come
+        return hello, standing
+    return hello, standing, _table_without_the_others(victim.node)
+
+
+def _table_without_the_others(node: Node) -> OwnTable:
+    """It says that all other members have left, and is later than any other one."""
+    table, own = node.table(), node.config.member
+    others = tuple(member for member in table.members if member != own)
+    return OwnTable(encode_table(ClusterTable(1 << 60, {own: table.members[own]}, (*table.left, *others))))
 
 
 WIPED_DIRECTORY = Fault(

@@ -1,8 +1,8 @@
 """An operator who adds, promotes and removes members all the time, and starts the nodes of those who were added.
 
 What it knows of the members is the latest configuration that was delivered anywhere. It never leaves fewer voters than
-there were before it came, but for one. When the world has healed it changes nothing more, but sees to those whom the
-cluster does not reach by itself (docs/decisions/cluster.md).
+there were before it came, but for one. When the world has healed it changes nothing more, but stops who was removed and
+could not hear of that (docs/decisions/cluster.md).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from ratified.check.configurations import everybody
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_table import CLUSTER_GROUP
-from ratified.node.ports import Outcome, TransferLead, Work
+from ratified.node.ports import Outcome, Work
 from ratified.sim.cluster import Cluster
 from ratified.sim.workload.requester import Requester
 
@@ -29,8 +29,6 @@ class MemberOperator:
     def act(self) -> None:
         self._see_to_who_was_added()
         self._stop_who_was_forgotten()
-        if self._changes_no_more:
-            self._move_an_unknown_lead()
         asked = None if self._changes_no_more else self._next()
         requester = self.requester
         if asked is None or not requester.find_process():
@@ -60,15 +58,6 @@ class MemberOperator:
                 others = (other for other in machine.node.table().members if other != member)
                 if not any(self._cluster.machines[other].is_member for other in others):
                     machine.leave()
-
-    def _move_an_unknown_lead(self) -> None:
-        """Who was away while the leader was added has never heard of it, takes nothing from it, and learns nothing."""
-        cluster, leader = self._cluster, self._cluster.leader()
-        nodes = [machine.node for machine in cluster.machines.values() if machine.node is not None]
-        known = set(self._configurations[-1][1].voters).intersection(*(node.table().members for node in nodes))
-        if leader is not None and known and leader not in known:
-            self._counters["unknown leads moved"] += 1
-            cluster.machines[leader].offer(TransferLead(CLUSTER_GROUP, self.requester.draws.pick(tuple(sorted(known)))))
 
     def _next(self) -> Asked | None:
         present = self._configurations[-1][1]
