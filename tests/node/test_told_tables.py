@@ -167,6 +167,16 @@ def test_who_has_dialled_us_is_not_believed_whatever_it_claims_and_is_dialled_af
     assert not made.missed
 
 
+def test_who_tells_later_tables_all_the_time_is_dialled_as_soon_as_who_tells_one() -> None:
+    """The time counts from the first that was news."""
+    made = peers()
+    in_session(made, 1, hello())
+    made.received(0, 1, OwnTable(encode_table(WITH_FOUR)))
+    made.received(CONFIG.election_timeout_us // 2, 1, OwnTable(encode_table(WITHOUT_THREE)))
+    sent(made, 1, CONFIG.election_timeout_us)
+    assert list(made.missed) == [1]
+
+
 def test_it_is_not_dialled_where_the_log_has_brought_the_table_meanwhile() -> None:
     made = peers()
     in_session(made, 1, hello())
