@@ -13,7 +13,7 @@ from ratified.consensus.contract import Entry
 from ratified.sim.checkers import log_records
 from ratified.sim.disk import Disk
 from ratified.storage.checkpoint import Contents, find
-from ratified.storage.format import segment_number
+from ratified.storage.format import extent, read_header, segment_file, segment_number
 from ratified.storage.identity import read as read_identity
 
 SEGMENTS_MAX = 4
@@ -26,12 +26,12 @@ def too_long(disks: Mapping[int, Disk], log_bytes_min: int) -> list[str]:
     lowest = _lowest_claims(list(checkpoints.values()))
     found: list[str] = []
     for member, disk in disks.items():
-        sizes = {number: disk.size(name) for name in disk.names() if (number := segment_number(name)) is not None}
+        sizes = _written(disk)
         spare = SEGMENTS_MAX * max(sizes.values())
         since, enough = _since(checkpoints[member], sizes), max(log_bytes_min, _copied(checkpoints[member]))
         if since > enough + spare:
             found.append(f"member {member} has written {since} bytes since its checkpoint, {enough} are enough for one")
-        needed = _needed(disk, lowest)
+        needed = _needed(disk, sizes, lowest)
         if (total := sum(sizes.values())) > needed + spare:
             found.append(f"member {member} has a log of {total} bytes, of which somebody may need {needed}")
     return found
@@ -57,11 +57,24 @@ def _since(checkpoint: Contents | None, sizes: Mapping[int, int]) -> int:
     return sum(size - (offset if number == segment else 0) for number, size in sizes.items() if number >= segment)
 
 
-def _needed(disk: Disk, lowest: Mapping[int, int]) -> int:
+def _written(disk: Disk) -> dict[int, int]:
+    """How much of each segment's file has batches, by its number, ascending."""
+    found: dict[int, int] = {}
+    for name in disk.names():
+        number = segment_number(name)
+        if number is not None:
+            data, end = disk.read(name, 0, disk.size(name)), 0
+            while (header := read_header(data, end)) is not None:
+                end += extent(header.length)
+            found[number] = end
+    return found
+
+
+def _needed(disk: Disk, sizes: Mapping[int, int], lowest: Mapping[int, int]) -> int:
     """How much the log has from the first segment on that has an entry which not all have in a checkpoint."""
-    names = [name for name in disk.names() if segment_number(name) is not None]
-    for position, name in enumerate(names):
+    for number in sizes:
+        name = segment_file(number)
         records = log_records(disk.read(name, 0, disk.size(name)))
         if any(isinstance(record, Entry) and record.index > lowest.get(group, 0) for group, record in records):
-            return sum(disk.size(later) for later in names[position:])
+            return sum(size for later, size in sizes.items() if later >= number)
     return 0
