@@ -6,6 +6,8 @@ Rules:
    a crash may have come between the two, or the store was lost with its machine.
 2. Kept is the snapshot of the log's base until a checkpoint has that state; and of what is ahead of the log's base, and
    was not installed, one of each group: it is resumed. All others are of no use, and are removed.
+3. What is resumed is synced first: the process before may have been killed with its last pieces in the page cache
+   alone, and what is found counts as durable.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class SnapshotDirectory:
             raise StoreBehindLog(group, applied, base, why) from error
 
     def sort_out(self, group: int, base: Base, claim: Claim | None) -> FoundSnapshots:
-        """Rule 2, for this group."""
+        """Rules 2 and 3, for this group."""
         kept = self._of(group, base)
         if kept is not None and claim is not None and claim.index >= base.index:
             kept = None
@@ -79,7 +81,9 @@ class SnapshotDirectory:
         ahead = [head for head in self._heads.values() if head.group == group and head.base.index > base.index]
         begun: StoredSnapshot | None = None
         if ahead:
-            begun = scan(self._files, max(ahead, key=lambda head: head.base.index).file)
+            file = max(ahead, key=lambda head: head.base.index).file
+            self._files.sync_data(file)
+            begun = scan(self._files, file)
         useful = {each.file for each in (kept, begun and begun.head) if each is not None}
         for file, head in self._heads.items():
             if head.group == group and file not in useful:
