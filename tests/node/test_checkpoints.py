@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from ratified.check.violation import Violation
 from ratified.node.config import NodeLimits
@@ -66,6 +67,23 @@ def test_the_next_one_waits_until_the_log_has_grown_by_what_the_last_one_copied(
         cluster.run(20 * MS)
     taken = cluster.processes[1]._world.counters["checkpoints"]
     assert 3 < taken < 30
+
+
+def test_a_long_log_over_an_empty_store_is_copied_as_soon_as_something_is_applied() -> None:
+    """A start found a long log and a store that was lost. With nothing to claim the checkpoint was put off until the
+    log had grown by as much once more (seed 1163 of checkpoints, Paxos)."""
+    cluster = cluster_of(3, NodeLimits(checkpoint_log_bytes_min=1 << 30))
+    write(cluster, 60)
+    for member in cluster.members:
+        lose_with_its_store(cluster, member)
+    for process in cluster.processes.values():
+        limits = process._options.limits
+        node = replace(limits.node, checkpoint_log_bytes_min=GROWTH)
+        process._options = replace(process._options, limits=replace(limits, node=node))
+        process.start()
+    cluster.elect()
+    cluster.run(200 * MS)
+    assert all(claimed(cluster, member) for member in cluster.members)
 
 
 def test_entries_are_counted_where_that_is_asked_for() -> None:

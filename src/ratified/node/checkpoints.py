@@ -63,6 +63,8 @@ class Checkpoints:
         self._look_at = 0
         """How much must have been written before the log can have grown enough."""
         self._entries_due = False
+        self._has_nothing = False
+        """There was nothing to claim when one was due, and nothing was applied since."""
         self._not_before: int | None = None
         self._free_bytes: int | None = None
         self.durable_at: int | None = None
@@ -75,6 +77,7 @@ class Checkpoints:
 
     def applied(self, group: int, index: int) -> None:
         """The group has applied its log up to there."""
+        self._has_nothing = False
         claim = self._last.claims.get(group) if self._last is not None else None
         if index - (claim.index if claim is not None else 0) >= self._limits.checkpoint_entries:
             self._entries_due = True
@@ -82,6 +85,7 @@ class Checkpoints:
     def installed(self) -> None:
         """A group's state came as a snapshot: it is to be in a checkpoint soon, so that its file can go."""
         self._entries_due = True
+        self._has_nothing = False
 
     def put_off(self, now: int) -> None:
         """Something is missing in this one: no other is begun for a while."""
@@ -95,6 +99,8 @@ class Checkpoints:
         """Should one be begun in this turn?"""
         if self._contents is not None or self._not_before is not None or self._free_bytes is None:
             return False
+        if self._has_nothing:
+            return False
         return self._entries_due or (self._planner.written_bytes >= self._look_at and self._log_has_grown())
 
     def begin(self, now: int, claims: Mapping[int, Claim]) -> Iterator[Op] | str | None:
@@ -105,7 +111,7 @@ class Checkpoints:
         assert self._free_bytes is not None, "it is due"
         self._entries_due = False
         if not claims:
-            self._look_at = self._planner.written_bytes + self._limits.checkpoint_log_bytes_min
+            self._has_nothing = True
             return None
         size = self._environment.size_bytes
         if self._free_bytes - size < self._limits.free_bytes_min:
