@@ -3,6 +3,7 @@
 from tests.mutants import (
     checkpoints,
     elections,
+    following,
     garbage,
     identity,
     large_requests,
@@ -37,6 +38,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *store.MUTANTS,
     *members.MUTANTS,
     *nodes.MUTANTS,
+    *following.MUTANTS,
     *tables.MUTANTS,
     *topologies.MUTANTS,
     *elections.MUTANTS,

@@ -18,7 +18,7 @@ from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.checkpoints import Checkpoints
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import first_table
+from ratified.node.cluster_table import CLUSTER_GROUP, first_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.node import Node
@@ -109,7 +109,9 @@ def build(
     planner.append_own(NodeRecord(incarnation, recovered.directory, config.start))
     timers = Timers()
     requests = Requests(config.limits, timers)
-    cluster = ClusterLog(planner.append_own, first_table(config.names, config.peer_urls), recovered.cluster)
+    first = first_table(config.names, config.peer_urls)
+    others = tuple(sorted(recovered.groups.keys() - {CLUSTER_GROUP}))
+    cluster = ClusterLog(planner.append_own, first, recovered.cluster, others)
     directories = Directories(
         config, cluster, planner.append_own, recovered.peers, begun=recovered.begun, joins=_joins(recovered)
     )

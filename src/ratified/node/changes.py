@@ -6,7 +6,9 @@ Rules:
    leader refuses it where that is no longer the latest one.
 2. Who is added to vote is a learner until it has caught up (``steward``): it can be let in only when its directory is
    bound, which takes a quorum, and so it must not be needed for one before.
-3. What the table decides is refused here, what progress and sessions decide by the leader (``why_not_now``); both with
+3. Where other groups follow, who is removed and has voted learns in group 0 until none of them needs it: it may lead
+   one, and has to hear what that is to follow (``steward``).
+4. What the table decides is refused here, what progress and sessions decide by the leader (``why_not_now``); both with
    etcd's texts.
 """
 
@@ -103,7 +105,9 @@ def is_fit(group: int, kind: Kind, data: bytes) -> bool:
     return kind is Kind.MEMBERSHIP and (group == CLUSTER_GROUP or not context)
 
 
-def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str | Reason:
+def build(
+    asked: Asked, table: ClusterTable, before: Membership, *, others_follow: bool = False
+) -> Change | str | Reason:
     """The change of group 0's configuration; or etcd's text why there is none; or why there is none yet."""
     match asked:
         case AddMember(member, peer_urls, learner):
@@ -113,7 +117,7 @@ def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str
                 return NO_MEMBER
             if refusal := why_not_at(table, member, peer_urls):
                 return Reason.CHANGING if _are_left(table, peer_urls) else refusal
-            if len(before.learners) >= LEARNERS_MAX:
+            if sum(not _is_leaving(table, each) for each in before.learners) >= LEARNERS_MAX:
                 return TOO_MANY_LEARNERS
             after = _with_roles(before, before.voters, {*before.learners, member})
             return Change(before, after, encode_context(Add(member, peer_urls, not learner)))
@@ -124,19 +128,31 @@ def build(asked: Asked, table: ClusterTable, before: Membership) -> Change | str
             voters = set(before.voters) - {member}
             if not voters:
                 return NOT_ENOUGH_STARTED
-            after = _with_roles(before, voters, set(before.learners) - {member})
-            return Change(before, after, encode_context(Remove(member)))
+            learners = set(before.learners) - {member}
+            if others_follow and member in before.voters:
+                learners.add(member)
+            return Change(before, _with_roles(before, voters, learners), encode_context(Remove(member)))
         case PromoteMember(member):
-            if member not in table.members:
+            if member not in table.members or _is_leaving(table, member):
                 return NO_MEMBER
             if member not in before.learners:
                 return NOT_LEARNER
             return promotion(before, member)
 
 
+def _is_leaving(table: ClusterTable, member: int) -> bool:
+    row = table.members.get(member)
+    return row is not None and row.leaving
+
+
 def _are_left(table: ClusterTable, peer_urls: Collection[str]) -> bool:
     """Of those of the peer URLs that are taken, is each that of a member that is leaving?"""
     return not any(set(row.peer_urls).intersection(peer_urls) for row in table.members.values() if not row.leaving)
+
+
+def without(before: Membership, member: int) -> Change:
+    """The change that has a learner learn no more."""
+    return Change(before, _with_roles(before, before.voters, set(before.learners) - {member}))
 
 
 def promotion(before: Membership, member: int) -> Change:

@@ -21,7 +21,17 @@ from collections.abc import Callable, Sequence
 
 from ratified.consensus.contract import Entry, Kind, Size, Sizes
 from ratified.consensus.entry import decode_configuration
-from ratified.node.cluster_table import ClusterTable, changed, decode_change, decode_context, decode_table, encode_table
+from ratified.node.cluster_table import (
+    Change,
+    ClusterTable,
+    Context,
+    changed,
+    configured,
+    decode_change,
+    decode_context,
+    decode_table,
+    encode_table,
+)
 from ratified.storage.format import ClusterRecord
 
 _COMMAND = Kind.COMMAND
@@ -31,13 +41,18 @@ _MEMBERSHIP = Kind.MEMBERSHIP
 
 class ClusterLog:
     def __init__(
-        self, append: Callable[[ClusterRecord], None], first: ClusterTable, found: ClusterRecord | None
+        self,
+        append: Callable[[ClusterRecord], None],
+        first: ClusterTable,
+        found: ClusterRecord | None,
+        others: tuple[int, ...] = (),
     ) -> None:
         """``append`` writes a record of the node's own. ``found`` is the log's last one; None: the table is still the
-        first one. Raises ``ClusterFormatError``."""
+        first one. ``others`` are the groups that follow group 0, ascending. Raises ``ClusterFormatError``."""
         self.table = first if found is None else decode_table(found.data)
         """Durably."""
         self._append = append
+        self.others = others
         self._written = self.table
         """What will be the table once the log is durable."""
         self._held: deque[Entry] = deque()
@@ -86,7 +101,7 @@ class ClusterLog:
         if self._told is not None and self._told.index <= self.table.index:
             self._told = None
         released: list[Entry] = []
-        while self._held and not (_changes(self._held[0]) and self._held[0].index > record.index):
+        while self._held and not (self._changes(self._held[0]) and self._held[0].index > record.index):
             released.append(self._held.popleft())
         return released
 
@@ -110,21 +125,25 @@ class ClusterLog:
         }
 
     def _is_news(self, entry: Entry) -> bool:
-        return _changes(entry) and entry.index > self._written.index
+        return self._changes(entry) and entry.index > self._written.index
+
+    def _changes(self, entry: Entry) -> bool:
+        """Does it change the table? A configuration without a context does where other groups follow it."""
+        if entry.kind is _MEMBERSHIP:
+            return bool(self.others) or bool(decode_configuration(entry.data)[1])
+        return entry.kind is _NODE
 
     def _write(self, entry: Entry) -> None:
-        change = decode_change(entry.data) if entry.kind is _NODE else decode_context(_context(entry))
-        self._written, refusal = changed(self._written, entry.index, change)
-        if refusal:
-            self._refusals[entry.index] = refusal
+        if entry.kind is _NODE:
+            self._change(entry.index, decode_change(entry.data))
+        else:
+            membership, context = decode_configuration(entry.data)
+            if context:
+                self._change(entry.index, decode_context(context))
+            self._written = configured(self._written, entry.index, membership, self.others)
         self._append(ClusterRecord(entry.index, encode_table(self._written)))
 
-
-def _changes(entry: Entry) -> bool:
-    """Does it change the table? A configuration without a context does not."""
-    return entry.kind is _NODE or (entry.kind is _MEMBERSHIP and bool(_context(entry)))
-
-
-def _context(entry: Entry) -> bytes:
-    _, context = decode_configuration(entry.data)
-    return context
+    def _change(self, index: int, change: Change | Context) -> None:
+        self._written, refusal = changed(self._written, index, change)
+        if refusal:
+            self._refusals[index] = refusal

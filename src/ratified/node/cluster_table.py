@@ -14,7 +14,11 @@ Rules:
    nothing. Of the cluster's first members the first start has settled it (``directories``).
 6. A member that is removed, by a MEMBERSHIP entry, is *leaving*: it may be needed to the end of the change. It has left
    with a NODE entry of its own, and its id never comes back.
-7. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
+7. Other groups follow group 0: what they are to have is its latest configuration that was delivered and is not joint,
+   without those who are leaving. When that becomes another one all groups are *behind*, each until its leader has said
+   that it has it, settled. What is said of an earlier one changes nothing. (Where there are no other groups none of
+   this is kept.)
+8. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
    never behind the store, and what is delivered again is passed over by its index.
 """
 
@@ -26,7 +30,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from ratified.consensus.contract import U64
+from ratified.consensus.contract import U64, Membership
 from ratified.wire.peer import DIRECTORY_BYTES, DirectoryId
 
 CLUSTER_GROUP = 0
@@ -65,6 +69,12 @@ class ClusterTable(msgspec.Struct, frozen=True, array_like=True):
     """Ascending by id."""
     left: tuple[U64, ...] = ()
     """Who was a member, in the order of leaving."""
+    configuration: Membership | None = None
+    """Of the other groups; None: that of the beginning."""
+    since: U64 = 0
+    """The index at which it became another one."""
+    behind: tuple[U64, ...] = ()
+    """The groups that are not known to have it, ascending."""
 
 
 class Publish(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -109,7 +119,14 @@ class Remove(msgspec.Struct, frozen=True, array_like=True, tag=6):
     member: U64
 
 
-Change: TypeAlias = Publish | Readdress | Bind | Leave
+class Follow(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """These groups have the configuration since ``since``, settled."""
+
+    groups: tuple[U64, ...]
+    since: U64
+
+
+Change: TypeAlias = Publish | Readdress | Bind | Leave | Follow
 """The data of a NODE entry."""
 Context: TypeAlias = Add | Remove
 """Of a MEMBERSHIP entry, where it concerns the table."""
@@ -191,6 +208,10 @@ def dials(table: ClusterTable, one: int, other: int) -> bool:
 
 def changed(table: ClusterTable, index: int, change: Change | Context) -> tuple[ClusterTable, str]:
     """The table after this change at ``index``, and why it changed nothing ("": it did, or is what was asked for)."""
+    if isinstance(change, Follow):
+        followed = change.groups if change.since == table.since else ()
+        behind = tuple(group for group in table.behind if group not in followed)
+        return replace(table, index=index, behind=behind), ""
     members = table.members
     row = members.get(change.member)
     if isinstance(change, Add):
@@ -215,7 +236,23 @@ def changed(table: ClusterTable, index: int, change: Change | Context) -> tuple[
             if not row.leaving:
                 return _with(table, index), NOT_LEAVING
             staying = {member: each for member, each in members.items() if member != change.member}
-            return ClusterTable(index, staying, (*table.left, change.member)), ""
+            return replace(table, index=index, members=staying, left=(*table.left, change.member)), ""
+
+
+def configured(table: ClusterTable, index: int, membership: Membership, others: tuple[int, ...]) -> ClusterTable:
+    """The table after this configuration of group 0, where these are the other groups."""
+    if not others:
+        return table
+    wanted = wanted_of(table, membership)
+    if membership.outgoing or wanted == table.configuration:
+        return replace(table, index=index)
+    return replace(table, index=index, configuration=wanted, since=index, behind=others)
+
+
+def wanted_of(table: ClusterTable, membership: Membership) -> Membership:
+    """What other groups are to have where group 0 has this one, which is not joint, and may be later than the table."""
+    leaving = [member for member, row in table.members.items() if row.leaving]
+    return replace(membership, learners=tuple(member for member in membership.learners if member not in leaving))
 
 
 def why_not_at(table: ClusterTable, member: int, peer_urls: tuple[str, ...]) -> str:
@@ -226,4 +263,4 @@ def why_not_at(table: ClusterTable, member: int, peer_urls: tuple[str, ...]) -> 
 
 def _with(table: ClusterTable, index: int, rows: Mapping[int, Member] | None = None) -> ClusterTable:
     members = {**table.members, **(rows or {})}
-    return ClusterTable(index, {member: members[member] for member in sorted(members)}, table.left)
+    return replace(table, index=index, members={member: members[member] for member in sorted(members)})

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ratified.consensus.contract import Entry, Lead, Membership, Ready, Size, Sizes
+from ratified.consensus.contract import Entry, Lead, Membership, Ready, Size, Sizes, Status
 from ratified.machine import ApplyFailed
 from ratified.node.applying import Applying
 from ratified.node.changes import is_asked, is_fit
@@ -41,6 +41,7 @@ from ratified.node.ports import (
     Input,
     JobDone,
     Notice,
+    Outcome,
     Outputs,
     PeerAddress,
     Reason,
@@ -416,16 +417,27 @@ class Node:
 
     def _serve_members(self, now: int) -> None:
         """Propose what members that come and go need, where this node leads."""
-        if not self._steward.looks(now, several_groups=len(self._replicas) > 1):
+        if not self._steward.looks(now):
             return
         self._peers.challenge_unbound(now)
-        running = {group: replica for group, replica in self._replicas.items() if replica.stopped is None}
-        if CLUSTER_GROUP not in running or not self._directories.begun:
+        cluster = self._replicas[CLUSTER_GROUP]
+        if cluster.stopped is not None or not self._directories.begun:
             return
-        statuses = {group: replica.engine.status() for group, replica in running.items()}
-        for request in self._steward.due(now, statuses, CLUSTER_GROUP):
-            self._touch(running[request.group])
-            running[request.group].on_request(now, request)
+        chores = self._steward.due(now, self._status_if_led, all_know_follow=self._peers.all_take_tables)
+        for request in chores.requests:
+            self._touch(self._replicas[request.group])
+            self._replicas[request.group].on_request(now, request)
+        for group, change in chores.following.items():
+            self._touch(self._replicas[group])
+            self._replicas[group].follow(now, change)
+
+    def _status_if_led(self, group: int) -> Status | None:
+        """Of a group that this node leads, and that runs here."""
+        replica = self._replicas.get(group)
+        if replica is None or replica.stopped is not None or replica.lead.member != self.config.member:
+            return None
+        status = replica.engine.status()
+        return status if status.leader == self.config.member and status.serving else None
 
     def _deliver(self, replica: Replica, entries: Sequence[Entry]) -> None:
         """Have them applied; those of group 0 not before the cluster table that they make is durable."""
@@ -531,7 +543,7 @@ class Node:
         admitted, challenges = self._peers.drain_port()
         for reply in self._requests.drain_own():
             self._publishing.ended(now, reply.token)
-            self._steward.ended(reply.token)
+            self._steward.ended(reply.token, done=reply.outcome is Outcome.DONE)
         self._timers.set(_LOG_MARK, 0, self._planner.deadline)
         self.deadline = self._timers.deadline
         return Outputs(

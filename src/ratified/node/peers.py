@@ -357,6 +357,13 @@ class PeerSessions:
     def members_in_session(self) -> Collection[int]:
         return self._sessions.keys()
 
+    @property
+    def all_take_tables(self) -> bool:
+        """Was each other member that stays met, and did it know all that the table knows when it was met last?"""
+        rows = self._cluster.table.members
+        others = [member for member, row in rows.items() if member != self._config.member and not row.leaving]
+        return all(member in self._known and self._known[member].version_max >= TABLES_SINCE for member in others)
+
     def session(self, member: int) -> Session | None:
         return self._sessions.get(member)
 

@@ -38,6 +38,8 @@ class Work(Enum):
     """Change who the members are, as ``data`` says (``changes``), in group 0; the reply is as for ``CLUSTER``."""
     CLUSTER = "cluster"
     """Change the cluster table, of group 0, as ``data`` says; the reply says why it changed nothing, or is empty."""
+    BARRIER = "barrier"
+    """Of the node's own: that all that was acknowledged before is applied here."""
 
 
 class Request(msgspec.Struct, frozen=True):

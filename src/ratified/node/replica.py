@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from ratified.consensus.contract import (
     Base,
+    Change,
     Engine,
     Entry,
     Era,
@@ -252,10 +253,18 @@ class Replica:
 
     def _read(self, now: int, request: OpenRequest) -> None:
         """All that was acknowledged when this was asked for is applied: answer it, or begin with it."""
+        if request.work is Work.BARRIER:
+            self._requests.end(request, Outcome.DONE)
+            return
         if request.work is not Work.MEMBERS:
             self.local.read(now, request)
             return
-        change = build(decode_asked(request.data), self._cluster.table, self.engine.status().membership)
+        change = build(
+            decode_asked(request.data),
+            self._cluster.table,
+            self.engine.status().membership,
+            others_follow=bool(self._cluster.others),
+        )
         if isinstance(change, Reason):
             self._requests.refuse(request, change)
         elif isinstance(change, str):
@@ -264,6 +273,11 @@ class Replica:
             self._requests.become_proposal(request, Kind.MEMBERSHIP, encode_change(change))
             self._proposals.submit(request)
             self.again = True
+
+    def follow(self, now: int, change: Change) -> None:
+        """Propose another configuration as the leader that this replica is, once; nothing where it is none."""
+        if self.engine.leading is not None and not (self._room.is_short and self._refuses_for_space(now)):
+            self._propose_change(now, self._ids.named(self._ids.next(), encode_change(change), Kind.MEMBERSHIP))
 
     def on_request_deadline(self, request: OpenRequest) -> None:
         if request.work is _PROPOSE:
@@ -732,7 +746,7 @@ class Replica:
                 id = entry.proposal
                 if entry.kind not in (Kind.NODE, Kind.MEMBERSHIP):
                     continue
-                result = self._cluster.result_of(entry)
+                result = self._cluster.result_of(entry) if self.group == CLUSTER_GROUP else b""
                 if id is not None and id.origin == member and id.incarnation == incarnation:
                     ours.append(id.sequence)
                     self._proposals.applied(id.sequence, result)

@@ -90,6 +90,13 @@ class Requests:
         self._open[opened.token] = opened
         return opened
 
+    def open_own_barrier(self, group: int, deadline: int) -> OpenRequest:
+        """A read of the node's own, of nothing."""
+        self._own_last -= 1
+        opened = OpenRequest(self._own_last, group, Work.BARRIER, b"", deadline)
+        self._open[opened.token] = opened
+        return opened
+
     def become_proposal(self, request: OpenRequest, kind: Kind, data: bytes) -> None:
         """What was asked for is known: this is to be proposed for it."""
         self._bytes += len(data) - len(request.data)

@@ -4,20 +4,29 @@ Rules:
 
 1. It binds the data directory of a member that was added, once that has answered at the member's own address.
 2. It lets a learner vote that was added to vote, once it has caught up.
-3. It says that a leaving member has left, once no group on this node needs it: each has a configuration without it,
-   which is settled.
-4. The leader of any other group has that take over the configuration of group 0, where that is settled.
-5. It looks every heartbeat while there is something of this to do. One proposal a group is open at a time.
+3. It says that a leaving member has left, once no group needs it: group 0 has a configuration without it, which is
+   settled, and no group is behind. Until none is, the member learns in group 0.
+4. The leader of a group that is behind has it take over the configuration of group 0: who is to vote, and is no member
+   of the group yet, learns first. It goes by a table that is as late as the time at which this leader has seen the
+   group's own configuration (a read barrier of group 0). By an older one it would take the group back, to members that
+   have left. For the same reason it proposes that itself, once, and lets nobody else propose it.
+5. When that is settled its leader says so in group 0, to whose table it belongs; once all members know such entries. It
+   asks before whether it leads still (a read barrier of the group), with the table known for which it will say that: a
+   later leader could go by an earlier table else, where a configuration comes again that there was before.
+6. It looks every heartbeat while there is something of this to do, at ``GROUPS_A_LOOK`` groups at most. One proposal of
+   it is open at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import NamedTuple
 
-from ratified.consensus.contract import Change, Kind, Membership, Status
-from ratified.node.changes import encoded, has_caught_up, promotion
+from ratified.consensus.contract import Change, Era, Kind, Membership, Status
+from ratified.node.changes import encoded, has_caught_up, promotion, without
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import Bind, Leave, encode_change
+from ratified.node.cluster_table import CLUSTER_GROUP, Bind, Follow, Leave, encode_change, wanted_of
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.requests import OpenRequest, Requests
@@ -25,6 +34,36 @@ from ratified.node.timers import Timer, Timers
 
 DEADLINE_TIMEOUTS = 8
 """How long one proposal may take, in election timeouts."""
+
+
+GROUPS_A_LOOK = 128
+"""Of those that are behind and that this node leads, so many are looked at; the others when these are not."""
+
+
+class Seen(NamedTuple):
+    """A group as its leader had it when it asked for a barrier, and the table."""
+
+    era: Era
+    membership: Membership
+    since: int
+    """Of the configuration that the table wants; 0: it may be a later one."""
+
+
+class Barrier(NamedTuple):
+    """A read barrier that is under way, and for what."""
+
+    token: int
+    of: int
+    """The group."""
+    seen: dict[int, Seen]
+
+
+class Chores(NamedTuple):
+    """What is to be done now."""
+
+    requests: list[OpenRequest]
+    following: Mapping[int, Change]
+    """By group that this node leads."""
 
 
 class Steward:
@@ -36,51 +75,80 @@ class Steward:
         self._directories = directories
         self._requests = requests
         self._timers = timers
-        self._open: dict[int, OpenRequest] = {}
-        """By group."""
+        self._open: OpenRequest | None = None
+        """A proposal in group 0."""
+        self._barriers: dict[int, Barrier] = {}
+        """Those that are under way, by group."""
+        self._late: dict[int, Seen] = {}
+        """For which groups the table is late enough."""
+        self._confirmed: dict[int, Seen] = {}
+        """Which groups this node has led with a table known."""
         self._next_at = 0
 
-    def ended(self, token: int) -> None:
+    def ended(self, token: int, *, done: bool) -> None:
         """One of the node's own requests has ended: it is one of these, or not."""
-        self._open = {group: request for group, request in self._open.items() if request.token != token}
+        if self._open is not None and self._open.token == token:
+            self._open = None
+            return
+        barrier = next((each for each in self._barriers.values() if each.token == token), None)
+        if barrier is None:
+            return
+        del self._barriers[barrier.of]
+        if done:
+            (self._late if barrier.of == CLUSTER_GROUP else self._confirmed).update(barrier.seen)
+            self._next_at = 0
 
-    def due(self, now: int, statuses: Mapping[int, Status], cluster_group: int) -> list[OpenRequest]:
-        """What is to be proposed now, by this node's groups as they are."""
-        own = self._config.member
-        leads = [group for group, status in statuses.items() if status.leader == own and status.serving]
-        found: list[OpenRequest] = []
-        for group in leads:
-            if group in self._open:
-                continue
-            if group == cluster_group:
-                chore = self._chore(statuses, statuses[group])
-            else:
-                chore = _follow(statuses[group], statuses[cluster_group])
-            if chore is not None:
-                deadline = now + DEADLINE_TIMEOUTS * self._config.election_timeout_us
-                self._open[group] = self._requests.open_own(group, *chore, deadline)
-                found.append(self._open[group])
-        return found
-
-    def looks(self, now: int, *, several_groups: bool) -> bool:
+    def looks(self, now: int) -> bool:
         """Is it time to look again, and is there anything to look for?"""
-        if not several_groups and not self._has_chores:
-            return False
-        if now < self._next_at:
+        if not self._has_chores or now < self._next_at:
             return False
         self._next_at = now + self._config.heartbeat_us
         self._timers.set(Timer.STEWARD, 0, self._next_at)
         return True
 
+    def due(self, now: int, led: Callable[[int], Status | None], *, all_know_follow: bool) -> Chores:
+        """What this node's groups are to do; ``led`` gives the status of a group that this node leads."""
+        deadline = now + DEADLINE_TIMEOUTS * self._config.election_timeout_us
+        target, since = self._cluster.table.configuration, self._cluster.table.since
+        statuses = ((group, led(group)) for group in self._cluster.table.behind)
+        settled = ((group, status) for group, status in statuses if status is not None and status.settled)
+        looked_at = dict(islice(settled, GROUPS_A_LOOK))
+        there = {group: each for group, each in looked_at.items() if each.membership == target and all_know_follow}
+        others = {group: each for group, each in looked_at.items() if each.membership != target}
+        requests = self._ask(CLUSTER_GROUP, {group: _seen(each, 0) for group, each in others.items()}, deadline)
+        for group, each in there.items():
+            requests += self._ask(group, {group: _seen(each, since)}, deadline)
+        if self._open is None:
+            chore = self._chore(led(CLUSTER_GROUP)) or self._say_who_has_followed(there, since)
+            if chore is not None:
+                self._open = self._requests.open_own(CLUSTER_GROUP, *chore, deadline)
+                requests.append(self._open)
+        return Chores(requests, self._follow(others, target))
+
+    def _ask(self, of: int, seen: dict[int, Seen], deadline: int) -> list[OpenRequest]:
+        """Ask for a read barrier of this group, on behalf of these, unless that is known or under way."""
+        known = self._late if of == CLUSTER_GROUP else self._confirmed
+        if of in self._barriers or all(known.get(group) == each for group, each in seen.items()):
+            return []
+        request = self._requests.open_own_barrier(of, deadline)
+        self._barriers[of] = Barrier(request.token, of, seen)
+        return [request]
+
     @property
     def _has_chores(self) -> bool:
-        rows = self._cluster.table.members.values()
-        return any(row.leaving or row.directory == b"" or row.votes_soon for row in rows)
+        table = self._cluster.table
+        rows = table.members.values()
+        return bool(table.behind) or any(row.leaving or row.directory == b"" or row.votes_soon for row in rows)
 
-    def _chore(self, statuses: Mapping[int, Status], status: Status) -> tuple[Kind, bytes] | None:
+    def _chore(self, status: Status | None) -> tuple[Kind, bytes] | None:
+        """In group 0, if this node leads it."""
+        if status is None:
+            return None
         for member, row in self._cluster.table.members.items():
-            if row.leaving and all(_is_rid_of(each, member) for each in statuses.values()):
-                return Kind.NODE, encode_change(Leave(member))
+            if row.leaving:
+                if (step := self._let_go(member, status)) is not None:
+                    return step
+                continue
             if row.directory == b"" and (found := self._directories.unbound.get(member)) is not None:
                 return Kind.NODE, encode_change(Bind(member, found.directory))
             is_learner = row.votes_soon and member in status.membership.learners
@@ -88,17 +156,49 @@ class Steward:
                 return Kind.MEMBERSHIP, encoded(promotion(status.membership, member))
         return None
 
+    def _let_go(self, member: int, status: Status) -> tuple[Kind, bytes] | None:
+        """The next step of a member's leaving, if it can be made."""
+        table, membership = self._cluster.table, status.membership
+        if not status.settled or member in membership.voters:
+            return None
+        if self._cluster.others and (table.behind or table.configuration != wanted_of(table, membership)):
+            return None
+        if member in membership.learners:
+            return Kind.MEMBERSHIP, encoded(without(membership, member))
+        return Kind.NODE, encode_change(Leave(member))
 
-def _is_rid_of(status: Status, member: int) -> bool:
-    return status.settled and member not in _all(status.membership)
+    # ---- other groups
+
+    def _say_who_has_followed(self, there: Mapping[int, Status], since: int) -> tuple[Kind, bytes] | None:
+        followed = [group for group, each in there.items() if self._confirmed.get(group) == _seen(each, since)]
+        if not followed:
+            return None
+        for group in followed:
+            del self._confirmed[group]
+        return Kind.NODE, encode_change(Follow(tuple(followed), since))
+
+    def _follow(self, others: Mapping[int, Status], target: Membership | None) -> Mapping[int, Change]:
+        """The next configurations of those groups that are as they were when the table was made late enough."""
+        late, self._late = self._late, {}
+        return {
+            group: Change(each.membership, _towards(target, each.membership))
+            for group, each in others.items()
+            if target is not None and late.get(group) == _seen(each, 0)
+        }
+
+
+def _seen(status: Status, since: int) -> Seen:
+    return Seen(status.era, status.membership, since)
+
+
+def _towards(target: Membership, membership: Membership) -> Membership:
+    """Who is to vote, and is no member yet, learns first."""
+    strangers = set(target.voters) - _all(membership)
+    if not strangers:
+        return target
+    learners = tuple(sorted({*membership.learners, *strangers}))
+    return Membership(membership.voters, (), learners, membership.apply_version)
 
 
 def _all(membership: Membership) -> set[int]:
     return {*membership.voters, *membership.outgoing, *membership.learners}
-
-
-def _follow(status: Status, first: Status) -> tuple[Kind, bytes] | None:
-    """Have this group take over the configuration of group 0."""
-    if not first.settled or not status.settled or status.membership == first.membership:
-        return None
-    return Kind.MEMBERSHIP, encoded(Change(status.membership, first.membership))

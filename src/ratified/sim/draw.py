@@ -105,7 +105,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         cluster=ClusterOptions(
             engine=arguments.engine,
             nodes=nodes,
-            groups=1 if members_change else pick(14, 1, 1, 1, 3),
+            groups=pick(14, 1, 1, 1, 3),
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
             read_lease_us=timeout * LEASE_PERCENT // 100 if leases else 0,

@@ -33,7 +33,6 @@ from ratified.consensus.contract import Sizes
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.boot import build, create_joined
-from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.node.config import NodeConfig
 from ratified.node.node import Node
 from ratified.node.ports import (
@@ -627,9 +626,12 @@ class Machine:
 
     def leave(self) -> None:
         """As the server does: who was removed ends, and starts no more."""
-        latest = self._checkers.groups[CLUSTER_GROUP].configurations[-1][1]
-        if self.member in everybody(latest):
-            raise Violation("who is a member stays", f"member {self.member} leaves, and was not removed: {latest}")
+        for group, checks in self._checkers.groups.items():
+            latest = checks.configurations[-1][1]
+            if self.member in everybody(latest):
+                raise Violation(
+                    "who is a member stays", f"member {self.member} leaves, and is one of group {group}: {latest}"
+                )
         self._left = True
         self.is_member = False
         self._counters["members that left"] += 1
