@@ -10,7 +10,6 @@ from unittest.mock import patch
 from ratified.node.checkpoints import Claims
 from ratified.node.forwarding import LeaderForwards
 from ratified.node.peers import PeerSessions
-from ratified.node.snapshot_sending import SnapshotSending
 from ratified.storage.checkpoint import Claim
 from tests.mutants.mutant import Mutant
 
@@ -29,10 +28,6 @@ def cuts_what_a_removed_member_lacks() -> AbstractContextManager[Any]:
 def dials_nobody_who_should_dial() -> AbstractContextManager[Any]:
     """Who was removed while it was down never hears of it."""
     return patch.object(PeerSessions, "on_missed", lambda peers, member: None)
-
-
-def sends_snapshots_to_who_has_left() -> AbstractContextManager[Any]:
-    return patch.object(SnapshotSending, "table_changed", lambda sending, members: None)
 
 
 def keeps_forwards_of_who_has_left() -> AbstractContextManager[Any]:

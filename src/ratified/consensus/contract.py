@@ -348,7 +348,8 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """For metrics and people, and for what a node asks for, or refuses to ask for: safety never depends on it."""
+    """For metrics and people, and for what a node asks for, or refuses to ask for. What is committed never depends on
+    it; that a member may leave the cluster does, by ``settled``."""
 
     member: int
     role: str

@@ -433,6 +433,7 @@ class PeerSessions:
             "Hellos held": Size(len(self._hellos_held)),
             "members met": Size(len(self._known), others),
             "members challenged": Size(len(self._challenged_at), others),
+            "members without room": Size(len(self._room.others_full), others),
             "frames and hangups to leave": Size(len(self._frames) + len(self._closes)),
         }
         for member, session in self._sessions.items():
