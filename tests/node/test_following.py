@@ -7,17 +7,27 @@ from msgspec.structs import replace
 
 from ratified.consensus.contract import Change, Kind, Membership, Status
 from ratified.consensus.engines import ENGINES
+from ratified.consensus.entry import decode_change as decode_change_of_members
 from ratified.consensus.entry import encode_configuration, make_entry
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import Follow, configured, decode_change, encode_table, first_table
+from ratified.node.cluster_table import (
+    Follow,
+    Keep,
+    configured,
+    decode_change,
+    encode_context,
+    encode_table,
+    first_table,
+)
 from ratified.node.config import NodeLimits
 from ratified.node.directories import Directories
 from ratified.node.ports import Outcome, TransferLead, Work
 from ratified.node.requests import Requests
-from ratified.node.steward import Chores, Steward
+from ratified.node.steward import GROUPS_A_LOOK, Chores, Steward
 from ratified.node.timers import Timers
 from ratified.storage.format import ClusterRecord
+from ratified.wire.peer import TABLES_SINCE
 from tests.node.cluster import SECOND, Cluster
 from tests.node.test_peers import CONFIG
 
@@ -90,6 +100,26 @@ def test_a_learner_that_never_came_is_removed_again_and_the_groups_end_as_they_b
     assert cluster.node(1).table().left == (4,)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_removal_in_the_middle_of_an_upgrade_ends_after_it(engine: str) -> None:
+    """Earlier programs keep nothing of other groups in the table."""
+    cluster = Cluster(size=4, groups=GROUPS, engine=engine, durable=True)
+    for member in cluster.members:
+        cluster.processes[member].protocol_version = TABLES_SINCE - 1
+        cluster.kill(member)
+        cluster.start(member)
+    removed = next(member for member in cluster.members if member != cluster.elect())
+    ask(cluster, RemoveMember(removed))
+    cluster.run(SECOND)
+    assert cluster.node(cluster.elect()).table().configuration is None
+    for member in cluster.members:
+        cluster.processes[member].protocol_version = TABLES_SINCE
+        cluster.kill(member)
+        cluster.start(member)
+        cluster.run(SECOND)
+    until_all_follow(cluster, tuple(member for member in (1, 2, 3, 4) if member != removed))
+
+
 def test_who_is_leaving_is_not_promoted_back() -> None:
     cluster = Cluster(size=4, groups=GROUPS)
     leader = cluster.elect()
@@ -117,7 +147,8 @@ class Led:
         cluster = Cluster()
         leader = cluster.elect()
         self.status = replace(cluster.node(leader).status().groups[0].engine, membership=BEFORE, settled=True)
-        self.cluster = ClusterLog(lambda record: None, first, None, (1, 2))
+        kept = ClusterRecord(1, encode_table(replace(first, index=1, configuration=BEFORE)))
+        self.cluster = ClusterLog(lambda record: None, first, kept, (1, 2))
         self.table_wants(WANTED, 7)
         self.groups: dict[int, Status] = {1: self.status}
         timers = Timers()
@@ -126,11 +157,11 @@ class Led:
         self.steward = Steward(CONFIG, self.cluster, directories, self.requests, timers)
 
     def table_wants(self, membership: Membership, index: int) -> None:
-        table = configured(self.cluster.table, index, membership, (1, 2))
+        table = configured(self.cluster.table, index, membership, self.cluster.others)
         self.cluster.recorded(ClusterRecord(index, encode_table(table)))
 
-    def due(self, *, all_know_follow: bool = True) -> Chores:
-        return self.steward.due(0, self.groups.get, all_know_follow=all_know_follow)
+    def due(self, *, all_know: bool = True) -> Chores:
+        return self.steward.due(0, self.groups.get, all_know=all_know)
 
     def barriers(self, chores: Chores) -> dict[int, int]:
         """Tokens, by the group that is asked."""
@@ -188,10 +219,30 @@ def test_what_was_confirmed_for_an_earlier_table_or_era_is_not_said() -> None:
     assert said(led.due()) == []
 
 
-def test_nothing_is_said_before_all_members_know_what_that_means() -> None:
+def test_what_other_groups_are_to_have_is_kept_once_all_members_know_what_that_means() -> None:
     led = Led()
-    led.groups[1] = replace(led.status, membership=WANTED)
-    assert led.due(all_know_follow=False).requests == []
+    led.cluster.recorded(ClusterRecord(9, encode_table(replace(led.cluster.table, configuration=None, behind=()))))
+    led.groups = {0: led.status}
+    assert led.due(all_know=False).requests == []
+    (asked,) = led.due().requests
+    assert (asked.group, asked.kind) == (0, Kind.MEMBERSHIP)
+    assert decode_change_of_members(asked.data) == Change(BEFORE, BEFORE, encode_context(Keep()))
+    led.steward.ended(asked.token, done=True)
+    led.groups[0] = replace(led.status, settled=False)
+    assert led.due().requests == [], "another change is under way"
+
+
+def test_groups_that_have_followed_do_not_keep_others_from_being_looked_at() -> None:
+    led = Led()
+    count = 2 * GROUPS_A_LOOK
+    table = replace(led.cluster.table, index=8, behind=tuple(range(1, count + 1)))
+    led.cluster.recorded(ClusterRecord(8, encode_table(table)))
+    led.groups = {group: replace(led.status, membership=WANTED) for group in range(1, count)}
+    led.groups[count] = led.status
+    asked = led.due()
+    assert len(asked.requests) == 1 + GROUPS_A_LOOK
+    led.steward.ended(led.barriers(asked)[0], done=True)
+    assert led.due().following == {count: Change(BEFORE, WANTED)}
 
 
 def test_a_configuration_that_is_not_settled_is_left_alone() -> None:

@@ -102,7 +102,7 @@ def is_fit(group: int, kind: Kind, data: bytes) -> bool:
             decode_context(context)
     except (ClusterFormatError, EntryFormatError):
         return False
-    return kind is Kind.MEMBERSHIP and (group == CLUSTER_GROUP or not context)
+    return kind is Kind.MEMBERSHIP and group == CLUSTER_GROUP  # other groups' leaders follow by themselves
 
 
 def build(

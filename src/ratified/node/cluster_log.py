@@ -130,7 +130,8 @@ class ClusterLog:
     def _changes(self, entry: Entry) -> bool:
         """Does it change the table? A configuration without a context does where other groups follow it."""
         if entry.kind is _MEMBERSHIP:
-            return bool(self.others) or bool(decode_configuration(entry.data)[1])
+            follows = bool(self.others) and self._written.configuration is not None
+            return follows or bool(decode_configuration(entry.data)[1])
         return entry.kind is _NODE
 
     def _write(self, entry: Entry) -> None:

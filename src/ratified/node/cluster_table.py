@@ -16,8 +16,9 @@ Rules:
    with a NODE entry of its own, and its id never comes back.
 7. Other groups follow group 0: what they are to have is its latest configuration that was delivered and is not joint,
    without those who are leaving. When that becomes another one all groups are *behind*, each until its leader has said
-   that it has it, settled. What is said of an earlier one changes nothing. (Where there are no other groups none of
-   this is kept.)
+   that it has it, settled. What is said of an earlier one changes nothing.
+   This is kept from a MEMBERSHIP entry on that asks for it and changes nothing else (``Keep``), proposed once all
+   members know such entries: tables of earlier programs lack it. Where there are no other groups it never is.
 8. A table is durable before the store applies the entry that made it (``cluster_log``): the last record of the log is
    never behind the store, and what is delivered again is passed over by its index.
 """
@@ -33,6 +34,8 @@ from msgspec.structs import replace
 from ratified.consensus.contract import U64, Membership
 from ratified.wire.peer import DIRECTORY_BYTES, DirectoryId
 
+NOBODY = Membership(())
+"""What other groups are to have between the two halves of one entry: its context, and its configuration."""
 CLUSTER_GROUP = 0
 """The group whose entries make the table."""
 URLS_MAX = 64
@@ -70,7 +73,7 @@ class ClusterTable(msgspec.Struct, frozen=True, array_like=True):
     left: tuple[U64, ...] = ()
     """Who was a member, in the order of leaving."""
     configuration: Membership | None = None
-    """Of the other groups; None: that of the beginning."""
+    """Of the other groups; None: it is not kept yet."""
     since: U64 = 0
     """The index at which it became another one."""
     behind: tuple[U64, ...] = ()
@@ -126,9 +129,13 @@ class Follow(msgspec.Struct, frozen=True, array_like=True, tag=7):
     since: U64
 
 
+class Keep(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """From this configuration on the table has what other groups are to have, and all of them are behind."""
+
+
 Change: TypeAlias = Publish | Readdress | Bind | Leave | Follow
 """The data of a NODE entry."""
-Context: TypeAlias = Add | Remove
+Context: TypeAlias = Add | Remove | Keep
 """Of a MEMBERSHIP entry, where it concerns the table."""
 
 _changes: msgspec.msgpack.Decoder[Change] = msgspec.msgpack.Decoder(Change)
@@ -209,9 +216,11 @@ def dials(table: ClusterTable, one: int, other: int) -> bool:
 def changed(table: ClusterTable, index: int, change: Change | Context) -> tuple[ClusterTable, str]:
     """The table after this change at ``index``, and why it changed nothing ("": it did, or is what was asked for)."""
     if isinstance(change, Follow):
-        followed = change.groups if change.since == table.since else ()
+        followed = frozenset(change.groups) if change.since == table.since else ()
         behind = tuple(group for group in table.behind if group not in followed)
         return replace(table, index=index, behind=behind), ""
+    if isinstance(change, Keep):
+        return replace(table, index=index, configuration=NOBODY), ""
     members = table.members
     row = members.get(change.member)
     if isinstance(change, Add):
@@ -241,7 +250,7 @@ def changed(table: ClusterTable, index: int, change: Change | Context) -> tuple[
 
 def configured(table: ClusterTable, index: int, membership: Membership, others: tuple[int, ...]) -> ClusterTable:
     """The table after this configuration of group 0, where these are the other groups."""
-    if not others:
+    if not others or table.configuration is None:
         return table
     wanted = wanted_of(table, membership)
     if membership.outgoing or wanted == table.configuration:

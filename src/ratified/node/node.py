@@ -316,7 +316,7 @@ class Node:
                 f"the data directory's disk has less than {limit} left: this member gives the lead away, and where too "
                 "few members have room writes are refused; free some room on it"
                 if no_space
-                else f"the data directory's disk has {limit} left again: writes are taken"
+                else f"the data directory's disk has {limit} left again: this member has room for writes"
             )
         )
         for replica in self._replicas.values():
@@ -423,7 +423,7 @@ class Node:
         cluster = self._replicas[CLUSTER_GROUP]
         if cluster.stopped is not None or not self._directories.begun:
             return
-        chores = self._steward.due(now, self._status_if_led, all_know_follow=self._peers.all_take_tables)
+        chores = self._steward.due(now, self._status_if_led, all_know=self._peers.all_take_tables)
         for request in chores.requests:
             self._touch(self._replicas[request.group])
             self._replicas[request.group].on_request(now, request)
@@ -453,13 +453,16 @@ class Node:
     def _on_table(self, now: int, record: ClusterRecord) -> None:
         """A cluster table is durable: the entry that made it may be applied."""
         replica = self._replicas[CLUSTER_GROUP]
+        members = self._cluster.latest.members.keys()
         entries = self._cluster.recorded(record)
         if entries and replica.stopped is None:
             self._applying.add(replica, entries)
         if not self._closing:
             self._peers.table_changed(now)
-            for each in self._replicas.values():
-                each.table_changed(self._cluster.latest.members)
+            if self._cluster.latest.members.keys() != members:
+                for each in self._replicas.values():
+                    if self._touch(each):
+                        each.table_changed(now, self._cluster.latest.members)
         if self.config.member in self._cluster.table.left:
             self._removed = True
         self._publish(now)

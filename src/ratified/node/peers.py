@@ -359,9 +359,10 @@ class PeerSessions:
 
     @property
     def all_take_tables(self) -> bool:
-        """Was each other member that stays met, and did it know all that the table knows when it was met last?"""
+        """Was each other member that stays met, if it was ever, and did it know all that the table knows by then?"""
         rows = self._cluster.table.members
-        others = [member for member, row in rows.items() if member != self._config.member and not row.leaving]
+        staying = [member for member, row in rows.items() if not row.leaving and row.directory != b""]
+        others = [member for member in staying if member != self._config.member]
         return all(member in self._known and self._known[member].version_max >= TABLES_SINCE for member in others)
 
     def session(self, member: int) -> Session | None:
@@ -574,7 +575,7 @@ class PeerSessions:
             return
         session.table_index = max(session.table_index, table.index)
         if connection.dialled is None:
-            session.unbelieved = (table.index, session.unbelieved[1] if session.unbelieved is not None else now)
+            session.unbelieved = session.unbelieved or (table.index, now)
         elif self._config.member in table.members and self._cluster.tell(table):
             self.table_changed(now)
 
@@ -582,8 +583,9 @@ class PeerSessions:
         """What was not believed is news still: the log does not bring it, so hear it at the member's own address."""
         assert session.unbelieved is not None
         index, since = session.unbelieved
-        if index <= self._cluster.latest.index:
-            session.unbelieved = None
+        latest = self._cluster.latest.index
+        if index <= latest:
+            session.unbelieved = (session.table_index, now) if session.table_index > latest else None
         elif since + self._config.election_timeout_us <= now:
             self.missed[session.member] = None
 

@@ -391,10 +391,11 @@ class Replica:
             self._send(member, Checkpointed(claim.index, claim.era))
         self._cut(now)
 
-    def table_changed(self, members: Collection[int]) -> None:
-        """These are all members from now on."""
+    def table_changed(self, now: int, members: Collection[int]) -> None:
+        """These are all members from now on; who is none any more does not hold the cut."""
         self._sending.table_changed(members)
         self._inbound.table_changed(members)
+        self._cut(now)
 
     def _cut(self, now: int) -> None:
         """What enough members have in checkpoints goes from the log."""

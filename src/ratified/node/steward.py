@@ -10,23 +10,32 @@ Rules:
    of the group yet, learns first. It goes by a table that is as late as the time at which this leader has seen the
    group's own configuration (a read barrier of group 0). By an older one it would take the group back, to members that
    have left. For the same reason it proposes that itself, once, and lets nobody else propose it.
-5. When that is settled its leader says so in group 0, to whose table it belongs; once all members know such entries. It
-   asks before whether it leads still (a read barrier of the group), with the table known for which it will say that: a
-   later leader could go by an earlier table else, where a configuration comes again that there was before.
-6. It looks every heartbeat while there is something of this to do, at ``GROUPS_A_LOOK`` groups at most. One proposal of
-   it is open at a time.
+5. When that is settled its leader says so in group 0, to whose table it belongs. It asks before whether it leads still
+   (a read barrier of the group), with the table known for which it will say that: a later leader could go by an earlier
+   table else, where a configuration comes again that there was before.
+6. Once all members know what a table can say of other groups, the leader of group 0 has that kept.
+7. It looks every heartbeat while there is something of this to do, at ``GROUPS_A_LOOK`` groups of each kind at most.
+   One proposal of it is open at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import NamedTuple
 
 from ratified.consensus.contract import Change, Era, Kind, Membership, Status
 from ratified.node.changes import encoded, has_caught_up, promotion, without
 from ratified.node.cluster_log import ClusterLog
-from ratified.node.cluster_table import CLUSTER_GROUP, Bind, Follow, Leave, encode_change, wanted_of
+from ratified.node.cluster_table import (
+    CLUSTER_GROUP,
+    Bind,
+    Follow,
+    Keep,
+    Leave,
+    encode_change,
+    encode_context,
+    wanted_of,
+)
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.requests import OpenRequest, Requests
@@ -37,7 +46,7 @@ DEADLINE_TIMEOUTS = 8
 
 
 GROUPS_A_LOOK = 128
-"""Of those that are behind and that this node leads, so many are looked at; the others when these are not."""
+"""Of those that this node leads, so many that have followed and so many that have not; others when these are done."""
 
 
 class Seen(NamedTuple):
@@ -96,7 +105,8 @@ class Steward:
         del self._barriers[barrier.of]
         if done:
             (self._late if barrier.of == CLUSTER_GROUP else self._confirmed).update(barrier.seen)
-            self._next_at = 0
+            if not self._barriers:
+                self._next_at = 0
 
     def looks(self, now: int) -> bool:
         """Is it time to look again, and is there anything to look for?"""
@@ -106,20 +116,26 @@ class Steward:
         self._timers.set(Timer.STEWARD, 0, self._next_at)
         return True
 
-    def due(self, now: int, led: Callable[[int], Status | None], *, all_know_follow: bool) -> Chores:
-        """What this node's groups are to do; ``led`` gives the status of a group that this node leads."""
+    def due(self, now: int, led: Callable[[int], Status | None], *, all_know: bool) -> Chores:
+        """What this node's groups are to do; ``led`` gives the status of a group that this node leads. ``all_know``: do
+        all members know what a table can say of other groups?"""
         deadline = now + DEADLINE_TIMEOUTS * self._config.election_timeout_us
         target, since = self._cluster.table.configuration, self._cluster.table.since
-        statuses = ((group, led(group)) for group in self._cluster.table.behind)
-        settled = ((group, status) for group, status in statuses if status is not None and status.settled)
-        looked_at = dict(islice(settled, GROUPS_A_LOOK))
-        there = {group: each for group, each in looked_at.items() if each.membership == target and all_know_follow}
-        others = {group: each for group, each in looked_at.items() if each.membership != target}
+        there: dict[int, Status] = {}
+        others: dict[int, Status] = {}
+        for group in self._cluster.table.behind:
+            status = led(group)
+            if status is not None and status.settled:
+                kind = there if status.membership == target else others
+                if len(kind) < GROUPS_A_LOOK:
+                    kind[group] = status
         requests = self._ask(CLUSTER_GROUP, {group: _seen(each, 0) for group, each in others.items()}, deadline)
         for group, each in there.items():
             requests += self._ask(group, {group: _seen(each, since)}, deadline)
         if self._open is None:
-            chore = self._chore(led(CLUSTER_GROUP)) or self._say_who_has_followed(there, since)
+            first = led(CLUSTER_GROUP)
+            chore = None if first is None else self._chore(first) or (self._keep(first) if all_know else None)
+            chore = chore or self._say_who_has_followed(there, since)
             if chore is not None:
                 self._open = self._requests.open_own(CLUSTER_GROUP, *chore, deadline)
                 requests.append(self._open)
@@ -138,12 +154,14 @@ class Steward:
     def _has_chores(self) -> bool:
         table = self._cluster.table
         rows = table.members.values()
-        return bool(table.behind) or any(row.leaving or row.directory == b"" or row.votes_soon for row in rows)
+        return (
+            self._is_to_be_kept
+            or bool(table.behind)
+            or any(row.leaving or row.directory == b"" or row.votes_soon for row in rows)
+        )
 
-    def _chore(self, status: Status | None) -> tuple[Kind, bytes] | None:
-        """In group 0, if this node leads it."""
-        if status is None:
-            return None
+    def _chore(self, status: Status) -> tuple[Kind, bytes] | None:
+        """In group 0, which this node leads."""
         for member, row in self._cluster.table.members.items():
             if row.leaving:
                 if (step := self._let_go(member, status)) is not None:
@@ -168,6 +186,16 @@ class Steward:
         return Kind.NODE, encode_change(Leave(member))
 
     # ---- other groups
+
+    def _keep(self, status: Status) -> tuple[Kind, bytes] | None:
+        """The same configuration once more: nothing else can come between what is seen here and what is kept."""
+        if not self._is_to_be_kept or not status.settled:
+            return None
+        return Kind.MEMBERSHIP, encoded(Change(status.membership, status.membership, encode_context(Keep())))
+
+    @property
+    def _is_to_be_kept(self) -> bool:
+        return bool(self._cluster.others) and self._cluster.table.configuration is None
 
     def _say_who_has_followed(self, there: Mapping[int, Status], since: int) -> tuple[Kind, bytes] | None:
         followed = [group for group, each in there.items() if self._confirmed.get(group) == _seen(each, since)]

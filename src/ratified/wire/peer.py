@@ -17,7 +17,7 @@ REPLICA_TAG_FIRST = 64
 PROTOCOL_VERSION = 6
 """What this program speaks at most, in the handshake; frames have a version of their own. 2: ranges of forwarded
 proposals, ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the
-node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``."""
+node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``, ``Keep``."""
 PROTOCOL_VERSION_MIN = 4
 """What it speaks at least: members of that version and of this one make one cluster."""
 SNAPSHOTS_SINCE = 5

@@ -62,8 +62,8 @@ def _fill_one(injector: Injector, victim: Machine) -> None:
 
 
 def _watch_writes(injector: Injector, victims: list[Machine]) -> None:
-    """All of these disks are full."""
-    injector.cluster.world.counters["disks of a majority full"] += 1
+    """All of these disks are full, unless they were made free already."""
+    injector.cluster.world.counters["disks of a majority full"] += all(victim.full for victim in victims)
     at = injector.cluster.world.now + TOLD_TIMEOUTS * injector.timeout_us
     injector.at(at, _check_writes, injector, victims, _quiet(injector), None)
 
