@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from ratified.check.violation import Violation
+from ratified.node.changes import RemoveMember, encode_asked
 from ratified.node.config import NodeLimits
-from ratified.node.ports import DiskSpace
+from ratified.node.ports import DiskSpace, Work
 from ratified.sim.disk import Disk
 from ratified.storage.checkpoint import CHECKPOINT_FILE, NEW_FILE, Contents, find
 from ratified.storage.format import segment_file
@@ -119,6 +120,22 @@ def test_who_is_away_holds_the_cut() -> None:
     assert not any(log_begins_late(cluster, member) for member in here)
     cluster.start(away)
     cluster.run_until(lambda: all(log_begins_late(cluster, member) for member in cluster.members))
+
+
+def test_who_has_left_does_not_hold_the_cut_any_more() -> None:
+    """Nobody takes a further checkpoint: that the members are others cuts the log (seed 508 of members, ZAB)."""
+    cluster = cluster_of(4)
+    away = next(member for member in cluster.members if member != cluster.leader())
+    cluster.kill(away)
+    write(cluster, 60)
+    cluster.run(200 * MS)
+    here = [member for member in cluster.members if member != away]
+    claims = [claimed(cluster, member) for member in here]
+    assert all(claims)
+    assert not any(log_begins_late(cluster, member) for member in here)
+    cluster.submit(cluster.leader(), encode_asked(RemoveMember(away)), Work.MEMBERS)
+    cluster.run_until(lambda: all(log_begins_late(cluster, member) for member in here))
+    assert [claimed(cluster, member) for member in here] == claims
 
 
 def test_a_new_session_begins_with_what_is_claimed() -> None:

@@ -32,7 +32,7 @@ def too_long(disks: Mapping[int, Disk], log_bytes_min: int) -> list[str]:
         if since > enough + spare:
             found.append(f"member {member} has written {since} bytes since its checkpoint, {enough} are enough for one")
         needed = _needed(disk, sizes, lowest)
-        if (total := sum(sizes.values())) > needed + spare:
+        if (total := sum(sizes.values())) > max(needed, enough) + spare:  # what has no entry goes with the next cut
             found.append(f"member {member} has a log of {total} bytes, of which somebody may need {needed}")
     return found
 
