@@ -199,13 +199,16 @@ def test_a_start_finds_a_whole_state_after_each_operation() -> None:
     assert installed > 5, "no start had to switch to the snapshot"
 
 
-def test_what_a_start_resumes_outlasts_the_loss_of_the_machine() -> None:
+@pytest.mark.parametrize("sync_fails", [False, True])
+def test_what_a_start_resumes_outlasts_the_loss_of_the_machine(*, sync_fails: bool) -> None:
     """A process was killed before a piece was synced, the next one took it for durable and installed the snapshot; then
     the power went, and the file was not whole (seed 53 of members with several groups)."""
     cluster, member, found = states()
     resumed = 0
     for state in found:
         disk = state.disk.fork()
+        for file in snapshot_files(disk) if sync_fails else ():
+            disk.fail_sync(file)
         with booted(cluster, member, disk, MemoryEnvironment.of_copy(state.store)):
             held = {file: scan(disk, file) for file in snapshot_files(disk)}
         disk.lose_machine(lambda choices: 0)

@@ -6,7 +6,7 @@ Rules:
    a crash may have come between the two, or the store was lost with its machine.
 2. Kept is the snapshot of the log's base until a checkpoint has that state; and of what is ahead of the log's base, and
    was not installed, one of each group: it is resumed. All others are of no use, and are removed.
-3. What is resumed is synced first: the process before may have been killed with its last pieces in the page cache
+3. What is resumed is made durable first: the process before may have been killed with its last piece in the page cache
    alone, and what is found counts as durable.
 """
 
@@ -21,6 +21,7 @@ from ratified.storage.snapshot_file import (
     SnapshotHead,
     SnapshotUnsound,
     StoredSnapshot,
+    make_durable,
     pieces,
     read_head,
     removal,
@@ -81,9 +82,8 @@ class SnapshotDirectory:
         ahead = [head for head in self._heads.values() if head.group == group and head.base.index > base.index]
         begun: StoredSnapshot | None = None
         if ahead:
-            file = max(ahead, key=lambda head: head.base.index).file
-            self._files.sync_data(file)
-            begun = scan(self._files, file)
+            begun = scan(self._files, max(ahead, key=lambda head: head.base.index).file)
+            make_durable(self._files, begun)
         useful = {each.file for each in (kept, begun and begun.head) if each is not None}
         for file, head in self._heads.items():
             if head.group == group and file not in useful:

@@ -77,6 +77,8 @@ class StoredSnapshot(NamedTuple):
     """The number of the first piece that is not there."""
     end: int
     """Where that one goes."""
+    last_at: int
+    """Where the last one begins that is there; without any, the head."""
     longest: int
     """Bytes of the longest piece."""
     is_whole: bool
@@ -180,16 +182,25 @@ def pieces(files: Files, head: SnapshotHead) -> Iterator[bytes]:
 def scan(files: Files, file: str) -> StoredSnapshot:
     """How much of a snapshot is there. Raises ``SnapshotUnsound`` where not even its head is."""
     head = read_head(files, file)
-    number, end, longest = 1, first_piece_at(head), 0
+    number, end, last_at, longest = 1, first_piece_at(head), 0, 0
     while True:
         try:
-            data, end = _piece_at(files, head, number, end)
+            data, next_at = _piece_at(files, head, number, end)
         except SnapshotUnsound:
-            return StoredSnapshot(head, number, end, longest, is_whole=False)
+            return StoredSnapshot(head, number, end, last_at, longest, is_whole=False)
+        last_at, end = end, next_at
         number += 1
         longest = max(longest, len(data))
         if not data:
-            return StoredSnapshot(head, number, end, longest, is_whole=True)
+            return StoredSnapshot(head, number, end, last_at, longest, is_whole=True)
+
+
+def make_durable(files: Files, found: StoredSnapshot) -> None:
+    """What was found, which may be in the page cache alone. Of a sync that failed the kernel remembers nothing, so what
+    was written last is written again."""
+    last = files.read(found.head.file, found.last_at, found.end - found.last_at)
+    files.write(found.head.file, found.last_at, last)
+    files.sync_data(found.head.file)
 
 
 def _piece_at(files: Files, head: SnapshotHead, number: int, offset: int) -> tuple[bytes, int]:
