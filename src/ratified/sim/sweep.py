@@ -35,6 +35,8 @@ from ratified.sim.simulation import simulate
 
 SEEDS = 2_000
 DURATION_S = 2.0
+SEEDS_A_LINE = 200
+"""Where there is no terminal to show a bar on, it says so often how far it is."""
 IN_TURN = [name for name, scenario in SCENARIOS.items() for _ in range(scenario.weight)]
 """The scenarios of as many seeds in a row."""
 
@@ -152,9 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             events += report.events
             if report.broken is not None:
                 broken.append(report)
-                progress.console.print(f"seed {report.arguments.seed}: {report.broken[0]}: {report.broken[1]}")
-                progress.console.print(f"  {report.replay}", soft_wrap=True)
+                text = f"seed {report.arguments.seed}: {report.broken[0]}: {report.broken[1]}\n  {report.replay}"
+                progress.console.print(text, soft_wrap=True)
             progress.update(task, advance=1, broken=len(broken))
+            done = report.arguments.seed - seeds.start + 1
+            if not console.is_terminal and done % SEEDS_A_LINE == 0:
+                console.print(f"{done} of {len(seeds)} seeds, {len(broken)} broken, {time.monotonic() - began:.0f} s")
     seconds = time.monotonic() - began
     for name, count in sorted(counters.items()):
         console.print(f"  {name:36} {count}")
