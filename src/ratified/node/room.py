@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ratified.consensus.contract import Membership
-from ratified.consensus.quorum import is_quorum
 
 
 class DiskRoom:
@@ -48,4 +47,10 @@ class DiskRoom:
     def is_needed_of(self, membership: Membership, reached: Collection[int]) -> bool:
         """Can those who are reached commit, but not without who has no room?"""
         with_room = [member for member in reached if member not in self.others_full]
-        return is_quorum(membership, reached) and not is_quorum(membership, with_room)
+        return _decide(membership, reached) and not _decide(membership, with_room)
+
+
+def _decide(membership: Membership, members: Collection[int]) -> bool:
+    """Are they a majority of the voters, and while joint of the outgoing ones?"""
+    halves = (membership.voters, membership.outgoing)
+    return all(2 * sum(voter in members for voter in half) > len(half) for half in halves if half)
