@@ -191,7 +191,7 @@ GOOD = encode_change(Change(BOTH, BOTH, encode_context(Remove(2))))
         (0, Kind.NODE, b"no change", False),
         (0, Kind.MEMBERSHIP, GOOD, True),
         (1, Kind.MEMBERSHIP, GOOD, False),
-        (1, Kind.MEMBERSHIP, encode_change(Change(BOTH, BOTH)), True),
+        (1, Kind.MEMBERSHIP, encode_change(Change(BOTH, BOTH)), False),
         (0, Kind.MEMBERSHIP, encode_change(Change(BOTH, BOTH, b"no context")), False),
         (0, Kind.MEMBERSHIP, GOOD[:5], False),
         (0, Kind.NOOP, GOOD, False),
