@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import threading
@@ -93,12 +94,12 @@ def disk(at: Path) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(at)], check=True)
 
 
-def fill(at: Path) -> Path:
-    """Leave little room on this disk; gives the file that takes the rest."""
+def fill(at: Path, but_bytes: int = FILLED_BUT_BYTES) -> Path:
+    """Leave so little room on this disk; gives the file that takes the rest."""
     free = os.statvfs(at)
     filler = at / "filler"
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - FILLED_BUT_BYTES)
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - but_bytes)
     return filler
 
 
@@ -148,6 +149,22 @@ def test_where_most_disks_are_full_writes_are_refused_and_no_member_ends(tmp_pat
             assert all(node.running for node in cluster.nodes)
             fillers[0].unlink()
             until(lambda: not refuses(client), "a put is taken")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a disk")
+def test_a_follower_whose_disk_is_filled_to_the_end_says_so_and_the_others_serve_on(tmp_path: Path) -> None:
+    with ExitStack() as disks:
+        for number in (1, 2, 3):
+            disks.enter_context(disk(tmp_path / f"node{number}"))
+        cluster = disks.enter_context(LocalCluster(tmp_path))
+        leader = leader_of(cluster)
+        full = next(node for node in cluster.nodes if node.name != leader.name)
+        fill(tmp_path / full.name, but_bytes=2 << 20)
+        ends = put_many(leader.endpoint, 100, timeout_s=WAIT_S)
+        assert set(ends) == {"done"}
+        until(lambda: not full.running, "it ends")
+        said = full.log_file.read_text()
+        assert "its disk is full" in said or os.strerror(errno.ENOSPC) in said
 
 
 def refuses(client: Client) -> bool:

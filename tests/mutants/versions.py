@@ -13,23 +13,22 @@ SCENARIO = "upgrades"
 
 
 def sends_snapshots_to_earlier_versions() -> AbstractContextManager[Any]:
-    make = Session.__init__
-
-    def takes_all(session: Session, *given: Any) -> None:
-        make(session, *given)
-        session.takes_snapshots = True
-
-    return patch.object(Session, "__init__", takes_all)
+    return _all("takes_snapshots")
 
 
 def tells_tables_to_earlier_versions() -> AbstractContextManager[Any]:
+    return _all("takes_tables")
+
+
+def _all(take: str) -> AbstractContextManager[Any]:
+    """Whatever versions the two sides of a session speak."""
     make = Session.__init__
 
-    def takes_all(session: Session, *given: Any) -> None:
+    def takes(session: Session, *given: Any) -> None:
         make(session, *given)
-        session.takes_tables = True
+        setattr(session, take, True)
 
-    return patch.object(Session, "__init__", takes_all)
+    return patch.object(Session, "__init__", takes)
 
 
 MUTANTS = (

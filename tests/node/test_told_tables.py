@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import msgspec
 import pytest
 
@@ -258,6 +260,21 @@ def test_who_was_away_while_the_leader_was_added_follows_it(engine: str) -> None
     cluster.run_until(lambda: cluster.node(away).table() == cluster.node(4).table(), within_us=4 * SECOND)
     assert cluster.leader() == 4
     assert cluster.propose(away, b"through it", timeout_us=5 * SECOND).outcome is Outcome.DONE
+
+
+def test_groups_hear_of_the_members_that_the_own_table_has_though_the_node_was_told_of_them_before() -> None:
+    cluster = Cluster()
+    cluster.elect()
+    node = cluster.node(cluster.follower())
+    gone = next(member for member in cluster.members if member not in (cluster.leader(), node.config.member))
+    table, _ = changed(node.table(), 50, Remove(gone))
+    table, _ = changed(table, 51, Leave(gone))
+    assert node._cluster.tell(table)
+    heard: list[set[int]] = []
+    with patch.object(node._replicas[0], "table_changed", lambda now, members: heard.append(set(members))):
+        for index in (51, 52):
+            node._on_table(cluster.now, ClusterRecord(index, encode_table(msgspec.structs.replace(table, index=index))))
+    assert heard == [set(cluster.members) - {gone}]
 
 
 def test_what_it_was_told_is_forgotten_when_it_starts_again_and_told_again() -> None:

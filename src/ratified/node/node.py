@@ -111,6 +111,8 @@ class Node:
         self._failed: str | None = None
         self._told_addresses: tuple[ClusterTable, tuple[int, ...]] | None = None
         """The table and whom this node missed when it last said whom to dial."""
+        self._members = shared.cluster.table.members.keys()
+        """Of whom the replicas know."""
         self._closing = False
         self._room = shared.room
 
@@ -453,16 +455,17 @@ class Node:
     def _on_table(self, now: int, record: ClusterRecord) -> None:
         """A cluster table is durable: the entry that made it may be applied."""
         replica = self._replicas[CLUSTER_GROUP]
-        members = self._cluster.latest.members.keys()
         entries = self._cluster.recorded(record)
         if entries and replica.stopped is None:
             self._applying.add(replica, entries)
         if not self._closing:
             self._peers.table_changed(now)
-            if self._cluster.latest.members.keys() != members:
+            members = self._cluster.latest.members.keys()
+            if members != self._members:
+                self._members = members
                 for each in self._replicas.values():
                     if self._touch(each):
-                        each.table_changed(now, self._cluster.latest.members)
+                        each.table_changed(now, members)
         if self.config.member in self._cluster.table.left:
             self._removed = True
         self._publish(now)

@@ -359,7 +359,8 @@ class PeerSessions:
 
     @property
     def all_take_tables(self) -> bool:
-        """Was each other member that stays met, if it was ever, and did it know all that the table knows by then?"""
+        """Has this process met each other member that stays and has ever started, and did that one know, when it was
+        met last, all that a table can say?"""
         rows = self._cluster.table.members
         staying = [member for member, row in rows.items() if not row.leaving and row.directory != b""]
         others = [member for member in staying if member != self._config.member]

@@ -276,7 +276,7 @@ class Replica:
 
     def follow(self, now: int, change: Change) -> None:
         """Propose another configuration as the leader that this replica is, once; nothing where it is none."""
-        if self.engine.leading is not None and not (self._room.is_short and self._refuses_for_space(now)):
+        if self.engine.leading is not None and not self._refuses_for_space(now):
             self._propose_change(now, self._ids.named(self._ids.next(), encode_change(change), Kind.MEMBERSHIP))
 
     def on_request_deadline(self, request: OpenRequest) -> None:
@@ -368,6 +368,8 @@ class Replica:
 
     def _refuses_for_space(self, now: int) -> bool:
         """Rules 2 and 3 of ``room``, where this member leads and somebody has no room."""
+        if not self._room.is_short:
+            return False
         since = self._room.full_since
         if since is None:
             reached = {self._ids.member, *self._peers.members_in_session()}
@@ -641,7 +643,7 @@ class Replica:
 
     def _propose(self, now: int, leading: Era) -> None:
         """Duties, what others forwarded, and our own clients' proposals, as far as the engine takes them."""
-        if self._room.is_short and self._refuses_for_space(now):
+        if self._refuses_for_space(now):
             while items := self._inbound.takeable(self._batch_size.count, self._bytes_max):
                 self._inbound.settle(items, None, Reason.NO_SPACE)
             self._proposals.refuse_waiting(Reason.NO_SPACE)

@@ -35,7 +35,7 @@ class DiskRoom:
 
     @property
     def is_short(self) -> bool:
-        """Has anybody none?"""
+        """Has this member none, or one that it has a session with?"""
         return self.full_since is not None or bool(self.others_full)
 
     def heard(self, member: int, *, has_room: bool) -> None:

@@ -63,16 +63,16 @@ class Barrier(NamedTuple):
 
     token: int
     of: int
-    """The group."""
+    """Whose barrier it is: group 0's for its table, a group's own for who leads it."""
     seen: dict[int, Seen]
 
 
 class Chores(NamedTuple):
-    """What is to be done now."""
+    """What a node is to ask of its groups in this turn."""
 
     requests: list[OpenRequest]
     following: Mapping[int, Change]
-    """By group that this node leads."""
+    """The configuration to propose, by group; this node leads each of them."""
 
 
 class Steward:

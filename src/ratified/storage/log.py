@@ -16,7 +16,8 @@
 6. A segment's first batch begins with its *head*: what all earlier batches say beside entries. So whatever segment is
    the oldest one that is left, the log can be read from there.
 7. A segment goes when no group has an entry above its base in it or before it. First the bases are durable, then a
-   ``cut`` record, then the files are removed, the oldest first, in a job of their own.
+   ``cut`` record, then the files are removed, the oldest first, in a job of their own. A start looks at this anew: the
+   process before may have been killed between the two.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ PROTOCOL_VERSION_MIN = 4
 SNAPSHOTS_SINCE = 5
 """The version that knows ``SnapshotOffer``, ``SnapshotPiece``, ``SnapshotWanted`` and ``SnapshotOver``."""
 TABLES_SINCE = 6
-"""The version that knows ``OwnTable``."""
+"""The version that knows ``OwnTable``, and what a cluster table can say of other groups."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
