@@ -173,6 +173,7 @@ def leader_of(membership: Membership, commit: int, progress: dict[int, Progress]
         commit=commit,
         applied=commit,
         membership=membership,
+        rests=False,
         settled=True,
         progress=progress,
         words={},

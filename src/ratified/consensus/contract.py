@@ -239,6 +239,9 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     suspicion: bool = True
     """A member asks whether it would be elected before it stands, and asks at once when the session with its leader
     ends; a leader that stops leading by itself says so (rule 14). Without it a member stands at its deadline."""
+    quiescence: bool = False
+    """A group in which nothing happens rests until something does: nobody keeps time (rule 11). For callers that end
+    the session with whoever is silent, as nodes do; needs suspicion, and heartbeats of their own."""
 
 
 CLOCK_DRIFT_PPM_MAX = 100_000
@@ -368,6 +371,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool
     """This member leads, and ``membership`` is in force for good: no other change is under way, and members that it has
     left out are not needed any more."""
+    rests: bool
+    """Nothing happens, and this member keeps no time (rule 11)."""
     progress: dict[int, Progress]
     words: dict[str, str]
     """The protocol's own words, such as ``{"term": "7"}``, for tables that people read."""

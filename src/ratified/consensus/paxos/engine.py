@@ -89,8 +89,11 @@ class Paxos:
 
     @property
     def election_deadline(self) -> int | None:
-        """The end of the election timeout, or when something is to be asked, whichever comes first."""
+        """The end of the election timeout, or when something is to be asked, whichever comes first; None: there is no
+        such time."""
         role = self.role
+        if self._suspicion.rests and role.leader is not None:
+            return None
         question = role.deadline if isinstance(role, Candidate) else None
         probe = None if isinstance(role, Candidate) and not role.is_late else self._suspicion.next_probe
         return min((at for at in (self._election_timer, question, probe) if at is not None), default=None)
@@ -127,6 +130,8 @@ class Paxos:
         """Whoever led waits as if it had just heard another leader."""
         if isinstance(self.role, Leader):
             self.role.reads.fail()
+            if self.role.liveness.others_rest:
+                self.role.resign()
             self._restart_election_timer()
         elif not self.core.options.extensions.keep_election_deadline:
             self._restart_election_timer()
@@ -373,6 +378,9 @@ class Paxos:
             self._learner.on_decided(message.ballot, message.chosen)
             self._learner.hear_of(sender, message.chosen)
             self._learner.ask()
+            if message.rests and core.slots.chosen >= message.chosen and core.member.may_rest:
+                self._suspicion.rest()
+                return
         if core.options.extensions.separate_heartbeats:
             chosen = core.durable_chosen if core.is_installed else 0
             answer = HeartbeatAnswer(core.promised, round_, chosen)
@@ -440,8 +448,12 @@ class Paxos:
         elif isinstance(role, Candidate):
             if session is not None:
                 role.on_session(member)
-        elif session is None and role.leader == member:
-            self._suspicion.on_session_lost()
+        elif role.leader == member:
+            if session is None:
+                self._suspicion.on_session_lost()
+            elif self._suspicion.rests:
+                self._suspicion.heard()
+                self._restart_election_timer()
 
     # ------------------------------------------------------------------------------------------------ slots and disk
 

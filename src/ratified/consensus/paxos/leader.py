@@ -304,7 +304,8 @@ class Leader:
                 peer.beat(self._beat)
 
     def resign(self) -> None:
-        """This leader stops leading by itself, and its peers need not wait to find out."""
+        """This leader leads no longer, and its peers need not wait to find out."""
+        self.liveness.others_rest = False
         if (round_ := self.reads.lease.release()) is not None:
             self._core.member.send_to_peers(LeaseReleased(self.ballot, round_))
         self._core.member.send_to_peers(Resign(self.ballot, self.reads.round))
@@ -398,9 +399,10 @@ class Leader:
 
     def _send_heartbeats(self) -> None:
         core = self._core
+        rests = self.liveness.told_rest()
         for member, peer in self._peers.table.items():
             peer.chosen_told = self._tellable(peer)
-            core.outbox.send(member, Heartbeat(self.ballot, peer.chosen_told, self.reads.round))
+            core.outbox.send(member, Heartbeat(self.ballot, peer.chosen_told, self.reads.round, rests))
         if (round_ := self.reads.lease.ask()) is not None:
             core.member.send_to_peers(AskLease(self.ballot, round_, core.options.lease_us))
 

@@ -69,10 +69,12 @@ class Decided(InBallot, frozen=True, tag=6):
 
 
 class Heartbeat(InBallot, frozen=True, tag=7):
-    """The proposer of ``ballot`` is alive and leads; ``chosen`` as in ``Decided``."""
+    """The proposer of ``ballot`` is alive and leads; ``chosen`` as in ``Decided``. ``rests``: it says nothing more
+    until something happens, and whoever knows all that is chosen need not answer."""
 
     chosen: Number
     round: Number
+    rests: bool = False
 
 
 class HeartbeatAnswer(InBallot, frozen=True, tag=8):

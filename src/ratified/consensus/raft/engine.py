@@ -73,7 +73,9 @@ class Raft:
 
     @property
     def election_deadline(self) -> int | None:
-        """The end of the election timeout, or the next probe, whichever comes first."""
+        """The end of the election timeout, or the next probe, whichever comes first; None: there is no such time."""
+        if self._suspicion.rests and self.role.leader is not None:
+            return None
         timer, probe = self._election_timer, self._suspicion.next_probe
         return timer if probe is None else probe if timer is None else min(timer, probe)
 
@@ -103,6 +105,8 @@ class Raft:
 
     def _adopt_term(self, term: int) -> None:
         """Whoever leads or stood in an earlier term is a follower in this one, of nobody yet (section 5.1)."""
+        if isinstance(self.role, Leader) and self.role.liveness.others_rest:
+            self.role.resign()
         self.core.adopt_term(term)
         if isinstance(self.role, Leader):
             self._give_up_lead()
@@ -364,6 +368,9 @@ class Raft:
             if follower is None:
                 return
             follower.learn_commit(message.commit)
+            if message.rests and follower.has_everything and core.member.may_rest:
+                self._suspicion.rest()
+                return
             round_ = message.round
         answer = HeartbeatResponse(core.term, round_)
         if core.durable_term >= core.term:
@@ -386,8 +393,11 @@ class Raft:
             self._pulling = None
         if isinstance(self.role, Leader):
             self.role.on_session_change(member)
-        elif session is None and self.role.leader == member:
-            self._suspicion.on_session_lost()
+        elif self.role.leader == member:
+            if session is None:
+                self._suspicion.on_session_lost()
+            elif self._suspicion.rests:
+                self._hear_leader(member)
 
     # -------------------------------------------------------------------------------------------------- log and disk
 

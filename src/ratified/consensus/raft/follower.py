@@ -24,6 +24,11 @@ class Follower:
         self._core = core
         self.leader = leader
 
+    @property
+    def has_everything(self) -> bool:
+        """As far as it knows."""
+        return self._core.log.commit == self._core.log.last
+
     def on_append_entries(self, message: AppendEntries) -> AppendEntriesResponse | None:
         """Append what is new; the answer, or None where the message was dropped."""
         core, log = self._core, self._core.log

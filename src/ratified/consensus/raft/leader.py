@@ -146,7 +146,7 @@ class Leader:
             peer.answered = False
 
     def resign(self) -> None:
-        """This leader stops leading by itself, and its peers need not wait to find out."""
+        """This leader leads no longer, and its peers need not wait to find out."""
         if (round_ := self.reads.lease.release()) is not None:
             self._core.member.send_to_peers(LeaseReleased(self._core.term, round_))
         self._core.member.send_to_peers(Resign(self._core.term, self.reads.round))
@@ -264,13 +264,14 @@ class Leader:
 
     def _send_heartbeats(self) -> None:
         core = self._core
+        rests = self.liveness.told_rest()
         if not core.options.extensions.separate_heartbeats:
             self._ask_all()
             return
         for member, peer in self._peers.table.items():
             commit = min(peer.match, core.log.commit)
             peer.commit_told = max(peer.commit_told, commit)
-            core.outbox.send(member, Heartbeat(core.term, commit, self.reads.round))
+            core.outbox.send(member, Heartbeat(core.term, commit, self.reads.round, rests))
         if (round_ := self.reads.lease.ask()) is not None:
             core.member.send_to_peers(AskLease(core.term, round_, core.options.lease_us))
 

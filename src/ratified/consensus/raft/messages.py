@@ -56,10 +56,12 @@ class AppendEntriesResponse(InTerm, frozen=True, tag=4):
 
 
 class Heartbeat(InTerm, frozen=True, tag=5):
-    """The leader is alive; ``commit`` is never beyond what the receiver has acknowledged."""
+    """The leader is alive; ``commit`` is never beyond what the receiver has acknowledged. ``rests``: it says nothing
+    more until something happens, and whoever has everything need not answer."""
 
     commit: Number
     round: Number
+    rests: bool = False
 
 
 class HeartbeatResponse(InTerm, frozen=True, tag=6):

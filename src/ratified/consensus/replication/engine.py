@@ -47,6 +47,7 @@ from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.proposals import encoded_bytes
 from ratified.consensus.replication.reads import ReadRounds
 from ratified.consensus.replication.reconfiguration import change_of, last_step
+from ratified.consensus.replication.rest import Rest
 from ratified.consensus.replication.transfer import Transfer, why_not
 
 
@@ -215,7 +216,7 @@ A = TypeVar("A", bound=Algorithm)
 class Engine(contract.Engine, Generic[A]):
     """One member's part in one group's consensus."""
 
-    __slots__ = ("_algorithm", "_delivery", "_member", "_transfer")
+    __slots__ = ("_algorithm", "_delivery", "_member", "_rest", "_transfer")
 
     def __init__(
         self, algorithm: Callable[[Member[Any], Durable], A], now: int, options: Options, durable: Durable
@@ -223,6 +224,7 @@ class Engine(contract.Engine, Generic[A]):
         self._member: Member[Any] = Member(now, options, durable)
         self._delivery = Delivery(durable.applied, options.limits, self._member.outbox)
         self._algorithm = algorithm(self._member, durable)
+        self._rest = Rest(self._member)
         self._transfer: Transfer | None = None
         """The latest one; of an earlier leadership it is over."""
 
@@ -242,12 +244,15 @@ class Engine(contract.Engine, Generic[A]):
         elif not leading.liveness.may_lead_on():
             self._algorithm.step_down()
         elif leading.liveness.heartbeat_is_due():
+            if self._transfer is None:
+                self._rest.on_heartbeat_due(leading)
             leading.on_heartbeat_due()
 
     @override
     def step(self, now: int, sender: int, message: Any) -> None:
         self._member.at(now)
         self._algorithm.on_message(sender, message)
+        self._rest.wake(self._algorithm.leading)
 
     @override
     def peer(self, now: int, member: int, session: int | None) -> None:
@@ -255,6 +260,11 @@ class Engine(contract.Engine, Generic[A]):
         if self._transfer is not None and self._transfer.to == member:
             self._transfer = None
         self._algorithm.on_session(member, session)
+        if session is None:
+            self._member.sessions.pop(member, None)
+        else:
+            self._member.sessions[member] = session
+        self._rest.asked(self._algorithm.leading)
 
     @override
     def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
@@ -274,6 +284,7 @@ class Engine(contract.Engine, Generic[A]):
         ):
             if waiting and waiting + more > most:
                 return Refused(RefusedReason.OVERLOADED, leader)
+        self._rest.asked(leading)
         if Kind.MEMBERSHIP in [proposal.kind for proposal in proposals]:
             return self._propose_change(leading, proposals)
         if not leading.takes_commands:
@@ -325,12 +336,14 @@ class Engine(contract.Engine, Generic[A]):
         if leading is None or leading.leader is None:
             self._member.outbox.answer_reads((token,), None)
         else:
+            self._rest.asked(leading)
             leading.reads.ask(token)
 
     @override
     def disk_full(self, now: int, full: bool) -> None:
         self._member.at(now)
         self._member.disk_is_full = full
+        self._rest.asked(self._algorithm.leading)
 
     @override
     def persisted(self, now: int, ticket: int) -> None:
@@ -422,6 +435,7 @@ class Engine(contract.Engine, Generic[A]):
             return Refused(RefusedReason.NOT_LEADER, leader)
         if self._transfer is not None and self._transfer.era == era:
             return Refused(RefusedReason.TRANSFERRING, leader)
+        self._rest.asked(leading)
         reason = why_not(member, leading.liveness, to)
         if reason is not None:
             return Refused(reason, leader)
@@ -501,6 +515,7 @@ class Engine(contract.Engine, Generic[A]):
             applied=self._delivery.applied,
             membership=member.configurations.latest,
             settled=leading is not None and leading.is_settled,
+            rests=self.deadline is None,
             progress={} if leading is None else leading.progress(),
             words={**algorithm.words(), **ignored},
         )

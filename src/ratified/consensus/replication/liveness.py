@@ -9,7 +9,7 @@ Rules of this file:
    it does so again.
 3. Where a quorum has to follow before anything is led (ZAB), that has a deadline of its own, ``establish_by``, and
    silence counts from then on.
-4. Without peers there is no heartbeat, and so no deadline for one.
+4. Without peers there is no heartbeat, and so no deadline for one; nor while the group rests (``rest``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,17 @@ from ratified.consensus.replication.member import Member
 class Liveness:
     """What a leader knows of who is alive."""
 
-    __slots__ = ("_began_full", "_heard", "_heartbeat_deadline", "_member", "_peers", "_since", "establish_by")
+    __slots__ = (
+        "_began_full",
+        "_heard",
+        "_heartbeat_deadline",
+        "_member",
+        "_peers",
+        "_since",
+        "establish_by",
+        "others_rest",
+        "rests",
+    )
 
     def __init__(self, member: Member[Any]) -> None:
         self._member = member
@@ -33,10 +43,16 @@ class Liveness:
         self._heartbeat_deadline = member.now + member.options.heartbeat_us
         self.establish_by: int | None = None
         """Until when a quorum has to follow; None: it does."""
+        self.rests = False
+        """The group rests, as far as this leader knows: it keeps no time."""
+        self.others_rest = False
+        """What it said last, to everybody, was that they may rest."""
 
     @property
     def deadline(self) -> int | None:
         """The next heartbeat, the end of the patience with the disk or with a quorum, whichever comes first."""
+        if self.rests:
+            return None
         member = self._member
         heartbeat = self._heartbeat_deadline if member.configurations.peers else None
         deadlines = (heartbeat, member.disk_deadline, self.establish_by)
@@ -56,6 +72,22 @@ class Liveness:
             return False
         self._heartbeat_deadline = member.now + member.options.heartbeat_us
         return True
+
+    def rest(self) -> None:
+        """The heartbeat that is due is the last one, until something happens."""
+        self.rests = True
+
+    def wake(self) -> None:
+        """Something has happened: heartbeats go on, and who is in session had no reason to say anything until now."""
+        if self.rests:
+            self.rests = False
+            for member in self._member.sessions:
+                self.heard(member)
+
+    def told_rest(self) -> bool:
+        """A heartbeat leaves, to all: does it say that they may rest?"""
+        self.others_rest = self.rests
+        return self.rests
 
     def may_lead_on(self) -> bool:
         """Does the disk answer, and has it room, and does a quorum answer in time?"""

@@ -15,7 +15,18 @@ from ratified.consensus.replication.writes import Claim, Writes
 class Member(Generic[Claim]):
     """``Claim`` is what one of its writes claims beside entries."""
 
-    __slots__ = ("configurations", "disk_is_full", "grants", "id", "now", "options", "outbox", "snapshots", "writes")
+    __slots__ = (
+        "configurations",
+        "disk_is_full",
+        "grants",
+        "id",
+        "now",
+        "options",
+        "outbox",
+        "sessions",
+        "snapshots",
+        "writes",
+    )
 
     def __init__(self, now: int, options: Options, durable: Durable) -> None:
         self.id = options.member
@@ -27,6 +38,8 @@ class Member(Generic[Claim]):
         self.outbox = Outbox()
         self.snapshots = Snapshots()
         self.grants = Grants(now, options)
+        self.sessions: dict[int, int] = {}
+        """The sessions there are, by member."""
         self.disk_is_full = False
         """There is no room for what is proposed."""
 
@@ -56,6 +69,12 @@ class Member(Generic[Claim]):
             snapshots.sends(peer)
             self.outbox.send_snapshot(peer, index)
         return snapshots.is_under_way(peer)
+
+    @property
+    def may_rest(self) -> bool:
+        """Does its caller end the session with whoever is silent, and does it ask before it stands?"""
+        extensions = self.options.extensions
+        return extensions.quiescence and extensions.suspicion and extensions.separate_heartbeats
 
     @property
     def may_stand(self) -> bool:

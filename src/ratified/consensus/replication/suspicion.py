@@ -67,6 +67,7 @@ class Suspicion(Generic[Answer]):
         "_yields_until",
         "active",
         "next_probe",
+        "rests",
         "round",
     )
 
@@ -75,6 +76,8 @@ class Suspicion(Generic[Answer]):
         self._heard_at = member.now
         self._session_lost = False
         """Did the session with the leader end since it was heard?"""
+        self.rests = False
+        """The leader has said that nothing happens, and that it will be heard when something does (``rest``)."""
         self.active = False
         self.next_probe: int | None = None
         self.round = member.now
@@ -92,21 +95,30 @@ class Suspicion(Generic[Answer]):
     # -------------------------------------------------------------------------------------------------- the leader
 
     def hears(self, leader: int | None) -> bool:
-        """Is ``leader``, whom this member follows, still heard?"""
-        member = self._member
-        silence_us = member.options.election_timeout_min_us
-        return leader is not None and not self._session_lost and member.now - self._heard_at < silence_us
+        """Is ``leader``, whom this member follows, still heard? Where nothing is to be said, by its session alone."""
+        if leader is None or self._session_lost:
+            return False
+        return self.rests or self._member.now - self._heard_at < self._member.options.election_timeout_min_us
 
     def heard(self) -> None:
         """A message of the leader arrived."""
         self._heard_at = self._member.now
-        self._session_lost = False
+        self._session_lost = self.rests = False
         if self.next_probe is not None:  # also of who asks only whom to follow
             self.end()
+
+    def rest(self) -> None:
+        """The leader rests, and this member with it."""
+        self.rests = True
+
+    def wake(self) -> None:
+        """Nobody is followed any more."""
+        self.rests = False
 
     def on_session_lost(self) -> None:
         """The session with the leader ended."""
         self._session_lost = True
+        self.rests = False
         self.begin_soon()
 
     # --------------------------------------------------------------------------------------------------- suspicion

@@ -48,8 +48,7 @@ class Core:
         self.journal = Journal(member, durable, self.state)
         self.log = self.journal.history
         assert self.log.last_era <= self.era, "the log holds an entry of an epoch that was not accepted"
-        self.sessions: dict[int, int] = {}
-        """The sessions there are, by member."""
+        self.sessions = member.sessions
         self.round = 0
         """The latest election round that this member took part in or heard of."""
         self.epoch_seen = 0

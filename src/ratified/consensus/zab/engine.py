@@ -83,8 +83,10 @@ class Zab:
     # ------------------------------------------------------------------------------------------------------- timers
 
     @property
-    def election_deadline(self) -> int:
-        """The end of the election timeout, or the next probe, whichever comes first."""
+    def election_deadline(self) -> int | None:
+        """The end of the election timeout, or the next probe, whichever comes first; None: there is no such time."""
+        if isinstance(self.role, Following) and self._suspicion.rests:
+            return None
         probe = self._suspicion.next_probe if isinstance(self.role, Probing) else None
         return self._election_timer if probe is None else min(self._election_timer, probe)
 
@@ -152,6 +154,7 @@ class Zab:
 
     def _become_probing(self) -> Probing:
         self._has_resigned = False
+        self._suspicion.wake()
         self._leave_lead()
         self.role = role = Probing(self.core, self._suspicion)
         self._restart_election_timer()
@@ -343,6 +346,8 @@ class Zab:
             role.leads_no_longer(sender)
         elif isinstance(role, Following) and role.leader_id == sender and role.on_message(message):
             self._suspicion.heard()
+            if role.rests:
+                self._suspicion.rest()
             self._restart_election_timer()
             if role.is_handed_the_lead and self.core.member.may_be_handed_the_lead:
                 role.is_handed_the_lead = False

@@ -75,6 +75,7 @@ class Following:
         "link_is_broken",
         "phase",
         "resigned",
+        "rests",
         "round",
     )
 
@@ -96,6 +97,8 @@ class Following:
         """It ended because the leader said so."""
         self.link_is_broken = False
         """It ended because of what came, or did not; the leader may lead on."""
+        self.rests = False
+        """The leader has said last that nothing happens; everything is here, and nothing was answered."""
         self._origin = 0
         self._up_to_date = False
         self._link = Link(core.new_link())
@@ -129,6 +132,7 @@ class Following:
         if not self._link.follows(_lane(message), message.seq):
             self._break("FIFO: a gap or a repetition")
             return False
+        self.rests = False
         match message:
             case Propose():
                 self._on_propose(message)
@@ -283,6 +287,9 @@ class Following:
             return
         if not self._link.has_received(Lane.AT_ONCE, message.before):
             self._break("FIFO: a gap before a PING")
+            return
+        if message.rests and self._up_to_date and core.log.commit == core.log.last and core.member.may_rest:
+            self.rests = True
             return
         # What had left at the PING before this one is surely ahead of this answer, whenever the caller sends it.
         answers, self._answers_told = self._answers_told, self._answers.left

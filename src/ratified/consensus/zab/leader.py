@@ -520,15 +520,16 @@ class Leading:
             return
         if self._heartbeat_due and self.phase is LeaderPhase.BROADCAST:
             self._ask_lease()
+        rests = self._heartbeat_due and self.liveness.told_rest()
         for member, follower in self._followers.items():
             if follower.stage is Stage.SNAPSHOT and self._heartbeat_due:
                 self._core.member.send_snapshot(member, self._core.log.base)
-                sender.ping(member, follower, self.reads.round)
+                sender.ping(member, follower, self.reads.round, rests=rests)
             if not follower.takes_entries:
                 continue
             sender.send(member, follower)
             if self._heartbeat_due:
-                sender.ping(member, follower, self.reads.round)
+                sender.ping(member, follower, self.reads.round, rests=rests)
             if self.phase is LeaderPhase.BROADCAST:
                 sender.tell_commit(member, follower)
         self._heartbeat_due = False

@@ -189,11 +189,13 @@ class Ping(OnLink, frozen=True, tag=13):
     """The leader is alive; ``round`` numbers its latest read round.
 
     It may overtake what carries entries. ``before``: that many messages of the other lane have certainly left before,
-    so that a lost one is missed even when no later one follows.
+    so that a lost one is missed even when no later one follows. ``rests``: it says nothing more until something
+    happens, and whoever has everything need not answer.
     """
 
     round: Number
     before: Number = 0
+    rests: bool = False
 
 
 class Pong(InEpoch, frozen=True, tag=14):

@@ -38,12 +38,12 @@ class Sender:
         self._epoch = epoch
         self._origin = origin
 
-    def ping(self, member: int, follower: PeerProgress, round_: int) -> None:
+    def ping(self, member: int, follower: PeerProgress, round_: int, *, rests: bool) -> None:
         """This leader is alive; the answer confirms the read round."""
         core, link = self._core, follower.link
         before = follower.sent_at_ping if core.options.links.is_clear(member) else 0
         follower.sent_at_ping = link.sent(Lane.AT_ONCE)
-        core.outbox.send(member, Ping(link.number, link.next(Lane.PING), round_, before))
+        core.outbox.send(member, Ping(link.number, link.next(Lane.PING), round_, before, rests))
 
     def tell_commit(self, member: int, follower: PeerProgress) -> None:
         """UPTODATE once, then COMMIT as far as the follower has been sent."""
