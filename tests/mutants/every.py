@@ -13,6 +13,7 @@ from tests.mutants import (
     nodes,
     paxos,
     raft,
+    rest,
     returns,
     snapshots,
     store,
@@ -47,4 +48,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *streams.MUTANTS,
     *versions.MUTANTS,
     *leases.MUTANTS,
+    *rest.MUTANTS,
 ]

@@ -112,6 +112,7 @@ class Cluster:
         durable: bool | Callable[[Space], Store] = False,
         client_urls: Mapping[int, tuple[str, ...]] | None = None,
         spares: int = 0,
+        priorities: Mapping[int, int] | None = None,
     ) -> None:
         """``spares``: how many may join, once somebody has added them."""
         durably = DurableStore if isinstance(durable, bool) else durable
@@ -131,6 +132,7 @@ class Cluster:
             election_timeout_us=100 * MS,
             client_urls=client_urls or {},
             spares=spares,
+            priorities=priorities or {},
             limits=SystemLimits(
                 engine=engine_limits or Limits(),
                 node=limits or NodeLimits(),

@@ -30,7 +30,7 @@ ERA: Era = (3, 0)
 def session(member: int = 2, incarnation: int = 1) -> Session:
     codec = MessageCodec(Message)
     hello = Hello(7, member, bytes(16), incarnation, 5, (), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "n", (), True)
-    return Session(1, 1, hello, PROTOCOL_VERSION, SendQueue(NodeLimits(), codec, MS), Assembly(codec))
+    return Session(0, 1, 1, hello, PROTOCOL_VERSION, SendQueue(NodeLimits(), codec, MS), Assembly(codec))
 
 
 def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:

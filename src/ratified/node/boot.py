@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from ratified.consensus.contract import Era, Links, Membership, Options
+from ratified.consensus.contract import Era, Extensions, Links, Membership, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.checkpoints import Checkpoints
@@ -209,5 +209,6 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         lease_us=config.read_lease_us,
         clock_drift_ppm_max=config.clock_drift_ppm_max,
         limits=config.engine_limits,
+        extensions=Extensions(quiescence=config.quiescence),
         links=links,
     )

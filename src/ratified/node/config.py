@@ -114,6 +114,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout T; a follower's is drawn between T and 2 T."""
+    quiescence: bool = True
+    """Groups in which nothing happens keep no time."""
+    priority: int = 0
+    """The member with the highest one is to lead, if it can."""
     protocol_version: int = PROTOCOL_VERSION
     """What it speaks at most: an earlier one is what an earlier program would be."""
     read_lease_us: int = 0

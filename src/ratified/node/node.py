@@ -50,6 +50,7 @@ from ratified.node.ports import (
     TransferLead,
     Work,
 )
+from ratified.node.priority import Priority
 from ratified.node.publishing import Publishing
 from ratified.node.replica import TIMERS_A_GROUP, LogLost, Replica, Shared, StateWrong
 from ratified.node.requests import OpenRequest
@@ -93,6 +94,7 @@ class Node:
         self._cluster: ClusterLog = shared.cluster
         self._publishing = Publishing(shared.config, shared.cluster, shared.requests, shared.timers)
         self._steward = Steward(shared.config, shared.cluster, directories, shared.requests, shared.timers)
+        self._priority = Priority(shared.config, shared.peers, shared.timers)
         self._removed = self.config.member in shared.cluster.table.left
         self._requests = shared.requests
         self._timers = shared.timers
@@ -328,6 +330,7 @@ class Node:
 
     def _tell_sessions(self, now: int) -> None:
         for member, session in self._peers.drain_changes():
+            self._priority.on_session(now, session)
             for replica in self._replicas.values():
                 if self._touch(replica):
                     replica.on_session(now, member, session)
@@ -366,6 +369,8 @@ class Node:
                     self._publish(now)
                 case Timer.STEWARD:
                     pass  # each turn looks
+                case Timer.PRIORITY:
+                    self._prefer(now)
                 case Timer.PING | Timer.LOG_MARK:
                     pass  # each turn ends with both
                 case Timer.CHECKPOINT:
@@ -387,6 +392,14 @@ class Node:
                 replica.on_time(now)
         for request in requests:
             self._replicas[request.group].on_request_deadline(request)
+
+    def _prefer(self, now: int) -> None:
+        """Hand groups over to whoever is to lead them."""
+        led = (group for group, replica in self._replicas.items() if replica.lead.member == self.config.member)
+        groups, preferred = self._priority.on_time(now, led)
+        for group in groups if preferred else ():
+            if self._touch(self._replicas[group]):
+                self._replicas[group].hand_over_to_one_of(now, preferred)
 
     # ---- 2, 3, 4: replicas
 

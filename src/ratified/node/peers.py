@@ -79,6 +79,8 @@ class Session:
         "member",
         "number",
         "open",
+        "opened_at",
+        "priority",
         "queue",
         "table_index",
         "takes_snapshots",
@@ -87,14 +89,16 @@ class Session:
     )
 
     def __init__(
-        self, connection: int, number: int, hello: Hello, version: int, queue: SendQueue, assembly: Assembly
+        self, now: int, connection: int, number: int, hello: Hello, version: int, queue: SendQueue, assembly: Assembly
     ) -> None:
         """``version``: the highest that both speak."""
+        self.opened_at = now
         self.connection = connection
         self.number = number
         self.hello = hello
         self.member = hello.member
         self.incarnation = hello.incarnation
+        self.priority = hello.priority
         self.takes_snapshots = version >= SNAPSHOTS_SINCE
         self.takes_tables = version >= TABLES_SINCE
         self.open = True
@@ -181,6 +185,7 @@ class PeerSessions:
             config.name,
             config.client_urls,
             directories.begun,
+            config.priority,
         )
         self._admission = Admission(cluster, self._hello, directories)
         self._changes: list[tuple[int, Session | None]] = []
@@ -369,6 +374,9 @@ class PeerSessions:
     def session(self, member: int) -> Session | None:
         return self._sessions.get(member)
 
+    def sessions(self) -> Collection[Session]:
+        return self._sessions.values()
+
     def known(self) -> dict[int, Hello]:
         """The last Hello of every member that was ever believed."""
         return self._known
@@ -549,7 +557,8 @@ class PeerSessions:
         self._last_number += 1
         queue = SendQueue(self._config.limits, self._codec, self._config.heartbeat_us)
         version = min(hello.version_max, self._config.protocol_version)
-        connection.session = Session(connection.id, self._last_number, hello, version, queue, Assembly(self._codec))
+        number, assembly = self._last_number, Assembly(self._codec)
+        connection.session = Session(now, connection.id, number, hello, version, queue, assembly)
         connection.session.confirmed = self._admission.is_confirmed(hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))

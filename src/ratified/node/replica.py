@@ -49,6 +49,7 @@ from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
 from ratified.node.ports import Notice, Outcome, Reason, Work
+from ratified.node.priority import may_lead
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
@@ -607,6 +608,16 @@ class Replica:
         """``to`` None: to who has acknowledged most, of those that have room."""
         for member in self._successors() if to is None else (to,):
             if self.engine.transfer_leadership(now, member) is None:
+                return
+
+    def hand_over_to_one_of(self, now: int, preferred: Sequence[int]) -> None:
+        """To the first of these that may lead."""
+        if self.engine.leading is None:
+            return
+        status = self.engine.status()
+        for member in preferred:
+            if may_lead(status, member) and member not in self._room.others_full:
+                self.engine.transfer_leadership(now, member)
                 return
 
     def _successors(self) -> list[int]:

@@ -47,6 +47,8 @@ class Timer(IntEnum):
     """A snapshot on its way is unanswered, or makes no step. Key: the group."""
     MISSED = 16
     """A member was not met for a while. Key: the member."""
+    PRIORITY = 17
+    """Look whether somebody else is to lead. Key: 0."""
 
 
 LOOKS_MIN = 256

@@ -17,6 +17,8 @@ from ratified.runtime.transport import TransportLimits
 from ratified.storage.format import LogLimits
 from ratified.storage.identity import cluster_and_member_ids
 
+PRIORITY_MAX = 1_000_000
+
 
 class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How one host runs. All members of a cluster must be given the same ``cluster``, ``token`` and ``groups``."""
@@ -47,6 +49,11 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_us: int = 100_000
     election_timeout_us: int = 1_000_000
     """The shortest election timeout; the longest is twice as long."""
+    priority: int = 0
+    """The member with the highest one is handed the lead, once it has been in session for a while and has everything;
+    0 to ``PRIORITY_MAX``."""
+    quiescence: bool = True
+    """Groups in which nothing happens keep no time, and say nothing to their other members."""
     read_lease_us: int = 0
     """For how long members promise their leader to elect nobody else, so that it reads without asking; 0: it asks a
     quorum at each read. The same on all members, at most the election timeout. Replacing a leader that died takes as
@@ -87,6 +94,8 @@ def roster(config: HostConfig) -> Roster:
             f"the heartbeat ({config.heartbeat_us} us) must be above 0 and below the election timeout "
             f"({config.election_timeout_us} us): raise the election timeout to ten heartbeats or so"
         )
+    if not 0 <= config.priority <= PRIORITY_MAX:
+        raise StartRefused(f"priority is {config.priority}: it must be between 0 and {PRIORITY_MAX}")
     if not 0 <= config.read_lease_us <= config.election_timeout_us:
         raise StartRefused(
             f"the lease for reads ({config.read_lease_us} us) must be at most the election timeout "

@@ -690,6 +690,8 @@ def _build(
         client_urls=tuple(config.client_urls),
         heartbeat_us=config.heartbeat_us,
         election_timeout_us=config.election_timeout_us,
+        priority=config.priority,
+        quiescence=config.quiescence,
         read_lease_us=config.read_lease_us,
         clock_drift_ppm_max=config.clock_drift_ppm_max,
         limits=config.node_limits,

@@ -125,7 +125,7 @@ OPTIONS: tuple[Option, ...] = (
         "initial-cluster-state",
         "new",
         _one_of("new", "existing"),
-        "'new' makes the data directory if there is none; 'existing' only goes on with one that is there.",
+        "'new' makes the data directory if there is none; 'existing' joins the cluster to which this member was added.",
     ),
     Option(
         "initial-absent",
@@ -178,6 +178,12 @@ OPTIONS: tuple[Option, ...] = (
         _count,
         "Percent by which any member's clock may be fast or slow; with --read-lease reads are stale if it is more.",
     ),
+    Option(
+        "priority",
+        "0",
+        _count,
+        "The member with the highest one is to lead: others hand it the lead when it has everything. 0 to 1000000.",
+    ),
     Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
     Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
     Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
@@ -207,6 +213,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     election_timeout_ms: int
     read_lease_ms: int
     clock_drift_percent: int
+    priority: int
     max_request_bytes: int
     quota_backend_bytes: int
     log_level: str
@@ -321,6 +328,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         election_timeout_ms=value["election-timeout"],
         read_lease_ms=value["read-lease"],
         clock_drift_percent=value["clock-drift"],
+        priority=value["priority"],
         max_request_bytes=value["max-request-bytes"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
         log_level=value["log-level"],

@@ -212,6 +212,7 @@ class Checkers:
             elif isinstance(message, SnapshotOver):
                 self._counters["snapshots given up"] += not message.ok
             elif isinstance(message, self._message):
+                self._counters["heartbeats of rest"] += getattr(message, "rests", False)
                 for leaves in self.groups[group].listeners.leaves:
                     leaves(member, target, message)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from functools import partial
 
 from ratified.check.configurations import everybody
+from ratified.consensus.contract import Status
 from ratified.sim.checkers import Checkers
 from ratified.sim.log_sizes import too_long
 from ratified.sim.machine import Clients, Machine
 from ratified.sim.network import Carry, Network
-from ratified.sim.options import ClusterOptions
+from ratified.sim.options import ClusterOptions, NetworkModel
 from ratified.sim.world import World
 from ratified.wire.codec import PeerCodec
 from ratified.wire.peer import Frame
@@ -66,6 +67,32 @@ class Cluster:
             )
             and all(self.members == everybody(checks.configurations[-1][1]) for checks in self.checkers.groups.values())
         )
+
+    def awake(self) -> list[tuple[int, int]]:
+        """Who keeps time for a group, although it may rest: members and groups."""
+        options = self.options
+        if not options.quiescence or options.model is not NetworkModel.SESSION:
+            return []
+        return [
+            (member, group)
+            for member in self.members
+            for group, status in self._statuses(member).items()
+            if not status.rests
+        ]
+
+    def led_by_others(self) -> list[str]:
+        """Which groups are led by whom, where it is to be somebody else."""
+        wanted = max(self.options.priorities.get(member, 0) for member in self.members)
+        return [
+            f"group {group} is led by member {member}, and not by one of priority {wanted}"
+            for member in self.members
+            for group, status in self._statuses(member).items()
+            if status.leader == member and self.options.priorities.get(member, 0) < wanted
+        ]
+
+    def _statuses(self, member: int) -> dict[int, Status]:
+        node = self.machines[member].node
+        return {} if node is None else {group: each.engine for group, each in node.status().groups.items()}
 
     def logs_too_long(self) -> list[str]:
         """Whose log is longer than it has to be."""

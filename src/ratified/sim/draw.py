@@ -29,6 +29,8 @@ from ratified.sim.workload.state_machine import Registers
 from ratified.sim.world import Concern, Draws
 
 QUOTA_SCENARIOS = ("disks", "everything")
+QUIET_TIMEOUTS = 8
+"""For how long a client may ask nothing, in a world where groups rest."""
 SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOTS}
 """The limits that are what a scenario is about."""
 NO_LIMIT = 0
@@ -92,8 +94,10 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     kv_alone = large_requests or (members_change and slow_machines)
     state_machine = pick(22, 0, 0, 0, 1) == 1 and not kv_alone
     leases = arguments.scenario == "leases"
+    quiet = arguments.scenario == "quiet"
     clients_of_kv = 0 if state_machine else 1
-    batch_writers = 1 if large_requests else clients_of_kv * pick(31, 0, 0, 1)
+    steady_clients = 0 if quiet else clients_of_kv
+    batch_writers = 1 if large_requests else steady_clients * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
     keys = pick(17, 1, 2, 5)
     small_values = bytes_per_timeout == NO_LIMIT or members_change  # who joins is sent all of them
@@ -108,6 +112,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             groups=pick(14, 1, 1, 1, 3),
             election_timeout_us=timeout,
             heartbeat_us=timeout // pick(15, 3, 5, 10),
+            priorities={member: pick(44 + member, 0, 1, 2) for member in range(1, nodes + 1)} if quiet else {},
+            quiescence=quiet or pick(43, 0, 1) == 1,
             read_lease_us=timeout * LEASE_PERCENT // 100 if leases else 0,
             clocks={member: _clock(seed, member, timeout) for member in range(1, nodes + 1)} if leases else {},
             limits=limits,
@@ -135,16 +141,16 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         workload=WorkloadOptions(
             clients=pick(16, 1, 2, 4, 6),
             keys=keys,
-            think_most_us=pick(18, timeout // 10, timeout // 2),
+            think_most_us=QUIET_TIMEOUTS * timeout if quiet else pick(18, timeout // 10, timeout // 2),
             timeout_least_us=pick(19, 1_000, timeout),
             timeout_most_us=pick(20, timeout, 3 * timeout, 10 * timeout),
             probe_timeout_us=20 * timeout,
             value_bytes=value_bytes,
             abandon_most_us=timeout,
             watchers=clients_of_kv * pick(23, 0, 1, 3),
-            range_readers=max(batch_writers, clients_of_kv * pick(26, 0, 0, 1, 2)),
+            range_readers=max(batch_writers, steady_clients * pick(26, 0, 0, 1, 2)),
             batch_writers=batch_writers,
-            lease_holders=0 if leases else clients_of_kv * pick(24, 0, 0, 1, 2),
+            lease_holders=0 if leases else steady_clients * pick(24, 0, 0, 1, 2),
             large_requests=pick(41, 1, 2) if large_requests else 0,
             large_values=large_values,
             member_operators=1 if members_change else 0,

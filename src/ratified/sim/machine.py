@@ -55,7 +55,7 @@ from ratified.sim.clock import Clock
 from ratified.sim.disk import Disk, Draw
 from ratified.sim.disk_queue import DiskQueue
 from ratified.sim.network import STRANGER, Network
-from ratified.sim.options import ClusterOptions
+from ratified.sim.options import ClusterOptions, NetworkModel
 from ratified.sim.world import Concern, Draws, World
 from ratified.storage import checkpoint, guard, identity
 from ratified.storage.guard import StoreMark
@@ -295,6 +295,8 @@ class Machine:
             engine=options.row,
             heartbeat_us=options.heartbeat_us,
             election_timeout_us=options.election_timeout_us,
+            priority=options.priorities.get(member, 0),
+            quiescence=options.quiescence and options.model is NetworkModel.SESSION,
             read_lease_us=options.read_lease_us,
             clock_drift_ppm_max=options.clock_drift_ppm_max,
             limits=limits.node,

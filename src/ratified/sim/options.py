@@ -144,6 +144,10 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskOptions
     network: NetworkOptions
     model: NetworkModel = NetworkModel.SESSION
+    priorities: Mapping[int, int] = {}
+    """By member; 0 for who is not among these."""
+    quiescence: bool = True
+    """Where the network gives sessions in which nothing is lost."""
     read_lease_us: int = 0
     clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
     """What nodes assume."""

@@ -30,6 +30,11 @@ _ROWS = (
     ("pauses", 2, "processes stand still, leaders above all"),
     ("disks", 1, "disks are full or answer nothing for a while, leaders' above all; stores grow up to a quota"),
     ("leader-failures", 2, "leaders die or are cut off as soon as they are elected, on an unreliable network"),
+    (
+        "quiet",
+        1,
+        "clients ask rarely, groups rest; processes die, stand still, are away, links are cut, the lead is moved",
+    ),
     ("transfers", 1, "operators move the lead, processes are killed, messages are lost"),
     ("replaced-directories", 1, "machines come back with empty data directories or old copies, and later their own"),
     ("strangers", 1, "strangers claim to be members, say nothing, or send what is no frame"),

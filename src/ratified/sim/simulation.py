@@ -4,7 +4,8 @@
 mended, the clients begin nothing new, and every node of every group is asked for one more write. That these writes get
 through, that every open request ends and that all replicas meet at one applied index, within ``patience``, is the
 liveness that is promised; who waits for whom is said where it is broken. Then the histories are judged, everybody
-leaves, and every table of every node returns to its size, within ``REST_TIMEOUTS``.
+leaves, and within ``REST_TIMEOUTS`` every table of every node returns to its size, groups rest that may, and are led by
+whoever is to lead them.
 """
 
 from __future__ import annotations
@@ -113,12 +114,19 @@ class Simulation:
         while True:
             self.world.run(self.world.now + timeout_us // SAMPLES_A_TIMEOUT)
             tables.sampled({member: machine.sizes() for member, machine in self.cluster.machines.items()})
-            if not tables.swollen:
+            found = {
+                "tables at rest": tables.swollen,
+                "groups at rest": [
+                    f"member {member} keeps time in group {group}" for member, group in self.cluster.awake()
+                ],
+                "preferred leaders": self.cluster.led_by_others(),
+            }
+            unmet = [(rule, what) for rule, what in found.items() if what]
+            if not unmet:
                 return
             if self.world.now > limit:
-                raise Violation(
-                    "tables at rest", f"{REST_TIMEOUTS} election timeouts after the end {'; '.join(tables.swollen)}"
-                )
+                rule, what = unmet[0]
+                raise Violation(rule, f"{REST_TIMEOUTS} election timeouts after the end {'; '.join(what)}")
 
     def _logs_are_short(self) -> None:
         """Everybody is up and has everything: what all have in a checkpoint has gone, or goes soon."""

@@ -51,6 +51,7 @@ MUST_HAPPEN = (
     "members that left",
     "nodes joined",
     "fragments",
+    "heartbeats of rest",
     "forwards refused",
     "forwards taken",
     "leases expired",

@@ -52,6 +52,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     client_urls: Annotated[tuple[ShortText, ...], msgspec.Meta(max_length=64)]
     begun: bool
     """Does this member vote, or has it never begun? As of when it was sent; ``Standing`` says so again."""
+    priority: U64 = 0
+    """How much operators would have this member lead (``node/priority``); earlier programs say nothing of it."""
 
 
 class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag=2):

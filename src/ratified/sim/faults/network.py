@@ -21,7 +21,14 @@ def _reliable(injector: Injector) -> None:
 
 BROKEN_CONNECTIONS = Fault(
     name="broken-connections",
-    scenarios={"unreliable-network": 10, "partitions": 20, "absences": 3, "strangers": 20, "everything": 25},
+    scenarios={
+        "unreliable-network": 10,
+        "partitions": 20,
+        "absences": 3,
+        "strangers": 20,
+        "quiet": 10,
+        "everything": 25,
+    },
     begin=again_and_again(_break_connections),
     heal=nothing_lasts,
     counters=("connections broken",),

@@ -45,6 +45,7 @@ KILL = Fault(
         "strangers": 8,
         "large-requests": 12,
         "members": 10,
+        "quiet": 10,
         "everything": 8,
     },
     begin=again_and_again(_kill),
@@ -53,7 +54,7 @@ KILL = Fault(
 )
 PAUSE = Fault(
     name="pause",
-    scenarios={"pauses": 4, "leases": 15, "everything": 15},
+    scenarios={"pauses": 4, "leases": 15, "quiet": 15, "everything": 15},
     begin=again_and_again(_pause),
     heal=Injector.revive,
     counters=("pauses",),
