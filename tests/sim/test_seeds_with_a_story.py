@@ -70,6 +70,10 @@ STORIES = [
         "Who had told of chosen values, and had left the cluster since, stayed among those to be asked for them.",
         Arguments(seed=252, scenario="members", network="session", duration_us=3_000_000, engine="paxos"),
     ),
+    (
+        "A leader that let its group rest asked for a lease all the same; the grants were answers, which woke it again.",
+        Arguments(seed=4, scenario="leases", network="session", duration_us=3_000_000, engine="raft"),
+    ),
 ]
 
 

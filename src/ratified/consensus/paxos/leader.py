@@ -403,7 +403,7 @@ class Leader:
         for member, peer in self._peers.table.items():
             peer.chosen_told = self._tellable(peer)
             core.outbox.send(member, Heartbeat(self.ballot, peer.chosen_told, self.reads.round, rests))
-        if (round_ := self.reads.lease.ask()) is not None:
+        if not rests and (round_ := self.reads.lease.ask()) is not None:
             core.member.send_to_peers(AskLease(self.ballot, round_, core.options.lease_us))
 
     def _tellable(self, peer: PeerProgress) -> int:

@@ -272,7 +272,7 @@ class Leader:
             commit = min(peer.match, core.log.commit)
             peer.commit_told = max(peer.commit_told, commit)
             core.outbox.send(member, Heartbeat(core.term, commit, self.reads.round, rests))
-        if (round_ := self.reads.lease.ask()) is not None:
+        if not rests and (round_ := self.reads.lease.ask()) is not None:
             core.member.send_to_peers(AskLease(core.term, round_, core.options.lease_us))
 
     def _tell_commit(self, member: int, peer: PeerProgress) -> None:

@@ -4,7 +4,7 @@ Rules of this file. ``tests/models/rest.py`` has a run for each part of 3 and 4 
 
 1. A leader rests at a heartbeat where nothing was asked of it since the one before, and every peer in session, a quorum
    with this member, has everything. That heartbeat says so; whoever rests with it says nothing, and whoever cannot
-   answers as ever.
+   answers as ever. No lease is asked for with it: what is granted is an answer.
 2. A leader wakes by any input but what concerns its own disk and store alone; so does an answer to that heartbeat, of
    whoever does not rest, or does not know what resting is. It counts silence from then on.
 3. A member rests with its leader for as long as their session lasts. To it that the leader is heard means just that

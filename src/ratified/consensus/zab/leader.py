@@ -518,9 +518,9 @@ class Leading:
         sender = self._sender
         if sender is None:
             return
-        if self._heartbeat_due and self.phase is LeaderPhase.BROADCAST:
-            self._ask_lease()
         rests = self._heartbeat_due and self.liveness.told_rest()
+        if self._heartbeat_due and self.phase is LeaderPhase.BROADCAST and not rests:
+            self._ask_lease()
         for member, follower in self._followers.items():
             if follower.stage is Stage.SNAPSHOT and self._heartbeat_due:
                 self._core.member.send_snapshot(member, self._core.log.base)
