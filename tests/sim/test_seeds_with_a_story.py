@@ -71,7 +71,7 @@ STORIES = [
         Arguments(seed=252, scenario="members", network="session", duration_us=3_000_000, engine="paxos"),
     ),
     (
-        "A leader that let its group rest asked for a lease all the same; the grants were answers, which woke it again.",
+        "A leader that let its group rest asked for a lease all the same; grants are answers, and woke it again.",
         Arguments(seed=4, scenario="leases", network="session", duration_us=3_000_000, engine="raft"),
     ),
 ]
