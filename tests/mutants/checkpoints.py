@@ -35,7 +35,7 @@ def cuts_before_the_checkpoint_is_durable() -> AbstractContextManager[Any]:
         if ops is not None:
             for replica in node._replicas.values():
                 if replica.checkpoint is not None and node._touch(replica):
-                    replica.checkpointed(now, replica.checkpoint)
+                    replica.checkpointed(now, replica.checkpoint, holds_much=False)
         return ops
 
     return patch.object(Node, "_begin_checkpoint", claims_at_once)
@@ -45,8 +45,8 @@ def claims_what_was_applied_since() -> AbstractContextManager[Any]:
     """A checkpoint is said to hold what is applied when it is durable, not when its copy was begun."""
     checkpointed = Replica.checkpointed
 
-    def claims_more(replica: Replica, now: int, claim: Claim) -> None:
-        checkpointed(replica, now, replica.checkpoint or claim)
+    def claims_more(replica: Replica, now: int, claim: Claim, *, holds_much: bool) -> None:
+        checkpointed(replica, now, replica.checkpoint or claim, holds_much=holds_much)
 
     return patch.object(Replica, "checkpointed", claims_more)
 
@@ -124,8 +124,8 @@ def claims_the_present_era() -> AbstractContextManager[Any]:
     """A claim has the era in which it is made, not that of its entry."""
     checkpointed = Replica.checkpointed
 
-    def in_its_own_era(replica: Replica, now: int, claim: Claim) -> None:
-        checkpointed(replica, now, Claim(claim.index, replica.engine.status().era))
+    def in_its_own_era(replica: Replica, now: int, claim: Claim, *, holds_much: bool) -> None:
+        checkpointed(replica, now, Claim(claim.index, replica.engine.status().era), holds_much=holds_much)
 
     return patch.object(Replica, "checkpointed", in_its_own_era)
 

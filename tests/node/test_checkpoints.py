@@ -98,7 +98,7 @@ def test_entries_are_counted_where_that_is_asked_for() -> None:
 def test_a_log_is_cut_below_what_all_members_claim() -> None:
     cluster = cluster_of(3)
     cluster.processes[3].checkpoint_lane.fail()
-    write(cluster, 60)
+    write(cluster, 35)
     cluster.run(100 * MS)
     assert claimed(cluster, 1)
     assert claimed(cluster, 2)
@@ -113,7 +113,7 @@ def test_who_is_away_holds_the_cut() -> None:
     cluster = cluster_of(3)
     away = cluster.follower()
     cluster.kill(away)
-    write(cluster, 60)
+    write(cluster, 35)
     cluster.run(200 * MS)
     here = [member for member in cluster.members if member != away]
     assert all(claimed(cluster, member) for member in here)
@@ -122,12 +122,34 @@ def test_who_is_away_holds_the_cut() -> None:
     cluster.run_until(lambda: all(log_begins_late(cluster, member) for member in cluster.members))
 
 
+def test_a_group_in_which_nothing_happens_keeps_the_log_of_others_for_a_while_only() -> None:
+    """While a member is away, which has all of that group, and is told so when it is back."""
+    cluster = Cluster(groups=(0, 1), limits=LIMITS, durable=True)
+    for group in (0, 1):
+        cluster.elect(group)
+    away = next(member for member in cluster.members if member not in (cluster.leader(0), cluster.leader(1)))
+    cluster.outcome(cluster.submit(cluster.leader(1), b"idle", group=1))
+    cluster.kill(away)
+    here = [member for member in cluster.members if member != away]
+    sizes: list[int] = []
+    for _ in range(8):
+        write(cluster, 60, size=1)
+        cluster.run(200 * MS)
+        sizes.append(max(cluster.node(member).status().log_bytes for member in here))
+    copied = max(cluster.node(member).status().checkpoint_bytes for member in here)
+    assert max(sizes) < 4 * max(GROWTH, copied)
+    cluster.start(away)
+    cluster.run_until(lambda: cluster.machine(away, 1).commands == [b"idle"])
+    last = len(cluster.machine(cluster.leader(), 0).commands)
+    cluster.run_until(lambda: len(cluster.machine(away, 0).commands) == last)
+
+
 def test_who_has_left_does_not_hold_the_cut_any_more() -> None:
     """Nobody takes a further checkpoint: that the members are others cuts the log (seed 508 of members, ZAB)."""
     cluster = cluster_of(4)
     away = next(member for member in cluster.members if member != cluster.leader())
     cluster.kill(away)
-    write(cluster, 60)
+    write(cluster, 25)
     cluster.run(200 * MS)
     here = [member for member in cluster.members if member != away]
     claims = [claimed(cluster, member) for member in here]

@@ -13,7 +13,9 @@ Rules:
 4. What is durable in a member's own checkpoint it tells the others, and again in each new session. A log is cut at
    the lowest of all members' claims: then nobody needs from another what is gone, for who restarts has its checkpoint
    at least. A member that is away, or behind, holds the cut for ``snapshot_catchup_entries`` below the own checkpoint;
-   then it is cut without that member, which is sent a snapshot when it is back.
+   then it is cut without that member, which is sent a snapshot when it is back. It holds nothing where twice as much
+   log is below the checkpoint as lets another one begin (rule 1): a group in which nothing happens would else keep that
+   of all others.
 5. What is cut a majority has in checkpoints, in each half of a joint configuration, and has said so in a session that
    lasts. Where no majority can be reached nothing is cut that all have not claimed. Who is no member any more, or not
    yet, cuts nothing that it lacks itself.
@@ -67,6 +69,8 @@ class Checkpoints:
         """There was nothing to claim when one was due, and nothing was applied since."""
         self._not_before: int | None = None
         self._free_bytes: int | None = None
+        self.holds_much = False
+        """When the last one was taken, there was too much log below it that some member may need."""
         self.durable_at: int | None = None
         """When this process has taken its last one."""
         self.took_us = 0
@@ -146,6 +150,8 @@ class Checkpoints:
             return {}
         self._last = contents
         self._look_at = 0
+        below = self._planner.size_bytes - self._planner.written_since(contents.segment, contents.offset)
+        self.holds_much = below > 2 * self._enough
         self.durable_at, self.took_us = now, now - self._began_at
         return contents.claims
 
@@ -154,10 +160,14 @@ class Checkpoints:
         """How much the last one holds."""
         return self._last.length if self._last is not None else 0
 
+    @property
+    def _enough(self) -> int:
+        """By how much the log grows from one to the next, in bytes."""
+        return max(self._limits.checkpoint_log_bytes_min, self.copied_bytes)
+
     def _log_has_grown(self) -> bool:
         since = (self._last.segment, self._last.offset) if self._last is not None else (0, 0)
-        enough = max(self._limits.checkpoint_log_bytes_min, self.copied_bytes)
-        missing = enough - self._planner.written_since(*since)
+        missing = self._enough - self._planner.written_since(*since)
         self._look_at = self._planner.written_bytes + missing
         return missing <= 0
 
@@ -208,6 +218,8 @@ class Claims:
     def __init__(self, member: int, own: Claim | None, catchup_entries: int) -> None:
         self._member = member
         self._catchup_entries = catchup_entries
+        self.holds_much = False
+        """Nobody holds the cut below the own checkpoint."""
         self._latest: dict[int, Claim] = {}
         self._without_snapshots: dict[int, None] = {}
         """Who could not be sent one."""
@@ -263,7 +275,8 @@ class Claims:
         own = self.own
         if own is None or not membership.voters:
             return None
-        limit = min(self._most_have(membership.voters), own.index - self._catchup_entries)
+        catchup_entries = 0 if self.holds_much else self._catchup_entries
+        limit = min(self._most_have(membership.voters), own.index - catchup_entries)
         if membership.outgoing:
             limit = min(limit, self._most_have(membership.outgoing))
         if most is not None:

@@ -306,7 +306,7 @@ class Node:
         for group, claim in self._checkpoints.done(now, error).items():
             replica = self._replicas[group]
             if self._touch(replica):
-                replica.checkpointed(now, claim)
+                replica.checkpointed(now, claim, holds_much=self._checkpoints.holds_much)
 
     def _on_space(self, now: int, free_bytes: int) -> None:
         self._checkpoints.has_room(free_bytes)

@@ -386,8 +386,9 @@ class Replica:
         index, era = self.store.durable
         return Claim(index, era) if index else None
 
-    def checkpointed(self, now: int, claim: Claim) -> None:
+    def checkpointed(self, now: int, claim: Claim, *, holds_much: bool) -> None:
         """The node has a checkpoint with this claim, durably."""
+        self._claims.holds_much = holds_much
         self._claims.take(self._ids.member, claim)
         self.receiving.checkpointed(claim.index)
         for member in self._cluster.latest.members:
