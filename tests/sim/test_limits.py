@@ -49,7 +49,7 @@ CONSTANT = {
     "ratified.node.changes.LEARNERS_MAX": "of one cluster; tests of the node reach it",
     "ratified.node.cluster_table.URLS_MAX": FORMAT,
     "ratified.node.cluster_table.URL_BYTES_MAX": FORMAT,
-    "ratified.node.priority.LACKS_MAX": "who lacks more is not handed the lead; tests of the node reach it",
+    "ratified.node.priority.DOUBLED_MAX": EARLY,
     "ratified.node.publishing.PAUSE_TIMEOUTS_MAX": EARLY,
     "ratified.node.reads._PRUNED_MIN": EARLY,
     "ratified.node.retries.AGAIN_MAX": EARLY,

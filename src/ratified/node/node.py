@@ -330,7 +330,7 @@ class Node:
 
     def _tell_sessions(self, now: int) -> None:
         for member, session in self._peers.drain_changes():
-            self._priority.on_session(now, session)
+            self._priority.on_session(now, member, session)
             for replica in self._replicas.values():
                 if self._touch(replica):
                     replica.on_session(now, member, session)
@@ -395,11 +395,14 @@ class Node:
 
     def _prefer(self, now: int) -> None:
         """Hand groups over to whoever is to lead them."""
-        led = (group for group, replica in self._replicas.items() if replica.lead.member == self.config.member)
-        groups, preferred = self._priority.on_time(now, led)
-        for group in groups if preferred else ():
-            if self._touch(self._replicas[group]):
-                self._replicas[group].hand_over_to_one_of(now, preferred)
+        led = ((group, since) for group, each in self._replicas.items() if (since := each.leads_since) is not None)
+        handovers = self._priority.on_time(
+            now, led, lambda group: self._replicas[group].engine.status(), self._room.others_full
+        )
+        for group, to in handovers:
+            replica = self._replicas[group]
+            if self._touch(replica):
+                replica.engine.transfer_leadership(now, to)
 
     # ---- 2, 3, 4: replicas
 
@@ -513,11 +516,17 @@ class Node:
         """Apply what is delivered, as much as a turn may; after the commit come the results."""
         done, failed = self._applying.run()
         for replica, error in failed:
-            self._notices.append(replica.stop(error))
+            self._stop(now, replica, error)
         for replica, entries, results in done:
             replica.applied(now, entries, results)
             self._applied.append((replica, entries[-1].index))
             self._checkpoints.applied(replica.group, entries[-1].index)
+
+    def _stop(self, now: int, replica: Replica, error: ApplyFailed) -> None:
+        """Others may rest with it, and would wait for ever for one that says nothing: their sessions end."""
+        self._notices.append(replica.stop(error))
+        self._peers.part_from_all(now, f"group {replica.group} has stopped on this node")
+        self._again.append(replica.group)
 
     def _load(self, now: int, replicas: Sequence[Replica]) -> None:
         """Load a piece of each snapshot that has one to be loaded, or switch its store."""
@@ -532,7 +541,7 @@ class Node:
                     self._failed = str(error)
                     return
                 except ApplyFailed as error:
-                    self._notices.append(replica.stop(error))
+                    self._stop(now, replica, error)
                     continue
                 if base is not None:
                     self._checkpoints.installed()
@@ -551,7 +560,7 @@ class Node:
                 except ApplyFailed as error:
                     failed.append((replica, error))
         for replica, failure in failed:
-            self._notices.append(replica.stop(failure))
+            self._stop(now, replica, failure)
 
     # ---- 5: out
 
@@ -643,7 +652,7 @@ class Node:
         self._applying.abandon()
         self._cluster.abandon()
         self._touched.clear()
-        self._peers.close(now)
+        self._peers.part_from_all(now, "the node is stopping")
         self._planner.close(now)
 
     # ---- for ports and people

@@ -342,9 +342,9 @@ class PeerSessions:
             self._closes.append(Hangup(number, reason))
             self.disconnected(now, number)
 
-    def close(self, now: int) -> None:
+    def part_from_all(self, now: int, reason: str) -> None:
         for connection in list(self._connections.values()):
-            self._part(now, connection, "the node is stopping")
+            self._part(now, connection, reason)
 
     def drain_changes(self) -> Sequence[tuple[int, Session | None]]:
         """Sessions opened, or (None) lost, with their member, since the last call; in order."""

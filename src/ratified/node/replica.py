@@ -49,7 +49,6 @@ from ratified.node.local_reads import LocalReads
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
 from ratified.node.ports import Notice, Outcome, Reason, Work
-from ratified.node.priority import may_lead
 from ratified.node.proposals import ProposalIds, Proposals
 from ratified.node.questions import Questions
 from ratified.node.reads import LinearizableReads
@@ -158,6 +157,8 @@ class Replica:
         """Why this replica has stopped; None: it runs."""
         self.lead = Lead(None, engine.status().era, serving=False)
         """As the engine reported it last."""
+        self.leads_since: int | None = None
+        """When this member began to lead the group; None: it does not."""
         self._planner = planner
         self._peers = peers
         self._requests = requests
@@ -590,6 +591,7 @@ class Replica:
             f"{type(cause).__name__}: {cause}"
         )
         self._awaiting_write.clear()
+        self.leads_since = None
         self.close(Reason.GROUP_STOPPED)
         return Notice(self.stopped, self.group)
 
@@ -609,16 +611,6 @@ class Replica:
         """``to`` None: to who has acknowledged most, of those that have room."""
         for member in self._successors() if to is None else (to,):
             if self.engine.transfer_leadership(now, member) is None:
-                return
-
-    def hand_over_to_one_of(self, now: int, preferred: Sequence[int]) -> None:
-        """To the first of these that may lead."""
-        if self.engine.leading is None:
-            return
-        status = self.engine.status()
-        for member in preferred:
-            if may_lead(status, member) and member not in self._room.others_full:
-                self.engine.transfer_leadership(now, member)
                 return
 
     def _successors(self) -> list[int]:
@@ -785,6 +777,10 @@ class Replica:
         return ticket <= self._durable_ticket
 
     def _leader_changed(self, now: int, lead: Lead) -> None:
+        if lead.member != self._ids.member:
+            self.leads_since = None
+        elif self.leads_since is None or lead.era != self.lead.era:
+            self.leads_since = now
         self.lead = lead
         other = lead.member if lead.member != self._ids.member else None
         self._outbound.leader_changed(other, lead.era)

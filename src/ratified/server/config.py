@@ -184,6 +184,12 @@ OPTIONS: tuple[Option, ...] = (
         _count,
         "The member with the highest one is to lead: others hand it the lead when it has everything. 0 to 1000000.",
     ),
+    Option(
+        "quiescence",
+        "true",
+        _one_of("true", "false"),
+        "Where nothing happens, members send each other no heartbeats and keep no time until something does.",
+    ),
     Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
     Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
     Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
@@ -214,6 +220,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     read_lease_ms: int
     clock_drift_percent: int
     priority: int
+    quiescence: bool
     max_request_bytes: int
     quota_backend_bytes: int
     log_level: str
@@ -329,6 +336,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         read_lease_ms=value["read-lease"],
         clock_drift_percent=value["clock-drift"],
         priority=value["priority"],
+        quiescence=value["quiescence"] == "true",
         max_request_bytes=value["max-request-bytes"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
         log_level=value["log-level"],

@@ -117,6 +117,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 read_lease_us=config.read_lease_ms * 1000,
                 clock_drift_ppm_max=config.clock_drift_percent * 10_000,
                 priority=config.priority,
+                quiescence=config.quiescence,
                 node_limits=_node_limits(config),
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),

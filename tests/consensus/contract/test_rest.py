@@ -50,7 +50,9 @@ def test_a_group_in_which_nothing_happens_says_nothing(cluster: Build) -> None:
     world.run_for(100 * ELECTION_US)
     assert len(world.sent) == said
     assert leader.serves()
-    assert {member.running.status().leader for member in world.members.values()} == {leader.id}
+    statuses = [member.running.status() for member in world.members.values()]
+    assert {status.leader for status in statuses} == {leader.id}
+    assert all(status.rests for status in statuses)
 
 
 def test_a_proposal_is_taken_at_once_and_the_group_rests_again(cluster: Build) -> None:
@@ -105,6 +107,32 @@ def test_a_leader_without_a_quorum_does_not_rest(cluster: Build) -> None:
     world.run_until(lambda: not leader.leads(), 2 * ELECTION_US)
 
 
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_a_connection_that_breaks_out_of_rest_deposes_nobody(cluster: Build, size: int) -> None:
+    """Whose session ended said nothing for as long as the rest lasted, and is needed for a quorum."""
+    world = cluster(size)
+    leader = at_rest(world)
+    world.crash(*range(size // 2 + 2, size + 1))
+    world.run_until(lambda: rest(world), 2 * SOON_US)
+    world.run_for(20 * ELECTION_US)
+    era = leader.running.leading
+    world.isolate(1)
+    world.run_for(HEARTBEAT_US // 4)
+    world.heal()
+    world.run_for(5 * ELECTION_US)
+    assert leader.running.leading == era
+
+
+def test_a_leader_whose_own_disk_hangs_does_not_rest(cluster: Build) -> None:
+    """The others commit without it."""
+    world = cluster()
+    leader = at_rest(world)
+    leader.hold_disk()
+    world.propose(b"a")
+    world.run_until_delivered(b"a", on=[2, 3])
+    world.run_until(lambda: not leader.leads(), 3 * ELECTION_US)
+
+
 def test_who_did_not_hear_that_it_may_rest_asks_and_rests(cluster: Build) -> None:
     """The session with it fell silent, and came back, before anybody would have ended it."""
     world = cluster()
@@ -146,6 +174,15 @@ def test_who_does_not_know_what_resting_is_costs_heartbeats_and_no_more(row: Eng
     assert leader.serves()
     assert earlier.running.status().leader == 1
     assert beats <= len(world.sent) - said <= 3 * beats + 10
+
+
+def test_who_learns_keeps_no_time_and_yet_says_whether_the_group_rests(row: EngineRow) -> None:
+    world = Cluster(row, joiners=1)
+    leader = world.elect()
+    leader.change(world.membership.voters, learners=(4,))
+    world.run_until(lambda: world.members[4].running.status().leader == leader.id)
+    world.run_for(4 * SOON_US)
+    assert not world.members[4].running.status().rests
 
 
 def test_a_full_disk_is_no_rest(cluster: Build) -> None:

@@ -92,11 +92,20 @@ class Paxos:
         """The end of the election timeout, or when something is to be asked, whichever comes first; None: there is no
         such time."""
         role = self.role
-        if self._suspicion.rests and role.leader is not None:
+        if self.rests:
             return None
         question = role.deadline if isinstance(role, Candidate) else None
         probe = None if isinstance(role, Candidate) and not role.is_late else self._suspicion.next_probe
         return min((at for at in (self._election_timer, question, probe) if at is not None), default=None)
+
+    @property
+    def rests(self) -> bool:
+        return self._suspicion.rests
+
+    def _wake(self) -> None:
+        """The leader is followed no longer, or has to be heard anew."""
+        if self._suspicion.wake():
+            self._restart_election_timer()
 
     def on_election_deadline(self) -> None:
         role, now = self.role, self.core.member.now
@@ -135,6 +144,7 @@ class Paxos:
             self._restart_election_timer()
         elif not self.core.options.extensions.keep_election_deadline:
             self._restart_election_timer()
+        self._wake()
         self.role = Follower(leader)
 
     def step_down(self) -> None:
@@ -143,6 +153,7 @@ class Paxos:
         self._become_follower(None)
 
     def campaign(self) -> None:
+        self._wake()
         self.role = Candidate(self.core)
         self._suspicion.stood()
         self._restart_election_timer()
@@ -449,11 +460,9 @@ class Paxos:
             if session is not None:
                 role.on_session(member)
         elif role.leader == member:
+            self._wake()
             if session is None:
                 self._suspicion.on_session_lost()
-            elif self._suspicion.rests:
-                self._suspicion.heard()
-                self._restart_election_timer()
 
     # ------------------------------------------------------------------------------------------------ slots and disk
 

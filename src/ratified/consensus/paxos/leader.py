@@ -399,7 +399,7 @@ class Leader:
 
     def _send_heartbeats(self) -> None:
         core = self._core
-        rests = self.liveness.told_rest()
+        rests = self.liveness.tell_whether_it_rests()
         for member, peer in self._peers.table.items():
             peer.chosen_told = self._tellable(peer)
             core.outbox.send(member, Heartbeat(self.ballot, peer.chosen_told, self.reads.round, rests))

@@ -74,10 +74,19 @@ class Raft:
     @property
     def election_deadline(self) -> int | None:
         """The end of the election timeout, or the next probe, whichever comes first; None: there is no such time."""
-        if self._suspicion.rests and self.role.leader is not None:
+        if self.rests:
             return None
         timer, probe = self._election_timer, self._suspicion.next_probe
         return timer if probe is None else probe if timer is None else min(timer, probe)
+
+    @property
+    def rests(self) -> bool:
+        return self._suspicion.rests
+
+    def _wake(self) -> None:
+        """The leader is followed no longer, or has to be heard anew."""
+        if self._suspicion.wake():
+            self._restart_election_timer()
 
     def on_election_deadline(self) -> None:
         if self._suspicion.is_due:
@@ -126,6 +135,7 @@ class Raft:
     def _become_follower(self, leader: int | None) -> None:
         if isinstance(self.role, Leader):
             self.role.reads.fail()
+        self._wake()
         self.role = Follower(self.core, leader)
 
     def _follow(self, sender: int) -> Follower | None:
@@ -142,6 +152,7 @@ class Raft:
 
     def _stand(self, term: int) -> None:
         self._pulling = None
+        self._wake()
         self.role = Candidate(self.core, term)
         self._suspicion.stood()
         self._restart_election_timer()
@@ -394,10 +405,9 @@ class Raft:
         if isinstance(self.role, Leader):
             self.role.on_session_change(member)
         elif self.role.leader == member:
+            self._wake()
             if session is None:
                 self._suspicion.on_session_lost()
-            elif self._suspicion.rests:
-                self._hear_leader(member)
 
     # -------------------------------------------------------------------------------------------------- log and disk
 

@@ -264,7 +264,7 @@ class Leader:
 
     def _send_heartbeats(self) -> None:
         core = self._core
-        rests = self.liveness.told_rest()
+        rests = self.liveness.tell_whether_it_rests()
         if not core.options.extensions.separate_heartbeats:
             self._ask_all()
             return

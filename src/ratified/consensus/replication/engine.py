@@ -161,6 +161,10 @@ class Algorithm(Protocol):
     def election_deadline(self) -> int | None:
         """While this member does not lead: when it tries to, or takes the next step of an election; None: never."""
 
+    @property
+    def rests(self) -> bool:
+        """Does the leader rest that this member follows, and this member with it?"""
+
     def on_election_deadline(self) -> None: ...
 
     def step_down(self) -> None:
@@ -257,14 +261,17 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def peer(self, now: int, member: int, session: int | None) -> None:
         self._member.at(now)
+        leading, sessions = self._algorithm.leading, self._member.sessions
+        self._rest.asked(leading)  # before it is known that somebody is lost, whose silence counts from now on too
+        if leading is not None:
+            leading.liveness.session_changed(member)
         if self._transfer is not None and self._transfer.to == member:
             self._transfer = None
         self._algorithm.on_session(member, session)
         if session is None:
-            self._member.sessions.pop(member, None)
+            sessions.pop(member, None)
         else:
-            self._member.sessions[member] = session
-        self._rest.asked(self._algorithm.leading)
+            sessions[member] = session
 
     @override
     def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
@@ -515,7 +522,7 @@ class Engine(contract.Engine, Generic[A]):
             applied=self._delivery.applied,
             membership=member.configurations.latest,
             settled=leading is not None and leading.is_settled,
-            rests=self.deadline is None,
+            rests=algorithm.rests if leading is None else leading.liveness.rests or self.deadline is None,
             progress={} if leading is None else leading.progress(),
             words={**algorithm.words(), **ignored},
         )

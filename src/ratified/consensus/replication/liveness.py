@@ -26,6 +26,7 @@ class Liveness:
         "_began_full",
         "_heard",
         "_heartbeat_deadline",
+        "_lost",
         "_member",
         "_peers",
         "_since",
@@ -40,6 +41,8 @@ class Liveness:
         self._began_full = member.disk_is_full
         self._peers = member.configurations.peers
         self._heard: dict[int, int] = {}
+        self._lost: dict[int, None] = {}
+        """Whose session is another one, or none, since they were heard."""
         self._heartbeat_deadline = member.now + member.options.heartbeat_us
         self.establish_by: int | None = None
         """Until when a quorum has to follow; None: it does."""
@@ -60,9 +63,16 @@ class Liveness:
 
     def heard(self, member: int) -> None:
         self._heard[member] = self._member.now
+        if self._lost:
+            self._lost.pop(member, None)
+
+    def session_changed(self, member: int) -> None:
+        self._lost[member] = None
 
     def hears(self, member: int) -> bool:
-        """Was anything heard from it within the shortest election timeout?"""
+        """Was anything heard from it within the shortest election timeout, in the present session?"""
+        if member in self._lost:
+            return False
         return self._member.now - self._heard_at(member) < self._member.options.election_timeout_min_us
 
     def heartbeat_is_due(self) -> bool:
@@ -84,7 +94,7 @@ class Liveness:
             for member in self._member.sessions:
                 self.heard(member)
 
-    def told_rest(self) -> bool:
+    def tell_whether_it_rests(self) -> bool:
         """A heartbeat leaves, to all: does it say that they may rest?"""
         self.others_rest = self.rests
         return self.rests

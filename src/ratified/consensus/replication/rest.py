@@ -5,13 +5,14 @@ Rules of this file. ``tests/models/rest.py`` has a run for each part of 3 and 4 
 1. A leader rests at a heartbeat where nothing was asked of it since the one before, and every peer in session, a quorum
    with this member, has everything. That heartbeat says so; whoever rests with it says nothing, and whoever cannot
    answers as ever. No lease is asked for with it: what is granted is an answer.
-2. A leader wakes by any input but what concerns its own disk and store alone; so does an answer to that heartbeat, of
-   whoever does not rest, or does not know what resting is. It counts silence from then on.
+2. A leader wakes by any input but a completion of its own disk or store; so by an answer to that heartbeat, of whoever
+   does not rest, or does not know what resting is. It counts everybody's silence from then on.
 3. A member rests with its leader for as long as their session lasts. To it that the leader is heard means just that
    (rule 14). A session that takes another one's place wakes it as much as the end of one: what the leader has said
    meanwhile may have been lost.
 4. A leader that is deposed tells those that may rest with it, unless all have had a heartbeat since.
-5. So what is said in a session arrives, or the session ends; and whoever is not heard in one loses it (``node/peers``).
+5. So what is said in a session arrives, or the session ends; whoever is not heard in one loses it (``node/peers``), and
+   so does who says nothing more in a group for good (``Node``).
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Rest:
 
     def _may_begin(self, leading: Leading) -> bool:
         member = self._member
-        if member.disk_is_full or not (leading.serving and leading.is_settled) or len(leading.reads):
+        disk_is_free = not member.disk_is_full and member.writes.waiting_since is None
+        if not (disk_is_free and leading.serving and leading.is_settled) or len(leading.reads):
             return False
         peers = [peer for peer in member.configurations.peers if peer in member.sessions]
         return member.configurations.is_quorum([member.id, *peers]) and all(map(leading.has_everything, peers))

@@ -111,14 +111,17 @@ class Suspicion(Generic[Answer]):
         """The leader rests, and this member with it."""
         self.rests = True
 
-    def wake(self) -> None:
-        """Nobody is followed any more."""
+    def wake(self) -> bool:
+        """The leader is followed no longer, or has to be heard anew; False: nothing rested. It was heard until now."""
+        if not self.rests:
+            return False
         self.rests = False
+        self._heard_at = self._member.now
+        return True
 
     def on_session_lost(self) -> None:
         """The session with the leader ended."""
         self._session_lost = True
-        self.rests = False
         self.begin_soon()
 
     # --------------------------------------------------------------------------------------------------- suspicion

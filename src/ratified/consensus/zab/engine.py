@@ -85,10 +85,14 @@ class Zab:
     @property
     def election_deadline(self) -> int | None:
         """The end of the election timeout, or the next probe, whichever comes first; None: there is no such time."""
-        if isinstance(self.role, Following) and self._suspicion.rests:
+        if self.rests:
             return None
         probe = self._suspicion.next_probe if isinstance(self.role, Probing) else None
         return self._election_timer if probe is None else min(self._election_timer, probe)
+
+    @property
+    def rests(self) -> bool:
+        return self._suspicion.rests
 
     def on_election_deadline(self) -> None:
         if isinstance(self.role, Probing) and self._suspicion.is_due:
@@ -163,6 +167,7 @@ class Zab:
     def _vote(self, fitness: Fitness) -> None:
         """Look for a leader by votes."""
         better = self.role.better if isinstance(self.role, Leading) else None
+        self._suspicion.wake()
         self._leave_lead()
         self.role = Looking(self.core, fitness, better)
         self._restart_election_timer()
@@ -171,6 +176,7 @@ class Zab:
     def _stand(self, fitness: Fitness) -> None:
         """A quorum would follow this member, or it is told to lead."""
         self._suspicion.stood()
+        self._suspicion.wake()
         self._leave_lead()
         leading = self.role = Leading(self.core, fitness)
         leading.tell_all()

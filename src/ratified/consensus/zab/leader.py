@@ -518,7 +518,7 @@ class Leading:
         sender = self._sender
         if sender is None:
             return
-        rests = self._heartbeat_due and self.liveness.told_rest()
+        rests = self._heartbeat_due and self.liveness.tell_whether_it_rests()
         if self._heartbeat_due and self.phase is LeaderPhase.BROADCAST and not rests:
             self._ask_lease()
         for member, follower in self._followers.items():
