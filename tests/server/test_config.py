@@ -72,6 +72,13 @@ def test_the_file_takes_lists_of_urls(tmp_path: Path) -> None:
     assert [str(url) for url in loaded(file=file).listen_client_urls] == ["http://127.0.0.1:1", "http://[::1]:1"]
 
 
+@pytest.mark.parametrize(("text", "means"), [("false", False), ("true", True), ('"false"', False)])
+def test_the_file_says_yes_and_no_as_toml_does(tmp_path: Path, text: str, means: bool) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(f"quiescence = {text}\n")
+    assert loaded(file=file).quiescence is means
+
+
 def test_a_members_own_peer_urls_come_from_the_cluster() -> None:
     config = loaded(name="b", initial_cluster="a=http://h:1,b=http://h:2,b=http://h:3")
     assert [str(url) for url in config.initial_advertise_peer_urls] == ["http://h:2", "http://h:3"]

@@ -279,6 +279,8 @@ def _file_text(file: Path, name: str, value: object) -> str:
     match value:
         case str():
             return value
+        case bool() if BY_NAME[name].default in ("true", "false"):
+            return str(value).lower()
         case int() if not isinstance(value, bool):
             return str(value)
         case list() if value and all(isinstance(item, str) for item in value):
