@@ -154,7 +154,7 @@ MUTANTS = [
         sends_again_what_is_on_its_way,
         "crashes",
         "session",
-        4,
+        7,
         world=slow_links,
         engine="paxos",
     ),

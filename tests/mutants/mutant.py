@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
+from unittest.mock import patch
 
 import msgspec
 
 from ratified.check.violation import Violation
 from ratified.consensus.engines import DEFAULT_ENGINE
+from ratified.sim import simulation
 from ratified.sim.arguments import Arguments
+from ratified.sim.draw import SimulationOptions
 from ratified.sim.simulation import simulate
 from tests.consensus.networks import Returns
 from tests.consensus.world import World
@@ -39,6 +42,8 @@ class Mutant(msgspec.Struct, frozen=True):
     """What else about the world must be so, broken or not."""
     duration_us: int = 3_000_000
     engine: str = DEFAULT_ENGINE
+    rests: bool = True
+    """False: groups keep time in its worlds, always, which finds it sooner."""
 
     def arguments(self, seed: int) -> Arguments:
         """The world with this seed in which the mutant is looked for."""
@@ -53,7 +58,7 @@ class Mutant(msgspec.Struct, frozen=True):
 
     def caught(self, seed: int) -> str | None:
         """What the mutant was caught by in this world: a check's rule, or an assertion of the code; None: nothing."""
-        with self.world(), self.breaks():
+        with self.world(), self._keeps_time(), self.breaks():
             try:
                 report = simulate(self.arguments(seed))
             except AssertionError as failed:
@@ -62,8 +67,17 @@ class Mutant(msgspec.Struct, frozen=True):
 
     def lives_unbroken(self, seed: int) -> bool:
         """Does every check hold in this world without the breakage?"""
-        with self.world():
+        with self.world(), self._keeps_time():
             return simulate(self.arguments(seed)).broken is None
+
+    def _keeps_time(self) -> AbstractContextManager[Any]:
+        draw = simulation.draw_options
+
+        def options(arguments: Arguments) -> SimulationOptions:
+            drawn = draw(arguments)
+            return msgspec.structs.replace(drawn, cluster=msgspec.structs.replace(drawn.cluster, quiescence=False))
+
+        return nullcontext() if self.rests else patch.object(simulation, "draw_options", options)
 
 
 class EngineWorld(Protocol):

@@ -330,7 +330,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("prepares before its ballot is durable", prepare_before_its_ballot_is_durable, "everything", "session", 1),
     _mutant("sends a fetched promise at once", fetched_promise_at_once, "everything", "session", 4),
     _mutant("says lost while the slot is open", lost_while_the_slot_is_open, "everything", "session", 3),
-    _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 4),
+    _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 4, rests=False),
     _mutant("voids nothing", never_void, "everything", "session", 11),
     _mutant("rewrites births", births_rewritten_where_proposed_again, "everything", "session", 1),
     EngineMutant("opens in a gap", opened_in_the_first_gap, "paxos", 11),
@@ -344,6 +344,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
         "leader-failures",
         "session",
         34,
+        rests=False,
     ),
     _mutant(
         "counts its own accept before it is durable", own_accept_counted_before_durable, "everything", "session", 1
