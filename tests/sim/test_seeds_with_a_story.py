@@ -74,6 +74,11 @@ STORIES = [
         "A leader that let its group rest asked for a lease all the same; grants are answers, and woke it again.",
         Arguments(seed=4, scenario="leases", network="session", duration_us=3_000_000, engine="raft"),
     ),
+    (
+        "Who asked how far its watches had come waited for one that was then cancelled; in a group that rests nothing "
+        "else made the node look again.",
+        Arguments(seed=18, scenario="disks", network="session", duration_us=3_000_000, engine="raft"),
+    ),
 ]
 
 

@@ -244,7 +244,9 @@ class Node:
     def _take_cancel(self, cancel: Cancel) -> None:
         request = self._requests.cancel(cancel.token)
         if request is not None:
-            self._replicas[request.group].on_cancel(request)
+            replica = self._replicas[request.group]
+            self._touch(replica)  # another stream may have waited for this one
+            replica.on_cancel(request)
 
     def _touch(self, replica: Replica) -> bool:
         """This replica gets an input in this turn; False: it runs no longer."""
