@@ -71,10 +71,10 @@ class Mutant(msgspec.Struct, frozen=True):
             return simulate(self.arguments(seed)).broken is None
 
     def _keeps_time(self) -> AbstractContextManager[Any]:
-        draw = simulation.draw_options
+        draw = vars(simulation)["draw_options"]  # the world's own, if it has one
 
         def options(arguments: Arguments) -> SimulationOptions:
-            drawn = draw(arguments)
+            drawn: SimulationOptions = draw(arguments)
             return msgspec.structs.replace(drawn, cluster=msgspec.structs.replace(drawn.cluster, quiescence=False))
 
         return nullcontext() if self.rests else patch.object(simulation, "draw_options", options)

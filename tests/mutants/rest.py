@@ -52,5 +52,5 @@ MUTANTS = [
         _mutant("a member rests on without its leader", a_member_rests_on_without_its_leader, engine, 4)
         for engine in ("raft", "paxos")
     ],
-    _mutant("looks once who is to lead", looks_once_who_is_to_lead, "raft", 1),
+    _mutant("looks once who is to lead", looks_once_who_is_to_lead, "raft", 3),
 ]

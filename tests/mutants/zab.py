@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace
+
 from ratified.consensus.contract import Entry
 from ratified.consensus.replication import pull
 from ratified.consensus.replication.engine import Engine
@@ -24,6 +26,9 @@ from ratified.consensus.zab.leader import Leading
 from ratified.consensus.zab.link import Link
 from ratified.consensus.zab.messages import Ack, AckEpoch, AckNewLeader, Ending, Mode, NewEpoch, PullAnswer
 from ratified.consensus.zab.probing import Probing
+from ratified.sim import simulation
+from ratified.sim.arguments import Arguments
+from ratified.sim.draw import SimulationOptions, draw_options
 from tests.consensus.networks import Sessions
 from tests.consensus.world import World
 from tests.mutants.mutant import Break, EngineMutant, Mutant
@@ -210,6 +215,18 @@ def answers_a_pull_whatever_is_under_way() -> AbstractContextManager[Any]:
     return patch.object(pull, "link_has_room", lambda _member, _asker: True)
 
 
+@contextmanager
+def one_entry_a_message() -> Iterator[None]:
+    def options(arguments: Arguments) -> SimulationOptions:
+        drawn = draw_options(arguments)
+        limits = drawn.cluster.limits
+        engine = replace(limits.engine, entries_per_message_max=1, inflight_messages_max=64)
+        return replace(drawn, cluster=replace(drawn.cluster, limits=replace(limits, engine=engine)))
+
+    with patch.object(simulation, "draw_options", options):
+        yield
+
+
 def a_link_begins_with_a_full_window() -> AbstractContextManager[Any]:
     """Where messages overtake one another, the first two end the link, and the next link begins where it did."""
     return patch.object(progress, "Window", lambda limits, messages_first: Window(limits))
@@ -275,8 +292,9 @@ MUTANTS: list[Mutant | EngineMutant] = [
         a_link_begins_with_a_full_window,
         "unreliable-network",
         "datagram",
-        31,
+        25,
         seeds=500,
+        world=one_entry_a_message,
         engine="zab",
     ),
     Mutant(

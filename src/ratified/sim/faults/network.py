@@ -26,7 +26,7 @@ BROKEN_CONNECTIONS = Fault(
         "partitions": 20,
         "absences": 3,
         "strangers": 20,
-        "quiet": 10,
+        "quiet": 4,
         "everything": 25,
     },
     begin=again_and_again(_break_connections),
