@@ -53,6 +53,6 @@ MUTANTS = [
         who_was_put_and_is_gone_is_not_looked_at,
         "large-requests",
         "datagram",
-        34,
+        48,
     ),
 ]

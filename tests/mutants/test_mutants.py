@@ -8,6 +8,7 @@ from tests.mutants.every import MUTANTS
 from tests.mutants.mutant import EngineMutant, Mutant
 
 
+@pytest.mark.timeout(1800)  # a seed that is lost is searched for
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[f"{mutant.engine} {mutant.name}" for mutant in MUTANTS])
 def test_the_checks_catch_what(mutant: Mutant | EngineMutant) -> None:
     seeds = chain((mutant.caught_by,), range(1, mutant.seeds + 1))
