@@ -2,7 +2,7 @@
 
 Prints, with quiescence and without, the share of one core that each process takes once every group has a leader, in
 percent; and what replacing the leaders takes when a process is killed that leads some of them, in seconds until the
-last of its groups is led by somebody else (who dies is of no consequence to how the rest is measured, so last).
+last of its groups is led by somebody else.
 
     python bench/idle_groups.py [--engine raft] [--groups 1000] [--seconds 10]
 """

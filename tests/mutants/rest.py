@@ -25,7 +25,7 @@ def a_member_rests_on_without_its_leader() -> AbstractContextManager[Any]:
 
 
 def looks_once_who_is_to_lead() -> AbstractContextManager[Any]:
-    """Rule 3 of ``priority``: who was behind, or has just been elected in spite of it, leads for good."""
+    """Rule 4 of ``priority``: who was behind, or has just been elected in spite of it, leads for good."""
 
     def on_time(
         priority: Priority, now: int, led: Iterable[tuple[int, int]], status_of: StatusOf, full: Collection[int]
@@ -40,7 +40,7 @@ def looks_once_who_is_to_lead() -> AbstractContextManager[Any]:
 
 
 def _mutant(name: str, breaks: Any, engine: str, caught_by: int) -> Mutant:
-    return Mutant(f"{engine}: {name}", breaks, "quiet", "session", caught_by, seeds=300, engine=engine)
+    return Mutant(name, breaks, "quiet", "session", caught_by, seeds=300, engine=engine)
 
 
 MUTANTS = [

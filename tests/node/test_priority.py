@@ -103,3 +103,27 @@ def test_of_many_groups_some_are_handed_over_at_a_time() -> None:
     for group in groups:
         cluster.elect(group)
     cluster.run_until(lambda: all(cluster.leader(group) == 2 for group in groups), within_us=LOOKS_US)
+
+
+def test_what_was_handed_over_a_moment_ago_was_not_in_vain_yet() -> None:
+    """With many groups a look has several parts, a heartbeat apart, and a transfer may take longer than that."""
+    groups = range(GROUPS_A_LOOK + 8)
+    cluster = Cluster(size=2, groups=groups, priorities={2: 1})
+    for group in groups:
+        cluster.elect(group)
+    led = {group for group in groups if cluster.leader(group) == 1}
+    cluster.run_until(lambda: all(cluster.leader(group) == 2 for group in led), within_us=LOOKS_US)
+    for group in groups:
+        cluster.offer(2, TransferLead(group, 1))
+    cluster.run_until(lambda: all(cluster.leader(group) == 1 for group in groups))
+    told: list[int] = []
+
+    def held(sender: int, to: int, group: int, message: object) -> bool:
+        if isinstance(message, TimeoutNow):
+            told.append(group)
+        return isinstance(message, TimeoutNow)
+
+    cluster.drop = held
+    cluster.run_until(lambda: bool(told), within_us=LOOKS_US)
+    cluster.run(PATIENCE_TIMEOUTS * TIMEOUT_US)
+    assert set(told) == set(groups)

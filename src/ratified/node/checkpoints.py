@@ -219,7 +219,7 @@ class Claims:
         self._member = member
         self._catchup_entries = catchup_entries
         self.holds_much = False
-        """Nobody holds the cut below the own checkpoint."""
+        """So much log is kept that who is away holds no more of it (rule 4)."""
         self._latest: dict[int, Claim] = {}
         self._without_snapshots: dict[int, None] = {}
         """Who could not be sent one."""

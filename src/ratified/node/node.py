@@ -114,7 +114,7 @@ class Node:
         self._told_addresses: tuple[ClusterTable, tuple[int, ...]] | None = None
         """The table and whom this node missed when it last said whom to dial."""
         self._members = shared.cluster.table.members.keys()
-        """Of whom the replicas know."""
+        """Those that the replicas were told of last: the table may have been told before its entry was applied."""
         self._closing = False
         self._room = shared.room
 

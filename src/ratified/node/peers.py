@@ -80,7 +80,6 @@ class Session:
         "number",
         "open",
         "opened_at",
-        "priority",
         "queue",
         "table_index",
         "takes_snapshots",
@@ -98,7 +97,6 @@ class Session:
         self.hello = hello
         self.member = hello.member
         self.incarnation = hello.incarnation
-        self.priority = hello.priority
         self.takes_snapshots = version >= SNAPSHOTS_SINCE
         self.takes_tables = version >= TABLES_SINCE
         self.open = True

@@ -65,7 +65,7 @@ class Priority:
 
     def on_session(self, now: int, member: int, session: Session | None) -> None:
         self._vain.pop(member, None)
-        if session is not None and session.priority > self._config.priority and self._due is None:
+        if session is not None and session.hello.priority > self._config.priority and self._due is None:
             self._look_at(now + self._patience_us)
 
     def on_time(
@@ -77,12 +77,13 @@ class Priority:
         if self._wanted:
             self._look_at(now + (self._config.heartbeat_us if self._groups_left else self._patience_us))
             return self._hand_over(status_of)
-        preferred = [session for session in self._peers.sessions() if session.priority > self._config.priority]
+        preferred = [session for session in self._peers.sessions() if session.hello.priority > self._config.priority]
         if not preferred:
             self._groups_left, self._tried, self._vain = [], {}, {}
             return []
         since = dict(led)
-        self._learn_what_was_vain(now, status_of)
+        if not self._groups_left:  # a whole look is over, and what was handed over has had its time
+            self._learn_what_was_vain(now, status_of)
         groups = self._groups_left or list(since)
         groups, self._groups_left = groups[:GROUPS_A_LOOK], groups[GROUPS_A_LOOK:]
         best = self._best(now, preferred, full)
@@ -102,7 +103,7 @@ class Priority:
             and session.member not in full
             and not (session.member in self._vain and now < self._vain[session.member].until)
         ]
-        return [session.member for session in sorted(sessions, key=lambda each: (-each.priority, each.member))]
+        return [session.member for session in sorted(sessions, key=lambda each: (-each.hello.priority, each.member))]
 
     def _want(self, group: int, best: Iterable[int], status: Status) -> None:
         to = next((member for member in best if member in status.membership.voters), None)

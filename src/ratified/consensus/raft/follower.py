@@ -26,7 +26,7 @@ class Follower:
 
     @property
     def has_everything(self) -> bool:
-        """As far as it knows."""
+        """Is all that is here known to be committed? Only its leader knows whether there is more."""
         return self._core.log.commit == self._core.log.last
 
     def on_append_entries(self, message: AppendEntries) -> AppendEntriesResponse | None:

@@ -25,7 +25,7 @@ from ratified.consensus.replication.reads import ReadRounds
 
 
 class Leading(Protocol):
-    """What a leader is asked about."""
+    """What decides whether a leader may rest: of any protocol."""
 
     @property
     def liveness(self) -> Liveness: ...
@@ -53,12 +53,12 @@ class Rest:
         """Nothing was asked since the latest heartbeat."""
 
     def asked(self, leading: Leading | None) -> None:
-        """Something is to be done."""
+        """A client, an operator or a session wants something of this member: it does not rest in the next heartbeat."""
         self._idle = False
         self.wake(leading)
 
     def wake(self, leading: Leading | None) -> None:
-        """Somebody is not at rest."""
+        """A message came, and nobody who rests sends one: heartbeats go on, and may say so again at once."""
         if leading is not None and leading.liveness.rests:
             leading.liveness.wake()
 
