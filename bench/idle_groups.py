@@ -86,7 +86,7 @@ class Process:
 
     def said(self) -> tuple[float, int, int]:
         """When it was said last how many groups have a leader, and how many of them this member leads."""
-        lines = self.out.read_text().splitlines()
+        lines = self.out.read_text().split("\n")[:-1]  # behind the last end of a line is half of one, or nothing
         if not lines:
             return 0.0, 0, 0
         at, led, own = lines[-1].split()
