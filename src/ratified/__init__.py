@@ -1,5 +1,6 @@
 """Replicated state machines: consensus cores that run in a deterministic simulator and in production."""
 
+from ratified.consensus.contract import LeaseKind
 from ratified.machine import StateMachine
 from ratified.runtime import (
     Host,
@@ -16,6 +17,7 @@ __all__ = [
     "Host",
     "HostConfig",
     "HostFailed",
+    "LeaseKind",
     "OutcomeUnknown",
     "RatifiedError",
     "RequestRefused",

@@ -109,6 +109,10 @@ class ReadFailed(Exception):
     """A request that the store cannot answer; its text goes to whoever asked."""
 
 
+Touches: TypeAlias = Callable[[bytes], bool]
+"""Could what a read asks for be changed?"""
+
+
 class Slice(NamedTuple):
     """What a continuation yielded in one go; after ``finished`` it is never advanced again."""
 
@@ -242,6 +246,11 @@ class Store(Protocol):
 
     def read(self, now: int, request: bytes) -> bytes | Continuation:
         """Answer from the committed state. Raises ``ReadFailed`` where it cannot."""
+
+    def touched_by(self, commands: Sequence[bytes]) -> Touches:
+        """Could one of these commands, which may or may not be applied next, change what a read is answered? Says so of
+        a request for ``read``. What cannot be judged is touched; here everything is, by whatever command."""
+        return lambda request: bool(commands)
 
     def woken(self, now: int) -> Sequence[Continuation]:
         """The continuations that have something to yield since the last call, each once, in a stable order."""

@@ -203,3 +203,32 @@ def changing_world(engine: str, seed: int) -> World:
         leases=leases,
         disk_steps=2,
     )
+
+
+def log_lease_world(engine: str, seed: int) -> World:
+    """The leases are in the log, and long; some leaders hand over."""
+    return lease_world(engine, seed, Leases(lease_us=ELECTION_US, in_the_log=True, transfers=seed % 3))
+
+
+def wild_log_lease_world(engine: str, seed: int) -> World:
+    """Clocks drift far, and the engines know."""
+    leases = Leases(ELECTION_US, in_the_log=True, drift_ppm_max=DRIFT_PPM, drift_ppm=DRIFT_PPM, transfers=0)
+    return lease_world(engine, seed, leases)
+
+
+def changing_log_lease_world(engine: str, seed: int) -> World:
+    """One to five voters at first, three more members."""
+    leases = Leases(lease_us=ELECTION_US, in_the_log=True, transfers=2)
+    limits = Limits() if seed % 2 else None
+    return World(
+        engine,
+        Sessions,
+        seed,
+        1 + seed % 5,
+        joiners=3,
+        changes=30,
+        strikes_every=1 + seed % 3,
+        limits=limits,
+        leases=leases,
+        disk_steps=2,
+    )

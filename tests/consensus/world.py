@@ -94,9 +94,10 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """Clock leases in a world, and what the clocks are like."""
+    """Leases in a world, and what the clocks are like."""
 
     lease_us: int = ELECTION_US // 2
+    in_the_log: bool = False
     drift_ppm_max: int = 100_000
     """What the engines assume."""
     drift_ppm: int = 100_000
@@ -259,7 +260,8 @@ class World:
             election_timeout_max_us=2 * ELECTION_US,
             election_timeout_min_us=ELECTION_US,
             heartbeat_us=HEARTBEAT_US,
-            lease_us=leases.lease_us,
+            lease_us=0 if leases.in_the_log else leases.lease_us,
+            log_lease_us=leases.lease_us if leases.in_the_log else 0,
             clock_drift_ppm_max=leases.drift_ppm_max,
             limits=self._limits,
         )
@@ -452,6 +454,7 @@ class World:
             self.counts["leaders"] += ready.leader.serving
         for read in ready.reads:
             self.counts["reads" if read.index is not None else "reads refused"] += 1
+            self.counts["reads in limbo"] += read.limbo is not None
 
     def _send(self, member: int, send: Send, session: int | None) -> None:
         if not self.network.carries(member, send.to):

@@ -9,6 +9,7 @@ from tests.mutants import (
     large_requests,
     leases,
     links,
+    log_leases,
     members,
     nodes,
     paxos,
@@ -48,5 +49,6 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *streams.MUTANTS,
     *versions.MUTANTS,
     *leases.MUTANTS,
+    *log_leases.MUTANTS,
     *rest.MUTANTS,
 ]

@@ -37,7 +37,7 @@ def keeps_forwards_of_an_ended_era() -> AbstractContextManager[Any]:
 def keeps_barriers_that_were_answered() -> AbstractContextManager[Any]:
     def on_read_indexes(barriers: Barriers, now: int, reads: Sequence[ReadIndex]) -> None:
         for read in reads:
-            barriers._waiting[read.token](now, read.index)
+            barriers._waiting[read.token](now, read.index, read.limbo)
 
     return patch.object(Barriers, "on_read_indexes", on_read_indexes)
 

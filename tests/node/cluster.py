@@ -12,7 +12,7 @@ from itertools import count
 
 import msgspec
 
-from ratified.consensus.contract import Era, Limits
+from ratified.consensus.contract import Era, LeaseKind, Limits
 from ratified.kv.limits import KvLimits
 from ratified.machine import Command, Result, StateMachine, StateMachineStore, Store
 from ratified.node.config import NodeConfig, NodeLimits
@@ -113,6 +113,7 @@ class Cluster:
         client_urls: Mapping[int, tuple[str, ...]] | None = None,
         spares: int = 0,
         priorities: Mapping[int, int] | None = None,
+        log_lease_us: int = 0,
     ) -> None:
         """``spares``: how many may join, once somebody has added them."""
         durably = DurableStore if isinstance(durable, bool) else durable
@@ -133,6 +134,8 @@ class Cluster:
             client_urls=client_urls or {},
             spares=spares,
             priorities=priorities or {},
+            read_lease_us=log_lease_us,
+            read_lease_kind=LeaseKind.LOG,
             limits=SystemLimits(
                 engine=engine_limits or Limits(),
                 node=limits or NodeLimits(),

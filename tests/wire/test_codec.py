@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ratified.consensus.contract import Kind
+from ratified.consensus.contract import Kind, Limbo
 from ratified.consensus.engines import ENGINES
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, HEADER_BYTES, FrameError, PeerCodec
 from ratified.wire.peer import (
@@ -28,6 +28,7 @@ from ratified.wire.peer import (
     Hello,
     Join,
     Joined,
+    LimboAnswer,
     Mark,
     Marked,
     Ping,
@@ -52,6 +53,7 @@ MESSAGES = st.one_of(
     st.builds(ForwardAnswer, ERA, U64, U64, st.none() | U64, TEXT),
     st.builds(Barrier, U64),
     st.builds(BarrierAnswer, U64, st.none() | U64),
+    st.builds(LimboAnswer, U64, U64, st.builds(Limbo, U64, st.tuples(U64, U64))),
     st.builds(Question, U64, st.binary(max_size=40)),
     st.builds(Acknowledged, ERA, U64),
     st.builds(Checkpointed, U64, ERA),

@@ -30,7 +30,9 @@ class BarrierIndexes(Oracle):
                 )
             if read.index is None:
                 self._group.counters["reads not confirmed"] += 1
-            elif read.index < floor:
+                continue
+            self._group.counters["reads in limbo"] += read.limbo is not None
+            if floor > (read.index if read.limbo is None else read.limbo.last):
                 raise self._group.violation(
                     "reads",
                     f"member {member} serves a read at {read.index}, although {floor} was delivered somewhere before "

@@ -244,6 +244,15 @@ class Extensions(msgspec.Struct, frozen=True, kw_only=True):
     the session with whoever is silent, as nodes do; needs suspicion, and heartbeats of their own."""
 
 
+class LeaseKind(StrEnum):
+    """What lets a leader read without asking (rule 9)."""
+
+    CLOCK = "clock"
+    """Members promise it to elect nobody else."""
+    LOG = "log"
+    """Whoever is elected next commits nothing for a while."""
+
+
 CLOCK_DRIFT_PPM_MAX = 100_000
 """Beside what a quartz does, what a time daemon does to a clock: chrony slews by up to 83,333 unless told otherwise."""
 
@@ -264,6 +273,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     No longer than the shortest election timeout, and the same on all members: none grants a longer one than its own.
     """
+    log_lease_us: int = 0
+    """For how long an entry lets the leader that made it read alone, and whoever is elected next commits nothing (rule
+    9); 0: reads ask a quorum each time. The same on all members, for nobody asks the others; and not beside
+    ``lease_us``."""
     clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
     """By how much a member's clock may be fast or slow against true time, in millionths."""
     limits: Limits = Limits()
@@ -277,6 +290,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.lease_us and not (self.extensions.suspicion and self.extensions.separate_heartbeats):
             raise ValueError("leases need the extensions suspicion and separate_heartbeats")
+        if self.log_lease_us and self.lease_us:
+            raise ValueError("reads under clock leases and under log leases: one of the two")
+        if not 0 <= self.log_lease_us <= self.election_timeout_min_us:
+            raise ValueError(
+                f"a log lease of {self.log_lease_us} µs; "
+                f"at most the shortest election timeout, {self.election_timeout_min_us}"
+            )
         if not 0 <= self.clock_drift_ppm_max < 1_000_000:
             raise ValueError(
                 f"a clock's drift of {self.clock_drift_ppm_max} millionths; it must be less than a million"
@@ -287,7 +307,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         no_limit = 2**62
         limits = Limits(**dict.fromkeys(Limits.__struct_fields__, no_limit))
         extensions = Extensions(**dict.fromkeys(Extensions.__struct_fields__, False))
-        return msgspec.structs.replace(self, lease_us=0, limits=limits, extensions=extensions)
+        return msgspec.structs.replace(self, lease_us=0, log_lease_us=0, limits=limits, extensions=extensions)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -407,11 +427,23 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     message: Any
 
 
+class Limbo(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Entries that a new leader has, and of which it does not say whether they are committed: those behind the index
+    of the answer that this comes with, up to ``last``, which is of ``era`` in the logs that are meant."""
+
+    last: U64
+    era: Era
+
+
 class ReadIndex(msgspec.Struct, frozen=True, gc=False):
-    """A barrier's answer: serve when applied >= ``index``; None: not confirmed, ask again or fail."""
+    """A barrier's answer: serve when applied >= ``index``; None: not confirmed, ask again or fail.
+
+    With ``limbo`` only what none of its entries touches may be served (``Engine.limbo``); the rest asks again.
+    """
 
     token: int
     index: int | None
+    limbo: Limbo | None = None
 
 
 class Fetch(msgspec.Struct, frozen=True, gc=False):
@@ -522,6 +554,10 @@ class Engine(Protocol):
 
     def membership_at(self, index: int) -> Membership:
         """The configuration in force at ``index``, from the log's base on: what a snapshot of that state says."""
+
+    def limbo(self, index: int, limbo: Limbo) -> Sequence[Entry] | None:
+        """The entries of ``limbo`` behind ``index``, which was answered with it, here or by the leader; None: this
+        member does not have the same, or not in memory."""
 
     def campaign(self, now: int) -> None: ...
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
-from ratified.kv import commands, snapshot
+from ratified.kv import commands, limbo, snapshot
 from ratified.kv.backup import ALL_KEYS, OpenStates, SlicedState
 from ratified.kv.burials import bury_lease, bury_range
 from ratified.kv.commands import CommandKind
@@ -39,7 +39,17 @@ from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.walks import present
 from ratified.kv.watch import ProgressRequest, WatchHub
 from ratified.kv.writes import Steps, at_once, check_put, delete_range, put, revoke, transact
-from ratified.machine import ApplyFailed, Command, Continuation, Era, StateLoader, StateReader, Store, TidyFirst
+from ratified.machine import (
+    ApplyFailed,
+    Command,
+    Continuation,
+    Era,
+    StateLoader,
+    StateReader,
+    Store,
+    TidyFirst,
+    Touches,
+)
 from ratified.storage.group_spaces import GroupSpaces
 from ratified.storage.lmdb import ROTTEN
 from ratified.storage.pages import StoredRows
@@ -230,6 +240,10 @@ class KvStore(Store):
             return self._read(request[0], request[1:])
         except EtcdError as error:
             return failure(error)
+
+    @override
+    def touched_by(self, commands: Sequence[bytes]) -> Touches:
+        return limbo.touched_by(commands)
 
     @override
     def woken(self, now: int) -> Sequence[Continuation]:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import TypeAlias
 
-from ratified.consensus.contract import Engine, ReadIndex, Size, Sizes
+from ratified.consensus.contract import Engine, Limbo, ReadIndex, Size, Sizes
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Session
-from ratified.wire.peer import Barrier, BarrierAnswer
+from ratified.wire.peer import Barrier, BarrierAnswer, LimboAnswer
 
-OnIndex: TypeAlias = Callable[[int, int | None], None]
-"""``(now, index)``: what is asked for may be served when applied >= index; None: not confirmed."""
+OnIndex: TypeAlias = Callable[[int, int | None, Limbo | None], None]
+"""``(now, index, limbo)``: what is asked for may be served when applied >= index, but for what limbo touches; index
+None: not confirmed."""
 Answer: TypeAlias = Callable[[Session, object], None]
 """``(session, message)``: put it on exactly this session, if it is still open."""
 
@@ -48,11 +49,14 @@ class Barriers:
 
     def on_barrier(self, now: int, session: Session, message: Barrier) -> None:
 
-        def answer(_: int, index: int | None) -> None:
-            self._answer(session, BarrierAnswer(message.token, index))
+        def answer(_: int, index: int | None, limbo: Limbo | None) -> None:
+            if index is None or limbo is None:
+                self._answer(session, BarrierAnswer(message.token, index))
+            else:
+                self._answer(session, LimboAnswer(message.token, index, limbo))
 
         if self._engine.leading is None:
-            answer(now, None)
+            answer(now, None, None)
         else:
             self.feed(now, answer)
 
@@ -60,7 +64,7 @@ class Barriers:
         for read in reads:
             on_index = self._waiting.pop(read.token, None)
             if on_index is not None:
-                on_index(now, read.index)
+                on_index(now, read.index, read.limbo)
 
     def sizes(self) -> Sizes:
         return {"barriers asked for": Size(len(self._waiting))}

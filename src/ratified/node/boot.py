@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from ratified.consensus.contract import Era, Extensions, Links, Membership, Options
+from ratified.consensus.contract import Era, Extensions, LeaseKind, Links, Membership, Options
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.checkpoints import Checkpoints
@@ -206,7 +206,8 @@ def options(group: int, config: NodeConfig, links: Links, room: DiskRoom) -> Opt
         election_timeout_max_us=2 * timeout_us,
         election_timeout_min_us=timeout_us,
         heartbeat_us=config.heartbeat_us,
-        lease_us=config.read_lease_us,
+        lease_us=config.read_lease_us if config.read_lease_kind is LeaseKind.CLOCK else 0,
+        log_lease_us=config.read_lease_us if config.read_lease_kind is LeaseKind.LOG else 0,
         clock_drift_ppm_max=config.clock_drift_ppm_max,
         limits=config.engine_limits,
         extensions=Extensions(quiescence=config.quiescence),

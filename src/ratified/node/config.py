@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, Limits
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, LeaseKind, Limits
 from ratified.consensus.engines import EngineRow
 from ratified.storage.format import LogLimits
 from ratified.wire.peer import PROTOCOL_VERSION
@@ -121,7 +121,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     protocol_version: int = PROTOCOL_VERSION
     """What it speaks at most: an earlier one is what an earlier program would be."""
     read_lease_us: int = 0
-    """For how long members promise their leader to elect nobody else, so that it reads without asking; 0: it asks."""
+    """For how long a leader reads without asking; 0: it asks at each read."""
+    read_lease_kind: LeaseKind = LeaseKind.CLOCK
     clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
     """By how much any member's clock may be fast or slow, in millionths."""
     limits: NodeLimits = NodeLimits()

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import count
 from typing import TypeAlias
 
-from ratified.consensus.contract import Engine, Era, Size, Sizes
+from ratified.consensus.contract import Engine, Era, Limbo, Size, Sizes
 from ratified.machine import ReadFailed, Store
 from ratified.node.barriers import Answer, Barriers
 from ratified.node.duties import Duties
@@ -167,12 +167,13 @@ class Questions:
             elif not question.ended:
                 self._carry(now, question)
 
-    def _on_index(self, asking: Asking, now: int, index: int | None) -> None:
+    def _on_index(self, asking: Asking, now: int, index: int | None, limbo: Limbo | None) -> None:
         del self._fed[asking]
         if index is None:
             self._give_back(now, asking)
         else:
-            heapq.heappush(self._confirmed, (index, next(self._confirmations), asking))
+            last = index if limbo is None else limbo.last
+            heapq.heappush(self._confirmed, (last, next(self._confirmations), asking))
 
     def _give_back(self, now: int, asking: Asking) -> None:
         """Not confirmed: others ask again themselves; our own wait, not at all if this node leads no longer."""

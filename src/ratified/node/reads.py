@@ -5,26 +5,34 @@ come while no leader is known wait, and share one barrier when there is one. No 
 is asked again, when the leader changes and by a timer, until the deadlines of its reads. Any answer to any asking of a
 barrier will do: each was asked after its reads had arrived, and a barrier may be answered twice. What is confirmed is
 read from the store once ``applied`` has reached the barrier's index.
+
+An answer with a *limbo* (log leases) is one for those reads that no entry of it touches, as the store judges. Others
+are read once limbo is applied, or the barrier is asked again.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 
-from ratified.consensus.contract import Engine, Size, Sizes
-from ratified.machine import Store
+from ratified.consensus.contract import Engine, Kind, Limbo, Size, Sizes
+from ratified.machine import Store, Touches
 from ratified.node.barriers import Barriers
 from ratified.node.forwarding import Send
-from ratified.node.ports import Reason
+from ratified.node.ports import Reason, Work
 from ratified.node.requests import OpenRequest, Requests
 from ratified.node.retries import Retries
-from ratified.wire.peer import Barrier, BarrierAnswer
+from ratified.wire.peer import Barrier, BarrierAnswer, LimboAnswer
 
 _PRUNED_MIN = 1024
 """So many reads wait for a leader before those whose time has passed are looked for among them."""
+
+
+_LIMBO_ENTRIES_MAX = 4096
+_LIMBO_BYTES_MAX = 1 << 20
+"""More is not looked at: it touches everything."""
 
 
 class ReadBarrier:
@@ -67,6 +75,8 @@ class LinearizableReads:
         self._confirmed: list[tuple[int, int, ReadBarrier]] = []
         """Index, a count, and the barrier. A heap."""
         self._confirmations = count()
+        self._judged: tuple[tuple[int, Limbo], Touches] | None = None
+        """What was in limbo last, and what the store says of it."""
 
     def submit(self, request: OpenRequest) -> None:
         self._new.append(request)
@@ -74,11 +84,12 @@ class LinearizableReads:
             self._new = [read for read in self._new if not read.ended]
             self._prune_at = max(_PRUNED_MIN, 2 * len(self._new))
 
-    def on_barrier_answer(self, now: int, message: BarrierAnswer) -> None:
+    def on_barrier_answer(self, now: int, message: BarrierAnswer | LimboAnswer) -> None:
         """A leader's replica answers; perhaps an earlier leader's, to an earlier asking."""
         barrier = self._asked.get(message.token)
         if barrier is not None:
-            self._on_index(barrier, now, message.index)
+            limbo = message.limbo if isinstance(message, LimboAnswer) else None
+            self._on_index(barrier, now, message.index, limbo)
 
     def leader_changed(self, now: int, leader: int | None) -> None:
         """Ask again whoever leads now; what was asked of the own engine is answered by the engine itself."""
@@ -123,6 +134,8 @@ class LinearizableReads:
         confirmed = self._confirmed
         while confirmed and confirmed[0][0] <= self._store.applied:
             _, _, barrier = heapq.heappop(confirmed)
+            if barrier in self._unanswered:
+                self._answered(barrier)
             for read in barrier.reads:
                 if not read.ended:
                     self._read(now, read)
@@ -148,14 +161,48 @@ class LinearizableReads:
             else:
                 self._answered(barrier)
 
-    def _on_index(self, barrier: ReadBarrier, now: int, index: int | None) -> None:
+    def _on_index(self, barrier: ReadBarrier, now: int, index: int | None, limbo: Limbo | None) -> None:
         if barrier not in self._unanswered:
             return
         if index is None:
             self._unanswered.later(now, barrier)
             return
         self._answered(barrier)
+        reads, barrier.reads = barrier.reads, []
+        if limbo is not None:
+            reads, touched = self._judge(index, limbo, reads)
+            if touched:
+                waiting = ReadBarrier(touched)
+                self._unanswered.later(now, waiting)
+                self._confirm(limbo.last, waiting)
+        if reads:
+            self._confirm(index, ReadBarrier(reads))
+
+    def _confirm(self, index: int, barrier: ReadBarrier) -> None:
         heapq.heappush(self._confirmed, (index, next(self._confirmations), barrier))
+
+    def _judge(
+        self, index: int, limbo: Limbo, reads: Sequence[OpenRequest]
+    ) -> tuple[list[OpenRequest], list[OpenRequest]]:
+        """Of those that still wait: what no entry of limbo touches, and the others."""
+        touches = self._what_touches(index, limbo)
+        untouched: list[OpenRequest] = []
+        touched: list[OpenRequest] = []
+        for read in [read for read in reads if not read.ended]:
+            may_be_served = read.work is Work.READ and touches is not None and not touches(read.data)
+            (untouched if may_be_served else touched).append(read)
+        return untouched, touched
+
+    def _what_touches(self, index: int, limbo: Limbo) -> Touches | None:
+        """None: what is in limbo is not here, or too much to be looked at in one turn."""
+        if self._judged is not None and self._judged[0] == (index, limbo):
+            return self._judged[1]
+        entries = self._engine.limbo(index, limbo) if limbo.last - index <= _LIMBO_ENTRIES_MAX else None
+        if entries is None or sum(len(entry.data) for entry in entries) > _LIMBO_BYTES_MAX:
+            return None
+        touches = self._store.touched_by([entry.data for entry in entries if entry.kind is Kind.COMMAND])
+        self._judged = (index, limbo), touches
+        return touches
 
     def _answered(self, barrier: ReadBarrier) -> None:
         """It needs no further answer."""

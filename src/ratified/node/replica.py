@@ -66,6 +66,7 @@ from ratified.wire.peer import (
     Checkpointed,
     Forward,
     ForwardAnswer,
+    LimboAnswer,
     Question,
     QuestionAnswer,
     ReplicaMessage,
@@ -307,7 +308,7 @@ class Replica:
                 self._proposals.check_lost(taken, self.engine.lost, self._delivered)
             case Barrier():
                 self._barriers.on_barrier(now, session, message)
-            case BarrierAnswer():
+            case BarrierAnswer() | LimboAnswer():
                 self._reads.on_barrier_answer(now, message)
             case Question():
                 self._questions.on_question(session, message)

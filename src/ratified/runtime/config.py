@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, Membership
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, LeaseKind, Membership
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES, EngineRow
 from ratified.node.config import NodeLimits
 from ratified.runtime.address import Address, AddressError, parse_address
@@ -55,9 +55,12 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     quiescence: bool = True
     """Groups in which nothing happens keep no time, and say nothing to their other members."""
     read_lease_us: int = 0
-    """For how long members promise their leader to elect nobody else, so that it reads without asking; 0: it asks a
-    quorum at each read. The same on all members, at most the election timeout. Replacing a leader that died takes as
-    long."""
+    """For how long a leader reads without asking; 0: it asks a quorum at each read. The same on all members, at most
+    the election timeout."""
+    read_lease_kind: LeaseKind = LeaseKind.CLOCK
+    """``CLOCK``: members promise it to elect nobody else for so long, so replacing a leader that died takes as long.
+    ``LOG``: it is replaced as fast as ever, and who is elected acknowledges no write for as long, but reads on; not to
+    be changed while any member runs."""
     clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
     """What leases assume: by how much any member's clock is fast or slow at most, in millionths."""
     node_limits: NodeLimits = NodeLimits()

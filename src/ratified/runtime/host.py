@@ -693,6 +693,7 @@ def _build(
         priority=config.priority,
         quiescence=config.quiescence,
         read_lease_us=config.read_lease_us,
+        read_lease_kind=config.read_lease_kind,
         clock_drift_ppm_max=config.clock_drift_ppm_max,
         limits=config.node_limits,
         log_limits=config.log_limits,

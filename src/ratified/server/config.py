@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ratified.consensus.contract import LeaseKind
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.server.urls import Url, parse_cluster, parse_urls
 
@@ -169,8 +170,15 @@ OPTIONS: tuple[Option, ...] = (
         "read-lease",
         "0",
         _count,
-        "Milliseconds for which members promise their leader to elect nobody else, so that it answers reads alone: some"
-        " three heartbeats, the same on all members. 0: a majority is asked at each read.",
+        "Milliseconds for which a leader answers reads alone: some three heartbeats, the same on all members. 0: it"
+        " asks a majority at each read.",
+    ),
+    Option(
+        "read-lease-kind",
+        "clock",
+        _one_of(*LeaseKind),
+        "What a read-lease rests on. clock: members promise their leader to elect nobody else. log: who is elected next"
+        " acknowledges no write for so long; the same on all members.",
     ),
     Option(
         "clock-drift",
@@ -218,6 +226,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_interval_ms: int
     election_timeout_ms: int
     read_lease_ms: int
+    read_lease_kind: LeaseKind
     clock_drift_percent: int
     priority: int
     quiescence: bool
@@ -336,6 +345,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         heartbeat_interval_ms=value["heartbeat-interval"],
         election_timeout_ms=value["election-timeout"],
         read_lease_ms=value["read-lease"],
+        read_lease_kind=LeaseKind(value["read-lease-kind"]),
         clock_drift_percent=value["clock-drift"],
         priority=value["priority"],
         quiescence=value["quiescence"] == "true",

@@ -115,6 +115,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
                 read_lease_us=config.read_lease_ms * 1000,
+                read_lease_kind=config.read_lease_kind,
                 clock_drift_ppm_max=config.clock_drift_percent * 10_000,
                 priority=config.priority,
                 quiescence=config.quiescence,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, LeaseKind
 from ratified.machine_store import SavedMachineStore
 from ratified.sim.arguments import Arguments
 from ratified.sim.clock import Clock
@@ -93,7 +93,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     # A user's state is restored in one turn, however long that is; who joins gets all of it.
     kv_alone = large_requests or (members_change and slow_machines)
     state_machine = pick(22, 0, 0, 0, 1) == 1 and not kv_alone
-    leases = arguments.scenario == "leases"
+    log_leases = arguments.scenario == "log-leases"
+    leases = log_leases or arguments.scenario == "leases"
     quiet = arguments.scenario == "quiet"
     clients_of_kv = 0 if state_machine else 1
     steady_clients = 0 if quiet else clients_of_kv
@@ -115,6 +116,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             priorities={member: pick(44 + member, 0, 1, 2) for member in range(1, nodes + 1)} if quiet else {},
             quiescence=quiet or pick(43, 0, 1) == 1,
             read_lease_us=timeout * LEASE_PERCENT // 100 if leases else 0,
+            read_lease_kind=LeaseKind.LOG if log_leases else LeaseKind.CLOCK,
             clocks={member: _clock(seed, member, timeout) for member in range(1, nodes + 1)} if leases else {},
             limits=limits,
             open_store=_open_registers(pick(40, REGISTER_CHUNK_BYTES, 200)) if state_machine else open_kv(limits.kv),
@@ -153,6 +155,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             lease_holders=0 if leases else steady_clients * pick(24, 0, 0, 1, 2),
             large_requests=pick(41, 1, 2) if large_requests else 0,
             large_values=large_values,
+            headers_lag=log_leases,
             member_operators=1 if members_change else 0,
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),

@@ -298,6 +298,7 @@ class Machine:
             priority=options.priorities.get(member, 0),
             quiescence=options.quiescence and options.model is NetworkModel.SESSION,
             read_lease_us=options.read_lease_us,
+            read_lease_kind=options.read_lease_kind,
             clock_drift_ppm_max=options.clock_drift_ppm_max,
             limits=limits.node,
             log_limits=limits.log,

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, Membership
+from ratified.consensus.contract import CLOCK_DRIFT_PPM_MAX, LeaseKind, Membership
 from ratified.consensus.engines import ENGINES, EngineRow
 from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
@@ -125,6 +125,8 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     large_requests: int = 0
     """On the first group, beside batch writers."""
     large_values: bool = False
+    headers_lag: bool = False
+    """A read may be answered a lower revision than one that was answered before (log leases); it never shows less."""
     member_operators: int = 0
     """Who add, promote and remove members."""
 
@@ -149,6 +151,7 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
     quiescence: bool = True
     """Where the network gives sessions in which nothing is lost."""
     read_lease_us: int = 0
+    read_lease_kind: LeaseKind = LeaseKind.CLOCK
     clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
     """What nodes assume."""
     clocks: Mapping[int, Clock] = {}

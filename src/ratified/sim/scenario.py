@@ -41,6 +41,7 @@ _ROWS = (
     ("partial-topologies", 1, "members see each other only in part: star, chain, and a hub that is behind"),
     ("upgrades", 1, "members run this version or an earlier one, one by one another one; some are away for long"),
     ("leases", 1, "leaders read under leases, clocks drift, leaders are cut off, stand still, die, or hand over"),
+    ("log-leases", 1, "the same, and the leases are in the log"),
     (
         "members",
         3,

@@ -57,6 +57,7 @@ MUST_HAPPEN = (
     "leases expired",
     "leases kept alive",
     "progress answers",
+    "reads in limbo",
     "reads not confirmed",
     "reads refused",
     "requests abandoned",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from ratified.consensus.contract import U64, Era, Kind
+from ratified.consensus.contract import U64, Era, Kind, Limbo
 
 REPLICA_TAG_FIRST = 64
 PROTOCOL_VERSION = 6
@@ -179,6 +179,15 @@ class BarrierAnswer(msgspec.Struct, frozen=True, array_like=True, tag=67, gc=Fal
     index: U64 | None
 
 
+class LimboAnswer(msgspec.Struct, frozen=True, array_like=True, tag=78, gc=False):
+    """The same from a leader that does not know yet what is committed: serve when applied >= ``index`` what nothing in
+    ``limbo`` touches (log leases)."""
+
+    token: U64
+    index: U64
+    limbo: Limbo
+
+
 class Question(msgspec.Struct, frozen=True, array_like=True, tag=68, gc=False):
     """``Store.ask`` for the leader's replica."""
 
@@ -248,6 +257,7 @@ ReplicaMessage: TypeAlias = (
     | ForwardAnswer
     | Barrier
     | BarrierAnswer
+    | LimboAnswer
     | Question
     | QuestionAnswer
     | Acknowledged

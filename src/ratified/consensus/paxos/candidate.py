@@ -109,6 +109,8 @@ class Candidate:
             known = self._highest.get(entry.index)
             if known is None or self.prefers(entry, known):
                 self._highest[entry.index] = entry
+            if core.slots.ballot_at(entry.index) != entry.era:
+                core.member.receive()
         if message.complete:
             del self._asked[acceptor]
             self._promised[acceptor] = message.chosen

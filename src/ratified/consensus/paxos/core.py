@@ -124,6 +124,7 @@ class Core:
         era = entries[0].era
         assert era <= self.promised, f"slot {entries[0].index} accepted in {era}, promised is {self.promised}"
         self.slots.put(entries)
+        self.member.receive()
         self.outbox.records += entries
         self._accepted.extend([(entry.index, era) for entry in entries])
         self._note_configurations(entries, self.slots.chosen)
@@ -161,6 +162,7 @@ class Core:
     def install(self, base: Base) -> None:
         """A snapshot has what was chosen up to the base."""
         self.slots.install(base.index)
+        self.member.receive()
         accepted = self._configurations_accepted
         self._configurations_accepted = {slot: each for slot, each in accepted.items() if slot > base.index}
         self.configurations.replace(base)

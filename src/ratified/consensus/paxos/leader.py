@@ -27,6 +27,7 @@ from ratified.consensus.contract import (
     Entry,
     Era,
     Kind,
+    Limbo,
     Membership,
     Progress,
     Proposal,
@@ -111,6 +112,7 @@ class Leader:
         """What was made in this turn, and its bytes: one object for all peers that need it."""
         self._opening: int | None = None
         """The first slot of its own; None: not before all that phase 1 finds."""
+        self.reads.log_lease.begin(core.slots.in_memory(core.slots.last))
         self._go_on()
 
     def _begin(self) -> PeerProgress:
@@ -124,7 +126,10 @@ class Leader:
         it is chosen."""
         if not self.may_propose():
             return
-        self._propose_again(self._phase_1.to_propose)
+        found = self._phase_1.to_propose
+        if (last := max(found, default=0)) >= self._next:
+            self.reads.log_lease.begin(found[last])
+        self._propose_again(found)
         if self._has_open_configuration:
             return
         self._prepared = self._core.configurations.latest
@@ -154,6 +159,7 @@ class Leader:
 
     def _open(self) -> None:
         self._opening = self._next
+        self.reads.log_lease.limbo = Limbo(self._next - 1, self.ballot)
         if self._core.options.extensions.noop_on_election:
             self._put([noop(self._next, self.ballot, birth=self.ballot)])
 
@@ -196,6 +202,12 @@ class Leader:
         self._put(commands(proposals, first, self.ballot, birth=self.ballot))
         return Taken(first)
 
+    def add_noop(self, data: bytes = b"") -> Taken:
+        """It opens nothing: so it is born in no ballot."""
+        first = self._next
+        self._put([noop(first, self.ballot, data, birth=NO_ERA)])
+        return Taken(first)
+
     @property
     def takes_commands(self) -> bool:
         return self._change is None and self.phase_1 is None and not self._has_open_configuration
@@ -236,7 +248,7 @@ class Leader:
             self._core.outbox.ignore("Accepted for slots that were not proposed")
             return
         peer.answered(message.first, message.last)
-        self.advance()
+        self.advance_commit()
 
     def credited(self, sender: int) -> int:
         """A quorum is one of members: however often one of them answers, it is one."""
@@ -261,7 +273,7 @@ class Leader:
             last = slot
         if last:
             self._accepted.add(first, last)
-        self.advance()
+        self.advance_commit()
 
     def on_session_change(self, member: int) -> None:
         """A session with a peer ended or began: what was under way is lost."""
@@ -312,9 +324,11 @@ class Leader:
 
     # ------------------------------------------------------------------------------------------------------ chosen
 
-    def advance(self) -> None:
+    def advance_commit(self) -> None:
         """A value is chosen when a majority of the acceptors has accepted it (section 2.1); slot ranges at a time."""
         core = self._core
+        if self.reads.log_lease.waits:
+            return
         while (reach := self._quorum_reach(slot := self.first_open())) >= slot:
             core.choose_to(reach)
 
@@ -379,6 +393,7 @@ class Leader:
         peers = self._peers.table
         return {
             "barriers": Size(len(self.reads)),
+            **self.reads.log_lease.sizes(),
             "bytes of uncommitted entries": Size(self._core.slots.uncommitted_bytes),
             "peers": Size(len(peers), len(self._core.configurations.peers)),
             "messages in flight": Size(sum(len(peer.window) for peer in peers.values())),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Durable, Entry, Era, Limits, Size, Sizes
+from ratified.consensus.contract import Durable, Entry, Era, Limbo, Limits, Size, Sizes
 from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.runs import Runs
 from ratified.consensus.replication.window import fitting
@@ -179,6 +179,21 @@ class Slots:
             entries.append(entry)
             slot = slot + 1 if slot + 1 in held else self._runs.next_from(slot + 1)
         return entries, size
+
+    def in_memory(self, slot: int) -> Entry | None:
+        """What is accepted there, if it is in memory."""
+        return self._entries.get(slot)
+
+    def limbo(self, index: int, limbo: Limbo) -> Sequence[Entry] | None:
+        """The values behind ``index`` that another member has up to ``limbo``; None: they are not here, or not in
+        memory. Two members have one value in a slot that is chosen, or was accepted in one ballot."""
+        entries = []
+        for slot in range(index + 1, limbo.last + 1):
+            entry = self._entries.get(slot)
+            if entry is None or (slot > self.chosen and entry.era != limbo.era):
+                return None
+            entries.append(entry)
+        return entries
 
     def missing(self, first: int, last: int) -> tuple[int, int]:
         """The range to fetch first: from ``first``, which is accepted and not in memory, no further than ``last``."""

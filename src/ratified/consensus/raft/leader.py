@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ratified.consensus.contract import Entry, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
+from ratified.consensus.contract import Entry, Limbo, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.messages import (
     AppendEntries,
@@ -61,8 +61,15 @@ class Leader:
         self.reads = ReadRounds(core.member)
         self._heartbeat_due = True
         self._shared: dict[tuple[int, int], AppendEntries] = {}
+        self._begin_log_lease()
         if core.options.extensions.noop_on_election:
             core.append([noop(core.log.last + 1, core.era)])
+
+    def _begin_log_lease(self) -> None:
+        log, log_lease = self._core.log, self.reads.log_lease
+        log_lease.begin(log.last_in_memory)
+        if self._core.configurations.latest_is_committed:
+            log_lease.limbo = Limbo(log.last, log.last_era)
 
     def _begin(self, mode: Mode) -> PeerProgress:
         log = self._core.log
@@ -94,6 +101,12 @@ class Leader:
         core.append([entry])
         if not core.extensions.pipelining:
             self._ask_all()
+        return Taken(entry.index)
+
+    def add_noop(self, data: bytes = b"") -> Taken:
+        core = self._core
+        entry = noop(core.log.last + 1, core.era, data)
+        core.append([entry])
         return Taken(entry.index)
 
     def on_response(self, sender: int, message: AppendEntriesResponse | HeartbeatResponse) -> None:
@@ -156,6 +169,8 @@ class Leader:
     def advance_commit(self) -> None:
         """Figure 2, last rule for leaders."""
         core = self._core
+        if self.reads.log_lease.waits:
+            return
         index = core.configurations.quorum_value(self._durable_at)
         if index > core.log.commit and self.may_commit(index):
             core.journal.commit_to(index)
@@ -204,6 +219,7 @@ class Leader:
         peers = self._peers.table
         return {
             "barriers": Size(len(self.reads)),
+            **self.reads.log_lease.sizes(),
             "peers": Size(len(peers), len(self._core.configurations.peers)),
             "messages in flight": Size(sum(len(peer.window) for peer in peers.values())),
         }

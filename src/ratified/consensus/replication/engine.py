@@ -27,6 +27,7 @@ from ratified.consensus.contract import (
     Era,
     Kind,
     Lead,
+    Limbo,
     Membership,
     Options,
     Progress,
@@ -43,6 +44,7 @@ from ratified.consensus.contract import (
 from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.delivery import FOR_DELIVERY, Delivery, Source
 from ratified.consensus.replication.liveness import Liveness
+from ratified.consensus.replication.log_leases import LEASE_ENDS
 from ratified.consensus.replication.member import Member
 from ratified.consensus.replication.proposals import encoded_bytes
 from ratified.consensus.replication.reads import ReadRounds
@@ -76,6 +78,9 @@ class Log(Source, Protocol):
     @property
     def uncommitted_bytes(self) -> int:
         """What the entries that are not known to be committed take in memory."""
+
+    def limbo(self, index: int, limbo: Limbo) -> Sequence[Entry] | None:
+        """The entries behind ``index`` that whoever said ``limbo`` has; None: they are not here, or not in memory."""
 
     def sizes(self) -> Sizes: ...
 
@@ -130,6 +135,12 @@ class Leading(Role, Protocol):
 
     def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken | None:
         """Take this configuration; None: as above."""
+
+    def add_noop(self, data: bytes = b"") -> Taken | None:
+        """Take an entry that nobody proposed; None: as above."""
+
+    def advance_commit(self) -> None:
+        """A lease was in the way of committing, and is over."""
 
     def flush(self) -> None:
         """The turn ends: decide what is sent."""
@@ -243,6 +254,8 @@ class Engine(contract.Engine, Generic[A]):
         leading, transfer = self._algorithm.leading, self._transfer
         if transfer is not None and now >= transfer.deadline:
             self._transfer = None
+        if leading is not None and leading.reads.log_lease.may_end_wait():
+            leading.advance_commit()
         if leading is None:
             self._algorithm.on_election_deadline()
         elif not leading.liveness.may_lead_on():
@@ -296,6 +309,7 @@ class Engine(contract.Engine, Generic[A]):
             return self._propose_change(leading, proposals)
         if not leading.takes_commands:
             return Refused(RefusedReason.CHANGE_UNDER_WAY, leader)
+        leading.reads.log_lease.made(log.last + len(proposals))
         return self._taken(leading.propose(proposals))
 
     def _propose_change(self, leading: Leading, proposals: Sequence[Proposal]) -> Taken | Refused:
@@ -345,6 +359,14 @@ class Engine(contract.Engine, Generic[A]):
         else:
             self._rest.asked(leading)
             leading.reads.ask(token)
+            self._make_entry_to_read_by(leading)
+
+    def _make_entry_to_read_by(self, leading: Leading) -> None:
+        log, log_lease = self._algorithm.core.log, leading.reads.log_lease
+        is_idle = leading.serving and log.commit == log.last and leading.takes_commands and self._transfer is None
+        if log_lease.wants_entry(log.commit) and is_idle:
+            log_lease.made(log.last + 1)
+            self._taken(leading.add_noop())
 
     @override
     def disk_full(self, now: int, full: bool) -> None:
@@ -447,7 +469,16 @@ class Engine(contract.Engine, Generic[A]):
         if reason is not None:
             return Refused(reason, leader)
         self._transfer = Transfer(era, to, now + member.options.election_timeout_max_us)
+        self._end_log_lease(leading)
         return None
+
+    def _end_log_lease(self, leading: Leading) -> None:
+        """Whoever is elected next need not wait."""
+        log_lease = leading.reads.log_lease
+        if log_lease.is_on and leading.serving and leading.takes_commands:
+            taken = leading.add_noop(LEASE_ENDS)
+            if isinstance(self._taken(taken), Taken):
+                log_lease.end(self._algorithm.core.log.last)
 
     def _hand_over(self, leading: Leading, transfer: Transfer) -> None:
         if transfer.era != self._algorithm.core.era:
@@ -493,15 +524,19 @@ class Engine(contract.Engine, Generic[A]):
         if leading is None:
             return self._algorithm.election_deadline
         deadline = leading.liveness.deadline
-        if transfer is None:
-            return deadline
-        return transfer.deadline if deadline is None else min(transfer.deadline, deadline)
+        if leading.reads.log_lease.waits_until is not None:
+            deadline = earlier(deadline, leading.reads.log_lease.waits_until)
+        return deadline if transfer is None else earlier(deadline, transfer.deadline)
 
     @property
     @override
     def leading(self) -> Era | None:
         algorithm = self._algorithm
         return algorithm.core.era if algorithm.role.leader == self._member.id else None
+
+    @override
+    def limbo(self, index: int, limbo: Limbo) -> Sequence[Entry] | None:
+        return self._algorithm.core.log.limbo(index, limbo)
 
     @override
     def status(self) -> Status:
@@ -543,3 +578,7 @@ class Engine(contract.Engine, Generic[A]):
     @override
     def lost(self, era: Era, index: int | None, delivered: tuple[int, Era]) -> bool:
         return self._algorithm.lost(era, index, delivered)
+
+
+def earlier(deadline: int | None, other: int) -> int:
+    return other if deadline is None else min(deadline, other)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from ratified.consensus.contract import Base, Durable, Entry, Era, Limits, Size, Sizes
+from ratified.consensus.contract import Base, Durable, Entry, Era, Limbo, Limits, Size, Sizes
 from ratified.consensus.entry import memory_bytes
 from ratified.consensus.replication.runs import Runs
 
@@ -245,6 +245,18 @@ class History:
     def entries(self, first: int, last: int) -> list[Entry]:
         assert first >= self.first_in_memory, f"entry {first} is no longer in memory"
         return self._entries[first - self.first_in_memory : last - self.first_in_memory + 1]
+
+    @property
+    def last_in_memory(self) -> Entry | None:
+        """The last entry, if it is there."""
+        return self._entries[-1] if self._entries else None
+
+    def limbo(self, index: int, limbo: Limbo) -> Sequence[Entry] | None:
+        """The same entries behind ``index`` as another member has up to ``limbo``; None: they are not here, or not in
+        memory. Where the last is the same, so are all before it."""
+        if self.era_at(limbo.last) != limbo.era or index + 1 < self.first_in_memory:
+            return None
+        return self.entries(index + 1, limbo.last)
 
     def bytes_between(self, first: int, last: int) -> int:
         """Encoded bytes of the entries from ``first`` to ``last``, all of them in memory."""

@@ -35,6 +35,7 @@ class Journal(Generic[Claim]):
 
     def append(self, entries: Sequence[Entry]) -> None:
         self.history.append(entries)
+        self._member.receive()
         self._member.outbox.records += entries
         self._configure(entries)
 
@@ -62,6 +63,7 @@ class Journal(Generic[Claim]):
         """A snapshot takes the log's place, which does not hold the base's entry (Raft, figure 13, rule 7)."""
         member, history = self._member, self.history
         assert history.era_at(base.index) != base.era, f"entry {base.index} is in the log"
+        member.receive()
         member.writes.clip(base.index)
         if history.last > base.index:
             member.outbox.records.append(TruncateRecord(base.index + 1))

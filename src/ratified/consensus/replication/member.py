@@ -23,6 +23,7 @@ class Member(Generic[Claim]):
         "now",
         "options",
         "outbox",
+        "received_at",
         "sessions",
         "snapshots",
         "writes",
@@ -38,6 +39,8 @@ class Member(Generic[Claim]):
         self.outbox = Outbox()
         self.snapshots = Snapshots()
         self.grants = Grants(now, options)
+        self.received_at = now if durable.base.index or durable.runs else None
+        """When something came to the log last; None: nothing ever did."""
         self.sessions: dict[int, int] = {}
         """The sessions there are, by member."""
         self.disk_is_full = False
@@ -47,6 +50,10 @@ class Member(Generic[Claim]):
         """An input arrives at ``now`` (rule 1 of the contract: time never decreases)."""
         assert now >= self.now, f"time went from {self.now} back to {now}"
         self.now = now
+
+    def receive(self) -> None:
+        """Something comes to the log, whoever made it (``log_leases``)."""
+        self.received_at = self.now
 
     def election_deadline(self, era: Era) -> int:
         """When an election that begins now, in ``era``, is overdue (rule 11 of the contract)."""

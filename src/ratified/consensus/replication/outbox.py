@@ -20,6 +20,7 @@ from ratified.consensus.contract import (
     Entry,
     Fetch,
     Lead,
+    Limbo,
     Membership,
     ReadIndex,
     Ready,
@@ -81,9 +82,9 @@ class Outbox:
         self._send = [send for send in self._send if send.to != member]
         self._send_after = [send for send in self._send_after if send.to != member]
 
-    def answer_reads(self, tokens: Iterable[int], index: int | None) -> None:
-        """These barriers may be served at ``index``; None: they were not confirmed."""
-        self._reads += [ReadIndex(token, index) for token in tokens]
+    def answer_reads(self, tokens: Iterable[int], index: int | None, limbo: Limbo | None = None) -> None:
+        """These barriers may be served at ``index``, but for what ``limbo`` touches; None: they were not confirmed."""
+        self._reads += [ReadIndex(token, index, limbo) for token in tokens]
 
     def ignore(self, reason: str) -> None:
         """A message that no correct peer sends, or that is out of order, is dropped and counted."""

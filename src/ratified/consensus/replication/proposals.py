@@ -21,9 +21,9 @@ def commands(proposals: Sequence[Proposal], first: int, era: Era, *, birth: Era 
     ]
 
 
-def noop(index: int, era: Era, *, birth: Era | None = None) -> Entry:
-    """What a leader begins its era with, and what fills a gap."""
-    return make_entry(index, era, Kind.NOOP, None, b"", birth=birth)
+def noop(index: int, era: Era, data: bytes = b"", *, birth: Era | None = None) -> Entry:
+    """What a leader begins its era with, what fills a gap, and what log leases ask for."""
+    return make_entry(index, era, Kind.NOOP, None, data, birth=birth)
 
 
 def configuration(

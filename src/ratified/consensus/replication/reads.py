@@ -12,15 +12,17 @@ nothing above the ballot, in ZAB that it has accepted no later epoch. Whoever co
 a quorum for that first, and one of its members answers here. What it answers, it answers before; so what the later
 leader commits, it commits after this round began.
 
-Under a valid lease (``leases``) no later leader exists, and what waits is answered without a round.
+Under a valid lease (``leases``: no later leader exists; ``log_leases``: none has committed anything) what waits is
+answered without a round. A leader that waits for the end of earlier log leases has rounds too, whose answers say so.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ratified.consensus.contract import Membership
+from ratified.consensus.contract import Limbo, Membership
 from ratified.consensus.replication.leases import Lease
+from ratified.consensus.replication.log_leases import LogLease
 from ratified.consensus.replication.member import Member
 
 NO_ROUND = 0
@@ -34,9 +36,11 @@ class ReadRounds:
         "_answered",
         "_confirming",
         "_index",
+        "_limbo",
         "_member",
         "_waiting",
         "lease",
+        "log_lease",
         "round",
     )
 
@@ -44,10 +48,12 @@ class ReadRounds:
         self.round = 0
         """The number of the latest round."""
         self.lease = Lease(member)
+        self.log_lease = LogLease(member)
         self._member = member
         self._waiting: list[int] = []
         self._confirming: list[int] = []
         self._index = 0
+        self._limbo: Limbo | None = None
         self._answered: dict[int, int] = {}
         """By member, the latest round that it has answered."""
 
@@ -75,16 +81,19 @@ class ReadRounds:
     def advance(self, *, serving: bool, commit: int, proposed: Membership | None = None) -> bool:
         """Answer what is confirmed, begin a round for what waits; True: one began, and all peers are to be asked.
         ``proposed``: a configuration in which others may elect by now."""
+        self.log_lease.commits(commit)
         self._confirm()
-        if len(self) and self.may_begin(serving) and self.lease.is_held(proposed):
+        serves = self.may_begin(serving)
+        if len(self) and serves and (self.lease.is_held(proposed) or self.log_lease.is_held(commit)):
             self._member.outbox.answer_reads([*self._confirming, *self._waiting], commit)
             self._confirming, self._waiting = [], []
             return False
-        if not self._waiting or self._confirming or not self.may_begin(serving):
+        limbo = None if serves else self.log_lease.readable_limbo
+        if not self._waiting or self._confirming or not (serves or limbo):
             return False
         self.round += 1
         self._confirming, self._waiting = self._waiting, []
-        self._index = commit
+        self._index, self._limbo = commit, limbo
         self._confirm()  # by this member alone
         return True
 
@@ -100,7 +109,7 @@ class ReadRounds:
 
     def _confirm(self) -> None:
         if self._confirming and self.is_confirmed():
-            self._member.outbox.answer_reads(self._confirming, self._index)
+            self._member.outbox.answer_reads(self._confirming, self._index, self._limbo)
             self._confirming = []
 
     def fail(self) -> None:

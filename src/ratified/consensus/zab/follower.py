@@ -64,6 +64,7 @@ class Following:
         "_answers",
         "_answers_told",
         "_core",
+        "_leads",
         "_link",
         "_origin",
         "_up_to_date",
@@ -101,6 +102,8 @@ class Following:
         """The leader has said last that nothing happens; everything is here, and nothing was answered."""
         self._origin = 0
         self._up_to_date = False
+        self._leads = False
+        """The leader is known to broadcast, and commits nothing yet."""
         self._link = Link(core.new_link())
         self._answers = Answers()
         self._answers_told = 0
@@ -108,8 +111,9 @@ class Following:
 
     @property
     def leader(self) -> int | None:
-        """The leader, once it is known to broadcast: before UPTODATE it would take nothing that is forwarded to it."""
-        return self.leader_id if self._up_to_date else None
+        """The leader, once it is known to broadcast: before UPTODATE it would take nothing that is forwarded to it, or
+        else (under log leases) it has proposed something."""
+        return self.leader_id if self._up_to_date or self._leads else None
 
     @property
     def waits_for_disk(self) -> bool:
@@ -260,6 +264,7 @@ class Following:
         if entries is None:
             return
         core.append(entries)
+        self._leads = core.options.log_lease_us > 0
         counter = core.log.last - self._origin
         self._answer(Ack(self._link.number, self._next_answer(), zxid.pack(core.accepted_epoch, counter)))
 

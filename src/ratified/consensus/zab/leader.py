@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
+from ratified.consensus.contract import Entry, Limbo, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.proposals import commands, configuration, noop
 from ratified.consensus.replication.reads import NO_ROUND, ReadRounds
@@ -153,6 +153,17 @@ class Leading:
         entry = configuration(self.next_index(), core.era, proposal, membership, context)
         core.append([entry])
         return Taken(entry.index)
+
+    def add_noop(self, data: bytes = b"") -> Taken | None:
+        core = self._core
+        if not zxid.counters_left(core.log.last - self.origin):
+            return None
+        entry = noop(self.next_index(), core.era, data)
+        core.append([entry])
+        return Taken(entry.index)
+
+    def advance_commit(self) -> None:
+        self._advance()
 
     def next_index(self) -> int:
         """Where the next proposal goes; its counter is this index less the origin, and is used once."""
@@ -398,12 +409,13 @@ class Leading:
         return self._with_own([member for member, each in self._followers.items() if each.has_acknowledged])
 
     def _begin_broadcast(self) -> None:
-        """Step l.2.2: the initial history is committed."""
+        """Step l.2.2: the initial history is as good as committed."""
         core = self._core
         self.phase = LeaderPhase.BROADCAST
         self.liveness.establish_by = None
-        if self.origin > core.log.commit:
-            core.journal.commit_to(self.origin)
+        self.reads.log_lease.begin(core.log.last_in_memory)
+        if core.configurations.latest_is_committed:
+            self.reads.log_lease.limbo = Limbo(core.log.last, core.log.last_era)
         if core.options.extensions.noop_on_election:
             core.append([noop(self.next_index(), core.era)])
         self._opening = core.log.last
@@ -429,9 +441,11 @@ class Leading:
         self._advance_commit()
 
     def _advance_commit(self) -> None:
-        """Step l.3.2."""
-        index = self.acked_by_quorum()
-        if index > self._core.log.commit and self.may_commit():
+        """Steps l.2.2 and l.3.2."""
+        if self.reads.log_lease.waits or not self.may_commit():
+            return
+        index = max(self.acked_by_quorum(), self.origin)
+        if index > self._core.log.commit:
             self._core.journal.commit_to(index)
 
     def acked_by_quorum(self) -> int:
@@ -565,6 +579,7 @@ class Leading:
         followers = self._followers
         return {
             "barriers": Size(len(self.reads)),
+            **self.reads.log_lease.sizes(),
             "followers": Size(len(followers), len(self._core.configurations.peers)),
             "messages in flight": Size(sum(len(follower.window) for follower in followers.values())),
         }

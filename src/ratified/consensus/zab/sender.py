@@ -46,8 +46,10 @@ class Sender:
         core.outbox.send(member, Ping(link.number, link.next(Lane.PING), round_, before, rests))
 
     def tell_commit(self, member: int, follower: PeerProgress) -> None:
-        """UPTODATE once, then COMMIT as far as the follower has been sent."""
+        """UPTODATE once, when the initial history is committed, then COMMIT as far as the follower has been sent."""
         core = self._core
+        if core.log.commit < self._origin:
+            return
         commit = min(core.log.commit, follower.next - 1)
         committed = zxid.pack(self._epoch, max(commit - self._origin, 0))
         link = follower.link

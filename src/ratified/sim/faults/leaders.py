@@ -45,7 +45,7 @@ def _heal(injector: Injector) -> None:
 
 LEADER_FAILURE = Fault(
     name="leader-failure",
-    scenarios={"leader-failures": 10, "leases": 30, "everything": 90},
+    scenarios={"leader-failures": 10, "leases": 30, "log-leases": 20, "everything": 90},
     begin=at_elections(_fail),
     heal=_heal,
     heals=Heals.LINKS,

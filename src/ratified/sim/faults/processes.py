@@ -37,6 +37,7 @@ KILL = Fault(
     scenarios={
         "crashes": 4,
         "leases": 12,
+        "log-leases": 12,
         "checkpoints": 8,
         "absences": 6,
         "leader-failures": 3,
@@ -54,7 +55,7 @@ KILL = Fault(
 )
 PAUSE = Fault(
     name="pause",
-    scenarios={"pauses": 4, "leases": 15, "quiet": 15, "everything": 15},
+    scenarios={"pauses": 4, "leases": 15, "log-leases": 15, "quiet": 15, "everything": 15},
     begin=again_and_again(_pause),
     heal=Injector.revive,
     counters=("pauses",),

@@ -29,7 +29,7 @@ def _count(injector: Injector, group: int, old: int, to: int) -> None:
 
 TRANSFER = Fault(
     name="transfer",
-    scenarios={"transfers": 2, "leases": 8, "quiet": 10},
+    scenarios={"transfers": 2, "leases": 8, "log-leases": 8, "quiet": 10},
     begin=again_and_again(_transfer),
     heal=nothing_lasts,
     counters=("transfers asked", "transfers done"),

@@ -20,13 +20,15 @@ BATCHES = (batch_writer.FIRST, batch_writer.END)
 class RangeReader:
     """One client; one read after the other, until it stops."""
 
-    def __init__(self, number: int, group: int, cluster: Cluster, answers: Answers) -> None:
+    def __init__(self, number: int, group: int, cluster: Cluster, answers: Answers, *, lags: bool) -> None:
         self.requester = Requester(number, group, cluster, self._ended)
         self._counters = cluster.world.counters
         self._answers = answers
         self._timeout_us = cluster.options.election_timeout_us
         self._floor = 0
         self._range = REGISTERS
+        self._lags = lags
+        """Linearizable reads may be answered an earlier revision too, where what they show is as new as ever."""
 
     def act(self) -> None:
         requester = self.requester
@@ -34,7 +36,7 @@ class RangeReader:
             self._later()
             return
         locally = requester.draws.chance(500_000)
-        self._floor = 0 if locally else self._answers.revisions.highest
+        self._floor = 0 if locally or self._lags else self._answers.revisions.highest
         self._range = BATCHES if requester.draws.chance(500_000) else REGISTERS
         request = RangeRequest(key=self._range[0], range_end=self._range[1], serializable=locally)
         work = Work.READ_LOCAL if locally else Work.READ

@@ -173,7 +173,8 @@ class RegisterClients:
         self._counters["requests done"] += 1
         if call.command is not None:
             self._requests[call.group].done(call.command)
-        answers.revisions.answered(call.floor, revision, changed, f"request {call.token}")
+        lags = call.command is None and self._options.headers_lag
+        answers.revisions.answered(0 if lags else call.floor, revision, changed, f"request {call.token}")
         if changed:
             value = call.call.value if isinstance(call.call, Put | Swap) else None
             answers.watches.written(Event(revision, call.key, value))

@@ -59,7 +59,8 @@ class Workload:
             for _ in range(options.lease_holders):
                 lease_holders.append(LeaseHolder(next(numbers), group, cluster))
             for _ in range(options.range_readers):
-                range_readers.append(RangeReader(next(numbers), group, cluster, answers[group]))
+                lags = options.headers_lag
+                range_readers.append(RangeReader(next(numbers), group, cluster, answers[group], lags=lags))
         # On one group: a turn's slices are bounded for each group, and a watch sends a revision whole.
         first = next(iter(groups))
         for _ in range(options.batch_writers):
