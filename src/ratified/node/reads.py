@@ -169,7 +169,7 @@ class LinearizableReads:
             return
         self._answered(barrier)
         reads, barrier.reads = barrier.reads, []
-        if limbo is not None:
+        if limbo is not None and self._store.applied < limbo.last:
             reads, touched = self._judge(index, limbo, reads)
             if touched:
                 waiting = ReadBarrier(touched)
