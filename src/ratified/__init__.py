@@ -1,11 +1,11 @@
 """Replicated state machines: consensus cores that run in a deterministic simulator and in production."""
 
-from ratified.consensus.contract import LeaseKind
 from ratified.machine import StateMachine
 from ratified.runtime import (
     Host,
     HostConfig,
     HostFailed,
+    LeaseKind,
     OutcomeUnknown,
     RatifiedError,
     RequestRefused,

@@ -8,6 +8,7 @@ from ratified.compare import comparison
 from ratified.compare.comparison import (
     BEGIN_US,
     ELECTION_TIMEOUT_US,
+    HEARTBEAT_US,
     PLANS,
     ComparisonBroken,
     Measured,
@@ -127,3 +128,22 @@ def test_no_write_ends_as_unknown_where_the_leader_is_cut_off(seed: int) -> None
 def test_without_the_fence_writes_that_were_forwarded_to_a_leader_that_is_cut_off_end_as_unknown() -> None:
     with lost_by_slot_alone():
         assert measure("paxos", "leader-partition", 1, 3).unacknowledged > 50
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_follower_that_was_away_for_long_needs_a_snapshot(engine: str) -> None:
+    run = measure(engine, "follower-away", 1, 3)
+    assert run.catch_up is not None
+    assert run.unacknowledged == 0
+    assert run.without_commit_us is not None
+    assert run.without_commit_us < 50_000
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_leader_that_is_replaced_costs_no_heartbeat(engine: str) -> None:
+    """Writes once waited for a heartbeat of Paxos, until a promise was asked for again that was not needed before."""
+    run = measure(engine, "leader-replaced", 1, 3)
+    assert run.catch_up is not None
+    assert run.unacknowledged == 0
+    assert run.without_commit_us is not None
+    assert run.without_commit_us < HEARTBEAT_US

@@ -22,8 +22,10 @@ import msgspec
 
 from ratified.check.violation import Violation
 from ratified.sim.cluster import Cluster
+from ratified.sim.limits import SERVER_LIMITS
 from ratified.sim.meter import Meter, Traffic
 from ratified.sim.options import ClusterOptions, DiskOptions, NetworkOptions, ProcessOptions
+from ratified.sim.workload.leader_replacement import LeaderReplacement
 from ratified.sim.workload.load import Load, Written
 from ratified.sim.world import World
 
@@ -53,6 +55,8 @@ class MemberFault(Enum):
     LEADER_CRASH = "the leader is killed"
     LEADER_CUT_OFF = "the leader is cut off"
     FOLLOWER_CUT_OFF = "a follower is cut off"
+    FOLLOWER_AWAY = "a follower is down until the log is cut beyond it"
+    LEADER_REPLACED = "a member is added, and when it votes the leader is removed"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +95,29 @@ PLANS: dict[str, Plan] = {
         load_us=12_000_000,
         fault=MemberFault.FOLLOWER_CUT_OFF,
     ),
+    "follower-away": Plan(
+        text="one put every 10 ms for 12 s, a checkpoint each 100; a follower is killed after 3 s and starts after 7 s",
+        every_us=10_000,
+        puts_at_once=1,
+        load_us=12_000_000,
+        fault=MemberFault.FOLLOWER_AWAY,
+    ),
+    "leader-replaced": Plan(
+        text="one put every 10 ms for 12 s; a member is added after 3 s, and when it votes the leader is removed",
+        every_us=10_000,
+        puts_at_once=1,
+        load_us=12_000_000,
+        fault=MemberFault.LEADER_REPLACED,
+    ),
 }
+OFTEN_CUT = msgspec.structs.replace(
+    SERVER_LIMITS,
+    node=msgspec.structs.replace(SERVER_LIMITS.node, checkpoint_entries=100, snapshot_catchup_entries=20),
+)
+"""The limits where the log is to be cut within seconds."""
+
+
+_KILLS = (MemberFault.LEADER_CRASH, MemberFault.FOLLOWER_AWAY)
 
 
 class CatchUp(msgspec.Struct, frozen=True):
@@ -145,6 +171,8 @@ class _Run:
             process=PROCESS,
             disk=DISK,
             network=NETWORK,
+            limits=OFTEN_CUT if plan.fault is MemberFault.FOLLOWER_AWAY else SERVER_LIMITS,
+            spares=1 if plan.fault is MemberFault.LEADER_REPLACED else 0,
         )
         self._cluster = Cluster(options, self._world)
         self._network = self._cluster.network
@@ -156,6 +184,7 @@ class _Run:
         self._target = 0
         self._returned: tuple[int, Traffic] = (0, Traffic())
         self._catch_up: CatchUp | None = None
+        self._replacement: LeaderReplacement | None = None
 
     def run(self) -> None:
         """From the first start until every member has everything."""
@@ -202,7 +231,9 @@ class _Run:
             self._world.run(self._world.now + LOOK_US)
 
     def _all_have_everything(self) -> bool:
-        return (self._plan.fault is None or self._catch_up is not None) and self._cluster.replicas_agree()
+        caught_up = self._plan.fault is None or self._catch_up is not None
+        replaced = self._replacement is None or self._replacement.is_over
+        return caught_up and replaced and self._cluster.replicas_agree()
 
     # -----------------------------------------------------------------------------------------------------------
     # The fault
@@ -210,19 +241,33 @@ class _Run:
     def _inject(self, fault: MemberFault) -> None:
         leader = self._cluster.leader()
         assert leader is not None, "nothing has happened that could end a leader"
+        if fault is MemberFault.LEADER_REPLACED:
+            self._replace_leader()
+            return
         victim = leader
-        if fault is MemberFault.FOLLOWER_CUT_OFF:
+        if fault in (MemberFault.FOLLOWER_CUT_OFF, MemberFault.FOLLOWER_AWAY):
             victim = next(member for member in self._machines if member != leader)
         self._load.avoided = victim
-        if fault is MemberFault.LEADER_CRASH:
+        if fault in _KILLS:
             self._machines[victim].kill()
         else:
             for source, target in self._links(victim):
                 self._network.cut(source, target)
         self._world.at(BEGIN_US + self._plan.fault_ends_us, 0, 0, self._mend, fault, victim)
 
+    def _replace_leader(self) -> None:
+        """Who joins is the one that catches up."""
+
+        def votes(leader: int) -> None:
+            self._load.avoided = leader
+            self._look(replacement.joiner)
+
+        self._target = self._checks.delivered_max
+        self._replacement = replacement = LeaderReplacement(self._cluster, votes)
+        self._returned = self._world.now, self._meter.of(replacement.joiner)
+
     def _mend(self, fault: MemberFault, victim: int) -> None:
-        if fault is MemberFault.LEADER_CRASH:
+        if fault in _KILLS:
             self._machines[victim].start()
         else:
             for source, target in self._links(victim):
@@ -240,7 +285,11 @@ class _Run:
         self._catch_up = CatchUp(
             self._world.now - since_us, now.messages - before.messages, now.wire_bytes - before.wire_bytes
         )
-        self._load.avoided = None
+        if self._plan.fault is not MemberFault.LEADER_REPLACED:
+            self._load.avoided = None
+        snapshots = self._world.counters["snapshots installed"]
+        if self._plan.fault is MemberFault.FOLLOWER_AWAY and not snapshots:
+            raise Violation("nothing new", f"member {victim} needed no snapshot")
 
     def _links(self, victim: int) -> list[tuple[int, int]]:
         others = [member for member in self._machines if member != victim]

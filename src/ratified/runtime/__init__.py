@@ -11,6 +11,7 @@ Rules of this package:
    has failed. Bytes from a peer never end more than their connection.
 """
 
+from ratified.consensus.contract import LeaseKind
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason, Reply, Work
 from ratified.runtime.config import HostConfig
@@ -32,6 +33,7 @@ __all__ = [
     "HostConfig",
     "HostFailed",
     "HostStatus",
+    "LeaseKind",
     "LogLimits",
     "MemberInfo",
     "NodeLimits",

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ratified.consensus.contract import LeaseKind
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
+from ratified.runtime import LeaseKind
 from ratified.server.urls import Url, parse_cluster, parse_urls
 
 ENVIRONMENT_PREFIX = "RATIFIED_"

@@ -63,6 +63,7 @@ from ratified.consensus.replication.reads import ReadRounds
 class Leader:
     __slots__ = (
         "_accepted",
+        "_asked_in",
         "_beat",
         "_change",
         "_chosen_durably",
@@ -91,6 +92,8 @@ class Leader:
         self._phase_1 = phase_1
         self._prepared: Membership | None = None
         """The configuration in which phase 1 is complete, and all that it found is proposed."""
+        self._asked_in: Membership | None = None
+        """The one in which all have been asked whose promises were not needed before."""
         self._configuration = 0
         """The slot of the last one that was proposed."""
         self._proposed: Membership | None = None
@@ -358,7 +361,7 @@ class Leader:
 
     def flush(self) -> None:
         if self._change is not None or self.phase_1 is not None:
-            self._phase_1.ask_those_who_joined()
+            self._ask_for_promises()
             self._go_on()
         proposed = self._proposed if self._has_open_configuration else None
         if self.reads.advance(serving=self.serving, commit=self._core.slots.chosen, proposed=proposed):
@@ -370,6 +373,15 @@ class Leader:
             self._send_proposals(member, peer)
             self._tell_chosen(member, peer)
         self._shared.clear()
+
+    def _ask_for_promises(self) -> None:
+        """Of those who joined, and once of all who were not needed so far: writes wait for them."""
+        self._phase_1.ask_those_who_joined()
+        latest = self._core.configurations.latest
+        if self.phase_1 is not None and self._asked_in is not latest:
+            self._asked_in = latest
+            if not self._phase_1.has_won:
+                self._phase_1.ask_again()
 
     def has_everything(self, member: int) -> bool:
         """All that was proposed is chosen, and the member has accepted it, and was told so."""

@@ -36,6 +36,7 @@ class Load:
         self.avoided: int | None = None
         """Whom to ask no more; None: ask everybody."""
         self._world = cluster.world
+        self._cluster = cluster
         self._machines = cluster.machines
         self._requests = cluster.checkers.requests[0]
         self._every_us = every_us
@@ -75,7 +76,7 @@ class Load:
     def _put(self) -> None:
         self._token_last += 1
         token = self._token_last
-        members = [member for member in self._machines if member != self.avoided]
+        members = [member for member in self._cluster.members if member != self.avoided]
         machine = self._machines[members[token % len(members)]]
         value = (b"%d " % token).ljust(VALUE_BYTES, b".")
         command = commands.put(PutRequest(key=b"k%02d" % (token % KEYS), value=value).SerializeToString())
