@@ -7,15 +7,36 @@ before it was asked.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
+from unittest.mock import patch
 
 import pytest
 
 from ratified.check.violation import Violation
-from ratified.consensus.contract import NO_ERA, Base, Durable, Entry, Kind, Limits, Membership, Options
+from ratified.consensus.contract import (
+    NO_ERA,
+    Base,
+    Durable,
+    Engine,
+    Entry,
+    Era,
+    Kind,
+    Limbo,
+    Limits,
+    Membership,
+    Options,
+    Run,
+)
 from ratified.consensus.engines import ENGINES
 from ratified.consensus.entry import make_entry
+from ratified.consensus.paxos.core import Claim, Core
+from ratified.consensus.paxos.extensions import PRODUCTION
+from ratified.consensus.paxos.slots import Slots
+from ratified.consensus.replication.history import History
+from ratified.consensus.replication.journal import Journal
 from ratified.consensus.replication.log_leases import LEASE_ENDS, LogLease
 from ratified.consensus.replication.member import Member
+from ratified.consensus.zab import zxid
 from tests.consensus.lease_worlds import (
     DRIFT_PPM,
     changing_log_lease_world,
@@ -68,9 +89,8 @@ def test_where_clocks_drift_further_a_read_is_stale() -> None:
         lease_world("raft", 11, leases).run(800)
 
 
-def _member(log_lease_us: int = LEASE_US, base: int = 0) -> Member[None]:
-    """Started at 0."""
-    options = Options(
+def _options(log_lease_us: int = LEASE_US) -> Options:
+    return Options(
         member=1,
         seed=1,
         election_deadline=lambda now, era: now,
@@ -79,7 +99,11 @@ def _member(log_lease_us: int = LEASE_US, base: int = 0) -> Member[None]:
         heartbeat_us=HEARTBEAT_US,
         log_lease_us=log_lease_us,
     )
-    return Member(0, options, Durable(b"", Base(base, NO_ERA, Membership((1, 2, 3)))))
+
+
+def _member(log_lease_us: int = LEASE_US, base: int = 0) -> Member[None]:
+    """Started at 0."""
+    return Member(0, _options(log_lease_us), Durable(b"", Base(base, NO_ERA, Membership((1, 2, 3)))))
 
 
 def _entry(kind: Kind, data: bytes) -> Entry:
@@ -195,3 +219,110 @@ def test_two_kinds_of_leases_at_once_are_refused() -> None:
 def test_a_log_lease_is_no_longer_than_an_election_timeout() -> None:
     with pytest.raises(ValueError, match="at most the shortest election timeout"):
         _member(ELECTION_US + 1)
+
+
+def _alone(engine: str) -> tuple[Engine, Callable[[int], None]]:
+    """It leads, and is alone; what it writes is durable at once."""
+    options = Options(
+        member=1,
+        seed=1,
+        election_deadline=lambda now, era: now + ELECTION_US,
+        election_timeout_max_us=2 * ELECTION_US,
+        election_timeout_min_us=ELECTION_US,
+        heartbeat_us=HEARTBEAT_US,
+        log_lease_us=ELECTION_US,
+    )
+    alone = ENGINES[engine].engine(0, options, Durable(b"", Base(0, NO_ERA, Membership((1,)))))
+
+    def turns(now: int) -> None:
+        while (ready := alone.ready()) is not None:
+            if ready.deliver:
+                alone.applied(now, ready.deliver[-1].index)
+            if ready.write is not None:
+                alone.persisted(now, ready.write.ticket)
+
+    alone.campaign(3 * ELECTION_US)
+    turns(3 * ELECTION_US)
+    assert alone.leading is not None
+    return alone, turns
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("why", ["its disk is full", "disks are full"])
+def test_where_there_is_no_room_nothing_is_written_to_read_by(engine: str, why: str) -> None:
+    alone, turns = _alone(engine)
+    now, last = 4 * ELECTION_US, alone.status().last
+    if why == "its disk is full":
+        alone.disk_full(now, full=True)
+    for token in range(1, 40):
+        now += ELECTION_US // 10
+        alone.read_barrier(now, token, may_write=why == "its disk is full")
+        turns(now)
+    assert alone.status().last == last
+    alone.disk_full(now, full=False)
+    for token in range(40, 60):
+        now += ELECTION_US // 10
+        alone.read_barrier(now, token)
+        turns(now)
+    assert alone.status().last > last, "else this would show nothing"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_textbooks_know_no_leases(engine: str) -> None:
+    assert _options().textbook().log_lease_us == 0
+
+
+def test_a_snapshot_counts_as_what_comes() -> None:
+    member = _member()
+    journal: Journal[None] = Journal(member, Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))), None)
+    member.at(500)
+    journal.install(Base(9, (2, 0), Membership((1, 2, 3))))
+    assert _elected(member, 600).waits_until == 500 + LEASE_US
+
+
+def test_a_snapshot_counts_as_what_comes_on_paxos() -> None:
+    member: Member[Claim] = Member(0, _options(), Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))))
+    core = Core(member, Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3)))), PRODUCTION)
+    member.at(500)
+    core.install(Base(9, (2, 1), Membership((1, 2, 3))))
+    assert member.received_at == 500
+
+
+def _log(*eras: Era, tail: int = 4) -> Durable:
+    entries = [make_entry(index, era, Kind.COMMAND, None, b"%d" % index) for index, era in enumerate(eras, 1)]
+    runs = [Run(entry.index, entry.index, entry.era) for entry in entries]
+    return Durable(b"", Base(0, NO_ERA, Membership((1, 2, 3))), runs, entries[len(entries) - tail :])
+
+
+def _indexes(entries: Sequence[Entry] | None) -> list[int] | None:
+    return None if entries is None else [entry.index for entry in entries]
+
+
+def test_a_history_has_limbo_where_its_last_entry_is_the_same_and_all_of_it_is_in_memory() -> None:
+    history = History(_log((1, 0), (1, 0), (2, 0), (2, 0), tail=3), Limits())
+    assert _indexes(history.limbo(1, Limbo(3, (2, 0)))) == [2, 3]
+    assert _indexes(history.limbo(4, Limbo(4, (2, 0)))) == []
+    assert history.limbo(1, Limbo(3, (1, 0))) is None, "another history"
+    assert history.limbo(1, Limbo(5, (2, 0))) is None, "a longer one"
+    assert history.limbo(0, Limbo(3, (2, 0))) is None, "not in memory"
+
+
+def test_slots_have_limbo_where_each_is_chosen_or_of_the_same_ballot() -> None:
+    slots = Slots(_log((1, 1), (1, 1), (2, 2), (3, 3)), 1, Limits())
+    assert _indexes(slots.limbo(0, Limbo(1, (3, 3)))) == [1], "chosen, in whatever ballot"
+    assert slots.limbo(1, Limbo(3, (2, 2))) is None, "slot 2 is of an earlier ballot"
+    assert _indexes(slots.limbo(2, Limbo(3, (2, 2)))) == [3]
+    assert slots.limbo(2, Limbo(4, (2, 2))) is None
+    assert slots.limbo(3, Limbo(5, (3, 3))) is None, "nothing is accepted there"
+
+
+def test_zab_steps_down_where_it_has_no_number_for_an_entry_to_read_by() -> None:
+    alone, turns = _alone("zab")
+    now, last = 4 * ELECTION_US, alone.status().last
+    with patch.object(zxid, "counters_left", lambda counter: 0):
+        for token in (1, 2):
+            alone.read_barrier(now, token)
+            turns(now)
+            now += ELECTION_US // 10
+    assert alone.leading is None
+    assert alone.status().last == last

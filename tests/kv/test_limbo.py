@@ -88,9 +88,21 @@ def test_a_transaction_of_reads_looks_at_what_it_compares_and_reads() -> None:
 @pytest.mark.parametrize(
     "request_", [get(b"a", revision=3), queries.leases(), queries.status(), queries.state(), queries.hash_kv(b"")]
 )
-def test_what_reads_no_keys_of_now_is_touched_by_any_write(request_: bytes) -> None:
+def test_what_reads_no_keys_of_now_is_touched_by_any_command(request_: bytes) -> None:
+    """The list of leases once was not by a lease that was granted."""
     assert touched_by([put(b"z")])(request_)
+    assert touched_by([commands.lease_grant(LeaseGrantRequest(), 7, 1)])(request_)
     assert not touched_by([])(request_)
+
+
+def test_ranges_that_overlap_or_touch_are_one() -> None:
+    touches = touched_by([delete(b"c", b"e"), put(b"d"), delete(b"e", b"f"), delete(b"a", b"b"), delete(b"z", b"y")])
+    assert [touches(get(key)) for key in (b"a", b"b", b"c", b"d", b"e", b"f", b"y", b"z")] == [
+        *(True, False, True, True, True, False, False, False)
+    ]
+    assert touches(get(b"b", b"d"))
+    assert not touches(get(b"b", b"c"))
+    assert not touches(get(b"f", b"\x00"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,12 @@ import pytest
 
 from ratified.consensus.contract import Status
 from ratified.consensus.engines import ENGINES
+from ratified.consensus.paxos.messages import Accept
 from ratified.kv import commands, queries
 from ratified.kv.store import KvStore
+from ratified.node import reads
+from ratified.node.changes import AddMember, encode_asked
+from ratified.node.cluster_table import Readdress, encode_change
 from ratified.node.ports import Cancel, Outcome, Reason, TransferLead, Work
 from ratified.wire.etcd.rpc_pb2 import PutRequest, RangeRequest, RangeResponse
 from tests.node.cluster import MS, NET_US, SECOND, Cluster
@@ -17,8 +21,8 @@ DRIFT = 1.25
 """By how much a lease may seem longer or shorter than it is, and more."""
 
 
-def leased(engine: str, size: int = 3) -> Cluster:
-    return Cluster(size, engine=engine, durable=KvStore, log_lease_us=LEASE_US)
+def leased(engine: str, size: int = 3, spares: int = 0) -> Cluster:
+    return Cluster(size, engine=engine, durable=KvStore, log_lease_us=LEASE_US, spares=spares)
 
 
 def put(cluster: Cluster, member: int, key: bytes, timeout_us: int = SECOND) -> int:
@@ -49,17 +53,27 @@ def leads(cluster: Cluster, member: int) -> bool:
     return status(cluster, member).leader == member
 
 
-def dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster: Cluster, key: bytes) -> None:
-    """Its followers have it, and have not heard that it is committed; its client has."""
+def dies_with(cluster: Cluster, token: int) -> None:
+    """The leader, in the moment after this request is done. Its followers have the entry, and have not heard that it
+    is committed."""
     leader = cluster.leader()
-    token = put(cluster, leader, key)
     others = [member for member in cluster.members if member != leader]
-    before = status(cluster, leader).last
+    before = status(cluster, leader).commit
     cluster.run_until(lambda: any(status(cluster, other).last > before for other in others))
     cluster.drop = lambda sender, to, group, message: sender == leader
     assert done(cluster, token)
     cluster.kill(leader)
     cluster.drop = lambda sender, to, group, message: False
+
+
+def dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster: Cluster, key: bytes) -> None:
+    dies_with(cluster, put(cluster, cluster.leader(), key))
+
+
+def elected(cluster: Cluster) -> int:
+    """Who leads next."""
+    cluster.run_until(lambda: any(leads(cluster, each) for each in alive(cluster)))
+    return next(each for each in alive(cluster) if leads(cluster, each))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -106,8 +120,7 @@ def test_after_its_death_the_next_one_reads_at_once_and_writes_when_the_lease_is
     cluster.run(2 * MS)
     dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
     died = cluster.now
-    cluster.run_until(lambda: any(leads(cluster, each) for each in alive(cluster)))
-    leader = next(each for each in alive(cluster) if leads(cluster, each))
+    leader = elected(cluster)
     member = leader if at == "leader" else next(each for each in alive(cluster) if each != leader)
     write, touched = put(cluster, member, b"new"), get(cluster, member, b"limbo")
     assert found(cluster, get(cluster, member, b"old"))
@@ -131,8 +144,7 @@ def test_a_read_that_was_given_up_meanwhile_is_no_trouble() -> None:
     assert done(cluster, put(cluster, cluster.leader(), b"old"))
     cluster.run(2 * MS)
     dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
-    cluster.run_until(lambda: any(leads(cluster, each) for each in alive(cluster)))
-    leader = next(each for each in alive(cluster) if leads(cluster, each))
+    leader = elected(cluster)
     token = get(cluster, leader, b"old")
     cluster.run(NET_US)
     cluster.offer(leader, Cancel(token))
@@ -147,8 +159,7 @@ def test_in_limbo_nothing_is_read_without_a_quorum(engine: str) -> None:
     assert done(cluster, put(cluster, cluster.leader(), b"old"))
     cluster.run(2 * MS)
     dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
-    cluster.run_until(lambda: any(leads(cluster, each) for each in alive(cluster)))
-    leader = next(each for each in alive(cluster) if leads(cluster, each))
+    leader = elected(cluster)
     assert found(cluster, get(cluster, leader, b"old"))
     cluster.isolate(leader)
     reply = cluster.outcome(get(cluster, leader, b"old", timeout_us=20 * MS))
@@ -200,3 +211,105 @@ def test_a_leader_that_was_cut_off_reads_nothing_that_is_stale(engine: str) -> N
     assert answered > 5
     read = get(cluster, leader, b"b", timeout_us=50 * MS)
     assert cluster.outcome(read).reason is Reason.TIMED_OUT
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_member_alone_waits_once_and_goes_on(engine: str) -> None:
+    """No heartbeat and no answer wakes it: the end of its wait is a time of its own."""
+    cluster = leased(engine, size=1)
+    assert done(cluster, put(cluster, cluster.elect(), b"a"))
+    cluster.kill(1)
+    cluster.start(1)
+    began = cluster.now
+    assert done(cluster, put(cluster, 1, b"b"))
+    assert LEASE_US / DRIFT < cluster.now - began < 4 * LEASE_US
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_who_the_members_are_is_not_told_while_a_change_of_that_is_in_limbo(engine: str) -> None:
+    """The table of the cluster is the node's; the store would see nothing in what changes it."""
+    cluster = leased(engine)
+    leader = cluster.elect()
+    assert done(cluster, put(cluster, leader, b"old"))
+    cluster.run(2 * MS)
+    moved = ("http://moved:1",)
+    dies_with(cluster, cluster.submit(leader, encode_change(Readdress(leader, moved)), Work.CLUSTER))
+    new = elected(cluster)
+    token = cluster.submit(new, queries.status(), Work.READ)
+    assert cluster.outcome(token).outcome is Outcome.DONE
+    assert cluster.node(new).table().members[leader].peer_urls == moved
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_while_a_configuration_is_in_limbo_nothing_is_read(engine: str) -> None:
+    """Of whom a round would have to ask is open."""
+    cluster = leased(engine, spares=1)
+    leader = cluster.elect()
+    assert done(cluster, put(cluster, leader, b"old"))
+    cluster.run(2 * MS)
+    (spare,) = (each for each in cluster.processes if each not in cluster.members)
+    added = encode_asked(AddMember(spare, (f"http://n{spare:03}",), True))
+    dies_with(cluster, cluster.submit(leader, added, Work.MEMBERS))
+    died = cluster.now
+    assert found(cluster, get(cluster, elected(cluster), b"old"))
+    assert cluster.now > died + LEASE_US / DRIFT / 2
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_under_load_whoever_is_handed_the_lead_writes_at_once_too(engine: str) -> None:
+    """What says that the lease ends comes behind all that was proposed; and reads that come then write nothing more."""
+    cluster = leased(engine)
+    leader = cluster.elect()
+    other = cluster.follower()
+    for number in range(20):
+        put(cluster, leader, b"a%d" % number)
+    cluster.offer(leader, TransferLead(0, other))
+    for _ in range(10):
+        get(cluster, leader, b"none")
+        cluster.run(100)
+    cluster.run_until(lambda: leads(cluster, other), within_us=LEASE_US // 4)
+    assert done(cluster, put(cluster, other, b"b", timeout_us=LEASE_US // 4))
+
+
+def test_paxos_the_end_of_a_lease_that_nobody_chose_ends_none() -> None:
+    """A leader's slots were cut off, and the end of its lease with them, above what the next one filled. Whoever found
+    both took the higher slot for the last entry, did not wait, and acknowledged what the next one did not read."""
+    cluster = leased("paxos")
+    first = cluster.elect()
+    assert done(cluster, put(cluster, first, b"old"))
+    cluster.run(LEASE_US)
+    cluster.drop = lambda sender, to, group, message: sender == first and isinstance(message, Accept)
+    for number in range(10):
+        put(cluster, first, b"junk%d" % number, timeout_us=10 * MS)
+        cluster.run(MS)
+    cluster.offer(first, TransferLead(0, cluster.follower()))
+    cluster.run(2 * MS)
+    cluster.isolate(first)
+    cluster.drop = lambda sender, to, group, message: False
+    cluster.run_until(lambda: cluster.leader() not in (0, first))
+    second = cluster.leader()
+    third = next(member for member in cluster.members if member not in (first, second))
+    cluster.run_until(lambda: not leads(cluster, first))
+    cluster.run(LEASE_US // 2)
+    assert done(cluster, put(cluster, second, b"x"))
+    cluster.run(3 * MS)
+    cluster.isolate(second)
+    cluster.heal(first, third)
+    cluster.run_until(lambda: any(leads(cluster, member) for member in (first, third)))
+    fourth = next(member for member in (first, third) if leads(cluster, member))
+    assert done(cluster, put(cluster, fourth, b"y"))
+    reply = cluster.outcome(get(cluster, second, b"y", timeout_us=5 * MS))
+    assert reply.reason is Reason.TIMED_OUT, "its lease is over"
+
+
+@pytest.mark.parametrize("limit", ["_LIMBO_ENTRIES_MAX", "_LIMBO_BYTES_MAX"])
+def test_more_in_limbo_than_is_looked_at_touches_everything(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, limit, 1 if limit == "_LIMBO_BYTES_MAX" else 0)
+    cluster = leased("raft")
+    cluster.elect()
+    assert done(cluster, put(cluster, cluster.leader(), b"old"))
+    cluster.run(2 * MS)
+    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
+    died = cluster.now
+    assert found(cluster, get(cluster, elected(cluster), b"old"))
+    assert cluster.now > died + LEASE_US / DRIFT / 2

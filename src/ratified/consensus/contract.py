@@ -518,8 +518,9 @@ class Engine(Protocol):
     def propose(self, now: int, proposals: Sequence[Proposal]) -> Taken | Refused:
         """Take all of them, in order, or none; never forwards. A MEMBERSHIP proposal comes alone."""
 
-    def read_barrier(self, now: int, token: int) -> None:
-        """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token."""
+    def read_barrier(self, now: int, token: int, *, may_write: bool = True) -> None:
+        """Ask for an index to read at; the answer comes in ``Ready.reads`` under the same token. ``may_write``: is
+        there room for an entry that lets later reads ask nobody (log leases)?"""
 
     def disk_full(self, now: int, full: bool) -> None:
         """There is no room for what is proposed, or there is again. A leader then gives the lead away, if others can

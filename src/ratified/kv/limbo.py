@@ -1,15 +1,15 @@
 """What commands that may or may not be applied next could change (log leases): the keys that they write.
 
 A read is judged by the keys that it names, and by nothing that is stored. What a lease is attached to, and what a
-compaction takes away, cannot be told from the command alone: then everything is touched. So it is for a read of another
-revision than the newest, and for what reads no keys. The revision in a response's header is not judged: it may be lower
-than one that was answered before.
+compaction takes away, cannot be told from the command alone: then everything is touched. A read of another revision
+than the newest, and one of no keys, is touched by any command. The revision in a response's header is not judged: it
+may be lower than one that was answered before.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -26,30 +26,35 @@ _CHANGE_NO_KEY = (CommandKind.LEASE_GRANT, CommandKind.LEAD)
 
 def touched_by(commands: Sequence[bytes]) -> Touches:
     """Which reads could one of these commands change?"""
-    written = [each for command in commands for each in _written(command)]
-    points = sorted(each.first for each in written if _is_point(each))
-    ranges = [each for each in written if not _is_point(each)]
+    written = _merged([each for command in commands for each in _written(command)])
 
     def touches(request: bytes) -> bool:
-        return any(_meets(asked, points, ranges) for asked in _asked(request))
+        asked = list(_asked(request))
+        return any(_meets(each, written) for each in asked) if asked else bool(commands)
 
     return touches
 
 
-def _meets(asked: Interval, points: Sequence[bytes], ranges: Sequence[Interval]) -> bool:
-    at = bisect_left(points, asked.first)
-    if at < len(points) and asked.holds(points[at]):
-        return True
-    return any(_overlap(asked, each) for each in ranges)
+def _merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same keys in ranges that do not overlap, ascending."""
+    merged: list[Interval] = []
+    for each in sorted((each for each in intervals if not each.empty), key=lambda each: each.first):
+        last = merged[-1] if merged else None
+        if last is None or (last.end is not None and last.end < each.first):
+            merged.append(each)
+        elif last.end is not None and (each.end is None or each.end > last.end):
+            merged[-1] = Interval(last.first, each.end)
+    return merged
 
 
-def _overlap(one: Interval, other: Interval) -> bool:
-    ends_behind = one.end is None or other.first < one.end
-    return ends_behind and (other.end is None or one.first < other.end)
+def _meets(asked: Interval, written: Sequence[Interval]) -> bool:
+    """Does one of those that do not overlap have a key of it?"""
+    behind = len(written) if asked.end is None else bisect_left(written, asked.end, key=lambda each: each.first)
+    return behind > 0 and not asked.empty and _ends_behind(written[behind - 1], asked.first)
 
 
-def _is_point(each: Interval) -> bool:
-    return each.end == each.first + b"\x00"
+def _ends_behind(written: Interval, key: bytes) -> bool:
+    return written.end is None or written.end > key
 
 
 def _written(command: bytes) -> Iterator[Interval]:
@@ -82,14 +87,14 @@ def _written_by_txn(request: TxnRequest) -> Iterator[Interval]:
 
 
 def _asked(request: bytes) -> Iterator[Interval]:
-    """The keys that a read looks at."""
+    """The keys that a read looks at; none: it is no read of keys, or of another revision than the newest."""
     kind, body = request[0], request[1:]
     if kind == QueryKind.RANGE:
-        yield _asked_by_range(RangeRequest.FromString(body))
+        asked = RangeRequest.FromString(body)
+        if asked.revision <= 0:
+            yield interval(asked.key, asked.range_end)
     elif kind == QueryKind.TXN:
         yield from _asked_by_txn(TxnRequest.FromString(body))
-    else:
-        yield EVERYTHING
 
 
 def _asked_by_range(request: RangeRequest) -> Interval:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from ratified.consensus.contract import Engine, Limbo, ReadIndex, Size, Sizes
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import Session
+from ratified.node.room import DiskRoom
 from ratified.wire.peer import Barrier, BarrierAnswer, LimboAnswer
 
 OnIndex: TypeAlias = Callable[[int, int | None, Limbo | None], None]
@@ -28,8 +29,9 @@ Answer: TypeAlias = Callable[[Session, object], None]
 class Barriers:
     """Who waits for which barrier of the engine."""
 
-    def __init__(self, engine: Engine, answer: Answer, observer: ReplicaObserver | None) -> None:
+    def __init__(self, engine: Engine, answer: Answer, room: DiskRoom, observer: ReplicaObserver | None) -> None:
         self._engine = engine
+        self._room = room
         self._answer = answer
         self._observer = observer
         self._tokens = count(1)
@@ -45,7 +47,7 @@ class Barriers:
         self._waiting[token] = on_index
         if self._observer is not None:
             self._observer.barrier_fed(token)
-        self._engine.read_barrier(now, token)
+        self._engine.read_barrier(now, token, may_write=not self._room.is_short)
 
     def on_barrier(self, now: int, session: Session, message: Barrier) -> None:
 

@@ -194,11 +194,14 @@ class LinearizableReads:
         return untouched, touched
 
     def _what_touches(self, index: int, limbo: Limbo) -> Touches | None:
-        """None: what is in limbo is not here, or too much to be looked at in one turn."""
+        """None: what is in limbo is not here, or too much to be looked at in one turn, or the node's own, which shows
+        in what it says beside the store (the members)."""
         if self._judged is not None and self._judged[0] == (index, limbo):
             return self._judged[1]
         entries = self._engine.limbo(index, limbo) if limbo.last - index <= _LIMBO_ENTRIES_MAX else None
         if entries is None or sum(len(entry.data) for entry in entries) > _LIMBO_BYTES_MAX:
+            return None
+        if any(entry.kind is Kind.NODE for entry in entries):
             return None
         touches = self._store.touched_by([entry.data for entry in entries if entry.kind is Kind.COMMAND])
         self._judged = (index, limbo), touches

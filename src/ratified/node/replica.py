@@ -193,7 +193,7 @@ class Replica:
         self._inbound = LeaderForwards(limits, self._send)
         self._duties = Duties(store, ids)
         self.local = LocalReads(store, requests, timers, limits)
-        self._barriers = barriers = Barriers(engine, self._answer, observer)
+        self._barriers = barriers = Barriers(engine, self._answer, room, observer)
         self._reads = LinearizableReads(
             engine, store, requests, barriers, self._read, send=self._send, retry_us=retry_us
         )

@@ -107,6 +107,8 @@ class Leader:
         core = self._core
         entry = noop(core.log.last + 1, core.era, data)
         core.append([entry])
+        if not core.extensions.pipelining:
+            self._ask_all()
         return Taken(entry.index)
 
     def on_response(self, sender: int, message: AppendEntriesResponse | HeartbeatResponse) -> None:

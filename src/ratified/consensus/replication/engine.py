@@ -309,8 +309,10 @@ class Engine(contract.Engine, Generic[A]):
             return self._propose_change(leading, proposals)
         if not leading.takes_commands:
             return Refused(RefusedReason.CHANGE_UNDER_WAY, leader)
-        leading.reads.log_lease.made(log.last + len(proposals))
-        return self._taken(leading.propose(proposals))
+        taken = self._taken(leading.propose(proposals))
+        if isinstance(taken, Taken):
+            leading.reads.log_lease.made(taken.first + len(proposals) - 1)
+        return taken
 
     def _propose_change(self, leading: Leading, proposals: Sequence[Proposal]) -> Taken | Refused:
         """Rule 6."""
@@ -351,7 +353,7 @@ class Engine(contract.Engine, Generic[A]):
             self._algorithm.step_down()
 
     @override
-    def read_barrier(self, now: int, token: int) -> None:
+    def read_barrier(self, now: int, token: int, *, may_write: bool = True) -> None:
         self._member.at(now)
         leading = self._algorithm.leading
         if leading is None or leading.leader is None:
@@ -359,14 +361,16 @@ class Engine(contract.Engine, Generic[A]):
         else:
             self._rest.asked(leading)
             leading.reads.ask(token)
-            self._make_entry_to_read_by(leading)
+            if leading.reads.log_lease.is_on and may_write:
+                self._make_entry_to_read_by(leading)
 
     def _make_entry_to_read_by(self, leading: Leading) -> None:
         log, log_lease = self._algorithm.core.log, leading.reads.log_lease
         is_idle = leading.serving and log.commit == log.last and leading.takes_commands and self._transfer is None
-        if log_lease.wants_entry(log.commit) and is_idle:
-            log_lease.made(log.last + 1)
-            self._taken(leading.add_noop())
+        if log_lease.wants_entry(log.commit) and is_idle and not self._member.disk_is_full:
+            taken = self._taken(leading.add_noop())
+            if isinstance(taken, Taken):
+                log_lease.made(taken.first)
 
     @override
     def disk_full(self, now: int, full: bool) -> None:
@@ -469,23 +473,27 @@ class Engine(contract.Engine, Generic[A]):
         if reason is not None:
             return Refused(reason, leader)
         self._transfer = Transfer(era, to, now + member.options.election_timeout_max_us)
-        self._end_log_lease(leading)
         return None
-
-    def _end_log_lease(self, leading: Leading) -> None:
-        """Whoever is elected next need not wait."""
-        log_lease = leading.reads.log_lease
-        if log_lease.is_on and leading.serving and leading.takes_commands:
-            taken = leading.add_noop(LEASE_ENDS)
-            if isinstance(self._taken(taken), Taken):
-                log_lease.end(self._algorithm.core.log.last)
 
     def _hand_over(self, leading: Leading, transfer: Transfer) -> None:
         if transfer.era != self._algorithm.core.era:
             self._transfer = None
         elif not transfer.is_told and leading.has_everything(transfer.to):
+            if self._ends_log_lease(leading):
+                return
             transfer.is_told = True
             leading.tell_to_campaign(transfer.to)
+
+    def _ends_log_lease(self, leading: Leading) -> bool:
+        """Is an entry on its way that spares the successor the wait? All that was proposed is committed: on Paxos it
+        would say nothing above a slot that another leader may fill."""
+        log_lease, log = leading.reads.log_lease, self._algorithm.core.log
+        if not log_lease.may_end(log.commit) or self._member.disk_is_full or not leading.takes_commands:
+            return False
+        taken = self._taken(leading.add_noop(LEASE_ENDS))
+        if isinstance(taken, Taken):
+            log_lease.end(taken.first)
+        return True
 
     # ------------------------------------------------------------------------------------------------------- ready
 

@@ -11,8 +11,10 @@ Rules of this file. ``tests/models/log_leases.py`` has a way to a stale read for
    when it was elected. All that anybody can have been told of lies there, or below. While a configuration does, it
    reads nothing.
 4. A leader that hands over ends its lease: it makes an entry that says so, and reads by what it makes behind that and
-   by nothing before. Whoever is elected with that entry as the last one waits for nothing: its maker had waited.
-5. An idle leader makes an entry to read by only while reads come, a lease apart at the most.
+   by nothing before. Whoever is elected with that entry as the last one waits for nothing: its maker had waited. It is
+   made when all before it is committed: a leader between the two then stands in its place or behind it (Paxos).
+5. An idle leader makes an entry to read by only while reads come less than a lease apart, and half a lease after the
+   one before it. None is made for which there is no room on the disks.
 """
 
 from __future__ import annotations
@@ -63,11 +65,11 @@ class LogLease:
     def begin(self, last: Entry | None) -> None:
         """This member is elected, or has heard of further entries of earlier eras; ``last`` is the last one of them,
         None: there is none, or it is not at hand."""
-        since = self._member.received_at
-        if not self.is_on or since is None or (last is not None and ends_lease(last)):
+        since, length = self._member.received_at, self._member.options.log_lease_us
+        if not length or since is None or (last is not None and ends_lease(last)):
             self.waits_until = None
             return
-        until = since + self._member.options.log_lease_us
+        until = since + length
         self.waits_until = until if until > self._member.now else None
 
     @property
@@ -118,6 +120,10 @@ class LogLease:
         if before == NEVER or member.now - before >= self._held_us:
             return False
         return not self.is_held(commit) or member.now >= self._made[0][1] + self._held_us // 2
+
+    def may_end(self, commit: int) -> bool:
+        """Is there, as far as all is committed up to there, anything to read by?"""
+        return self.is_on and self._ends_at < commit
 
     def end(self, index: int) -> None:
         """The entry at ``index`` says that it ends."""
