@@ -60,6 +60,13 @@ def test_no_read_is_stale_while_clocks_keep_to_the_bound(engine: str, seed: int)
     world.heal()
 
 
+def test_a_transfer_ends_where_a_change_under_way_removes_its_target() -> None:
+    """The change had been taken before; the leader looked for how far somebody was who was no peer any more."""
+    world = changing_log_lease_world("paxos", 143)
+    world.run(800)
+    world.heal()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_there_are_reads_in_limbo(engine: str) -> None:
     reads: Counter[str] = Counter()

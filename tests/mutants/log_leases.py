@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from ratified.consensus.contract import Durable, Entry, Kind, Limbo, Options
+from ratified.consensus.contract import Durable, Kind, Limbo, Options
 from ratified.consensus.paxos.candidate import Candidate
 from ratified.consensus.paxos.leader import Leader
 from ratified.consensus.replication import log_leases
@@ -22,7 +22,7 @@ from ratified.consensus.zab.sender import Sender
 from ratified.kv import limbo
 from ratified.machine import Touches
 from ratified.node.reads import LinearizableReads
-from tests.consensus.lease_worlds import changing_log_lease_world, log_lease_world, wild_log_lease_world
+from tests.consensus.lease_worlds import log_lease_world, wild_log_lease_world
 from tests.consensus.world import World
 from tests.mutants.mutant import Break, EngineMutant, Mutant
 
@@ -102,19 +102,6 @@ def what_phase_1_finds_was_there_before() -> AbstractContextManager[Any]:
             return right(candidate, *arguments)
 
     return patch.object(Candidate, "on_promise", on_promise)
-
-
-def waits_once_where_phase_1_goes_on() -> AbstractContextManager[Any]:
-    """Among new members it may find what an earlier leader chose there since."""
-    right = LogLease.begin
-    begun: dict[int, LogLease] = {}
-
-    def begin(lease: LogLease, last: Entry | None) -> None:
-        if id(lease) not in begun:
-            right(lease, last)
-        begun[id(lease)] = lease
-
-    return patch.object(LogLease, "begin", begin)
 
 
 def counts_as_chosen_while_it_waits() -> AbstractContextManager[Any]:
@@ -224,6 +211,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("zab", takes_any_no_op_for_the_end_of_a_lease, 13),
     _mutant("paxos", what_phase_1_finds_was_there_before, 67),
     _mutant("paxos", counts_as_chosen_while_it_waits, 1),
-    _mutant("paxos", waits_once_where_phase_1_goes_on, 1, changing_log_lease_world),
     _mutant("zab", says_up_to_date_while_it_waits, 13),
 ]

@@ -9,9 +9,9 @@ from ratified.consensus.engines import ENGINES
 from ratified.consensus.paxos.messages import Accept
 from ratified.kv import commands, queries
 from ratified.kv.store import KvStore
-from ratified.node import reads
 from ratified.node.changes import AddMember, encode_asked
 from ratified.node.cluster_table import Readdress, encode_change
+from ratified.node.config import NodeLimits
 from ratified.node.ports import Cancel, Outcome, Reason, TransferLead, Work
 from ratified.wire.etcd.rpc_pb2 import PutRequest, RangeRequest, RangeResponse
 from tests.node.cluster import MS, NET_US, SECOND, Cluster
@@ -21,8 +21,8 @@ DRIFT = 1.25
 """By how much a lease may seem longer or shorter than it is, and more."""
 
 
-def leased(engine: str, size: int = 3, spares: int = 0) -> Cluster:
-    return Cluster(size, engine=engine, durable=KvStore, log_lease_us=LEASE_US, spares=spares)
+def leased(engine: str, size: int = 3, spares: int = 0, limits: NodeLimits | None = None) -> Cluster:
+    return Cluster(size, engine=engine, durable=KvStore, log_lease_us=LEASE_US, spares=spares, limits=limits)
 
 
 def put(cluster: Cluster, member: int, key: bytes, timeout_us: int = SECOND) -> int:
@@ -302,14 +302,14 @@ def test_paxos_the_end_of_a_lease_that_nobody_chose_ends_none() -> None:
     assert reply.reason is Reason.TIMED_OUT, "its lease is over"
 
 
-@pytest.mark.parametrize("limit", ["_LIMBO_ENTRIES_MAX", "_LIMBO_BYTES_MAX"])
-def test_more_in_limbo_than_is_looked_at_touches_everything(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reads, limit, 1 if limit == "_LIMBO_BYTES_MAX" else 0)
-    cluster = leased("raft")
+@pytest.mark.parametrize("limits", [NodeLimits(limbo_entries_max=1), NodeLimits(limbo_bytes_max=1)])
+def test_more_in_limbo_than_is_looked_at_touches_everything(limits: NodeLimits) -> None:
+    cluster = leased("raft", limits=limits)
     cluster.elect()
     assert done(cluster, put(cluster, cluster.leader(), b"old"))
     cluster.run(2 * MS)
-    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
+    put(cluster, cluster.leader(), b"one")
+    dies_with(cluster, put(cluster, cluster.leader(), b"two"))
     died = cluster.now
     assert found(cluster, get(cluster, elected(cluster), b"old"))
     assert cluster.now > died + LEASE_US / DRIFT / 2

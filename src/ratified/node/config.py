@@ -74,6 +74,9 @@ class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_retry_us: int = 60_000_000
     """How long after one that failed the next copy is tried."""
 
+    limbo_entries_max: int = 4_096
+    limbo_bytes_max: int = 1 << 20
+    """What is looked at of what a new leader does not know to be committed (log leases); more touches every read."""
     snapshot_catchup_entries: int = 5_000
     """How many entries below its own checkpoint a node keeps for members that lack them, before they are sent a
     snapshot."""

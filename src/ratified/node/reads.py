@@ -20,6 +20,7 @@ from itertools import count
 from ratified.consensus.contract import Engine, Kind, Limbo, Size, Sizes
 from ratified.machine import Store, Touches
 from ratified.node.barriers import Barriers
+from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Send
 from ratified.node.ports import Reason, Work
 from ratified.node.requests import OpenRequest, Requests
@@ -28,11 +29,6 @@ from ratified.wire.peer import Barrier, BarrierAnswer, LimboAnswer
 
 _PRUNED_MIN = 1024
 """So many reads wait for a leader before those whose time has passed are looked for among them."""
-
-
-_LIMBO_ENTRIES_MAX = 4096
-_LIMBO_BYTES_MAX = 1 << 20
-"""More is not looked at: it touches everything."""
 
 
 class ReadBarrier:
@@ -53,6 +49,7 @@ class LinearizableReads:
         store: Store,
         requests: Requests,
         barriers: Barriers,
+        limits: NodeLimits,
         read: Callable[[int, OpenRequest], None],
         *,
         send: Send,
@@ -62,6 +59,7 @@ class LinearizableReads:
         self._store = store
         self._requests = requests
         self._barriers = barriers
+        self._limits = limits
         self._read = read
         """What a read is given to once it is confirmed and applied."""
         self._send = send
@@ -198,8 +196,9 @@ class LinearizableReads:
         in what it says beside the store (the members)."""
         if self._judged is not None and self._judged[0] == (index, limbo):
             return self._judged[1]
-        entries = self._engine.limbo(index, limbo) if limbo.last - index <= _LIMBO_ENTRIES_MAX else None
-        if entries is None or sum(len(entry.data) for entry in entries) > _LIMBO_BYTES_MAX:
+        limits = self._limits
+        entries = self._engine.limbo(index, limbo) if limbo.last - index <= limits.limbo_entries_max else None
+        if entries is None or sum(len(entry.data) for entry in entries) > limits.limbo_bytes_max:
             return None
         if any(entry.kind is Kind.NODE for entry in entries):
             return None

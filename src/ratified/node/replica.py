@@ -195,7 +195,7 @@ class Replica:
         self.local = LocalReads(store, requests, timers, limits)
         self._barriers = barriers = Barriers(engine, self._answer, room, observer)
         self._reads = LinearizableReads(
-            engine, store, requests, barriers, self._read, send=self._send, retry_us=retry_us
+            engine, store, requests, barriers, limits, self._read, send=self._send, retry_us=retry_us
         )
         self._questions = Questions(
             engine, store, requests, barriers, self._duties, send=self._send, answer=self._answer, retry_us=retry_us

@@ -65,6 +65,8 @@ _NODE: dict[str, tuple[int, ...]] = {
     "snapshot_piece_bytes": (200, 500, 1_000),
     "snapshots_sent_max": (1,),
     "snapshot_patience_us": (300_000, 3_000_000),
+    "limbo_entries_max": (1, 20),
+    "limbo_bytes_max": (1, 1_000),
 }
 FORWARDS_MAX_SMALL = 4
 _LOG: dict[str, tuple[int, ...]] = {

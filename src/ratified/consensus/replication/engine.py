@@ -476,7 +476,7 @@ class Engine(contract.Engine, Generic[A]):
         return None
 
     def _hand_over(self, leading: Leading, transfer: Transfer) -> None:
-        if transfer.era != self._algorithm.core.era:
+        if transfer.era != self._algorithm.core.era or not self._member.configurations.is_voter(transfer.to):
             self._transfer = None
         elif not transfer.is_told and leading.has_everything(transfer.to):
             if self._ends_log_lease(leading):

@@ -6,8 +6,9 @@ Rules of this file:
    the leader, and serves reads, until it hears of a later era.
 2. When the target has all that this leader has, durably, it is told to campaign, once. It asks nobody whether it would
    be elected, for all others hear their leader.
-3. A transfer ends with the leadership, with the session with the target, and after the longest election timeout; then
-   proposals are taken again. The target may be elected later all the same: an election may begin at any time.
+3. A transfer ends with the leadership, with the session with the target, with its vote, and after the longest election
+   timeout; then proposals are taken again. The target may be elected later all the same: an election may begin at any
+   time.
 """
 
 from __future__ import annotations
