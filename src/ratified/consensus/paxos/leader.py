@@ -376,12 +376,12 @@ class Leader:
 
     def _ask_for_promises(self) -> None:
         """Of those who joined, and once of all who were not needed so far: writes wait for them."""
-        self._phase_1.ask_those_who_joined()
         latest = self._core.configurations.latest
         if self.phase_1 is not None and self._asked_in is not latest:
             self._asked_in = latest
             if not self._phase_1.has_won:
                 self._phase_1.ask_again()
+        self._phase_1.ask_those_who_joined()
 
     def has_everything(self, member: int) -> bool:
         """All that was proposed is chosen, and the member has accepted it, and was told so."""
