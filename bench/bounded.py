@@ -52,7 +52,7 @@ class Sample(msgspec.Struct):
 
 
 async def member(name: str, directory: str, ports: Sequence[str], wanted: argparse.Namespace) -> None:
-    """Run one host; if it leads, write, and say after each second how much."""
+    """Run one host; if it leads, write, and say twice a second how much."""
     host = await Host.start(
         HostConfig(
             name=name,

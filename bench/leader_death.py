@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import random
 import statistics
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 from ratified.client import Client, ClientError
 from ratified.client.aio import AsyncClient
+from ratified.consensus.draws import mix
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.testing.processes import LocalCluster, LocalNode, scratch_directory
 
@@ -55,7 +55,8 @@ class Load:
 
     def __init__(self, endpoints: Sequence[str], seed: int) -> None:
         self._endpoints = endpoints
-        self._draws = random.Random(seed)  # which keys; nothing that is measured decides by it
+        self._seed = seed
+        self._keys = 0
         self._ends_at = 0.0
         self.writes: list[float] = []
         """When each was acknowledged."""
@@ -70,7 +71,8 @@ class Load:
             await client.close()
 
     def _key(self) -> str:
-        return f"key{self._draws.randrange(KEYS):05}"
+        self._keys += 1
+        return f"key{mix(self._seed, self._keys) % KEYS:05}"
 
     async def _write(self, client: AsyncClient) -> None:
         while time.monotonic() < self._ends_at:

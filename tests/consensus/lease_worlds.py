@@ -187,10 +187,8 @@ def wild_world(engine: str, seed: int) -> World:
     return lease_world(engine, seed, Leases(drift_ppm_max=DRIFT_PPM, drift_ppm=DRIFT_PPM, transfers=0))
 
 
-def changing_world(engine: str, seed: int) -> World:
+def changing_world(engine: str, seed: int, leases: Leases | None = None) -> World:
     """One to five voters at first, three more members, and long leases."""
-    leases = Leases(lease_us=ELECTION_US, transfers=0)
-    limits = Limits() if seed % 2 else None
     return World(
         engine,
         Sessions,
@@ -199,8 +197,8 @@ def changing_world(engine: str, seed: int) -> World:
         joiners=3,
         changes=30,
         strikes_every=1 + seed % 3,
-        limits=limits,
-        leases=leases,
+        limits=Limits() if seed % 2 else None,
+        leases=leases or Leases(lease_us=ELECTION_US, transfers=0),
         disk_steps=2,
     )
 
@@ -217,18 +215,5 @@ def wild_log_lease_world(engine: str, seed: int) -> World:
 
 
 def changing_log_lease_world(engine: str, seed: int) -> World:
-    """One to five voters at first, three more members."""
-    leases = Leases(lease_us=ELECTION_US, in_the_log=True, transfers=2)
-    limits = Limits() if seed % 2 else None
-    return World(
-        engine,
-        Sessions,
-        seed,
-        1 + seed % 5,
-        joiners=3,
-        changes=30,
-        strikes_every=1 + seed % 3,
-        limits=limits,
-        leases=leases,
-        disk_steps=2,
-    )
+    """The same with leases in the log; some leaders hand over."""
+    return changing_world(engine, seed, Leases(lease_us=ELECTION_US, in_the_log=True, transfers=2))

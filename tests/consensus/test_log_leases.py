@@ -96,14 +96,15 @@ def test_where_clocks_drift_further_a_read_is_stale() -> None:
         lease_world("raft", 11, leases).run(800)
 
 
-def _options(log_lease_us: int = LEASE_US) -> Options:
+def _options(log_lease_us: int = LEASE_US, *, lease_us: int = 0) -> Options:
     return Options(
         member=1,
         seed=1,
-        election_deadline=lambda now, era: now,
+        election_deadline=lambda now, era: now + ELECTION_US,
         election_timeout_max_us=2 * ELECTION_US,
         election_timeout_min_us=ELECTION_US,
         heartbeat_us=HEARTBEAT_US,
+        lease_us=lease_us,
         log_lease_us=log_lease_us,
     )
 
@@ -211,16 +212,7 @@ def test_an_entry_to_read_by_is_wanted_by_the_second_read_within_a_lease_and_in_
 
 def test_two_kinds_of_leases_at_once_are_refused() -> None:
     with pytest.raises(ValueError, match="one of the two"):
-        Options(
-            member=1,
-            seed=1,
-            election_deadline=lambda now, era: now,
-            election_timeout_max_us=2 * ELECTION_US,
-            election_timeout_min_us=ELECTION_US,
-            heartbeat_us=HEARTBEAT_US,
-            lease_us=LEASE_US,
-            log_lease_us=LEASE_US,
-        )
+        _options(lease_us=LEASE_US)
 
 
 def test_a_log_lease_is_no_longer_than_an_election_timeout() -> None:
@@ -230,16 +222,7 @@ def test_a_log_lease_is_no_longer_than_an_election_timeout() -> None:
 
 def _alone(engine: str) -> tuple[Engine, Callable[[int], None]]:
     """It leads, and is alone; what it writes is durable at once."""
-    options = Options(
-        member=1,
-        seed=1,
-        election_deadline=lambda now, era: now + ELECTION_US,
-        election_timeout_max_us=2 * ELECTION_US,
-        election_timeout_min_us=ELECTION_US,
-        heartbeat_us=HEARTBEAT_US,
-        log_lease_us=ELECTION_US,
-    )
-    alone = ENGINES[engine].engine(0, options, Durable(b"", Base(0, NO_ERA, Membership((1,)))))
+    alone = ENGINES[engine].engine(0, _options(ELECTION_US), Durable(b"", Base(0, NO_ERA, Membership((1,)))))
 
     def turns(now: int) -> None:
         while (ready := alone.ready()) is not None:

@@ -87,8 +87,12 @@ def a_transfer_asks_again_and_frees_all() -> Iterator[None]:
         yield
 
 
-def _mutant(
-    engine: str, breaks: Break, caught_by: int, world: Callable[[str, int], World] = lease_world
+def lease_mutant(
+    engine: str,
+    breaks: Break,
+    caught_by: int,
+    world: Callable[[str, int], World],
+    scenario: str = "bare engines with leases, whose clocks drift",
 ) -> EngineMutant:
     return EngineMutant(
         name=breaks.__name__.replace("_", " "),
@@ -97,10 +101,16 @@ def _mutant(
         caught_by=caught_by,
         seeds=500,
         steps=800,
-        scenario="bare engines with leases, whose clocks drift",
+        scenario=scenario,
         network="sessions or datagrams" if engine != "zab" else "sessions",
         world=world,
     )
+
+
+def _mutant(
+    engine: str, breaks: Break, caught_by: int, world: Callable[[str, int], World] = lease_world
+) -> EngineMutant:
+    return lease_mutant(engine, breaks, caught_by, world)
 
 
 MUTANTS = [

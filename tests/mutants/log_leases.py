@@ -23,6 +23,7 @@ from ratified.machine import Touches
 from ratified.node.reads import LinearizableReads
 from tests.consensus.lease_worlds import log_lease_world, wild_log_lease_world
 from tests.consensus.world import World
+from tests.mutants.leases import lease_mutant
 from tests.mutants.mutant import Break, EngineMutant, Mutant
 
 
@@ -156,16 +157,8 @@ def _node_mutant(engine: str, breaks: Break, caught_by: int) -> Mutant:
 def _mutant(
     engine: str, breaks: Break, caught_by: int, world: Callable[[str, int], World] = log_lease_world
 ) -> EngineMutant:
-    return EngineMutant(
-        name=breaks.__name__.replace("_", " "),
-        breaks=breaks,
-        engine=engine,
-        caught_by=caught_by,
-        seeds=500,
-        steps=800,
-        scenario="bare engines with leases in the log, whose clocks drift",
-        network="sessions or datagrams" if engine != "zab" else "sessions",
-        world=world,
+    return lease_mutant(
+        engine, breaks, caught_by, world, scenario="bare engines with leases in the log, whose clocks drift"
     )
 
 

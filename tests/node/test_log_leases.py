@@ -66,8 +66,16 @@ def dies_with(cluster: Cluster, token: int) -> None:
     cluster.drop = lambda sender, to, group, message: False
 
 
-def dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster: Cluster, key: bytes) -> None:
-    dies_with(cluster, put(cluster, cluster.leader(), key))
+def writes(cluster: Cluster, key: bytes) -> None:
+    """Somebody leads, and all know that this is committed."""
+    assert done(cluster, put(cluster, cluster.elect(), key))
+    cluster.run(2 * MS)
+
+
+def dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster: Cluster) -> None:
+    """That of ``limbo``; all know of ``old``."""
+    writes(cluster, b"old")
+    dies_with(cluster, put(cluster, cluster.leader(), b"limbo"))
 
 
 def elected(cluster: Cluster) -> int:
@@ -115,10 +123,7 @@ def test_while_reads_come_an_idle_leader_writes_something_to_read_by(engine: str
 @pytest.mark.parametrize("at", ["leader", "follower"])
 def test_after_its_death_the_next_one_reads_at_once_and_writes_when_the_lease_is_over(engine: str, at: str) -> None:
     cluster = leased(engine)
-    cluster.elect()
-    assert done(cluster, put(cluster, cluster.leader(), b"old"))
-    cluster.run(2 * MS)
-    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
+    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster)
     died = cluster.now
     leader = elected(cluster)
     member = leader if at == "leader" else next(each for each in alive(cluster) if each != leader)
@@ -140,10 +145,7 @@ def alive(cluster: Cluster) -> list[int]:
 def test_a_read_that_was_given_up_meanwhile_is_no_trouble() -> None:
     """A log-lease world of Paxos, seed 2: what had ended, and asks for nothing any more, was judged."""
     cluster = leased("raft")
-    cluster.elect()
-    assert done(cluster, put(cluster, cluster.leader(), b"old"))
-    cluster.run(2 * MS)
-    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
+    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster)
     leader = elected(cluster)
     token = get(cluster, leader, b"old")
     cluster.run(NET_US)
@@ -155,10 +157,7 @@ def test_a_read_that_was_given_up_meanwhile_is_no_trouble() -> None:
 def test_in_limbo_nothing_is_read_without_a_quorum(engine: str) -> None:
     """Somebody else may lead by now, and wait no longer."""
     cluster = leased(engine)
-    cluster.elect()
-    assert done(cluster, put(cluster, cluster.leader(), b"old"))
-    cluster.run(2 * MS)
-    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster, b"limbo")
+    dies_with_a_write_of_which_nobody_knows_whether_it_is_committed(cluster)
     leader = elected(cluster)
     assert found(cluster, get(cluster, leader, b"old"))
     cluster.isolate(leader)
@@ -229,9 +228,8 @@ def test_a_member_alone_waits_once_and_goes_on(engine: str) -> None:
 def test_who_the_members_are_is_not_told_while_a_change_of_that_is_in_limbo(engine: str) -> None:
     """The table of the cluster is the node's; the store would see nothing in what changes it."""
     cluster = leased(engine)
-    leader = cluster.elect()
-    assert done(cluster, put(cluster, leader, b"old"))
-    cluster.run(2 * MS)
+    writes(cluster, b"old")
+    leader = cluster.leader()
     moved = ("http://moved:1",)
     dies_with(cluster, cluster.submit(leader, encode_change(Readdress(leader, moved)), Work.CLUSTER))
     new = elected(cluster)
@@ -244,9 +242,8 @@ def test_who_the_members_are_is_not_told_while_a_change_of_that_is_in_limbo(engi
 def test_while_a_configuration_is_in_limbo_nothing_is_read(engine: str) -> None:
     """Of whom a round would have to ask is open."""
     cluster = leased(engine, spares=1)
-    leader = cluster.elect()
-    assert done(cluster, put(cluster, leader, b"old"))
-    cluster.run(2 * MS)
+    writes(cluster, b"old")
+    leader = cluster.leader()
     (spare,) = (each for each in cluster.processes if each not in cluster.members)
     added = encode_asked(AddMember(spare, (f"http://n{spare:03}",), True))
     dies_with(cluster, cluster.submit(leader, added, Work.MEMBERS))
@@ -305,9 +302,7 @@ def test_paxos_the_end_of_a_lease_that_nobody_chose_ends_none() -> None:
 @pytest.mark.parametrize("limits", [NodeLimits(limbo_entries_max=1), NodeLimits(limbo_bytes_max=1)])
 def test_more_in_limbo_than_is_looked_at_touches_everything(limits: NodeLimits) -> None:
     cluster = leased("raft", limits=limits)
-    cluster.elect()
-    assert done(cluster, put(cluster, cluster.leader(), b"old"))
-    cluster.run(2 * MS)
+    writes(cluster, b"old")
     put(cluster, cluster.leader(), b"one")
     dies_with(cluster, put(cluster, cluster.leader(), b"two"))
     died = cluster.now

@@ -20,7 +20,7 @@ from ratified.kv.queries import QueryKind
 from ratified.machine import Touches
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
-EVERYTHING = Interval(b"", None)
+_EVERYTHING = Interval(b"", None)
 _CHANGE_NO_KEY = (CommandKind.LEASE_GRANT, CommandKind.LEAD)
 
 
@@ -69,9 +69,9 @@ def _written(command: bytes) -> Iterator[Interval]:
         elif kind == CommandKind.TXN:
             yield from _written_by_txn(TxnRequest.FromString(body))
         elif kind not in _CHANGE_NO_KEY:
-            yield EVERYTHING
+            yield _EVERYTHING
     except (DecodeError, ValueError):
-        yield EVERYTHING  # applying it will say what is wrong
+        yield _EVERYTHING  # applying it will say what is wrong
 
 
 def _written_by_txn(request: TxnRequest) -> Iterator[Interval]:
@@ -98,7 +98,7 @@ def _asked(request: bytes) -> Iterator[Interval]:
 
 
 def _asked_by_range(request: RangeRequest) -> Interval:
-    return EVERYTHING if request.revision > 0 else interval(request.key, request.range_end)
+    return _EVERYTHING if request.revision > 0 else interval(request.key, request.range_end)
 
 
 def _asked_by_txn(request: TxnRequest) -> Iterator[Interval]:
@@ -115,4 +115,4 @@ def _asked_by(operation: RequestOp) -> Iterator[Interval]:
         case "request_txn":
             yield from _asked_by_txn(operation.request_txn)
         case _:
-            yield EVERYTHING
+            yield _EVERYTHING

@@ -382,14 +382,23 @@ def _check_lease(found: dict[str, _Found]) -> None:
             f"{_place(found, 'clock-drift')}: clock-drift ({drift} percent) must be at most {CLOCK_DRIFT_PERCENT_MAX};"
             " leave --read-lease at 0 where clocks are no better"
         )
+    by_log = found["read-lease-kind"].value == LeaseKind.LOG
     if lease == 0:
+        if by_log:
+            raise ConfigError(
+                f"{_place(found, 'read-lease-kind')}: read-lease-kind is 'log', and read-lease 0, so reads rest on no"
+                " lease: say with --read-lease for how many milliseconds they do"
+            )
         return
     place = _place(found, "read-lease")
     if lease > election:
+        costs = "acknowledges no write before" if by_log else "comes no sooner than"
         raise ConfigError(
-            f"{place}: read-lease ({lease} ms) must be at most election-timeout ({election} ms): a leader that dies is"
-            " replaced no sooner than its lease ends"
+            f"{place}: read-lease ({lease} ms) must be at most election-timeout ({election} ms): who replaces a leader"
+            f" that died {costs} its lease ends"
         )
+    if by_log:
+        return
     held_ms = lease * (100 - drift) // (100 + drift)
     if held_ms < HEARTBEATS_PER_LEASE_MIN * heartbeat:
         raise ConfigError(

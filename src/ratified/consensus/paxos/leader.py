@@ -7,14 +7,16 @@ Rules of this file:
 2. Accept goes at once, beside the leader's own write. The leader accepts its own proposals like any acceptor, and
    counts itself when its disk has them.
 3. A slot is chosen when a quorum of members has accepted it in this ballot. Acceptors answer in any order and may miss
-   slots in between; chosen slots are told as a prefix.
+   slots in between; chosen slots are told as a prefix. Under log leases nothing counts as chosen before the lease of
+   whoever led before has run out (``replication/log_leases``), since the last of what phase 1 found was found.
 4. A read is answered only when everything that phase 1 found, and a slot of this ballot's own, is chosen, and after a
    round of answers that began after it was asked for.
 5. What is sent is decided in ``flush``, once a turn, from the progress of each peer; inputs only change progress.
 6. A change of the members waits until all below it is chosen, and stands alone: nothing is proposed above a
-   configuration until it is chosen, nor until a quorum of it has promised this ballot (phase 1 goes on). What phase 1
-   finds above it comes next, and the opening behind the last of that. So a configuration is never void: when it is
-   first proposed all below it is chosen, its proposer's opening too and no later one.
+   configuration until it is chosen, nor until a quorum of it has promised this ballot (phase 1 goes on; all who have
+   not promised yet are asked at once, for writes wait). What phase 1 finds above it comes next, and the opening behind
+   the last of that. So a configuration is never void: when it is first proposed all below it is chosen, its proposer's
+   opening too and no later one.
 7. Members that left are needed until a quorum of the new configuration has on disk all up to it, and that it is chosen.
 """
 
@@ -130,7 +132,7 @@ class Leader:
         if not self.may_propose():
             return
         found = self._phase_1.to_propose
-        if (last := max(found, default=0)) >= self._next:
+        if self._opening is None and (last := max(found, default=0)) >= self._next:
             self.reads.log_lease.begin(found[last])
         self._propose_again(found)
         if self._has_open_configuration:

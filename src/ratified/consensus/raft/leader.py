@@ -5,7 +5,8 @@ Rules of this file:
 1. A ``Leader`` lives for one term: nothing that it knows of its peers outlives it.
 2. The log of a leader only grows. AppendEntries goes at once, beside the leader's own write (dissertation, 10.2.1).
 3. An index commits when a quorum has it *durably*, this member counted by its own disk, and the entry at that index
-   is of this term (section 5.4.2). Nothing older is ever committed by counting.
+   is of this term (section 5.4.2). Nothing older is ever committed by counting. Under log leases nothing is before an
+   earlier leader's lease has run out (``replication/log_leases``).
 4. A read is answered only when an entry of this term is committed, and after a round of answers that began after it
    was asked for.
 5. Whoever lacks what is gone from the log, and only who has shown it by a refusal, is sent a snapshot (section 7).
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ratified.consensus.contract import Entry, Limbo, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
+from ratified.consensus.contract import Entry, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
 from ratified.consensus.raft.core import Core
 from ratified.consensus.raft.messages import (
     AppendEntries,
@@ -61,15 +62,9 @@ class Leader:
         self.reads = ReadRounds(core.member)
         self._heartbeat_due = True
         self._shared: dict[tuple[int, int], AppendEntries] = {}
-        self._begin_log_lease()
+        self.reads.log_lease.elected_with(core.log)
         if core.options.extensions.noop_on_election:
             core.append([noop(core.log.last + 1, core.era)])
-
-    def _begin_log_lease(self) -> None:
-        log, log_lease = self._core.log, self.reads.log_lease
-        log_lease.begin(log.last_in_memory)
-        if self._core.configurations.latest_is_committed:
-            log_lease.limbo = Limbo(log.last, log.last_era)
 
     def _begin(self, mode: Mode) -> PeerProgress:
         log = self._core.log
@@ -79,11 +74,7 @@ class Leader:
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken:
         core = self._core
-        first = core.log.last + 1
-        core.append(commands(proposals, first, core.era))
-        if not core.extensions.pipelining:
-            self._ask_all()
-        return Taken(first)
+        return self._take(commands(proposals, core.log.last + 1, core.era))
 
     @property
     def is_settled(self) -> bool:
@@ -97,19 +88,17 @@ class Leader:
     def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken:
         """Section 6: a configuration is an entry, in force as soon as it is in the log."""
         core = self._core
-        entry = configuration(core.log.last + 1, core.era, proposal, membership, context)
-        core.append([entry])
-        if not core.extensions.pipelining:
-            self._ask_all()
-        return Taken(entry.index)
+        return self._take([configuration(core.log.last + 1, core.era, proposal, membership, context)])
 
     def add_noop(self, data: bytes = b"") -> Taken:
         core = self._core
-        entry = noop(core.log.last + 1, core.era, data)
-        core.append([entry])
-        if not core.extensions.pipelining:
+        return self._take([noop(core.log.last + 1, core.era, data)])
+
+    def _take(self, entries: Sequence[Entry]) -> Taken:
+        self._core.append(entries)
+        if not self._core.extensions.pipelining:
             self._ask_all()
-        return Taken(entry.index)
+        return Taken(entries[0].index)
 
     def on_response(self, sender: int, message: AppendEntriesResponse | HeartbeatResponse) -> None:
         """A peer knows of no later term. To AppendEntries it also says up to where the logs are equal, or that nothing

@@ -533,8 +533,8 @@ class Engine(contract.Engine, Generic[A]):
             return self._algorithm.election_deadline
         deadline = leading.liveness.deadline
         if leading.reads.log_lease.waits_until is not None:
-            deadline = earlier(deadline, leading.reads.log_lease.waits_until)
-        return deadline if transfer is None else earlier(deadline, transfer.deadline)
+            deadline = _earlier(deadline, leading.reads.log_lease.waits_until)
+        return deadline if transfer is None else _earlier(deadline, transfer.deadline)
 
     @property
     @override
@@ -588,5 +588,5 @@ class Engine(contract.Engine, Generic[A]):
         return self._algorithm.lost(era, index, delivered)
 
 
-def earlier(deadline: int | None, other: int) -> int:
+def _earlier(deadline: int | None, other: int) -> int:
     return other if deadline is None else min(deadline, other)

@@ -23,6 +23,7 @@ from collections import deque
 from typing import Any
 
 from ratified.consensus.contract import Entry, Kind, Limbo, Size, Sizes
+from ratified.consensus.replication.history import History
 from ratified.consensus.replication.leases import held_us
 from ratified.consensus.replication.member import Member
 
@@ -32,7 +33,7 @@ LEASE_ENDS = b"lease ends"
 
 
 def ends_lease(entry: Entry) -> bool:
-    """Is it the entry of rule 4?"""
+    """Did its maker, who handed the lead over, make it to say that it reads by nothing before it?"""
     return entry.kind is Kind.NOOP and entry.data == LEASE_ENDS
 
 
@@ -62,6 +63,12 @@ class LogLease:
 
     # ---------------------------------------------------------------------------------------------- being elected
 
+    def elected_with(self, history: History) -> None:
+        """This member is elected with that history, which is all of limbo (Raft, ZAB)."""
+        self.begin(history.last_in_memory)
+        if self._member.configurations.latest_is_committed:
+            self.limbo = Limbo(history.last, history.last_era)
+
     def begin(self, last: Entry | None) -> None:
         """This member is elected, or has heard of further entries of earlier eras; ``last`` is the last one of them,
         None: there is none, or it is not at hand."""
@@ -74,7 +81,7 @@ class LogLease:
 
     @property
     def waits(self) -> bool:
-        """Must nothing be committed yet?"""
+        """Is it too early to commit anything, for an earlier leader may read by what it made?"""
         return self.waits_until is not None and self._member.now < self.waits_until
 
     def may_end_wait(self) -> bool:
@@ -122,7 +129,7 @@ class LogLease:
         return not self.is_held(commit) or member.now >= self._made[0][1] + self._held_us // 2
 
     def may_end(self, commit: int) -> bool:
-        """Is there, as far as all is committed up to there, anything to read by?"""
+        """All is committed up to there. Was anything made since the lease was ended last?"""
         return self.is_on and self._ends_at < commit
 
     def end(self, index: int) -> None:

@@ -8,7 +8,8 @@ Rules of this file:
    history is never replaced, so a leader truncates nothing.
 3. Synchronisation: every follower gets the own history, by NEWLEADER with DIFF or TRUNC. Where the two meet below what
    is left of the own one a snapshot comes first (SNAP), and then DIFF from there. Nothing is committed before a quorum
-   has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is.
+   has acknowledged NEWLEADER durably, however many hold an entry; then the whole initial history is. Under log leases
+   it is when an earlier leader's has run out (``replication/log_leases``), and only then UPTODATE is said.
 4. Broadcast: PROPOSE goes at once, beside the own write; an entry is committed when a quorum has it durably, this
    member counted by its own disk, a follower from its acknowledgement of NEWLEADER on: one that comes back, or has
    pulled the epoch, may hold much of it before.
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-from ratified.consensus.contract import Entry, Limbo, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
+from ratified.consensus.contract import Entry, Membership, Progress, Proposal, ProposalId, Size, Sizes, Taken
 from ratified.consensus.replication.liveness import Liveness
 from ratified.consensus.replication.proposals import commands, configuration, noop
 from ratified.consensus.replication.reads import NO_ROUND, ReadRounds
@@ -129,12 +130,7 @@ class Leading:
     # ------------------------------------------------------------------------------------------------------ inputs
 
     def propose(self, proposals: Sequence[Proposal]) -> Taken | None:
-        core = self._core
-        if len(proposals) > zxid.counters_left(core.log.last - self.origin):
-            return None
-        first = self.next_index()
-        core.append(commands(proposals, first, core.era))
-        return Taken(first)
+        return self._take(commands(proposals, self.next_index(), self._core.era))
 
     @property
     def is_settled(self) -> bool:
@@ -147,20 +143,18 @@ class Leading:
 
     def configure(self, proposal: ProposalId | None, membership: Membership, context: bytes) -> Taken | None:
         """A configuration is a proposal like any other, in force as soon as it is in the history."""
-        core = self._core
-        if not zxid.counters_left(core.log.last - self.origin):
-            return None
-        entry = configuration(self.next_index(), core.era, proposal, membership, context)
-        core.append([entry])
-        return Taken(entry.index)
+        return self._take([configuration(self.next_index(), self._core.era, proposal, membership, context)])
 
     def add_noop(self, data: bytes = b"") -> Taken | None:
-        core = self._core
-        if not zxid.counters_left(core.log.last - self.origin):
+        return self._take([noop(self.next_index(), self._core.era, data)])
+
+    def _take(self, entries: Sequence[Entry]) -> Taken | None:
+        """None: there are not so many counters left in this epoch."""
+        log = self._core.log
+        if len(entries) > zxid.counters_left(log.last - self.origin):
             return None
-        entry = noop(self.next_index(), core.era, data)
-        core.append([entry])
-        return Taken(entry.index)
+        self._core.append(entries)
+        return Taken(entries[0].index)
 
     def advance_commit(self) -> None:
         self._advance()
@@ -409,13 +403,11 @@ class Leading:
         return self._with_own([member for member, each in self._followers.items() if each.has_acknowledged])
 
     def _begin_broadcast(self) -> None:
-        """Step l.2.2: the initial history is as good as committed."""
+        """Step l.2.2, but for the commit of the initial history, which a lease may hold up."""
         core = self._core
         self.phase = LeaderPhase.BROADCAST
         self.liveness.establish_by = None
-        self.reads.log_lease.begin(core.log.last_in_memory)
-        if core.configurations.latest_is_committed:
-            self.reads.log_lease.limbo = Limbo(core.log.last, core.log.last_era)
+        self.reads.log_lease.elected_with(core.log)
         if core.options.extensions.noop_on_election:
             core.append([noop(self.next_index(), core.era)])
         self._opening = core.log.last
@@ -441,7 +433,8 @@ class Leading:
         self._advance_commit()
 
     def _advance_commit(self) -> None:
-        """Steps l.2.2 and l.3.2."""
+        """Steps l.2.2 and l.3.2: the initial history at once, what is proposed when a quorum has it; neither while an
+        earlier leader may read by its log."""
         if self.reads.log_lease.waits or not self.may_commit():
             return
         index = max(self.acked_by_quorum(), self.origin)
