@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from ratified.api.methods import METHODS, MethodKind
 from ratified.api.service import Service
 from ratified.kv import queries
+from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
 
@@ -32,6 +33,24 @@ class QueueStream:
         await self.answers.put(message)
 
 
+class Waiting:
+    """A caller who waits for an answer."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.in_parts = False
+
+    def answered(self, message: bytes) -> None:
+        self.answer.set_result(message)
+
+    def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        self.in_parts = True
+        self.answer.set_result(b"".join(parts))
+
+    def failed(self, error: EtcdError) -> None:
+        self.answer.set_exception(error)
+
+
 class Api:
     """Calls by method path, as a transport makes them."""
 
@@ -41,9 +60,17 @@ class Api:
 
     async def call(self, path: str, request: bytes = b"") -> bytes:
         method = METHODS[path]
+        if method.kind is MethodKind.SUBMISSION:
+            return await self.wait(path, request).answer
         assert method.kind is MethodKind.UNARY
         answer: bytes = await method.handler(self.service, request)
         return answer
+
+    def wait(self, path: str, request: bytes) -> Waiting:
+        """Submit what a method makes of a request."""
+        caller = Waiting()
+        self.service.submit(METHODS[path].handler(self.service, request), None, caller)
+        return caller
 
     def open(self, path: str) -> tuple[QueueStream, asyncio.Task[None]]:
         method = METHODS[path]

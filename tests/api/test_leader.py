@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 
 from ratified.api.leader import LeaderWatch
-from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.consensus.engines import ENGINES
 from ratified.kv.errors import EtcdError
@@ -19,6 +18,7 @@ from ratified.runtime import Host, HostConfig
 from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.errors import UNAVAILABLE
+from tests.api.conftest import Api
 
 
 async def host_of(tmp_path: Path, members: int) -> Host:
@@ -128,17 +128,13 @@ def test_without_a_majority_every_request_ends_at_its_time_out_in_etcds_words(tm
                 ("/etcdserverpb.Lease/LeaseTimeToLive", rpc_pb2.LeaseTimeToLiveRequest(ID=1).SerializeToString()),
             ):
                 with pytest.raises(EtcdError) as caught:
-                    await METHODS[path].handler(service, request)
+                    await Api(service).call(path, request)
                 assert caught.value.code == UNAVAILABLE
                 assert caught.value.text in ("etcdserver: no leader", "etcdserver: request timed out")
             serializable = rpc_pb2.RangeRequest(key=b"k", serializable=True).SerializeToString()
-            answer = rpc_pb2.RangeResponse.FromString(
-                await METHODS["/etcdserverpb.KV/Range"].handler(service, serializable)
-            )
+            answer = rpc_pb2.RangeResponse.FromString(await Api(service).call("/etcdserverpb.KV/Range", serializable))
             assert answer.header.revision == 1
-            status = rpc_pb2.StatusResponse.FromString(
-                await METHODS["/etcdserverpb.Maintenance/Status"].handler(service, b"")
-            )
+            status = rpc_pb2.StatusResponse.FromString(await Api(service).call("/etcdserverpb.Maintenance/Status"))
             assert list(status.errors) == ["etcdserver: no leader"]
 
     asyncio.run(run())
@@ -165,7 +161,7 @@ def test_leader_and_term_are_the_engines_and_no_request_builds_a_status(
                 ("/etcdserverpb.KV/Put", rpc_pb2.PutRequest(key=b"k", value=b"v")),
                 ("/etcdserverpb.KV/Range", rpc_pb2.RangeRequest(key=b"k")),
             ):
-                answer = await METHODS[path].handler(service, request.SerializeToString())
+                answer = await Api(service).call(path, request.SerializeToString())
                 assert rpc_pb2.PutResponse.FromString(answer).header.raft_term == host.raft_term()
             monkeypatch.undo()
 

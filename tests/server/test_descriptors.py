@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from ratified.client import Client
+from ratified.edge.frames import PREFACE, settings
 from ratified.server.descriptors import NODE_DESCRIPTORS
 from ratified.testing.processes import LocalCluster
 
@@ -25,12 +26,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linu
 
 @contextmanager
 def idle_connections(ports: list[int], count: int) -> Iterator[list[socket.socket]]:
-    """Connections on which nothing is said; those that the server has kept are yielded."""
+    """Connections on which nothing is asked; those that the server has kept are yielded."""
     with ExitStack() as opened:
         idle = []
         for port in ports:
             for _ in range(count):
                 connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+                with suppress(ConnectionError):  # of one too many
+                    connection.sendall(PREFACE + settings())
                 idle.append(connection)
         yield [connection for connection in idle if is_kept(connection)]
 

@@ -13,9 +13,10 @@ import pytest
 
 from ratified.api.methods import METHODS, Method, MethodKind
 from ratified.api.service import Service
+from ratified.api.stream import BidiStream
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
-from ratified.server.grpc import GrpcListener, GrpcStream
+from ratified.server.clients import ClientListener
 from ratified.server.urls import Url
 from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
@@ -44,7 +45,7 @@ def test_the_watches_of_a_lost_connection_are_cancelled(tmp_path: Path, metadata
             service = Service(
                 host, election_timeout_s=0.05, request_bytes_max=1000, quota_bytes=1000, lease_ttl_min_s=1
             )
-            listener = GrpcListener(METHODS, service, connections_max=10)
+            listener = ClientListener(METHODS, service, connections_max=10)
             url = Url("127.0.0.1", free_ports(1)[0])
             listener.listen(url)
             await listener.start()
@@ -61,14 +62,16 @@ def test_the_watches_of_a_lost_connection_are_cancelled(tmp_path: Path, metadata
 LARGE = bytes(1 << 20)
 
 
-async def send_many_at_once(service: Service, stream: GrpcStream) -> None:
-    """What a defect of ours would do. So many that one is not sent before the next begins, however wide the window."""
-    context = stream._context
-    await context.write(b"first")
-    await asyncio.gather(*(context.write(LARGE) for _ in range(100)))
+class Defect(Exception):
+    pass
 
 
-async def send_until_the_client_has_left(service: Service, stream: GrpcStream) -> None:
+async def fail(service: Service, stream: BidiStream) -> None:
+    await stream.send(b"first")
+    raise Defect
+
+
+async def send_until_the_client_has_left(service: Service, stream: BidiStream) -> None:
     await stream.send(LARGE)
     await stream.receive()
     for _ in range(100):
@@ -76,7 +79,7 @@ async def send_until_the_client_has_left(service: Service, stream: GrpcStream) -
 
 
 STREAMS = {
-    "/test/AtOnce": Method(None, MethodKind.STREAM, send_many_at_once),
+    "/test/Defect": Method(None, MethodKind.STREAM, fail),
     "/test/Left": Method(None, MethodKind.STREAM, send_until_the_client_has_left),
 }
 
@@ -86,7 +89,7 @@ async def listening(path: Path) -> AsyncIterator[grpc.aio.Channel]:
     config = HostConfig(data_dir=path, heartbeat_us=10_000, election_timeout_us=50_000)
     async with asyncio.timeout(30), await Host.start(config, lambda group, space: KvStore(space)) as host:
         service = Service(host, election_timeout_s=0.05, request_bytes_max=1000, quota_bytes=1000, lease_ttl_min_s=1)
-        listener = GrpcListener(STREAMS, service, connections_max=10)
+        listener = ClientListener(STREAMS, service, connections_max=10)
         url = Url("127.0.0.1", free_ports(1)[0])
         listener.listen(url)
         await listener.start()
@@ -97,18 +100,16 @@ async def listening(path: Path) -> AsyncIterator[grpc.aio.Channel]:
             await listener.stop(0)
 
 
-def test_what_grpc_refuses_to_begin_is_not_taken_for_a_client_that_left(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_defect_of_ours_is_not_taken_for_a_client_that_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         async with listening(tmp_path) as channel:
-            call = channel.stream_stream("/test/AtOnce")()
+            call = channel.stream_stream("/test/Defect")()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 _ = [message async for message in call]
             assert caught.value.code() is grpc.StatusCode.UNKNOWN, "the client learns that its stream has failed"
 
     asyncio.run(run())
-    assert any("/test/AtOnce" in record.getMessage() for record in caplog.records), "and so do we"
+    assert any("/test/Defect" in record.getMessage() for record in caplog.records), "and so do we"
 
 
 def test_a_client_that_left_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from ratified.api.service import Service
 from ratified.kv import commands
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
-from ratified.server.grpc import GrpcListener
+from ratified.server.clients import ClientListener
 from ratified.server.urls import Url
 from ratified.storage.lmdb import LmdbEnvironment
 from ratified.testing.processes import free_ports
@@ -67,7 +67,7 @@ async def serving(path: Path, patience_s: float) -> AsyncIterator[Server]:
             lease_ttl_min_s=1,
             snapshot_patience_s=patience_s,
         )
-        listener = GrpcListener(METHODS, service, connections_max=10)
+        listener = ClientListener(METHODS, service, connections_max=10)
         url = Url("127.0.0.1", free_ports(1)[0])
         listener.listen(url)
         await listener.start()

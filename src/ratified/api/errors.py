@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ratified.kv.errors import EtcdError
-from ratified.runtime import OutcomeUnknown, Reason, RequestRefused
+from ratified.runtime import Reason, RequestRefused
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.errors import Error
 
@@ -40,6 +40,6 @@ def stopped() -> EtcdError:
     return EtcdError(*errors.STOPPED)
 
 
-def unknown(error: OutcomeUnknown) -> EtcdError:
+def unknown() -> EtcdError:
     """The request may have happened. etcd has one text for it that clients know, whatever the cause."""
     return EtcdError(*errors.TIMEOUT_DUE_TO_LEADER_FAIL)

@@ -6,36 +6,34 @@ never enters the log. What may make the store grow is held against the quota.
 
 from __future__ import annotations
 
-from ratified.api.service import Service
+from ratified.api.submission import Submission
 from ratified.kv import commands, queries, requests
+from ratified.runtime import Work
 from ratified.wire.etcd.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 
 
-async def range_(service: Service, request: RangeRequest, data: bytes) -> bytes:
+def range_(request: RangeRequest, data: bytes) -> Submission:
     """Linearizable, or with ``serializable`` from this member's own state."""
     requests.check_range(request)
-    return await service.query(queries.range_(data), linearizable=not request.serializable)
+    return Submission(Work.READ_LOCAL if request.serializable else Work.READ, queries.range_(data))
 
 
-async def put(service: Service, request: PutRequest, data: bytes) -> bytes:
+def put(request: PutRequest, data: bytes) -> Submission:
     requests.check_put(request)
-    await service.check_quota()
-    return await service.propose(commands.put(data))
+    return Submission(Work.PROPOSE, commands.put(data), grows=True)
 
 
-async def delete_range(service: Service, request: DeleteRangeRequest, data: bytes) -> bytes:
+def delete_range(request: DeleteRangeRequest, data: bytes) -> Submission:
     requests.check_delete_range(request)
-    return await service.propose(commands.delete_range(data))
+    return Submission(Work.PROPOSE, commands.delete_range(data))
 
 
-async def txn(service: Service, request: TxnRequest, data: bytes) -> bytes:
+def txn(request: TxnRequest, data: bytes) -> Submission:
     requests.check_txn(request)
     if requests.is_read_only(request):
-        return await service.query(queries.txn(data), linearizable=not requests.is_serializable(request))
-    if requests.has_put(request):
-        await service.check_quota()
-    return await service.propose(commands.txn(data))
+        return Submission(Work.READ_LOCAL if requests.is_serializable(request) else Work.READ, queries.txn(data))
+    return Submission(Work.PROPOSE, commands.txn(data), grows=requests.has_put(request))
 
 
-async def compact(service: Service, request: CompactionRequest, data: bytes) -> bytes:
-    return await service.propose(commands.compact(data))
+def compact(request: CompactionRequest, data: bytes) -> Submission:
+    return Submission(Work.PROPOSE, commands.compact(data))

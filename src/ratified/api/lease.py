@@ -10,8 +10,10 @@ import os
 
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
+from ratified.api.submission import Submission
 from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
+from ratified.runtime import Work
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     LeaseGrantRequest,
@@ -38,9 +40,9 @@ def _draw_id() -> int:
     return int.from_bytes(os.urandom(8)) >> 1 or 1
 
 
-async def revoke(service: Service, request: LeaseRevokeRequest, data: bytes) -> bytes:
+def revoke(request: LeaseRevokeRequest, data: bytes) -> Submission:
     """End a lease and delete its keys."""
-    return await service.propose(commands.lease_revoke(data))
+    return Submission(Work.PROPOSE, commands.lease_revoke(data))
 
 
 async def keep_alive(service: Service, stream: BidiStream) -> None:
@@ -50,9 +52,9 @@ async def keep_alive(service: Service, stream: BidiStream) -> None:
         await stream.send(await service.ask(queries.keep_alive(data)))
 
 
-async def time_to_live(service: Service, request: LeaseTimeToLiveRequest, data: bytes) -> bytes:
-    return await service.ask(queries.time_to_live(data))
+def time_to_live(request: LeaseTimeToLiveRequest, data: bytes) -> Submission:
+    return Submission(Work.ASK, queries.time_to_live(data))
 
 
-async def leases(service: Service, request: LeaseLeasesRequest, data: bytes) -> bytes:
-    return await service.query(queries.leases())
+def leases(request: LeaseLeasesRequest, data: bytes) -> Submission:
+    return Submission(Work.READ, queries.leases())

@@ -8,8 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from ratified.api.service import Service
+from ratified.api.submission import Submission
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
+from ratified.runtime import Work
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     AlarmRequest,
@@ -61,9 +63,9 @@ async def move_leader(service: Service, request: MoveLeaderRequest, data: bytes)
     return service.header()
 
 
-async def hash_kv(service: Service, request: HashKVRequest, data: bytes) -> bytes:
+def hash_kv(request: HashKVRequest, data: bytes) -> Submission:
     """A hash of this member's state, to be compared with another member's at the same revision."""
-    return await service.query(queries.hash_kv(data), linearizable=False)
+    return Submission(Work.READ_LOCAL, queries.hash_kv(data))
 
 
 async def report(service: Service, data: bytes) -> bytes:

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from ratified.api import cluster, kv, lease, maintenance, snapshot, watch
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
+from ratified.api.submission import Submission
 from ratified.kv.requests import decode
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import REPORT_METHOD
@@ -24,8 +25,10 @@ M = TypeVar("M", bound=Message)
 class MethodKind(Enum):
     """How messages go."""
 
+    SUBMISSION = "submission"
+    """``handler(service, data) -> Submission``: one request to the host answers it."""
     UNARY = "unary"
-    """``handler(service, data) -> answer``"""
+    """``await handler(service, data) -> answer``: it takes more than that."""
     STREAM = "stream"
     """``handler(service, stream)``: both ways, until it returns; or one request, and then answers only."""
 
@@ -35,16 +38,36 @@ class Method(NamedTuple):
 
     request: type[Message] | None
     kind: MethodKind
-    handler: Callable[[Service, Any], Awaitable[Any]]
+    handler: Callable[[Service, Any], Any]
 
 
-Handler = Callable[[Service, M, bytes], Awaitable[bytes]]
+Submitting = Callable[[M, bytes], Submission]
 """It gets a request decoded, and in the bytes in which it came: those go into a command or a query."""
+Handler = Callable[[Service, M, bytes], Awaitable[bytes]]
 Streaming = Callable[[Service, BidiStream], Awaitable[None]]
 
 
-def _read(request: type[M], handler: Handler[M]) -> Method:
+def _query(request: type[M], handler: Submitting[M]) -> Method:
     """A method that never writes."""
+
+    def serve(service: Service, data: bytes) -> Submission:
+        return handler(decode(request, data), data)
+
+    return Method(request, MethodKind.SUBMISSION, serve)
+
+
+def _command(request: type[M], handler: Submitting[M]) -> Method:
+    """A method whose requests may enter the log: etcd limits their size."""
+
+    def serve(service: Service, data: bytes) -> Submission:
+        service.check_size(data)
+        return handler(decode(request, data), data)
+
+    return Method(request, MethodKind.SUBMISSION, serve)
+
+
+def _read(request: type[M], handler: Handler[M]) -> Method:
+    """A method that never writes, and does more than ask the store."""
 
     def serve(service: Service, data: bytes) -> Awaitable[bytes]:
         return handler(service, decode(request, data), data)
@@ -53,7 +76,7 @@ def _read(request: type[M], handler: Handler[M]) -> Method:
 
 
 def _write(request: type[M], handler: Handler[M]) -> Method:
-    """A method whose requests may enter the log: etcd limits their size."""
+    """As ``_read``, of requests that may enter the log."""
 
     def serve(service: Service, data: bytes) -> Awaitable[bytes]:
         service.check_size(data)
@@ -67,17 +90,17 @@ def _stream(request: type[Message], handler: Streaming) -> Method:
 
 
 METHODS: dict[str, Method] = {
-    "/etcdserverpb.KV/Range": _read(rpc_pb2.RangeRequest, kv.range_),
-    "/etcdserverpb.KV/Put": _write(rpc_pb2.PutRequest, kv.put),
-    "/etcdserverpb.KV/DeleteRange": _write(rpc_pb2.DeleteRangeRequest, kv.delete_range),
-    "/etcdserverpb.KV/Txn": _write(rpc_pb2.TxnRequest, kv.txn),
-    "/etcdserverpb.KV/Compact": _write(rpc_pb2.CompactionRequest, kv.compact),
+    "/etcdserverpb.KV/Range": _query(rpc_pb2.RangeRequest, kv.range_),
+    "/etcdserverpb.KV/Put": _command(rpc_pb2.PutRequest, kv.put),
+    "/etcdserverpb.KV/DeleteRange": _command(rpc_pb2.DeleteRangeRequest, kv.delete_range),
+    "/etcdserverpb.KV/Txn": _command(rpc_pb2.TxnRequest, kv.txn),
+    "/etcdserverpb.KV/Compact": _command(rpc_pb2.CompactionRequest, kv.compact),
     "/etcdserverpb.Watch/Watch": _stream(rpc_pb2.WatchRequest, watch.watch),
     "/etcdserverpb.Lease/LeaseGrant": _write(rpc_pb2.LeaseGrantRequest, lease.grant),
-    "/etcdserverpb.Lease/LeaseRevoke": _write(rpc_pb2.LeaseRevokeRequest, lease.revoke),
+    "/etcdserverpb.Lease/LeaseRevoke": _command(rpc_pb2.LeaseRevokeRequest, lease.revoke),
     "/etcdserverpb.Lease/LeaseKeepAlive": _stream(rpc_pb2.LeaseKeepAliveRequest, lease.keep_alive),
-    "/etcdserverpb.Lease/LeaseTimeToLive": _read(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
-    "/etcdserverpb.Lease/LeaseLeases": _read(rpc_pb2.LeaseLeasesRequest, lease.leases),
+    "/etcdserverpb.Lease/LeaseTimeToLive": _query(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
+    "/etcdserverpb.Lease/LeaseLeases": _query(rpc_pb2.LeaseLeasesRequest, lease.leases),
     "/etcdserverpb.Cluster/MemberList": _read(rpc_pb2.MemberListRequest, cluster.member_list),
     "/etcdserverpb.Cluster/MemberAdd": _write(rpc_pb2.MemberAddRequest, cluster.member_add),
     "/etcdserverpb.Cluster/MemberRemove": _write(rpc_pb2.MemberRemoveRequest, cluster.member_remove),
@@ -86,7 +109,7 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Maintenance/Status": _read(rpc_pb2.StatusRequest, maintenance.status),
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
-    "/etcdserverpb.Maintenance/HashKV": _read(rpc_pb2.HashKVRequest, maintenance.hash_kv),
+    "/etcdserverpb.Maintenance/HashKV": _query(rpc_pb2.HashKVRequest, maintenance.hash_kv),
     "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, snapshot.snapshot),
     REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
+from ratified.api.submission import Caller, Pending, Submission
 from ratified.kv import queries
 from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
@@ -27,10 +28,6 @@ SNAPSHOT_PATIENCE_S = 60.0
 
 SIZE_AGE_S_MAX = 0.25
 """How old the store's size may be that a write is measured by: the quota may be overshot by what this lets in."""
-
-JOINED_HERE_BYTES_MAX = 1 << 20
-"""Up to what size an answer's parts are joined on the loop. From here on CPython lets go of its lock meanwhile, and a
-thread joins them: 60 MB take 25 ms."""
 
 
 class Service:
@@ -59,8 +56,55 @@ class Service:
         self._clock = asyncio.get_running_loop().time
         self._size_bytes = 0
         self._size_until = -1.0
+        self._to_measure: list[Pending] = []
+        """What waits for the store's size."""
         self._header = b""
         self._header_term = -1
+
+    def submit(self, submission: Submission, timeout_us: int | None, caller: Caller) -> Pending:
+        """Begin what a method asks of the host; ``caller`` is told how it ends, and may be told at once.
+
+        ``timeout_us``: how long the client waits; None, or more than etcd lets a request last: as long as that.
+        """
+        most = int(self.timeout_s * 1e6)
+        pending = Pending(self, submission, most if timeout_us is None or timeout_us > most else timeout_us, caller)
+        if not submission.grows:
+            self._begin(pending)
+        elif self._clock() >= self._size_until:
+            self._measure_first(pending)
+        else:
+            self._begin_within_quota(pending)
+        return pending
+
+    def cancel(self, pending: Pending) -> None:
+        """Nobody waits for it any more; it may happen all the same."""
+        if pending.token is not None:
+            self.host.cancel(pending.token)
+        elif pending in self._to_measure:
+            self._to_measure.remove(pending)
+
+    def _begin(self, pending: Pending) -> None:
+        work, data, _ = pending.submission
+        pending.token = self.host.submit(work, 0, data, pending.timeout_us, pending)
+
+    def _begin_within_quota(self, pending: Pending) -> None:
+        if self._size_bytes > self.quota_bytes:
+            pending.fail(EtcdError(*errors.NO_SPACE))
+        else:
+            self._begin(pending)
+
+    def _measure_first(self, pending: Pending) -> None:
+        self._to_measure.append(pending)
+        if len(self._to_measure) == 1:
+            self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self._measured))
+
+    def _measured(self, status: bytes | None) -> None:
+        """None: the store could not be asked, and whoever waits is told so by the host itself."""
+        if status is not None:
+            self._note_size(status)
+        waiting, self._to_measure = self._to_measure, []
+        for pending in waiting:
+            self._begin_within_quota(pending)
 
     async def propose(self, command: bytes) -> bytes:
         """Replicate a command; the answer, with its header."""
@@ -69,7 +113,7 @@ class Service:
         except RequestRefused as error:
             raise refused(error) from error
         except OutcomeUnknown as error:
-            raise unknown(error) from error
+            raise unknown() from error
         return self.answer(answer)
 
     async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
@@ -81,7 +125,7 @@ class Service:
         except OutcomeUnknown as error:
             raise stopped() from error
         first, *others = parts
-        return await _joined([response(first), *others, self.header()])
+        return b"".join([response(first), *others, self.header()])
 
     async def ask(self, request: bytes) -> bytes:
         """Ask the leader; the answer, with its header."""
@@ -90,7 +134,7 @@ class Service:
         except RequestRefused as error:
             raise refused(error) from error
         except OutcomeUnknown as error:
-            raise unknown(error) from error
+            raise unknown() from error
         return self.answer(answer)
 
     async def change_members(self, change: Awaitable[T]) -> T:
@@ -100,7 +144,7 @@ class Service:
         except RequestRefused as error:
             raise refused(error) from error
         except OutcomeUnknown as error:
-            raise unknown(error) from error
+            raise unknown() from error
 
     def begin_stream(self, request: bytes, on_reply: Callable[[Reply], None]) -> int:
         """Read what is answered in parts, from this member's own state; the token is for ``Host.cancel``."""
@@ -128,13 +172,14 @@ class Service:
 
     async def check_quota(self) -> None:
         """Refuse what would make the store grow while it is larger than ``quota_bytes``."""
-        now = self._clock()
-        if now >= self._size_until:
-            self._size_until = now + SIZE_AGE_S_MAX
-            answer = await self.query(queries.status(), linearizable=False)
-            self._size_bytes = rpc_pb2.StatusResponse.FromString(answer).dbSize
+        if self._clock() >= self._size_until:
+            self._note_size(await self.query(queries.status(), linearizable=False))
         if self._size_bytes > self.quota_bytes:
             raise EtcdError(*errors.NO_SPACE)
+
+    def _note_size(self, status: bytes) -> None:
+        self._size_bytes = rpc_pb2.StatusResponse.FromString(status).dbSize
+        self._size_until = self._clock() + SIZE_AGE_S_MAX
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""
@@ -151,7 +196,17 @@ class Service:
         return self._header
 
 
-async def _joined(parts: Sequence[bytes]) -> bytes:
-    if sum(map(len, parts)) <= JOINED_HERE_BYTES_MAX:
-        return b"".join(parts)
-    return await asyncio.get_running_loop().run_in_executor(None, b"".join, parts)
+class _Measuring:
+    """The ``Caller`` who asks for the store's size."""
+
+    def __init__(self, then: Callable[[bytes | None], None]) -> None:
+        self._then = then
+
+    def answered(self, message: bytes) -> None:
+        self._then(message)
+
+    def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        self._then(b"".join(parts))
+
+    def failed(self, error: EtcdError) -> None:
+        self._then(None)

@@ -27,9 +27,9 @@ from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused
+from ratified.server.clients import ClientListener, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
-from ratified.server.grpc import GrpcListener, ListenError, sockets_count
 from ratified.server.logs import logging_to
 
 log = logging.getLogger("ratified.server")
@@ -163,8 +163,7 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    sockets = sum(map(sockets_count, config.listen_client_urls))
-    listener = GrpcListener(METHODS, service, client_connections_max() // sockets)
+    listener = ClientListener(METHODS, service, client_connections_max())
     for url in config.listen_client_urls:
         listener.listen(url)
     await listener.start()

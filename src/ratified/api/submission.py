@@ -1,0 +1,90 @@
+"""What a method asks of the host, where one request to it is all that it does: most calls, and all that are hot.
+
+Such a call is one object, ``Pending``, and no task: the host calls it back, and it tells whoever waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ratified.api.errors import refusal, stopped, unknown
+from ratified.kv.encoding import response_view
+from ratified.kv.errors import EtcdError
+from ratified.runtime import Outcome, Reply, Work
+
+if TYPE_CHECKING:
+    from ratified.api.service import Service
+
+# A member of an enum costs more each time, on CPython 3.11, than what is done with it here.
+_CHUNK = Outcome.CHUNK
+_DONE = Outcome.DONE
+
+
+class Submission(NamedTuple):
+    """A request to the host, whose answer gets our header."""
+
+    work: Work
+    data: bytes
+    grows: bool = False
+    """It may make the store grow, so it is held against the quota."""
+
+
+class Caller(Protocol):
+    """Who waits for the answer; is told once, by one of these."""
+
+    def answered(self, message: bytes) -> None: ...
+
+    def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """As ``answered``; the message has many bytes, and joining its parts would take long."""
+
+    def failed(self, error: EtcdError) -> None: ...
+
+
+class Pending:
+    """A submission under way; itself the host's callback."""
+
+    __slots__ = ("_caller", "_chunks", "_service", "submission", "timeout_us", "token")
+
+    def __init__(self, service: Service, submission: Submission, timeout_us: int, caller: Caller) -> None:
+        self._service = service
+        self._caller = caller
+        self._chunks: list[bytes] | None = None
+        self.submission = submission
+        self.timeout_us = timeout_us
+        self.token: int | None = None
+        """None: it has not begun."""
+
+    def __call__(self, reply: Reply) -> None:
+        outcome = reply.outcome
+        if outcome is _CHUNK:
+            if self._chunks is None:
+                self._chunks = []
+            self._chunks.append(reply.data)
+        elif outcome is _DONE:
+            self._answer(reply.data)
+        elif outcome is Outcome.REFUSED:
+            self._caller.failed(refusal(reply.reason))
+        elif self.submission.work in (Work.READ, Work.READ_LOCAL):
+            self._caller.failed(stopped())
+        else:
+            self._caller.failed(unknown())
+
+    def _answer(self, last: bytes) -> None:
+        try:
+            if self._chunks is None:
+                message = self._service.answer(last)
+            else:
+                first, *others = *self._chunks, last
+                parts: list[bytes | memoryview] = [response_view(first), *others, self._service.header()]
+        except EtcdError as error:
+            self._caller.failed(error)
+            return
+        if self._chunks is None:
+            self._caller.answered(message)
+        else:
+            self._caller.answered_in_parts(parts)
+
+    def fail(self, error: EtcdError) -> None:
+        """It cannot begin."""
+        self._caller.failed(error)

@@ -1,0 +1,449 @@
+"""Connections of clients: sockets around ``edge``, and calls around ``api``.
+
+Rules
+
+1. What one pass of the loop answers on a connection is one write. What a socket does not take stays in ``edge``, whose
+   windows and limits then hold.
+2. A call that one request to the host answers has no task. Others have one each, which is cancelled when its client
+   goes.
+3. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
+4. Reads begin where there is room for their answers (``edge.answers``).
+5. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
+   answers no ping within ``SILENCE_S``, is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import cast
+
+from typing_extensions import override
+
+from ratified.api.leader import METADATA
+from ratified.api.methods import Method, MethodKind
+from ratified.api.service import Service
+from ratified.api.stream import BidiStream
+from ratified.api.submission import Pending, Submission
+from ratified.edge.answers import Answers, Share
+from ratified.edge.connection import ConnectionLimits, Stream
+from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
+from ratified.edge.hpack import Headers, encode
+from ratified.kv.errors import EtcdError
+from ratified.runtime import Work
+from ratified.runtime.address import Address, bind
+from ratified.server.urls import Url
+
+log = logging.getLogger("ratified.server")
+
+OVERHEAD_BYTES_MAX = 512 << 10
+"""What a message may be larger than the largest request, so that the API and not the transport refuses it."""
+REQUESTS_HELD_BYTES_MAX = 64 << 20
+"""What has come of requests and is not answered, of all connections."""
+ANSWERS_HELD_BYTES_MAX = 64 << 20
+"""What may be held of answers that clients have not taken, of all connections."""
+CONNECTION_ANSWERS_HELD_BYTES_MAX = 8 << 20
+"""The same of one connection."""
+STALLED_S = 10
+"""How long a client may take nothing, where answers that are not taken fill half of their room."""
+UNSENT_BYTES_MAX = 64 << 10
+"""What may wait to be sent on a stream before its handler does."""
+SOCKET_BYTES_MAX = 256 << 10
+"""What may wait in a socket's buffer here, beside the kernel's."""
+HELLO_S = 10
+SILENCE_S = 60
+"""Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
+BACKLOG = 1024
+_WANTS_LEADER = tuple(each.encode() for each in METADATA)
+_NOT_FOUND = encode((b":status", b"404"), (b"content-length", b"0"))
+DEFECT = "a call of %s ended by a defect"
+FAILED = "the server has failed to serve this call: its log says why"
+_METHOD_UNKNOWN = "Method not found!"
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on; one line."""
+
+
+class ClientListener:
+    """The client API on one or more addresses, with at most ``connections_max`` connections in all."""
+
+    def __init__(self, methods: Mapping[str, Method], service: Service, connections_max: int) -> None:
+        self.service = service
+        self.methods = {path.encode(): method for path, method in methods.items()}
+        self.limits = ConnectionLimits()
+        self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
+        self.room = Room(REQUESTS_HELD_BYTES_MAX)
+        self.answers = Answers(ANSWERS_HELD_BYTES_MAX, CONNECTION_ANSWERS_HELD_BYTES_MAX)
+        self.connections: dict[ClientConnection, None] = {}
+        self.connections_max = connections_max
+        self._loop = asyncio.get_running_loop()
+        self._bound: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._to_flush: dict[ClientConnection, None] = {}
+        self._all_gone = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def listen(self, url: Url) -> None:
+        """Bind one address; raises ``ListenError``."""
+        try:
+            self._bound += bind(Address(url.host, url.port))
+        except OSError as error:
+            raise ListenError(
+                f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
+                " or give another one with --listen-client-urls"
+            ) from error
+
+    async def start(self) -> None:
+        for bound in self._bound:
+            server = await self._loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=BACKLOG)
+            self._servers.append(server)
+        self._on_second()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls; those that are open may end within ``grace_s``."""
+        for server in self._servers:
+            server.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._all_gone.clear()
+        for connection in [*self.connections]:
+            connection.drain()
+        if self.connections:
+            try:
+                await asyncio.wait_for(self._all_gone.wait(), grace_s)
+            except TimeoutError:
+                for connection in [*self.connections]:
+                    connection.abort()
+        for bound in self._bound:
+            bound.close()
+
+    # -- for connections ------------------------------------------------------------------------------------------
+
+    def flush_soon(self, connection: ClientConnection) -> None:
+        """Something was answered on it outside its own reading."""
+        if not self._to_flush:
+            self._loop.call_soon(self._flush)
+        self._to_flush[connection] = None
+
+    def forget(self, connection: ClientConnection) -> None:
+        self.connections.pop(connection, None)
+        self.room.connections.pop(connection.grpc, None)
+        self._to_flush.pop(connection, None)
+        if not self.connections:
+            self._all_gone.set()
+
+    def _flush(self) -> None:
+        connections, self._to_flush = self._to_flush, {}
+        for connection in connections:
+            connection.flush()
+        if self.answers.are_waiting:
+            self.answers.start_waiting()
+
+    def _on_second(self) -> None:
+        now = self._loop.time()
+        for connection in [*self.connections]:
+            connection.on_second(now)
+        self._timer = self._loop.call_later(1, self._on_second)
+
+
+class ClientConnection(asyncio.Protocol):
+    """One socket, and the calls on it."""
+
+    def __init__(self, listener: ClientListener) -> None:
+        self.listener = listener
+        self.service = listener.service
+        self.grpc = GrpcConnection(self, listener.room, listener.limits, listener.message_bytes_max)
+        self.loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._is_paused = False
+        self._heard_at = self.loop.time()
+        self._has_spoken = False
+        self._is_asked = False
+        self.share = Share(self._heard_at)
+
+    # -- asyncio --------------------------------------------------------------------------------------------------
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        listener = self.listener
+        if len(listener.connections) >= listener.connections_max:
+            self._transport.abort()
+            return
+        listener.connections[self] = None
+        listener.room.connections[self.grpc] = None
+        self._transport.set_write_buffer_limits(high=SOCKET_BYTES_MAX)
+        socket_of = transport.get_extra_info("socket")
+        if socket_of.family != socket.AF_UNIX:
+            socket_of.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
+        self._has_spoken = True
+        self._is_asked = False
+        self.grpc.http.receive(data)
+        self.flush()
+
+    @override
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    @override
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self.flush()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.grpc.http.lost()
+        self.listener.answers.left(self.share, self.loop.time())
+        self.listener.forget(self)
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what there is, as far as the socket takes it."""
+        transport = self._transport
+        if transport is None:
+            return
+        http = self.grpc.http
+        while not self._is_paused and (data := http.take()):
+            transport.write(data)
+        unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size()
+        if unsent_bytes or self.share.unsent_bytes:
+            self.listener.answers.unsent(self.share, unsent_bytes, self.loop.time())
+            if self.listener.answers.are_waiting:
+                self.listener.flush_soon(self)
+        if http.closing and not transport.is_closing():
+            if http.error is not None:
+                log.debug("closing a client's connection: %s", http.error)
+            transport.close()
+
+    def flush_soon(self) -> None:
+        self.listener.flush_soon(self)
+
+    def drain(self) -> None:
+        self.grpc.http.drain()
+        self.flush()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def on_second(self, now: float) -> None:
+        """Rules 4 and 5."""
+        http = self.grpc.http
+        http.on_second()
+        silent_s = now - self._heard_at
+        if (
+            silent_s > SILENCE_S
+            or (silent_s > HELLO_S and not self._has_spoken)
+            or self.listener.answers.stalled(self.share, now - STALLED_S)
+        ):
+            self.abort()
+        elif silent_s > SILENCE_S / 2 and not self._is_asked:
+            self._is_asked = True
+            http.ping()
+            self.flush()
+
+    # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
+
+    def on_call(self, call: Call) -> Sink | None:
+        method = self.listener.methods.get(call.head.path)
+        if method is None:
+            call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
+            return None
+        if method.kind is MethodKind.STREAM:
+            return _Streaming(self, call, method)
+        return _Unary(self, call, method)
+
+    def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
+        connection.http.send_headers(stream, _NOT_FOUND, ends=True)
+
+    def check_leader(self, call: Call) -> bool:
+        """Does the call want a leader? Raises ``EtcdError`` where it does and there is none."""
+        if _WANTS_LEADER not in call.head.metadata:
+            return False
+        self.service.leader.check()
+        return True
+
+
+class _Unary:
+    """A call with one request and one answer; the ``Sink`` of the one, the ``Caller`` of the other."""
+
+    __slots__ = ("_call", "_connection", "_is_read", "_message", "_method", "_pending", "_submission", "_task")
+
+    def __init__(self, connection: ClientConnection, call: Call, method: Method) -> None:
+        self._connection = connection
+        self._call = call
+        self._method = method
+        self._message: bytes | None = None
+        self._submission: Submission | None = None
+        self._is_read = False
+        self._pending: Pending | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # -- what comes from the client
+
+    def on_message(self, message: bytes) -> None:
+        if self._message is not None:
+            self._call.end(Code.INTERNAL, "grpc: a unary call has one message")
+            return
+        self._message = message
+
+    def on_end(self) -> None:
+        message = self._message
+        if message is None:
+            self._call.end(Code.INTERNAL, "grpc: a unary call has one message")
+            return
+        service = self._connection.service
+        try:
+            self._connection.check_leader(self._call)
+            made = self._method.handler(service, message)
+        except EtcdError as error:
+            self._call.end(error.code, error.text)
+            return
+        except Exception:
+            log.exception(DEFECT, self._call.head.path)
+            self._call.end(Code.UNKNOWN, FAILED)
+            return
+        if self._method.kind is not MethodKind.SUBMISSION:
+            self._task = asyncio.ensure_future(self._serve(made))
+            return
+        self._submission = made
+        if made.work is Work.PROPOSE:
+            self.start()
+        else:
+            self._is_read = True
+            self._connection.listener.answers.ask(self._connection.share, self)
+
+    def start(self) -> None:
+        """There is room for the answer (``edge.answers.Read``)."""
+        submission = self._submission
+        assert submission is not None, "a call starts when its request has come"
+        self._pending = self._connection.service.submit(submission, self._call.head.timeout_us, self)
+
+    def on_gone(self) -> None:
+        if self._is_read:
+            self._connection.listener.answers.given_up(self._connection.share, self)
+        if self._pending is not None:
+            self._connection.service.cancel(self._pending)
+        if self._task is not None:
+            self._task.cancel()
+
+    def on_sent(self) -> None:
+        pass
+
+    # -- what comes from the host
+
+    def answered(self, message: bytes) -> None:
+        connection = self._connection
+        if self._is_read:
+            connection.listener.answers.answered(connection.share, self, len(message))
+        self._call.answer(message)
+        connection.flush_soon()
+
+    def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        connection = self._connection
+        connection.listener.answers.answered(connection.share, self, sum(map(len, parts)))
+        self._call.answer_parts(parts)
+        connection.flush_soon()
+
+    def failed(self, error: EtcdError) -> None:
+        connection = self._connection
+        if self._is_read:
+            connection.listener.answers.answered(connection.share, self, 0)
+        self._call.end(error.code, error.text)
+        connection.flush_soon()
+
+    async def _serve(self, made: Awaitable[bytes]) -> None:
+        try:
+            self._call.answer(await made)
+        except EtcdError as error:
+            self._call.end(error.code, error.text)
+        except Exception:
+            log.exception(DEFECT, self._call.head.path)
+            self._call.end(Code.UNKNOWN, FAILED)
+        self._connection.flush_soon()
+
+
+class _Streaming(BidiStream):
+    """A call with many messages: the ``Sink`` of the client's, the ``BidiStream`` of its handler."""
+
+    def __init__(self, connection: ClientConnection, call: Call, method: Method) -> None:
+        self._connection = connection
+        self._call = call
+        self._arrived: deque[bytes] = deque()
+        self._ended = False
+        self._has_arrived = asyncio.Event()
+        self._is_sent = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+        self._task = asyncio.ensure_future(self._serve(method))
+        if call.head.timeout_us is not None:
+            self._deadline = connection.loop.call_later(call.head.timeout_us / 1e6, self._on_deadline)
+
+    # -- what comes from the client
+
+    def on_message(self, message: bytes) -> None:
+        self._arrived.append(message)
+        self._has_arrived.set()
+
+    def on_end(self) -> None:
+        self._ended = True
+        self._has_arrived.set()
+
+    def on_gone(self) -> None:
+        self._task.cancel()
+
+    def on_sent(self) -> None:
+        self._is_sent.set()
+
+    # -- the handler
+
+    @override
+    async def receive(self) -> bytes | None:
+        while not self._arrived:
+            if self._ended:
+                return None
+            self._has_arrived.clear()
+            await self._has_arrived.wait()
+        message = self._arrived.popleft()
+        self._call.done_with(message)
+        return message
+
+    @override
+    async def send(self, message: bytes) -> None:
+        call = self._call
+        call.send((message,))
+        self._connection.flush_soon()
+        while call.waiting_bytes > UNSENT_BYTES_MAX:
+            self._is_sent.clear()
+            await self._is_sent.wait()
+
+    async def _serve(self, method: Method) -> None:
+        service = self._connection.service
+        try:
+            if self._connection.check_leader(self._call):
+                await service.leader.run(method.handler(service, self))
+            else:
+                await method.handler(service, self)
+            self._call.end()
+        except EtcdError as error:
+            self._call.end(error.code, error.text)
+        except Exception:
+            log.exception(DEFECT, self._call.head.path)
+            self._call.end(Code.UNKNOWN, FAILED)
+        finally:
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._connection.flush_soon()
+
+    def _on_deadline(self) -> None:
+        self._call.end(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+        self._task.cancel()
