@@ -25,7 +25,7 @@ def test_an_address_is_read_with_or_without_a_scheme(text: str, address: Address
 
 
 @pytest.mark.parametrize(
-    "text", ["", "127.0.0.1", ":2380", "a:b", "a:99999", "https://a:1", "http://a:1/path", "u:p@a:1", "[::1:1"]
+    "text", ["", "127.0.0.1", ":2380", "a:b", "a:99999", "unix://a:1", "http://a:1/path", "u:p@a:1", "[::1:1"]
 )
 def test_what_is_no_address_is_refused_by_name(text: str) -> None:
     with pytest.raises(AddressError, match="peer address") as refusal:

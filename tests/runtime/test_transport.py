@@ -18,7 +18,7 @@ from ratified.consensus.engines import ENGINES
 from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, PeerAddress, Received
 from ratified.runtime import transport
 from ratified.runtime.address import Address
-from ratified.runtime.transport import BACK_OFF_MAX_S, PeerTransport, TransportLimits, back_off_s
+from ratified.runtime.transport import BACK_OFF_MAX_S, Listener, PeerTransport, TransportLimits, back_off_s
 from ratified.wire.codec import PeerCodec
 from ratified.wire.peer import PROTOCOL_VERSION, Batch, Forward, Goodbye, Hello, Ping
 from tests.runtime import loops
@@ -85,7 +85,7 @@ def frame_of(size: int) -> Batch:
 async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIterator[tuple[Peer, Peer]]:  # noqa: B008
     """``b`` has dialled ``a``."""
     a = Peer(limits=limits)
-    await a.transport.accept_on([a.listener])
+    await a.transport.accept_on([Listener(a.listener)])
     b = Peer(limits)
     b.listener.close()
     b.dial(a.address)
@@ -176,7 +176,7 @@ def test_garbage_closes_its_connection_with_one_line_and_no_other(
 def test_a_frame_altered_on_the_way_is_never_received(loop: str) -> None:
     async def main() -> None:
         a = Peer()
-        await a.transport.accept_on([a.listener])
+        await a.transport.accept_on([Listener(a.listener)])
         frame = bytearray(PeerCodec(ENGINES["raft"].message).encode(Goodbye("a reason")))
         frame[-1] ^= 1
         reader, writer = await asyncio.open_connection(a.address.host, a.address.port)
@@ -194,8 +194,8 @@ def test_a_frame_altered_on_the_way_is_never_received(loop: str) -> None:
 def test_a_peer_that_takes_nothing_ends_its_session_when_the_queue_is_full(loop: str) -> None:
     async def main() -> None:
         a = Peer(limits=TransportLimits(outgoing_bytes_max=1 << 20))
-        await a.transport.accept_on([a.listener])
-        deaf = socket.create_connection(a.address)
+        await a.transport.accept_on([Listener(a.listener)])
+        deaf = socket.create_connection((a.address.host, a.address.port))
         await until(lambda: bool(a.inputs))
         big = frame_of(100_000)
         sent = 0
@@ -264,7 +264,7 @@ def test_what_the_node_has_taken_counts_no_longer(loop: str) -> None:
 def test_strangers_put_each_other_out_and_no_member(loop: str, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         a = Peer(limits=TransportLimits(lobby_max=2))
-        await a.transport.accept_on([a.listener])
+        await a.transport.accept_on([Listener(a.listener)])
         opened = [await asyncio.open_connection(a.address.host, a.address.port) for _ in range(2)]
         await until(lambda: len(a.inputs) == 2)
         a.transport.admit([1])
@@ -287,7 +287,7 @@ def test_strangers_put_each_other_out_and_no_member(loop: str, caplog: pytest.Lo
 def test_a_challenge_reads_the_first_frame_at_a_members_address_and_says_nothing(loop: str) -> None:
     async def main() -> None:
         a = Peer()
-        await a.transport.accept_on([a.listener])
+        await a.transport.accept_on([Listener(a.listener)])
         nowhere = Peer()
         nowhere.listener.close()
         b = Peer()
@@ -317,7 +317,7 @@ def test_a_challenge_ends_where_whoever_answers_says_nothing(loop: str, monkeypa
 
     async def main() -> None:
         silent = Peer()
-        await silent.transport.accept_on([silent.listener])
+        await silent.transport.accept_on([Listener(silent.listener)])
         b = Peer()
         b.listener.close()
         b.transport.know([PeerAddress(7, (str(silent.address),), dials=False)])
@@ -336,7 +336,7 @@ def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
     async def main() -> None:
         a = Peer()
         address = a.address
-        await a.transport.accept_on([a.listener])
+        await a.transport.accept_on([Listener(a.listener)])
         b = Peer()
         b.listener.close()
         b.dial(address)
@@ -345,7 +345,7 @@ def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
         await until(lambda: bool(b.of(Disconnected)))
         back = Peer()
         back.listener.close()
-        await back.transport.accept_on([socket.create_server(address)])
+        await back.transport.accept_on([Listener(socket.create_server((address.host, address.port)))])
         await until(lambda: bool(back.inputs))
         numbers = range(1, len(b.of(Connected)))
         expected = [step for number in numbers for step in (Connected(number, 7), Disconnected(number))]
@@ -361,8 +361,8 @@ def test_a_lost_peer_is_dialled_again_until_it_is_back(loop: str) -> None:
 def test_a_peer_that_has_moved_is_dialled_where_it_is_now_and_one_that_has_left_nowhere(loop: str) -> None:
     async def main() -> None:
         before, after = Peer(), Peer()
-        await before.transport.accept_on([before.listener])
-        await after.transport.accept_on([after.listener])
+        await before.transport.accept_on([Listener(before.listener)])
+        await after.transport.accept_on([Listener(after.listener)])
         b = Peer()
         b.listener.close()
         b.dial(before.address)
@@ -387,7 +387,7 @@ def test_a_peer_that_has_moved_is_dialled_where_it_is_now_and_one_that_has_left_
 def test_a_peer_that_hangs_up_at_once_is_dialled_less_and_less_often(loop: str) -> None:
     async def main() -> None:
         a = Peer()
-        await a.transport.accept_on([a.listener])
+        await a.transport.accept_on([Listener(a.listener)])
         b = Peer()
         b.listener.close()
         b.dial(a.address)
@@ -411,7 +411,7 @@ def test_closing_in_the_very_moment_of_connecting_ends_too(loop: str) -> None:
     async def main() -> None:
         for _ in range(20):
             a = Peer()
-            await a.transport.accept_on([a.listener])
+            await a.transport.accept_on([Listener(a.listener)])
             b = Peer()
             b.listener.close()
             b.dial(a.address)

@@ -56,10 +56,15 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     texts |= {
         "data-dir": "d",
         "advertise-client-urls": "http://a:1",
-        "initial-advertise-peer-urls": "http://a:2",
-        "initial-cluster": "default=http://a:2",
+        "initial-advertise-peer-urls": "https://a:2",
+        "initial-cluster": "default=https://a:2",
         "initial-absent": "b",
+        "listen-client-urls": "https://a:1",
     }
+    files = ("cert-file", "key-file", "trusted-ca-file")
+    texts |= {name: name for each in files for name in (each, f"peer-{each}")}
+    texts |= {"client-crl-file": "c", "peer-crl-file": "c", "client-cert-allowed-hostname": "a,b"}
+    texts |= {"peer-cert-allowed-cn": "a", "peer-cert-allowed-hostname": "b"}
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
     variables = {option.variable: texts[option.name] for option in OPTIONS}
@@ -106,7 +111,22 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"checkpoint_log_bytes": "10"}, r"checkpoint-log-bytes \(10\) must be at least 1048576"),
         ({"max_request_bytes": "10"}, "must be at least 1024"),
         ({"max_request_bytes": "100000000"}, "must be at most 16777216"),
-        ({"listen_client_urls": "https://h:1"}, "TLS comes in a later version; use http://"),
+        ({"listen_client_urls": "unix://h:1"}, "is not of the form http://host:port or https://host:port"),
+        ({"listen_client_urls": "https://h:1"}, "https://h:1 needs --cert-file and --key-file, or --auto-tls"),
+        (
+            {"listen_peer_urls": "https://h:1"},
+            "https://h:1 needs --peer-cert-file and --peer-key-file, or --peer-auto-tls",
+        ),
+        ({"cert_file": "c"}, "it is for https:// URLs, and listen-client-urls has none"),
+        ({"listen_client_urls": "https://h:1", "cert_file": "c"}, "--cert-file and --key-file go together"),
+        (
+            {"listen_client_urls": "https://h:1", "auto_tls": "true", "client_cert_auth": "true"},
+            "it needs --trusted-ca-file",
+        ),
+        (
+            {"listen_client_urls": "https://h:1", "auto_tls": "true", "cert_file": "c", "key_file": "k"},
+            "--auto-tls makes a certificate, and --cert-file is one",
+        ),
         ({"listen_client_urls": "h:1"}, "not of the form http://host:port"),
         ({"listen_client_urls": "http://h"}, "needs a host and a port"),
         ({"listen_client_urls": "http://h:99999"}, "Port out of range"),

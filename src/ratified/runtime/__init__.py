@@ -26,6 +26,7 @@ from ratified.runtime.errors import (
 from ratified.runtime.host import Host
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
+from ratified.runtime.tls import TlsFiles
 from ratified.storage.format import LogLimits
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "RequestRefused",
     "ResultInvalid",
     "StartRefused",
+    "TlsFiles",
     "Work",
 ]

@@ -1,4 +1,4 @@
-"""Peer addresses as users write them: ``127.0.0.1:2380``, ``[::1]:2380``, ``node-a:2380`` or ``http://node-a:2380``."""
+"""Peer addresses as users write them: ``127.0.0.1:2380``, ``[::1]:2380``, ``node-a:2380``, or an http or https URL."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Address(NamedTuple):
 
     host: str
     port: int
+    tls: bool = False
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -28,9 +29,9 @@ def parse_address(text: str) -> Address:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text
-    if scheme != "http":
+    if scheme not in ("http", "https"):
         raise AddressError(
-            f"peer address {text!r}: scheme {scheme!r} is not served; write http://host:port or host:port"
+            f"peer address {text!r}: scheme {scheme!r} is not served; write http://, https:// or just host:port"
         )
     try:
         parts = urlsplit(f"//{rest}")
@@ -39,7 +40,7 @@ def parse_address(text: str) -> Address:
         raise AddressError(f"peer address {text!r}: {error}; write host:port") from error
     if not host or port is None or parts.path not in ("", "/") or parts.query or parts.username is not None:
         raise AddressError(f"peer address {text!r} is not of the form host:port")
-    return Address(host, port)
+    return Address(host, port, scheme == "https")
 
 
 def checked_peer_urls(urls: Sequence[str]) -> tuple[str, ...]:

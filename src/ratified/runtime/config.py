@@ -13,6 +13,7 @@ from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES, EngineRow
 from ratified.node.config import NodeLimits
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.errors import StartRefused
+from ratified.runtime.tls import TlsFiles
 from ratified.runtime.transport import TransportLimits
 from ratified.storage.format import LogLimits
 from ratified.storage.identity import cluster_and_member_ids
@@ -63,6 +64,8 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     be changed while any member runs."""
     clock_drift_ppm_max: int = CLOCK_DRIFT_PPM_MAX
     """What leases assume: by how much any member's clock is fast or slow at most, in millionths."""
+    peer_tls: TlsFiles | None = None
+    """This member's certificate, for peer addresses that are https URLs; all members need one then."""
     node_limits: NodeLimits = NodeLimits()
     log_limits: LogLimits = LogLimits()
     transport_limits: TransportLimits = TransportLimits()

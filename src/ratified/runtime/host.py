@@ -51,7 +51,8 @@ from ratified.runtime.loop import NodeLoop
 from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
-from ratified.runtime.transport import PeerTransport
+from ratified.runtime.tls import Tls, TlsError
+from ratified.runtime.transport import Listener, PeerTransport
 from ratified.runtime.writeback import WriteBack
 from ratified.storage.checkpoint import CHECKPOINT_FILE, pieces
 from ratified.storage.format import LogDamaged, LogTooNew
@@ -99,6 +100,7 @@ class Host:
         node: Node,
         environment: Environment,
         resources: ExitStack,
+        tls: Tls | None,
     ) -> None:
         self.name = config.name
         self.cluster = identity.cluster
@@ -126,6 +128,7 @@ class Host:
             name=config.name,
             seed=identity.member,
             limits=config.transport_limits,
+            tls=tls,
         )
         self._turns = NodeLoop(
             node,
@@ -152,11 +155,12 @@ class Host:
         """
         members = roster(config)
         with ExitStack() as resources:
+            tls = _peer_tls(config, members)
             listeners = _bind_all(config, members)
             for listener in listeners:
-                resources.callback(listener.close)
+                resources.callback(listener.socket.close)
             directory = open_directory(Path(config.data_dir), resources)
-            identity = directory.identity or await _create(config, members, directory)
+            identity = directory.identity or await _create(config, members, directory, tls)
             recovered = _recover(config, members, directory, identity)
             environment, open_store = _open_environment(directory, identity, replicated, checks)
             if isinstance(environment, LmdbEnvironment) and writeback.begin_writing is not None:
@@ -165,7 +169,7 @@ class Host:
                 unused.callback(environment.abandon)
                 node = _build(config, members, directory, recovered, (identity, environment, open_store))
                 unused.pop_all()
-            host = cls(config, identity, directory, node, environment, resources.pop_all())
+            host = cls(config, identity, directory, node, environment, resources.pop_all(), tls)
         await host._begin(listeners)
         return host
 
@@ -454,7 +458,7 @@ class Host:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _begin(self, listeners: list[socket.socket]) -> None:
+    async def _begin(self, listeners: Sequence[Listener]) -> None:
         try:
             await self._peers.accept_on(listeners)
         except OSError as error:
@@ -577,16 +581,30 @@ def _raise_unless_answered(reply: Reply) -> None:
         raise ResultInvalid(reply.data.decode(errors="replace"))
 
 
-def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
-    bound: list[socket.socket] = []
+def _peer_tls(config: HostConfig, members: Roster) -> Tls | None:
+    """Raises ``StartRefused`` where certificates are needed and there are none that can be used."""
+    if config.peer_tls is not None:
+        try:
+            return Tls(config.peer_tls)
+        except TlsError as error:
+            raise StartRefused(f"the certificates for peers cannot be used: {error}") from error
+    for member in members.names:
+        for address in members.addresses[member]:
+            if address.tls:
+                raise StartRefused(f"member {members.names[member]!r} is at https://{address}: give peer_tls")
+    return None
+
+
+def _bind_all(config: HostConfig, members: Roster) -> list[Listener]:
+    bound: list[Listener] = []
     try:
         for where in members.addresses[members.member] if config.listen is None else config.listen:
             if isinstance(where, socket.socket):
-                bound.append(where)
+                bound.append(Listener(where))
                 continue
             address = parse_address(where) if isinstance(where, str) else where
             try:
-                bound.extend(bind(address))
+                bound.extend(Listener(each, address.tls) for each in bind(address))
             except OSError as error:
                 raise StartRefused(
                     f"cannot listen for peers on {address}: {error.strerror or error}: "
@@ -594,7 +612,7 @@ def _bind_all(config: HostConfig, members: Roster) -> list[socket.socket]:
                 ) from error
     except (AddressError, StartRefused) as error:
         for listener in bound:
-            listener.close()
+            listener.socket.close()
         raise StartRefused(str(error)) from error
     return bound
 
@@ -620,7 +638,7 @@ def _open_environment(
     return environment, replicated
 
 
-async def _create(config: HostConfig, members: Roster, directory: OpenedDirectory) -> Identity:
+async def _create(config: HostConfig, members: Roster, directory: OpenedDirectory, tls: Tls | None) -> Identity:
     """Make a fresh data directory the one of this member: of a new cluster, or of one that runs."""
     if not config.joins:
         found = Identity(members.cluster, members.member, os.urandom(16), config.engine.name)
@@ -632,7 +650,7 @@ async def _create(config: HostConfig, members: Roster, directory: OpenedDirector
     others = [each for member in members.names if member != members.member for each in members.addresses[member]]
     if not others:
         raise StartRefused("a member that joins needs the address of another one: name it in the cluster")
-    joined = await join(config.name, request, others, lambda: PeerCodec(config.engine.message))
+    joined = await join(config.name, request, others, lambda: PeerCodec(config.engine.message), tls)
     if joined.engine != config.engine.name:
         raise StartRefused(
             f"the cluster runs engine {joined.engine}, and this node is configured for engine {config.engine.name}: "

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ratified.runtime.address import Address
+from ratified.runtime.tls import Tls, asyncio_options
 from ratified.runtime.transport import BACK_OFF_MAX_S, CONNECT_TIMEOUT_S
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Goodbye, Join, Joined
@@ -20,7 +21,9 @@ log = logging.getLogger("ratified.peers")
 SAY_EVERY_S = 5.0
 
 
-async def join(name: str, request: Join, addresses: Sequence[Address], make_codec: Callable[[], PeerCodec]) -> Joined:
+async def join(
+    name: str, request: Join, addresses: Sequence[Address], make_codec: Callable[[], PeerCodec], tls: Tls | None
+) -> Joined:
     """Ask until a member tells it."""
     loop = asyncio.get_running_loop()
     say_at = loop.time()
@@ -29,7 +32,7 @@ async def join(name: str, request: Join, addresses: Sequence[Address], make_code
         for address in addresses:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    answer = await _ask(request, address, make_codec())
+                    answer = await _ask(request, address, make_codec(), tls if address.tls else None)
             except (OSError, FrameError) as error:  # TimeoutError is one
                 reasons.append(f"{address}: {error or f'no answer within {CONNECT_TIMEOUT_S} s'}")
                 continue
@@ -42,9 +45,9 @@ async def join(name: str, request: Join, addresses: Sequence[Address], make_code
         await asyncio.sleep(BACK_OFF_MAX_S)
 
 
-async def _ask(request: Join, address: Address, codec: PeerCodec) -> Joined | str:
+async def _ask(request: Join, address: Address, codec: PeerCodec, tls: Tls | None) -> Joined | str:
     """What the member at this address answers: who we are, or why it says nothing of that."""
-    reader, writer = await asyncio.open_connection(address.host, address.port)
+    reader, writer = await asyncio.open_connection(address.host, address.port, **asyncio_options(tls, address.host))
     try:
         writer.writelines([codec.encode(request)])
         while data := await reader.read(FIRST_FRAME_BYTES_MAX):

@@ -13,7 +13,9 @@
 6. A *challenge* dials a member's own address once, reads one frame, and sends nothing.
 7. Who is a member, where it is, and who dials, the node says, and says again when it changes: what is connected stays,
    and the next attempt goes to the new addresses.
-8. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
+8. Where an address is of https, the same bytes go through TLS. A handshake that fails closes its connection, as bytes
+   that are no frame do.
+9. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
    did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
 """
 
@@ -23,7 +25,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -32,6 +34,7 @@ from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Inpu
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.notices import NoticeLog
+from ratified.runtime.tls import Tls, TlsFailed, TlsSession, asyncio_options
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Frame, Hello
 
@@ -42,6 +45,13 @@ BACK_OFF_MAX_S = 0.5
 CONNECT_TIMEOUT_S = 2.0
 LINGER_S = 1.0
 """How long a connection that was hung up may take to send what is left."""
+
+
+class Listener(NamedTuple):
+    """A bound socket, and whether TLS is spoken on it."""
+
+    socket: socket.socket
+    tls: bool = False
 
 
 class TransportLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,9 +86,10 @@ def back_off_s(seed: int, member: int, failures: int) -> float:
 class _Session(asyncio.Protocol):
     """One connection, dialled (``member`` is whom) or accepted (None)."""
 
-    def __init__(self, owner: PeerTransport, member: int | None) -> None:
+    def __init__(self, owner: PeerTransport, member: int | None, tls: TlsSession | None) -> None:
         self.owner = owner
         self.member = member
+        self._tls = tls
         self.number = 0
         self.peer_name = ""
         self.peer_host = ""
@@ -93,9 +104,24 @@ class _Session(asyncio.Protocol):
         self.peer_name = _peer_name(transport)
         self.peer_host = self.peer_name.rpartition(":")[0] or self.peer_name
         self.owner.opened(self)
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self.owner.received(self, data)
+        if self._tls is None:
+            self.owner.received(self, data)
+            return
+        was_ready = self._tls.ready
+        try:
+            data = self._tls.receive(data)
+        except TlsFailed as failed:
+            self._flush()  # what is wrong, for the other side
+            self.owner.tls_failed(self, str(failed))
+            return
+        self._flush()
+        if self._tls.ready and not was_ready and (refusal := self.owner.refuses(self._tls)) is not None:
+            self.owner.tls_failed(self, refusal)
+        elif data:
+            self.owner.received(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.gone()
@@ -107,12 +133,20 @@ class _Session(asyncio.Protocol):
             self.closed.set_result(None)
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None:
+        if self._tls is not None:
+            self._tls.write(data)
+            self._flush()
+        elif self._transport is not None:
+            self._transport.write(data)
+
+    def _flush(self) -> None:
+        if self._tls is not None and self._transport is not None and (data := self._tls.take()):
             self._transport.write(data)
 
     @property
     def waiting_bytes(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        waiting = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return waiting if self._tls is None else waiting + self._tls.unsent_bytes
 
     def pause_reading(self) -> None:
         if self._transport is not None:
@@ -146,6 +180,7 @@ class PeerTransport:
         name: str,
         seed: int,
         limits: TransportLimits,
+        tls: Tls | None = None,
     ) -> None:
         self.loop = loop
         self.make_codec = make_codec
@@ -156,6 +191,7 @@ class PeerTransport:
         self._notices = NoticeLog(log, name)
         self._seed = seed
         self._limits = limits
+        self._tls = tls
         self._numbers = 0
         self._open: dict[int, _Session] = {}
         self._paused: list[_Session] = []
@@ -166,11 +202,23 @@ class PeerTransport:
         self._diallers: dict[int, asyncio.Task[None]] = {}
         self._challenges: set[asyncio.Task[None]] = set()
 
-    async def accept_on(self, listeners: Iterable[socket.socket]) -> None:
+    async def accept_on(self, listeners: Iterable[Listener]) -> None:
         """Accept connections on these bound sockets, which belong to the transport from now on."""
         for listener in listeners:
-            server = await self.loop.create_server(lambda: _Session(self, None), sock=listener)
-            self._servers.append(server)
+            accepted = self._accepted_by_tls if listener.tls else self._accepted
+            self._servers.append(await self.loop.create_server(accepted, sock=listener.socket))
+
+    def _accepted(self) -> _Session:
+        return _Session(self, None, None)
+
+    def _accepted_by_tls(self) -> _Session:
+        return _Session(self, None, TlsSession(self._fresh_tls().server))
+
+    def _fresh_tls(self) -> Tls:
+        assert self._tls is not None, "no https address is used without certificates"
+        if (wrong := self._tls.refresh()) is not None:
+            log.warning("%s: certificates have changed, and what was there before is used: %s", self._name, wrong)
+        return self._tls
 
     def know(self, peers: Iterable[PeerAddress]) -> None:
         """These are all other members from now on: dial those that are to be dialled, and nobody else."""
@@ -197,6 +245,12 @@ class PeerTransport:
                 found.append(parse_address(url))
             except AddressError as error:
                 log.warning("%s: cannot dial member %x: %s", self._name, peer.member, error)
+                continue
+            if found[-1].tls and self._tls is None:
+                log.warning(
+                    "%s: cannot dial member %x at %s: this member has no certificate", self._name, peer.member, url
+                )
+                del found[-1]
         return found
 
     def admit(self, connections: Iterable[int]) -> None:
@@ -292,6 +346,18 @@ class PeerTransport:
             self._offer(Heard(session.number))
         self._account(session, len(data))
 
+    def refuses(self, tls: TlsSession) -> str | None:
+        """Why who is at the other end is not let in; None: it is."""
+        assert self._tls is not None, "a session of TLS has certificates"
+        return self._tls.refuses(tls)
+
+    def tls_failed(self, session: _Session, reason: str) -> None:
+        """Nobody whom this member trusts is at the other end, or it does not trust this one."""
+        if session.number in self._open:
+            self._notice(f"closing the connection with {session.peer_host}: TLS: {reason}")
+            self._forget(session)
+        session.close()
+
     def lost(self, session: _Session) -> None:
         self._forget(session)
 
@@ -385,7 +451,8 @@ class PeerTransport:
 
     async def _first_frame(self, address: Address) -> Frame | None:
         """What the process at this address says first; None: it closes the connection before."""
-        reader, writer = await asyncio.open_connection(address.host, address.port)
+        tls = self._fresh_tls() if address.tls else None
+        reader, writer = await asyncio.open_connection(address.host, address.port, **asyncio_options(tls, address.host))
         codec = self.make_codec()
         try:
             while data := await reader.read(FIRST_FRAME_BYTES_MAX):
@@ -396,7 +463,8 @@ class PeerTransport:
             writer.close()
 
     async def _connect(self, member: int, address: Address, *, first: bool) -> _Session | None:
-        session = _Session(self, member)
+        tls = TlsSession(self._fresh_tls().client, server_name=address.host) if address.tls else None
+        session = _Session(self, member, tls)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self.loop.create_connection(lambda: session, address.host, address.port)

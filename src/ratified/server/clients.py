@@ -8,7 +8,9 @@ Rules
    goes.
 3. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
 4. Reads begin where there is room for their answers (``edge.answers``).
-5. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
+5. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
+   level of debug, since anybody may.
+6. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
    answers no ping within ``SILENCE_S``, is closed.
 """
 
@@ -35,6 +37,8 @@ from ratified.edge.hpack import Headers, encode
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Work
 from ratified.runtime.address import Address, bind
+from ratified.runtime.tls import Tls, TlsFailed, TlsSession
+from ratified.runtime.transport import Listener
 from ratified.server.urls import Url
 
 log = logging.getLogger("ratified.server")
@@ -71,7 +75,10 @@ class ListenError(Exception):
 class ClientListener:
     """The client API on one or more addresses, with at most ``connections_max`` connections in all."""
 
-    def __init__(self, methods: Mapping[str, Method], service: Service, connections_max: int) -> None:
+    def __init__(
+        self, methods: Mapping[str, Method], service: Service, connections_max: int, tls: Tls | None = None
+    ) -> None:
+        """``tls``: what https URLs are served by."""
         self.service = service
         self.methods = {path.encode(): method for path, method in methods.items()}
         self.limits = ConnectionLimits()
@@ -81,7 +88,8 @@ class ClientListener:
         self.connections: dict[ClientConnection, None] = {}
         self.connections_max = connections_max
         self._loop = asyncio.get_running_loop()
-        self._bound: list[socket.socket] = []
+        self._tls = tls
+        self._bound: list[Listener] = []
         self._servers: list[asyncio.Server] = []
         self._to_flush: dict[ClientConnection, None] = {}
         self._all_gone = asyncio.Event()
@@ -90,7 +98,7 @@ class ClientListener:
     def listen(self, url: Url) -> None:
         """Bind one address; raises ``ListenError``."""
         try:
-            self._bound += bind(Address(url.host, url.port))
+            self._bound += [Listener(each, url.tls) for each in bind(Address(url.host, url.port))]
         except OSError as error:
             raise ListenError(
                 f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
@@ -99,8 +107,8 @@ class ClientListener:
 
     async def start(self) -> None:
         for bound in self._bound:
-            server = await self._loop.create_server(lambda: ClientConnection(self), sock=bound, backlog=BACKLOG)
-            self._servers.append(server)
+            accepted = self._accepted_by_tls if bound.tls else self._accepted
+            self._servers.append(await self._loop.create_server(accepted, sock=bound.socket, backlog=BACKLOG))
         self._on_second()
 
     async def stop(self, grace_s: float) -> None:
@@ -119,7 +127,14 @@ class ClientListener:
                 for connection in [*self.connections]:
                     connection.abort()
         for bound in self._bound:
-            bound.close()
+            bound.socket.close()
+
+    def _accepted(self) -> ClientConnection:
+        return ClientConnection(self, None)
+
+    def _accepted_by_tls(self) -> ClientConnection:
+        assert self._tls is not None, "no https URL is served without certificates"
+        return ClientConnection(self, TlsSession(self._tls.server))
 
     # -- for connections ------------------------------------------------------------------------------------------
 
@@ -143,8 +158,14 @@ class ClientListener:
         if self.answers.are_waiting:
             self.answers.start_waiting()
 
+    def refuses(self, session: TlsSession) -> str | None:
+        """Why this client is not let in; None: it is."""
+        return None if self._tls is None else self._tls.refuses(session)
+
     def _on_second(self) -> None:
         now = self._loop.time()
+        if self._tls is not None and (wrong := self._tls.refresh()) is not None:
+            log.warning("certificates have changed, and what was there before is used: %s", wrong)
         for connection in [*self.connections]:
             connection.on_second(now)
         self._timer = self._loop.call_later(1, self._on_second)
@@ -153,8 +174,9 @@ class ClientListener:
 class ClientConnection(asyncio.Protocol):
     """One socket, and the calls on it."""
 
-    def __init__(self, listener: ClientListener) -> None:
+    def __init__(self, listener: ClientListener, tls: TlsSession | None) -> None:
         self.listener = listener
+        self._tls = tls
         self.service = listener.service
         self.grpc = GrpcConnection(self, listener.room, listener.limits, listener.message_bytes_max)
         self.loop = asyncio.get_running_loop()
@@ -184,10 +206,40 @@ class ClientConnection(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
-        self._has_spoken = True
         self._is_asked = False
-        self.grpc.http.receive(data)
-        self.flush()
+        if self._tls is not None:
+            data = self._decrypted(self._tls, data)
+        if data:
+            self._has_spoken = True
+            self.grpc.http.receive(data)
+            self.flush()
+
+    def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
+        was_ready = tls.ready
+        try:
+            plain = tls.receive(data)
+        except TlsFailed as failed:
+            self._close_for(str(failed))
+            return b""
+        if tls.ready and not was_ready and (refusal := self.listener.refuses(tls)) is not None:
+            self._close_for(refusal)
+            return b""
+        self._write_encrypted(tls)
+        if tls.ended and self._transport is not None:
+            self._transport.close()
+        return plain
+
+    def _close_for(self, reason: str) -> None:
+        """Nobody who may connect is at the other end."""
+        assert self._tls is not None, "TLS has found that"
+        log.debug("closing a client's connection: TLS: %s", reason)
+        self._write_encrypted(self._tls)
+        if self._transport is not None:
+            self._transport.close()
+
+    def _write_encrypted(self, tls: TlsSession) -> None:
+        if self._transport is not None and (data := tls.take()):
+            self._transport.write(data)
 
     @override
     def pause_writing(self) -> None:
@@ -214,7 +266,11 @@ class ClientConnection(asyncio.Protocol):
             return
         http = self.grpc.http
         while not self._is_paused and (data := http.take()):
-            transport.write(data)
+            if self._tls is None:
+                transport.write(data)
+            else:
+                self._tls.write(data)
+                self._write_encrypted(self._tls)
         unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size()
         if unsent_bytes or self.share.unsent_bytes:
             self.listener.answers.unsent(self.share, unsent_bytes, self.loop.time())
@@ -237,7 +293,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def on_second(self, now: float) -> None:
-        """Rules 4 and 5."""
+        """Rules 4 and 6."""
         http = self.grpc.http
         http.on_second()
         silent_s = now - self._heard_at

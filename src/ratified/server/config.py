@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from ratified.runtime import LeaseKind
 from ratified.server.urls import Url, parse_cluster, parse_urls
 
 ENVIRONMENT_PREFIX = "RATIFIED_"
-VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CONFIG_FILE")
+VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CACERT", "RATIFIED_CERT", "RATIFIED_KEY", "RATIFIED_CONFIG_FILE")
 """Variables of the command line that are no options of a server."""
 
 HEARTBEATS_PER_ELECTION_MIN = 5
@@ -71,6 +71,14 @@ def _name(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(_name(part.strip()) for part in text.split(","))
+
+
+def _path(text: str) -> Path:
+    return Path(text)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _count(text: str) -> int:
@@ -198,12 +206,63 @@ OPTIONS: tuple[Option, ...] = (
         _one_of("true", "false"),
         "Where nothing happens, members send each other no heartbeats and keep no time until something does.",
     ),
+    Option("cert-file", "", _path, "This member's certificate, PEM, for https:// among --listen-client-urls."),
+    Option("key-file", "", _path, "The key of --cert-file, PEM."),
+    Option("trusted-ca-file", "", _path, "CA certificates, PEM, of which clients' certificates must be."),
+    Option("client-cert-auth", "false", _one_of("true", "false"), "Refuse clients without a certificate of that CA."),
+    Option("client-crl-file", "", _path, "Clients' certificates that are revoked, PEM."),
+    Option(
+        "client-cert-allowed-hostname",
+        "",
+        _hosts,
+        "Names, one of which a client's certificate must have: name,...",
+    ),
+    Option(
+        "auto-tls", "false", _one_of("true", "false"), "Serve clients by a certificate that this member makes itself."
+    ),
+    Option("peer-cert-file", "", _path, "This member's certificate, PEM, for https:// among peer URLs."),
+    Option("peer-key-file", "", _path, "The key of --peer-cert-file, PEM."),
+    Option("peer-trusted-ca-file", "", _path, "CA certificates, PEM, of which other members' certificates must be."),
+    Option(
+        "peer-client-cert-auth",
+        "false",
+        _one_of("true", "false"),
+        "Refuse members that connect without a certificate of that CA.",
+    ),
+    Option("peer-crl-file", "", _path, "Members' certificates that are revoked, PEM."),
+    Option("peer-cert-allowed-cn", "", _hosts, "Names, one of which another member's certificate must have: name,..."),
+    Option(
+        "peer-cert-allowed-hostname",
+        "",
+        _hosts,
+        "Likewise, as alternative names: name,...",
+    ),
+    Option(
+        "peer-auto-tls",
+        "false",
+        _one_of("true", "false"),
+        "Encrypt between members by certificates that they make themselves, and that nobody verifies.",
+    ),
+    Option("self-signed-cert-validity", "1", _positive, "Years for which a certificate that a member makes is valid."),
     Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
     Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
     Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
 )
 
 BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
+
+
+class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How clients, or other members, are served by TLS."""
+
+    cert_file: Path | None
+    """None: this member makes a certificate itself."""
+    key_file: Path | None
+    trusted_ca_file: Path | None
+    client_cert_auth: bool
+    crl_file: Path | None
+    allowed_names: tuple[str, ...]
+    validity_years: int
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +289,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     clock_drift_percent: int
     priority: int
     quiescence: bool
+    client_tls: TlsOptions | None
+    peer_tls: TlsOptions | None
     max_request_bytes: int
     quota_backend_bytes: int
     log_level: str
@@ -349,6 +410,10 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         clock_drift_percent=value["clock-drift"],
         priority=value["priority"],
         quiescence=value["quiescence"] == "true",
+        client_tls=_tls(found, value["listen-client-urls"], _CLIENT_TLS),
+        peer_tls=_tls(
+            found, (*value["listen-peer-urls"], *(url for urls in cluster.values() for url in urls)), _PEER_TLS
+        ),
         max_request_bytes=value["max-request-bytes"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
         log_level=value["log-level"],
@@ -405,6 +470,81 @@ def _check_lease(found: dict[str, _Found]) -> None:
             f"{place}: read-lease ({lease} ms, {held_ms} ms if clocks drift by {drift} percent) must last at least"
             f" {HEARTBEATS_PER_LEASE_MIN} times heartbeat-interval ({heartbeat} ms): each heartbeat renews it"
         )
+
+
+class _TlsNames(NamedTuple):
+    """The options about one kind of connection, and what they are about."""
+
+    urls: str
+    cert: str
+    key: str
+    ca: str
+    auth: str
+    crl: str
+    allowed: tuple[str, ...]
+    auto: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (self.cert, self.key, self.ca, self.auth, self.crl, *self.allowed, self.auto)
+
+
+_CLIENT_TLS = _TlsNames(
+    "listen-client-urls",
+    "cert-file",
+    "key-file",
+    "trusted-ca-file",
+    "client-cert-auth",
+    "client-crl-file",
+    ("client-cert-allowed-hostname",),
+    "auto-tls",
+)
+_PEER_TLS = _TlsNames(
+    "listen-peer-urls",
+    "peer-cert-file",
+    "peer-key-file",
+    "peer-trusted-ca-file",
+    "peer-client-cert-auth",
+    "peer-crl-file",
+    ("peer-cert-allowed-cn", "peer-cert-allowed-hostname"),
+    "peer-auto-tls",
+)
+
+
+def _tls(found: dict[str, _Found], urls: Iterable[Url], names: _TlsNames) -> TlsOptions | None:
+    """None: no URL of these needs it."""
+    cert, key, ca = found[names.cert].value, found[names.key].value, found[names.ca].value
+    auto, auth = found[names.auto].value == "true", found[names.auth].value == "true"
+    allowed = tuple(name for option in names.allowed for name in found[option].value or ())
+    secure = [url for url in urls if url.tls]
+    if not secure:
+        if given := [name for name in names.all if found[name].place is not None and found[name].value != "false"]:
+            raise ConfigError(
+                f"{_place(found, given[0])}: it is for https:// URLs, and {names.urls} has none: write https:// there,"
+                f" or leave {given[0]} out"
+            )
+        return None
+    if (cert is None) != (key is None):
+        raise ConfigError(f"{_place(found, names.cert, names.key)}: --{names.cert} and --{names.key} go together")
+    if cert is None and not auto:
+        raise ConfigError(
+            f"{_place(found, names.urls)}: {secure[0]} needs --{names.cert} and --{names.key}, or --{names.auto};"
+            " `ratified pki init` makes certificates"
+        )
+    if cert is not None and auto:
+        raise ConfigError(f"{_place(found, names.auto)}: --{names.auto} makes a certificate, and --{names.cert} is one")
+    if (auth or allowed or found[names.crl].value is not None) and ca is None:
+        needs = next(name for name in (names.auth, names.crl, *names.allowed) if found[name].place is not None)
+        raise ConfigError(f"{_place(found, needs)}: it needs --{names.ca}, whose certificates are to be believed")
+    return TlsOptions(
+        cert_file=cert,
+        key_file=key,
+        trusted_ca_file=ca,
+        client_cert_auth=auth or bool(allowed),
+        crl_file=found[names.crl].value,
+        allowed_names=allowed,
+        validity_years=found["self-signed-cert-validity"].value,
+    )
 
 
 def _check_sizes(found: dict[str, _Found]) -> None:

@@ -26,16 +26,19 @@ from ratified.kv.check import KV_CHECKS
 from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
-from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused
+from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
+from ratified.runtime.tls import Tls, TlsError
 from ratified.server.clients import ClientListener, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.logs import logging_to
+from ratified.server.own_certificates import DIRECTORY, tls_files
 
 log = logging.getLogger("ratified.server")
 
 READY = "ready to serve client requests"
 STOP_GRACE_S = 0.5
+ALPN_PROTOCOLS = ("h2",)
 SEGMENTS_A_CHECKPOINT = 4
 """At the least: the log is cut by whole segments."""
 SEGMENT_GRAIN_BYTES = 4096
@@ -89,7 +92,7 @@ async def _serve(config: ServerConfig) -> None:
     gc.freeze()
     try:
         await _serve_on(host, config, stop)
-    except (ListenError, TooFewDescriptors) as error:
+    except (ListenError, TlsError, TooFewDescriptors) as error:
         raise ServeFailed(str(error)) from error
     except HostFailed as error:
         raise ServeFailed(f"the server had to stop: {error}") from error
@@ -119,14 +122,31 @@ async def _start_host(config: ServerConfig) -> Host:
                 clock_drift_ppm_max=config.clock_drift_percent * 10_000,
                 priority=config.priority,
                 quiescence=config.quiescence,
+                peer_tls=_peer_tls(config),
                 node_limits=_node_limits(config),
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),
             lambda group, space: KvStore(space),
             KV_CHECKS,
         )
-    except StartRefused as error:
+    except (StartRefused, TlsError) as error:
         raise ServeFailed(str(error)) from error
+
+
+def _client_tls(config: ServerConfig) -> Tls | None:
+    """What https client URLs are served by; None: there are none. Raises ``TlsError``."""
+    if config.client_tls is None:
+        return None
+    hosts = (url.host for url in (*config.listen_client_urls, *config.advertise_client_urls))
+    return Tls(tls_files(config.client_tls, config.data_dir / DIRECTORY / "client", hosts), ALPN_PROTOCOLS)
+
+
+def _peer_tls(config: ServerConfig) -> TlsFiles | None:
+    """Likewise for peers."""
+    if config.peer_tls is None:
+        return None
+    hosts = (url.host for url in (*config.listen_peer_urls, *config.initial_advertise_peer_urls))
+    return tls_files(config.peer_tls, config.data_dir / DIRECTORY / "peer", hosts)
 
 
 def _node_limits(config: ServerConfig) -> NodeLimits:
@@ -147,7 +167,7 @@ def _segment_bytes(checkpoint_log_bytes: int) -> int:
 
 def _check_cluster_state(config: ServerConfig) -> None:
     """Whoever joins needs somebody to ask."""
-    has_data = config.data_dir.is_dir() and any(config.data_dir.iterdir())
+    has_data = config.data_dir.is_dir() and any(each.name != DIRECTORY for each in config.data_dir.iterdir())
     if config.initial_cluster_state == "existing" and not has_data and len(config.initial_cluster) == 1:
         raise ServeFailed(
             f"--initial-cluster-state is 'existing', but {config.data_dir} holds no member's data: check --data-dir, "
@@ -163,7 +183,7 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    listener = ClientListener(METHODS, service, client_connections_max())
+    listener = ClientListener(METHODS, service, client_connections_max(), _client_tls(config))
     for url in config.listen_client_urls:
         listener.listen(url)
     await listener.start()

@@ -1,4 +1,4 @@
-"""The URLs of flags: ``http://host:port``, nothing else yet.
+"""The URLs of flags: ``http://host:port`` or ``https://host:port``.
 
 etcd's flags hold lists of URLs, and its ``--initial-cluster`` holds ``name=url`` pairs in which a name may occur more
 than once. A URL that cannot be served is refused here, with what to write instead.
@@ -22,6 +22,7 @@ class Url(msgspec.Struct, frozen=True):
 
     host: str
     port: int
+    tls: bool = False
 
     @property
     def address(self) -> str:
@@ -34,16 +35,14 @@ class Url(msgspec.Struct, frozen=True):
         return self.host in WILDCARD_HOSTS
 
     def __str__(self) -> str:
-        return f"http://{self.address}"
+        return f"{'https' if self.tls else 'http'}://{self.address}"
 
 
 def parse_url(text: str) -> Url:
     """One URL; raises ``UrlError``."""
     split = urlsplit(text)
-    if split.scheme in ("https", "unixs"):
-        raise UrlError(f"{text!r}: TLS comes in a later version; use http://")
-    if split.scheme != "http" or not split.netloc:
-        raise UrlError(f"{text!r} is not of the form http://host:port")
+    if split.scheme not in ("http", "https") or not split.netloc:
+        raise UrlError(f"{text!r} is not of the form http://host:port or https://host:port")
     if split.path not in ("", "/") or split.query or split.fragment or split.username is not None:
         raise UrlError(f"{text!r} must end after the port: http://host:port")
     try:
@@ -52,7 +51,7 @@ def parse_url(text: str) -> Url:
         raise UrlError(f"{text!r}: {wrong}") from wrong
     if not host or port is None:
         raise UrlError(f"{text!r} needs a host and a port: http://host:port")
-    return Url(host, port)
+    return Url(host, port, split.scheme == "https")
 
 
 def parse_urls(text: str) -> tuple[Url, ...]:

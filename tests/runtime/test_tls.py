@@ -1,0 +1,213 @@
+"""Certificates and TLS sessions: who is let in, what a change of the files does, and hosts that speak it."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from ratified import Host, HostConfig, StartRefused
+from ratified.machine import StateMachine
+from ratified.runtime import TlsFiles
+from ratified.runtime.tls import Tls, TlsError, TlsFailed, TlsSession
+from ratified.server.certificates import Pair, make_ca, make_certificate
+from ratified.testing.processes import free_ports
+
+HOST = "127.0.0.1"
+
+
+class Counter(StateMachine):
+    """Counts its commands."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def apply(self, command: bytes) -> bytes:
+        self.count += 1
+        return b"%d" % self.count
+
+    def query(self, request: bytes) -> bytes:
+        return b"%d" % self.count
+
+    def snapshot(self) -> bytes:
+        return b"%d" % self.count
+
+    def restore(self, pieces: Iterable[bytes]) -> None:
+        self.count = int(b"".join(pieces))
+
+
+class Pki:
+    """A CA and what it has signed, as files."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.ca = make_ca("a CA", 30)
+        self.ca_file = directory / "ca.crt"
+        self.ca_file.write_bytes(self.ca.certificate)
+
+    def write(self, name: str, pair: Pair) -> tuple[Path, Path]:
+        cert, key = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        cert.write_bytes(pair.certificate)
+        key.write_bytes(pair.key)
+        return cert, key
+
+    def files(self, name: str, host: str = HOST, **options: object) -> TlsFiles:
+        cert, key = self.write(name, make_certificate(self.ca, name, [host], 30))
+        return TlsFiles(cert_file=cert, key_file=key, trusted_ca_file=self.ca_file, **options)  # type: ignore[arg-type]
+
+
+def talk(server: TlsSession, client: TlsSession) -> tuple[bytes, bytes]:
+    """Pass on what either side writes, until nobody does; what each has received."""
+    at_server, at_client = b"", b""
+    while True:
+        to_server, to_client = client.take(), server.take()
+        if not to_server and not to_client:
+            return at_server, at_client
+        at_server += server.receive(to_server) if to_server else b""
+        at_client += client.receive(to_client) if to_client else b""
+
+
+def sessions(server: Tls, client: Tls, name: str = HOST) -> tuple[TlsSession, TlsSession]:
+    return TlsSession(server.server), TlsSession(client.client, server_name=name)
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki(tmp_path / "pki")
+
+
+def test_what_is_written_before_the_handshake_arrives_after_it(pki: Pki) -> None:
+    server, client = sessions(Tls(pki.files("a", client_cert_auth=True)), Tls(pki.files("b")))
+    client.write(b"from the client")
+    server.write(b"from the server")
+    large = bytes(1 << 20)
+    server.write(large)
+    assert talk(server, client) == (b"from the client", b"from the server" + large)
+    assert server.peer_names() == ("b", HOST)
+
+
+def test_a_member_of_another_ca_is_not_let_in(pki: Pki, tmp_path: Path) -> None:
+    stranger = Pki(tmp_path / "other")
+    server, client = sessions(Tls(pki.files("a", client_cert_auth=True)), Tls(stranger.files("b", verifies=False)))
+    with pytest.raises(TlsFailed, match="certificate verify failed"):
+        talk(server, client)
+
+
+def test_whoever_dials_verifies_whom_it_reaches(pki: Pki, tmp_path: Path) -> None:
+    stranger = Pki(tmp_path / "other")
+    for server_files, name in ((stranger.files("a"), HOST), (pki.files("a"), "other.example")):
+        server, client = sessions(Tls(server_files), Tls(pki.files("b")), name)
+        with pytest.raises(TlsFailed, match="certificate verify failed"):
+            talk(server, client)
+
+
+@pytest.mark.parametrize(("allowed", "is_let_in"), [((), True), (("b",), True), ((HOST,), True), (("c", "d"), False)])
+def test_only_certificates_of_the_allowed_names_are_let_in(pki: Pki, allowed: tuple[str, ...], is_let_in: bool) -> None:
+    tls = Tls(pki.files("a", client_cert_auth=True, allowed_names=allowed))
+    server, client = sessions(tls, Tls(pki.files("b")))
+    talk(server, client)
+    assert (tls.refuses(server) is None) == is_let_in
+
+
+def test_a_revoked_certificate_counts_no_more(pki: Pki) -> None:
+    client_files = pki.files("b")
+    revoked = x509.load_pem_x509_certificate(client_files.cert_file.read_bytes())
+    issuer = x509.load_pem_x509_certificate(pki.ca.certificate)
+    now = datetime.datetime.now(datetime.UTC)
+    entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number).revocation_date(now).build()
+    crl = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(now)
+    crl = crl.next_update(now + datetime.timedelta(days=1)).add_revoked_certificate(entry)
+    key = load_pem_private_key(pki.ca.key, None)
+    crl_file = pki.directory / "crl.pem"
+    crl_file.write_bytes(crl.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))  # type: ignore[arg-type]
+    tls = Tls(pki.files("a", client_cert_auth=True, crl_file=crl_file))
+    server, client = sessions(tls, Tls(client_files))
+    with pytest.raises(TlsFailed, match="certificate verify failed"):
+        talk(server, client)
+    talk(*sessions(tls, Tls(pki.files("c"))))
+
+
+def test_an_exchanged_certificate_holds_for_new_connections_and_half_an_exchange_for_none(pki: Pki) -> None:
+    tls = Tls(pki.files("a", client_cert_auth=True))
+    assert tls.refresh() is None
+    new = make_certificate(pki.ca, "new", [HOST], 30)
+    tls.files.cert_file.write_bytes(new.certificate)
+    os.utime(tls.files.cert_file, ns=(1, 1))
+    wrong = tls.refresh()
+    assert wrong is not None
+    assert str(tls.files.cert_file) in wrong
+    assert tls.refresh() is None, "it is said once"
+    server, client = sessions(tls, Tls(pki.files("b", client_cert_auth=True)))
+    talk(server, client)
+    assert client.peer_names()[0] == "a"
+    tls.files.key_file.write_bytes(new.key)
+    os.utime(tls.files.key_file, ns=(2, 2))
+    assert tls.refresh() is None
+    server, client = sessions(tls, Tls(pki.files("b")))
+    talk(server, client)
+    assert client.peer_names()[0] == "new"
+
+
+def test_files_that_cannot_be_used_are_named(pki: Pki) -> None:
+    files = pki.files("a")
+    other_key = pki.files("b").key_file
+    no_pem = pki.directory / "nonsense"
+    no_pem.write_text("nonsense")
+    for cert, key, ca, named in (
+        (pki.directory / "gone.crt", files.key_file, pki.ca_file, "gone.crt"),
+        (files.cert_file, other_key, pki.ca_file, "a.crt"),
+        (no_pem, files.key_file, pki.ca_file, "nonsense"),
+        (files.cert_file, files.key_file, no_pem, "nonsense"),
+    ):
+        with pytest.raises(TlsError, match=named):
+            Tls(TlsFiles(cert_file=cert, key_file=key, trusted_ca_file=ca))
+
+
+def configs(path: Path, names: str) -> list[HostConfig]:
+    cluster = {name: f"https://{HOST}:{port}" for name, port in zip(names, free_ports(len(names)), strict=True)}
+    return [
+        HostConfig(data_dir=path / name, name=name, cluster=cluster, heartbeat_us=20_000, election_timeout_us=200_000)
+        for name in names
+    ]
+
+
+def test_hosts_replicate_by_tls_and_without_a_certificate_of_theirs_a_member_takes_no_part(
+    tmp_path: Path, pki: Pki
+) -> None:
+    async def run() -> None:
+        every = [
+            msgspec.structs.replace(config, peer_tls=pki.files(config.name, client_cert_auth=True))
+            for config in configs(tmp_path, "abc")
+        ]
+        async with asyncio.timeout(30), AsyncExitStack() as stack:
+            *two, third = [await Host.start(config, Counter) for config in every]
+            for host in two:
+                await stack.enter_async_context(host)
+            assert await third.propose(b"count") == b"1"
+            await third.close()
+            strangers = Pki(tmp_path / "other").files("c", client_cert_auth=True)
+            third = await Host.start(msgspec.structs.replace(every[2], peer_tls=strangers), Counter)
+            await stack.enter_async_context(third)
+            for count in (b"2", b"3"):
+                assert await two[0].propose(b"count") == count
+            assert third.leader() is None
+
+    asyncio.run(run())
+
+
+def test_a_host_with_https_addresses_and_no_certificate_does_not_start(tmp_path: Path) -> None:
+    async def run() -> None:
+        with pytest.raises(StartRefused, match=r"is at https://127.0.0.1:\d+: give peer_tls"):
+            await Host.start(configs(tmp_path, "ab")[0], Counter)
+
+    asyncio.run(run())
