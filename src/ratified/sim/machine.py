@@ -33,7 +33,7 @@ from ratified.consensus.contract import Sizes
 from ratified.consensus.draws import mix
 from ratified.machine import Store
 from ratified.node.boot import build, create_joined
-from ratified.node.config import NodeConfig
+from ratified.node.config import NodeConfig, NodeLimits
 from ratified.node.node import Node
 from ratified.node.ports import (
     Close,
@@ -68,6 +68,7 @@ from ratified.wire.peer import (
     SNAPSHOTS_SINCE,
     TABLES_SINCE,
     Batch,
+    Fragment,
     Frame,
     Join,
     Joined,
@@ -566,7 +567,7 @@ class Machine:
             return
         entries = self._checkers.turn_ends(self.member, self._options.limits)
         cost_us = self._cost_us(outputs, entries, self.environment.rows_touched - rows_before)
-        self._checkers.turn_took(self.member, cost_us, self._options.election_timeout_us)
+        self._checkers.turn_took(self.member, cost_us - self._drawn_us(outputs), self._options.election_timeout_us)
         self._check_digests()
         self._busy_until = self._world.now + cost_us
         if cost_us <= SHORT_TURN_US:
@@ -580,6 +581,15 @@ class Machine:
         costs = self._options.computing
         leaving = len(outputs.frames) + len(outputs.replies) + len(outputs.jobs)
         return costs.turn_us + costs.output_us * leaving + costs.entry_us * entries + costs.row_us * rows
+
+    def _drawn_us(self, outputs: Outputs) -> int:
+        """What the turn took because frames were drawn smaller than a server's: that is not held against it."""
+        frame_bytes = self._options.limits.node.frame_bytes_max
+        if frame_bytes >= NodeLimits().frame_bytes_max:
+            return 0
+        fragments = sum(isinstance(outgoing.frame, Fragment) for outgoing in outputs.frames)
+        at_a_server = -(-fragments * frame_bytes // NodeLimits().frame_bytes_max)
+        return self._options.computing.output_us * (fragments - at_a_server)
 
     def _end_turn(self, start: int) -> None:
         """A long turn is over: what it gave leaves."""
