@@ -3,7 +3,8 @@
 Rules of this module:
 
 1. Every key is EC P-256, every signature is with SHA-256, every serial number is random.
-2. A certificate serves on both ends of a connection: a member is the client of its peers.
+2. A member's certificate serves on both ends of a connection, since a member is the client of its peers. One without
+   hosts is a client's, and serves as a server nowhere: not even at a host of its common name.
 3. A certificate does not outlive the CA that signs it.
 4. Nothing is read or written: certificates and keys are PEM, in memory.
 """
@@ -35,6 +36,8 @@ COMMON_NAME_LENGTH_MAX = 64
 DNS_NAME_LENGTH_MAX = 253
 DNS_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.I)
 
+DAYS_MAX = 36_500
+
 BACKDATED = timedelta(hours=1)
 """A certificate is valid from so long before it was made, for clocks that are behind."""
 
@@ -63,7 +66,7 @@ def make_ca(name: str, days: int) -> Pair:
 
 
 def make_certificate(ca: Pair, common_name: str, hosts: Sequence[str], days: int) -> Pair:
-    """A certificate for DNS names and IP addresses, none for one that is only a client's. Raises ``CertificateError``.
+    """A certificate for DNS names and IP addresses; none: for one that is only a client. Raises ``CertificateError``.
 
     It ends with the CA where that ends in fewer days.
     """
@@ -106,13 +109,10 @@ def _builder(
     ends_by: datetime | None = None,
 ) -> x509.CertificateBuilder:
     """What all certificates share. ``ends_by`` None: ``days`` alone say when it ends."""
+    if not 1 <= days <= DAYS_MAX:
+        raise CertificateError(f"a certificate cannot be valid for {days} days: give 1 to {DAYS_MAX}")
     now = datetime.now(UTC)
-    try:
-        ends = now + timedelta(days=days)
-    except OverflowError:
-        ends = datetime.max.replace(tzinfo=UTC)
-    if days < 1 or ends.year > 9998:
-        raise CertificateError(f"a certificate cannot be valid for {days} days: give at least 1, and end in this era")
+    ends = now + timedelta(days=days)
     builder = x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
@@ -126,10 +126,10 @@ def _builder(
 
 def _for_hosts(builder: x509.CertificateBuilder, hosts: Sequence[str]) -> x509.CertificateBuilder:
     """The extensions of a certificate that is no CA's."""
-    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    server = [ExtendedKeyUsageOID.SERVER_AUTH] if hosts else []
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([*server, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
     if not hosts:
         return builder
     names = x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(hosts)])
@@ -152,7 +152,9 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 def _subject(common_name: str) -> x509.Name:
     if not 1 <= len(common_name) <= COMMON_NAME_LENGTH_MAX:
-        raise CertificateError(f"the name {common_name!r} has {len(common_name)} characters, and may have 1 to 64")
+        raise CertificateError(
+            f"the name {common_name!r} has {len(common_name)} characters, and may have 1 to {COMMON_NAME_LENGTH_MAX}"
+        )
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 

@@ -6,11 +6,13 @@ Rules
    windows and limits then hold.
 2. A call that one request to the host answers has no task. Others have one each, which is cancelled when its client
    goes.
-3. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
-4. Reads begin where there is room for their answers (``edge.answers``).
-5. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
+3. What is no call is a page (``api.pages``), by HTTP/2 or, where a connection does not begin as HTTP/2 does, by
+   HTTP/1.1 (``Http1``).
+4. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
+5. Reads begin where there is room for their answers (``edge.answers``).
+6. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
    level of debug, since anybody may.
-6. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
+7. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
    answers no ping within ``SILENCE_S``, is closed.
 """
 
@@ -27,6 +29,7 @@ from typing_extensions import override
 
 from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
+from ratified.api.pages import page
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Pending, Submission
@@ -39,6 +42,7 @@ from ratified.runtime import Work
 from ratified.runtime.address import Address, bind
 from ratified.runtime.tls import Tls, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
+from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.urls import Url
 
 log = logging.getLogger("ratified.server")
@@ -62,7 +66,6 @@ SILENCE_S = 60
 """Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
 BACKLOG = 1024
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
-_NOT_FOUND = encode((b":status", b"404"), (b"content-length", b"0"))
 DEFECT = "a call of %s ended by a defect"
 FAILED = "the server has failed to serve this call: its log says why"
 _METHOD_UNKNOWN = "Method not found!"
@@ -186,6 +189,8 @@ class ClientConnection(asyncio.Protocol):
         self._has_spoken = False
         self._is_asked = False
         self.share = Share(self._heard_at)
+        self._http1: Http1 | None = None
+        self._pages: set[asyncio.Task[None]] = set()
 
     # -- asyncio --------------------------------------------------------------------------------------------------
 
@@ -209,10 +214,18 @@ class ClientConnection(asyncio.Protocol):
         self._is_asked = False
         if self._tls is not None:
             data = self._decrypted(self._tls, data)
-        if data:
+        if not data:
+            return
+        if self._http1 is not None:
+            self._http1.receive(data)
+        elif self._has_spoken or not is_http1(data):
             self._has_spoken = True
             self.grpc.http.receive(data)
             self.flush()
+        else:
+            self._has_spoken = True
+            self._http1 = Http1(self.service, self)
+            self._http1.receive(data)
 
     def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
         was_ready = tls.ready
@@ -242,6 +255,14 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(data)
 
     @override
+    def eof_received(self) -> bool:
+        """The client sends no more. By HTTP/1.1 it may want its answers all the same."""
+        if self._http1 is None or self._tls is not None:
+            return False
+        self._http1.end()
+        return True
+
+    @override
     def pause_writing(self) -> None:
         self._is_paused = True
 
@@ -254,6 +275,8 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self.grpc.http.lost()
+        if self._http1 is not None:
+            self._http1.lost()
         self.listener.answers.left(self.share, self.loop.time())
         self.listener.forget(self)
 
@@ -262,15 +285,11 @@ class ClientConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what there is, as far as the socket takes it."""
         transport = self._transport
-        if transport is None:
+        if transport is None or self._http1 is not None:
             return
         http = self.grpc.http
         while not self._is_paused and (data := http.take()):
-            if self._tls is None:
-                transport.write(data)
-            else:
-                self._tls.write(data)
-                self._write_encrypted(self._tls)
+            self.write(data)
         unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size()
         if unsent_bytes or self.share.unsent_bytes:
             self.listener.answers.unsent(self.share, unsent_bytes, self.loop.time())
@@ -281,10 +300,26 @@ class ClientConnection(asyncio.Protocol):
                 log.debug("closing a client's connection: %s", http.error)
             transport.close()
 
+    def write(self, data: bytes | memoryview) -> None:
+        """To the socket, by TLS where that is spoken."""
+        if self._tls is not None:
+            self._tls.write(data)
+            self._write_encrypted(self._tls)
+        elif self._transport is not None:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        if self._transport is not None:
+            self._transport.close()
+
     def flush_soon(self) -> None:
         self.listener.flush_soon(self)
 
     def drain(self) -> None:
+        if self._http1 is not None:
+            self._http1.drain()
+            return
         self.grpc.http.drain()
         self.flush()
 
@@ -293,7 +328,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def on_second(self, now: float) -> None:
-        """Rules 4 and 6."""
+        """Rules 5 and 7."""
         http = self.grpc.http
         http.on_second()
         silent_s = now - self._heard_at
@@ -303,7 +338,7 @@ class ClientConnection(asyncio.Protocol):
             or self.listener.answers.stalled(self.share, now - STALLED_S)
         ):
             self.abort()
-        elif silent_s > SILENCE_S / 2 and not self._is_asked:
+        elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
             self._is_asked = True
             http.ping()
             self.flush()
@@ -320,7 +355,30 @@ class ClientConnection(asyncio.Protocol):
         return _Unary(self, call, method)
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
-        connection.http.send_headers(stream, _NOT_FOUND, ends=True)
+        fields = dict(headers.fields)
+        task = asyncio.ensure_future(self._answer_page(stream, fields[b":method"], fields[b":path"]))
+        self._pages.add(task)
+        task.add_done_callback(self._pages.discard)
+
+    async def _answer_page(self, stream: Stream, method: bytes, target: bytes) -> None:
+        try:
+            answer = await page(self.service, method.decode("latin-1"), target.decode("latin-1"))
+        except Exception:
+            log.exception(DEFECT, target)
+            answer = BROKEN
+        block = encode(
+            (b":status", b"%d" % answer.status),
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
+        )
+        http = self.grpc.http
+        if http.streams.get(stream.number) is stream:
+            is_head = method == b"HEAD"
+            http.send_headers(stream, block, ends=is_head)
+            if not is_head:
+                http.send_data(stream, (answer.body,))
+                http.end(stream, b"")
+            self.flush_soon()
 
     def check_leader(self, call: Call) -> bool:
         """Does the call want a leader? Raises ``EtcdError`` where it does and there is none."""

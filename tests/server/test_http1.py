@@ -1,0 +1,112 @@
+"""HTTP/1.1 beside HTTP/2 on one port: pages by either, and bad requests."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ratified.server.http1 import BODY_BYTES_MAX, is_http1
+from ratified.testing.processes import LocalNode
+from tests.server.test_process import Place
+
+TIMEOUT_S = 20
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNode]:
+    with Place(Path(tmp_path_factory.mktemp("place"))).serving() as serving:
+        yield serving
+
+
+def said(node: LocalNode, request: bytes) -> bytes:
+    """All that the server answers until it closes, or has sent as many answers as were asked for."""
+    with socket.create_connection(("127.0.0.1", node.client_port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+        return answer
+
+
+def get(target: str, *headers: str, method: str = "GET") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "host: a", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "body"),
+    [
+        ("/health", 200, b'{"health":"true","reason":""}'),
+        ("/health?serializable=true", 200, b'{"health":"true","reason":""}'),
+        ("/version", 200, b'{"etcdserver":"3.5.0","etcdcluster":"3.5.0"}'),
+        ("/readyz", 200, b"ok\n"),
+        ("/livez", 200, b"ok\n"),
+        ("/", 404, b"404 page not found\n"),
+    ],
+)
+def test_pages_are_there_by_http_1(node: LocalNode, target: str, status: int, body: bytes) -> None:
+    head, _, found = said(node, get(target)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d" % status)
+    assert found == body
+
+
+def test_requests_of_one_connection_are_answered_in_their_order(node: LocalNode) -> None:
+    answer = said(node, get("/version") + get("/nothing") + get("/health", "connection: close"))
+    assert [part.split()[0] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"404", b"200"]
+    assert answer.endswith(b'"reason":""}')
+
+
+def test_a_head_request_gets_no_body_and_other_methods_nothing(node: LocalNode) -> None:
+    head, _, body = said(node, get("/health", method="HEAD")).partition(b"\r\n\r\n")
+    assert b"content-length: 29" in head
+    assert body == b""
+    assert said(node, get("/health", "content-length: 0", method="POST")).startswith(b"HTTP/1.1 405")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        (b"GET /" + b"a" * 200_000, 400),
+        (get("/health", f"content-length: {BODY_BYTES_MAX + 1}", method="POST") + bytes(BODY_BYTES_MAX + 1), 413),
+        (get("/health", "content-length: a"), 400),
+    ],
+)
+def test_a_bad_request_gets_one_answer_and_the_end(node: LocalNode, request_bytes: bytes, status: int) -> None:
+    answer = said(node, request_bytes)
+    assert answer.startswith(b"HTTP/1.1 %d" % status)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert said(node, get("/livez")).endswith(b"ok\n")
+
+
+def test_a_member_without_a_majority_says_why_it_is_not_healthy(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    peers = f"default=http://127.0.0.1:{place.peer_port},b=http://127.0.0.1:1,c=http://127.0.0.1:2"
+    node = place.node(f"--initial-cluster={peers}")
+    node.start()
+    try:
+        while True:
+            try:
+                answer = said(node, get("/health"))
+            except ConnectionRefusedError:
+                continue
+            break
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"health": "false", "reason": "RAFT NO LEADER"}
+        assert said(node, get("/livez")).startswith(b"HTTP/1.1 200")
+    finally:
+        node.terminate()
+        node.wait_stopped()
+
+
+@pytest.mark.parametrize(
+    ("first", "is_so"), [(b"PRI", False), (b"PRI * HTTP/2.0\r\n\r\nSM", False), (b"PUT", True), (b"G", True)]
+)
+def test_the_first_bytes_tell_the_protocols_apart(first: bytes, is_so: bool) -> None:
+    assert is_http1(first) == is_so
