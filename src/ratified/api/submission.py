@@ -6,15 +6,12 @@ Such a call is one object, ``Pending``, and no task: the host calls it back, and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ratified.api.errors import refusal, stopped, unknown
 from ratified.kv.encoding import response_view
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Outcome, Reply, Work
-
-if TYPE_CHECKING:
-    from ratified.api.service import Service
 
 # A member of an enum costs more each time, on CPython 3.11, than what is done with it here.
 _CHUNK = Outcome.CHUNK
@@ -41,13 +38,23 @@ class Caller(Protocol):
     def failed(self, error: EtcdError) -> None: ...
 
 
+class Headers(Protocol):
+    """Who knows the header of answers."""
+
+    def answer(self, answer: bytes) -> bytes:
+        """The response in a store's answer, with the header; raises the store's error."""
+
+    def header(self) -> bytes:
+        """The header alone."""
+
+
 class Pending:
     """A submission under way; itself the host's callback."""
 
-    __slots__ = ("_caller", "_chunks", "_service", "submission", "timeout_us", "token")
+    __slots__ = ("_caller", "_chunks", "_headers", "submission", "timeout_us", "token")
 
-    def __init__(self, service: Service, submission: Submission, timeout_us: int, caller: Caller) -> None:
-        self._service = service
+    def __init__(self, headers: Headers, submission: Submission, timeout_us: int, caller: Caller) -> None:
+        self._headers = headers
         self._caller = caller
         self._chunks: list[bytes] | None = None
         self.submission = submission
@@ -73,10 +80,10 @@ class Pending:
     def _answer(self, last: bytes) -> None:
         try:
             if self._chunks is None:
-                message = self._service.answer(last)
+                message = self._headers.answer(last)
             else:
                 first, *others = *self._chunks, last
-                parts: list[bytes | memoryview] = [response_view(first), *others, self._service.header()]
+                parts: list[bytes | memoryview] = [response_view(first), *others, self._headers.header()]
         except EtcdError as error:
             self._caller.failed(error)
             return

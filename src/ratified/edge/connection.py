@@ -64,7 +64,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one connection may have."""
 
     streams_max: int = 4096
-    """Open at a time; one more is refused."""
+    """Open at a time; one more is refused. A stream is open to the client until it has taken the end of the answer."""
     header_bytes_max: int = 16 << 10
     """Of a header block as it comes, and of the list of headers (32 bytes added to each)."""
     header_frames_max: int = 32
@@ -72,6 +72,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     stream_window_bytes: int = 1 << 20
     """What a client may send on a stream before anybody has read it."""
     connection_window_bytes: int = 16 << 20
+    """More than 65,535, with which every connection begins."""
     ready_bytes_max: int = 256 << 10
     """What is made ready for the socket at a time."""
     answers_waiting_max: int = 1_000
@@ -180,12 +181,16 @@ class Connection:
         """Those in which something waits."""
         self._send_window = DEFAULT_WINDOW
         self._first_send_window = DEFAULT_WINDOW
+        self._told_send_window = DEFAULT_WINDOW
+        """What the SETTINGS that are being read say that it is to be."""
         self._frame_bytes_max = FRAME_BYTES_MAX
         self._credited = 0
         self._window = limits.connection_window_bytes
         self._idle_frames = 0
         self._resets = 0
         self._answers_waiting = 0
+        self._ends_waiting = 0
+        """Answers that are complete, whose ends the client has not taken."""
         self._draining = False
         self._out: list[bytes | memoryview] = [
             settings(
@@ -245,6 +250,7 @@ class Connection:
         out.clear()
         self._out_bytes = 0
         self._answers_waiting = 0
+        self._ends_waiting = 0
         return data
 
     @property
@@ -374,7 +380,8 @@ class Connection:
             for stream in list(self._blocked):
                 if self._send_window <= 0 or self._out_bytes >= room:
                     return
-                if stream.send_window > 0:
+                # The owner may have reset it, as another was sent.
+                if stream.send_window > 0 and stream in self._blocked:
                     sent = True
                     self._send_frame(stream)
 
@@ -415,6 +422,7 @@ class Connection:
 
     def _end_here(self, stream: Stream) -> None:
         is_read = stream.ended_there
+        self._ends_waiting += 1
         if self._resets:
             self._resets -= 1
         self._forget(stream)
@@ -563,7 +571,7 @@ class Connection:
             headers = None
         ends = bool(flags & END_STREAM)
         if number > self._highest:
-            if depends_on_itself:
+            if depends_on_itself and not self._draining:
                 self._pass_over(number)
                 self._highest = number
                 self._refuse(number, ErrorCode.PROTOCOL_ERROR)
@@ -581,10 +589,11 @@ class Connection:
 
     def _on_new(self, number: int, headers: Headers | None, ends: bool) -> None:
         if self._draining:
+            self._count_idle()
             return
         self._pass_over(number)
         self._highest = number
-        if len(self.streams) >= self._limits.streams_max:
+        if len(self.streams) + self._ends_waiting >= self._limits.streams_max:
             self._refuse(number, ErrorCode.REFUSED_STREAM)
             return
         if headers is None:
@@ -618,24 +627,32 @@ class Connection:
 
     def _on_closed(self, number: int, kind: int, stream: Stream | None) -> None:
         """Section 5.1: DATA or HEADERS on a stream that takes none."""
-        if number in self._reset:
-            self._count_idle()
+        self._count_idle()
+        if number in self._reset or self._comes_late(number):
             return
         if stream is not None:
             self._stream_fails(stream, ErrorCode.STREAM_CLOSED)
             return
-        if number == 0 or number > self._highest or any(first <= number < end for first, end in self._skipped):
+        if self._is_idle(number) or any(first <= number < end for first, end in self._skipped):
             raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, f"a frame on stream {number}, which was never opened")
         if kind == HEADERS:
             raise ConnectionEnds(ErrorCode.STREAM_CLOSED, f"a frame on stream {number}, which has ended")
         self._write_answer(rst_stream(number, ErrorCode.STREAM_CLOSED))
 
+    def _is_idle(self, number: int) -> bool:
+        """Section 5.1: was this stream never opened? 0 is none, and even ones are ours to open."""
+        return not number & 1 or number > self._highest
+
+    def _comes_late(self, number: int) -> bool:
+        """Section 6.8: is it of a stream that the client has opened before it knew that we drain?"""
+        return self._draining and number & 1 == 1 and number > self._highest
+
     def _stream_fails(self, stream: Stream, code: ErrorCode) -> None:
         """Section 5.4.2."""
         self._forget(stream)
-        self._count_reset()
         self._write_reset(stream.number, code)
         self._owner.on_gone(stream)
+        self._count_reset()
 
     def _count_reset(self) -> None:
         self._resets += 1
@@ -654,7 +671,7 @@ class Connection:
         code = ErrorCode.PROTOCOL_ERROR if is_sized else ErrorCode.FRAME_SIZE_ERROR
         if stream is not None:
             self._stream_fails(stream, code)
-        elif number > self._highest:
+        elif self._is_idle(number):
             raise ConnectionEnds(code, f"a bad PRIORITY of stream {number}")
         else:
             self._write_answer(rst_stream(number, code))
@@ -662,7 +679,7 @@ class Connection:
     def _on_rst_stream(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionEnds(ErrorCode.FRAME_SIZE_ERROR, f"RST_STREAM has {len(payload)} bytes")
-        if not number or number > self._highest:
+        if self._is_idle(number) and not self._comes_late(number):
             raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM of stream {number}, which was never opened")
         stream = self.streams.get(number)
         if stream is None:
@@ -675,6 +692,7 @@ class Connection:
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, f"SETTINGS of stream {number}")
+        self._count_idle()
         if flags & ACK:
             if payload:
                 raise ConnectionEnds(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that acknowledge say something")
@@ -685,6 +703,7 @@ class Connection:
         self._has_settings = True
         for identifier, value in SETTING.iter_unpack(payload):
             self._set(identifier, value)
+        self._move_windows()
         self._write_answer(frame(SETTINGS, ACK, 0, b""))
 
     def _has_settings_first(self) -> None:
@@ -698,16 +717,22 @@ class Connection:
         elif identifier == INITIAL_WINDOW_SIZE:
             if value > WINDOW_MAX:
                 raise ConnectionEnds(ErrorCode.FLOW_CONTROL_ERROR, f"INITIAL_WINDOW_SIZE is {value}")
-            change = value - self._first_send_window
-            self._first_send_window = value
-            for stream in self.streams.values():
-                stream.send_window += change
-                if stream.send_window > WINDOW_MAX:
-                    raise ConnectionEnds(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS make a window too large")
+            self._told_send_window = value
         elif identifier == MAX_FRAME_SIZE:
             if not FRAME_BYTES_MAX <= value < 1 << 24:
                 raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, f"MAX_FRAME_SIZE is {value}")
             self._frame_bytes_max = min(value, _SENT_FRAME_BYTES_MAX)
+
+    def _move_windows(self) -> None:
+        """Section 6.9.2; once for all values of one frame, since there may be many streams."""
+        change = self._told_send_window - self._first_send_window
+        self._first_send_window = self._told_send_window
+        if not change:
+            return
+        for stream in self.streams.values():
+            stream.send_window += change
+            if stream.send_window > WINDOW_MAX:
+                raise ConnectionEnds(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS make a window too large")
 
     def _on_push_promise(self, flags: int, number: int, payload: bytes) -> None:
         raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
@@ -742,7 +767,7 @@ class Connection:
             return
         stream = self.streams.get(number)
         if stream is None:
-            if number > self._highest:
+            if self._is_idle(number) and not self._comes_late(number):
                 raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, f"WINDOW_UPDATE of stream {number}, which is not open")
             return  # it may have crossed the end of our answer
         stream.send_window += increment

@@ -31,6 +31,10 @@ TOO_MUCH = "etcdserver: too many requests"
 """etcd's text for an overload, by which clients know that they may try again."""
 _TIMEOUT_UNITS_US = {b"H": 3_600_000_000, b"M": 60_000_000, b"S": 1_000_000, b"m": 1_000, b"u": 1, b"n": 0.001}
 _TIMEOUT_DIGITS_MAX = 8
+_TEXT_MAX = 1_000
+"""Characters of a ``grpc-message``; each may be twelve bytes, and together they fit into one frame."""
+_QUOTED_MAX = 40
+"""Characters of a header that a text of ours says again."""
 _HEADERS = encode((b":status", b"200"), (b"content-type", b"application/grpc"))
 _DONE = encode((b"grpc-status", b"0"))
 _UNSUPPORTED_TYPE = encode((b":status", b"415"))
@@ -216,7 +220,12 @@ class Call:
             self.give_up()
             return
         length = size_bytes - PREFIX_BYTES
-        if self._partial is None and length >= 0 and not data[0] and int.from_bytes(data[1:PREFIX_BYTES]) == length:
+        if (
+            self._partial is None
+            and 0 <= length <= self._connection.message_bytes_max
+            and not data[0]
+            and int.from_bytes(data[1:PREFIX_BYTES]) == length
+        ):
             self._hand_over(sink, data[PREFIX_BYTES:])
         else:
             self._gather(data)
@@ -274,14 +283,13 @@ class Call:
             self._abort(Code.INTERNAL, f"grpc: failed to decompress the message: {error}")
             return None
         if len(plain) > most:
-            self.end(
-                Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({most} bytes) when decompressed"
-            )
+            text = f"grpc: received message larger than max ({most} bytes) when decompressed"
+            self._abort(Code.RESOURCE_EXHAUSTED, text)
             return None
-        if not unzip.eof:
-            self._abort(Code.INTERNAL, "grpc: failed to decompress the message: it is not whole")
+        if not unzip.eof or unzip.unused_data:
+            self._abort(Code.INTERNAL, "grpc: failed to decompress the message: it is not one whole")
             return None
-        grown = max(len(plain) - len(message), 0)
+        grown = len(plain) - len(message)
         self.held_bytes += grown
         if not self._connection.room.take(self._connection, grown):
             self.give_up()
@@ -384,10 +392,11 @@ class GrpcConnection:
         timeout = fields.get(b"grpc-timeout")
         timeout_us = None if timeout is None else _timeout_us(timeout)
         if timeout_us is not None and timeout_us < 0:
-            self._refuse(stream, Code.INTERNAL, f"grpc: grpc-timeout {timeout!r} is no time")
+            self._refuse(stream, Code.INTERNAL, f"grpc: grpc-timeout {timeout!r:.{_QUOTED_MAX}} is no time")
             return None
         if encoding not in (b"identity", _GZIP):
-            text = f"grpc: Decompressor is not installed for grpc-encoding {encoding.decode('ascii', 'replace')!r}"
+            quoted = f"{encoding.decode('ascii', 'replace')!r:.{_QUOTED_MAX}}"
+            text = f"grpc: Decompressor is not installed for grpc-encoding {quoted}"
             self._refuse(stream, Code.UNIMPLEMENTED, text)
             return None
         return CallHead(fields[b":path"], timeout_us, b"" if encoding == b"identity" else encoding, headers.fields)
@@ -417,7 +426,8 @@ def _timeout_us(text: bytes) -> int:
 
 
 def _status(code: int, text: str) -> bytes:
-    return encode((b"grpc-status", b"%d" % code), (b"grpc-message", _percent_encoded(text)))
+    # No value may begin or end with a space (RFC 9113, section 8.2.1).
+    return encode((b"grpc-status", b"%d" % code), (b"grpc-message", _percent_encoded(text[:_TEXT_MAX].strip(" "))))
 
 
 def _percent_encoded(text: str) -> bytes:

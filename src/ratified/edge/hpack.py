@@ -151,7 +151,7 @@ class Decoder:
                     index, at = _integer(block, at, index)
                 header = self._at(index)
             elif byte & 0x60 == 0x20:
-                if headers:
+                if room < self._list_bytes_max:
                     raise HpackError("a change of the table's size stands behind a header")
                 size, at = _prefixed(block, at, 0x1F)
                 self._resize(size)

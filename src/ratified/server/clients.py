@@ -450,6 +450,7 @@ class _Unary:
             self._connection.service.cancel(self._pending)
         if self._task is not None:
             self._task.cancel()
+        self._connection.flush_soon()  # it may be the edge that ended the call
 
     def on_sent(self) -> None:
         pass
@@ -514,6 +515,7 @@ class _Streaming(BidiStream):
 
     def on_gone(self) -> None:
         self._task.cancel()
+        self._connection.flush_soon()
 
     def on_sent(self) -> None:
         self._is_sent.set()
