@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check demo sweep soak bench clean help
+.PHONY: up test check demo sweep soak fuzz bench clean help
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -34,7 +34,13 @@ sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
 soak: $(VENV)/dev etcdctl ## Real processes, twenty leader kills, again and again (long)
 	$(BIN)/python -m pytest tests/faults --count-kills 100
 
-bench: $(VENV)/dev ## Every benchmark, one after another
+fuzz: $(VENV)/dev ## Fuzz the clients' edge, half an hour each part (long; Linux)
+	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
+	@for part in frames calls headers; do echo "== $$part"; \
+		$(BIN)/python -m tests.edge.fuzz $$part -max_total_time=1800 -max_len=4096 -timeout=5 || exit 1; done
+
+bench: $(VENV)/dev ## Every benchmark, one after another (some need h2load, Debian's nghttp2-client)
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 clean: ## Remove what the targets above made
