@@ -111,7 +111,9 @@ def etcd(directory: Path) -> Iterator[System]:
                 "--initial-cluster=" + ",".join(f"node{each}={url}" for each, url in enumerate(urls)),
                 "--log-level=error",
             ]
-            processes.append(subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            processes.append(
+                subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            )
         yield System(leader_of(clients), [process.pid for process in processes])
     finally:
         for process in processes:

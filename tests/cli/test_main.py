@@ -14,7 +14,7 @@ from ratified.cli.main import EXIT_USAGE, run
 from ratified.cli.serve import serve
 from ratified.server.config import OPTIONS
 
-COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "member", "sim", "compare", "lab")
+COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "member", "pki", "sim", "compare", "lab")
 
 
 def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -36,13 +36,14 @@ def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     "command",
     [
-        *(each for each in COMMANDS if each not in ("lab", "member")),
+        *(each for each in COMMANDS if each not in ("lab", "member", "pki")),
         "lab raft",
         "member list",
         "member add",
         "member promote",
         "member remove",
         "member update",
+        "pki init",
     ],
 )
 def test_every_commands_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,10 +77,13 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str, caps
     ("arguments", "words"),
     [
         (["serve", "--heartbeat-interval", "x"], "flag --heartbeat-interval: 'x' is not a whole number"),
+        (["get", "k", "--endpoints", "ftp://h:1"], "--endpoints: endpoint 'ftp://h:1' is not of the form host:port"),
         (
-            ["get", "k", "--endpoints", "https://h:1"],
-            "--endpoints: endpoint 'https://h:1': TLS comes in a later version",
+            ["get", "k", "--endpoints", "http://h:1", "--cacert", "c"],
+            "--endpoints: endpoint 'http://h:1' is one without TLS",
         ),
+        (["get", "k", "--cert", "c"], "--key: not given, and a certificate needs its key"),
+        (["get", "k", "--cacert", "no-such-file"], "--cacert: no-such-file: No such file or directory"),
         (["get", "k", "--endpoints", ","], "at least one endpoint"),
     ],
 )
@@ -127,7 +131,7 @@ def test_standard_streams_may_be_closed() -> None:
 
 
 def test_help_waits_for_nothing_heavy() -> None:
-    heavy = ("grpc", "rich", "ratified.sim", "ratified.kv")
+    heavy = ("grpc", "rich", "cryptography", "ratified.sim", "ratified.kv")
     script = f"import sys; from ratified.cli.main import run; run([]); print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

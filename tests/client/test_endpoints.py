@@ -9,11 +9,16 @@ from ratified.client.endpoints import (
     Attempts,
     EndpointError,
     Endpoints,
+    Target,
     error,
+    explained,
     may_repeat,
     parse_endpoint,
 )
 from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
+from ratified.client.tls import Tls
+
+A, B, C = Target("a:1"), Target("b:1"), Target("c:1")
 
 
 @pytest.mark.parametrize(
@@ -27,13 +32,25 @@ from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError,
     ],
 )
 def test_an_endpoint_is_host_and_port_with_or_without_http(text: str, target: str) -> None:
-    assert parse_endpoint(text) == target
+    assert parse_endpoint(text) == Target(target)
+
+
+def test_an_endpoint_of_https_is_of_tls_and_one_without_a_scheme_where_tls_is_given() -> None:
+    assert parse_endpoint("https://[::1]:1") == Target("[::1]:1", tls=True)
+    assert Endpoints(["https://h:1", "h:1", "http://h:1"]).targets == (
+        Target("h:1", tls=True),
+        Target("h:1"),
+        Target("h:1"),
+    )
+    assert Endpoints(["https://h:1", "h:1"], Tls()).targets == (Target("h:1", tls=True),) * 2
+    with pytest.raises(EndpointError, match=r"'http://h:1' is one without TLS.*use https://"):
+        Endpoints(["http://h:1"], Tls())
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("https://h:1", "TLS comes in a later version"),
+        ("https://h", "not of the form"),
         ("h", "not of the form"),
         ("ftp://h:1", "not of the form"),
         ("h:1/x", "not of the form"),
@@ -52,12 +69,12 @@ def test_a_client_without_endpoints_is_refused() -> None:
 
 def test_a_failure_turns_to_the_next_endpoint_once_however_many_calls_fail() -> None:
     endpoints = Endpoints(["a:1", "b:1", "c:1"])
-    endpoints.failed("a:1")
-    endpoints.failed("a:1")
-    assert endpoints.current == "b:1"
-    endpoints.failed("b:1")
-    endpoints.failed("c:1")
-    assert endpoints.current == "a:1"
+    endpoints.failed(A)
+    endpoints.failed(A)
+    assert endpoints.current == B
+    endpoints.failed(B)
+    endpoints.failed(C)
+    assert endpoints.current == A
 
 
 UNRESOLVED = "errors resolving no.invalid:1: [field:hostname lookup error:address lookup failed]"
@@ -98,25 +115,25 @@ def test_a_call_pauses_only_when_every_endpoint_has_failed_once_more() -> None:
         tried.append(attempts.target)
         attempts.failed(attempts.target, "UNAVAILABLE", UNREACHED, now=9.0)
         pauses.append(attempts.pause_s)
-    assert tried == ["a:1", "b:1", "a:1", "b:1"]
+    assert tried == [A, B, A, B]
     assert pauses == [0.0, ROUND_PAUSE_S, 0.0, ROUND_PAUSE_S]
 
 
 def test_a_call_ends_with_what_its_last_failure_means_when_its_time_is_over() -> None:
     endpoints = Endpoints(["a:1", "b:1"])
     with pytest.raises(Unavailable, match="failed to connect"):
-        Attempts(endpoints, repeatable=False, deadline=10.0).failed("a:1", "UNAVAILABLE", UNREACHED, now=10.0)
+        Attempts(endpoints, repeatable=False, deadline=10.0).failed(A, "UNAVAILABLE", UNREACHED, now=10.0)
     with pytest.raises(CallOutcomeUnknown):
-        Attempts(endpoints, repeatable=False, deadline=10.0).failed("b:1", "UNAVAILABLE", "Socket closed", now=0.0)
-    assert endpoints.current == "a:1"
+        Attempts(endpoints, repeatable=False, deadline=10.0).failed(B, "UNAVAILABLE", "Socket closed", now=0.0)
+    assert endpoints.current == A
 
 
 def test_a_read_leaves_time_for_the_endpoints_that_it_has_not_tried() -> None:
     attempts = Attempts(Endpoints(["a:1", "b:1", "c:1"]), repeatable=True, deadline=10.0)
     assert attempts.timeout_s(1.0) == 3.0
-    attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=4.0)
+    attempts.failed(A, "DEADLINE_EXCEEDED", "Deadline Exceeded", now=4.0)
     assert attempts.timeout_s(4.0) == 3.0
-    attempts.failed("b:1", "UNAVAILABLE", UNREACHED, now=4.0)
+    attempts.failed(B, "UNAVAILABLE", UNREACHED, now=4.0)
     assert attempts.timeout_s(4.0) == 6.0
 
 
@@ -127,48 +144,103 @@ def test_a_write_takes_all_the_time_at_one_endpoint_since_it_cannot_be_sent_agai
 def test_a_write_goes_only_to_an_endpoint_that_has_answered() -> None:
     endpoints = Endpoints(["a:1", "b:1"])
     attempts = Attempts(endpoints, repeatable=False, deadline=10.0)
-    assert attempts.asks_first("a:1")
+    assert attempts.asks_first(A)
     assert attempts.timeout_s(0.0) == 5.0
-    attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=5.0)
-    assert attempts.asks_first("b:1")
-    attempts.answered("b:1")
+    attempts.failed(A, "DEADLINE_EXCEEDED", "Deadline Exceeded", now=5.0)
+    assert attempts.asks_first(B)
+    attempts.answered(B)
     assert attempts.timeout_s(5.0) == 5.0
-    assert not Attempts(endpoints, repeatable=False, deadline=10.0).asks_first("b:1")
+    assert not Attempts(endpoints, repeatable=False, deadline=10.0).asks_first(B)
     with pytest.raises(CallOutcomeUnknown):
-        attempts.failed("b:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
-    assert Attempts(endpoints, repeatable=False, deadline=10.0).asks_first("b:1")
+        attempts.failed(B, "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
+    assert Attempts(endpoints, repeatable=False, deadline=10.0).asks_first(B)
 
 
 def test_what_another_call_learns_meanwhile_does_not_change_what_was_sent() -> None:
     endpoints = Endpoints(["a:1"])
     attempts = Attempts(endpoints, repeatable=False, deadline=10.0)
-    assert attempts.asks_first("a:1")
-    attempts.answered("a:1")
-    endpoints.failed("a:1")
+    assert attempts.asks_first(A)
+    attempts.answered(A)
+    endpoints.failed(A)
     with pytest.raises(CallOutcomeUnknown):
-        attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
+        attempts.failed(A, "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
 
 
 def test_a_question_that_finds_no_answer_in_time_leaves_nothing_done() -> None:
     attempts = Attempts(Endpoints(["a:1"]), repeatable=False, deadline=10.0)
-    assert attempts.asks_first("a:1")
+    assert attempts.asks_first(A)
     with pytest.raises(Unavailable):
-        attempts.failed("a:1", "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
+        attempts.failed(A, "DEADLINE_EXCEEDED", "Deadline Exceeded", now=10.0)
 
 
 def test_a_read_asks_no_question_first() -> None:
-    assert not Attempts(Endpoints(["a:1"]), repeatable=True, deadline=10.0).asks_first("a:1")
+    assert not Attempts(Endpoints(["a:1"]), repeatable=True, deadline=10.0).asks_first(A)
 
 
 def test_a_call_ends_at_once_when_no_endpoint_has_an_address() -> None:
     attempts = Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0)
-    attempts.failed("a:1", "UNAVAILABLE", UNRESOLVED, now=0.0)
+    attempts.failed(A, "UNAVAILABLE", UNRESOLVED, now=0.0)
     with pytest.raises(Unavailable, match="errors resolving"):
-        attempts.failed("b:1", "UNAVAILABLE", UNRESOLVED, now=0.0)
+        attempts.failed(B, "UNAVAILABLE", UNRESOLVED, now=0.0)
 
 
 def test_a_call_goes_on_while_some_endpoint_has_an_address() -> None:
     attempts = Attempts(Endpoints(["a:1", "b:1"]), repeatable=False, deadline=10.0)
     for _ in range(3):
-        attempts.failed("a:1", "UNAVAILABLE", UNRESOLVED, now=0.0)
-        attempts.failed("b:1", "UNAVAILABLE", UNREACHED, now=0.0)
+        attempts.failed(A, "UNAVAILABLE", UNRESOLVED, now=0.0)
+        attempts.failed(B, "UNAVAILABLE", UNREACHED, now=0.0)
+
+
+TO_TLS = "failed to connect to all addresses; last error: UNKNOWN: ipv4:1.2.3.4:1: "
+VERIFY_FAILED = (
+    f"{TO_TLS}Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:"
+    "OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: certificate has expired: OK"
+)
+WRONG_NAME = (
+    f"{TO_TLS}Custom verification check failed with error: UNAUTHENTICATED: Hostname Verification Check failed."
+)
+NO_TLS = f"{TO_TLS}Ssl handshake failed: SSL_ERROR_SSL: OPENSSL_internal:WRONG_VERSION_NUMBER: "
+
+
+@pytest.mark.parametrize(
+    ("text", "tls", "meaning"),
+    [
+        (
+            VERIFY_FAILED,
+            Tls(ca_file="x/ca.crt"),
+            "the certificate of a:1 is refused, checked against the CAs of x/ca.crt: certificate has expired",
+        ),
+        (
+            VERIFY_FAILED,
+            Tls(),
+            "the certificate of a:1 is refused, checked against the CAs of the system: certificate has expired",
+        ),
+        (WRONG_NAME, Tls(), "the certificate of a:1 is refused: it is not made for a"),
+        (WRONG_NAME, Tls(server_name="m"), "the certificate of a:1 is refused: it is not made for m"),
+        (NO_TLS, Tls(), "no TLS is spoken at a:1: the server takes http:// only"),
+    ],
+)
+def test_a_call_ends_at_once_and_says_what_is_wrong_with_tls(text: str, tls: Tls, meaning: str) -> None:
+    target = Target("a:1", tls=True)
+    assert explained(text, target, tls) == meaning
+    with pytest.raises(Unavailable):
+        Attempts(Endpoints(["a:1"], tls), repeatable=False, deadline=10.0).failed(
+            target, "UNAVAILABLE", meaning, now=0.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("tls", "how", "words"),
+    [
+        (True, "Socket closed", "a client certificate"),
+        (True, "Unwrap failed (TSI_DATA_CORRUPTED)", "a client certificate"),
+        (True, "Ssl handshake failed: OPENSSL_internal:TLSV1_ALERT_UNKNOWN_CA", "a client certificate"),
+        (False, "Socket closed", "https:// only"),
+    ],
+)
+def test_a_connection_that_the_server_ends_makes_one_think_of_tls(tls: bool, how: str, words: str) -> None:
+    ended = f"{TO_TLS}{how}"
+    meaning = explained(ended, Target("a:1", tls=tls), Tls())
+    assert meaning.startswith(ended)
+    assert words in meaning
+    assert explained(how, Target("a:1", tls=tls), Tls()) == how

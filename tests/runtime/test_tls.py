@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from ratified import Host, HostConfig, StartRefused
 from ratified.machine import StateMachine
 from ratified.runtime import TlsFiles
-from ratified.runtime.tls import Tls, TlsError, TlsFailed, TlsSession
+from ratified.runtime.tls import Certificates, CertificatesError, TlsFailed, TlsSession
 from ratified.server.certificates import Pair, make_ca, make_certificate
 from ratified.testing.processes import free_ports
 
@@ -77,7 +77,7 @@ def talk(server: TlsSession, client: TlsSession) -> tuple[bytes, bytes]:
         at_client += client.receive(to_client) if to_client else b""
 
 
-def sessions(server: Tls, client: Tls, name: str = HOST) -> tuple[TlsSession, TlsSession]:
+def sessions(server: Certificates, client: Certificates, name: str = HOST) -> tuple[TlsSession, TlsSession]:
     return TlsSession(server.server), TlsSession(client.client, server_name=name)
 
 
@@ -87,7 +87,7 @@ def pki(tmp_path: Path) -> Pki:
 
 
 def test_what_is_written_before_the_handshake_arrives_after_it(pki: Pki) -> None:
-    server, client = sessions(Tls(pki.files("a", client_cert_auth=True)), Tls(pki.files("b")))
+    server, client = sessions(Certificates(pki.files("a", client_cert_auth=True)), Certificates(pki.files("b")))
     client.write(b"from the client")
     server.write(b"from the server")
     large = bytes(1 << 20)
@@ -98,7 +98,9 @@ def test_what_is_written_before_the_handshake_arrives_after_it(pki: Pki) -> None
 
 def test_a_member_of_another_ca_is_not_let_in(pki: Pki, tmp_path: Path) -> None:
     stranger = Pki(tmp_path / "other")
-    server, client = sessions(Tls(pki.files("a", client_cert_auth=True)), Tls(stranger.files("b", verifies=False)))
+    server, client = sessions(
+        Certificates(pki.files("a", client_cert_auth=True)), Certificates(stranger.files("b", verifies=False))
+    )
     with pytest.raises(TlsFailed, match="certificate verify failed"):
         talk(server, client)
 
@@ -106,15 +108,15 @@ def test_a_member_of_another_ca_is_not_let_in(pki: Pki, tmp_path: Path) -> None:
 def test_whoever_dials_verifies_whom_it_reaches(pki: Pki, tmp_path: Path) -> None:
     stranger = Pki(tmp_path / "other")
     for server_files, name in ((stranger.files("a"), HOST), (pki.files("a"), "other.example")):
-        server, client = sessions(Tls(server_files), Tls(pki.files("b")), name)
+        server, client = sessions(Certificates(server_files), Certificates(pki.files("b")), name)
         with pytest.raises(TlsFailed, match="certificate verify failed"):
             talk(server, client)
 
 
 @pytest.mark.parametrize(("allowed", "is_let_in"), [((), True), (("b",), True), ((HOST,), True), (("c", "d"), False)])
 def test_only_certificates_of_the_allowed_names_are_let_in(pki: Pki, allowed: tuple[str, ...], is_let_in: bool) -> None:
-    tls = Tls(pki.files("a", client_cert_auth=True, allowed_names=allowed))
-    server, client = sessions(tls, Tls(pki.files("b")))
+    tls = Certificates(pki.files("a", client_cert_auth=True, allowed_names=allowed))
+    server, client = sessions(tls, Certificates(pki.files("b")))
     talk(server, client)
     assert (tls.refuses(server) is None) == is_let_in
 
@@ -130,15 +132,15 @@ def test_a_revoked_certificate_counts_no_more(pki: Pki) -> None:
     key = load_pem_private_key(pki.ca.key, None)
     crl_file = pki.directory / "crl.pem"
     crl_file.write_bytes(crl.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))  # type: ignore[arg-type]
-    tls = Tls(pki.files("a", client_cert_auth=True, crl_file=crl_file))
-    server, client = sessions(tls, Tls(client_files))
+    tls = Certificates(pki.files("a", client_cert_auth=True, crl_file=crl_file))
+    server, client = sessions(tls, Certificates(client_files))
     with pytest.raises(TlsFailed, match="certificate verify failed"):
         talk(server, client)
-    talk(*sessions(tls, Tls(pki.files("c"))))
+    talk(*sessions(tls, Certificates(pki.files("c"))))
 
 
 def test_an_exchanged_certificate_holds_for_new_connections_and_half_an_exchange_for_none(pki: Pki) -> None:
-    tls = Tls(pki.files("a", client_cert_auth=True))
+    tls = Certificates(pki.files("a", client_cert_auth=True))
     assert tls.refresh() is None
     new = make_certificate(pki.ca, "new", [HOST], 30)
     tls.files.cert_file.write_bytes(new.certificate)
@@ -147,13 +149,13 @@ def test_an_exchanged_certificate_holds_for_new_connections_and_half_an_exchange
     assert wrong is not None
     assert str(tls.files.cert_file) in wrong
     assert tls.refresh() is None, "it is said once"
-    server, client = sessions(tls, Tls(pki.files("b", client_cert_auth=True)))
+    server, client = sessions(tls, Certificates(pki.files("b", client_cert_auth=True)))
     talk(server, client)
     assert client.peer_names()[0] == "a"
     tls.files.key_file.write_bytes(new.key)
     os.utime(tls.files.key_file, ns=(2, 2))
     assert tls.refresh() is None
-    server, client = sessions(tls, Tls(pki.files("b")))
+    server, client = sessions(tls, Certificates(pki.files("b")))
     talk(server, client)
     assert client.peer_names()[0] == "new"
 
@@ -169,8 +171,8 @@ def test_files_that_cannot_be_used_are_named(pki: Pki) -> None:
         (no_pem, files.key_file, pki.ca_file, "nonsense"),
         (files.cert_file, files.key_file, no_pem, "nonsense"),
     ):
-        with pytest.raises(TlsError, match=named):
-            Tls(TlsFiles(cert_file=cert, key_file=key, trusted_ca_file=ca))
+        with pytest.raises(CertificatesError, match=named):
+            Certificates(TlsFiles(cert_file=cert, key_file=key, trusted_ca_file=ca))
 
 
 def configs(path: Path, names: str) -> list[HostConfig]:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ratified.cli.failure import CommandFailed
+from ratified.cli.connection import Connection, asks_members
 
 if TYPE_CHECKING:
     from ratified.client import Client, Event, KeyValue
 
 KEY = typer.Argument(metavar="KEY")
-ENDPOINTS = typer.Option(
-    "127.0.0.1:2379", "--endpoints", envvar="RATIFIED_ENDPOINTS", help="Members to ask, host:port,host:port,..."
-)
-TIMEOUT_S = typer.Option(10.0, "--timeout", help="Seconds to wait for an answer.", min=0.001)
 AS_JSON = typer.Option(False, "--json", help="Answer in JSON.")
 PREFIX = typer.Option(False, "--prefix", help="All keys that begin with KEY.")
 _BEFORE_WORDS = ("endpoint", "name", "member", "role")
@@ -34,12 +29,13 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
+@asks_members
 def put(
     key: str = KEY,
     value: str = typer.Argument(metavar="VALUE"),
     lease: int = typer.Option(0, "--lease", help="Id of the lease that the key ends with."),
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Write a key.
@@ -48,7 +44,7 @@ def put(
     Example:
       ratified put greeting hello
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         result = client.put(key, value, lease=lease)
     if as_json:
         print_json({"revision": result.revision})
@@ -56,14 +52,15 @@ def put(
         typer.echo("OK")
 
 
+@asks_members
 def get(
     key: str = KEY,
     prefix: bool = PREFIX,
     revision: int = typer.Option(0, "--rev", help="Read at this revision. [default: the newest]", show_default=False),
     limit: int = typer.Option(0, "--limit", help="At most so many keys. 0: all."),
     serializable: bool = typer.Option(False, "--serializable", help="From one member's own state, perhaps old."),
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Read a key, or with --prefix many. Exits with 1 where there is none.
@@ -73,7 +70,7 @@ def get(
       ratified get greeting
       ratified get --prefix greet --json
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         found = client.range(key, prefix=prefix, revision=revision, limit=limit, serializable=serializable)
     if as_json:
         print_json({"revision": found.revision, "count": found.count, "pairs": [_pair(pair) for pair in found.pairs]})
@@ -84,11 +81,12 @@ def get(
         raise typer.Exit(1)
 
 
+@asks_members
 def delete(
     key: str = KEY,
     prefix: bool = PREFIX,
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Delete a key, or with --prefix many; says how many there were.
@@ -97,7 +95,7 @@ def delete(
     Example:
       ratified del greeting
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         result = client.delete(key, prefix=prefix)
     if as_json:
         print_json({"revision": result.revision, "deleted": result.deleted})
@@ -105,13 +103,14 @@ def delete(
         typer.echo(result.deleted)
 
 
+@asks_members
 def watch(
     key: str = KEY,
     prefix: bool = PREFIX,
     revision: int = typer.Option(0, "--rev", help="Begin with this revision. [default: now]", show_default=False),
     count: int = typer.Option(0, "--count", help="End after so many events. 0: never."),
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Print every change of a key as it happens, until Ctrl-C; goes on at another member where one fails.
@@ -120,14 +119,15 @@ def watch(
     Example:
       ratified watch --prefix greet --rev 1
     """
-    with connected_client(endpoints, timeout) as client, client.watch(key, prefix=prefix, revision=revision) as events:
+    with connection.client() as client, client.watch(key, prefix=prefix, revision=revision) as events:
         for number, event in enumerate(events, start=1):
             _print_event(event, as_json=as_json)
             if number == count:
                 return
 
 
-def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON) -> None:
+@asks_members
+def status(*, connection: Connection, as_json: bool = AS_JSON) -> None:
     """Show each of the endpoints: member, role, the protocol's own words (term; ballot; epoch, zxid), leader, indexes.
 
     Exits with 1 where one does not answer.
@@ -140,8 +140,8 @@ def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool
 
     rows: list[dict[str, Any]] = []
     failed = False
-    with connected_client(endpoints, timeout) as client:
-        for endpoint in _split(endpoints):
+    with connection.client() as client:
+        for endpoint in connection.endpoints:
             try:
                 rows.append({"endpoint": endpoint, **_status(client, endpoint)})
             except ClientError as error:
@@ -153,25 +153,6 @@ def status(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool
         _print_status(rows)
     if failed:
         raise typer.Exit(1)
-
-
-@contextmanager
-def connected_client(endpoints: str, timeout_s: float) -> Iterator[Client]:
-    """A client whose failures are one line."""
-    from ratified.client import Client, ClientError
-    from ratified.client.endpoints import EndpointError
-
-    try:
-        with Client(_split(endpoints), timeout_s=timeout_s) as client:
-            yield client
-    except EndpointError as wrong:
-        raise CommandFailed(f"--endpoints: {wrong}") from wrong
-    except ClientError as failed:
-        raise CommandFailed(f"{failed.text} ({failed.code}, endpoints {endpoints})") from failed
-
-
-def _split(endpoints: str) -> list[str]:
-    return [part.strip() for part in endpoints.split(",") if part.strip()]
 
 
 def _status(client: Client, endpoint: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ratified.cli.client import AS_JSON, ENDPOINTS, TIMEOUT_S, connected_client, print_json
+from ratified.cli.client import AS_JSON, print_json
+from ratified.cli.connection import Connection, asks_members
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
@@ -31,25 +32,27 @@ def register(app: typer.Typer) -> None:
     app.command("move-leader")(move_leader)
 
 
-def list_(endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON) -> None:
+@asks_members
+def list_(*, connection: Connection, as_json: bool = AS_JSON) -> None:
     """Show every member, whether it is up or down.
 
     \b
     Example:
       ratified member list --endpoints 127.0.0.1:2379
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         _print(client.members(), as_json=as_json)
 
 
+@asks_members
 def add(
     peer_urls: str = PEER_URLS,
     learner: bool = typer.Option(False, "--learner", help="Have it stay a learner: it gets all data and has no vote."),
     auto_promote: bool = typer.Option(
         False, "--auto-promote", help="Have a learner vote as soon as it has caught up, as one added without --learner."
     ),
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Add a member; then start it, with --initial-cluster-state existing and an empty data directory.
@@ -62,43 +65,42 @@ def add(
       ratified serve --name d --initial-cluster-state existing --listen-peer-urls http://10.0.0.4:2380 \\
           --initial-cluster a=http://10.0.0.1:2380,d=http://10.0.0.4:2380
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         _print([client.add_member(_urls(peer_urls), learner=learner and not auto_promote)], as_json=as_json)
 
 
-def promote(
-    member: str = MEMBER, endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON
-) -> None:
+@asks_members
+def promote(member: str = MEMBER, *, connection: Connection, as_json: bool = AS_JSON) -> None:
     """Have a learner vote, if it has caught up.
 
     \b
     Example:
       ratified member promote d
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         _print(client.promote_member(_id(client.members(), member)), as_json=as_json)
 
 
-def remove(
-    member: str = MEMBER, endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON
-) -> None:
+@asks_members
+def remove(member: str = MEMBER, *, connection: Connection, as_json: bool = AS_JSON) -> None:
     """Remove a member for good, the leader or one whose disk is lost too. Its process stops, its id never comes back.
 
     \b
     Example:
       ratified member remove c
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         _print(client.remove_member(_id(client.members(), member)), as_json=as_json)
 
 
+@asks_members
 def replace(
     member: str = MEMBER,
     peer_urls: str | None = typer.Option(
         None, "--peer-urls", help="Where the others reach the new one. [default: as the old one]", show_default=False
     ),
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Remove a member for good, and add another one in its place: for one whose disk or machine is lost.
@@ -110,7 +112,7 @@ def replace(
     Example:
       ratified member replace c --peer-urls http://10.0.0.9:2380
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         members = client.members()
         old = _named(members, member)
         urls = list(old.peer_urls) if peer_urls is None else _urls(peer_urls)
@@ -176,11 +178,12 @@ def _add_instead(client: Client, old: Member, urls: Sequence[str]) -> Member:
         ) from failed
 
 
+@asks_members
 def update(
     member: str = MEMBER,
     peer_urls: str = PEER_URLS,
-    endpoints: str = ENDPOINTS,
-    timeout: float = TIMEOUT_S,
+    *,
+    connection: Connection,
     as_json: bool = AS_JSON,
 ) -> None:
     """Change a member's peer URLs; it has to be started again listening there.
@@ -189,7 +192,7 @@ def update(
     Example:
       ratified member update c --peer-urls http://10.0.0.9:2380
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         id = _id(client.members(), member)
         _print(client.update_member(id, _urls(peer_urls)), as_json=as_json)
 
@@ -198,16 +201,15 @@ def _urls(text: str) -> list[str]:
     return [url.strip() for url in text.split(",")]
 
 
-def move_leader(
-    member: str = MEMBER, endpoints: str = ENDPOINTS, timeout: float = TIMEOUT_S, as_json: bool = AS_JSON
-) -> None:
+@asks_members
+def move_leader(member: str = MEMBER, *, connection: Connection, as_json: bool = AS_JSON) -> None:
     """Hand the lead to a member, before its leader is stopped for a while. One of the endpoints must be the leader's.
 
     \b
     Example:
       ratified move-leader node2 --endpoints 127.0.0.1:2379,127.0.0.1:22379,127.0.0.1:32379
     """
-    with connected_client(endpoints, timeout) as client:
+    with connection.client() as client:
         id = _id(client.members(), member)
         client.move_leader(id)
     if as_json:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 
 from ratified.cli import engine as engines
-from ratified.cli.client import AS_JSON, ENDPOINTS, connected_client, print_json
+from ratified.cli.client import AS_JSON, print_json
+from ratified.cli.connection import Connection, asks_members
 from ratified.cli.failure import CommandFailed
 from ratified.consensus.engines import DEFAULT_ENGINE
 
@@ -43,15 +44,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(snapshot, name="snapshot")
 
 
-def save(
-    file: Path = FILE,
-    endpoints: str = ENDPOINTS,
-    timeout: float = typer.Option(10.0, "--timeout", help="Seconds that the member may be silent.", min=0.001),
-    as_json: bool = AS_JSON,
-) -> None:
+@asks_members
+def save(file: Path = FILE, *, connection: Connection, as_json: bool = AS_JSON) -> None:
     """Save what one member has applied: one state, of one moment, while the cluster goes on.
 
     FILE appears when it is whole and durable; until then it is FILE.part. `etcdctl snapshot save` does the same.
+    It fails where the member says nothing for --timeout seconds.
 
     \b
     Example:
@@ -59,12 +57,13 @@ def save(
     """
     from ratified.storage.files import sync_directory
 
-    if "," in endpoints:
-        raise CommandFailed(f"--endpoints: a snapshot is taken of one member, and {endpoints} names more: give one")
+    if len(connection.endpoints) > 1:
+        named = ",".join(connection.endpoints)
+        raise CommandFailed(f"--endpoints: a snapshot is taken of one member, and {named} names more: give one")
     part = file.with_name(file.name + PART_SUFFIX)
-    with _writing(part), connected_client(endpoints, timeout) as client, part.open("w+b") as out:
+    with _writing(part), connection.client() as client, part.open("w+b") as out:
         os.fchmod(out.fileno(), 0o600)
-        _receive(client, endpoints.strip(), out, quiet=as_json)
+        _receive(client, connection.endpoints[0], out, quiet=as_json)
         found = _verified(out, part)
         out.flush()
         os.fsync(out.fileno())

@@ -35,6 +35,7 @@ from ratified.client.results import (
     Txn,
 )
 from ratified.client.sync import Client, Watch
+from ratified.client.tls import Tls
 
 __all__ = [
     "AsyncClient",
@@ -55,6 +56,7 @@ __all__ = [
     "MemberStatus",
     "Put",
     "Range",
+    "Tls",
     "Txn",
     "Unavailable",
     "Watch",

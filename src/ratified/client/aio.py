@@ -20,11 +20,11 @@ from ratified.client.endpoints import (
     WATCH_METADATA,
     Attempts,
     Endpoints,
+    Target,
     error,
-    parse_endpoint,
-    status_of,
 )
 from ratified.client.errors import ClientError
+from ratified.client.tls import Tls
 from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
 from ratified.wire.report import NodeReport
 
@@ -32,15 +32,21 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A client of a cluster, for one event loop. ``timeout_s`` bounds a call over all the endpoints that it tries.
+    """A client of a cluster, for one event loop. Parameters and exceptions are those of ``Client``.
 
     Every call may raise ``CallRefused``, ``Unavailable`` or ``CallOutcomeUnknown``; see this package's rules.
     """
 
-    def __init__(self, endpoints: Sequence[str] = ("127.0.0.1:2379",), *, timeout_s: float = TIMEOUT_S_DEFAULT):
-        self._endpoints = Endpoints(endpoints)
+    def __init__(
+        self,
+        endpoints: Sequence[str] = ("127.0.0.1:2379",),
+        *,
+        timeout_s: float = TIMEOUT_S_DEFAULT,
+        tls: Tls | None = None,
+    ) -> None:
+        self._endpoints = Endpoints(endpoints, tls)
         self._timeout_s = timeout_s
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[Target, grpc.aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,11 +148,11 @@ class AsyncClient:
 
     async def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
-        return await self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)
+        return await self._at(self._endpoints.parse(endpoint), calls.status(), self._timeout_s)
 
     async def report(self, endpoint: str, *, timeout_s: float | None = None) -> NodeReport:
         """What the Ratified node behind ``endpoint`` tells beyond its status."""
-        return await self._at(parse_endpoint(endpoint), calls.report(), timeout_s or self._timeout_s)
+        return await self._at(self._endpoints.parse(endpoint), calls.report(), timeout_s or self._timeout_s)
 
     def watch(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
@@ -155,12 +161,19 @@ class AsyncClient:
         position = WatchPosition(key, prefix=prefix, end=end, revision=revision, previous=previous)
         return AsyncWatch(self, self._endpoints, position, self._timeout_s)
 
-    def channel(self, target: str) -> grpc.aio.Channel:
-        """The connection to a target, made on first use."""
+    def channel(self, target: Target) -> grpc.aio.Channel:
+        """The connection to a target, made on first use. Raises ``TlsError``."""
         channel = self._channels.get(target)
         if channel is None:
-            channel = self._channels[target] = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+            channel = self._channels[target] = self._new_channel(target)
         return channel
+
+    def _new_channel(self, target: Target) -> grpc.aio.Channel:
+        if not target.tls:
+            return grpc.aio.insecure_channel(target.address, options=CHANNEL_OPTIONS)
+        tls = self._endpoints.tls
+        options = (*CHANNEL_OPTIONS, *tls.channel_options)
+        return grpc.aio.secure_channel(target.address, tls.credentials(), options=options)
 
     async def _do(self, call: Call[T]) -> T:
         """Carry out a call, at one endpoint after another while that is safe and there is time."""
@@ -174,16 +187,16 @@ class AsyncClient:
                     attempts.answered(target)
                 return call.read(await self._send(target, call, attempts.timeout_s(clock())))
             except grpc.aio.AioRpcError as failed:
-                attempts.failed(target, *status_of(failed), clock())
+                attempts.failed(target, *self._endpoints.status_of(target, failed), clock())
             await asyncio.sleep(attempts.pause_s)
 
-    async def _at(self, target: str, call: Call[T], timeout_s: float) -> T:
+    async def _at(self, target: Target, call: Call[T], timeout_s: float) -> T:
         try:
             return call.read(await self._send(target, call, timeout_s))
         except grpc.aio.AioRpcError as failed:
-            raise error(*status_of(failed), repeatable=call.repeatable) from failed
+            raise error(*self._endpoints.status_of(target, failed), repeatable=call.repeatable) from failed
 
-    async def _send(self, target: str, call: Call[T], timeout_s: float) -> bytes:
+    async def _send(self, target: Target, call: Call[T], timeout_s: float) -> bytes:
         channel = self.channel(target)
         answer: bytes
         if not call.streaming:
@@ -276,7 +289,7 @@ class AsyncWatch:
                 self._stream.cancel()
                 code, text = SILENT
             except grpc.aio.AioRpcError as failed:
-                code, text = status_of(failed)
+                code, text = self._endpoints.status_of(target, failed)
             self._stream = None
             now = asyncio.get_running_loop().time()
             if attempts is None:

@@ -1,7 +1,7 @@
 """Which endpoint a call goes to, and whether it may go to another one after a failure.
 
-No transport: ``Endpoints`` turns to the next one after a failure, ``judge`` says what a failed call means, ``Attempts``
-puts the two together for one call.
+No transport: ``Endpoints`` turns to the next one after a failure, ``explained`` and ``judge`` say what a failed call
+means, ``Attempts`` puts them together for one call.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
+from ratified.client.tls import Tls
 from ratified.wire.etcd import errors
 
 CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
@@ -40,52 +43,108 @@ WATCH_METADATA = (("hasleader", "true"),)
 NOTHING_HAPPENED_TEXTS = (errors.NO_LEADER.text, errors.TOO_MANY_REQUESTS.text, errors.NOT_LEADER.text)
 """etcd's refusals of something that another member, or the same one a moment later, may take."""
 
-
 NO_CONNECTION_TEXTS = ("failed to connect to all addresses",)
 """gRPC's own words for a call that never left: there was no connection to send it on."""
 
 NO_ADDRESS_TEXTS = ("errors resolving ", "DNS resolution failed ")
 """Its words where a host's name has no address, in its present and its earlier versions."""
 
+CERTIFICATE_REFUSED = "the certificate of "
+NO_TLS = "no TLS is spoken at "
+"""How ``explained`` begins where TLS itself fails."""
+
+HOPELESS_TEXTS = (*NO_ADDRESS_TEXTS, CERTIFICATE_REFUSED, NO_TLS)
+"""An endpoint that fails so will fail so again a moment later."""
+
+WRONG_NAME_TEXTS = ("Hostname Verification Check failed", "is not in peer certificate")
+"""gRPC's words for a certificate made for another host, in its present and its earlier versions."""
+
+CLOSED_TEXT = "Socket closed"
+TURNED_AWAY_TEXTS = (CLOSED_TEXT, "Unwrap failed", "_ALERT_")
+"""Its words where a server ends a connection that it has taken, as it does without a client certificate that it wants.
+Which ones depends on the version of TLS, and on whether the server's alert is seen."""
+
 
 class EndpointError(ValueError):
     """An endpoint that cannot be used; the text says why."""
 
 
-def parse_endpoint(text: str) -> str:
-    """``host:port`` or ``http://host:port`` as gRPC's target; raises ``EndpointError``."""
-    if text.startswith("https://"):
-        raise EndpointError(f"endpoint {text!r}: TLS comes in a later version; use http://")
+class Target(msgspec.Struct, frozen=True):
+    """An endpoint, parsed. ``address`` is as gRPC takes it: ``host:port``, with brackets around an IPv6 host."""
+
+    address: str
+    tls: bool = False
+
+    @property
+    def host(self) -> str:
+        return self.address.rpartition(":")[0].strip("[]")
+
+
+def parse_endpoint(text: str, *, tls: bool = False) -> Target:
+    """``host:port``, ``http://host:port`` or ``https://host:port``; raises ``EndpointError``.
+
+    With ``tls`` one without a scheme is of TLS, and one of http is refused.
+    """
     split = urlsplit(text if "//" in text else f"//{text}")
     try:
         host, port = split.hostname, split.port
     except ValueError as wrong:
         raise EndpointError(f"endpoint {text!r}: {wrong}") from wrong
-    if split.scheme not in ("", "http") or not host or port is None or split.path not in ("", "/"):
-        raise EndpointError(f"endpoint {text!r} is not of the form host:port or http://host:port")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if split.scheme not in ("", "http", "https") or not host or port is None or split.path not in ("", "/"):
+        raise EndpointError(f"endpoint {text!r} is not of the form host:port, http://host:port or https://host:port")
+    if split.scheme == "http" and tls:
+        raise EndpointError(f"endpoint {text!r} is one without TLS, and there are options for TLS: use https://")
+    return Target(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls=tls or split.scheme == "https")
 
 
 class Endpoints:
     """The targets in the order given; ``current`` is the one that last worked, ``answering`` those that have answered
     and not failed since."""
 
-    def __init__(self, endpoints: Sequence[str]) -> None:
+    def __init__(self, endpoints: Sequence[str], tls: Tls | None = None) -> None:
         if not endpoints:
             raise EndpointError("a client needs at least one endpoint, such as 127.0.0.1:2379")
-        self.targets = tuple(parse_endpoint(text) for text in endpoints)
-        self.answering: set[str] = set()
+        self.tls = tls or Tls()
+        self._tls_given = tls is not None
+        self.targets = tuple(map(self.parse, endpoints))
+        self.answering: set[Target] = set()
         self._index = 0
 
     @property
-    def current(self) -> str:
+    def current(self) -> Target:
         return self.targets[self._index]
 
-    def failed(self, target: str) -> None:
+    def parse(self, endpoint: str) -> Target:
+        """An endpoint, one of these or another, as this client reaches it; raises ``EndpointError``."""
+        return parse_endpoint(endpoint, tls=self._tls_given)
+
+    def failed(self, target: Target) -> None:
         """Turn to the next target, unless another call has turned already."""
         self.answering.discard(target)
         if target == self.current:
             self._index = (self._index + 1) % len(self.targets)
+
+    def status_of(self, target: Target, failed: Any) -> tuple[str, str]:
+        """The name of gRPC's status code, and the text, of an error that grpcio raised for a call to ``target``."""
+        return failed.code().name, explained(failed.details() or "", target, self.tls)
+
+
+def explained(text: str, target: Target, tls: Tls) -> str:
+    """gRPC's text of a failed call; where there is no connection because of TLS, what that means."""
+    if not text.startswith(NO_CONNECTION_TEXTS):
+        return text
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        reason = text.partition("CERTIFICATE_VERIFY_FAILED")[2].strip(": ").removesuffix(": OK")
+        return f"{CERTIFICATE_REFUSED}{target.address} is refused, checked against {tls.cas}: {reason}"
+    if any(words in text for words in WRONG_NAME_TEXTS):
+        return f"{CERTIFICATE_REFUSED}{target.address} is refused: it is not made for {tls.server_name or target.host}"
+    if "WRONG_VERSION_NUMBER" in text:
+        return f"{NO_TLS}{target.address}: the server takes http:// only"
+    if target.tls and any(words in text for words in TURNED_AWAY_TEXTS):
+        return f"{text} (does the server ask for a client certificate, and one that its own CA signed?)"
+    if not target.tls and CLOSED_TEXT in text:
+        return f"{text} (does the server take https:// only?)"
+    return text
 
 
 class Fate(Enum):
@@ -101,7 +160,7 @@ def judge(code: str, text: str) -> Fate:
     if text in NOTHING_HAPPENED_TEXTS:
         return Fate.NOTHING
     if code == "UNAVAILABLE":
-        return Fate.NOTHING if text.startswith(NO_CONNECTION_TEXTS + NO_ADDRESS_TEXTS) else Fate.UNKNOWN
+        return Fate.NOTHING if text.startswith(NO_CONNECTION_TEXTS + HOPELESS_TEXTS) else Fate.UNKNOWN
     if code in ("DEADLINE_EXCEEDED", "CANCELLED", "UNKNOWN", "INTERNAL"):
         return Fate.UNKNOWN
     return Fate.FINAL
@@ -139,11 +198,11 @@ class Attempts:
         self._asking = False
         """Is the endpoint asked a question, and the call itself not sent yet?"""
         self._failed = 0
-        self._unresolved = 0
-        """How many endpoints in a row had no address."""
+        self._hopeless = 0
+        """How many endpoints in a row had no address, or failed at TLS itself."""
 
     @property
-    def target(self) -> str:
+    def target(self) -> Target:
         """The endpoint to send to."""
         return self._endpoints.current
 
@@ -157,12 +216,12 @@ class Attempts:
         """May what is sent now be sent again?"""
         return self._repeatable or self._asking
 
-    def asks_first(self, target: str) -> bool:
+    def asks_first(self, target: Target) -> bool:
         """Must the endpoint answer a question before the call is sent to it?"""
         self._asking = not self._repeatable and target not in self._endpoints.answering
         return self._asking
 
-    def answered(self, target: str) -> None:
+    def answered(self, target: Target) -> None:
         """The endpoint has answered the question: the call may be sent."""
         self._endpoints.answering.add(target)
         self._asking = False
@@ -174,17 +233,12 @@ class Attempts:
         targets = len(self._endpoints.targets)
         return left_s / (targets - self._failed % targets) if self._safe else left_s
 
-    def failed(self, target: str, code: str, text: str, now: float) -> None:
+    def failed(self, target: Target, code: str, text: str, now: float) -> None:
         """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, is out of time, or
-        where no endpoint has an address."""
+        where no endpoint has an address that speaks TLS as it should."""
         self._endpoints.failed(target)
         self._failed += 1
-        self._unresolved = self._unresolved + 1 if text.startswith(NO_ADDRESS_TEXTS) else 0
-        nowhere = self._unresolved == len(self._endpoints.targets)
+        self._hopeless = self._hopeless + 1 if text.startswith(HOPELESS_TEXTS) else 0
+        nowhere = self._hopeless == len(self._endpoints.targets)
         if nowhere or not may_repeat(code, text, repeatable=self._safe) or now >= self.deadline:
             raise error(code, text, repeatable=self._safe)
-
-
-def status_of(failed: Any) -> tuple[str, str]:
-    """The name of gRPC's status code, and the text, of an error that grpcio raised."""
-    return failed.code().name, failed.details() or ""

@@ -21,11 +21,11 @@ from ratified.client.endpoints import (
     WATCH_METADATA,
     Attempts,
     Endpoints,
+    Target,
     error,
-    parse_endpoint,
-    status_of,
 )
 from ratified.client.errors import ClientError
+from ratified.client.tls import Tls
 from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import NodeReport
@@ -36,13 +36,23 @@ T = TypeVar("T")
 class Client:
     """A client of a cluster. ``timeout_s`` bounds a call over all the endpoints that it tries.
 
+    An endpoint is ``https://host:port``, ``http://host:port``, or ``host:port``: that is of TLS where ``tls`` is given.
+    Without it, an endpoint of https is checked by the system's CAs. Raises ``EndpointError`` for an endpoint that
+    cannot be used; a call raises ``TlsError`` where a file of ``tls`` cannot.
+
     Every call may raise ``CallRefused``, ``Unavailable`` or ``CallOutcomeUnknown``; see this package's rules.
     """
 
-    def __init__(self, endpoints: Sequence[str] = ("127.0.0.1:2379",), *, timeout_s: float = TIMEOUT_S_DEFAULT):
-        self._endpoints = Endpoints(endpoints)
+    def __init__(
+        self,
+        endpoints: Sequence[str] = ("127.0.0.1:2379",),
+        *,
+        timeout_s: float = TIMEOUT_S_DEFAULT,
+        tls: Tls | None = None,
+    ) -> None:
+        self._endpoints = Endpoints(endpoints, tls)
         self._timeout_s = timeout_s
-        self._channels: dict[str, grpc.Channel] = {}
+        self._channels: dict[Target, grpc.Channel] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -146,16 +156,17 @@ class Client:
 
     def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
-        return self._at(parse_endpoint(endpoint), calls.status(), self._timeout_s)
+        return self._at(self._endpoints.parse(endpoint), calls.status(), self._timeout_s)
 
     def report(self, endpoint: str) -> NodeReport:
         """What the Ratified node behind ``endpoint`` tells beyond its status."""
-        return self._at(parse_endpoint(endpoint), calls.report(), self._timeout_s)
+        return self._at(self._endpoints.parse(endpoint), calls.report(), self._timeout_s)
 
     def snapshot(self, endpoint: str) -> Iterator[results.BackupPart]:
         """A backup of what the member behind ``endpoint`` has applied; it ends early where that is silent for
         ``timeout_s``."""
-        stream = self.channel(parse_endpoint(endpoint)).unary_stream(calls.SNAPSHOT)(b"")
+        target = self._endpoints.parse(endpoint)
+        stream = self.channel(target).unary_stream(calls.SNAPSHOT)(b"")
         try:
             while True:
                 watchdog = threading.Timer(self._timeout_s, stream.cancel)
@@ -169,7 +180,7 @@ class Client:
                 read = rpc_pb2.SnapshotResponse.FromString(part)
                 yield results.BackupPart(read.blob, read.remaining_bytes)
         except grpc.RpcError as failed:
-            code, text = status_of(failed)
+            code, text = self._endpoints.status_of(target, failed)
             raise error(*(SILENT if code == "CANCELLED" else (code, text)), repeatable=True) from failed
         finally:
             stream.cancel()
@@ -181,13 +192,19 @@ class Client:
         position = WatchPosition(key, prefix=prefix, end=end, revision=revision, previous=previous)
         return Watch(self, self._endpoints, position, self._timeout_s)
 
-    def channel(self, target: str) -> grpc.Channel:
-        """The connection to a target, made on first use."""
+    def channel(self, target: Target) -> grpc.Channel:
+        """The connection to a target, made on first use. Raises ``TlsError``."""
         with self._lock:
             channel = self._channels.get(target)
             if channel is None:
-                channel = self._channels[target] = grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+                channel = self._channels[target] = self._new_channel(target)
             return channel
+
+    def _new_channel(self, target: Target) -> grpc.Channel:
+        if not target.tls:
+            return grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
+        tls = self._endpoints.tls
+        return grpc.secure_channel(target.address, tls.credentials(), options=(*CHANNEL_OPTIONS, *tls.channel_options))
 
     def _do(self, call: Call[T]) -> T:
         """Carry out a call, at one endpoint after another while that is safe and there is time."""
@@ -200,16 +217,16 @@ class Client:
                     attempts.answered(target)
                 return call.read(self._send(target, call, attempts.timeout_s(time.monotonic())))
             except grpc.RpcError as failed:
-                attempts.failed(target, *status_of(failed), time.monotonic())
+                attempts.failed(target, *self._endpoints.status_of(target, failed), time.monotonic())
             time.sleep(attempts.pause_s)
 
-    def _at(self, target: str, call: Call[T], timeout_s: float) -> T:
+    def _at(self, target: Target, call: Call[T], timeout_s: float) -> T:
         try:
             return call.read(self._send(target, call, timeout_s))
         except grpc.RpcError as failed:
-            raise error(*status_of(failed), repeatable=call.repeatable) from failed
+            raise error(*self._endpoints.status_of(target, failed), repeatable=call.repeatable) from failed
 
-    def _send(self, target: str, call: Call[T], timeout_s: float) -> bytes:
+    def _send(self, target: Target, call: Call[T], timeout_s: float) -> bytes:
         channel = self.channel(target)
         answer: bytes
         if not call.streaming:
@@ -283,7 +300,7 @@ class Watch:
             except StopIteration:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.RpcError as failed:
-                code, text = status_of(failed)
+                code, text = self._endpoints.status_of(target, failed)
             self._stream = None
             if self._closed.is_set():
                 return ()
@@ -303,7 +320,7 @@ class Watch:
             self._waits_since = None
         return answer
 
-    def _open(self, target: str) -> None:
+    def _open(self, target: Target) -> None:
         self._requests.put(None)
         self._requests = queue.SimpleQueue()
         self._requests.put(self._position.request())

@@ -93,6 +93,7 @@ _STATIC: tuple[Header, ...] = (
     (b"www-authenticate", b""),
 )
 """Appendix A."""
+_FIRST_OF_TABLE = len(_STATIC) + 1
 
 
 class HpackError(ValueError):
@@ -140,6 +141,7 @@ class Decoder:
         headers: list[Header] = []
         room = self._list_bytes_max
         is_pure = True
+        table = self._table
         at = 0
         end = len(block)
         while at < end:
@@ -149,7 +151,8 @@ class Decoder:
                 at += 1
                 if index == 0x7F:
                     index, at = _integer(block, at, index)
-                header = self._at(index)
+                behind = index - _FIRST_OF_TABLE
+                header = table[behind] if 0 <= behind < len(table) else self._at(index)
             elif byte & 0x60 == 0x20:
                 if room < self._list_bytes_max:
                     raise HpackError("a change of the table's size stands behind a header")
@@ -187,7 +190,7 @@ class Decoder:
         """Section 2.3.3."""
         if 0 < index <= len(_STATIC):
             return _STATIC[index - 1]
-        index -= len(_STATIC) + 1
+        index -= _FIRST_OF_TABLE
         if not 0 <= index < len(self._table):
             raise HpackError("a header has an index that the table has not")
         return self._table[index]

@@ -51,7 +51,7 @@ from ratified.runtime.loop import NodeLoop
 from ratified.runtime.notices import NoticeLog
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
-from ratified.runtime.tls import Tls, TlsError
+from ratified.runtime.tls import Certificates, CertificatesError
 from ratified.runtime.transport import Listener, PeerTransport
 from ratified.runtime.writeback import WriteBack
 from ratified.storage.checkpoint import CHECKPOINT_FILE, pieces
@@ -100,7 +100,7 @@ class Host:
         node: Node,
         environment: Environment,
         resources: ExitStack,
-        tls: Tls | None,
+        tls: Certificates | None,
     ) -> None:
         self.name = config.name
         self.cluster = identity.cluster
@@ -581,12 +581,12 @@ def _raise_unless_answered(reply: Reply) -> None:
         raise ResultInvalid(reply.data.decode(errors="replace"))
 
 
-def _peer_tls(config: HostConfig, members: Roster) -> Tls | None:
+def _peer_tls(config: HostConfig, members: Roster) -> Certificates | None:
     """Raises ``StartRefused`` where certificates are needed and there are none that can be used."""
     if config.peer_tls is not None:
         try:
-            return Tls(config.peer_tls)
-        except TlsError as error:
+            return Certificates(config.peer_tls)
+        except CertificatesError as error:
             raise StartRefused(f"the certificates for peers cannot be used: {error}") from error
     for member in members.names:
         for address in members.addresses[member]:
@@ -638,7 +638,9 @@ def _open_environment(
     return environment, replicated
 
 
-async def _create(config: HostConfig, members: Roster, directory: OpenedDirectory, tls: Tls | None) -> Identity:
+async def _create(
+    config: HostConfig, members: Roster, directory: OpenedDirectory, tls: Certificates | None
+) -> Identity:
     """Make a fresh data directory the one of this member: of a new cluster, or of one that runs."""
     if not config.joins:
         found = Identity(members.cluster, members.member, os.urandom(16), config.engine.name)

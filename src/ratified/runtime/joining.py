@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ratified.runtime.address import Address
-from ratified.runtime.tls import Tls, asyncio_options
+from ratified.runtime.tls import Certificates, asyncio_options
 from ratified.runtime.transport import BACK_OFF_MAX_S, CONNECT_TIMEOUT_S
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Goodbye, Join, Joined
@@ -22,7 +22,11 @@ SAY_EVERY_S = 5.0
 
 
 async def join(
-    name: str, request: Join, addresses: Sequence[Address], make_codec: Callable[[], PeerCodec], tls: Tls | None
+    name: str,
+    request: Join,
+    addresses: Sequence[Address],
+    make_codec: Callable[[], PeerCodec],
+    tls: Certificates | None,
 ) -> Joined:
     """Ask until a member tells it."""
     loop = asyncio.get_running_loop()
@@ -45,7 +49,7 @@ async def join(
         await asyncio.sleep(BACK_OFF_MAX_S)
 
 
-async def _ask(request: Join, address: Address, codec: PeerCodec, tls: Tls | None) -> Joined | str:
+async def _ask(request: Join, address: Address, codec: PeerCodec, tls: Certificates | None) -> Joined | str:
     """What the member at this address answers: who we are, or why it says nothing of that."""
     reader, writer = await asyncio.open_connection(address.host, address.port, **asyncio_options(tls, address.host))
     try:

@@ -22,7 +22,7 @@ import msgspec
 READ_BYTES = 256 << 10
 
 
-class TlsError(Exception):
+class CertificatesError(Exception):
     """Certificates that cannot be used; one line that says which file, and what is wrong with it."""
 
 
@@ -51,8 +51,8 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(file for file in files if file is not None)
 
 
-class Tls:
-    """The contexts that these files make. Raises ``TlsError``."""
+class Certificates:
+    """The contexts that these files make. Raises ``CertificatesError``."""
 
     def __init__(self, files: TlsFiles, protocols: Sequence[str] = ()) -> None:
         self.files = files
@@ -68,7 +68,7 @@ class Tls:
                 return None
             self._seen = seen
             self.server, self.client = self._contexts()
-        except TlsError as error:
+        except CertificatesError as error:
             return str(error)
         return None
 
@@ -88,7 +88,7 @@ class Tls:
             try:
                 status = file.stat()
             except OSError as error:
-                raise TlsError(f"cannot read {file}: {error.strerror}") from error
+                raise CertificatesError(f"cannot read {file}: {error.strerror}") from error
             found.append((status.st_ino, status.st_mtime_ns, status.st_size))
         return tuple(found)
 
@@ -115,7 +115,7 @@ def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     try:
         context.load_cert_chain(files.cert_file, files.key_file)
     except (OSError, ssl.SSLError) as error:
-        raise TlsError(
+        raise CertificatesError(
             f"{files.cert_file} and {files.key_file} are no certificate and its key: {_said(error)}"
         ) from error
     for file, what in ((files.trusted_ca_file, "CA certificates"), (files.crl_file, "a list of revoked certificates")):
@@ -124,7 +124,7 @@ def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
         try:
             context.load_verify_locations(file)
         except (OSError, ssl.SSLError) as error:
-            raise TlsError(f"{file} has no {what}: {_said(error)}") from error
+            raise CertificatesError(f"{file} has no {what}: {_said(error)}") from error
     if files.crl_file is not None:
         context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
@@ -210,6 +210,6 @@ class TlsSession:
         return True
 
 
-def asyncio_options(tls: Tls | None, host: str) -> dict[str, Any]:
+def asyncio_options(tls: Certificates | None, host: str) -> dict[str, Any]:
     """How ``asyncio.open_connection`` dials a host by TLS; None: without."""
     return {} if tls is None else {"ssl": tls.client, "server_hostname": host}

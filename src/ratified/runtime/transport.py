@@ -34,7 +34,7 @@ from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Inpu
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.notices import NoticeLog
-from ratified.runtime.tls import Tls, TlsFailed, TlsSession, asyncio_options
+from ratified.runtime.tls import Certificates, TlsFailed, TlsSession, asyncio_options
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Frame, Hello
 
@@ -180,7 +180,7 @@ class PeerTransport:
         name: str,
         seed: int,
         limits: TransportLimits,
-        tls: Tls | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         self.loop = loop
         self.make_codec = make_codec
@@ -214,7 +214,7 @@ class PeerTransport:
     def _accepted_by_tls(self) -> _Session:
         return _Session(self, None, TlsSession(self._fresh_tls().server))
 
-    def _fresh_tls(self) -> Tls:
+    def _fresh_tls(self) -> Certificates:
         assert self._tls is not None, "no https address is used without certificates"
         if (wrong := self._tls.refresh()) is not None:
             log.warning("%s: certificates have changed, and what was there before is used: %s", self._name, wrong)

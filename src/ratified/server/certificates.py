@@ -75,14 +75,14 @@ def make_certificate(ca: Pair, common_name: str, hosts: Sequence[str], days: int
     builder = _builder(_subject(common_name), issuer.subject, key, days, ends_by=issuer.not_valid_after_utc)
     authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     builder = builder.add_extension(authority, critical=False)
-    return _signed(_for_hosts(builder, hosts), key, issuer_key)
+    return _signed(_for_hosts(builder, hosts, serves=bool(hosts)), key, issuer_key)
 
 
 def self_signed(hosts: Sequence[str], days: int) -> Pair:
     """A certificate that no CA has signed. Raises ``CertificateError``."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _subject("ratified")
-    return _signed(_for_hosts(_builder(subject, subject, key, days), hosts), key, key)
+    return _signed(_for_hosts(_builder(subject, subject, key, days), hosts, serves=True), key, key)
 
 
 def check_ca(ca: Pair) -> None:
@@ -124,9 +124,9 @@ def _builder(
     return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
 
 
-def _for_hosts(builder: x509.CertificateBuilder, hosts: Sequence[str]) -> x509.CertificateBuilder:
+def _for_hosts(builder: x509.CertificateBuilder, hosts: Sequence[str], *, serves: bool) -> x509.CertificateBuilder:
     """The extensions of a certificate that is no CA's."""
-    server = [ExtendedKeyUsageOID.SERVER_AUTH] if hosts else []
+    server = [ExtendedKeyUsageOID.SERVER_AUTH] if serves else []
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([*server, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)

@@ -40,7 +40,7 @@ from ratified.edge.hpack import Headers, encode
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Work
 from ratified.runtime.address import Address, bind
-from ratified.runtime.tls import Tls, TlsFailed, TlsSession
+from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.urls import Url
@@ -79,7 +79,7 @@ class ClientListener:
     """The client API on one or more addresses, with at most ``connections_max`` connections in all."""
 
     def __init__(
-        self, methods: Mapping[str, Method], service: Service, connections_max: int, tls: Tls | None = None
+        self, methods: Mapping[str, Method], service: Service, connections_max: int, tls: Certificates | None = None
     ) -> None:
         """``tls``: what https URLs are served by."""
         self.service = service

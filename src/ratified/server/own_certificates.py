@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from ratified.runtime.tls import TlsError, TlsFiles
+from ratified.runtime.tls import CertificatesError, TlsFiles
 from ratified.server.config import TlsOptions
 
 DIRECTORY = "fixtures"
@@ -21,7 +21,10 @@ _DAYS_A_YEAR = 365
 
 
 def tls_files(options: TlsOptions, directory: Path, hosts: Iterable[str]) -> TlsFiles:
-    """The files to serve these hosts by; ``directory`` is where one that is made is kept. Raises ``TlsError``."""
+    """The files to serve these hosts by. Raises ``CertificatesError``.
+
+    ``directory`` is where a certificate that is made is kept.
+    """
     cert, key = options.cert_file, options.key_file
     is_own = cert is None or key is None
     if cert is None or key is None:
@@ -57,7 +60,7 @@ def _made(directory: Path, hosts: list[str], years: int) -> tuple[Path, Path]:
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as opened:
                 opened.write(content)
     except OSError as error:
-        raise TlsError(f"cannot keep a certificate in {directory}: {error.strerror}") from error
+        raise CertificatesError(f"cannot keep a certificate in {directory}: {error.strerror}") from error
     except (CertificateError, ValueError) as error:
-        raise TlsError(f"cannot make a certificate: {error}") from error
+        raise CertificatesError(f"cannot make a certificate: {error}") from error
     return cert, key

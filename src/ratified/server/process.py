@@ -27,7 +27,7 @@ from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
-from ratified.runtime.tls import Tls, TlsError
+from ratified.runtime.tls import Certificates, CertificatesError
 from ratified.server.clients import ClientListener, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
@@ -92,7 +92,7 @@ async def _serve(config: ServerConfig) -> None:
     gc.freeze()
     try:
         await _serve_on(host, config, stop)
-    except (ListenError, TlsError, TooFewDescriptors) as error:
+    except (ListenError, CertificatesError, TooFewDescriptors) as error:
         raise ServeFailed(str(error)) from error
     except HostFailed as error:
         raise ServeFailed(f"the server had to stop: {error}") from error
@@ -129,16 +129,16 @@ async def _start_host(config: ServerConfig) -> Host:
             lambda group, space: KvStore(space),
             KV_CHECKS,
         )
-    except (StartRefused, TlsError) as error:
+    except (StartRefused, CertificatesError) as error:
         raise ServeFailed(str(error)) from error
 
 
-def _client_tls(config: ServerConfig) -> Tls | None:
-    """What https client URLs are served by; None: there are none. Raises ``TlsError``."""
+def _client_tls(config: ServerConfig) -> Certificates | None:
+    """What https client URLs are served by; None: there are none. Raises ``CertificatesError``."""
     if config.client_tls is None:
         return None
     hosts = (url.host for url in (*config.listen_client_urls, *config.advertise_client_urls))
-    return Tls(tls_files(config.client_tls, config.data_dir / DIRECTORY / "client", hosts), ALPN_PROTOCOLS)
+    return Certificates(tls_files(config.client_tls, config.data_dir / DIRECTORY / "client", hosts), ALPN_PROTOCOLS)
 
 
 def _peer_tls(config: ServerConfig) -> TlsFiles | None:
