@@ -17,7 +17,7 @@ import hpack
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, frame, settings, window_update
 from ratified.edge.grpc import Call, GrpcConnection, Room, Sink
-from ratified.edge.hpack import Headers
+from ratified.edge.hpack import Header, Headers
 
 CALLS = 500
 FRAMES_A_READ = 16
@@ -54,7 +54,7 @@ class Answering:
 
 
 class Calls:
-    def on_call(self, call: Call) -> Sink | None:
+    def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
         return Answering(call)
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.frames import PREFACE, settings
 from ratified.edge.grpc import Call, GrpcConnection, Room, Sink
-from ratified.edge.hpack import Decoder, Headers, HeadersTooLarge, HpackError
+from ratified.edge.hpack import Decoder, Header, Headers, HeadersTooLarge, HpackError
 
 LIMITS = ConnectionLimits(
     streams_max=20,
@@ -49,7 +49,7 @@ class Echo:
 
 
 class Calls:
-    def on_call(self, call: Call) -> Sink | None:
+    def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
         if call.head.path == b"/unknown":
             call.end(12, "unknown")
             return None

@@ -7,6 +7,7 @@ import random
 import tracemalloc
 import urllib.parse
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import hpack
@@ -73,12 +74,15 @@ class NotedCalls:
     def __init__(self) -> None:
         self.calls: list[NotedCall] = []
         self.others: list[tuple[Header, ...]] = []
+        self.metadata: Sequence[Header] = ()
+        """Of the last call."""
 
-    def on_call(self, call: Call) -> NotedCall | None:
+    def on_call(self, call: Call, metadata: Sequence[Header]) -> NotedCall | None:
         if call.head.path == b"/unknown":
             call.end(Code.UNIMPLEMENTED, "no such method")
             return None
         self.calls.append(NotedCall(call))
+        self.metadata = metadata
         return self.calls[-1]
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: HeaderList) -> None:
@@ -373,9 +377,10 @@ def test_any_other_request_is_no_call_and_its_body_is_passed_over(fields: tuple[
 
 
 def test_a_call_knows_its_path_and_all_its_headers() -> None:
-    head = GrpcClient().open(1, (b"x-mine", b"1"), GZIP).call.head
+    client = GrpcClient()
+    head = client.open(1, (b"x-mine", b"1"), GZIP).call.head
     assert (head.path, head.encoding) == (b"/etcdserverpb.KV/Range", b"gzip")
-    assert head.metadata == (*CALL, (b"x-mine", b"1"), GZIP)
+    assert client.calls.metadata == (*CALL, (b"x-mine", b"1"), GZIP)
 
 
 def test_a_call_that_is_ended_as_it_begins_takes_no_messages() -> None:

@@ -20,19 +20,20 @@ def range_(request: RangeRequest, data: bytes) -> Submission:
 
 def put(request: PutRequest, data: bytes) -> Submission:
     requests.check_put(request)
-    return Submission(Work.PROPOSE, commands.put(data), grows=True)
+    return Submission(Work.PROPOSE, commands.put(data), grows=True, answers_much=request.prev_kv)
 
 
 def delete_range(request: DeleteRangeRequest, data: bytes) -> Submission:
     requests.check_delete_range(request)
-    return Submission(Work.PROPOSE, commands.delete_range(data))
+    return Submission(Work.PROPOSE, commands.delete_range(data), answers_much=request.prev_kv)
 
 
 def txn(request: TxnRequest, data: bytes) -> Submission:
     requests.check_txn(request)
     if requests.is_read_only(request):
         return Submission(Work.READ_LOCAL if requests.is_serializable(request) else Work.READ, queries.txn(data))
-    return Submission(Work.PROPOSE, commands.txn(data), grows=requests.has_put(request))
+    answers_much = requests.answers_much(request)
+    return Submission(Work.PROPOSE, commands.txn(data), grows=requests.has_put(request), answers_much=answers_much)
 
 
 def compact(request: CompactionRequest, data: bytes) -> Submission:

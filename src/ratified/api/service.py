@@ -84,8 +84,8 @@ class Service:
             self._to_measure.remove(pending)
 
     def _begin(self, pending: Pending) -> None:
-        work, data, _ = pending.submission
-        pending.token = self.host.submit(work, 0, data, pending.timeout_us, pending)
+        submission = pending.submission
+        pending.token = self.host.submit(submission.work, 0, submission.data, pending.timeout_us, pending)
 
     def _begin_within_quota(self, pending: Pending) -> None:
         if self._size_bytes > self.quota_bytes:

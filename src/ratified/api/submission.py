@@ -25,6 +25,13 @@ class Submission(NamedTuple):
     data: bytes
     grows: bool = False
     """It may make the store grow, so it is held against the quota."""
+    answers_much: bool = False
+    """A write, whose answer may have pairs in it."""
+
+    @property
+    def reads(self) -> bool:
+        """It writes nothing, so it may be begun again."""
+        return self.work is not Work.PROPOSE
 
 
 class Caller(Protocol):

@@ -79,8 +79,9 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Answers to PING and SETTINGS, and resets, that the client has not taken."""
     idle_frames_max: int = 10_000
     """Frames that do nothing; as many are forgiven in ten seconds."""
-    resets_max: int = 1_000
-    """Requests that the client has taken back; each that is answered, and 30 a second, are forgiven."""
+    resets_max: int = 2_000
+    """Requests that the client has taken back; many may time out together. Each that is answered, and 30 a second, are
+    forgiven."""
 
 
 _FORGIVEN_FRAMES = 1_000
@@ -237,6 +238,7 @@ class Connection:
         self._blocked.clear()
         self.waiting_bytes = 0
         for stream in streams.values():
+            stream.waiting, stream.waiting_bytes = None, 0
             self._owner.on_gone(stream)
 
     def take(self) -> bytes | memoryview:
@@ -456,6 +458,7 @@ class Connection:
         self.waiting_bytes = 0
         for stream in streams.values():
             stream.ended_here = stream.ended_there = True
+            stream.waiting, stream.waiting_bytes = None, 0
             self._owner.on_gone(stream)
 
     # -- reading --------------------------------------------------------------------------------------------------

@@ -63,8 +63,6 @@ class CallHead(msgspec.Struct, frozen=True):
     """None: it waits for as long as it takes."""
     encoding: bytes
     """Of messages that are compressed; b"": there are none."""
-    metadata: tuple[Header, ...]
-    """All headers."""
 
 
 class Sink(Protocol):
@@ -85,8 +83,8 @@ class Sink(Protocol):
 class Calls(Protocol):
     """Who serves calls."""
 
-    def on_call(self, call: Call) -> Sink | None:
-        """Take a call; None: it has been ended at once."""
+    def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
+        """Take a call; None: it has been ended at once. ``metadata`` are all headers, and are not kept."""
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         """A request that is no call; nothing of its body is kept."""
@@ -201,8 +199,8 @@ class Call:
         """A message of a stream has been dealt with: the client may send more."""
         if self.ended:
             return
-        self._unread_bytes -= len(message)
-        self._give_back(len(message) + PREFIX_BYTES)
+        self._unread_bytes -= PREFIX_BYTES + len(message)
+        self._give_back(PREFIX_BYTES + len(message))
         if self._uncredited and self._unread_bytes <= UNREAD_BYTES_MAX:
             self._connection.http.credit(self._stream, self._uncredited)
             self._uncredited = 0
@@ -267,7 +265,7 @@ class Call:
         return True
 
     def _hand_over(self, sink: Sink, message: bytes) -> None:
-        self._unread_bytes += len(message)
+        self._unread_bytes += PREFIX_BYTES + len(message)
         sink.on_message(message)
 
     def _decompressed(self, message: bytes) -> bytes | None:
@@ -329,6 +327,7 @@ class Call:
     def _end(self) -> None:
         self.ended = True
         self.sink = None
+        self._stream.owned = None  # neither waits for the collector to find the other
         self._partial = None
         self._give_back(self.held_bytes)
 
@@ -356,7 +355,7 @@ class GrpcConnection:
             return
         call = Call(self, stream, head)
         stream.owned = call
-        call.sink = self._calls.on_call(call)
+        call.sink = self._calls.on_call(call, headers.fields)
 
     def on_data(self, stream: Stream, data: bytes) -> None:
         call = stream.owned
@@ -399,7 +398,7 @@ class GrpcConnection:
             text = f"grpc: Decompressor is not installed for grpc-encoding {quoted}"
             self._refuse(stream, Code.UNIMPLEMENTED, text)
             return None
-        return CallHead(fields[b":path"], timeout_us, b"" if encoding == b"identity" else encoding, headers.fields)
+        return CallHead(fields[b":path"], timeout_us, b"" if encoding == b"identity" else encoding)
 
     def _refuse(self, stream: Stream, code: Code, text: str) -> None:
         accepted = encode((b"grpc-accept-encoding", b"identity,gzip"))

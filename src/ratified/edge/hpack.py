@@ -168,6 +168,8 @@ class Decoder:
             room -= len(header[0]) + len(header[1]) + OVERHEAD_BYTES
             if room >= 0:
                 headers.append(header)
+            elif room < -self._list_bytes_max:
+                raise HpackError("the list of headers is more than twice as long as it may be")
         if room < 0:
             raise HeadersTooLarge
         found = Headers(tuple(headers))

@@ -109,6 +109,22 @@ def has_put(request: TxnRequest) -> bool:
     return False
 
 
+def answers_much(request: TxnRequest) -> bool:
+    """Whether the answer to a transaction may have pairs in it, on whatever branch."""
+    for branch in (request.success, request.failure):
+        for operation in branch:
+            match operation.WhichOneof("request"):
+                case "request_range":
+                    return True
+                case "request_put" if operation.request_put.prev_kv:
+                    return True
+                case "request_delete_range" if operation.request_delete_range.prev_kv:
+                    return True
+                case "request_txn" if answers_much(operation.request_txn):
+                    return True
+    return False
+
+
 def _check_key(key: bytes) -> None:
     if not key:
         raise EtcdError(*errors.EMPTY_KEY)

@@ -2,14 +2,14 @@
 
 Rules
 
-1. What one pass of the loop answers on a connection is one write. What a socket does not take stays in ``edge``, whose
-   windows and limits then hold.
+1. Frames of a connection are read for some milliseconds at a time. What one pass of the loop answers on it is one
+   write. What a socket does not take stays in ``edge``, whose windows and limits then hold.
 2. A call that one request to the host answers has no task. Others have one each, which is cancelled when its client
    goes.
 3. What is no call is a page (``api.pages``), by HTTP/2 or, where a connection does not begin as HTTP/2 does, by
    HTTP/1.1 (``Http1``).
 4. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
-5. Reads begin where there is room for their answers (``edge.answers``).
+5. Reads, and writes that answer with pairs, begin where there is room for their answers (``edge.answers``).
 6. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
    level of debug, since anybody may.
 7. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
@@ -23,6 +23,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Mapping, Sequence
+from time import perf_counter
 from typing import cast
 
 from typing_extensions import override
@@ -36,9 +37,8 @@ from ratified.api.submission import Pending, Submission
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
-from ratified.edge.hpack import Headers, encode
+from ratified.edge.hpack import Header, Headers, encode
 from ratified.kv.errors import EtcdError
-from ratified.runtime import Work
 from ratified.runtime.address import Address, bind
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
@@ -55,12 +55,18 @@ ANSWERS_HELD_BYTES_MAX = 64 << 20
 """What may be held of answers that clients have not taken, of all connections."""
 CONNECTION_ANSWERS_HELD_BYTES_MAX = 8 << 20
 """The same of one connection."""
-STALLED_S = 10
-"""How long a client may take nothing, where answers that are not taken fill half of their room."""
+STALLED_S = 1
+"""How long a client may take next to nothing, where answers that are not taken fill more than their room."""
+UNFINISHED_S = 60
+"""How long a client may take to send a unary call's request."""
 UNSENT_BYTES_MAX = 64 << 10
 """What may wait to be sent on a stream before its handler does."""
 SOCKET_BYTES_MAX = 256 << 10
 """What may wait in a socket's buffer here, beside the kernel's."""
+RECEIVE_S = 0.002
+"""How long frames of one connection are read before others are served."""
+PIECE_BYTES = 2 << 10
+"""Of frames, what is read before the time is looked at."""
 HELLO_S = 10
 SILENCE_S = 60
 """Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
@@ -68,6 +74,7 @@ BACKLOG = 1024
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 DEFECT = "a call of %s ended by a defect"
 FAILED = "the server has failed to serve this call: its log says why"
+LATE = "context deadline exceeded"
 _METHOD_UNKNOWN = "Method not found!"
 
 
@@ -147,6 +154,11 @@ class ClientListener:
             self._loop.call_soon(self._flush)
         self._to_flush[connection] = None
 
+    def start_waiting_soon(self) -> None:
+        """There may be room for reads that wait."""
+        if self.answers.are_waiting:
+            self._loop.call_soon(self.answers.start_waiting)
+
     def forget(self, connection: ClientConnection) -> None:
         self.connections.pop(connection, None)
         self.room.connections.pop(connection.grpc, None)
@@ -171,6 +183,10 @@ class ClientListener:
             log.warning("certificates have changed, and what was there before is used: %s", wrong)
         for connection in [*self.connections]:
             connection.on_second(now)
+        shares = {connection.share: connection for connection in self.connections}
+        while (stalled := self.answers.stalled(shares, now - STALLED_S)) is not None:
+            shares.pop(stalled).abort()
+            self.answers.left(stalled, now)
         self._timer = self._loop.call_later(1, self._on_second)
 
 
@@ -185,6 +201,8 @@ class ClientConnection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
+        self._unread = b""
+        """What has come and waits until others have run."""
         self._heard_at = self.loop.time()
         self._has_spoken = False
         self._is_asked = False
@@ -220,12 +238,32 @@ class ClientConnection(asyncio.Protocol):
             self._http1.receive(data)
         elif self._has_spoken or not is_http1(data):
             self._has_spoken = True
-            self.grpc.http.receive(data)
-            self.flush()
+            self._receive(self._unread + data if self._unread else data)
         else:
             self._has_spoken = True
             self._http1 = Http1(self.service, self)
             self._http1.receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        """Read frames for about ``RECEIVE_S``, and let others run before the rest."""
+        http = self.grpc.http
+        self._unread = b""
+        began = perf_counter()
+        for at in range(0, len(data), PIECE_BYTES):
+            if at and perf_counter() - began > RECEIVE_S:
+                self._unread = data[at:]
+                break
+            http.receive(data[at : at + PIECE_BYTES])
+        self.flush()
+        if self._unread and self._transport is not None:
+            self._transport.pause_reading()
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._transport is not None:
+            self._receive(self._unread)
+            if not self._unread and not self._transport.is_closing():
+                self._transport.resume_reading()
 
     def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
         was_ready = tls.ready
@@ -279,6 +317,7 @@ class ClientConnection(asyncio.Protocol):
             self._http1.lost()
         self.listener.answers.left(self.share, self.loop.time())
         self.listener.forget(self)
+        self.listener.start_waiting_soon()
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -292,8 +331,9 @@ class ClientConnection(asyncio.Protocol):
             self.write(data)
         unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size()
         if unsent_bytes or self.share.unsent_bytes:
+            has_taken = unsent_bytes < self.share.unsent_bytes
             self.listener.answers.unsent(self.share, unsent_bytes, self.loop.time())
-            if self.listener.answers.are_waiting:
+            if has_taken and self.listener.answers.are_waiting:
                 self.listener.flush_soon(self)
         if http.closing and not transport.is_closing():
             if http.error is not None:
@@ -328,15 +368,14 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def on_second(self, now: float) -> None:
-        """Rules 5 and 7."""
+        """Rule 7."""
         http = self.grpc.http
         http.on_second()
+        for stream in [*http.streams.values()]:
+            if stream.owned is not None and isinstance(stream.owned.sink, _Unary):
+                stream.owned.sink.on_second(now)
         silent_s = now - self._heard_at
-        if (
-            silent_s > SILENCE_S
-            or (silent_s > HELLO_S and not self._has_spoken)
-            or self.listener.answers.stalled(self.share, now - STALLED_S)
-        ):
+        if silent_s > SILENCE_S or (silent_s > HELLO_S and not self._has_spoken):
             self.abort()
         elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
             self._is_asked = True
@@ -345,14 +384,15 @@ class ClientConnection(asyncio.Protocol):
 
     # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
 
-    def on_call(self, call: Call) -> Sink | None:
+    def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
         method = self.listener.methods.get(call.head.path)
         if method is None:
             call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
             return None
+        wants_leader = _WANTS_LEADER in metadata
         if method.kind is MethodKind.STREAM:
-            return _Streaming(self, call, method)
-        return _Unary(self, call, method)
+            return _Streaming(self, call, method, wants_leader)
+        return _Unary(self, call, method, wants_leader)
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         fields = dict(headers.fields)
@@ -380,28 +420,37 @@ class ClientConnection(asyncio.Protocol):
                 http.end(stream, b"")
             self.flush_soon()
 
-    def check_leader(self, call: Call) -> bool:
-        """Does the call want a leader? Raises ``EtcdError`` where it does and there is none."""
-        if _WANTS_LEADER not in call.head.metadata:
-            return False
-        self.service.leader.check()
-        return True
-
 
 class _Unary:
     """A call with one request and one answer; the ``Sink`` of the one, the ``Caller`` of the other."""
 
-    __slots__ = ("_call", "_connection", "_is_read", "_message", "_method", "_pending", "_submission", "_task")
+    __slots__ = (
+        "_began_at",
+        "_call",
+        "_connection",
+        "_is_counted",
+        "_message",
+        "_method",
+        "_pending",
+        "_submission",
+        "_task",
+        "_timer",
+        "_wants_leader",
+    )
 
-    def __init__(self, connection: ClientConnection, call: Call, method: Method) -> None:
+    def __init__(self, connection: ClientConnection, call: Call, method: Method, wants_leader: bool) -> None:
         self._connection = connection
         self._call = call
         self._method = method
+        self._wants_leader = wants_leader
+        self._began_at = connection.loop.time()
         self._message: bytes | None = None
         self._submission: Submission | None = None
-        self._is_read = False
+        self._is_counted = False
+        """Its answer may be large, so it waits for room (``edge.answers``)."""
         self._pending: Pending | None = None
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     # -- what comes from the client
 
@@ -412,14 +461,15 @@ class _Unary:
         self._message = message
 
     def on_end(self) -> None:
-        message = self._message
+        message, self._message = self._message, None
         if message is None:
             self._call.end(Code.INTERNAL, "grpc: a unary call has one message")
             return
-        service = self._connection.service
+        connection = self._connection
         try:
-            self._connection.check_leader(self._call)
-            made = self._method.handler(service, message)
+            if self._wants_leader:
+                connection.service.leader.check()
+            made = self._method.handler(connection.service, message)
         except EtcdError as error:
             self._call.end(error.code, error.text)
             return
@@ -428,72 +478,109 @@ class _Unary:
             self._call.end(Code.UNKNOWN, FAILED)
             return
         if self._method.kind is not MethodKind.SUBMISSION:
-            self._task = asyncio.ensure_future(self._serve(made))
+            self._begin_task(made)
             return
         self._submission = made
-        if made.work is Work.PROPOSE:
-            self.start()
+        if made.reads or made.answers_much:
+            self._is_counted = True
+            connection.listener.answers.ask(connection.share, self)
         else:
-            self._is_read = True
-            self._connection.listener.answers.ask(self._connection.share, self)
-
-    def start(self) -> None:
-        """There is room for the answer (``edge.answers.Read``)."""
-        submission = self._submission
-        assert submission is not None, "a call starts when its request has come"
-        self._pending = self._connection.service.submit(submission, self._call.head.timeout_us, self)
+            self.start()
 
     def on_gone(self) -> None:
-        if self._is_read:
-            self._connection.listener.answers.given_up(self._connection.share, self)
-        if self._pending is not None:
-            self._connection.service.cancel(self._pending)
+        connection = self._connection
+        if self._is_counted:
+            connection.listener.answers.given_up(connection.share, self)
+        if (pending := self._let_go()) is not None:
+            connection.service.cancel(pending)
         if self._task is not None:
             self._task.cancel()
-        self._connection.flush_soon()  # it may be the edge that ended the call
+        connection.flush_soon()  # it may be the edge that ended the call, and there may be room for others now
 
     def on_sent(self) -> None:
         pass
 
+    def on_second(self, now: float) -> None:
+        """End a call of which nothing has been asked yet, though its client waits no longer."""
+        timeout_us = self._call.head.timeout_us
+        is_complete = self._submission is not None or self._task is not None
+        if not is_complete and now - self._began_at > (UNFINISHED_S if timeout_us is None else timeout_us / 1e6):
+            self._call.end(Code.DEADLINE_EXCEEDED, LATE)
+            self._message = None
+
+    # -- beginning (``edge.answers.Read``)
+
+    def start(self) -> None:
+        submission = self._submission
+        assert submission is not None, "a call starts when its request has come"
+        timeout_us = self._call.head.timeout_us
+        if timeout_us is not None:
+            timeout_us = max(timeout_us - int((self._connection.loop.time() - self._began_at) * 1e6), 0)
+        self._pending = self._connection.service.submit(submission, timeout_us, self)
+
+    def stop(self) -> bool:
+        if self._submission is None or not self._submission.reads:
+            return False
+        if (pending := self._let_go()) is not None:
+            self._connection.service.cancel(pending)
+        return True
+
+    def _let_go(self) -> Pending | None:
+        """Of what is under way, which would keep this call, and is kept by it."""
+        pending, self._pending = self._pending, None
+        return pending
+
+    def _begin_task(self, made: Awaitable[bytes]) -> None:
+        self._task = asyncio.ensure_future(self._serve(made))
+        if self._call.head.timeout_us is not None:
+            self._timer = self._connection.loop.call_later(self._call.head.timeout_us / 1e6, self._task.cancel)
+
     # -- what comes from the host
 
     def answered(self, message: bytes) -> None:
-        connection = self._connection
-        if self._is_read:
-            connection.listener.answers.answered(connection.share, self, len(message))
+        self._is_answered(len(message))
         self._call.answer(message)
-        connection.flush_soon()
+        self._connection.flush_soon()
 
     def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        connection = self._connection
-        connection.listener.answers.answered(connection.share, self, sum(map(len, parts)))
+        self._is_answered(sum(map(len, parts)))
         self._call.answer_parts(parts)
-        connection.flush_soon()
+        self._connection.flush_soon()
 
     def failed(self, error: EtcdError) -> None:
-        connection = self._connection
-        if self._is_read:
-            connection.listener.answers.answered(connection.share, self, 0)
+        self._is_answered(0)
         self._call.end(error.code, error.text)
-        connection.flush_soon()
+        self._connection.flush_soon()
+
+    def _is_answered(self, size_bytes: int) -> None:
+        self._pending = None
+        if self._is_counted:
+            self._connection.listener.answers.answered(self._connection.share, self, size_bytes)
 
     async def _serve(self, made: Awaitable[bytes]) -> None:
         try:
             self._call.answer(await made)
         except EtcdError as error:
             self._call.end(error.code, error.text)
+        except asyncio.CancelledError:
+            self._call.end(Code.DEADLINE_EXCEEDED, LATE)  # nothing, where the client has gone
+            raise
         except Exception:
             log.exception(DEFECT, self._call.head.path)
             self._call.end(Code.UNKNOWN, FAILED)
-        self._connection.flush_soon()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._connection.flush_soon()
 
 
 class _Streaming(BidiStream):
     """A call with many messages: the ``Sink`` of the client's, the ``BidiStream`` of its handler."""
 
-    def __init__(self, connection: ClientConnection, call: Call, method: Method) -> None:
+    def __init__(self, connection: ClientConnection, call: Call, method: Method, wants_leader: bool) -> None:
         self._connection = connection
         self._call = call
+        self._wants_leader = wants_leader
         self._arrived: deque[bytes] = deque()
         self._ended = False
         self._has_arrived = asyncio.Event()
@@ -514,6 +601,8 @@ class _Streaming(BidiStream):
         self._has_arrived.set()
 
     def on_gone(self) -> None:
+        if self._deadline is not None:  # the task may not have begun, and never will
+            self._deadline.cancel()
         self._task.cancel()
         self._connection.flush_soon()
 
@@ -545,7 +634,8 @@ class _Streaming(BidiStream):
     async def _serve(self, method: Method) -> None:
         service = self._connection.service
         try:
-            if self._connection.check_leader(self._call):
+            if self._wants_leader:
+                service.leader.check()
                 await service.leader.run(method.handler(service, self))
             else:
                 await method.handler(service, self)
@@ -561,5 +651,5 @@ class _Streaming(BidiStream):
             self._connection.flush_soon()
 
     def _on_deadline(self) -> None:
-        self._call.end(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+        self._call.end(Code.DEADLINE_EXCEEDED, LATE)
         self._task.cancel()
