@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ratified.cli.main import EXIT_USAGE, run
-from ratified.cli.serve import serve
+from ratified.cli.serve import serve, with_values
 from ratified.server.config import OPTIONS
 
 COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "member", "pki", "sim", "compare", "lab")
@@ -90,6 +90,24 @@ def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str, caps
 def test_a_wrong_value_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == 1
     assert words in one_error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        (["--auto-tls", "--name", "a"], ["--auto-tls=true", "--name", "a"]),
+        (["--name=a", "--client-cert-auth"], ["--name=a", "--client-cert-auth=true"]),
+        (["--quiescence", "false", "--auto-tls", "true"], ["--quiescence", "false", "--auto-tls", "true"]),
+        (["--auto-tls=false"], ["--auto-tls=false"]),
+    ],
+)
+def test_a_flag_of_yes_or_no_may_stand_alone(arguments: list[str], read: list[str]) -> None:
+    assert with_values(arguments) == read
+
+
+def test_what_stands_alone_is_served(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--client-cert-auth", "--listen-client-urls", "https://127.0.0.1:0", "--auto-tls"]) == 1
+    assert "flag --client-cert-auth: it needs --trusted-ca-file" in one_error_line(capsys)
 
 
 def test_nobody_at_the_endpoint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

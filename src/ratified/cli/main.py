@@ -69,6 +69,8 @@ def _open_standard_streams() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command; the exit status."""
+    if arguments[:1] == ["serve"]:
+        arguments = ["serve", *serve.with_values(arguments[1:])]
     try:
         status = typer.main.get_command(make_app()).main(arguments, prog_name="ratified", standalone_mode=False)
     except CommandFailed as failed:

@@ -9,13 +9,23 @@ from typing import Any
 import typer
 
 from ratified.cli.failure import CommandFailed
-from ratified.server.config import BY_NAME, ConfigError, load
+from ratified.server.config import BY_NAME, OPTIONS, ConfigError, load
 
 
 def _flag(name: str) -> Any:
     option = BY_NAME[name]
     default = f" [default: {option.default}]" if option.default else ""
     return typer.Option(None, f"--{name}", help=option.help + default, show_default=False)
+
+
+def with_values(arguments: list[str]) -> list[str]:
+    """Arguments of ``serve`` in which a flag of yes or no that stands alone says yes, as etcd's do."""
+    alone = {f"--{option.name}" for option in OPTIONS if option.default in ("true", "false")}
+    following = [*arguments[1:], ""]
+    return [
+        f"{argument}=true" if argument in alone and after not in ("true", "false") else argument
+        for argument, after in zip(arguments, following, strict=True)
+    ]
 
 
 CONFIG_FILE = typer.Option(
