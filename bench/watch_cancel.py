@@ -14,7 +14,7 @@ from ratified.api.service import Service
 from ratified.api.watch import watch
 from ratified.kv import queries
 from ratified.kv.store import KvStore
-from ratified.runtime import Host, HostConfig
+from ratified.runtime import Host, HostConfig, Reader
 from ratified.wire.etcd.rpc_pb2 import WatchCreateRequest, WatchRequest
 
 STREAMS = 4
@@ -28,6 +28,9 @@ class _Client:
 
     async def receive(self) -> bytes | None:
         return await self.requests.get()
+
+    def reads_by(self, reader: Reader) -> None:
+        pass
 
     async def send(self, message: bytes) -> None:
         await self.answers.put(message)

@@ -14,7 +14,7 @@ from ratified.api.service import Service
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
-from ratified.runtime import Host, HostConfig
+from ratified.runtime import Host, HostConfig, Reader
 
 TIMEOUT_S = 30
 
@@ -31,6 +31,9 @@ class QueueStream:
 
     async def send(self, message: bytes) -> None:
         await self.answers.put(message)
+
+    def reads_by(self, reader: Reader) -> None:
+        pass
 
 
 class Waiting:

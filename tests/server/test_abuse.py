@@ -47,7 +47,7 @@ from ratified.edge.grpc import Call
 from ratified.edge.hpack import Decoder, encode
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
-from ratified.server.clients import ClientListener
+from ratified.server.clients import CONNECTION_STREAMING_CALLS_MAX, ClientListener
 from ratified.server.urls import Url
 from ratified.testing.processes import LocalNode, free_ports
 from ratified.wire.etcd import rpc_pb2
@@ -348,6 +348,29 @@ def test_a_connection_that_is_killed_in_the_middle_of_everything_leaves_nothing(
             stranger.settle()
         stranger.kill()
     assert server.becomes(lambda: server.sockets <= sockets and server.open_requests <= requests)
+
+
+def test_watches_that_nobody_reads_hold_little_and_their_connection_ends(server: Server) -> None:
+    stranger = server.stranger()
+    asked = numbers(200)
+    stranger.send(*(opened(number, WATCH) + body(number, message(create_watch), ends=False) for number in asked))
+    assert server.becomes(lambda: server.open_requests == len(asked))
+    held = 0.0
+    while server.open_requests:
+        server.client.put("k", "x" * 1_000_000)
+        held = max(held, server.memory_mb)
+    assert held < 4 * HELD_MB_MAX, "a second's worth, and what the messages themselves hold"
+
+
+def test_a_connection_may_have_a_limited_number_of_streaming_calls(server: Server) -> None:
+    stranger = server.stranger()
+    asked = numbers(CONNECTION_STREAMING_CALLS_MAX + 1)
+    stranger.send(*(opened(number, WATCH) + body(number, message(create_watch), ends=False) for number in asked))
+    assert stranger.status(asked[-1]) == ("8", "etcdserver: too many requests")
+    stranger.send(*(rst_stream(number, ErrorCode.CANCEL) for number in asked[:-1]))
+    stranger.send(opened(asked[-1] + 2, WATCH, (b"grpc-timeout", b"1m")))
+    assert stranger.status(asked[-1] + 2)[0] == "4", "there is room again"
+    assert server.becomes(lambda: not server.open_requests)
 
 
 def test_streams_of_watches_that_are_dropped_leave_nothing(server: Server) -> None:

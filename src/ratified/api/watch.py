@@ -135,6 +135,7 @@ class _Watches:
         self._answering: asyncio.Future[None] | None = None
         self._next_id = 0
         self._reader: Reader = service.host.reader()
+        stream.reads_by(self._reader)
         self._to_begin: asyncio.Queue[_Question] = asyncio.Queue()
         self._outgoing = _Outgoing()
         self._on_reply = self._take_reply  # bound once, not once a watch

@@ -24,6 +24,11 @@ class Reader:
         self._has_room = asyncio.Event()
         self._has_room.set()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits here for whoever reads."""
+        return self._waiting_bytes
+
     async def has_room(self) -> None:
         await self._has_room.wait()
 

@@ -36,9 +36,10 @@ from ratified.api.stream import BidiStream
 from ratified.api.submission import Pending, Submission
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
-from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
+from ratified.edge.grpc import TOO_MUCH, Call, Code, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Header, Headers, encode
 from ratified.kv.errors import EtcdError
+from ratified.runtime import Reader
 from ratified.runtime.address import Address, bind
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
@@ -59,6 +60,12 @@ STALLED_S = 1
 """How long a client may take next to nothing, where answers that are not taken fill more than their room."""
 UNFINISHED_S = 60
 """How long a client may take to send a unary call's request."""
+STREAMING_CALLS_MAX = 20_000
+"""Watches' and keep-alives' streams of all connections."""
+CONNECTION_STREAMING_CALLS_MAX = 1_000
+"""The same of one connection."""
+CONNECTION_STREAMING_CALLS_MIN = 10
+"""What each may have, however many the others have."""
 UNSENT_BYTES_MAX = 64 << 10
 """What may wait to be sent on a stream before its handler does."""
 SOCKET_BYTES_MAX = 256 << 10
@@ -102,6 +109,7 @@ class ClientListener:
         self._bound: list[Listener] = []
         self._servers: list[asyncio.Server] = []
         self._to_flush: dict[ClientConnection, None] = {}
+        self.streaming_calls = 0
         self._all_gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -209,6 +217,9 @@ class ClientConnection(asyncio.Protocol):
         self.share = Share(self._heard_at)
         self._http1: Http1 | None = None
         self._pages: set[asyncio.Task[None]] = set()
+        self._streaming: dict[_Streaming, None] = {}
+        self._readers_bytes = 0
+        """What waited in the readers of streaming calls, a second ago at most."""
 
     # -- asyncio --------------------------------------------------------------------------------------------------
 
@@ -329,7 +340,7 @@ class ClientConnection(asyncio.Protocol):
         http = self.grpc.http
         while not self._is_paused and (data := http.take()):
             self.write(data)
-        unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size()
+        unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size() + self._readers_bytes
         if unsent_bytes or self.share.unsent_bytes:
             has_taken = unsent_bytes < self.share.unsent_bytes
             self.listener.answers.unsent(self.share, unsent_bytes, self.loop.time())
@@ -374,6 +385,8 @@ class ClientConnection(asyncio.Protocol):
         for stream in [*http.streams.values()]:
             if stream.owned is not None and isinstance(stream.owned.sink, _Unary):
                 stream.owned.sink.on_second(now)
+        self._readers_bytes = sum(streaming.waiting_bytes for streaming in self._streaming)
+        self.flush()
         silent_s = now - self._heard_at
         if silent_s > SILENCE_S or (silent_s > HELLO_S and not self._has_spoken):
             self.abort()
@@ -391,8 +404,26 @@ class ClientConnection(asyncio.Protocol):
             return None
         wants_leader = _WANTS_LEADER in metadata
         if method.kind is MethodKind.STREAM:
+            if not self._may_stream():
+                call.end(Code.RESOURCE_EXHAUSTED, TOO_MUCH)
+                return None
             return _Streaming(self, call, method, wants_leader)
         return _Unary(self, call, method, wants_leader)
+
+    def _may_stream(self) -> bool:
+        count = len(self._streaming)
+        most = CONNECTION_STREAMING_CALLS_MAX
+        if self.listener.streaming_calls >= STREAMING_CALLS_MAX:
+            most = CONNECTION_STREAMING_CALLS_MIN
+        return count < most
+
+    def streaming_begins(self, streaming: _Streaming) -> None:
+        self._streaming[streaming] = None
+        self.listener.streaming_calls += 1
+
+    def streaming_ends(self, streaming: _Streaming) -> None:
+        del self._streaming[streaming]
+        self.listener.streaming_calls -= 1
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         fields = dict(headers.fields)
@@ -586,7 +617,10 @@ class _Streaming(BidiStream):
         self._has_arrived = asyncio.Event()
         self._is_sent = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
+        self._reader: Reader | None = None
         self._task = asyncio.ensure_future(self._serve(method))
+        connection.streaming_begins(self)
+        self._task.add_done_callback(self._is_done)
         if call.head.timeout_us is not None:
             self._deadline = connection.loop.call_later(call.head.timeout_us / 1e6, self._on_deadline)
 
@@ -630,6 +664,18 @@ class _Streaming(BidiStream):
         while call.waiting_bytes > UNSENT_BYTES_MAX:
             self._is_sent.clear()
             await self._is_sent.wait()
+
+    @override
+    def reads_by(self, reader: Reader) -> None:
+        self._reader = reader
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the client beside what was sent."""
+        return 0 if self._reader is None else self._reader.waiting_bytes
+
+    def _is_done(self, task: asyncio.Task[None]) -> None:
+        self._connection.streaming_ends(self)
 
     async def _serve(self, method: Method) -> None:
         service = self._connection.service
