@@ -951,25 +951,25 @@ def requests(count: int) -> range:
 
 def test_requests_that_are_taken_back_at_once_end_the_connection() -> None:
     client = FrameClient()
-    for number in requests(2_001):
+    for number in requests(4_097):
         client.send(headers(number, HELD), rst_stream(number, ErrorCode.CANCEL))
     client.take()
     assert client.goaways() == [CALM]
-    assert client.owner.gone == [*requests(2_001)]
+    assert client.owner.gone == [*requests(4_097)]
 
 
 def test_requests_that_the_client_makes_us_reset_end_the_connection_and_are_all_told_to_the_owner() -> None:
     client = FrameClient()
-    for number in requests(2_001):
+    for number in requests(4_097):
         client.send(headers(number, HELD), window_update(number, 0))
     client.take()
     assert client.goaways() == [CALM]
-    assert client.owner.gone == [*requests(2_001)]
+    assert client.owner.gone == [*requests(4_097)]
 
 
 def test_malformed_requests_end_the_connection() -> None:
     client = FrameClient()
-    for number in requests(2_001):
+    for number in requests(4_097):
         client.send(headers(number, []))
         client.take()
     assert client.goaways() == [CALM]

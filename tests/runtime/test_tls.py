@@ -13,12 +13,17 @@ import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from ratified import Host, HostConfig, StartRefused
 from ratified.machine import StateMachine
 from ratified.runtime import TlsFiles
-from ratified.runtime.tls import Certificates, CertificatesError, TlsFailed, TlsSession
+from ratified.runtime.tls import Certificates, CertificatesError, TlsFailed, TlsSession, common_name, is_for
 from ratified.server.certificates import Pair, make_ca, make_certificate
 from ratified.testing.processes import free_ports
 
@@ -93,7 +98,7 @@ def test_what_is_written_before_the_handshake_arrives_after_it(pki: Pki) -> None
     large = bytes(1 << 20)
     server.write(large)
     assert talk(server, client) == (b"from the client", b"from the server" + large)
-    assert server.peer_names() == ("b", HOST)
+    assert common_name(server.certificate or {}) == "b"
 
 
 def test_a_member_of_another_ca_is_not_let_in(pki: Pki, tmp_path: Path) -> None:
@@ -113,12 +118,64 @@ def test_whoever_dials_verifies_whom_it_reaches(pki: Pki, tmp_path: Path) -> Non
             talk(server, client)
 
 
-@pytest.mark.parametrize(("allowed", "is_let_in"), [((), True), (("b",), True), ((HOST,), True), (("c", "d"), False)])
-def test_only_certificates_of_the_allowed_names_are_let_in(pki: Pki, allowed: tuple[str, ...], is_let_in: bool) -> None:
-    tls = Certificates(pki.files("a", client_cert_auth=True, allowed_names=allowed))
+@pytest.mark.parametrize(
+    ("names", "hosts", "is_let_in"),
+    [
+        ((), (), True),
+        (("b",), (), True),
+        ((HOST,), (), False),
+        (("c", "d"), (), False),
+        ((), ("c", HOST), True),
+        ((), ("b",), False),
+        (("b",), ("c",), False),
+    ],
+)
+def test_only_certificates_of_the_allowed_names_are_let_in(
+    pki: Pki, names: tuple[str, ...], hosts: tuple[str, ...], is_let_in: bool
+) -> None:
+    tls = Certificates(pki.files("a", client_cert_auth=True, allowed_common_names=names, allowed_hosts=hosts))
     server, client = sessions(tls, Certificates(pki.files("b")))
     talk(server, client)
-    assert (tls.refuses(server) is None) == is_let_in
+    assert (tls.refuses(server.certificate) is None) == is_let_in
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "is_so"),
+    [
+        ((("DNS", "a.example"),), "A.example", True),
+        ((("DNS", "*.example"),), "a.example", True),
+        ((("DNS", "*.example"),), "a.b.example", False),
+        ((("DNS", "*.example"),), ".example", False),
+        ((("IP Address", "0:0:0:0:0:0:0:1"),), "::1", True),
+        ((("DNS", "10.0.0.1"),), "10.0.0.1", False),
+        ((("email", "root"), ("URI", "app"), ("DirName", ((("commonName", "root"),),))), "root", False),
+        ((), "a", False),
+    ],
+)
+def test_a_certificate_is_for_the_hosts_among_its_alternative_names(
+    names: tuple[tuple[str, object], ...], host: str, is_so: bool
+) -> None:
+    assert is_for({"subjectAltName": names, "subject": ((("commonName", host),),)}, host) == is_so
+
+
+def test_nothing_is_raised_by_what_is_sent_after_an_error(pki: Pki) -> None:
+    server, client = sessions(Certificates(pki.files("a")), Certificates(pki.files("b")))
+    talk(server, client)
+    with pytest.raises(TlsFailed):
+        server.receive(b"\x17\x03\x03\x00\x20" + bytes(32))
+    assert server.take() != b"", "an alert"
+    server.write(b"an answer")
+    server.finish()
+    assert server.take() == b""
+
+
+def test_an_end_is_told_and_nothing_is_sent_behind_it(pki: Pki) -> None:
+    server, client = sessions(Certificates(pki.files("a")), Certificates(pki.files("b")))
+    talk(server, client)
+    server.finish()
+    server.write(b"too late")
+    assert talk(server, client) == (b"", b"")
+    assert client.ended
 
 
 def test_a_revoked_certificate_counts_no_more(pki: Pki) -> None:
@@ -151,23 +208,27 @@ def test_an_exchanged_certificate_holds_for_new_connections_and_half_an_exchange
     assert tls.refresh() is None, "it is said once"
     server, client = sessions(tls, Certificates(pki.files("b", client_cert_auth=True)))
     talk(server, client)
-    assert client.peer_names()[0] == "a"
+    assert common_name(client.certificate or {}) == "a"
     tls.files.key_file.write_bytes(new.key)
     os.utime(tls.files.key_file, ns=(2, 2))
     assert tls.refresh() is None
     server, client = sessions(tls, Certificates(pki.files("b")))
     talk(server, client)
-    assert client.peer_names()[0] == "new"
+    assert common_name(client.certificate or {}) == "new"
 
 
 def test_files_that_cannot_be_used_are_named(pki: Pki) -> None:
     files = pki.files("a")
+    locked = pki.directory / "locked.key"
+    loaded = load_pem_private_key(files.key_file.read_bytes(), None)
+    locked.write_bytes(loaded.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")))
     other_key = pki.files("b").key_file
     no_pem = pki.directory / "nonsense"
     no_pem.write_text("nonsense")
     for cert, key, ca, named in (
         (pki.directory / "gone.crt", files.key_file, pki.ca_file, "gone.crt"),
         (files.cert_file, other_key, pki.ca_file, "a.crt"),
+        (files.cert_file, locked, pki.ca_file, "locked.key"),
         (no_pem, files.key_file, pki.ca_file, "nonsense"),
         (files.cert_file, files.key_file, no_pem, "nonsense"),
     ):

@@ -64,10 +64,11 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     files = ("cert-file", "key-file", "trusted-ca-file")
     texts |= {name: name for each in files for name in (each, f"peer-{each}")}
     texts |= {"client-crl-file": "c", "peer-crl-file": "c", "client-cert-allowed-hostname": "a,b"}
-    texts |= {"peer-cert-allowed-cn": "a", "peer-cert-allowed-hostname": "b"}
+    texts |= {"peer-cert-allowed-cn": "a"}
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
-    variables = {option.variable: texts[option.name] for option in OPTIONS}
+    assert {option.name for option in OPTIONS} - set(texts) == {"peer-cert-allowed-hostname"}  # not beside the other
+    variables = {option.variable: texts[option.name] for option in OPTIONS if option.name in texts}
     assert load(texts, {}, None) == load({}, variables, None) == load({}, {}, file)
 
 
@@ -117,6 +118,29 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
             {"listen_peer_urls": "https://h:1"},
             "https://h:1 needs --peer-cert-file and --peer-key-file, or --peer-auto-tls",
         ),
+        (
+            {
+                "listen_peer_urls": "https://h:1",
+                "peer_auto_tls": "true",
+                "peer_trusted_ca_file": "c",
+            },
+            "of a certificate that a member has made itself no CA knows",
+        ),
+        (
+            {
+                "listen_peer_urls": "https://h:1",
+                "peer_cert_file": "c",
+                "peer_key_file": "k",
+                "peer_trusted_ca_file": "c",
+                "peer_cert_allowed_cn": "a",
+                "peer_cert_allowed_hostname": "b",
+            },
+            "give one of --peer-cert-allowed-cn, --peer-cert-allowed-hostname, not both",
+        ),
+        ({"client_cert_allowed_hostname": ","}, "',' names nobody"),
+        ({"trusted_ca_file": ""}, "it is empty"),
+        ({"self_signed_cert_validity": "500"}, "at most 100 years"),
+        ({"initial_cluster": "default=https://h:1"}, "flag --initial-cluster: https://h:1 needs --peer-cert-file"),
         ({"cert_file": "c"}, "it is for https:// URLs, and listen-client-urls has none"),
         ({"listen_client_urls": "https://h:1", "cert_file": "c"}, "--cert-file and --key-file go together"),
         (

@@ -110,3 +110,12 @@ def test_a_member_without_a_majority_says_why_it_is_not_healthy(tmp_path: Path) 
 )
 def test_the_first_bytes_tell_the_protocols_apart(first: bytes, is_so: bool) -> None:
     assert is_http1(first) == is_so
+
+
+def test_the_server_speaks_second_however_long_the_client_waits(node: LocalNode) -> None:
+    with socket.create_connection(("127.0.0.1", node.client_port), timeout=1.5) as connection:
+        with pytest.raises(TimeoutError):  # past the second in which the server looks at its connections
+            connection.recv(1)
+        connection.settimeout(TIMEOUT_S)
+        connection.sendall(get("/livez"))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")

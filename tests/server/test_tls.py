@@ -56,7 +56,7 @@ def write_pki(directory: Path) -> None:
     ca = make_ca("a CA", 30)
     (directory / "ca.crt").write_bytes(ca.certificate)
     for name in ("server", "client"):
-        pair = make_certificate(ca, name, [HOST], 30)
+        pair = make_certificate(ca, name, [HOST, f"{name}.example"], 30)
         (directory / f"{name}.crt").write_bytes(pair.certificate)
         (directory / f"{name}.key").write_bytes(pair.key)
 
@@ -71,7 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         f"--cert-file={pki / 'server.crt'}",
         f"--key-file={pki / 'server.key'}",
         f"--trusted-ca-file={pki / 'ca.crt'}",
-        "--client-cert-allowed-hostname=client,other",
+        "--client-cert-allowed-hostname=client.example,other.example",
     )
     found.node.start()
     try:

@@ -67,10 +67,12 @@ class Service:
         ``timeout_us``: how long the client waits; None, or more than etcd lets a request last: as long as that.
         """
         most = int(self.timeout_s * 1e6)
-        pending = Pending(self, submission, most if timeout_us is None or timeout_us > most else timeout_us, caller)
+        now = self._clock()
+        lasts_us = most if timeout_us is None or timeout_us > most else timeout_us
+        pending = Pending(self, submission, now + lasts_us / 1e6, caller)
         if not submission.grows:
             self._begin(pending)
-        elif self._clock() >= self._size_until:
+        elif now >= self._size_until:
             self._measure_first(pending)
         else:
             self._begin_within_quota(pending)
@@ -85,7 +87,8 @@ class Service:
 
     def _begin(self, pending: Pending) -> None:
         submission = pending.submission
-        pending.token = self.host.submit(submission.work, 0, submission.data, pending.timeout_us, pending)
+        timeout_us = max(int((pending.until_s - self._clock()) * 1e6), 0)
+        pending.token = self.host.submit(submission.work, 0, submission.data, timeout_us, pending)
 
     def _begin_within_quota(self, pending: Pending) -> None:
         if self._size_bytes > self.quota_bytes:
@@ -96,15 +99,18 @@ class Service:
     def _measure_first(self, pending: Pending) -> None:
         self._to_measure.append(pending)
         if len(self._to_measure) == 1:
-            self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self._measured))
+            self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self))
 
-    def _measured(self, status: bytes | None) -> None:
-        """None: the store could not be asked, and whoever waits is told so by the host itself."""
-        if status is not None:
-            self._note_size(status)
+    def measured(self, status: bytes | EtcdError) -> None:
+        """What was to be told how large the store is goes on, or fails with why it cannot be known."""
         waiting, self._to_measure = self._to_measure, []
+        if not isinstance(status, EtcdError):
+            self._note_size(status)
         for pending in waiting:
-            self._begin_within_quota(pending)
+            if isinstance(status, EtcdError):
+                pending.fail(status)
+            else:
+                self._begin_within_quota(pending)
 
     async def propose(self, command: bytes) -> bytes:
         """Replicate a command; the answer, with its header."""
@@ -199,14 +205,14 @@ class Service:
 class _Measuring:
     """The ``Caller`` who asks for the store's size."""
 
-    def __init__(self, then: Callable[[bytes | None], None]) -> None:
-        self._then = then
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def answered(self, message: bytes) -> None:
-        self._then(message)
+        self._service.measured(message)
 
     def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        self._then(b"".join(parts))
+        self._service.measured(b"".join(parts))
 
     def failed(self, error: EtcdError) -> None:
-        self._then(None)
+        self._service.measured(error)

@@ -7,7 +7,7 @@ Rules
    message after ``snapshot_patience_s`` is read for no longer: the view is closed at once. Each message has that time,
    so a client that reads is never ended so, however slowly it does. One that is too slow for how much is written is
    ended by the store (``kv.backup``).
-3. A message that is being sent is never cancelled while its client is there: gRPC would keep it all the same. The call
+3. A message that is being sent is never cancelled while its client is there: half a message is none. The call
    ends, with its error, when the client takes it, and without when it leaves. Until then nothing else is kept.
 4. At most ``SNAPSHOTS_MAX`` are read at once, and hold as many views.
 """

@@ -45,7 +45,7 @@ class Caller(Protocol):
     def failed(self, error: EtcdError) -> None: ...
 
 
-class Headers(Protocol):
+class HeaderWriter(Protocol):
     """Who knows the header of answers."""
 
     def answer(self, answer: bytes) -> bytes:
@@ -58,14 +58,15 @@ class Headers(Protocol):
 class Pending:
     """A submission under way; itself the host's callback."""
 
-    __slots__ = ("_caller", "_chunks", "_headers", "submission", "timeout_us", "token")
+    __slots__ = ("_caller", "_chunks", "_headers", "submission", "token", "until_s")
 
-    def __init__(self, headers: Headers, submission: Submission, timeout_us: int, caller: Caller) -> None:
+    def __init__(self, headers: HeaderWriter, submission: Submission, until_s: float, caller: Caller) -> None:
         self._headers = headers
         self._caller = caller
         self._chunks: list[bytes] | None = None
         self.submission = submission
-        self.timeout_us = timeout_us
+        self.until_s = until_s
+        """When its client waits no longer, by the loop's clock."""
         self.token: int | None = None
         """None: it has not begun."""
 

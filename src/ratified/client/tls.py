@@ -19,7 +19,7 @@ class TlsError(ValueError):
 
 
 class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """Files in PEM, read whenever a connection is made. Raises ``TlsError`` for half a pair."""
+    """Files in PEM, read when an endpoint is first used. Raises ``TlsError`` for half a pair."""
 
     ca_file: str | Path | None = None
     """The CAs that a server's certificate may be signed by; None: those of the system."""

@@ -79,9 +79,9 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Answers to PING and SETTINGS, and resets, that the client has not taken."""
     idle_frames_max: int = 10_000
     """Frames that do nothing; as many are forgiven in ten seconds."""
-    resets_max: int = 2_000
-    """Requests that the client has taken back; many may time out together. Each that is answered, and 30 a second, are
-    forgiven."""
+    resets_max: int = 4_096
+    """Requests that the client has taken back: all that are open may time out together. Each that is answered, and 30
+    a second, are forgiven."""
 
 
 _FORGIVEN_FRAMES = 1_000
@@ -317,7 +317,6 @@ class Connection:
             or length > self._send_window
             or length > stream.send_window
             or length > self._frame_bytes_max
-            or stream.ended_here
         ):
             self._write(frame(HEADERS, END_HEADERS, stream.number, block))
             self.send_data(stream, (body,))

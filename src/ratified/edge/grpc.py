@@ -45,14 +45,11 @@ class Code(IntEnum):
     """The codes that a transport gives; handlers give others."""
 
     OK = 0
-    CANCELLED = 1
     UNKNOWN = 2
-    INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
-    UNAVAILABLE = 14
 
 
 class CallHead(msgspec.Struct, frozen=True):

@@ -42,7 +42,7 @@ def open_directory(path: Path, resources: ExitStack) -> OpenedDirectory:
     Raises ``StartRefused``.
     """
     with refusing(path):
-        _make(path)
+        make_private(path)
         lock = identity.lock(path)
         resources.callback(lock.release)
         spares = SpareDescriptors(SPARE_DESCRIPTORS)
@@ -66,9 +66,11 @@ def refusing(path: Path) -> Iterator[None]:
         raise StartRefused(f"data directory {path}: {error.strerror or error}: {remedy}") from error
 
 
-def _make(path: Path) -> None:
-    """Make what is missing of the path, durably: a machine that forgot it would have forgotten votes."""
+def make_private(path: Path) -> None:
+    """Make what is missing of the path, for this user alone, and durably: a machine that forgot it would have forgotten
+    votes."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for each in missing:
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
         Directory(each.parent).sync_directory()
+    path.mkdir(exist_ok=True)  # which says that it is none, where it is a file

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ratified.runtime.address import Address
-from ratified.runtime.tls import Certificates, asyncio_options
+from ratified.runtime.tls import Certificates, dial
 from ratified.runtime.transport import BACK_OFF_MAX_S, CONNECT_TIMEOUT_S
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Goodbye, Join, Joined
@@ -33,6 +33,8 @@ async def join(
     say_at = loop.time()
     while True:
         reasons: list[str] = []
+        if tls is not None and (wrong := tls.refresh()) is not None:
+            reasons.append(wrong)
         for address in addresses:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -51,7 +53,7 @@ async def join(
 
 async def _ask(request: Join, address: Address, codec: PeerCodec, tls: Certificates | None) -> Joined | str:
     """What the member at this address answers: who we are, or why it says nothing of that."""
-    reader, writer = await asyncio.open_connection(address.host, address.port, **asyncio_options(tls, address.host))
+    reader, writer = await dial(tls, address.host, address.port)
     try:
         writer.writelines([codec.encode(request)])
         while data := await reader.read(FIRST_FRAME_BYTES_MAX):

@@ -6,14 +6,18 @@ Rules
    fit together, as in the middle of an exchange, what was there before goes on, and the log says so once.
 2. TLS is spoken over buffers (``TlsSession``), not by the event loop: a connection counts, and can be timed out, from
    its first byte on, whether its handshake ever ends or not.
-3. Who presents a certificate of the trusted CA is let in; with ``allowed_names`` it must have one of these, as common
-   name or as subject alternative name.
+3. Who presents a certificate of the trusted CA is let in. With ``allowed_common_names`` its common name must be one of
+   these; with ``allowed_hosts`` it must be for one of these, by its alternative names, as host names are verified.
+4. After an error a session takes nothing more to send: what is left of it is an alert, and the end.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +45,8 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Who connects must have a certificate of the trusted CA."""
     crl_file: Path | None = None
     """Certificates that count no more."""
-    allowed_names: Sequence[str] = ()
+    allowed_common_names: Sequence[str] = ()
+    allowed_hosts: Sequence[str] = ()
     verifies: bool = True
     """Does who dials verify the certificate that it is shown?"""
 
@@ -72,25 +77,19 @@ class Certificates:
             return str(error)
         return None
 
-    def refuses(self, session: TlsSession) -> str | None:
-        """Rule 3: why who is at the other end is not let in; None: it is."""
-        allowed = self.files.allowed_names
-        if not allowed:
-            return None
-        names = session.peer_names()
-        if any(name in allowed for name in names):
-            return None
-        return f"its certificate is of {', '.join(names) or 'nobody'}, and {', '.join(allowed)} may connect"
+    def refuses(self, certificate: Mapping[str, Any] | None) -> str | None:
+        """Rule 3: why who presents this verified certificate is not let in; None: it is."""
+        files = self.files
+        of = certificate or {}
+        if files.allowed_common_names and (name := common_name(of)) not in files.allowed_common_names:
+            return f"its certificate is of {name!r}, and {', '.join(files.allowed_common_names)} may connect"
+        if files.allowed_hosts and not any(is_for(of, host) for host in files.allowed_hosts):
+            return f"its certificate is for none of {', '.join(files.allowed_hosts)}"
+        return None
 
-    def _look(self) -> tuple[tuple[int, int, int], ...]:
-        found = []
-        for file in self.files.all:
-            try:
-                status = file.stat()
-            except OSError as error:
-                raise CertificatesError(f"cannot read {file}: {error.strerror}") from error
-            found.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return tuple(found)
+    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """What tells that a file has changed; None: it is not there, which whoever reads it says."""
+        return tuple(map(_stamp, self.files.all))
 
     def _contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -111,9 +110,49 @@ class Certificates:
         return server, client
 
 
+def common_name(certificate: Mapping[str, Any]) -> str:
+    """Of whom the certificate is; "": it does not say."""
+    names = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+    return str(next(names, ""))
+
+
+def is_for(certificate: Mapping[str, Any], host: str) -> bool:
+    """Do its alternative names have this host? A DNS name's first label may be ``*`` (RFC 6125, section 6.4)."""
+    address = _ip_address(host)
+    for kind, value in certificate.get("subjectAltName", ()):
+        if kind == "IP Address" and address is not None and _ip_address(value.strip()) == address:
+            return True
+        if kind == "DNS" and address is None and _is_name(value.lower(), host.lower()):
+            return True
+    return False
+
+
+def _is_name(pattern: str, host: str) -> bool:
+    if not pattern.startswith("*."):
+        return pattern == host
+    first, dot, rest = host.partition(".")
+    return bool(first and dot) and rest == pattern[2:]
+
+
+def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     try:
-        context.load_cert_chain(files.cert_file, files.key_file)
+        # A key with a password is refused: else OpenSSL would ask for it on the terminal, and wait.
+        context.load_cert_chain(files.cert_file, files.key_file, password="")
     except (OSError, ssl.SSLError) as error:
         raise CertificatesError(
             f"{files.cert_file} and {files.key_file} are no certificate and its key: {_said(error)}"
@@ -148,6 +187,8 @@ class TlsSession:
         """The handshake is done."""
         self.ended = False
         """The other side sends no more."""
+        self._has_failed = False
+        """It sends nothing more."""
         self._unsent: list[bytes | memoryview] = []
         self.unsent_bytes = 0
         if server_name is not None:
@@ -167,33 +208,41 @@ class TlsSession:
             pass
         except ssl.SSLError as error:
             if not isinstance(error, ssl.SSLZeroReturnError):
+                self._has_failed = True
                 raise TlsFailed(_said(error)) from error
             self.ended = True
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def write(self, data: bytes | memoryview) -> None:
-        """To be sent, once the handshake is done."""
+        """To be sent, once the handshake is done; nothing after an error."""
+        if self._has_failed:
+            return
         if not self.ready:
             self._unsent.append(data)
             self.unsent_bytes += len(data)
             return
-        written = 0
-        while written < len(data):
-            written += self._object.write(data[written:] if written else data)
+        try:
+            written = 0
+            while written < len(data):
+                written += self._object.write(data[written:] if written else data)
+        except ssl.SSLError:  # the other side has ended it
+            self._has_failed = True
+
+    def finish(self) -> None:
+        """Tell the other side that nothing more comes."""
+        if self.ready and not self._has_failed:
+            self._has_failed = True
+            with suppress(ssl.SSLError):  # it does not wait for the other side's word
+                self._object.unwrap()
 
     def take(self) -> bytes:
         """What is to be written to the socket next."""
         return self._outgoing.read()
 
-    def protocol(self) -> str | None:
-        """What ALPN has agreed on."""
-        return self._object.selected_alpn_protocol()
-
-    def peer_names(self) -> tuple[str, ...]:
-        """The common name and the subject alternative names of the other side's verified certificate."""
-        certificate: Mapping[str, Any] = self._object.getpeercert() or {}
-        common = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-        return (*common, *(value for _, value in certificate.get("subjectAltName", ())))
+    @property
+    def certificate(self) -> Mapping[str, Any] | None:
+        """The other side's, verified; None or empty: it has none."""
+        return self._object.getpeercert()
 
     def _shake_hands(self) -> bool:
         try:
@@ -201,6 +250,7 @@ class TlsSession:
         except ssl.SSLWantReadError:
             return False
         except (ssl.SSLError, ssl.CertificateError) as error:
+            self._has_failed = True
             raise TlsFailed(_said(error)) from error
         self.ready = True
         unsent, self._unsent = self._unsent, []
@@ -210,6 +260,16 @@ class TlsSession:
         return True
 
 
-def asyncio_options(tls: Certificates | None, host: str) -> dict[str, Any]:
-    """How ``asyncio.open_connection`` dials a host by TLS; None: without."""
-    return {} if tls is None else {"ssl": tls.client, "server_hostname": host}
+async def dial(tls: Certificates | None, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect; by TLS where there are certificates.
+
+    Raises ``OSError``, also where who answers is not to be believed.
+    """
+    if tls is None:
+        return await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(host, port, ssl=tls.client, server_hostname=host)
+    refusal = tls.refuses(writer.get_extra_info("peercert"))
+    if refusal is not None:
+        writer.close()
+        raise ConnectionRefusedError(refusal)
+    return reader, writer

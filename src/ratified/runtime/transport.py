@@ -34,7 +34,7 @@ from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Inpu
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.notices import NoticeLog
-from ratified.runtime.tls import Certificates, TlsFailed, TlsSession, asyncio_options
+from ratified.runtime.tls import Certificates, TlsFailed, TlsSession, dial
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Frame, Hello
 
@@ -120,7 +120,7 @@ class _Session(asyncio.Protocol):
         self._flush()
         if self._tls.ready and not was_ready and (refusal := self.owner.refuses(self._tls)) is not None:
             self.owner.tls_failed(self, refusal)
-        elif data:
+        elif data or was_ready:  # part of a record is a sign of life as well
             self.owner.received(self, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -349,7 +349,7 @@ class PeerTransport:
     def refuses(self, tls: TlsSession) -> str | None:
         """Why who is at the other end is not let in; None: it is."""
         assert self._tls is not None, "a session of TLS has certificates"
-        return self._tls.refuses(tls)
+        return self._tls.refuses(tls.certificate)
 
     def tls_failed(self, session: _Session, reason: str) -> None:
         """Nobody whom this member trusts is at the other end, or it does not trust this one."""
@@ -452,7 +452,7 @@ class PeerTransport:
     async def _first_frame(self, address: Address) -> Frame | None:
         """What the process at this address says first; None: it closes the connection before."""
         tls = self._fresh_tls() if address.tls else None
-        reader, writer = await asyncio.open_connection(address.host, address.port, **asyncio_options(tls, address.host))
+        reader, writer = await dial(tls, address.host, address.port)
         codec = self.make_codec()
         try:
             while data := await reader.read(FIRST_FRAME_BYTES_MAX):

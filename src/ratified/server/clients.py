@@ -22,7 +22,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import cast
 
@@ -79,6 +79,7 @@ SILENCE_S = 60
 """Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
 BACKLOG = 1024
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
+BROKEN_CONNECTION = "a client's connection ended by a defect"
 DEFECT = "a call of %s ended by a defect"
 FAILED = "the server has failed to serve this call: its log says why"
 LATE = "context deadline exceeded"
@@ -177,25 +178,33 @@ class ClientListener:
     def _flush(self) -> None:
         connections, self._to_flush = self._to_flush, {}
         for connection in connections:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception:  # the others' answers are not to be lost with it
+                log.exception(BROKEN_CONNECTION)
+                connection.abort()
         if self.answers.are_waiting:
             self.answers.start_waiting()
 
     def refuses(self, session: TlsSession) -> str | None:
         """Why this client is not let in; None: it is."""
-        return None if self._tls is None else self._tls.refuses(session)
+        return None if self._tls is None else self._tls.refuses(session.certificate)
 
     def _on_second(self) -> None:
+        self._timer = self._loop.call_later(1, self._on_second)
         now = self._loop.time()
         if self._tls is not None and (wrong := self._tls.refresh()) is not None:
             log.warning("certificates have changed, and what was there before is used: %s", wrong)
         for connection in [*self.connections]:
-            connection.on_second(now)
+            try:
+                connection.on_second(now)
+            except Exception:
+                log.exception(BROKEN_CONNECTION)
+                connection.abort()
         shares = {connection.share: connection for connection in self.connections}
         while (stalled := self.answers.stalled(shares, now - STALLED_S)) is not None:
             shares.pop(stalled).abort()
             self.answers.left(stalled, now)
-        self._timer = self._loop.call_later(1, self._on_second)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -211,7 +220,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_paused = False
         self._unread = b""
         """What has come and waits until others have run."""
-        self._heard_at = self.loop.time()
+        self._began_at = self._heard_at = self.loop.time()
         self._has_spoken = False
         self._is_asked = False
         self.share = Share(self._heard_at)
@@ -287,17 +296,15 @@ class ClientConnection(asyncio.Protocol):
             self._close_for(refusal)
             return b""
         self._write_encrypted(tls)
-        if tls.ended and self._transport is not None:
-            self._transport.close()
+        if tls.ended:
+            self.close()
         return plain
 
     def _close_for(self, reason: str) -> None:
         """Nobody who may connect is at the other end."""
         assert self._tls is not None, "TLS has found that"
         log.debug("closing a client's connection: TLS: %s", reason)
-        self._write_encrypted(self._tls)
-        if self._transport is not None:
-            self._transport.close()
+        self.close()
 
     def _write_encrypted(self, tls: TlsSession) -> None:
         if self._transport is not None and (data := tls.take()):
@@ -349,7 +356,7 @@ class ClientConnection(asyncio.Protocol):
         if http.closing and not transport.is_closing():
             if http.error is not None:
                 log.debug("closing a client's connection: %s", http.error)
-            transport.close()
+            self.close()
 
     def write(self, data: bytes | memoryview) -> None:
         """To the socket, by TLS where that is spoken."""
@@ -361,8 +368,16 @@ class ClientConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is left, then close."""
+        if self._tls is not None:
+            self._tls.finish()
+            self._write_encrypted(self._tls)
         if self._transport is not None:
             self._transport.close()
+
+    @property
+    def socket_bytes(self) -> int:
+        """What the socket has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def flush_soon(self) -> None:
         self.listener.flush_soon(self)
@@ -386,9 +401,10 @@ class ClientConnection(asyncio.Protocol):
             if stream.owned is not None and isinstance(stream.owned.sink, _Unary):
                 stream.owned.sink.on_second(now)
         self._readers_bytes = sum(streaming.waiting_bytes for streaming in self._streaming)
-        self.flush()
+        if self._has_spoken:  # the client speaks first: what is made ready for it is of HTTP/2
+            self.flush()
         silent_s = now - self._heard_at
-        if silent_s > SILENCE_S or (silent_s > HELLO_S and not self._has_spoken):
+        if silent_s > SILENCE_S or (not self._has_spoken and now - self._began_at > HELLO_S):
             self.abort()
         elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
             self._is_asked = True
@@ -500,6 +516,9 @@ class _Unary:
         try:
             if self._wants_leader:
                 connection.service.leader.check()
+            if self._method.kind is not MethodKind.SUBMISSION:
+                self._begin_task(message)
+                return
             made = self._method.handler(connection.service, message)
         except EtcdError as error:
             self._call.end(error.code, error.text)
@@ -507,9 +526,6 @@ class _Unary:
         except Exception:
             log.exception(DEFECT, self._call.head.path)
             self._call.end(Code.UNKNOWN, FAILED)
-            return
-        if self._method.kind is not MethodKind.SUBMISSION:
-            self._begin_task(made)
             return
         self._submission = made
         if made.reads or made.answers_much:
@@ -524,6 +540,8 @@ class _Unary:
             connection.listener.answers.given_up(connection.share, self)
         if (pending := self._let_go()) is not None:
             connection.service.cancel(pending)
+        if self._timer is not None:  # the task may not have begun, and never will
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
         connection.flush_soon()  # it may be the edge that ended the call, and there may be room for others now
@@ -561,8 +579,8 @@ class _Unary:
         pending, self._pending = self._pending, None
         return pending
 
-    def _begin_task(self, made: Awaitable[bytes]) -> None:
-        self._task = asyncio.ensure_future(self._serve(made))
+    def _begin_task(self, message: bytes) -> None:
+        self._task = asyncio.ensure_future(self._serve(message))
         if self._call.head.timeout_us is not None:
             self._timer = self._connection.loop.call_later(self._call.head.timeout_us / 1e6, self._task.cancel)
 
@@ -588,9 +606,9 @@ class _Unary:
         if self._is_counted:
             self._connection.listener.answers.answered(self._connection.share, self, size_bytes)
 
-    async def _serve(self, made: Awaitable[bytes]) -> None:
+    async def _serve(self, message: bytes) -> None:
         try:
-            self._call.answer(await made)
+            self._call.answer(await self._method.handler(self._connection.service, message))
         except EtcdError as error:
             self._call.end(error.code, error.text)
         except asyncio.CancelledError:
@@ -654,6 +672,7 @@ class _Streaming(BidiStream):
             await self._has_arrived.wait()
         message = self._arrived.popleft()
         self._call.done_with(message)
+        self._connection.flush_soon()  # the client may have waited to be allowed to send more
         return message
 
     @override

@@ -36,6 +36,7 @@ CLOCK_DRIFT_PERCENT_MAX = 50
 CHECKPOINT_LOG_BYTES_MIN = 1 << 20
 QUOTA_BYTES_DEFAULT = 2 << 30
 REQUEST_BYTES_MIN = 1024
+CERTIFICATE_YEARS_MAX = 100
 REQUEST_BYTES_MAX = 16 << 20
 """A request is one entry of the log, held in memory by every member and sent to each."""
 LOG_LEVELS = ("debug", "info", "warn", "error")
@@ -74,11 +75,23 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _path(text: str) -> Path:
+    if not text:
+        raise ValueError("it is empty, and must be a file's path")
     return Path(text)
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise ValueError(f"{text!r} names nobody")
+    return names
+
+
+def _years(text: str) -> int:
+    years = _positive(text)
+    if years > CERTIFICATE_YEARS_MAX:
+        raise ValueError(f"it must be at most {CERTIFICATE_YEARS_MAX} years")
+    return years
 
 
 def _count(text: str) -> int:
@@ -208,34 +221,46 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("cert-file", "", _path, "This member's certificate, PEM, for https:// among --listen-client-urls."),
     Option("key-file", "", _path, "The key of --cert-file, PEM."),
-    Option("trusted-ca-file", "", _path, "CA certificates, PEM, of which clients' certificates must be."),
-    Option("client-cert-auth", "false", _one_of("true", "false"), "Refuse clients without a certificate of that CA."),
+    Option("trusted-ca-file", "", _path, "CA certificates, PEM: clients must have a certificate of one of them."),
+    Option(
+        "client-cert-auth",
+        "false",
+        _one_of("true", "false"),
+        "Refuse clients without a certificate of --trusted-ca-file.",
+    ),
     Option("client-crl-file", "", _path, "Clients' certificates that are revoked, PEM."),
     Option(
         "client-cert-allowed-hostname",
         "",
         _hosts,
-        "Names, one of which a client's certificate must have: name,...",
+        "Hosts, for one of which a client's certificate must be, by its alternative names: host,...",
     ),
     Option(
         "auto-tls", "false", _one_of("true", "false"), "Serve clients by a certificate that this member makes itself."
     ),
     Option("peer-cert-file", "", _path, "This member's certificate, PEM, for https:// among peer URLs."),
     Option("peer-key-file", "", _path, "The key of --peer-cert-file, PEM."),
-    Option("peer-trusted-ca-file", "", _path, "CA certificates, PEM, of which other members' certificates must be."),
+    Option(
+        "peer-trusted-ca-file", "", _path, "CA certificates, PEM: other members must have a certificate of one of them."
+    ),
     Option(
         "peer-client-cert-auth",
         "false",
         _one_of("true", "false"),
-        "Refuse members that connect without a certificate of that CA.",
+        "Refuse members that connect without a certificate of --peer-trusted-ca-file.",
     ),
     Option("peer-crl-file", "", _path, "Members' certificates that are revoked, PEM."),
-    Option("peer-cert-allowed-cn", "", _hosts, "Names, one of which another member's certificate must have: name,..."),
+    Option(
+        "peer-cert-allowed-cn",
+        "",
+        _hosts,
+        "Common names, one of which another member's certificate must have: name,...",
+    ),
     Option(
         "peer-cert-allowed-hostname",
         "",
         _hosts,
-        "Likewise, as alternative names: name,...",
+        "Hosts, for one of which it must be, by its alternative names: host,...",
     ),
     Option(
         "peer-auto-tls",
@@ -243,7 +268,7 @@ OPTIONS: tuple[Option, ...] = (
         _one_of("true", "false"),
         "Encrypt between members by certificates that they make themselves, and that nobody verifies.",
     ),
-    Option("self-signed-cert-validity", "1", _positive, "Years for which a certificate that a member makes is valid."),
+    Option("self-signed-cert-validity", "1", _years, "Years for which a certificate that a member makes is valid."),
     Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
     Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
     Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
@@ -261,7 +286,8 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     trusted_ca_file: Path | None
     client_cert_auth: bool
     crl_file: Path | None
-    allowed_names: tuple[str, ...]
+    allowed_common_names: tuple[str, ...]
+    allowed_hosts: tuple[str, ...]
     validity_years: int
 
 
@@ -515,7 +541,7 @@ def _tls(found: dict[str, _Found], urls: Iterable[Url], names: _TlsNames) -> Tls
     """None: no URL of these needs it."""
     cert, key, ca = found[names.cert].value, found[names.key].value, found[names.ca].value
     auto, auth = found[names.auto].value == "true", found[names.auth].value == "true"
-    allowed = tuple(name for option in names.allowed for name in found[option].value or ())
+    allowed = any(found[option].value for option in names.allowed)
     secure = [url for url in urls if url.tls]
     if not secure:
         if given := [name for name in names.all if found[name].place is not None and found[name].value != "false"]:
@@ -528,23 +554,40 @@ def _tls(found: dict[str, _Found], urls: Iterable[Url], names: _TlsNames) -> Tls
         raise ConfigError(f"{_place(found, names.cert, names.key)}: --{names.cert} and --{names.key} go together")
     if cert is None and not auto:
         raise ConfigError(
-            f"{_place(found, names.urls)}: {secure[0]} needs --{names.cert} and --{names.key}, or --{names.auto};"
-            " `ratified pki init` makes certificates"
+            f"{_place_of(found, names.urls, secure[0])}: {secure[0]} needs --{names.cert} and --{names.key}, or"
+            f" --{names.auto}; `ratified pki init` makes certificates"
         )
     if cert is not None and auto:
         raise ConfigError(f"{_place(found, names.auto)}: --{names.auto} makes a certificate, and --{names.cert} is one")
     if (auth or allowed or found[names.crl].value is not None) and ca is None:
         needs = next(name for name in (names.auth, names.crl, *names.allowed) if found[name].place is not None)
         raise ConfigError(f"{_place(found, needs)}: it needs --{names.ca}, whose certificates are to be believed")
+    if names is _PEER_TLS and auto and ca is not None:
+        raise ConfigError(
+            f"{_place(found, names.ca)}: of a certificate that a member has made itself no CA knows: leave --{names.ca}"
+            f" out, or --{names.auto}"
+        )
+    if len([option for option in names.allowed if found[option].value]) > 1:
+        raise ConfigError(f"{_place(found, *names.allowed)}: give one of {_flags(names.allowed)}, not both")
     return TlsOptions(
         cert_file=cert,
         key_file=key,
         trusted_ca_file=ca,
-        client_cert_auth=auth or bool(allowed),
+        client_cert_auth=auth or ca is not None,
         crl_file=found[names.crl].value,
-        allowed_names=allowed,
+        allowed_common_names=found["peer-cert-allowed-cn"].value or () if names is _PEER_TLS else (),
+        allowed_hosts=found[names.allowed[-1]].value or (),
         validity_years=found["self-signed-cert-validity"].value,
     )
+
+
+def _flags(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
+
+
+def _place_of(found: dict[str, _Found], urls: str, url: Url) -> str:
+    """Where this URL was found: among these, or in the cluster."""
+    return _place(found, urls if url in found[urls].value else "initial-cluster")
 
 
 def _check_sizes(found: dict[str, _Found]) -> None:

@@ -20,7 +20,7 @@ log = logging.getLogger("ratified.server")
 
 BODY_BYTES_MAX = 64 << 10
 WAITING_BYTES_MAX = 128 << 10
-"""Of requests that were sent before earlier ones are answered."""
+"""Of requests that were sent before earlier ones are answered, and of answers that the client does not take."""
 BROKEN = Page(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"the server's log says why\n")
 _TOO_LARGE = Page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "text/plain; charset=utf-8", b"the request is too large\n")
 _BAD = Page(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", b"this is no request of HTTP/1.1, HTTP/2 or gRPC\n")
@@ -34,8 +34,14 @@ def is_http1(first: bytes) -> bool:
 class Socket(Protocol):
     def write(self, data: bytes) -> None: ...
 
+    @property
+    def socket_bytes(self) -> int:
+        """What the socket has not taken."""
+
     def close(self) -> None:
         """Send what is left, then close."""
+
+    def abort(self) -> None: ...
 
 
 class Http1:
@@ -141,5 +147,8 @@ class Http1:
             self._socket.close()
             return
         self._socket.write(out)
+        if self._socket.socket_bytes > WAITING_BYTES_MAX:  # it asks, and does not read
+            self._socket.abort()
+            return
         if self._parser.our_state is not h11.DONE:
             self._socket.close()

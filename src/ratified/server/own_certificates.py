@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ratified.runtime.directory import make_private
 from ratified.runtime.tls import CertificatesError, TlsFiles
 from ratified.server.config import TlsOptions
 
@@ -35,7 +36,8 @@ def tls_files(options: TlsOptions, directory: Path, hosts: Iterable[str]) -> Tls
         trusted_ca_file=options.trusted_ca_file,
         client_cert_auth=options.client_cert_auth,
         crl_file=options.crl_file,
-        allowed_names=options.allowed_names,
+        allowed_common_names=options.allowed_common_names,
+        allowed_hosts=options.allowed_hosts,
         verifies=not is_own or options.trusted_ca_file is not None,
     )
 
@@ -48,12 +50,13 @@ def _made(directory: Path, hosts: list[str], years: int) -> tuple[Path, Path]:
         wanted = "\n".join(hosts)
         if (
             key.exists()
+            and cert.exists()
             and made_for.exists()
             and made_for.read_text() == wanted
             and expires(cert.read_bytes()) > datetime.now(UTC) + _ENDS_SOON
         ):
             return cert, key
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         pair = self_signed(hosts, years * _DAYS_A_YEAR)
         made_for.unlink(missing_ok=True)
         for file, content in ((key, pair.key), (cert, pair.certificate), (made_for, wanted.encode())):
