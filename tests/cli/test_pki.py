@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import ssl
 import stat
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from ratified.cli.main import run
-
-TIMEOUT_S = 20
+from tests.server.handshake import talk
 
 
 def init(directory: Path, *arguments: str) -> int:
@@ -45,28 +42,7 @@ def handshake(directory: Path, member: str, client: str | None, host: str) -> st
     asks = ssl.create_default_context(cafile=directory / "ca.crt")
     if client is not None:
         asks.load_cert_chain(directory / f"{client}.crt", directory / f"{client}.key")
-    here, there = socket.socketpair()
-
-    def serve() -> None:
-        with there:
-            try:
-                with server.wrap_socket(there, server_side=True) as opened:
-                    opened.sendall(opened.recv(1))
-            except OSError:
-                pass  # the client says what went wrong
-
-    here.settimeout(TIMEOUT_S)
-    there.settimeout(TIMEOUT_S)
-    serving = Thread(target=serve)
-    serving.start()
-    try:
-        with here, asks.wrap_socket(here, server_hostname=host) as opened:
-            opened.sendall(b"x")
-            return "answered" if opened.recv(1) == b"x" else "closed"
-    except OSError as error:
-        return str(error)
-    finally:
-        serving.join()
+    return talk(server, asks, host)[0]
 
 
 def test_members_and_clients_accept_each_other_and_nobody_else(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Calls:
 
 def connection(data: bytes, *, settings_first: bool) -> None:
     """Feed it in pieces; the first byte says how large, and how often what is ready is taken."""
-    room = Room(ROOM_BYTES)
+    room = Room(ROOM_BYTES, "there is no room")
     grpc = GrpcConnection(Calls(), room, LIMITS, MESSAGE_BYTES_MAX)
     room.connections[grpc] = None
     how = data[0] if data else 0

@@ -28,7 +28,7 @@ from ratified.edge.frames import (
     settings,
     window_update,
 )
-from ratified.edge.grpc import TOO_MUCH, UNREAD_BYTES_MAX, Call, Code, GrpcConnection, Room
+from ratified.edge.grpc import UNREAD_BYTES_MAX, Call, Code, GrpcConnection, Room
 from ratified.edge.hpack import Header, encode
 from ratified.edge.hpack import Headers as HeaderList
 from tests.edge.client import Frame, data, headers, read_frames, take_all
@@ -43,6 +43,7 @@ CALL: tuple[Header, ...] = (
     (b"content-type", b"application/grpc"),
 )
 GZIP: Header = (b"grpc-encoding", b"gzip")
+FULL = "there is no room"
 NO_LIMIT = 1 << 40
 
 
@@ -110,7 +111,7 @@ class GrpcClient:
 
     def __init__(self, room: Room | None = None, limits: ConnectionLimits | None = None) -> None:
         self.calls = NotedCalls()
-        self.room = Room(NO_LIMIT) if room is None else room
+        self.room = Room(NO_LIMIT, FULL) if room is None else room
         self.grpc = GrpcConnection(
             self.calls, self.room, ConnectionLimits() if limits is None else limits, MESSAGE_BYTES_MAX
         )
@@ -564,7 +565,7 @@ def test_a_large_message_may_come_whole_before_anybody_reads() -> None:
 
 
 def test_where_there_is_no_room_the_connection_that_holds_most_loses_its_largest_call_and_others_go_on() -> None:
-    room = Room(50_000)
+    room = Room(50_000, FULL)
     greedy, modest = GrpcClient(room), GrpcClient(room)
     small, large = greedy.open(1), greedy.open(3)
     greedy.send(data(1, message(bytes(10_000))), data(3, message(bytes(15_000))), data(3, message(bytes(5_000))))
@@ -573,7 +574,7 @@ def test_where_there_is_no_room_the_connection_that_holds_most_loses_its_largest
     assert (small.told, large.told) == ([], [])
     modest.send(data(1, message(bytes(5_000))))
     assert (small.told, large.told, noted.told) == ([], ["gone"], [])
-    assert greedy.answer(3).status == (Code.RESOURCE_EXHAUSTED, TOO_MUCH)
+    assert greedy.answer(3).status == (Code.RESOURCE_EXHAUSTED, FULL)
     assert list(map(len, noted.messages)) == [15_000, 5_000]
     assert (greedy.grpc.held_bytes, modest.grpc.held_bytes, room.held_bytes) == (10_005, 20_010, 30_015)
     small.call.answer(b"still here")
@@ -581,22 +582,22 @@ def test_where_there_is_no_room_the_connection_that_holds_most_loses_its_largest
 
 
 def test_where_there_is_no_room_for_what_comes_on_the_connection_that_holds_most_that_call_ends() -> None:
-    room = Room(20_000)
+    room = Room(20_000, FULL)
     client = GrpcClient(room)
     first, second = client.open(1), client.open(3)
     client.send(data(1, message(bytes(15_000))), data(3, message(bytes(10_000))[:-1]))
     assert (first.told, second.told) == ([], ["gone"])
-    assert client.answer(3).status == (Code.RESOURCE_EXHAUSTED, TOO_MUCH)
+    assert client.answer(3).status == (Code.RESOURCE_EXHAUSTED, FULL)
     assert room.held_bytes == 15_005
 
 
 def test_what_a_message_grows_by_when_it_is_decompressed_needs_room() -> None:
-    room = Room(20_000)
+    room = Room(20_000, FULL)
     client = GrpcClient(room)
     noted = client.open(1, GZIP)
     client.send(data(1, message(gzip.compress(bytes(30_000)), flag=1)))
     assert (noted.messages, noted.told, room.held_bytes) == ([], ["gone"], 0)
-    assert client.answer().status == (Code.RESOURCE_EXHAUSTED, TOO_MUCH)
+    assert client.answer().status == (Code.RESOURCE_EXHAUSTED, FULL)
 
 
 def test_a_call_that_is_answered_gives_its_room_back() -> None:

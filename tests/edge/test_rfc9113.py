@@ -7,6 +7,7 @@ which became 8.2 and 8.3), and more. Where the RFC leaves a choice, a case says 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -949,19 +950,19 @@ def requests(count: int) -> range:
     return range(1, 2 * count, 2)
 
 
-def test_requests_that_are_taken_back_at_once_end_the_connection() -> None:
+@pytest.mark.parametrize(
+    "takes_back",
+    [
+        pytest.param(lambda number: rst_stream(number, ErrorCode.CANCEL), id="by the client"),
+        pytest.param(lambda number: window_update(number, 0), id="for a fault of the client's"),
+    ],
+)
+def test_requests_that_are_taken_back_at_once_end_the_connection_and_are_all_told_to_the_owner(
+    takes_back: Callable[[int], bytes],
+) -> None:
     client = FrameClient()
     for number in requests(4_097):
-        client.send(headers(number, HELD), rst_stream(number, ErrorCode.CANCEL))
-    client.take()
-    assert client.goaways() == [CALM]
-    assert client.owner.gone == [*requests(4_097)]
-
-
-def test_requests_that_the_client_makes_us_reset_end_the_connection_and_are_all_told_to_the_owner() -> None:
-    client = FrameClient()
-    for number in requests(4_097):
-        client.send(headers(number, HELD), window_update(number, 0))
+        client.send(headers(number, HELD), takes_back(number))
     client.take()
     assert client.goaways() == [CALM]
     assert client.owner.gone == [*requests(4_097)]

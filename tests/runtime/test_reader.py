@@ -58,3 +58,17 @@ def test_a_stream_that_ends_gives_back_the_room_of_what_was_not_taken() -> None:
             assert not offered
 
     asyncio.run(act())
+
+
+def test_a_reader_may_be_given_less_and_never_more() -> None:
+    made, offered = reader(100)
+    made.limit(1000)
+    made.begins(1)
+    made.arrived(1, 100)
+    assert offered == []
+    made.limit(50)
+    made.arrived(1, 1)
+    assert offered == [Hold((1,))]
+    made.taken(76)
+    assert offered == [Hold((1,)), GoOn((1,))]
+    assert made.waiting_bytes == 25

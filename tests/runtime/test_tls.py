@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from ratified import Host, HostConfig, StartRefused
 from ratified.machine import StateMachine
 from ratified.runtime import TlsFiles
-from ratified.runtime.tls import Certificates, CertificatesError, TlsFailed, TlsSession, common_name, is_for
+from ratified.runtime.tls import Certificates, CertificatesError, TlsFailed, TlsSession, common_name, dial, is_for
 from ratified.server.certificates import Pair, make_ca, make_certificate
 from ratified.testing.processes import free_ports
 
@@ -215,6 +215,35 @@ def test_an_exchanged_certificate_holds_for_new_connections_and_half_an_exchange
     server, client = sessions(tls, Certificates(pki.files("b")))
     talk(server, client)
     assert common_name(client.certificate or {}) == "new"
+
+
+def test_a_file_that_goes_is_said_once_and_what_was_read_goes_on(pki: Pki) -> None:
+    tls = Certificates(pki.files("a"))
+    content = tls.files.key_file.read_bytes()
+    tls.files.key_file.unlink()
+    wrong = tls.refresh()
+    assert wrong is not None
+    assert "No such file" in wrong
+    assert [tls.refresh() for _ in range(3)] == [None] * 3
+    talk(*sessions(tls, Certificates(pki.files("b"))))
+    tls.files.key_file.write_bytes(content)
+    assert tls.refresh() is None
+
+
+def test_who_dials_lets_no_other_than_the_allowed_ones_answer(pki: Pki) -> None:
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(close, HOST, 0, ssl=Certificates(pki.files("a")).server)
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(10), server:
+            _, writer = await dial(Certificates(pki.files("b", allowed_common_names=("a",))), HOST, port)
+            writer.close()
+            with pytest.raises(ConnectionRefusedError, match="its certificate is of 'a', and c may connect"):
+                await dial(Certificates(pki.files("b", allowed_common_names=("c",))), HOST, port)
+
+    asyncio.run(run())
 
 
 def test_files_that_cannot_be_used_are_named(pki: Pki) -> None:

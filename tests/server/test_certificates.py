@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from cryptography import x509
@@ -25,9 +23,9 @@ from ratified.server.certificates import (
     make_certificate,
     self_signed,
 )
+from tests.server.handshake import talk
 
 HOSTS = ("node1.example", "127.0.0.1", "::1")
-TIMEOUT_S = 20
 
 
 @pytest.fixture(scope="module")
@@ -59,35 +57,6 @@ def context(tmp_path: Path) -> Contexts:
         return made
 
     return make
-
-
-def talk(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> tuple[str, list[str]]:
-    """One byte from a client to a server and back: what the client says at the end, and what the server."""
-    here, there = socket.socketpair()
-    said: list[str] = []
-
-    def serve() -> None:
-        try:
-            with server.wrap_socket(there, server_side=True) as opened:
-                opened.sendall(opened.recv(1))
-                said.append("served")
-        except OSError as error:
-            said.append(str(error))
-        finally:
-            there.close()
-
-    here.settimeout(TIMEOUT_S)
-    there.settimeout(TIMEOUT_S)
-    serving = Thread(target=serve)
-    serving.start()
-    try:
-        with here, client.wrap_socket(here, server_hostname=host) as opened:
-            opened.sendall(b"x")
-            told = "answered" if opened.recv(1) == b"x" else "closed"
-    except OSError as error:
-        told = str(error)
-    serving.join()
-    return told, said
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from ratified.server.http1 import BODY_BYTES_MAX, is_http1
+from ratified.api.pages import NOT_FOUND, Page
+from ratified.api.service import Service
+from ratified.server import http1
+from ratified.server.http1 import BODY_BYTES_MAX, WAITING_BYTES_MAX, Http1, is_http1
 from ratified.testing.processes import LocalNode
 from tests.server.test_process import Place
 
@@ -119,3 +124,38 @@ def test_the_server_speaks_second_however_long_the_client_waits(node: LocalNode)
         connection.settimeout(TIMEOUT_S)
         connection.sendall(get("/livez"))
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+class UnreadSocket:
+    """Takes nothing."""
+
+    def __init__(self) -> None:
+        self.socket_bytes = 0
+        self.ended = ""
+
+    def write(self, data: bytes) -> None:
+        self.socket_bytes += len(data)
+
+    def close(self) -> None:
+        self.ended = self.ended or "closed"
+
+    def abort(self) -> None:
+        self.ended = self.ended or "aborted"
+
+
+def test_who_asks_and_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(*_: object) -> Page:
+        return NOT_FOUND
+
+    monkeypatch.setattr(http1, "page", answer)
+
+    async def run() -> None:
+        unread = UnreadSocket()
+        connection = Http1(cast(Service, None), unread)
+        while not unread.ended:
+            connection.receive(get("/nothing"))
+            await asyncio.sleep(0)
+        assert unread.ended == "aborted"
+        assert unread.socket_bytes < 2 * WAITING_BYTES_MAX
+
+    asyncio.run(run())

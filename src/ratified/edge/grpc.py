@@ -27,8 +27,6 @@ from ratified.edge.hpack import Header, Headers, encode
 PREFIX_BYTES = 5
 UNREAD_BYTES_MAX = 64 << 10
 """Of a stream's messages that its handler has not dealt with; beyond it the client is not allowed to send more."""
-TOO_MUCH = "etcdserver: too many requests"
-"""etcd's text for an overload, by which clients know that they may try again."""
 _TIMEOUT_UNITS_US = {b"H": 3_600_000_000, b"M": 60_000_000, b"S": 1_000_000, b"m": 1_000, b"u": 1, b"n": 0.001}
 _TIMEOUT_DIGITS_MAX = 8
 _TEXT_MAX = 1_000
@@ -88,10 +86,14 @@ class Calls(Protocol):
 
 
 class Room:
-    """What has come of requests and is not answered, of all connections: at most so many bytes."""
+    """What has come of requests and is not answered, of all connections: at most so many bytes.
 
-    def __init__(self, bytes_max: int) -> None:
+    A call for which there is none ends with the text ``full``.
+    """
+
+    def __init__(self, bytes_max: int, full: str) -> None:
         self._bytes_max = bytes_max
+        self.full = full
         self.held_bytes = 0
         self.connections: dict[GrpcConnection, None] = {}
 
@@ -125,7 +127,6 @@ class Call:
         "_stream",
         "_uncredited",
         "_unread_bytes",
-        "_wanted",
         "ended",
         "head",
         "held_bytes",
@@ -141,8 +142,6 @@ class Call:
         self._sent_headers = False
         self._partial: bytearray | None = None
         """Of a message, its prefix included."""
-        self._wanted = 0
-        """How long that message is; 0: its prefix is not whole."""
         self._unread_bytes = 0
         """Of whole messages that the handler has not dealt with."""
         self._uncredited = 0
@@ -312,7 +311,7 @@ class Call:
 
     def give_up(self) -> None:
         """There is no room for what has come of it."""
-        self._abort(Code.RESOURCE_EXHAUSTED, TOO_MUCH)
+        self._abort(Code.RESOURCE_EXHAUSTED, self._connection.room.full)
 
     def _abort(self, code: Code, text: str) -> None:
         """End the call, whose handler knows nothing of it."""

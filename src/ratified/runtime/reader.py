@@ -29,6 +29,10 @@ class Reader:
         """What waits here for whoever reads."""
         return self._waiting_bytes
 
+    def limit(self, bytes_max: int) -> None:
+        """Let no more than this wait, where it is less than what was given."""
+        self._bytes_max = min(bytes_max, self._bytes_max)
+
     async def has_room(self) -> None:
         await self._has_room.wait()
 

@@ -4,15 +4,12 @@ Rules
 
 1. Frames of a connection are read for some milliseconds at a time. What one pass of the loop answers on it is one
    write. What a socket does not take stays in ``edge``, whose windows and limits then hold.
-2. A call that one request to the host answers has no task. Others have one each, which is cancelled when its client
-   goes.
-3. What is no call is a page (``api.pages``), by HTTP/2 or, where a connection does not begin as HTTP/2 does, by
-   HTTP/1.1 (``Http1``).
-4. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
-5. Reads, and writes that answer with pairs, begin where there is room for their answers (``edge.answers``).
-6. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
+2. What is a call is served by ``calls``. What is none is a page (``api.pages``), by HTTP/2 or, where a connection does
+   not begin as HTTP/2 does, by HTTP/1.1 (``Http1``).
+3. An exception out of one connection ends that one, is logged, and ends nothing else.
+4. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
    level of debug, since anybody may.
-7. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
+5. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
    answers no ping within ``SILENCE_S``, is closed.
 """
 
@@ -21,28 +18,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import deque
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import cast
 
 from typing_extensions import override
 
+from ratified.api.errors import refusal
 from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
 from ratified.api.pages import page
 from ratified.api.service import Service
-from ratified.api.stream import BidiStream
-from ratified.api.submission import Pending, Submission
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
-from ratified.edge.grpc import TOO_MUCH, Call, Code, GrpcConnection, Room, Sink
+from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Header, Headers, encode
-from ratified.kv.errors import EtcdError
-from ratified.runtime import Reader
+from ratified.runtime import Reason
 from ratified.runtime.address import Address, bind
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
+from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.urls import Url
 
@@ -58,16 +53,14 @@ CONNECTION_ANSWERS_HELD_BYTES_MAX = 8 << 20
 """The same of one connection."""
 STALLED_S = 1
 """How long a client may take next to nothing, where answers that are not taken fill more than their room."""
-UNFINISHED_S = 60
-"""How long a client may take to send a unary call's request."""
 STREAMING_CALLS_MAX = 20_000
 """Watches' and keep-alives' streams of all connections."""
 CONNECTION_STREAMING_CALLS_MAX = 1_000
 """The same of one connection."""
+READER_BYTES_MIN = 64 << 10
+"""What may wait for one of them at the least, and one message more."""
 CONNECTION_STREAMING_CALLS_MIN = 10
 """What each may have, however many the others have."""
-UNSENT_BYTES_MAX = 64 << 10
-"""What may wait to be sent on a stream before its handler does."""
 SOCKET_BYTES_MAX = 256 << 10
 """What may wait in a socket's buffer here, beside the kernel's."""
 RECEIVE_S = 0.002
@@ -80,9 +73,7 @@ SILENCE_S = 60
 BACKLOG = 1024
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 BROKEN_CONNECTION = "a client's connection ended by a defect"
-DEFECT = "a call of %s ended by a defect"
-FAILED = "the server has failed to serve this call: its log says why"
-LATE = "context deadline exceeded"
+TOO_MANY_REQUESTS = refusal(Reason.OVERLOADED).text
 _METHOD_UNKNOWN = "Method not found!"
 
 
@@ -101,7 +92,7 @@ class ClientListener:
         self.methods = {path.encode(): method for path, method in methods.items()}
         self.limits = ConnectionLimits()
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
-        self.room = Room(REQUESTS_HELD_BYTES_MAX)
+        self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)
         self.answers = Answers(ANSWERS_HELD_BYTES_MAX, CONNECTION_ANSWERS_HELD_BYTES_MAX)
         self.connections: dict[ClientConnection, None] = {}
         self.connections_max = connections_max
@@ -223,10 +214,11 @@ class ClientConnection(asyncio.Protocol):
         self._began_at = self._heard_at = self.loop.time()
         self._has_spoken = False
         self._is_asked = False
+        self.answers = listener.answers
         self.share = Share(self._heard_at)
         self._http1: Http1 | None = None
         self._pages: set[asyncio.Task[None]] = set()
-        self._streaming: dict[_Streaming, None] = {}
+        self._streaming: dict[Streaming, None] = {}
         self._readers_bytes = 0
         """What waited in the readers of streaming calls, a second ago at most."""
 
@@ -333,7 +325,9 @@ class ClientConnection(asyncio.Protocol):
         self.grpc.http.lost()
         if self._http1 is not None:
             self._http1.lost()
-        self.listener.answers.left(self.share, self.loop.time())
+        for task in self._pages:
+            task.cancel()
+        self.answers.left(self.share, self.loop.time())
         self.listener.forget(self)
         self.listener.start_waiting_soon()
 
@@ -350,8 +344,8 @@ class ClientConnection(asyncio.Protocol):
         unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size() + self._readers_bytes
         if unsent_bytes or self.share.unsent_bytes:
             has_taken = unsent_bytes < self.share.unsent_bytes
-            self.listener.answers.unsent(self.share, unsent_bytes, self.loop.time())
-            if has_taken and self.listener.answers.are_waiting:
+            self.answers.unsent(self.share, unsent_bytes, self.loop.time())
+            if has_taken and self.answers.are_waiting:
                 self.listener.flush_soon(self)
         if http.closing and not transport.is_closing():
             if http.error is not None:
@@ -394,11 +388,11 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def on_second(self, now: float) -> None:
-        """Rule 7."""
+        """Rule 5."""
         http = self.grpc.http
         http.on_second()
         for stream in [*http.streams.values()]:
-            if stream.owned is not None and isinstance(stream.owned.sink, _Unary):
+            if stream.owned is not None and isinstance(stream.owned.sink, Unary):
                 stream.owned.sink.on_second(now)
         self._readers_bytes = sum(streaming.waiting_bytes for streaming in self._streaming)
         if self._has_spoken:  # the client speaks first: what is made ready for it is of HTTP/2
@@ -421,10 +415,10 @@ class ClientConnection(asyncio.Protocol):
         wants_leader = _WANTS_LEADER in metadata
         if method.kind is MethodKind.STREAM:
             if not self._may_stream():
-                call.end(Code.RESOURCE_EXHAUSTED, TOO_MUCH)
+                call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
                 return None
-            return _Streaming(self, call, method, wants_leader)
-        return _Unary(self, call, method, wants_leader)
+            return Streaming(self, call, method, wants_leader)
+        return Unary(self, call, method, wants_leader)
 
     def _may_stream(self) -> bool:
         count = len(self._streaming)
@@ -433,11 +427,16 @@ class ClientConnection(asyncio.Protocol):
             most = CONNECTION_STREAMING_CALLS_MIN
         return count < most
 
-    def streaming_begins(self, streaming: _Streaming) -> None:
+    @property
+    def reader_bytes_max(self) -> int:
+        """A share of what one connection may hold: the more streams it has, the less each further one may."""
+        return max(CONNECTION_ANSWERS_HELD_BYTES_MAX // max(len(self._streaming), 1), READER_BYTES_MIN)
+
+    def streaming_begins(self, streaming: Streaming) -> None:
         self._streaming[streaming] = None
         self.listener.streaming_calls += 1
 
-    def streaming_ends(self, streaming: _Streaming) -> None:
+    def streaming_ends(self, streaming: Streaming) -> None:
         del self._streaming[streaming]
         self.listener.streaming_calls -= 1
 
@@ -466,255 +465,3 @@ class ClientConnection(asyncio.Protocol):
                 http.send_data(stream, (answer.body,))
                 http.end(stream, b"")
             self.flush_soon()
-
-
-class _Unary:
-    """A call with one request and one answer; the ``Sink`` of the one, the ``Caller`` of the other."""
-
-    __slots__ = (
-        "_began_at",
-        "_call",
-        "_connection",
-        "_is_counted",
-        "_message",
-        "_method",
-        "_pending",
-        "_submission",
-        "_task",
-        "_timer",
-        "_wants_leader",
-    )
-
-    def __init__(self, connection: ClientConnection, call: Call, method: Method, wants_leader: bool) -> None:
-        self._connection = connection
-        self._call = call
-        self._method = method
-        self._wants_leader = wants_leader
-        self._began_at = connection.loop.time()
-        self._message: bytes | None = None
-        self._submission: Submission | None = None
-        self._is_counted = False
-        """Its answer may be large, so it waits for room (``edge.answers``)."""
-        self._pending: Pending | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    # -- what comes from the client
-
-    def on_message(self, message: bytes) -> None:
-        if self._message is not None:
-            self._call.end(Code.INTERNAL, "grpc: a unary call has one message")
-            return
-        self._message = message
-
-    def on_end(self) -> None:
-        message, self._message = self._message, None
-        if message is None:
-            self._call.end(Code.INTERNAL, "grpc: a unary call has one message")
-            return
-        connection = self._connection
-        try:
-            if self._wants_leader:
-                connection.service.leader.check()
-            if self._method.kind is not MethodKind.SUBMISSION:
-                self._begin_task(message)
-                return
-            made = self._method.handler(connection.service, message)
-        except EtcdError as error:
-            self._call.end(error.code, error.text)
-            return
-        except Exception:
-            log.exception(DEFECT, self._call.head.path)
-            self._call.end(Code.UNKNOWN, FAILED)
-            return
-        self._submission = made
-        if made.reads or made.answers_much:
-            self._is_counted = True
-            connection.listener.answers.ask(connection.share, self)
-        else:
-            self.start()
-
-    def on_gone(self) -> None:
-        connection = self._connection
-        if self._is_counted:
-            connection.listener.answers.given_up(connection.share, self)
-        if (pending := self._let_go()) is not None:
-            connection.service.cancel(pending)
-        if self._timer is not None:  # the task may not have begun, and never will
-            self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-        connection.flush_soon()  # it may be the edge that ended the call, and there may be room for others now
-
-    def on_sent(self) -> None:
-        pass
-
-    def on_second(self, now: float) -> None:
-        """End a call of which nothing has been asked yet, though its client waits no longer."""
-        timeout_us = self._call.head.timeout_us
-        is_complete = self._submission is not None or self._task is not None
-        if not is_complete and now - self._began_at > (UNFINISHED_S if timeout_us is None else timeout_us / 1e6):
-            self._call.end(Code.DEADLINE_EXCEEDED, LATE)
-            self._message = None
-
-    # -- beginning (``edge.answers.Read``)
-
-    def start(self) -> None:
-        submission = self._submission
-        assert submission is not None, "a call starts when its request has come"
-        timeout_us = self._call.head.timeout_us
-        if timeout_us is not None:
-            timeout_us = max(timeout_us - int((self._connection.loop.time() - self._began_at) * 1e6), 0)
-        self._pending = self._connection.service.submit(submission, timeout_us, self)
-
-    def stop(self) -> bool:
-        if self._submission is None or not self._submission.reads:
-            return False
-        if (pending := self._let_go()) is not None:
-            self._connection.service.cancel(pending)
-        return True
-
-    def _let_go(self) -> Pending | None:
-        """Of what is under way, which would keep this call, and is kept by it."""
-        pending, self._pending = self._pending, None
-        return pending
-
-    def _begin_task(self, message: bytes) -> None:
-        self._task = asyncio.ensure_future(self._serve(message))
-        if self._call.head.timeout_us is not None:
-            self._timer = self._connection.loop.call_later(self._call.head.timeout_us / 1e6, self._task.cancel)
-
-    # -- what comes from the host
-
-    def answered(self, message: bytes) -> None:
-        self._is_answered(len(message))
-        self._call.answer(message)
-        self._connection.flush_soon()
-
-    def answered_in_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        self._is_answered(sum(map(len, parts)))
-        self._call.answer_parts(parts)
-        self._connection.flush_soon()
-
-    def failed(self, error: EtcdError) -> None:
-        self._is_answered(0)
-        self._call.end(error.code, error.text)
-        self._connection.flush_soon()
-
-    def _is_answered(self, size_bytes: int) -> None:
-        self._pending = None
-        if self._is_counted:
-            self._connection.listener.answers.answered(self._connection.share, self, size_bytes)
-
-    async def _serve(self, message: bytes) -> None:
-        try:
-            self._call.answer(await self._method.handler(self._connection.service, message))
-        except EtcdError as error:
-            self._call.end(error.code, error.text)
-        except asyncio.CancelledError:
-            self._call.end(Code.DEADLINE_EXCEEDED, LATE)  # nothing, where the client has gone
-            raise
-        except Exception:
-            log.exception(DEFECT, self._call.head.path)
-            self._call.end(Code.UNKNOWN, FAILED)
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._connection.flush_soon()
-
-
-class _Streaming(BidiStream):
-    """A call with many messages: the ``Sink`` of the client's, the ``BidiStream`` of its handler."""
-
-    def __init__(self, connection: ClientConnection, call: Call, method: Method, wants_leader: bool) -> None:
-        self._connection = connection
-        self._call = call
-        self._wants_leader = wants_leader
-        self._arrived: deque[bytes] = deque()
-        self._ended = False
-        self._has_arrived = asyncio.Event()
-        self._is_sent = asyncio.Event()
-        self._deadline: asyncio.TimerHandle | None = None
-        self._reader: Reader | None = None
-        self._task = asyncio.ensure_future(self._serve(method))
-        connection.streaming_begins(self)
-        self._task.add_done_callback(self._is_done)
-        if call.head.timeout_us is not None:
-            self._deadline = connection.loop.call_later(call.head.timeout_us / 1e6, self._on_deadline)
-
-    # -- what comes from the client
-
-    def on_message(self, message: bytes) -> None:
-        self._arrived.append(message)
-        self._has_arrived.set()
-
-    def on_end(self) -> None:
-        self._ended = True
-        self._has_arrived.set()
-
-    def on_gone(self) -> None:
-        if self._deadline is not None:  # the task may not have begun, and never will
-            self._deadline.cancel()
-        self._task.cancel()
-        self._connection.flush_soon()
-
-    def on_sent(self) -> None:
-        self._is_sent.set()
-
-    # -- the handler
-
-    @override
-    async def receive(self) -> bytes | None:
-        while not self._arrived:
-            if self._ended:
-                return None
-            self._has_arrived.clear()
-            await self._has_arrived.wait()
-        message = self._arrived.popleft()
-        self._call.done_with(message)
-        self._connection.flush_soon()  # the client may have waited to be allowed to send more
-        return message
-
-    @override
-    async def send(self, message: bytes) -> None:
-        call = self._call
-        call.send((message,))
-        self._connection.flush_soon()
-        while call.waiting_bytes > UNSENT_BYTES_MAX:
-            self._is_sent.clear()
-            await self._is_sent.wait()
-
-    @override
-    def reads_by(self, reader: Reader) -> None:
-        self._reader = reader
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What waits for the client beside what was sent."""
-        return 0 if self._reader is None else self._reader.waiting_bytes
-
-    def _is_done(self, task: asyncio.Task[None]) -> None:
-        self._connection.streaming_ends(self)
-
-    async def _serve(self, method: Method) -> None:
-        service = self._connection.service
-        try:
-            if self._wants_leader:
-                service.leader.check()
-                await service.leader.run(method.handler(service, self))
-            else:
-                await method.handler(service, self)
-            self._call.end()
-        except EtcdError as error:
-            self._call.end(error.code, error.text)
-        except Exception:
-            log.exception(DEFECT, self._call.head.path)
-            self._call.end(Code.UNKNOWN, FAILED)
-        finally:
-            if self._deadline is not None:
-                self._deadline.cancel()
-            self._connection.flush_soon()
-
-    def _on_deadline(self) -> None:
-        self._call.end(Code.DEADLINE_EXCEEDED, LATE)
-        self._task.cancel()

@@ -38,7 +38,7 @@ def tls_files(options: TlsOptions, directory: Path, hosts: Iterable[str]) -> Tls
         crl_file=options.crl_file,
         allowed_common_names=options.allowed_common_names,
         allowed_hosts=options.allowed_hosts,
-        verifies=not is_own or options.trusted_ca_file is not None,
+        verifies=not is_own,
     )
 
 

@@ -1,0 +1,239 @@
+"""A client's connection from inside: its clock is moved by hand, and what it holds is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from ratified.api.methods import METHODS
+from ratified.api.service import Service
+from ratified.edge import frames
+from ratified.edge.frames import PREFACE, ErrorCode, frame, rst_stream, settings
+from ratified.kv.store import KvStore
+from ratified.runtime import Host, HostConfig, TlsFiles
+from ratified.runtime.tls import Certificates
+from ratified.server import clients
+from ratified.server.calls import UNFINISHED_S, Unary
+from ratified.server.certificates import self_signed
+from ratified.server.clients import HELLO_S, SILENCE_S, ClientConnection, ClientListener
+from ratified.server.urls import Url
+from ratified.testing.processes import free_ports
+from ratified.wire.etcd import rpc_pb2
+from tests.server.test_abuse import PUT, RANGE, WATCH, body, call, message, numbers, opened
+
+LEASE_GRANT = "/etcdserverpb.Lease/LeaseGrant"
+cancel_unknown = rpc_pb2.WatchRequest(cancel_request=rpc_pb2.WatchCancelRequest(watch_id=7)).SerializeToString()
+range_one = rpc_pb2.RangeRequest(key=b"k").SerializeToString()
+
+
+class Peer:
+    """A client's end of a connection, and the server's."""
+
+    def __init__(self, listener: ClientListener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (self.connection,) = listener.connections
+        self.listener = listener
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, *parts: bytes) -> None:
+        self._writer.write(b"".join(parts))
+
+    async def next(self, kind: int, stream: int | None = None) -> bytes:
+        """The payload of the next frame of this kind, on this stream or any."""
+        while True:
+            high, low, found, _, number = frames.read_head(await self._reader.readexactly(frames.HEAD_BYTES), 0)
+            payload = await self._reader.readexactly(high << 16 | low)
+            if found == kind and stream in (None, number):
+                return payload
+
+    async def ends(self) -> None:
+        while await self._reader.read(65536):
+            pass
+
+    def after(self, seconds: float) -> None:
+        """The server looks at its connections as if so much time had passed."""
+        self.connection.on_second(self.connection.loop.time() + seconds)
+
+    @property
+    def is_kept(self) -> bool:
+        transport = self.connection._transport
+        return transport is not None and not transport.is_closing()
+
+
+Act = Callable[[Peer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(path: Path, tls: Certificates | None = None) -> AsyncIterator[tuple[ClientListener, int]]:
+    config = HostConfig(data_dir=path / "data", heartbeat_us=10_000, election_timeout_us=50_000)
+    async with asyncio.timeout(30), await Host.start(config, lambda group, space: KvStore(space)) as host:
+        service = Service(host, election_timeout_s=0.05, request_bytes_max=2000, quota_bytes=1 << 20, lease_ttl_min_s=1)
+        listener = ClientListener(METHODS, service, 10, tls)
+        port = free_ports(1)[0]
+        listener.listen(Url("127.0.0.1", port, tls is not None))
+        await listener.start()
+        assert listener._timer is not None
+        listener._timer.cancel()  # time passes by hand
+        while host.leader() is None:
+            await asyncio.sleep(0.005)
+        try:
+            yield listener, port
+        finally:
+            await listener.stop(0)
+
+
+def with_peer(path: Path, act: Act, tls: Certificates | None = None) -> None:
+    async def run() -> None:
+        async with listening(path, tls) as (listener, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            while not listener.connections:
+                await asyncio.sleep(0.001)
+            try:
+                await act(Peer(listener, reader, writer))
+            finally:
+                writer.close()
+
+    asyncio.run(run())
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        await asyncio.sleep(0.001)
+
+
+def test_who_says_nothing_is_closed(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        peer.after(HELLO_S - 1)
+        assert peer.is_kept
+        peer.after(HELLO_S + 1)
+        await peer.ends()
+
+    with_peer(tmp_path, act)
+
+
+def test_a_handshake_that_goes_on_for_ever_is_closed(tmp_path: Path) -> None:
+    pair = self_signed(["127.0.0.1"], 10)
+    cert, key = tmp_path / "cert", tmp_path / "key"
+    cert.write_bytes(pair.certificate)
+    key.write_bytes(pair.key)
+
+    async def act(peer: Peer) -> None:
+        heard_at = peer.connection._heard_at
+        peer.send(b"\x16\x03\x01\x02")  # a record begins
+        await until(lambda: peer.connection._heard_at > heard_at)
+        peer.after(HELLO_S + 1)
+        await peer.ends()
+
+    with_peer(tmp_path, act, Certificates(TlsFiles(cert_file=cert, key_file=key)))
+
+
+def test_who_is_silent_is_asked_once_and_then_closed(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        await peer.next(frames.SETTINGS)
+        peer.after(SILENCE_S / 2 - 1)
+        assert not peer.connection._is_asked
+        peer.after(SILENCE_S / 2 + 1)
+        asked = await peer.next(frames.PING)
+        peer.send(frame(frames.PING, frames.ACK, 0, asked))
+        await until(lambda: not peer.connection._is_asked)
+        peer.after(SILENCE_S - 1)
+        assert peer.is_kept
+        peer.after(SILENCE_S + 1)
+        await peer.ends()
+
+    with_peer(tmp_path, act)
+
+
+@pytest.mark.parametrize(("metadata", "lasts_s"), [((), UNFINISHED_S), (((b"grpc-timeout", b"5S"),), 5)])
+def test_a_request_that_does_not_come_ends_its_call(
+    tmp_path: Path, metadata: tuple[tuple[bytes, bytes], ...], lasts_s: float
+) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings(), opened(1, PUT, *metadata), body(1, message(range_one)[:4], ends=False))
+        await until(lambda: bool(peer.connection.grpc.http.streams))
+        peer.after(lasts_s - 1)
+        assert peer.connection.grpc.http.streams
+        peer.after(lasts_s + 1)
+        assert b"grpc-status\x014" in await peer.next(frames.HEADERS)
+        assert not peer.connection.grpc.http.streams
+
+    with_peer(tmp_path, act)
+
+
+def test_one_connection_that_fails_ends_alone_and_time_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        await peer.next(frames.SETTINGS)
+        other = ClientConnection(peer.listener, None)
+        flushed: list[ClientConnection] = []
+        monkeypatch.setattr(other, "flush", lambda: flushed.append(other))
+
+        def fail(*_: object) -> None:
+            raise ValueError("a defect")
+
+        monkeypatch.setattr(peer.connection, "flush", fail)
+        monkeypatch.setattr(peer.connection, "on_second", fail)
+        peer.listener.flush_soon(peer.connection)
+        peer.listener.flush_soon(other)
+        await until(lambda: bool(flushed))
+        await peer.ends()
+        peer.listener.connections[peer.connection] = None
+        peer.listener._on_second()
+        del peer.listener.connections[peer.connection]
+        assert peer.listener._timer is not None
+        assert not peer.listener._timer.cancelled()
+
+    with_peer(tmp_path, act)
+    assert [record.getMessage() for record in caplog.records] == ["a client's connection ended by a defect"] * 2
+
+
+def test_a_call_that_is_taken_back_before_it_begins_leaves_nothing(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        grant = rpc_pb2.LeaseGrantRequest(TTL=60).SerializeToString()
+        for number in numbers(20):
+            asked = call(number, LEASE_GRANT, grant, (b"grpc-timeout", b"9999H"))
+            peer.send(*([PREFACE, settings()] if number == 1 else []), asked, rst_stream(number, ErrorCode.CANCEL))
+        peer.send(call(101, RANGE, range_one))
+        await peer.next(frames.DATA)
+        await asyncio.sleep(0)
+        gc.collect()
+        assert not [each for each in gc.get_objects() if isinstance(each, Unary)]
+
+    with_peer(tmp_path, act)
+
+
+def test_many_calls_that_come_at_once_are_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "RECEIVE_S", 0.0)
+
+    async def act(peer: Peer) -> None:
+        asked = b"".join(opened(number, WATCH) for number in numbers(200))
+        peer.connection.data_received(PREFACE + settings() + asked)
+        begun = len(peer.connection.grpc.http.streams)
+        assert 0 < begun < 100
+        await asyncio.sleep(0)
+        assert begun < len(peer.connection.grpc.http.streams) < 200
+        await until(lambda: len(peer.connection.grpc.http.streams) == 200)
+        peer.send(call(1001, RANGE, range_one))
+        await peer.next(frames.DATA)
+
+    with_peer(tmp_path, act)
+
+
+def test_a_stream_whose_handler_answers_nothing_is_allowed_to_go_on(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        window = peer.listener.limits.stream_window_bytes
+        peer.send(PREFACE, settings(), opened(1, WATCH))
+        piece = message(cancel_unknown) * 1000
+        for _ in range(window // 2 // len(piece) + 1):
+            peer.send(body(1, piece, ends=False))
+        assert int.from_bytes(await peer.next(frames.WINDOW_UPDATE, stream=1)) >= window // 2
+
+    with_peer(tmp_path, act)
