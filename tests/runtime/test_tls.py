@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -24,6 +25,7 @@ from ratified import Host, HostConfig, StartRefused
 from ratified.machine import StateMachine
 from ratified.runtime import TlsFiles
 from ratified.runtime.tls import Certificates, CertificatesError, TlsFailed, TlsSession, common_name, dial, is_for
+from ratified.runtime.transport import PeerTransport, _Session
 from ratified.server.certificates import Pair, make_ca, make_certificate
 from ratified.testing.processes import free_ports
 
@@ -167,6 +169,46 @@ def test_nothing_is_raised_by_what_is_sent_after_an_error(pki: Pki) -> None:
     server.write(b"an answer")
     server.finish()
     assert server.take() == b""
+
+
+def test_nothing_is_kept_for_a_handshake_that_has_failed(pki: Pki) -> None:
+    server = TlsSession(Certificates(pki.files("a")).server)
+    server.write(b"an answer")
+    with pytest.raises(TlsFailed):
+        server.receive(b"GET / HTTP/1.1\r\n\r\n")
+    server.write(bytes(1000))
+    assert server.unsent_bytes == len(b"an answer")
+
+
+def test_part_of_a_record_is_a_sign_of_life_of_a_peer(pki: Pki) -> None:
+    class Owner:
+        """Of a session, as far as it asks."""
+
+        def __init__(self) -> None:
+            self.loop = asyncio.new_event_loop()
+            self.heard: list[bytes] = []
+
+        def make_codec(self) -> None: ...
+
+        def refuses(self, _: TlsSession) -> None: ...
+
+        def received(self, _: object, data: bytes) -> None:
+            self.heard.append(data)
+
+    server, client = sessions(Certificates(pki.files("a")), Certificates(pki.files("b")))
+    owner = Owner()
+    session = _Session(cast(PeerTransport, owner), None, server)
+    while not (server.ready and client.ready):
+        session.data_received(client.take())
+        client.receive(server.take())
+    session.data_received(client.take())
+    owner.heard.clear()
+    client.write(b"a frame")
+    record = client.take()
+    session.data_received(record[:9])
+    session.data_received(record[9:])
+    owner.loop.close()
+    assert owner.heard == [b"", b"a frame"]
 
 
 def test_an_end_is_told_and_nothing_is_sent_behind_it(pki: Pki) -> None:

@@ -126,6 +126,7 @@ def test_a_handshake_that_goes_on_for_ever_is_closed(tmp_path: Path) -> None:
         heard_at = peer.connection._heard_at
         peer.send(b"\x16\x03\x01\x02")  # a record begins
         await until(lambda: peer.connection._heard_at > heard_at)
+        peer.connection._heard_at += HELLO_S  # and goes on, byte by byte
         peer.after(HELLO_S + 1)
         await peer.ends()
 
