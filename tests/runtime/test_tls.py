@@ -297,7 +297,8 @@ def test_files_that_cannot_be_used_are_named(pki: Pki) -> None:
     no_pem = pki.directory / "nonsense"
     no_pem.write_text("nonsense")
     for cert, key, ca, named in (
-        (pki.directory / "gone.crt", files.key_file, pki.ca_file, "gone.crt"),
+        (pki.directory / "gone.crt", files.key_file, pki.ca_file, "cannot read .*gone.crt: No such file"),
+        (files.cert_file, files.key_file, pki.directory / "gone.crt", "cannot read .*gone.crt: No such file"),
         (files.cert_file, other_key, pki.ca_file, "a.crt"),
         (files.cert_file, locked, pki.ca_file, "locked.key"),
         (no_pem, files.key_file, pki.ca_file, "nonsense"),

@@ -14,7 +14,7 @@ import pytest
 
 from ratified.edge.frames import PREFACE, settings
 from ratified.server.certificates import make_ca, make_certificate
-from ratified.testing.processes import LocalNode, free_ports
+from ratified.testing.processes import LocalNode, NodeFailed, free_ports
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 20
@@ -138,3 +138,12 @@ def test_a_server_serves_by_a_certificate_that_it_makes_and_keeps_it(tmp_path: P
         finally:
             server.node.terminate()
             assert server.node.wait_stopped() == 0
+
+
+def test_a_certificate_that_cannot_be_used_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    server = Server(tmp_path, f"--cert-file={tmp_path / 'gone.crt'}", f"--key-file={tmp_path / 'gone.key'}")
+    server.node.start()
+    with pytest.raises(NodeFailed, match=r"certificates for clients cannot be used: cannot read .*gone.crt"):
+        server.node.wait_ready()
+    assert server.node.wait_stopped() == 1
+    assert not (tmp_path / "data").exists()

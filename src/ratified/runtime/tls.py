@@ -67,11 +67,11 @@ class Certificates:
 
     def refresh(self) -> str | None:
         """Read the files again where they have changed; what is wrong with them, said once for each change."""
+        seen = self._look()
+        if seen == self._seen:
+            return None
+        self._seen = seen
         try:
-            seen = self._look()
-            if seen == self._seen:
-                return None
-            self._seen = seen
             self.server, self.client = self._contexts()
         except CertificatesError as error:
             return str(error)
@@ -150,6 +150,12 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 
 
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
+    for each in files.all:  # OpenSSL does not say which one it could not read
+        try:
+            with each.open("rb"):
+                pass
+        except OSError as error:
+            raise CertificatesError(f"cannot read {each}: {error.strerror}") from error
     try:
         # A key with a password is refused: else OpenSSL would ask for it on the terminal, and wait.
         context.load_cert_chain(files.cert_file, files.key_file, password="")

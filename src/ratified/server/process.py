@@ -76,6 +76,10 @@ def _least_level(config: ServerConfig) -> int:
 
 
 async def _serve(config: ServerConfig) -> None:
+    try:
+        certificates = _client_certificates(config)
+    except CertificatesError as error:
+        raise ServeFailed(f"the certificates for clients cannot be used: {error}") from error
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,8 +95,8 @@ async def _serve(config: ServerConfig) -> None:
     gc.collect()
     gc.freeze()
     try:
-        await _serve_on(host, config, stop)
-    except (ListenError, CertificatesError, TooFewDescriptors) as error:
+        await _serve_on(host, config, certificates, stop)
+    except (ListenError, TooFewDescriptors) as error:
         raise ServeFailed(str(error)) from error
     except HostFailed as error:
         raise ServeFailed(f"the server had to stop: {error}") from error
@@ -133,7 +137,7 @@ async def _start_host(config: ServerConfig) -> Host:
         raise ServeFailed(str(error)) from error
 
 
-def _client_tls(config: ServerConfig) -> Certificates | None:
+def _client_certificates(config: ServerConfig) -> Certificates | None:
     """What https client URLs are served by; None: there are none. Raises ``CertificatesError``."""
     if config.client_tls is None:
         return None
@@ -175,7 +179,7 @@ def _check_cluster_state(config: ServerConfig) -> None:
         )
 
 
-async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> None:
+async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates | None, stop: asyncio.Event) -> None:
     service = Service(
         host,
         election_timeout_s=config.election_timeout_ms / 1000,
@@ -183,7 +187,7 @@ async def _serve_on(host: Host, config: ServerConfig, stop: asyncio.Event) -> No
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    listener = ClientListener(METHODS, service, client_connections_max(), _client_tls(config))
+    listener = ClientListener(METHODS, service, client_connections_max(), certificates)
     for url in config.listen_client_urls:
         listener.listen(url)
     await listener.start()
