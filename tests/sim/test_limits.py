@@ -91,7 +91,10 @@ CONSTANT = {
     "ratified.wire.peer.STARTS_BEFORE_MAX": FORMAT,
 }
 """Limits that are no option, in what a world runs."""
-NOT_IN_A_WORLD = {"ratified.runtime.transport.TransportLimits": "of sockets, which this world does not have"}
+NOT_IN_A_WORLD = {
+    "ratified.edge.connection.ConnectionLimits": "of clients' connections, which tests/edge and tests/server hold",
+    "ratified.runtime.transport.TransportLimits": "of sockets, which this world does not have",
+}
 _LIMIT = re.compile(r"^(_?(?:[A-Z0-9]+_)*(?:MAX|MIN)(?:_[A-Z0-9]+)*)\b[^=\n]*=", re.MULTILINE)
 DRAWN = [draw_limits(seed, frames_are_messages=False) for seed in range(300)]
 
