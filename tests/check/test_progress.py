@@ -12,8 +12,8 @@ TIMEOUT_US = 100
 STANDING = Sample(now=0, quorum=(1, 2), delivered=5, idle=False, elections=1, disturbed=False, trouble=0)
 
 
-def judge(samples: list[Sample]) -> None:
-    progress = Progress(0, TIMEOUT_US)
+def judge(samples: list[Sample], message_us: int = 0) -> None:
+    progress = Progress(0, TIMEOUT_US, message_us)
     for at, sample in enumerate(samples):
         progress.sampled(replace(sample, now=at * TIMEOUT_US))
 
@@ -37,6 +37,12 @@ def test_while_messages_are_lost_it_may_take_longer() -> None:
     judge([replace(STANDING, disturbed=True)] * (DISTURBED_TIMEOUTS + 1))
     with pytest.raises(Violation, match="progress"):
         judge([replace(STANDING, disturbed=True)] * (DISTURBED_TIMEOUTS + 2))
+
+
+def test_over_a_slow_link_it_may_take_what_the_longest_message_takes() -> None:
+    judge([STANDING] * (PROGRESS_TIMEOUTS + 4), message_us=3 * TIMEOUT_US)
+    with pytest.raises(Violation, match="progress"):
+        judge([STANDING] * (PROGRESS_TIMEOUTS + 5), message_us=3 * TIMEOUT_US)
 
 
 def test_without_a_quorum_nobody_need_get_on() -> None:

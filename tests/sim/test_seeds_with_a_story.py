@@ -84,6 +84,16 @@ STORIES = [
         "server has such frames.",
         Arguments(seed=2285, scenario="crashes", network="datagram", duration_us=2_000_000, engine="raft"),
     ),
+    (
+        "All that two members lacked went to them in one message of half a megabyte, which their links took eight "
+        "election timeouts for; the check of progress gave them ten in all, and a leader was lost on the way.",
+        Arguments(seed=1213, scenario="strangers", network="datagram", duration_us=2_000_000, engine="paxos"),
+    ),
+    (
+        "A checkpoint in pieces of 500 bytes took longer than the patience with logs, which was over as it ended, "
+        "before others had heard of it.",
+        Arguments(seed=1099, scenario="checkpoints", network="session", duration_us=2_000_000, engine="paxos"),
+    ),
 ]
 
 

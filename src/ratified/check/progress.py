@@ -2,8 +2,8 @@
 
 Judged by samples, taken twice an election timeout. A *quorum* is a majority that runs on disks that work, and at least
 one of whom, the *hub*, reaches all others (rule 14): while the same one stays, something is delivered again and again,
-or a leader serves and has nothing to commit. And where nothing at all has gone wrong for a while, whoever leads goes on
-leading.
+or a leader serves and has nothing to commit. Over a slow link that takes as long as the longest message does. And where
+nothing at all has gone wrong for a while, whoever leads goes on leading.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Progress:
-    def __init__(self, group: int, election_timeout_us: int) -> None:
+    def __init__(self, group: int, election_timeout_us: int, message_us: int) -> None:
+        """``message_us``: what the longest message takes on its way."""
         self._group = group
         self._timeout_us = election_timeout_us
+        self._message_us = message_us
         self._last: Sample | None = None
         self._since = 0
         """When there was last a sign of progress, or another quorum."""
@@ -62,7 +64,8 @@ class Progress:
 
     def _check_progress(self, sample: Sample) -> None:
         waited_us = sample.now - self._since
-        if waited_us > (DISTURBED_TIMEOUTS if sample.disturbed else PROGRESS_TIMEOUTS) * self._timeout_us:
+        timeouts = DISTURBED_TIMEOUTS if sample.disturbed else PROGRESS_TIMEOUTS
+        if waited_us > timeouts * self._timeout_us + self._message_us:
             raise Violation(
                 "progress",
                 f"group {self._group}: members {sample.quorum} run on disks that work, the first of them reaches "

@@ -38,7 +38,8 @@ class ProgressSamples:
         self._timeout_us = cluster.options.election_timeout_us
         self._over = False
         self._quorum: tuple[int, ...] | None = None
-        self._groups = {group: Progress(group, self._timeout_us) for group in cluster.options.memberships}
+        message_us = _longest_message_us(cluster)
+        self._groups = {group: Progress(group, self._timeout_us, message_us) for group in cluster.options.memberships}
 
     def begin(self) -> None:
         self._world.at(self._world.now + self._timeout_us // SAMPLES_A_TIMEOUT, 0, 0, self._sample)
@@ -126,6 +127,12 @@ class ProgressSamples:
     def _is_healthy(self, member: int, machine: Machine) -> bool:
         works = machine.up and not machine.paused and not machine.full and not machine.disk_queue.hangs
         return works and member not in self._replaced
+
+
+def _longest_message_us(cluster: Cluster) -> int:
+    """What a link takes for as many entries as one message has."""
+    rate = cluster.options.network.bytes_per_second
+    return cluster.options.limits.engine.bytes_per_message_max * 1_000_000 // rate if rate else 0
 
 
 def _leads_and_is_idle(machine: Machine, group: int) -> bool:

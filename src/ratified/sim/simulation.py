@@ -43,6 +43,8 @@ judged: a copy may have failed just before."""
 ENTRY_PATIENCE_US = 40_000
 """What a lagging replica may need for one entry, where every limit admits one item at a time."""
 
+COPIES_PATIENCE = 10
+"""Of the patience with logs: so long they may be judged anew because a copy has just ended."""
 PIECE_PATIENCE_US = 10_000
 """What each piece of a snapshot may take beside ways and syncs."""
 ROW_BYTES_LEAST = 60
@@ -139,14 +141,14 @@ class Simulation:
         if not drawn or options.state_machine or options.cluster.model is not NetworkModel.SESSION:
             return
         patience = 20 * options.cluster.election_timeout_us + 2 * limits.checkpoint_retry_us
-        until = self.world.now + patience
+        began = until = self.world.now
         lanes = [machine.checkpoint_lane for machine in self.cluster.machines.values()]
         while too_long := self.cluster.logs_too_long():
-            if self.world.now > until and not any(lane.is_busy for lane in lanes):
-                break
+            if any(lane.is_busy for lane in lanes):  # logs are cut when others have heard of its end
+                until = min(self.world.now, began + COPIES_PATIENCE * patience)
+            if self.world.now > until + patience:
+                raise Violation("log size", f"{patience / 1e6:.1f} s after all had everything {'; '.join(too_long)}")
             self.world.run(self.world.now + options.cluster.election_timeout_us)
-        if too_long:
-            raise Violation("log size", f"{patience / 1e6:.1f} s after all had everything {'; '.join(too_long)}")
 
 
 def simulate(arguments: Arguments, *, trace: IO[bytes] | None = None, dump: IO[bytes] | None = None) -> Report:
