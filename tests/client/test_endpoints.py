@@ -29,6 +29,7 @@ A, B, C = Target("a:1"), Target("b:1"), Target("c:1")
         ("http://h:1/", "h:1"),
         ("[::1]:1", "[::1]:1"),
         ("http://[::1]:1", "[::1]:1"),
+        ("unix:///run/r", "unix:/run/r"),
     ],
 )
 def test_an_endpoint_is_host_and_port_with_or_without_http(text: str, target: str) -> None:
@@ -45,6 +46,8 @@ def test_an_endpoint_of_https_is_of_tls_and_one_without_a_scheme_where_tls_is_gi
     assert Endpoints(["https://h:1", "h:1"], Tls()).targets == (Target("h:1", tls=True),) * 2
     with pytest.raises(EndpointError, match=r"'http://h:1' is one without TLS.*use https://"):
         Endpoints(["http://h:1"], Tls())
+    with pytest.raises(EndpointError, match=r"'unix:///s' is one without TLS"):
+        Endpoints(["unix:///s"], Tls())
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,7 @@ def test_an_endpoint_of_https_is_of_tls_and_one_without_a_scheme_where_tls_is_gi
         ("ftp://h:1", "not of the form"),
         ("h:1/x", "not of the form"),
         ("h:99999", "Port out of range"),
+        ("unix://", "needs the path of a socket"),
     ],
 )
 def test_a_wrong_endpoint_is_named(text: str, words: str) -> None:

@@ -90,6 +90,13 @@ def test_a_members_own_peer_urls_come_from_the_cluster() -> None:
     assert [str(url) for url in config.initial_advertise_peer_urls] == ["http://h:2", "http://h:3"]
 
 
+def test_a_socket_of_this_machine_is_not_told_to_others_unless_it_is_all_there_is() -> None:
+    both = loaded(listen_client_urls="unix:///run/r,http://h:1")
+    assert [str(url) for url in both.listen_client_urls] == ["unix:///run/r", "http://h:1"]
+    assert [str(url) for url in both.advertise_client_urls] == ["http://h:1"]
+    assert [str(url) for url in loaded(listen_client_urls="unix:///run/r").advertise_client_urls] == ["unix:///run/r"]
+
+
 def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
     warnings = loaded({"RATIFIED_DATA_DIRR": "x", "RATIFIED_ENDPOINTS": "y"}).warnings
     assert warnings == ("unknown variable RATIFIED_DATA_DIRR is ignored; did you mean 'RATIFIED_DATA_DIR'?",)
@@ -112,7 +119,10 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"checkpoint_log_bytes": "10"}, r"checkpoint-log-bytes \(10\) must be at least 1048576"),
         ({"max_request_bytes": "10"}, "must be at least 1024"),
         ({"max_request_bytes": "100000000"}, "must be at most 16777216"),
-        ({"listen_client_urls": "unix://h:1"}, "is not of the form http://host:port or https://host:port"),
+        ({"listen_client_urls": "ftp://h:1"}, "is not of the form http://host:port or https://host:port"),
+        ({"listen_client_urls": "unix://"}, "needs the path of a socket: unix:///run/ratified.sock"),
+        ({"listen_client_urls": "unix:///" + "x" * 107}, "may have at most 107 bytes"),
+        ({"listen_peer_urls": "unix:///s"}, "which only clients can use"),
         ({"listen_client_urls": "https://h:1"}, "https://h:1 needs --cert-file and --key-file, or --auto-tls"),
         (
             {"listen_peer_urls": "https://h:1"},

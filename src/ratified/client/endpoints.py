@@ -65,12 +65,16 @@ TURNED_AWAY_TEXTS = (CLOSED_TEXT, "Unwrap failed", "_ALERT_")
 Which ones depends on the version of TLS, and on whether the server's alert is seen."""
 
 
+_WITHOUT_TLS = "is one without TLS, and there are options for TLS: use https://"
+
+
 class EndpointError(ValueError):
     """An endpoint that cannot be used; the text says why."""
 
 
 class Target(msgspec.Struct, frozen=True):
-    """An endpoint, parsed. ``address`` is as gRPC takes it: ``host:port``, with brackets around an IPv6 host."""
+    """An endpoint, parsed. ``address`` is as gRPC takes it: ``host:port``, with brackets around an IPv6 host, or
+    ``unix:path``."""
 
     address: str
     tls: bool = False
@@ -81,20 +85,33 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def parse_endpoint(text: str, *, tls: bool = False) -> Target:
-    """``host:port``, ``http://host:port`` or ``https://host:port``; raises ``EndpointError``.
+    """``host:port``, ``http://host:port``, ``https://host:port`` or ``unix:///path``; raises ``EndpointError``.
 
-    With ``tls`` one without a scheme is of TLS, and one of http is refused.
+    With ``tls`` one without a scheme is of TLS, and one of http or unix is refused.
     """
+    if text.startswith("unix:"):
+        return _parse_unix(text, tls)
     split = urlsplit(text if "//" in text else f"//{text}")
     try:
         host, port = split.hostname, split.port
     except ValueError as wrong:
         raise EndpointError(f"endpoint {text!r}: {wrong}") from wrong
     if split.scheme not in ("", "http", "https") or not host or port is None or split.path not in ("", "/"):
-        raise EndpointError(f"endpoint {text!r} is not of the form host:port, http://host:port or https://host:port")
+        raise EndpointError(
+            f"endpoint {text!r} is not of the form host:port, http://host:port, https://host:port or unix:///path"
+        )
     if split.scheme == "http" and tls:
-        raise EndpointError(f"endpoint {text!r} is one without TLS, and there are options for TLS: use https://")
+        raise EndpointError(f"endpoint {text!r} {_WITHOUT_TLS}")
     return Target(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls=tls or split.scheme == "https")
+
+
+def _parse_unix(text: str, tls: bool) -> Target:
+    path = text.removeprefix("unix:").removeprefix("//")
+    if not path:
+        raise EndpointError(f"endpoint {text!r} needs the path of a socket: unix:///run/ratified.sock")
+    if tls:
+        raise EndpointError(f"endpoint {text!r} {_WITHOUT_TLS}")
+    return Target(f"unix:{path}")
 
 
 class Endpoints:

@@ -39,6 +39,7 @@ from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.http1 import BROKEN, Http1, is_http1
+from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
 
 log = logging.getLogger("ratified.server")
@@ -99,6 +100,7 @@ class ClientListener:
         self._loop = asyncio.get_running_loop()
         self._tls = tls
         self._bound: list[Listener] = []
+        self._files: list[UnixSocket] = []
         self._servers: list[asyncio.Server] = []
         self._to_flush: dict[ClientConnection, None] = {}
         self.streaming_calls = 0
@@ -108,6 +110,9 @@ class ClientListener:
     def listen(self, url: Url) -> None:
         """Bind one address; raises ``ListenError``."""
         try:
+            if url.path:
+                self._files.append(UnixSocket(url.path))
+                return
             self._bound += [Listener(each, url.tls) for each in bind(Address(url.host, url.port))]
         except OSError as error:
             raise ListenError(
@@ -119,6 +124,9 @@ class ClientListener:
         for bound in self._bound:
             accepted = self._accepted_by_tls if bound.tls else self._accepted
             self._servers.append(await self._loop.create_server(accepted, sock=bound.socket, backlog=BACKLOG))
+        for file in self._files:
+            serving = self._loop.create_unix_server(self._accepted, sock=file.socket, backlog=BACKLOG)
+            self._servers.append(await serving)
         self._on_second()
 
     async def stop(self, grace_s: float) -> None:
@@ -138,6 +146,9 @@ class ClientListener:
                     connection.abort()
         for bound in self._bound:
             bound.socket.close()
+        for file in self._files:
+            file.remove()
+            file.socket.close()
 
     def _accepted(self) -> ClientConnection:
         return ClientConnection(self, None)

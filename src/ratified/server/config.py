@@ -23,7 +23,7 @@ import msgspec
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime import LeaseKind
-from ratified.server.urls import Url, parse_cluster, parse_urls
+from ratified.server.urls import Url, parse_client_urls, parse_cluster, parse_urls
 
 ENVIRONMENT_PREFIX = "RATIFIED_"
 VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CACERT", "RATIFIED_CERT", "RATIFIED_KEY", "RATIFIED_CONFIG_FILE")
@@ -123,11 +123,11 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 OPTIONS: tuple[Option, ...] = (
     Option("name", "default", _name, "Human-readable name of this member."),
     Option("data-dir", "", _text, "Data directory. [default: NAME.ratified]"),
-    Option("listen-client-urls", "http://localhost:2379", parse_urls, "URLs to listen on for clients."),
+    Option("listen-client-urls", "http://localhost:2379", parse_client_urls, "URLs to listen on for clients."),
     Option(
         "advertise-client-urls",
         "",
-        parse_urls,
+        parse_client_urls,
         "This member's client URLs as others should use them. [default: the listening ones]",
     ),
     Option("listen-peer-urls", "http://localhost:2380", parse_urls, "URLs to listen on for other members."),
@@ -607,8 +607,9 @@ def _check_sizes(found: dict[str, _Found]) -> None:
 
 
 def _advertised(found: dict[str, _Found], listen: str, advertise: str) -> tuple[Url, ...]:
-    """The listening URLs, where they can be told to others."""
-    urls: tuple[Url, ...] = found[listen].value
+    """The listening URLs, where they can be told to others: those of other machines too, unless there are none."""
+    listening: tuple[Url, ...] = found[listen].value
+    urls = tuple(url for url in listening if not url.path) or listening
     for url in urls:
         if url.wildcard:
             raise ConfigError(

@@ -141,7 +141,7 @@ def _client_certificates(config: ServerConfig) -> Certificates | None:
     """What https client URLs are served by; None: there are none. Raises ``CertificatesError``."""
     if config.client_tls is None:
         return None
-    hosts = (url.host for url in (*config.listen_client_urls, *config.advertise_client_urls))
+    hosts = (url.host for url in (*config.listen_client_urls, *config.advertise_client_urls) if url.host)
     return Certificates(tls_files(config.client_tls, config.data_dir / DIRECTORY / "client", hosts), ALPN_PROTOCOLS)
 
 

@@ -1,4 +1,4 @@
-"""The URLs of flags: ``http://host:port`` or ``https://host:port``.
+"""The URLs of flags: ``http://host:port`` or ``https://host:port``; for clients also ``unix:///path``.
 
 etcd's flags hold lists of URLs, and its ``--initial-cluster`` holds ``name=url`` pairs in which a name may occur more
 than once. A URL that cannot be served is refused here, with what to write instead.
@@ -6,11 +6,14 @@ than once. A URL that cannot be served is refused here, with what to write inste
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import msgspec
 
 WILDCARD_HOSTS = ("0.0.0.0", "::")
+PATH_BYTES_MAX = 107
+"""Of a socket in the file system: the kernel's 108, less a zero."""
 
 
 class UrlError(ValueError):
@@ -23,6 +26,8 @@ class Url(msgspec.Struct, frozen=True):
     host: str
     port: int
     tls: bool = False
+    path: str = ""
+    """Of a socket in the file system, which has neither host nor port; else empty."""
 
     @property
     def address(self) -> str:
@@ -35,12 +40,14 @@ class Url(msgspec.Struct, frozen=True):
         return self.host in WILDCARD_HOSTS
 
     def __str__(self) -> str:
-        return f"{'https' if self.tls else 'http'}://{self.address}"
+        return f"unix://{self.path}" if self.path else f"{'https' if self.tls else 'http'}://{self.address}"
 
 
 def parse_url(text: str) -> Url:
     """One URL; raises ``UrlError``."""
     split = urlsplit(text)
+    if split.scheme == "unix":
+        raise UrlError(f"{text!r} is a socket of this machine, which only clients can use: http://host:port")
     if split.scheme not in ("http", "https") or not split.netloc:
         raise UrlError(f"{text!r} is not of the form http://host:port or https://host:port")
     if split.path not in ("", "/") or split.query or split.fragment or split.username is not None:
@@ -54,9 +61,26 @@ def parse_url(text: str) -> Url:
     return Url(host, port, split.scheme == "https")
 
 
-def parse_urls(text: str) -> tuple[Url, ...]:
+def parse_client_url(text: str) -> Url:
+    """As ``parse_url``, or ``unix:///path``."""
+    if not text.startswith("unix:"):
+        return parse_url(text)
+    path = text.removeprefix("unix:").removeprefix("//")
+    if not path:
+        raise UrlError(f"{text!r} needs the path of a socket: unix:///run/ratified.sock")
+    if len(path.encode()) > PATH_BYTES_MAX:
+        raise UrlError(f"{text!r}: the path of a socket may have at most {PATH_BYTES_MAX} bytes")
+    return Url("", 0, path=path)
+
+
+def parse_client_urls(text: str) -> tuple[Url, ...]:
+    """As ``parse_urls``, each as ``parse_client_url`` reads it."""
+    return parse_urls(text, parse_client_url)
+
+
+def parse_urls(text: str, parse: Callable[[str], Url] = parse_url) -> tuple[Url, ...]:
     """URLs separated by commas, at least one, none twice; raises ``UrlError``."""
-    urls = tuple(parse_url(part.strip()) for part in text.split(",") if part.strip())
+    urls = tuple(parse(part.strip()) for part in text.split(",") if part.strip())
     if not urls:
         raise UrlError("at least one URL is needed: http://host:port")
     if len(set(urls)) != len(urls):
