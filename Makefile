@@ -17,7 +17,7 @@ up: $(VENV)/run ## Run a three-node cluster on embedded storage, shown live (Ctr
 demo: $(VENV)/run ## Kill a leader under load and show that nothing acknowledged is lost
 	$(BIN)/ratified demo
 
-test: $(VENV)/dev etcdctl ## Pass the tests
+test: $(VENV)/dev clients ## Pass the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/dev ## Static checks: formatting, lints, types, who may import whom
@@ -31,7 +31,7 @@ sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
 		echo "== $$engine"; $(BIN)/python -m ratified.sim.sweep --engine $$engine || exit 1; done
 	$(BIN)/python -m tests.mutants.search
 
-soak: $(VENV)/dev etcdctl ## Real processes, twenty leader kills, again and again (long)
+soak: $(VENV)/dev clients ## Real processes, twenty leader kills, again and again (long)
 	$(BIN)/python -m pytest tests/faults --count-kills 100
 
 fuzz: $(VENV)/dev ## Fuzz the clients' edge, half an hour each part (long; Linux)
@@ -57,12 +57,17 @@ $(VENV)/dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(VENV)/run $@
 
-# The conformance tests run etcd's own client, Debian's package etcd-client.
-.PHONY: etcdctl
-etcdctl:
-	@command -v etcdctl >/dev/null && exit 0; \
+# The tests run clients that others have made: Debian's packages etcd-client, curl, nghttp2-client, nodejs, chromium.
+CLIENTS := etcdctl curl h2load node chromium
+PACKAGES := etcd-client curl nghttp2-client nodejs chromium
+.PHONY: clients
+clients:
+	@missing=; for each in $(CLIENTS); do command -v $$each >/dev/null || missing=yes; done; \
+	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update --quiet=2 && DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes etcd-client; \
+		apt-get update --quiet=2 && \
+		DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $(PACKAGES); \
 	else \
-		echo "The tests need etcdctl: install Debian's package etcd-client, or run make test as root once." >&2; exit 1; \
+		echo "The tests need $(CLIENTS): install Debian's packages $(PACKAGES), or run make test as root once." >&2; \
+		exit 1; \
 	fi
