@@ -45,7 +45,7 @@ MUTANTS = [
         "takes long transactions for short ones", transactions_that_write_seem_short, "large-requests", "session", 4
     ),
     Mutant(
-        "reads long transactions in one turn", transactions_that_read_take_one_turn, "large-requests", "session", 18
+        "reads long transactions in one turn", transactions_that_read_take_one_turn, "large-requests", "session", 48
     ),
     Mutant("gives answers of any size", answers_of_any_size, "large-requests", "session", 5),
     Mutant(

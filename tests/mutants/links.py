@@ -154,7 +154,7 @@ MUTANTS = [
         sends_again_what_is_on_its_way,
         "crashes",
         "session",
-        7,
+        1,
         world=slow_links,
         engine="paxos",
     ),

@@ -214,6 +214,6 @@ MUTANTS = [
     _mutant("paxos", phase_1_in_the_old_configuration_suffices, 1, sessions=False),
     _mutant("paxos", old_reports_are_dropped, 4, sessions=False),
     _mutant("paxos", counts_learners, 1, sessions=False),
-    _mutant("paxos", acceptors_ask_whether_they_vote, 3, sessions=False),
+    _mutant("paxos", acceptors_ask_whether_they_vote, 5, sessions=False),
     _mutant("paxos", only_the_latest_voters_campaign, 40, sessions=False),
 ]

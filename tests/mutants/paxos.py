@@ -330,12 +330,12 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("prepares before its ballot is durable", prepare_before_its_ballot_is_durable, "everything", "session", 1),
     _mutant("sends a fetched promise at once", fetched_promise_at_once, "everything", "session", 4),
     _mutant("says lost while the slot is open", lost_while_the_slot_is_open, "everything", "session", 3),
-    _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 4, rests=False),
+    _mutant("voids what a proposer marked", void_where_a_proposer_says_so, "everything", "session", 15, rests=False),
     _mutant("voids nothing", never_void, "everything", "session", 11),
     _mutant("rewrites births", births_rewritten_where_proposed_again, "everything", "session", 1),
     EngineMutant("opens in a gap", opened_in_the_first_gap, "paxos", 11),
     _mutant("forgets the fence on restart", fence_forgotten_on_restart, "everything", "session", 1),
-    _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 18),
+    _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 54),
     _mutant("teaches as it delivers", taught_as_delivered, "everything", "session", 1),
     _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 19),
     _mutant(
@@ -343,7 +343,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
         promises_counted_whose_chosen_values_are_unknown,
         "leader-failures",
         "session",
-        34,
+        84,
         rests=False,
     ),
     _mutant(

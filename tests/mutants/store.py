@@ -131,7 +131,7 @@ MUTANTS: list[Mutant] = [
         shares_what_a_tombstone_has_still_to_write,
         "everything",
         "session",
-        70,
+        38,
     ),
     Mutant("tells nobody of a tombstone", tells_nobody_of_a_tombstone, "everything", "session", 2),
     Mutant(

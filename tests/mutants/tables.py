@@ -122,7 +122,7 @@ MUTANTS = [
         keeps_runs_of_proposals_that_have_ended,
         "machine-losses",
         "datagram",
-        3,
+        109,
         duration_us=1_000_000,
     ),
     Mutant("keeps holds of ended streams", keeps_holds_of_streams_that_have_ended, "fault-free", "session", 1),

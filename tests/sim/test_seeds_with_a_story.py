@@ -94,6 +94,16 @@ STORIES = [
         "before others had heard of it.",
         Arguments(seed=1099, scenario="checkpoints", network="session", duration_us=2_000_000, engine="paxos"),
     ),
+    (
+        "Entries that had waited for their cluster table were applied in a turn in which nothing else touched the "
+        "group; nobody looked at what had waited for them, and a lease never ended.",
+        Arguments(seed=13, scenario="everything", network="session", duration_us=3_000_000),
+    ),
+    (
+        "Keys were counted while a long command was set aside, and the simulated processor charged a row for each, as "
+        "it does nowhere else: they are read many times as fast.",
+        Arguments(seed=48, scenario="large-requests", network="session", duration_us=3_000_000),
+    ),
 ]
 
 

@@ -529,8 +529,8 @@ class Engine(Protocol):
     def persisted(self, now: int, ticket: int) -> None:
         """This write and all earlier ones of the group are durable."""
 
-    def applied(self, now: int, index: int) -> None:
-        """The store has everything up to ``index``."""
+    def applied(self, now: int, index: int) -> bool:
+        """The store has everything up to ``index``. True: there is more to deliver."""
 
     def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None: ...
 

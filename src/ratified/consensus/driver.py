@@ -47,7 +47,7 @@ from ratified.consensus.contract import (
     Write,
 )
 
-Input: TypeAlias = Callable[[Engine, int], None]
+Input: TypeAlias = Callable[[Engine, int], object]
 """One input, fed to the engine at the turn's ``now``."""
 
 

@@ -96,6 +96,9 @@ class Applying:
     def _apply_short(
         self, short: list[tuple[Replica, Sequence[Entry]]], done: list[Applied], failed: list[Failed]
     ) -> None:
+        if len(short) == 1:
+            self._apply_alone(*short[0], done, failed)
+            return
         stopped: set[int] = set()
         with self._environment.transaction():
             for replica, entries in short:
@@ -109,6 +112,19 @@ class Applying:
                     failed.append(Failed(replica, error))
         for group in sorted(stopped):
             self._forget(group)
+
+    def _apply_alone(
+        self, replica: Replica, entries: Sequence[Entry], done: list[Applied], failed: list[Failed]
+    ) -> None:
+        """As ``_apply_short`` of one, whose transaction is undone where it fails: a savepoint in it would be dear."""
+        try:
+            with self._environment.transaction():
+                results = replica.apply(entries)
+        except ApplyFailed as error:
+            failed.append(Failed(replica, error))
+            self._forget(replica.group)
+        else:
+            done.append(Applied(replica, entries, results))
 
     def _take_short(self) -> list[tuple[Replica, Sequence[Entry]]]:
         """What waits and can be applied at once; nothing: the first that waits is long, or nothing waits."""

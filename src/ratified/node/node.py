@@ -2,21 +2,21 @@
 
 A turn, in this order:
 
-1. what the node owes its engines from the turn before (``applied``), then disk completions and peers, then timers,
-   then clients: at most ``inputs_max`` inputs in all;
+1. disk completions and peers, then timers, then clients: at most ``inputs_max`` inputs in all;
 2. each replica that was touched hands over what waits, and its engine is drained once;
 3. deliveries are applied (``applying``), a replica that fails is undone alone and stops;
-4. after the commit: results, writes, messages, reads, slices of streams;
+4. after the commit: results, writes, messages, reads, slices of streams; then each engine is told what was applied,
+   the first input of its next turn;
 5. the log plans its jobs, each session gets one batch.
 
-``persisted`` and ``applied`` are inputs of a further turn like any other: whatever depends on a write waits for the
-disk's completion, whatever depends on applying for the commit.
+Whatever depends on a write waits for the disk's completion, which is an input of a further turn like any other;
+whatever depends on applying, for the commit.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ratified.consensus.contract import Entry, Lead, Membership, Ready, Size, Sizes, Status
 from ratified.machine import ApplyFailed
@@ -100,7 +100,8 @@ class Node:
         self._timers = shared.timers
         self._urgent: deque[Input] = deque()
         self._clients: deque[OpenRequest | Cancel] = deque()
-        self._applied: deque[tuple[Replica, int]] = deque()
+        self._applied: list[tuple[Replica, int]] = []
+        """In this turn: up to which index."""
         self._queued: dict[int, int] = {}
         """Frames that wait, by connection."""
         self._overflowed: dict[int, None] = {}
@@ -162,11 +163,6 @@ class Node:
 
     def _take_inputs(self, now: int, inputs_max: int) -> None:
         room = inputs_max
-        while room and self._applied:
-            replica, index = self._applied.popleft()
-            if self._touch(replica):
-                replica.engine.applied(now, index)
-            room -= 1
         while room and self._urgent:
             self._take_urgent(now, self._urgent.popleft())
             self._tell_sessions(now)
@@ -433,7 +429,16 @@ class Node:
                     self._timers.set(Timer.TIDY, replica.group, self._tidy_at)
             if replica.again:
                 self._again.append(replica.group)
+        self._tell_applied(now, {replica.group for replica, _ in drained})
         self._serve_members(now)
+
+    def _tell_applied(self, now: int, served: Collection[int]) -> None:
+        """A further turn for those groups only that have more to deliver, or were not served in this one: what waited
+        for the entries may go on."""
+        for replica, index in self._applied:
+            if replica.stopped is None and (replica.engine.applied(now, index) or replica.group not in served):
+                self._touch(replica)
+        self._applied.clear()
 
     def _serve_members(self, now: int) -> None:
         """Propose what members that come and go need, where this node leads."""
@@ -588,13 +593,7 @@ class Node:
             notices=self._drain_notices(),
             deadline=self.deadline,
             more=bool(
-                self._failed
-                or self._applied
-                or self._urgent
-                or self._clients
-                or self._again
-                or self._touched
-                or self._applying.busy
+                self._failed or self._urgent or self._clients or self._again or self._touched or self._applying.busy
             ),
             removed=self._removed or self._peers.removed,
             stopped=self._closing and self._planner.idle,
@@ -650,7 +649,6 @@ class Node:
                 replica.close(Reason.STOPPING)
         self._again.clear()
         self._closing = True
-        self._applied.clear()
         self._applying.abandon()
         self._cluster.abandon()
         self._touched.clear()
@@ -688,7 +686,7 @@ class Node:
 
     def sizes(self) -> Sizes:
         """Of all tables of this node, those of a group under its number."""
-        inputs = len(self._urgent) + len(self._clients) + len(self._applied)
+        inputs = len(self._urgent) + len(self._clients)
         peers = self._peers.sizes()
         timers_max = TIMERS_A_GROUP * len(self._replicas) + 2 * peers["connections"].holds + 1
         sizes = {

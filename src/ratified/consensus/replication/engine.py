@@ -384,9 +384,10 @@ class Engine(contract.Engine, Generic[A]):
         self._algorithm.on_persisted(ticket)
 
     @override
-    def applied(self, now: int, index: int) -> None:
+    def applied(self, now: int, index: int) -> bool:
         self._member.at(now)
         self._delivery.on_applied(index)
+        return self._delivery.delivered < self.deliverable()
 
     @override
     def fetched(self, now: int, token: int, entries: Sequence[Entry]) -> None:
