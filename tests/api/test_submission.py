@@ -113,8 +113,9 @@ def test_what_waits_for_the_stores_size_has_waited(world: World) -> None:
     world.service.submit(PUT, None, told)
     assert world.host.works[3:] == [Work.PROPOSE], "a size is good for a while"
     world.clock.now_s += SIZE_AGE_S_MAX
-    world.service.submit(PUT, None, told)
-    assert world.host.works[4:] == [Work.READ_LOCAL]
+    for _ in range(2):
+        world.service.submit(PUT, None, told)
+    assert world.host.works[4:] == [Work.PROPOSE, Work.READ_LOCAL, Work.PROPOSE], "it is asked for anew, beside them"
 
 
 def test_where_the_store_is_too_large_nothing_begins_that_makes_it_grow(world: World) -> None:

@@ -20,7 +20,7 @@ from ratified.runtime.tls import Certificates
 from ratified.server import clients
 from ratified.server.calls import UNFINISHED_S, Unary
 from ratified.server.certificates import self_signed
-from ratified.server.clients import HELLO_S, SILENCE_S, ClientConnection, ClientListener
+from ratified.server.clients import HELLO_S, LIGHT_CALLS_MAX, SILENCE_S, ClientConnection, ClientListener
 from ratified.server.urls import Url
 from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
@@ -37,6 +37,7 @@ class Peer:
     def __init__(self, listener: ClientListener, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (self.connection,) = listener.connections
         self.listener = listener
+        self.port = writer.get_extra_info("peername")[1]
         self._reader = reader
         self._writer = writer
 
@@ -163,6 +164,31 @@ def test_a_request_that_does_not_come_ends_its_call(
         peer.after(lasts_s + 1)
         assert b"grpc-status\x014" in await peer.next(frames.HEADERS)
         assert not peer.connection.grpc.http.streams
+
+    with_peer(tmp_path, act)
+
+
+def test_while_the_host_is_crowded_who_has_much_under_way_is_refused_and_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(peer: Peer) -> None:
+        monkeypatch.setattr(Host, "is_crowded", property(lambda host: True))
+        waiting = numbers(LIGHT_CALLS_MAX)
+        last = waiting[-1] + 4
+        peer.send(PREFACE, settings(), *(opened(number, PUT) for number in waiting))
+        peer.send(call(last - 2, RANGE, range_one))
+        await peer.next(frames.HEADERS, last - 2)  # ten are not much
+        peer.send(opened(last, PUT), call(last + 2, RANGE, range_one))
+        for refused in (last + 2,):
+            assert b"grpc-status\x018" in await peer.next(frames.HEADERS, refused)
+        reader, writer = await asyncio.open_connection("127.0.0.1", peer.port)
+        writer.write(PREFACE + settings() + call(1, RANGE, range_one))
+        await asyncio.wait_for(reader.readuntil(b"grpc-status\x010"), 5)
+        writer.close()
+        peer.after(1)  # a second later it may have a little again
+        peer.send(*(rst_stream(number, ErrorCode.CANCEL) for number in (*waiting, last)))
+        peer.send(call(last + 4, RANGE, range_one))
+        await peer.next(frames.DATA, last + 4)
 
     with_peer(tmp_path, act)
 

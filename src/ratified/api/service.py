@@ -27,7 +27,8 @@ SNAPSHOT_PATIENCE_S = 60.0
 """A message of a snapshot has up to 256 KiB: on a link of 64 kbit/s it takes half of this."""
 
 SIZE_AGE_S_MAX = 0.25
-"""How old the store's size may be that a write is measured by: the quota may be overshot by what this lets in."""
+"""How old the store's size may be before it is asked for anew: the quota may be overshot by what this, and the time
+until the answer, let in."""
 
 
 class Service:
@@ -56,8 +57,9 @@ class Service:
         self._clock = asyncio.get_running_loop().time
         self._size_bytes = 0
         self._size_until = -1.0
-        self._to_measure: list[Pending] = []
-        """What waits for the store's size."""
+        self._is_measured = self._is_measuring = False
+        self._to_measure: dict[Pending, None] = {}
+        """What waits for the store's size to be known at all, in order."""
         self._header = b""
         self._header_term = -1
 
@@ -72,18 +74,21 @@ class Service:
         pending = Pending(self, submission, now + lasts_us / 1e6, caller)
         if not submission.grows:
             self._begin(pending)
-        elif now >= self._size_until:
-            self._measure_first(pending)
-        else:
+            return pending
+        if self._is_measured:
             self._begin_within_quota(pending)
+        else:
+            self._to_measure[pending] = None
+        if now >= self._size_until and not self._is_measuring:
+            self._measure()
         return pending
 
     def cancel(self, pending: Pending) -> None:
         """Nobody waits for it any more; it may happen all the same."""
         if pending.token is not None:
             self.host.cancel(pending.token)
-        elif pending in self._to_measure:
-            self._to_measure.remove(pending)
+        else:
+            self._to_measure.pop(pending, None)
 
     def _begin(self, pending: Pending) -> None:
         submission = pending.submission
@@ -96,14 +101,15 @@ class Service:
         else:
             self._begin(pending)
 
-    def _measure_first(self, pending: Pending) -> None:
-        self._to_measure.append(pending)
-        if len(self._to_measure) == 1:
-            self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self))
+    def _measure(self) -> None:
+        """Ask how large the store is. What comes meanwhile is held against what it was, if that is known."""
+        self._is_measuring = True
+        self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self))
 
     def measured(self, status: bytes | EtcdError) -> None:
         """What was to be told how large the store is goes on, or fails with why it cannot be known."""
-        waiting, self._to_measure = self._to_measure, []
+        self._is_measuring = False
+        waiting, self._to_measure = self._to_measure, {}
         if not isinstance(status, EtcdError):
             self._note_size(status)
         for pending in waiting:
@@ -186,6 +192,7 @@ class Service:
     def _note_size(self, status: bytes) -> None:
         self._size_bytes = rpc_pb2.StatusResponse.FromString(status).dbSize
         self._size_until = self._clock() + SIZE_AGE_S_MAX
+        self._is_measured = True
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""

@@ -660,6 +660,11 @@ class Node:
     def digest(self, group: int) -> bytes:
         return self._replicas[group].store.digest()
 
+    @property
+    def is_crowded(self) -> bool:
+        """Soon no request more is taken."""
+        return self._requests.is_crowded
+
     def lead(self, group: int) -> Lead:
         """Who leads a group, as its engine last reported it."""
         return self._replicas[group].lead

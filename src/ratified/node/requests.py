@@ -82,6 +82,12 @@ class Requests:
         self._open[request.token] = opened
         return opened
 
+    @property
+    def is_crowded(self) -> bool:
+        """Is nine tenths of what fits taken?"""
+        limits, waiting = self._limits, len(self._open) - self._streams
+        return waiting * 10 >= limits.open_requests_max * 9 or self._bytes * 10 >= limits.open_bytes_max * 9
+
     def open_own(self, group: int, kind: Kind, data: bytes, deadline: int) -> OpenRequest:
         """A proposal of the node's own."""
         self._own_last -= 1

@@ -427,6 +427,12 @@ class Host:
         """The era of this group as etcd's ``raft_term`` fields have it: term, round or epoch."""
         return self._node.lead(group).era[0]
 
+    @property
+    def is_crowded(self) -> bool:
+        """Are nine tenths of the requests open that this host takes? Who has asked for much should then be refused, so
+        that there is room for others."""
+        return self._node.is_crowded
+
     def digest(self, group: int = 0) -> bytes:
         """16 bytes of this group's state, the same on every member that has applied as much."""
         return self._node.digest(group)

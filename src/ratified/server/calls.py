@@ -64,7 +64,8 @@ class CallContext(Protocol):
 
     def streaming_begins(self, streaming: Streaming) -> None: ...
 
-    def streaming_ends(self, streaming: Streaming) -> None: ...
+    def streaming_ends(self, streaming: Streaming) -> None:
+        """Its client has gone, or its handler has ended, or both."""
 
 
 class Unary:
@@ -260,6 +261,7 @@ class Streaming(BidiStream):
         if self._deadline is not None:  # the task may not have begun, and never will
             self._deadline.cancel()
         self._task.cancel()
+        self._context.streaming_ends(self)
         self._context.flush_soon()
 
     def on_sent(self) -> None:

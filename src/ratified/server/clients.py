@@ -2,8 +2,9 @@
 
 Rules
 
-1. Frames of a connection are read for some milliseconds at a time. What one pass of the loop answers on it is one
-   write. What a socket does not take stays in ``edge``, whose windows and limits then hold.
+1. Frames of a connection are read for some milliseconds at a time, and of all connections as ``edge.pace`` says. What
+   one pass of the loop answers on a connection is one write. While the host is crowded, calls of connections that have
+   much under way are refused before anything is made of them.
 2. What is a call is served by ``calls``. What is none is a page (``api.pages``), by HTTP/2 or, where a connection does
    not begin as HTTP/2 does, by HTTP/1.1 (``Http1``).
 3. An exception out of one connection ends that one, is logged, and ends nothing else.
@@ -33,6 +34,7 @@ from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Header, Headers, encode
+from ratified.edge.pace import Pace
 from ratified.runtime import Reason
 from ratified.runtime.address import Address, bind
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
@@ -62,6 +64,8 @@ READER_BYTES_MIN = 64 << 10
 """What may wait for one of them at the least, and one message more."""
 CONNECTION_STREAMING_CALLS_MIN = 10
 """What each may have, however many the others have."""
+LIGHT_CALLS_MAX = 10
+"""Where there is too much to do, connections with no more calls under way are served before others."""
 SOCKET_BYTES_MAX = 256 << 10
 """What may wait in a socket's buffer here, beside the kernel's."""
 RECEIVE_S = 0.002
@@ -106,6 +110,10 @@ class ClientListener:
         self.streaming_calls = 0
         self._all_gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._pace: Pace[ClientConnection] = Pace()
+        self._reading: asyncio.Handle | None = None
+        """What goes on with those that wait to be read."""
+        self._pass_ends = False
 
     def listen(self, url: Url) -> None:
         """Bind one address; raises ``ListenError``."""
@@ -165,6 +173,27 @@ class ClientListener:
             self._loop.call_soon(self._flush)
         self._to_flush[connection] = None
 
+    @property
+    def is_crowded(self) -> bool:
+        return self.service.host.is_crowded
+
+    def may_read(self, connection: ClientConnection) -> bool:
+        """May it read what has come on it, at once?"""
+        return self._pace.may_read(perf_counter(), is_light=connection.is_light)
+
+    def has_read(self, connection: ClientConnection, began_s: float) -> None:
+        """It has read something since then."""
+        now = perf_counter()
+        self._pace.has_read(now, now - began_s, is_light=connection.is_light, is_crowded=self.is_crowded)
+        if not self._pass_ends:
+            self._pass_ends = True
+            self._loop.call_soon(self._end_pass)
+
+    def read_later(self, connection: ClientConnection) -> None:
+        """Let it go on reading in its turn."""
+        self._pace.wait(connection, is_light=connection.is_light)
+        self._read_soon()
+
     def start_waiting_soon(self) -> None:
         """There may be room for reads that wait."""
         if self.answers.are_waiting:
@@ -174,8 +203,35 @@ class ClientListener:
         self.connections.pop(connection, None)
         self.room.connections.pop(connection.grpc, None)
         self._to_flush.pop(connection, None)
+        self._pace.forget(connection)
         if not self.connections:
             self._all_gone.set()
+
+    def _end_pass(self) -> None:
+        self._pass_ends = False
+        self._pace.begin_pass()
+
+    def _read_soon(self) -> None:
+        rests_s = self._pace.rests_s(perf_counter())
+        if rests_s is None:
+            return
+        if self._reading is not None:
+            self._reading.cancel()
+        loop = self._loop
+        self._reading = loop.call_later(rests_s, self._read_on) if rests_s else loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._reading = None
+        self._pace.begin_pass()
+        for connection in self._pace.waiting():
+            if not self._pace.take(connection, perf_counter()):
+                break
+            try:
+                connection.go_on()
+            except Exception:
+                log.exception(BROKEN_CONNECTION)
+                connection.abort()
+        self._read_soon()
 
     def _flush(self) -> None:
         connections, self._to_flush = self._to_flush, {}
@@ -221,10 +277,13 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
         self._unread = b""
-        """What has come and waits until others have run."""
+        """Frames that wait until others have run."""
+        self._arrived = b""
+        """What has come behind them, as it came."""
         self._began_at = self._heard_at = self.loop.time()
         self._has_spoken = False
         self._is_asked = False
+        self._asks_too_much = False
         self.answers = listener.answers
         self.share = Share(self._heard_at)
         self._http1: Http1 | None = None
@@ -253,6 +312,33 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
         self._is_asked = False
+        if self._unread or self._arrived or not self.listener.may_read(self):
+            self._arrived += data
+            self._wait()
+        else:
+            self._read(data)
+
+    def go_on(self) -> None:
+        """It is this connection's turn to be read."""
+        if self._unread:
+            self._receive(self._unread)
+        else:
+            arrived, self._arrived = self._arrived, b""
+            self._read(arrived)
+        transport = self._transport
+        if self._arrived:
+            self._wait()
+        elif not self._unread and transport is not None and not transport.is_closing():
+            transport.resume_reading()
+
+    def _wait(self) -> None:
+        """Take no more from the socket until there is a turn."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self.listener.read_later(self)
+
+    def _read(self, data: bytes) -> None:
+        """What came, by whatever protocol the client speaks."""
         if self._tls is not None:
             data = self._decrypted(self._tls, data)
         if not data:
@@ -261,7 +347,7 @@ class ClientConnection(asyncio.Protocol):
             self._http1.receive(data)
         elif self._has_spoken or not is_http1(data):
             self._has_spoken = True
-            self._receive(self._unread + data if self._unread else data)
+            self._receive(data)
         else:
             self._has_spoken = True
             self._http1 = Http1(self.service, self)
@@ -278,15 +364,9 @@ class ClientConnection(asyncio.Protocol):
                 break
             http.receive(data[at : at + PIECE_BYTES])
         self.flush()
-        if self._unread and self._transport is not None:
-            self._transport.pause_reading()
-            self.loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        if self._transport is not None:
-            self._receive(self._unread)
-            if not self._unread and not self._transport.is_closing():
-                self._transport.resume_reading()
+        self.listener.has_read(self, began)
+        if self._unread:
+            self._wait()
 
     def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
         was_ready = tls.ready
@@ -402,6 +482,7 @@ class ClientConnection(asyncio.Protocol):
         """Rule 5."""
         http = self.grpc.http
         http.on_second()
+        self._asks_too_much = False
         for stream in [*http.streams.values()]:
             if stream.owned is not None and isinstance(stream.owned.sink, Unary):
                 stream.owned.sink.on_second(now)
@@ -424,12 +505,21 @@ class ClientConnection(asyncio.Protocol):
             call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
             return None
         wants_leader = _WANTS_LEADER in metadata
+        if self.listener.is_crowded and not self.is_light:
+            self._asks_too_much = True
+            call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
+            return None
         if method.kind is MethodKind.STREAM:
             if not self._may_stream():
                 call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
                 return None
             return Streaming(self, call, method, wants_leader)
         return Unary(self, call, method, wants_leader)
+
+    @property
+    def is_light(self) -> bool:
+        """Has it little under way, and has it not asked for too much within the last second?"""
+        return not self._asks_too_much and len(self.grpc.http.streams) <= LIGHT_CALLS_MAX
 
     def _may_stream(self) -> bool:
         count = len(self._streaming)
@@ -448,8 +538,9 @@ class ClientConnection(asyncio.Protocol):
         self.listener.streaming_calls += 1
 
     def streaming_ends(self, streaming: Streaming) -> None:
-        del self._streaming[streaming]
-        self.listener.streaming_calls -= 1
+        if streaming in self._streaming:
+            del self._streaming[streaming]
+            self.listener.streaming_calls -= 1
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         fields = dict(headers.fields)
