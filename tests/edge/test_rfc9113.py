@@ -912,6 +912,9 @@ FLOODS = {
     "unknown frames": (frame(0x16, 0, 0, b""), 10_001, True, CALM),
     "GOAWAY": (goaway(0, ErrorCode.NO_ERROR), 10_001, True, CALM),
     "RST_STREAM of a closed stream": (rst_stream(1, ErrorCode.CANCEL), 10_001, True, CALM),
+    "WINDOW_UPDATE": (window_update(0, 1), 10_001, True, CALM),
+    "WINDOW_UPDATE of a stream": (window_update(3, 1), 10_001, True, CALM),
+    "WINDOW_UPDATE of a closed stream": (window_update(1, 1), 10_001, True, CALM),
     "WINDOW_UPDATE until it is too much": (window_update(0, WINDOW_MAX // 10), 11, True, ErrorCode.FLOW_CONTROL_ERROR),
 }
 
@@ -944,6 +947,21 @@ def test_frames_that_do_nothing_are_forgiven_in_time() -> None:
         client.send(*[frame(PING, ACK, 0, bytes(8))] * 1_000)
         client.connection.on_second()
     assert client.is_served()
+
+
+def test_a_client_that_returns_every_window_at_once_is_served_for_as_long_as_it_likes() -> None:
+    client = FrameClient(ConnectionLimits(idle_frames_max=20))
+    for number in range(1, 201, 2):
+        client.send(headers(number, POST, END_HEADERS), data(number, b"ping", END_STREAM))
+        client.take()
+        client.send(window_update(0, 4), window_update(number, 4))
+    client.send(headers(201, HELD, END_HEADERS))
+    stream = client.connection.streams[201]
+    for _ in range(200):
+        client.connection.send_data(stream, [bytes(16_000)])
+        client.take()
+        client.send(window_update(0, 16_000), window_update(201, 16_000))
+    assert not client.is_over()
 
 
 def requests(count: int) -> range:

@@ -324,6 +324,7 @@ class Connection:
             return
         number = stream.number
         self._send_window -= length
+        self._forgive_updates()
         self._write(
             head(len(block), HEADERS, END_HEADERS, number)
             + block
@@ -394,6 +395,7 @@ class Connection:
         self._send_window -= size
         stream.waiting_bytes -= size
         self.waiting_bytes -= size
+        self._forgive_updates()
         self._write(head(size, DATA, 0, stream.number))
         while size:
             part = waiting.popleft()
@@ -499,6 +501,11 @@ class Connection:
         self._idle_frames += 1
         if self._idle_frames > self._limits.idle_frames_max:
             raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+
+    def _forgive_updates(self) -> None:
+        """A client answers DATA with a WINDOW_UPDATE of the stream, and one of the connection."""
+        if self._idle_frames > 1:
+            self._idle_frames -= 2
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         length = len(payload)
@@ -759,6 +766,7 @@ class Connection:
     def _on_window_update(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise ConnectionEnds(ErrorCode.FRAME_SIZE_ERROR, f"WINDOW_UPDATE has {len(payload)} bytes")
+        self._count_idle()  # what was sent forgives it
         increment = int.from_bytes(payload) & 0x7FFF_FFFF
         if not number:
             if not increment:
