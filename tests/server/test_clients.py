@@ -193,6 +193,23 @@ def test_while_the_host_is_crowded_who_has_much_under_way_is_refused_and_others_
     with_peer(tmp_path, act)
 
 
+@pytest.mark.parametrize("has_spoken", [False, True])
+def test_who_waits_to_be_read_is_not_silent(tmp_path: Path, has_spoken: bool) -> None:
+    async def act(peer: Peer) -> None:
+        if has_spoken:
+            peer.send(PREFACE, settings())
+            await peer.next(frames.SETTINGS)
+        peer.connection._arrived = PREFACE
+        peer.after(SILENCE_S + 1)
+        assert peer.is_kept
+        peer.connection._arrived = b""
+        peer.connection._heard_at = peer.connection._began_at = peer.connection.loop.time()
+        peer.after(SILENCE_S + 1)
+        assert not peer.is_kept
+
+    with_peer(tmp_path, act)
+
+
 def test_one_connection_that_fails_ends_alone_and_time_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

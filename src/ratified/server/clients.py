@@ -489,6 +489,8 @@ class ClientConnection(asyncio.Protocol):
         self._readers_bytes = sum(streaming.waiting_bytes for streaming in self._streaming)
         if self._has_spoken:  # the client speaks first: what is made ready for it is of HTTP/2
             self.flush()
+        if self._unread or self._arrived:
+            self._heard_at = self._began_at = now  # it has said more than was read
         silent_s = now - self._heard_at
         if silent_s > SILENCE_S or (not self._has_spoken and now - self._began_at > HELLO_S):
             self.abort()
