@@ -430,7 +430,7 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or self._http1 is not None:
             return
         http = self.grpc.http
-        while not self._is_paused and (data := http.take()):
+        while not self._is_paused and not transport.is_closing() and (data := http.take()):
             self.write(data)
         unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size() + self._readers_bytes
         if unsent_bytes or self.share.unsent_bytes:

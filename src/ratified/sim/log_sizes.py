@@ -71,7 +71,10 @@ def _written(disk: Disk) -> dict[int, int]:
 
 
 def _needed(disk: Disk, sizes: Mapping[int, int], lowest: Mapping[int, int]) -> int:
-    """How much the log has from the first segment on that has an entry which not all have in a checkpoint."""
+    """How much the log has from the first segment on that has an entry which not all have in a checkpoint; all of it
+    where somebody has taken none, so that nothing is cut."""
+    if not lowest:
+        return sum(sizes.values())
     for number in sizes:
         name = segment_file(number)
         records = log_records(disk.read(name, 0, disk.size(name)))
