@@ -6,8 +6,8 @@ Three nodes of each, in turn; needs h2load (Debian's nghttp2-client) and etcd 3.
 puts of 256 bytes are under way as serve best (256 connections of 40), then five times as many (512 of 100), as a closed
 loop: who is refused asks again at once. What counts is what was written, by the revision, until the first answer after
 the load. Meanwhile a client that has one put under way at a time says how it is served: its median and slowest, and how
-many of its puts failed. *Recovery*
-is the time from the end of the load until that client's puts are back to what they took under the first load.
+many of its puts failed. *Recovery* is the time from the end of the load until one of that client's puts takes no longer
+than its slowest did under the first load.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ class Polite:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         with Client([self._endpoint], timeout_s=10) as client:
             while not self._stop.is_set():
@@ -115,6 +119,8 @@ def measure(system: System, seconds: int, scratch: Path) -> Figures:
             before, began, first = revision(endpoint), time.monotonic(), len(polite.puts)
             load(system, connections, streams, seconds, body)
             ended = time.monotonic()
+            if not polite.is_alive:
+                sys.exit("the client that has one put under way at a time has failed: see above")
             took = [seconds_each * 1000 for _, seconds_each, _ in polite.puts[first:]]
             failed = sum(not done for *_, done in polite.puts[first:])
             if (connections, streams) == AT_BEST:

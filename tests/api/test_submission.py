@@ -118,6 +118,18 @@ def test_what_waits_for_the_stores_size_has_waited(world: World) -> None:
     assert world.host.works[4:] == [Work.PROPOSE, Work.READ_LOCAL, Work.PROPOSE], "it is asked for anew, beside them"
 
 
+def test_a_store_that_was_too_large_is_looked_at_anew_before_a_write_is_refused(world: World) -> None:
+    told = Told()
+    world.service.submit(PUT, None, told)
+    world.size(0, QUOTA_BYTES + 1)
+    world.clock.now_s += SIZE_AGE_S_MAX
+    world.service.submit(PUT, None, told)
+    assert world.host.works == [Work.READ_LOCAL, Work.READ_LOCAL]
+    world.size(1, QUOTA_BYTES)
+    assert told.what == [errors.NO_SPACE.text]
+    assert world.host.works[2:] == [Work.PROPOSE]
+
+
 def test_where_the_store_is_too_large_nothing_begins_that_makes_it_grow(world: World) -> None:
     told = Told()
     for _ in range(2):

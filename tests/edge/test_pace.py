@@ -20,8 +20,7 @@ def reads(
 
 def taken(pace: Pace[str], now_s: float = 0) -> list[str]:
     """Those whose turn it is in one pass, where none takes any time."""
-    pace.begin_pass()
-    return [each for each in pace.waiting() if pace.take(each, now_s)]
+    return list(pace.turns(lambda: now_s))
 
 
 @pytest.mark.parametrize("is_light", [False, True])
@@ -31,10 +30,11 @@ def test_a_pass_reads_for_so_long_and_then_waits_for_the_next(pace: Pace[str], i
     reads(pace, PASS_S / 2)
     assert not pace.may_read(0, is_light=is_light)
     pace.wait("a", is_light=is_light)
-    assert not pace.take("a", 0)
-    pace.begin_pass()
-    assert pace.take("a", 0)
-    assert pace.waiting() == []
+    assert taken(pace) == ["a"]
+    assert taken(pace) == []
+    reads(pace, PASS_S)
+    pace.end_pass()
+    assert pace.may_read(0, is_light=is_light)
 
 
 def test_nobody_overtakes_those_that_wait_but_light_ones_do(pace: Pace[str]) -> None:
@@ -67,10 +67,38 @@ def test_light_ones_read_as_if_it_were_not_crowded(pace: Pace[str]) -> None:
     assert pace.may_read(0, is_light=False)
 
 
+def test_those_for_whom_a_pass_has_no_time_wait_for_the_next(pace: Pace[str]) -> None:
+    for each in ("a", "b", "c"):
+        pace.wait(each, is_light=True)
+    turns = pace.turns(lambda: 0)
+    assert next(turns) == "a"
+    reads(pace, PASS_S, is_light=True)
+    assert list(turns) == []
+    assert taken(pace) == ["b", "c"]
+
+
+@pytest.mark.parametrize("is_crowded", [False, True])
+def test_heavy_ones_have_their_turns_however_many_light_ones_there_are(pace: Pace[str], is_crowded: bool) -> None:
+    light = [f"light {number}" for number in range(200)]
+    for each in light:
+        pace.wait(each, is_light=True)
+    pace.wait("heavy", is_light=False)
+    now_s, heavy_at = 0.0, []
+    for number in range(100):
+        for each in pace.turns(lambda: now_s):  # noqa: B023
+            is_light = each != "heavy"
+            now_s += 0.00005
+            pace.has_read(now_s, 0.00005, is_light=is_light, is_crowded=is_crowded)
+            pace.wait(each, is_light=is_light)
+            heavy_at += [] if is_light else [number]
+    assert len(set(heavy_at)) == 10
+
+
 def test_one_that_changes_waits_once_and_one_that_is_gone_no_more(pace: Pace[str]) -> None:
-    pace.wait("a", is_light=False)
-    pace.wait("a", is_light=True)
-    pace.wait("b", is_light=False)
-    assert pace.waiting() == ["a", "b"]
+    for each in ("a", "b", "c"):
+        pace.wait(each, is_light=False)
+    pace.reclassify("c", is_light=True)
+    pace.reclassify("a", is_light=False)
+    pace.reclassify("d", is_light=True)
     pace.forget("b")
-    assert taken(pace) == ["a"]
+    assert taken(pace) == ["c", "a"]

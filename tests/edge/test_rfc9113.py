@@ -964,6 +964,29 @@ def test_a_client_that_returns_every_window_at_once_is_served_for_as_long_as_it_
     assert not client.is_over()
 
 
+def test_windows_may_be_returned_all_together() -> None:
+    client = FrameClient(ConnectionLimits(idle_frames_max=400))
+    client.send(headers(1, HELD, END_HEADERS), window_update(0, 1 << 20), window_update(1, 1 << 20))
+    for _ in range(200):
+        client.connection.send_data(client.connection.streams[1], [bytes(100)])
+        client.take()
+    client.connection.on_second()
+    client.send(*[window_update(0, 100), window_update(1, 100)] * 200)
+    assert not client.is_over()
+
+
+def test_the_rest_of_requests_that_were_refused_is_no_flood() -> None:
+    client = FrameClient(ConnectionLimits(idle_frames_max=20))
+    for number in range(1, 2_001, 2):
+        client.send(headers(number, HELD, END_HEADERS))
+        client.connection.send_headers(client.connection.streams[number], TRAILERS, ends=True)
+        client.send(data(number, b"rest", END_STREAM))
+        client.take()
+    assert not client.is_over()
+    client.send(*[data(1_999, b"again", END_STREAM)] * 21)
+    assert client.is_over()
+
+
 def requests(count: int) -> range:
     return range(1, 2 * count, 2)
 

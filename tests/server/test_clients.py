@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.edge import frames
+from ratified.edge.answers import Share
 from ratified.edge.frames import PREFACE, ErrorCode, frame, rst_stream, settings
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, TlsFiles
@@ -173,14 +174,15 @@ def test_while_the_host_is_crowded_who_has_much_under_way_is_refused_and_others_
 ) -> None:
     async def act(peer: Peer) -> None:
         monkeypatch.setattr(Host, "is_crowded", property(lambda host: True))
-        waiting = numbers(LIGHT_CALLS_MAX)
-        last = waiting[-1] + 4
-        peer.send(PREFACE, settings(), *(opened(number, PUT) for number in waiting))
-        peer.send(call(last - 2, RANGE, range_one))
-        await peer.next(frames.HEADERS, last - 2)  # ten are not much
+        watches = numbers(LIGHT_CALLS_MAX + 1)
+        waiting = numbers(LIGHT_CALLS_MAX - 1, watches[-1] + 2)
+        peer.send(PREFACE, settings(), *(opened(number, WATCH) for number in watches))
+        peer.send(*(opened(number, PUT) for number in waiting))
+        fits, last = waiting[-1] + 2, waiting[-1] + 4
+        peer.send(call(fits, RANGE, range_one))
+        await peer.next(frames.DATA, fits)  # ten are not much, and watches do not count
         peer.send(opened(last, PUT), call(last + 2, RANGE, range_one))
-        for refused in (last + 2,):
-            assert b"grpc-status\x018" in await peer.next(frames.HEADERS, refused)
+        assert b"grpc-status\x018" in await peer.next(frames.HEADERS, last + 2)
         reader, writer = await asyncio.open_connection("127.0.0.1", peer.port)
         writer.write(PREFACE + settings() + call(1, RANGE, range_one))
         await asyncio.wait_for(reader.readuntil(b"grpc-status\x010"), 5)
@@ -189,6 +191,54 @@ def test_while_the_host_is_crowded_who_has_much_under_way_is_refused_and_others_
         peer.send(*(rst_stream(number, ErrorCode.CANCEL) for number in (*waiting, last)))
         peer.send(call(last + 4, RANGE, range_one))
         await peer.next(frames.DATA, last + 4)
+
+    with_peer(tmp_path, act)
+
+
+def test_an_answer_that_a_full_socket_holds_up_is_sent_before_a_drained_connection_is_closed(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        await peer.next(frames.SETTINGS)
+        peer.connection.pause_writing()
+        peer.send(call(1, RANGE, range_one))
+        await until(lambda: peer.connection.grpc.http.unsent_bytes > 0)
+        peer.connection.drain()
+        assert peer.is_kept
+        peer.connection.resume_writing()
+        await peer.next(frames.DATA, 1)
+        await peer.ends()
+
+    with_peer(tmp_path, act)
+
+
+def test_what_a_connection_that_closes_has_not_read_is_dropped_and_keeps_nobody(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        await peer.next(frames.SETTINGS)
+        peer.connection._arrived = b"more"
+        peer.connection.close()
+        peer.connection.data_received(b"and more")
+        assert not peer.connection.waits
+
+    with_peer(tmp_path, act)
+
+
+def test_who_waits_to_be_read_is_not_taken_for_one_that_takes_no_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(peer: Peer) -> None:
+        looked_at: list[list[Share]] = []
+
+        def stalled(shares: Iterable[Share], before_s: float) -> None:
+            looked_at.append(list(shares))
+
+        monkeypatch.setattr(peer.listener.answers, "stalled", stalled)
+        peer.listener._on_second()
+        peer.connection._arrived = b"more"
+        peer.listener._on_second()
+        assert looked_at == [[peer.connection.share], []]
+        assert peer.listener._timer is not None
+        peer.listener._timer.cancel()
 
     with_peer(tmp_path, act)
 

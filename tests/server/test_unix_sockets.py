@@ -57,22 +57,20 @@ def test_what_a_killed_server_left_gives_way(tmp_path: Path, path: Path) -> None
 
 
 def test_a_socket_that_is_served_and_a_file_that_is_none_are_left_alone(path: Path) -> None:
-    first = UnixSocket(str(path))
-    with first.socket:
-        first.socket.listen()
-        with pytest.raises(OSError, match="in use"):
-            UnixSocket(str(path))
+    first = UnixSocket(str(path), 5)
+    with first.socket, pytest.raises(OSError, match="in use"):
+        UnixSocket(str(path), 5)
     first.remove()
     path.write_text("precious")
     with pytest.raises(OSError, match="in use"):
-        UnixSocket(str(path))
+        UnixSocket(str(path), 5)
     assert path.read_text() == "precious"
 
 
 def test_only_the_own_file_is_removed(path: Path) -> None:
-    first = UnixSocket(str(path))
+    first = UnixSocket(str(path), 5)
     path.rename(path.with_name("elsewhere"))  # kept, so that its inode is not used again
-    second = UnixSocket(str(path))
+    second = UnixSocket(str(path), 5)
     with first.socket, second.socket:
         first.remove()
         assert path.is_socket()

@@ -59,7 +59,7 @@ class Service:
         self._size_until = -1.0
         self._is_measured = self._is_measuring = False
         self._to_measure: dict[Pending, None] = {}
-        """What waits for the store's size to be known at all, in order."""
+        """What waits for the store's size, which is not known, or was too large, in order."""
         self._header = b""
         self._header_term = -1
 
@@ -75,7 +75,7 @@ class Service:
         if not submission.grows:
             self._begin(pending)
             return pending
-        if self._is_measured:
+        if now < self._size_until or (self._is_measured and self._size_bytes <= self.quota_bytes):
             self._begin_within_quota(pending)
         else:
             self._to_measure[pending] = None
@@ -102,7 +102,7 @@ class Service:
             self._begin(pending)
 
     def _measure(self) -> None:
-        """Ask how large the store is. What comes meanwhile is held against what it was, if that is known."""
+        """Ask how large the store is. What comes meanwhile is held against what it was, if there was room then."""
         self._is_measuring = True
         self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self))
 

@@ -262,7 +262,8 @@ class Connection:
 
     def on_second(self) -> None:
         """A second has passed: some is forgiven."""
-        self._idle_frames = max(self._idle_frames - _FORGIVEN_FRAMES, 0)
+        if self._idle_frames > 0:
+            self._idle_frames = max(self._idle_frames - _FORGIVEN_FRAMES, 0)
         self._resets = max(self._resets - _FORGIVEN_RESETS, 0)
 
     def ping(self) -> None:
@@ -324,7 +325,8 @@ class Connection:
             return
         number = stream.number
         self._send_window -= length
-        self._forgive_updates()
+        if length:
+            self._forgive_updates()
         self._write(
             head(len(block), HEADERS, END_HEADERS, number)
             + block
@@ -503,8 +505,8 @@ class Connection:
             raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that do nothing")
 
     def _forgive_updates(self) -> None:
-        """A client answers DATA with a WINDOW_UPDATE of the stream, and one of the connection."""
-        if self._idle_frames > 1:
+        """A client answers DATA with a WINDOW_UPDATE of the stream, and one of the connection, now or later."""
+        if self._idle_frames > -self._limits.idle_frames_max:
             self._idle_frames -= 2
 
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
@@ -519,7 +521,10 @@ class Connection:
             self._write(window_update(0, self._credited))
             self._credited = 0
         if stream is None or stream.ended_there:
-            self._on_closed(number, DATA, stream)
+            if flags & END_STREAM and number in self._reset:
+                del self._reset[number]  # the rest of a request that was refused
+            else:
+                self._on_closed(number, DATA, stream)
             return
         if flags & PADDED:
             payload = _without_padding(payload)

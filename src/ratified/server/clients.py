@@ -119,7 +119,7 @@ class ClientListener:
         """Bind one address; raises ``ListenError``."""
         try:
             if url.path:
-                self._files.append(UnixSocket(url.path))
+                self._files.append(UnixSocket(url.path, BACKLOG))
                 return
             self._bound += [Listener(each, url.tls) for each in bind(Address(url.host, url.port))]
         except OSError as error:
@@ -139,6 +139,8 @@ class ClientListener:
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; those that are open may end within ``grace_s``."""
+        for file in self._files:  # while it is still served, no other server takes its path
+            file.remove()
         for server in self._servers:
             server.close()
         if self._timer is not None:
@@ -155,7 +157,6 @@ class ClientListener:
         for bound in self._bound:
             bound.socket.close()
         for file in self._files:
-            file.remove()
             file.socket.close()
 
     def _accepted(self) -> ClientConnection:
@@ -194,6 +195,10 @@ class ClientListener:
         self._pace.wait(connection, is_light=connection.is_light)
         self._read_soon()
 
+    def reclassify(self, connection: ClientConnection) -> None:
+        """It may be light by now, or heavy."""
+        self._pace.reclassify(connection, is_light=connection.is_light)
+
     def start_waiting_soon(self) -> None:
         """There may be room for reads that wait."""
         if self.answers.are_waiting:
@@ -209,7 +214,7 @@ class ClientListener:
 
     def _end_pass(self) -> None:
         self._pass_ends = False
-        self._pace.begin_pass()
+        self._pace.end_pass()
 
     def _read_soon(self) -> None:
         rests_s = self._pace.rests_s(perf_counter())
@@ -218,14 +223,14 @@ class ClientListener:
         if self._reading is not None:
             self._reading.cancel()
         loop = self._loop
-        self._reading = loop.call_later(rests_s, self._read_on) if rests_s else loop.call_soon(self._read_on)
+        # Less than a millisecond uvloop does not wait at all.
+        self._reading = (
+            loop.call_later(max(rests_s, 0.001), self._read_on) if rests_s else loop.call_soon(self._read_on)
+        )
 
     def _read_on(self) -> None:
         self._reading = None
-        self._pace.begin_pass()
-        for connection in self._pace.waiting():
-            if not self._pace.take(connection, perf_counter()):
-                break
+        for connection in self._pace.turns(perf_counter):
             try:
                 connection.go_on()
             except Exception:
@@ -259,7 +264,8 @@ class ClientListener:
             except Exception:
                 log.exception(BROKEN_CONNECTION)
                 connection.abort()
-        shares = {connection.share: connection for connection in self.connections}
+        # Who waits to be read may have taken what it is held to have left.
+        shares = {each.share: each for each in self.connections if not each.waits}
         while (stalled := self.answers.stalled(shares, now - STALLED_S)) is not None:
             shares.pop(stalled).abort()
             self.answers.left(stalled, now)
@@ -312,28 +318,40 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
         self._is_asked = False
-        if self._unread or self._arrived or not self.listener.may_read(self):
+        if self.waits or not self.listener.may_read(self):
             self._arrived += data
-            self._wait()
         else:
+            began = perf_counter()
             self._read(data)
+            self.listener.has_read(self, began)
+        if self.waits:
+            self._wait()
 
     def go_on(self) -> None:
         """It is this connection's turn to be read."""
+        began = perf_counter()
         if self._unread:
             self._receive(self._unread)
         else:
             arrived, self._arrived = self._arrived, b""
             self._read(arrived)
+        self.listener.has_read(self, began)
         transport = self._transport
-        if self._arrived:
+        if self.waits:
             self._wait()
-        elif not self._unread and transport is not None and not transport.is_closing():
+        elif transport is not None and not transport.is_closing():
             transport.resume_reading()
+
+    @property
+    def waits(self) -> bool:
+        """Has more come than was read?"""
+        return bool(self._unread or self._arrived)
 
     def _wait(self) -> None:
         """Take no more from the socket until there is a turn."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing():
+            self._unread = self._arrived = b""  # nobody reads it
+        else:
             self._transport.pause_reading()
             self.listener.read_later(self)
 
@@ -364,9 +382,6 @@ class ClientConnection(asyncio.Protocol):
                 break
             http.receive(data[at : at + PIECE_BYTES])
         self.flush()
-        self.listener.has_read(self, began)
-        if self._unread:
-            self._wait()
 
     def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
         was_ready = tls.ready
@@ -438,7 +453,8 @@ class ClientConnection(asyncio.Protocol):
             self.answers.unsent(self.share, unsent_bytes, self.loop.time())
             if has_taken and self.answers.are_waiting:
                 self.listener.flush_soon(self)
-        if http.closing and not transport.is_closing():
+        is_over = http.closing and (http.error is not None or not http.unsent_bytes)
+        if is_over and not transport.is_closing():
             if http.error is not None:
                 log.debug("closing a client's connection: %s", http.error)
             self.close()
@@ -489,7 +505,8 @@ class ClientConnection(asyncio.Protocol):
         self._readers_bytes = sum(streaming.waiting_bytes for streaming in self._streaming)
         if self._has_spoken:  # the client speaks first: what is made ready for it is of HTTP/2
             self.flush()
-        if self._unread or self._arrived:
+        self.listener.reclassify(self)
+        if self.waits:
             self._heard_at = self._began_at = now  # it has said more than was read
         silent_s = now - self._heard_at
         if silent_s > SILENCE_S or (not self._has_spoken and now - self._began_at > HELLO_S):
@@ -521,7 +538,8 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_light(self) -> bool:
         """Has it little under way, and has it not asked for too much within the last second?"""
-        return not self._asks_too_much and len(self.grpc.http.streams) <= LIGHT_CALLS_MAX
+        under_way = len(self.grpc.http.streams) - len(self._streaming)
+        return not self._asks_too_much and under_way <= LIGHT_CALLS_MAX
 
     def _may_stream(self) -> bool:
         count = len(self._streaming)

@@ -128,7 +128,7 @@ OPTIONS: tuple[Option, ...] = (
         "advertise-client-urls",
         "",
         parse_client_urls,
-        "This member's client URLs as others should use them. [default: the listening ones]",
+        "This member's client URLs as others should use them. [default: the listening ones but unix://]",
     ),
     Option("listen-peer-urls", "http://localhost:2380", parse_urls, "URLs to listen on for other members."),
     Option(

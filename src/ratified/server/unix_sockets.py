@@ -9,16 +9,17 @@ from pathlib import Path
 
 
 class UnixSocket:
-    """A bound socket, and its file."""
+    """A listening socket, and its file."""
 
-    def __init__(self, path: str) -> None:
-        """Bind it; a file that a process left there which has ended gives way. Raises ``OSError``."""
+    def __init__(self, path: str, backlog: int) -> None:
+        """Bind it and listen; a file that a process left there which has ended gives way. Raises ``OSError``."""
         self._path = Path(path)
         if _is_left_over(path):
             self._path.unlink()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.socket.bind(path)
+            self.socket.listen(backlog)  # at once: one on which nobody listens is taken for left over
             self._file = self._path.stat()
         except OSError:
             self.socket.close()
@@ -36,9 +37,10 @@ def _is_left_over(path: str) -> bool:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return False
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
             probe.connect(path)
     except ConnectionRefusedError:
         return True
-    except FileNotFoundError:
+    except (FileNotFoundError, BlockingIOError):  # of these the latter has more callers than it takes
         return False
     return False

@@ -147,7 +147,8 @@ class Simulation:
             if any(lane.is_busy for lane in lanes):  # logs are cut when others have heard of its end
                 until = min(self.world.now, began + COPIES_PATIENCE * patience)
             if self.world.now > until + patience:
-                raise Violation("log size", f"{patience / 1e6:.1f} s after all had everything {'; '.join(too_long)}")
+                since = f"all had everything and {patience / 1e6:.1f} s after the last copy"
+                raise Violation("log size", f"{since} {'; '.join(too_long)}")
             self.world.run(self.world.now + options.cluster.election_timeout_us)
 
 

@@ -202,9 +202,11 @@ def test_rule_5_at_most_deliver_bytes_max_is_out(cluster: Build) -> None:
     assert 0 < len(leader.commands) < 5
     while len(leader.commands) < 20:
         before = len(leader.commands)
+        assert leader.running.applied(world.now, leader.delivered[-1].index), "there is more to deliver"
         leader.apply(leader.delivered[-1].index)
         world.run_for(1000)
         assert before < len(leader.commands) <= before + 4
+    assert not leader.running.applied(world.now, leader.delivered[-1].index)
 
 
 def test_rule_7_a_replaced_proposal_is_lost_and_one_that_may_yet_come_is_not(cluster: Build) -> None:
