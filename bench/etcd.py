@@ -140,25 +140,36 @@ def leader_of(ports: Sequence[int]) -> int:
                 return port
 
 
-def run(system: System, row: Row, seconds: int, scratch: Path) -> Sample:
-    body, times = scratch / "body", scratch / "times"
-    body.write_bytes(b"\0" + len(row.body).to_bytes(4) + row.body)
-    times.unlink(missing_ok=True)
+def message_file(scratch: Path, message: bytes) -> Path:
+    """A file with this message as gRPC frames it."""
+    body = scratch / "body"
+    body.write_bytes(b"\0" + len(message).to_bytes(4) + message)
+    return body
+
+
+def h2load(system: System, path: str, body: Path, connections: int, streams: int, seconds: int, *more: str) -> None:
+    """Call this path of the leader for so long, on so many connections with so many calls under way on each."""
     load = [
         "h2load",
-        f"--clients={row.connections}",
-        f"--max-concurrent-streams={row.streams}",
+        f"--clients={connections}",
+        f"--max-concurrent-streams={streams}",
         f"--duration={seconds}",
-        f"--warm-up-time={WARM_UP_S}",
         f"--data={body}",
-        f"--log-file={times}",
         "--header=content-type: application/grpc",
         "--header=te: trailers",
-        f"http://127.0.0.1:{system.leader_port}{row.path}",
+        *more,
+        f"http://127.0.0.1:{system.leader_port}{path}",
     ]
+    subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
+
+
+def run(system: System, row: Row, seconds: int, scratch: Path) -> Sample:
+    body, times = message_file(scratch, row.body), scratch / "times"
+    times.unlink(missing_ok=True)
     before = usage(system.pids)
     began = time.monotonic()
-    subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
+    more = (f"--warm-up-time={WARM_UP_S}", f"--log-file={times}")
+    h2load(system, row.path, body, row.connections, row.streams, seconds, *more)
     whole_s = time.monotonic() - began
     after = usage(system.pids)
     lines = [line.split("\t") for line in times.read_text().splitlines()]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,7 +23,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
-from etcd import PUT, System, etcd, ratified, rows
+from etcd import PUT, System, etcd, h2load, message_file, ratified, rows
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -90,34 +89,16 @@ def revision(endpoint: str) -> int:
         return client.status(endpoint).revision
 
 
-def load(system: System, connections: int, streams: int, seconds: int, body: Path) -> None:
-    subprocess.run(
-        [
-            "h2load",
-            f"--clients={connections}",
-            f"--max-concurrent-streams={streams}",
-            f"--duration={seconds}",
-            f"--data={body}",
-            "--header=content-type: application/grpc",
-            "--header=te: trailers",
-            f"http://127.0.0.1:{system.leader_port}{PUT}",
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-
-
 def measure(system: System, seconds: int, scratch: Path) -> Figures:
     put = rows(256)[0].body
-    body = scratch / "body"
-    body.write_bytes(b"\0" + len(put).to_bytes(4) + put)
+    body = message_file(scratch, put)
     endpoint = f"127.0.0.1:{system.leader_port}"
     found = Figures()
-    load(system, *AT_BEST, 1, body)
+    h2load(system, PUT, body, *AT_BEST, 1)
     with Polite(endpoint) as polite:
         for connections, streams in (AT_BEST, OVERLOAD):
             before, began, first = revision(endpoint), time.monotonic(), len(polite.puts)
-            load(system, connections, streams, seconds, body)
+            h2load(system, PUT, body, connections, streams, seconds)
             ended = time.monotonic()
             if not polite.is_alive:
                 sys.exit("the client that has one put under way at a time has failed: see above")

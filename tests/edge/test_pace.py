@@ -84,8 +84,12 @@ def test_heavy_ones_have_their_turns_however_many_light_ones_there_are(pace: Pac
         pace.wait(each, is_light=True)
     pace.wait("heavy", is_light=False)
     now_s, heavy_at = 0.0, []
+
+    def clock() -> float:
+        return now_s
+
     for number in range(100):
-        for each in pace.turns(lambda: now_s):  # noqa: B023
+        for each in pace.turns(clock):
             is_light = each != "heavy"
             now_s += 0.00005
             pace.has_read(now_s, 0.00005, is_light=is_light, is_crowded=is_crowded)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -18,8 +17,6 @@ from ratified.testing.processes import LocalNode, NodeFailed, free_ports
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 20
-
-pytestmark = pytest.mark.skipif(shutil.which("etcdctl") is None, reason="etcdctl is not installed")
 
 
 class Server:

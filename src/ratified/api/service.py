@@ -7,6 +7,7 @@ field: protobuf merges the two into one, and nothing needs decoding.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -55,9 +56,10 @@ class Service:
         self.snapshots = 0
         """How many snapshots are being read by clients."""
         self._clock = asyncio.get_running_loop().time
-        self._size_bytes = 0
+        self._size_bytes = math.inf
+        """Of the store, as it was told last; until it is, too much."""
         self._size_until = -1.0
-        self._is_measured = self._is_measuring = False
+        self._is_measuring = False
         self._to_measure: dict[Pending, None] = {}
         """What waits for the store's size, which is not known, or was too large, in order."""
         self._header = b""
@@ -75,7 +77,7 @@ class Service:
         if not submission.grows:
             self._begin(pending)
             return pending
-        if now < self._size_until or (self._is_measured and self._size_bytes <= self.quota_bytes):
+        if now < self._size_until or self._size_bytes <= self.quota_bytes:
             self._begin_within_quota(pending)
         else:
             self._to_measure[pending] = None
@@ -192,7 +194,6 @@ class Service:
     def _note_size(self, status: bytes) -> None:
         self._size_bytes = rpc_pb2.StatusResponse.FromString(status).dbSize
         self._size_until = self._clock() + SIZE_AGE_S_MAX
-        self._is_measured = True
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""

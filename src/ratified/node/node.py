@@ -429,7 +429,8 @@ class Node:
                     self._timers.set(Timer.TIDY, replica.group, self._tidy_at)
             if replica.again:
                 self._again.append(replica.group)
-        self._tell_applied(now, {replica.group for replica, _ in drained})
+        if self._applied:
+            self._tell_applied(now, {replica.group for replica, _ in drained})
         self._serve_members(now)
 
     def _tell_applied(self, now: int, served: Collection[int]) -> None:
@@ -662,7 +663,7 @@ class Node:
 
     @property
     def is_crowded(self) -> bool:
-        """Soon no request more is taken."""
+        """Are nine tenths of the requests open that this node takes?"""
         return self._requests.is_crowded
 
     def lead(self, group: int) -> Lead:

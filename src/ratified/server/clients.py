@@ -495,7 +495,7 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def on_second(self, now: float) -> None:
-        """Rule 5."""
+        """Forgive some, write what there is, and close who says nothing (rule 5)."""
         http = self.grpc.http
         http.on_second()
         self._asks_too_much = False
