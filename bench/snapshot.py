@@ -2,7 +2,7 @@
 
 Run ``python bench/snapshot.py [writes] [callers] [seconds]``. Three members, real processes. Some times over the
 follower is killed, and so many puts are written that the logs are cut beyond it; then clients write for some seconds
-without it, and while it comes back. Prints the puts a second in both, and how long it took to have everything.
+without it, while it comes back, and with it. Prints the puts a second in each, and how long it took to have everything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ CALLERS = 64
 SECONDS = 10.0
 ROUNDS = 3
 VALUE = "v" * 256
-CUTS = ("--checkpoint-log-bytes=16777216", "--snapshot-count=5000", "--snapshot-catchup-entries=1000")
+COMPACT_EVERY = 50_000
+CUTS = ("--checkpoint-log-bytes=16777216", "--snapshot-count=50000", "--snapshot-catchup-entries=1000")
 
 
 async def write(endpoints: list[str], callers: int, over: Callable[[int], bool]) -> float:
@@ -33,7 +34,10 @@ async def write(endpoints: list[str], callers: int, over: Callable[[int], bool])
         nonlocal done
         while not over(done):
             done += 1
-            await client.put(f"key{done % 50_000:06}", f"{caller} {done} {VALUE}")
+            compacts = done % COMPACT_EVERY == 0
+            put = await client.put(f"key{done % 50_000:06}", f"{caller} {done} {VALUE}")
+            if compacts:
+                await client.compact(put.revision)
 
     began = time.monotonic()
     async with AsyncClient(endpoints, timeout_s=30) as client:
@@ -50,8 +54,8 @@ def applied(client: Client, node: LocalNode) -> int:
     return client.report(node.endpoint).applied
 
 
-async def come_back(away: LocalNode, here: list[LocalNode], callers: int, seconds: float) -> tuple[float, float]:
-    """Puts a second while it catches up, and how long that took."""
+async def come_back(away: LocalNode, here: list[LocalNode], callers: int) -> tuple[float, float]:
+    """Puts a second until it has caught up, and how long that took."""
     began = time.monotonic()
     away.start()
     caught_up: list[float] = []
@@ -64,10 +68,7 @@ async def come_back(away: LocalNode, here: list[LocalNode], callers: int, second
         caught_up.append(time.monotonic() - began)
 
     watching = asyncio.create_task(asyncio.to_thread(watch))
-    end = began + seconds
-    rate = await write(
-        [node.endpoint for node in here], callers, lambda done: time.monotonic() > end and bool(caught_up)
-    )
+    rate = await write([node.endpoint for node in here], callers, lambda done: bool(caught_up))
     await watching
     return rate, caught_up[0]
 
@@ -75,24 +76,32 @@ async def come_back(away: LocalNode, here: list[LocalNode], callers: int, second
 def main(writes: int = WRITES, callers: int = CALLERS, seconds: float = SECONDS) -> None:
     with scratch_directory("ratified-bench-") as directory, LocalCluster(directory, arguments=CUTS) as cluster:
         with Client(cluster.endpoints) as client:
-            leader = client.report(cluster.nodes[0].endpoint).leader
-        away = next(node for node in cluster.nodes if node.name != leader)
+            led = client.report(cluster.nodes[0].endpoint)
+        away = next(node for node in cluster.nodes if node.name != led.leader)
         here = [node for node in cluster.nodes if node is not away]
         endpoints = [node.endpoint for node in here]
-        ratios: list[float] = []
+        ratios: list[tuple[float, float]] = []
         for number in range(1, ROUNDS + 1):
             away.kill()
             asyncio.run(write(endpoints, callers, lambda done: done >= writes))
             alone = asyncio.run(write(endpoints, callers, for_seconds(seconds)))
-            beside, took = asyncio.run(come_back(away, here, callers, seconds))
+            beside, took = asyncio.run(come_back(away, here, callers))
+            after = asyncio.run(write(endpoints, callers, for_seconds(seconds)))
             snapshots = away.log_file.read_text().count("goes on from the snapshot")
             print(
-                f"{alone:.0f} puts a second without it, {beside:.0f} while it comes back, which takes {took:.1f} s "
-                f"({snapshots} of {number} by a snapshot)",
+                f"{alone:.0f} puts a second without it, {beside:.0f} while it comes back, which takes {took:.1f} s, "
+                f"{after:.0f} with it ({snapshots} of {number} by a snapshot)",
                 flush=True,
             )
-            ratios.append(beside / alone)
-        print(f"beside a snapshot {statistics.median(ratios):.2f} of the puts (median of {ROUNDS})")
+            ratios.append((beside / alone, beside / after))
+        with Client(endpoints) as client:
+            leads = client.report(here[0].endpoint)
+        changes = "has not changed" if leads.term == led.term else "HAS CHANGED"
+        of_alone, of_after = map(statistics.median, zip(*ratios, strict=True))
+        print(
+            f"while it comes back {of_alone:.2f} of the puts without it, and {of_after:.2f} of those with it "
+            f"(medians of {ROUNDS}); the leader {changes}"
+        )
 
 
 if __name__ == "__main__":

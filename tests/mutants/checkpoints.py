@@ -12,7 +12,7 @@ import msgspec
 
 from ratified.consensus.contract import Membership
 from ratified.machine_store import SavedMachineStore
-from ratified.node.checkpoints import Claims
+from ratified.node.claims import Claims
 from ratified.node.node import Node
 from ratified.node.replica import Replica
 from ratified.storage import checkpoint

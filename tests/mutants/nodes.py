@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from ratified.node.checkpoints import Claims
+from ratified.node.claims import Claims
 from ratified.node.forwarding import LeaderForwards
 from ratified.node.peers import PeerSessions
 from ratified.storage.checkpoint import Claim

@@ -128,7 +128,7 @@ _mutant = partial(Mutant, scenario=SCENARIO, network="session", seeds=500, nodes
 
 MUTANTS: list[Mutant] = [
     _mutant("acknowledges pieces that are not synced", acknowledges_what_is_not_synced, caught_by=4),
-    _mutant("switches before the base is durable", switches_before_the_base_is_durable, caught_by=476),
+    _mutant("switches before the base is durable", switches_before_the_base_is_durable, caught_by=114),
     _mutant(
         "leaves proposals open over a snapshot", leaves_proposals_open, caught_by=59, nodes=None, duration_us=3_000_000
     ),

@@ -1,4 +1,4 @@
-"""When a node copies its store, and up to where a group's log may be cut.
+"""When a node copies its store; what that lets groups cut from their logs is in `claims`.
 
 Rules:
 
@@ -10,26 +10,12 @@ Rules:
    that begins it, and the copy is of that commit. Of a store that could not save, the rows have what they had.
 3. It is not begun where it would leave less room than ``free_bytes_min``. What fails is tried again
    ``checkpoint_retry_us`` later; until then nothing more is cut.
-4. What is durable in a member's own checkpoint it tells the others, and again in each new session. A log is cut at
-   the lowest of all members' claims: then nobody needs from another what is gone, for who restarts has its checkpoint
-   at least. A member that is away, or behind, holds the cut for ``snapshot_catchup_entries`` below the own checkpoint;
-   then it is cut without that member, which is sent a snapshot when it is back. It holds nothing where twice as much
-   log is below the checkpoint as lets another one begin (rule 1): a group in which nothing happens would else keep that
-   of all others.
-5. What is cut a majority has in checkpoints, in each half of a joint configuration, and has said so in a session that
-   lasts. Where no majority can be reached nothing is cut that all have not claimed. Who is no member any more, or not
-   yet, cuts nothing that it lacks itself.
-6. A log is cut at an index for which a checkpoint was claimed, the own or another member's: with each index goes the
-   era with which its entry was delivered, which nothing else may imply.
-7. A member that spoke a version without snapshots when it was met last holds the cut for as long as it takes: nothing
-   could be sent to it in place of what is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
-from ratified.consensus.contract import Membership
 from ratified.machine import SaveFailed, Store, TidyFirst
 from ratified.node.config import NodeConfig
 from ratified.node.timers import Timer, Timers
@@ -176,10 +162,6 @@ class Checkpoints:
         self._timers.set(Timer.CHECKPOINT, 0, self._not_before)
 
 
-CLAIMS_KEPT = 64
-"""So many of its own a node remembers; of more, every other one."""
-
-
 class Saving:
     """Has stores write what only memory holds, before their rows are copied."""
 
@@ -210,94 +192,3 @@ class Saving:
             return False
         self._asked.clear()
         return True
-
-
-class Claims:
-    """Up to where each member of a group has a durable checkpoint, and where the log may be cut."""
-
-    def __init__(self, member: int, own: Claim | None, catchup_entries: int) -> None:
-        self._member = member
-        self._catchup_entries = catchup_entries
-        self.holds_much = False
-        """So much log is kept that who is away holds no more of it (rule 4)."""
-        self._latest: dict[int, Claim] = {}
-        self._without_snapshots: dict[int, None] = {}
-        """Who could not be sent one."""
-        self._own: list[Claim] = []
-        """Ascending: the present one, and those before it at which the log was not cut."""
-        if own is not None:
-            self.take(member, own)
-
-    @property
-    def own(self) -> Claim | None:
-        return self._latest.get(self._member)
-
-    def take(self, member: int, claim: Claim) -> None:
-        """A member's claims ascend for as long as its process lives."""
-        known = self._latest.get(member)
-        if known is not None and claim.index <= known.index:
-            return
-        self._latest[member] = claim
-        if member == self._member:
-            self._own.append(claim)
-            if len(self._own) > CLAIMS_KEPT:
-                del self._own[:-1:2]
-
-    def forget(self, member: int) -> None:
-        """It may come back with another data directory."""
-        self._latest.pop(member, None)
-
-    def takes_snapshots(self, member: int, *, takes: bool) -> None:
-        """Could it be sent a snapshot, when it was met last?"""
-        self._without_snapshots.pop(member, None)
-        if not takes:
-            self._without_snapshots[member] = None
-
-    def cut(self, membership: Membership, most: int | None) -> Claim | None:
-        """Where the log may be cut, no higher than ``most``; None: nowhere."""
-        lowest = self._lowest((self._member, *_members(membership)))
-        if lowest is None or (most is not None and lowest.index > most):
-            lowest = None
-        without = self._without_some(membership, most)
-        found = max((claim for claim in (lowest, without) if claim is not None), key=_index, default=None)
-        if found is not None:
-            self._own = [claim for claim in self._own if claim.index > found.index]
-        return found
-
-    def _lowest(self, members: Iterable[int]) -> Claim | None:
-        """What all of them have; None: one has said nothing, or there is nobody yet."""
-        claims = [self._latest.get(member) for member in members]
-        said = [claim for claim in claims if claim is not None]
-        return min(said, key=_index) if said and len(said) == len(claims) else None
-
-    def _without_some(self, membership: Membership, most: int | None) -> Claim | None:
-        """Rules 4 and 5: the highest index that was claimed, and that may be cut whatever a minority lacks."""
-        own = self.own
-        if own is None or not membership.voters:
-            return None
-        catchup_entries = 0 if self.holds_much else self._catchup_entries
-        limit = min(self._most_have(membership.voters), own.index - catchup_entries)
-        if membership.outgoing:
-            limit = min(limit, self._most_have(membership.outgoing))
-        if most is not None:
-            limit = min(limit, most)
-        for member in _members(membership):
-            if member in self._without_snapshots:
-                claim = self._latest.get(member)
-                limit = min(limit, 0 if claim is None else claim.index)
-        known = [*self._own, *self._latest.values()]
-        return max((claim for claim in known if claim.index <= limit), key=_index, default=None)
-
-    def _most_have(self, voters: Sequence[int]) -> int:
-        """Up to where a majority of them has checkpoints."""
-        claims = [self._latest.get(member) for member in voters]
-        indexes = sorted(0 if claim is None else claim.index for claim in claims)
-        return indexes[(len(indexes) - 1) // 2]
-
-
-def _index(claim: Claim) -> int:
-    return claim.index
-
-
-def _members(membership: Membership) -> Iterable[int]:
-    return (*membership.voters, *membership.outgoing, *membership.learners)

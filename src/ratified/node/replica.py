@@ -39,7 +39,7 @@ from ratified.consensus.entry import decode_change, encode_change
 from ratified.machine import ApplyFailed, Command, Result, SnapshotDamaged, Store, TidyFirst
 from ratified.node.barriers import Barriers
 from ratified.node.changes import build, decode_asked, is_fit, why_not_now
-from ratified.node.checkpoints import Claims
+from ratified.node.claims import Claims
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import CLUSTER_GROUP
 from ratified.node.config import NodeConfig
@@ -171,7 +171,7 @@ class Replica:
         """Entries that were delivered and are not applied yet."""
         self._delivered = delivered
         """Index and era of the last entry that was delivered here."""
-        self._claims = Claims(config.member, claim, limits.snapshot_catchup_entries)
+        self._claims = Claims(config.member, claim, limits)
         self._acknowledged: dict[int, Acknowledged] = {}
         """What each member that this leader lost had acknowledged."""
         self._durable_ticket = 0
@@ -406,7 +406,10 @@ class Replica:
     def _cut(self, now: int) -> None:
         """What enough members have in checkpoints goes from the log."""
         if self._begun:
-            claim = self._claims.cut(self.engine.status().membership, self._sending.lowest)
+            status = self.engine.status()
+            held = (self._sending.lowest, self._claims.held(now, status.progress))
+            most = min((index for index in held if index is not None), default=None)
+            claim = self._claims.cut(status.membership, most)
             if claim is not None:
                 self.engine.compacted(now, claim.index, claim.era)
 
@@ -482,6 +485,8 @@ class Replica:
         """What has become of snapshots since the last turn, as inputs."""
         for member, index, ok in self._sending.drain_over():
             self.engine.snapshot_sent(now, member, index, ok)
+            if ok:
+                self._claims.snapshot_sent(now, member, index)
         if self._begun:
             self.receiving.judge(now)
 
