@@ -98,7 +98,8 @@ class Load:
     def fill(self, system: System) -> None:
         self._run(system, Row("fill", FILLERS), 0)
 
-    def _run(self, system: System, row: Row, seconds: float) -> Sample:
+    def start(self, system: System, row: Row, seconds: float) -> subprocess.Popen[bytes]:
+        """A process that asks for so long, and then says what it found."""
         options = {
             "endpoints": f"127.0.0.1:{system.leader_port}",
             "kind": row.kind,
@@ -108,8 +109,14 @@ class Load:
             "seconds": seconds,
         }
         arguments = [f"--{name}={value}" for name, value in options.items()]
-        done = subprocess.run([self._program, *arguments], stdout=subprocess.PIPE, check=True)
-        return msgspec.json.decode(done.stdout, type=Sample)
+        return subprocess.Popen([self._program, *arguments], stdout=subprocess.PIPE)
+
+    def _run(self, system: System, row: Row, seconds: float) -> Sample:
+        process = self.start(system, row, seconds)
+        found, _ = process.communicate()
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
+        return msgspec.json.decode(found, type=Sample)
 
 
 class Results(msgspec.Struct):
