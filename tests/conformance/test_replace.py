@@ -38,12 +38,7 @@ def test_a_member_whose_disk_is_lost_is_replaced(engine: str, tmp_path: Path) ->
         new = LocalNode(
             "node3",
             third.client_port,
-            [
-                *arguments,
-                f"--data-dir={tmp_path / 'node3'}",
-                f"--listen-client-urls=http://127.0.0.1:{third.client_port}",
-                f"--engine={engine}",
-            ],
+            [*arguments, f"--data-dir={tmp_path / 'node3'}"],
             tmp_path / "new.log",
         )
         try:

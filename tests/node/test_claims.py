@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.consensus.contract import Membership, Progress
+from ratified.consensus.contract import Membership, Progress, Status
 from ratified.node.claims import Claims
 from ratified.node.config import NodeLimits
 from ratified.storage.checkpoint import Claim
@@ -52,29 +52,53 @@ def test_who_is_no_member_any_more_cuts_nothing_that_it_lacks() -> None:
     assert claims.cut(Membership((2, 4)), None) == Claim(100, ERA)
 
 
-def follower_at(acknowledged: int) -> dict[int, Progress]:
-    return {3: Progress(acknowledged, acknowledged + 1, "replicate", acknowledged)}
+def status(commit: int, acknowledged: int | None, *, leads: bool = True, membership: Membership = THREE) -> Status:
+    """Of 1, which leads, and as which 3 has acknowledged so much; None: it has no link to 3."""
+    progress = {} if acknowledged is None else {3: Progress(acknowledged, acknowledged + 1, "replicate", acknowledged)}
+    return Status(
+        member=1,
+        role="leader" if leads else "follower",
+        era=ERA,
+        raft_term=1,
+        leader=1 if leads else 2,
+        serving=leads,
+        base=0,
+        last=commit,
+        durable=commit,
+        commit=commit,
+        applied=commit,
+        membership=membership,
+        settled=True,
+        rests=False,
+        progress=progress,
+        words={},
+    )
 
 
-def test_who_was_sent_a_snapshot_holds_what_comes_next_until_it_has_all_of_the_checkpoint() -> None:
+def test_who_was_sent_a_snapshot_holds_what_comes_next_until_it_lacks_little() -> None:
     claims = claimed()
+    assert claims.held(0, status(130, 20), 60) == 60
     claims.snapshot_sent(0, 3, 60)
-    assert claims.held(0, follower_at(60)) == 60
+    assert claims.held(0, status(130, 60), None) == 60
     assert claims.cut(THREE, 60) == Claim(50, ERA)
     claims.take(1, Claim(200, ERA))
-    assert claims.held(900, follower_at(150)) == 150
+    assert claims.held(900, status(220, 150), None) == 150
+    assert claims.held(901, status(220, 150), 120) == 120, "another one is sent a snapshot"
     assert claims.cut(THREE, 150) == Claim(100, ERA)
-    assert claims.held(1_800, follower_at(180)) == 180, "what it acknowledges counts as life"
-    assert claims.held(1_801, follower_at(200)) is None
-    assert claims.held(1_802, follower_at(150)) is None, "over is over"
+    assert claims.held(1_800, status(230, 205), None) == 205, "it has the own checkpoint, and not what the next one has"
+    assert claims.held(2_700, status(230, None), None) == 205, "a session that broke is a member that is silent"
+    assert claims.held(2_701, status(240, 230), None) is None
+    assert claims.held(2_702, status(300, 230), None) is None, "over is over"
 
 
-def test_it_holds_nothing_for_who_is_silent_nor_where_too_much_is_kept_nor_without_the_lead() -> None:
-    silent, long, deposed = claimed(), claimed(), claimed()
-    for claims in (silent, long, deposed):
+def test_it_holds_nothing_for_who_is_silent_or_has_left_nor_where_too_much_is_kept_nor_without_the_lead() -> None:
+    silent, gone, long, deposed = claimed(), claimed(), claimed(), claimed()
+    for claims in (silent, gone, long, deposed):
         claims.snapshot_sent(0, 3, 60)
-    assert silent.held(999, follower_at(60)) == 60
-    assert silent.held(1_000, follower_at(60)) is None
+    assert silent.held(999, status(130, 60), None) == 60
+    assert silent.held(1_000, status(130, 60), None) is None
+    assert gone.held(1, status(130, None, membership=Membership((1, 2))), None) is None
     long.holds_much = True
-    assert long.held(1, follower_at(60)) is None
-    assert deposed.held(1, {}) is None
+    assert long.held(1, status(130, 60), 50) is None
+    assert deposed.held(1, status(130, None, leads=False), 50) == 50
+    assert deposed.held(2, status(130, 60), None) is None

@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from ratified.check.violation import Violation
+from ratified.consensus.contract import Limits
 from ratified.consensus.engines import ENGINES
+from ratified.node.checkpoints import Checkpoints
 from ratified.node.cluster_table import Readdress, encode_change
 from ratified.node.config import NodeLimits
 from ratified.node.ports import Outcome, Reason, Work
@@ -19,11 +21,14 @@ from tests.node.cluster import MS, SECOND, Cluster
 
 T = TypeVar("T")
 
+FEW_AT_A_TIME = Limits(entries_per_message_max=2, gap_entries_max=1)
 LIMITS = NodeLimits(checkpoint_entries=10, snapshot_catchup_entries=1, snapshot_piece_bytes=300)
 
 
-def cluster_of(size: int = 3, engine: str = "raft", limits: NodeLimits = LIMITS) -> Cluster:
-    cluster = Cluster(size=size, limits=limits, engine=engine, durable=True)
+def cluster_of(
+    size: int = 3, engine: str = "raft", limits: NodeLimits = LIMITS, engine_limits: Limits | None = None
+) -> Cluster:
+    cluster = Cluster(size=size, limits=limits, engine_limits=engine_limits, engine=engine, durable=True)
     cluster.elect()
     return cluster
 
@@ -66,9 +71,15 @@ def test_who_was_away_gets_a_snapshot_and_then_what_follows(engine: str) -> None
     cluster.run_until(lambda: files(cluster, away) == [])
 
 
-def away_and_cut(size: int = 3, limits: NodeLimits = LIMITS, writes: int = 40) -> tuple[Cluster, int]:
+def away_and_cut(
+    size: int = 3,
+    engine: str = "raft",
+    limits: NodeLimits = LIMITS,
+    writes: int = 40,
+    engine_limits: Limits | None = None,
+) -> tuple[Cluster, int]:
     """A member is down, and lacks what the others have cut."""
-    cluster = cluster_of(size, limits=limits)
+    cluster = cluster_of(size, engine, limits, engine_limits)
     write(cluster, 5)
     away = cluster.follower()
     cluster.kill(away)
@@ -82,6 +93,43 @@ def messages(cluster: Cluster, kind: type[T], sender: int | None = None) -> list
 
 def notices(cluster: Cluster, member: int) -> str:
     return "\n".join(notice.text for notice in cluster.processes[member].notices)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_snapshot_is_enough_where_checkpoints_go_on(engine: str) -> None:
+    """Others take several checkpoints while it is on its way, and before what comes next is acknowledged."""
+    cluster, away = away_and_cut(engine=engine, engine_limits=FEW_AT_A_TIME)
+    cluster.start(away)
+    cluster.run_until(lambda: len(messages(cluster, SnapshotPiece)) >= 3)
+    cluster.hold_disk(away)
+    write(cluster, 30)
+    cluster.release_disk(away)
+    cluster.run_until(lambda: applied(cluster, away) >= 40)
+    cluster.hold_disk(away)
+    write(cluster, 30)
+    assert base(cluster, cluster.leader()) <= applied(cluster, away)
+    cluster.release_disk(away)
+    cluster.run_until(lambda: is_even(cluster))
+    assert len({piece.snapshot for piece in messages(cluster, SnapshotPiece)}) == 1
+    write(cluster, 30)
+    assert base(cluster, cluster.leader()) >= applied(cluster, away) - 30, "nothing is held any more"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_snapshot_on_its_way_holds_no_more_log_than_who_is_away(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Checkpoints, "_enough", 16 << 10)
+    cluster, away = away_and_cut(engine=engine)
+    cluster.start(away)
+    cluster.run_until(lambda: len(messages(cluster, SnapshotPiece)) >= 3)
+    cluster.hold_disk(away)
+    sent = next(iter(messages(cluster, SnapshotPiece))).snapshot
+    write(cluster, 10)
+    held = base(cluster, cluster.leader())
+    write(cluster, 60)
+    assert base(cluster, cluster.leader()) > held
+    cluster.release_disk(away)
+    cluster.run_until(lambda: is_even(cluster))
+    assert {piece.snapshot for piece in messages(cluster, SnapshotPiece)} > {sent}, "another one has what was cut"
 
 
 def test_after_a_break_it_goes_on_at_the_piece_that_is_lacking() -> None:

@@ -166,3 +166,12 @@ def test_who_is_lost_and_what_may_be_gone_is_said(tmp_path: Path) -> None:
     assert (found.best, found.kept, found.lost_members) == (1, 8, ["3"])
     assert not found.acknowledged_may_be_lost
     assert found.majority_left
+
+
+def test_a_directory_that_is_named_twice_is_no_majority(tmp_path: Path) -> None:
+    survivor(tmp_path / "a", 1, base(), 5).close()
+    with (
+        pytest.raises(SurvivorUnfit, match="this directory is named twice"),
+        survivors([tmp_path / "a", tmp_path / "." / "a"]),
+    ):
+        pass

@@ -94,6 +94,7 @@ async def report(service: Service, data: bytes) -> bytes:
             turns=status.turns.turns,
             turns_us=status.turns.busy_us,
             turn_classes=list(status.turns.classes),
+            engine=host.engine,
             words=group.engine.words,
         )
     )

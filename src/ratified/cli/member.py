@@ -9,6 +9,7 @@ import typer
 from ratified.cli.client import AS_JSON, print_json
 from ratified.cli.connection import Connection, asks_members
 from ratified.cli.failure import CommandFailed
+from ratified.consensus.engines import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,6 +121,7 @@ def replace(
         _remove_for_another(client, old)
         added = _add_instead(client, old, urls)
         members = client.members()
+        engine = _engine(client, connection.endpoints)
     if as_json:
         print_json({"removed": _row(old), "added": _row(added)})
         return
@@ -129,10 +131,34 @@ def replace(
     typer.echo(
         f"{member} ({old.id:x}) is removed, and {added.id:x} added in its place. Start it with an empty data directory:"
     )
+    clients = _moved(old.client_urls, urls[0])
     typer.echo(
-        f"ratified serve --name {name} --listen-peer-urls {','.join(urls)} --initial-cluster-state existing "
-        f"--initial-cluster {cluster}"
+        f"ratified serve --name {name}"
+        + (f" --listen-client-urls {','.join(clients)}" if clients else "")
+        + f" --listen-peer-urls {','.join(urls)} --initial-cluster-state existing --initial-cluster {cluster}"
+        + ("" if engine in ("", DEFAULT_ENGINE) else f" --engine {engine}")
     )
+
+
+def _engine(client: Client, endpoints: Sequence[str]) -> str:
+    """The cluster's protocol, as the first member says that can; empty: none does."""
+    from ratified.client import ClientError
+
+    for endpoint in endpoints:
+        try:
+            return client.report(endpoint).engine
+        except ClientError:
+            continue
+    return ""
+
+
+def _moved(client_urls: Sequence[str], peer_url: str) -> list[str]:
+    """Where clients reach the new member: at the old one's ports, on the machine where the others reach it."""
+    from urllib.parse import urlsplit
+
+    machine = urlsplit(peer_url).netloc.rpartition(":")[0]
+    parts = [urlsplit(url) for url in client_urls if not url.startswith("unix")]
+    return [f"{part.scheme}://{machine}:{part.port}" for part in parts]
 
 
 def _check_free(urls: Sequence[str], others: Sequence[Member]) -> None:

@@ -15,18 +15,18 @@ Rules:
    era with which its entry was delivered, which nothing else may imply.
 4. A member that spoke a version without snapshots when it was met last holds the cut for as long as it takes: nothing
    could be sent to it in place of what is gone.
-5. To whom a snapshot was sent needs what comes next: its leader cuts nothing that such a member has not acknowledged,
-   until it has all that is in the leader's own checkpoint. So one snapshot is enough for who takes entries faster than
-   they are written. It holds nothing where so much log is kept as rule 1 says, nor once it has acknowledged nothing new
-   for ``snapshot_patience_us``.
+5. To whom a snapshot is or was sent needs what comes next: its leader cuts nothing above the snapshot while it is on
+   its way, and then nothing that such a member has not acknowledged, until it lacks no more than who is away may lack.
+   So one snapshot is enough for who takes entries faster than they are written. It holds nothing where so much log is
+   kept as rule 1 says, nor once it has acknowledged nothing new for ``snapshot_patience_us``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ratified.consensus.contract import Membership, Progress
+from ratified.consensus.contract import Membership, Status
 from ratified.node.config import NodeLimits
 from ratified.storage.checkpoint import Claim
 
@@ -87,20 +87,24 @@ class Claims:
         """This member has installed a snapshot of that index."""
         self._catching_up[member] = _CatchingUp(index, now)
 
-    def held(self, now: int, progress: Mapping[int, Progress]) -> int | None:
-        """Rule 5: up to where the log may be cut for whom a snapshot was sent to; None: it is sent to nobody.
+    def held(self, now: int, status: Status, sending: int | None) -> int | None:
+        """Rule 5: no higher may the log be cut; None: that holds nothing.
 
-        ``progress`` is that of the members whom this one leads.
+        ``sending`` is the lowest index of the snapshots that are on their way.
         """
-        patience_us = self._limits.snapshot_patience_us
+        if self.holds_much or status.leader != status.member:
+            self._catching_up.clear()
+            return None if self.holds_much else sending
+        members = list(_members(status.membership))
         for member, known in list(self._catching_up.items()):
-            acknowledged = progress[member].acknowledged if member in progress else 0
-            if acknowledged > known.acknowledged:
-                known = self._catching_up[member] = _CatchingUp(acknowledged, now)
-            has_all = self.own is None or known.acknowledged >= self.own.index
-            if has_all or self.holds_much or member not in progress or now >= known.since + patience_us:
+            progress = status.progress.get(member)
+            if progress is not None and progress.acknowledged > known.acknowledged:
+                known = self._catching_up[member] = _CatchingUp(progress.acknowledged, now)
+            is_near = known.acknowledged + self._limits.snapshot_catchup_entries >= status.commit
+            if is_near or member not in members or now >= known.since + self._limits.snapshot_patience_us:
                 del self._catching_up[member]
-        return min((known.acknowledged for known in self._catching_up.values()), default=None)
+        held = [known.acknowledged for known in self._catching_up.values()]
+        return min(held if sending is None else [*held, sending], default=None)
 
     def cut(self, membership: Membership, most: int | None) -> Claim | None:
         """Where the log may be cut, no higher than ``most``; None: nowhere."""

@@ -407,8 +407,7 @@ class Replica:
         """What enough members have in checkpoints goes from the log."""
         if self._begun:
             status = self.engine.status()
-            held = (self._sending.lowest, self._claims.held(now, status.progress))
-            most = min((index for index in held if index is not None), default=None)
+            most = self._claims.held(now, status, self._sending.lowest)
             claim = self._claims.cut(status.membership, most)
             if claim is not None:
                 self.engine.compacted(now, claim.index, claim.era)

@@ -11,12 +11,14 @@ Rules:
    where no answer came for a while although everything has arrived; the receiver answers with the piece that it lacks.
 4. What makes no step for ``snapshot_patience_us`` has failed. So has what the receiver lacks and was let go of: it is
    begun anew.
-5. Until it is over the log is not cut beyond it: what comes next must still be there.
+5. Until it is over, and that has been said, the log is not cut beyond it (rule 5 of ``claims``): what comes next must
+   still be there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 
 from ratified.consensus.contract import Base, Membership, Size, Sizes, SnapshotTo
 from ratified.consensus.draws import mix
@@ -174,7 +176,8 @@ class SnapshotSending:
     @property
     def lowest(self) -> int | None:
         """Up to where the log may be cut; None: nothing is sent."""
-        return min((sending.base.index for sending in self._to.values()), default=None)
+        arrived = (index for _, index, ok in self._over if ok)
+        return min(chain((sending.base.index for sending in self._to.values()), arrived), default=None)
 
     def close(self) -> None:
         """Nothing more is sent."""

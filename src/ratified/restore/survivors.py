@@ -150,7 +150,9 @@ def survivors(paths: Sequence[Path]) -> Iterator[Sequence[Survivor]]:
     """What is in these directories, locked meanwhile. Raises ``SurvivorUnfit``."""
     with ExitStack() as locks:
         found: list[Survivor] = []
-        for path in paths:
+        for number, path in enumerate(paths):
+            if path.resolve() in [each.resolve() for each in paths[:number]]:
+                raise SurvivorUnfit(f"{path}: this directory is named twice: name each one once")
             _lock(path, locks)
             found += _read(path)
         _check_alike(found)

@@ -45,6 +45,8 @@ class NodeReport(msgspec.Struct, frozen=True, kw_only=True):
     turns_us: int = 0
     turn_classes: list[int] = []
     """Turns by how long they lasted: up to 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000 ms, and longer."""
+    engine: str = ""
+    """The protocol, as ``--engine`` names it."""
     words: dict[str, str] = {}
     """The protocol's own words: term; ballot; epoch and zxid."""
 
