@@ -87,6 +87,8 @@ class LocalNode:
         self.client_port = client_port
         self.log_file = log_file
         self.arguments = tuple(arguments)
+        self.environment: dict[str, str] = {}
+        """Of its next process, beside what this one has."""
         self._process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
         self._ended = threading.Event()
@@ -117,6 +119,7 @@ class LocalNode:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | self.environment,
             # Ctrl-C at the terminal is the parent's to handle; it stops its nodes itself.
             start_new_session=True,
         )
