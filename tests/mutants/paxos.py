@@ -324,7 +324,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
         nodes=5,
     ),
     EngineMutant("leaves gaps open", gaps_left_open, "paxos", 11),
-    _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 15),
+    _mutant("delivers over a gap", delivered_over_a_gap, "everything", "datagram", 3),
     _mutant("accepts below its promise", accept_taken_below_the_promise, "everything", "session", 3),
     _mutant("counts messages instead of members", quorum_counted_by_messages, "everything", "session", 3),
     _mutant("prepares before its ballot is durable", prepare_before_its_ballot_is_durable, "everything", "session", 1),

@@ -99,6 +99,6 @@ def test_it_holds_nothing_for_who_is_silent_or_has_left_nor_where_too_much_is_ke
     assert silent.held(1_000, status(130, 60), None) is None
     assert gone.held(1, status(130, None, membership=Membership((1, 2))), None) is None
     long.holds_much = True
-    assert long.held(1, status(130, 60), 50) is None
+    assert long.held(1, status(130, 60), 70) == 70
     assert deposed.held(1, status(130, None, leads=False), 50) == 50
     assert deposed.held(2, status(130, 60), None) is None

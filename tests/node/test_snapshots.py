@@ -116,20 +116,18 @@ def test_one_snapshot_is_enough_where_checkpoints_go_on(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_snapshot_on_its_way_holds_no_more_log_than_who_is_away(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_on_its_way_holds_the_log_however_long_it_takes(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Checkpoints, "_enough", 16 << 10)
     cluster, away = away_and_cut(engine=engine)
     cluster.start(away)
     cluster.run_until(lambda: len(messages(cluster, SnapshotPiece)) >= 3)
     cluster.hold_disk(away)
-    sent = next(iter(messages(cluster, SnapshotPiece))).snapshot
-    write(cluster, 10)
-    held = base(cluster, cluster.leader())
-    write(cluster, 60)
-    assert base(cluster, cluster.leader()) > held
+    write(cluster, 70)
     cluster.release_disk(away)
     cluster.run_until(lambda: is_even(cluster))
-    assert {piece.snapshot for piece in messages(cluster, SnapshotPiece)} > {sent}, "another one has what was cut"
+    assert len({piece.snapshot for piece in messages(cluster, SnapshotPiece)}) == 1
 
 
 def test_after_a_break_it_goes_on_at_the_piece_that_is_lacking() -> None:

@@ -17,8 +17,10 @@ Rules:
    could be sent to it in place of what is gone.
 5. To whom a snapshot is or was sent needs what comes next: its leader cuts nothing above the snapshot while it is on
    its way, and then nothing that such a member has not acknowledged, until it lacks no more than who is away may lack.
-   So one snapshot is enough for who takes entries faster than they are written. It holds nothing where so much log is
-   kept as rule 1 says, nor once it has acknowledged nothing new for ``snapshot_patience_us``.
+   So one snapshot is enough for who takes entries faster than they are written. Once the snapshot is there it holds
+   nothing where so much log is kept as rule 1 says, nor when it has acknowledged nothing new for
+   ``snapshot_patience_us``. (Cut beyond a snapshot on its way, where writes are many and the link is slow, the log
+   would be too short for each one that is sent.)
 """
 
 from __future__ import annotations
@@ -94,7 +96,6 @@ class Claims:
         """
         if self.holds_much or status.leader != status.member:
             self._catching_up.clear()
-            return None if self.holds_much else sending
         members = list(_members(status.membership))
         for member, known in list(self._catching_up.items()):
             progress = status.progress.get(member)
