@@ -110,7 +110,7 @@ STORIES = [
         Arguments(seed=48, scenario="large-requests", network="session", duration_us=3_000_000),
     ),
     (
-        "A log was cut beyond a snapshot on its way, since much of it was kept; each snapshot that was sent came too late "
+        "A log was cut beyond a snapshot on its way, since much of it was kept; each one came too late "
         "for what was written meanwhile, and the member never caught up.",
         Arguments(seed=6031, scenario="absences", network="datagram", duration_us=2_000_000),
     ),
