@@ -36,7 +36,7 @@ soak: $(VENV)/dev clients ## Real processes, twenty leader kills, again and agai
 
 fuzz: $(VENV)/dev ## Fuzz the clients' edge, half an hour each part (long; Linux)
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
-	@for part in frames calls headers; do echo "== $$part"; \
+	@for part in frames calls headers http1; do echo "== $$part"; \
 		$(BIN)/python -m tests.edge.fuzz $$part -max_total_time=1800 -max_len=4096 -timeout=5 || exit 1; done
 
 bench: $(VENV)/dev ## Every benchmark, one after another (some need h2load, Debian's nghttp2-client)

@@ -1,6 +1,6 @@
 """Fuzzes the edge: no bytes of a client's make it raise, hang, or keep without bound.
 
-    python -m tests.edge.fuzz frames|headers|calls [libFuzzer's options]
+    python -m tests.edge.fuzz frames|headers|calls|http1 [libFuzzer's options]
 
 Guided by coverage (atheris, Linux only; ``make fuzz`` runs all of it). Inputs of interest are kept in the corpus; one
 that fails is written to ``crash-...`` and can be given again as an argument.
@@ -12,7 +12,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["ratified.edge"]):
+with atheris.instrument_imports(include=["ratified.edge", "ratified.server.http1", "h11"]):
     from tests.edge.targets import CORPUS, TARGETS
 
 

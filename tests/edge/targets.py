@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
+from typing import cast
+from unittest.mock import patch
 
+from ratified.api.pages import Page
+from ratified.api.service import Service
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.frames import PREFACE, settings
 from ratified.edge.grpc import Call, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Decoder, Header, Headers, HeadersTooLarge, HpackError
+from ratified.server.http1 import Http1
 
 LIMITS = ConnectionLimits(
     streams_max=20,
@@ -109,4 +116,54 @@ def headers(data: bytes) -> None:
             continue
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"frames": frames, "calls": calls, "headers": headers}
+class Client:
+    """The other end of a connection of HTTP/1.1."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    @property
+    def socket_bytes(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed, "it is written to after its end"
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+async def _page(service: Service, method: str, target: str) -> Page:
+    await asyncio.sleep(0)
+    return Page(HTTPStatus.OK, "text/plain", f"{method} {target}".encode())
+
+
+LOOP = asyncio.new_event_loop()
+
+
+def http1(data: bytes) -> None:
+    """Feed it in pieces, whose size the first byte says; every page is answered a turn of the loop later."""
+    piece = data[0] + 1 if data else 1
+
+    async def feed() -> None:
+        client = Client()
+        connection = Http1(cast(Service, None), client)
+        for at in range(1, len(data), piece):
+            if client.closed:
+                return
+            connection.receive(data[at : at + piece])
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if not client.closed:
+            connection.end()
+            connection.lost()
+
+    with patch("ratified.server.http1.page", _page):
+        LOOP.run_until_complete(feed())
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"frames": frames, "calls": calls, "headers": headers, "http1": http1}
