@@ -89,6 +89,8 @@ class Answering:
         self.ended: list[int] = []
         self.gone: list[int] = []
         self.sent: list[int] = []
+        self.passed: list[str] = []
+        """The limits that the client has passed."""
         self.credits = True
         """Whether the client may send more for what has come."""
         self._held: set[int] = set()
@@ -115,6 +117,9 @@ class Answering:
 
     def on_sent(self, stream: Stream) -> None:
         self.sent.append(stream.number)
+
+    def on_limit(self, limit: str) -> None:
+        self.passed.append(limit)
 
 
 class FrameClient:

@@ -11,7 +11,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,7 @@ from ratified.server.clients import CONNECTION_STREAMING_CALLS_MAX, ClientListen
 from ratified.server.urls import Url
 from ratified.testing.processes import LocalNode, free_ports
 from ratified.wire.etcd import rpc_pb2
+from tests.server.scraping import metrics
 from tests.server.test_process import Place
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -207,6 +208,10 @@ class Server:
     @property
     def open_requests(self) -> int:
         return self.client.report(self.node.endpoint).open_requests
+
+    def passed(self, limit: str) -> float:
+        """How often clients have passed it, as a scraper is told."""
+        return metrics(self.node)["ratified_client_limit_passed_total", (("limit", limit),)]
 
     def serves(self) -> None:
         """Somebody else is served meanwhile."""
@@ -420,6 +425,35 @@ def test_a_client_that_takes_back_all_that_it_asks_for_is_told_to_be_calm(server
             break
     assert stranger.last_words() in (None, ErrorCode.ENHANCE_YOUR_CALM)
     server.serves()
+
+
+LONG_BLOCK = block(PUT, (b"a", b"x" * (17 << 10)))
+PASSES: dict[str, Callable[[Stranger], None]] = {
+    "answers_waiting": lambda stranger: stranger.send(PING_FRAME * 12_000),
+    "header_bytes": lambda stranger: stranger.send(
+        frame(HEADERS, 0, 1, LONG_BLOCK[:16_000]), frame(CONTINUATION, END_HEADERS, 1, LONG_BLOCK[16_000:])
+    ),
+    "header_frames": lambda stranger: stranger.send(
+        frame(HEADERS, 0, 1, block(PUT)), frame(CONTINUATION, 0, 1, b"") * 100
+    ),
+    "idle_frames": lambda stranger: stranger.send(frame(77, 0, 1, b"") * 12_000),
+    "message_bytes": lambda stranger: stranger.send(opened(1, PUT), body(1, b"\0\xff\xff\xff\xff")),
+    "resets": lambda stranger: stranger.send(
+        *(opened(number, PUT) + rst_stream(number, ErrorCode.CANCEL) for number in numbers(6_000))
+    ),
+    "streaming_calls": lambda stranger: stranger.send(
+        *(opened(number, WATCH) for number in numbers(CONNECTION_STREAMING_CALLS_MAX + 1))
+    ),
+    "streams": lambda stranger: stranger.send(*(opened(number, PUT) for number in numbers(4_097))),
+}
+
+
+@pytest.mark.parametrize("limit", PASSES)
+def test_it_is_counted_that_a_limit_was_passed(server: Server, limit: str) -> None:
+    before = server.passed(limit)
+    with suppress(ConnectionError):
+        PASSES[limit](server.stranger())
+    assert server.becomes(lambda: server.passed(limit) > before)
 
 
 def test_windows_of_many_streams_may_be_changed_often(server: Server) -> None:

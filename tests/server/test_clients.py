@@ -114,6 +114,7 @@ def test_who_says_nothing_is_closed(tmp_path: Path) -> None:
         assert peer.is_kept
         peer.after(HELLO_S + 1)
         await peer.ends()
+        assert peer.listener.passed["silence_seconds"] == 1
 
     with_peer(tmp_path, act)
 
@@ -183,6 +184,7 @@ def test_while_the_host_is_crowded_who_has_much_under_way_is_refused_and_others_
         await peer.next(frames.DATA, fits)  # ten are not much, and watches do not count
         peer.send(opened(last, PUT), call(last + 2, RANGE, range_one))
         assert b"grpc-status\x018" in await peer.next(frames.HEADERS, last + 2)
+        assert peer.listener.passed["open_requests"] == 1
         reader, writer = await asyncio.open_connection("127.0.0.1", peer.port)
         writer.write(PREFACE + settings() + call(1, RANGE, range_one))
         await asyncio.wait_for(reader.readuntil(b"grpc-status\x010"), 5)
@@ -323,7 +325,7 @@ def test_many_calls_that_come_at_once_are_read_piece_by_piece(tmp_path: Path, mo
 
 def test_a_stream_whose_handler_answers_nothing_is_allowed_to_go_on(tmp_path: Path) -> None:
     async def act(peer: Peer) -> None:
-        window = peer.listener.limits.stream_window_bytes
+        window = peer.listener.limits_of_each.stream_window_bytes
         peer.send(PREFACE, settings(), opened(1, WATCH))
         piece = message(cancel_unknown) * 1000
         for _ in range(window // 2 // len(piece) + 1):

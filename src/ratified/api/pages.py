@@ -2,7 +2,7 @@
 
 ``/health`` answers 200 where this member could serve a linearizable read just now, with ``?serializable=true`` where it
 serves at all; else 503 with a reason. ``/livez`` and ``/readyz`` ask the same of the process and of the cluster, and
-answer in words. ``/version`` says which version of etcd's API this is.
+answer in words. ``/version`` says which version of etcd's API this is, ``/metrics`` what Prometheus scrapes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from ratified.api.maintenance import ETCD_VERSION
 from ratified.api.service import Service
@@ -68,6 +69,10 @@ async def _version(service: Service, query: Query) -> Page:
     return Page(HTTPStatus.OK, _JSON, msgspec.json.encode({"etcdserver": ETCD_VERSION, "etcdcluster": ETCD_VERSION}))
 
 
+async def _metrics(service: Service, query: Query) -> Page:
+    return Page(HTTPStatus.OK, CONTENT_TYPE_LATEST, await service.metrics.text())
+
+
 def _checked(reason: str) -> Page:
     if reason:
         return Page(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n".encode())
@@ -88,6 +93,7 @@ async def _unhealthy(service: Service, *, serializable: bool) -> str:
 _PAGES: Mapping[str, Callable[[Service, Query], Awaitable[Page]]] = {
     "/health": _health,
     "/livez": _livez,
+    "/metrics": _metrics,
     "/readyz": _readyz,
     "/version": _version,
 }

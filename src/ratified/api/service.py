@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
+from ratified.api.metrics import Metrics
 from ratified.api.submission import Caller, Pending, Submission
 from ratified.kv import queries
 from ratified.kv.encoding import field, response, response_view
@@ -53,6 +54,9 @@ class Service:
         self.lease_ttl_min_s = lease_ttl_min_s
         self.snapshot_patience_s = snapshot_patience_s
         """How long a client may leave one message of a snapshot unread."""
+        self.failed_proposals = 0
+        """Writes that were refused, or whose outcome is unknown, since the start."""
+        self.metrics = Metrics(self)
         self.snapshots = 0
         """How many snapshots are being read by clients."""
         self._clock = asyncio.get_running_loop().time
@@ -125,10 +129,15 @@ class Service:
         try:
             answer = await self.host.propose(command, timeout_s=self.timeout_s)
         except RequestRefused as error:
+            self.proposal_failed()
             raise refused(error) from error
         except OutcomeUnknown as error:
+            self.proposal_failed()
             raise unknown() from error
         return self.answer(answer)
+
+    def proposal_failed(self) -> None:
+        self.failed_proposals += 1
 
     async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
         """Read; the answer, with its header."""

@@ -54,6 +54,9 @@ class HeaderWriter(Protocol):
     def header(self) -> bytes:
         """The header alone."""
 
+    def proposal_failed(self) -> None:
+        """A write was refused, or how it ended is unknown."""
+
 
 class Pending:
     """A submission under way; itself the host's callback."""
@@ -78,12 +81,16 @@ class Pending:
             self._chunks.append(reply.data)
         elif outcome is _DONE:
             self._answer(reply.data)
-        elif outcome is Outcome.REFUSED:
-            self._caller.failed(refusal(reply.reason))
-        elif self.submission.work in (Work.READ, Work.READ_LOCAL):
-            self._caller.failed(stopped())
         else:
-            self._caller.failed(unknown())
+            if self.submission.work is Work.PROPOSE:
+                self._headers.proposal_failed()
+            self._caller.failed(self._why(reply))
+
+    def _why(self, reply: Reply) -> EtcdError:
+        if reply.outcome is Outcome.REFUSED:
+            return refusal(reply.reason)
+        reads = self.submission.work in (Work.READ, Work.READ_LOCAL)
+        return stopped() if reads else unknown()
 
     def _answer(self, last: bytes) -> None:
         try:

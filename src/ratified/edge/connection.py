@@ -93,11 +93,12 @@ _FLAG_OF_TRAILERS = END_STREAM | END_HEADERS
 
 
 class ConnectionEnds(Exception):
-    """A connection error of RFC 9113, section 5.4.1."""
+    """A connection error of RFC 9113, section 5.4.1; ``limit`` names that of ours which was passed, if it was one."""
 
-    def __init__(self, code: ErrorCode, text: str) -> None:
+    def __init__(self, code: ErrorCode, text: str, limit: str = "") -> None:
         super().__init__(text)
         self.code = code
+        self.limit = limit
 
 
 class Stream:
@@ -152,6 +153,9 @@ class Owner(Protocol):
 
     def on_sent(self, stream: Stream) -> None:
         """Nothing waits to be sent on this stream any more, and it goes on."""
+
+    def on_limit(self, limit: str) -> None:
+        """The client has passed it: one of ``ConnectionLimits``, without its ``_max``."""
 
 
 class Connection:
@@ -363,7 +367,9 @@ class Connection:
         """What a client makes us write, whether it reads or not."""
         self._answers_waiting += 1
         if self._answers_waiting > self._limits.answers_waiting_max:
-            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "answers to PING, SETTINGS and bad frames are not read")
+            raise ConnectionEnds(
+                ErrorCode.ENHANCE_YOUR_CALM, "answers to PING, SETTINGS and bad frames are not read", "answers_waiting"
+            )
         self._write(data)
 
     def _write_reset(self, number: int, code: ErrorCode) -> None:
@@ -451,6 +457,8 @@ class Connection:
             self.closing = True
 
     def _fail(self, end: ConnectionEnds) -> None:
+        if end.limit:
+            self._owner.on_limit(end.limit)
         self.error = str(end)
         self.closing = True
         self._draining = False
@@ -502,7 +510,7 @@ class Connection:
     def _count_idle(self) -> None:
         self._idle_frames += 1
         if self._idle_frames > self._limits.idle_frames_max:
-            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that do nothing")
+            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "too many frames that do nothing", "idle_frames")
 
     def _forgive_updates(self) -> None:
         """A client answers DATA with a WINDOW_UPDATE of the stream, and one of the connection, now or later."""
@@ -569,8 +577,10 @@ class Connection:
             raise ConnectionEnds(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without its HEADERS")
         block.parts.append(payload)
         block.length += len(payload)
-        if len(block.parts) > self._limits.header_frames_max or block.length > self._limits.header_bytes_max:
-            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too long")
+        has_many = len(block.parts) > self._limits.header_frames_max
+        if has_many or block.length > self._limits.header_bytes_max:
+            limit = "header_frames" if has_many else "header_bytes"
+            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "a header block is too long", limit)
         if flags & END_HEADERS:
             self._block = None
             self._on_block(number, b"".join(block.parts), block.flags, block.depends_on_itself)
@@ -608,9 +618,11 @@ class Connection:
         self._pass_over(number)
         self._highest = number
         if len(self.streams) + self._ends_waiting >= self._limits.streams_max:
+            self._owner.on_limit("streams")
             self._refuse(number, ErrorCode.REFUSED_STREAM)
             return
         if headers is None:
+            self._owner.on_limit("header_bytes")
             self._refuse(number, ErrorCode.ENHANCE_YOUR_CALM)
             return
         stream = Stream(number, self._first_send_window, self._limits.stream_window_bytes)
@@ -671,7 +683,7 @@ class Connection:
     def _count_reset(self) -> None:
         self._resets += 1
         if self._resets > self._limits.resets_max:
-            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "too many requests are taken back")
+            raise ConnectionEnds(ErrorCode.ENHANCE_YOUR_CALM, "too many requests are taken back", "resets")
 
     def _on_priority(self, flags: int, number: int, payload: bytes) -> None:
         """Section 5.3.2: priorities are read and do nothing."""

@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import zlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
@@ -43,6 +44,7 @@ class Code(IntEnum):
     """The codes that a transport gives; handlers give others."""
 
     OK = 0
+    CANCELLED = 1
     UNKNOWN = 2
     DEADLINE_EXCEEDED = 4
     RESOURCE_EXHAUSTED = 8
@@ -96,6 +98,8 @@ class Room:
         self.full = full
         self.held_bytes = 0
         self.connections: dict[GrpcConnection, None] = {}
+        self.passed: Counter[str] = Counter()
+        """How often clients have passed which limit: those of the connection, ``message_bytes``, ``request_bytes``."""
 
     def take(self, connection: GrpcConnection, size_bytes: int) -> bool:
         """More has come on this connection. False: it holds more than any other, and there is no room."""
@@ -127,6 +131,7 @@ class Call:
         "_stream",
         "_uncredited",
         "_unread_bytes",
+        "codes",
         "ended",
         "head",
         "held_bytes",
@@ -137,6 +142,8 @@ class Call:
         self._connection = connection
         self._stream = stream
         self.head = head
+        self.codes: defaultdict[int, int] | None = None
+        """Where it is counted how calls of its method end; None: nowhere."""
         self.sink: Sink | None = None
         self.ended = False
         self._sent_headers = False
@@ -155,7 +162,7 @@ class Call:
         """End the call with its one answer."""
         if self.ended:
             return
-        self._end()
+        self._end(Code.OK)
         self._connection.http.answer(self._stream, _HEADERS, b"\0" + len(message).to_bytes(4) + message, _DONE)
 
     def answer_parts(self, parts: Sequence[bytes | memoryview]) -> None:
@@ -183,7 +190,7 @@ class Call:
         """End the call behind what was sent."""
         if self.ended:
             return
-        self._end()
+        self._end(code)
         http = self._connection.http
         status = _DONE if not code else _status(code, text)
         if self._sent_headers:
@@ -250,6 +257,7 @@ class Call:
         if is_compressed > 1:
             self._abort(Code.INTERNAL, "grpc: a message has unknown flags")
         elif length > most:
+            self._connection.on_limit("message_bytes")
             self._abort(Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({length} vs. {most})")
         if self.ended or len(partial) < PREFIX_BYTES + length:
             return False
@@ -278,6 +286,7 @@ class Call:
             return None
         if len(plain) > most:
             text = f"grpc: received message larger than max ({most} bytes) when decompressed"
+            self._connection.on_limit("message_bytes")
             self._abort(Code.RESOURCE_EXHAUSTED, text)
             return None
         if not unzip.eof or unzip.unused_data:
@@ -301,7 +310,7 @@ class Call:
     def on_gone(self) -> None:
         sink = self.sink
         if not self.ended:
-            self._end()
+            self._end(Code.CANCELLED)
             if sink is not None:
                 sink.on_gone()
 
@@ -311,6 +320,7 @@ class Call:
 
     def give_up(self) -> None:
         """There is no room for what has come of it."""
+        self._connection.on_limit("request_bytes")
         self._abort(Code.RESOURCE_EXHAUSTED, self._connection.room.full)
 
     def _abort(self, code: Code, text: str) -> None:
@@ -320,8 +330,10 @@ class Call:
         if sink is not None:
             sink.on_gone()
 
-    def _end(self) -> None:
+    def _end(self, code: int) -> None:
         self.ended = True
+        if self.codes is not None:
+            self.codes[code] += 1
         self.sink = None
         self._stream.owned = None  # neither waits for the collector to find the other
         self._partial = None
@@ -372,6 +384,9 @@ class GrpcConnection:
         call = stream.owned
         if call is not None:
             call.on_sent()
+
+    def on_limit(self, limit: str) -> None:
+        self.room.passed[limit] += 1
 
     def _read_head(self, stream: Stream, headers: Headers) -> CallHead | None:
         """None: it is no call, and was answered."""

@@ -728,6 +728,7 @@ class Node:
                     engine=replica.engine.status(),
                     applied=replica.store.applied,
                     open_proposals=replica.open_proposals,
+                    leader_changes=replica.leader_changes,
                     stopped=replica.stopped,
                 )
                 for group, replica in self._replicas.items()

@@ -158,6 +158,8 @@ class Replica:
         """Why this replica has stopped; None: it runs."""
         self.lead = Lead(None, engine.status().era, serving=False)
         """As the engine reported it last."""
+        self.leader_changes = 0
+        """How often another member than before was reported to lead."""
         self.leads_since: int | None = None
         """When this member began to lead the group; None: it does not."""
         self._planner = planner
@@ -782,6 +784,8 @@ class Replica:
         return ticket <= self._durable_ticket
 
     def _leader_changed(self, now: int, lead: Lead) -> None:
+        if lead.member is not None and lead.member != self.lead.member:
+            self.leader_changes += 1
         if lead.member != self._ids.member:
             self.leads_since = None
         elif self.leads_since is None or lead.era != self.lead.era:

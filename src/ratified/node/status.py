@@ -11,6 +11,8 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
     engine: Status
     applied: int
     open_proposals: int
+    leader_changes: int
+    """How often this member has learned of another leader than before, since its start."""
     stopped: str | None
     """Why the replica has stopped; None: it runs."""
 

@@ -15,9 +15,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
+from time import perf_counter
 
 from ratified.node.ports import JobDone
-from ratified.storage.files import Files, Job, perform
+from ratified.storage.durations import Durations
+from ratified.storage.files import Files, Job, Op, SyncData, perform
 
 
 class DiskThread:
@@ -26,6 +28,8 @@ class DiskThread:
     def __init__(
         self, files: Files, loop: asyncio.AbstractEventLoop, on_done: Callable[[Sequence[JobDone]], None], name: str
     ) -> None:
+        self.syncs = Durations()
+        """Of the log's files."""
         self._files = files
         self._loop = loop
         self._on_done = on_done
@@ -74,13 +78,21 @@ class DiskThread:
             if self._abandoned:
                 return None
             try:
-                results.append(perform(self._files, op))
+                results.append(self._perform(op))
             except OSError as error:
                 return JobDone(job.id, results, f"{type(op).__name__}: {error}")
             except BaseException as error:
                 self._report(JobDone(job.id, results, f"{type(op).__name__}: {type(error).__name__}: {error}"))
                 raise
         return JobDone(job.id, results)
+
+    def _perform(self, op: Op) -> bytes | None:
+        if not isinstance(op, SyncData):
+            return perform(self._files, op)
+        began = perf_counter()
+        result = perform(self._files, op)
+        self.syncs.add(perf_counter() - began)
+        return result
 
     def _report(self, done: JobDone) -> None:
         # Appending comes before the look at the flag here, clearing it before the drain in _drain: a completion is

@@ -353,6 +353,8 @@ class Host:
             turns=self._turns.counters,
             peers=self._peers.counters,
             requests=self._callbacks.counters,
+            syncs=self._disk.syncs,
+            commits=self._environment.commits if isinstance(self._environment, LmdbEnvironment) else None,
             open_requests=len(self._callbacks),
         )
 
@@ -432,6 +434,11 @@ class Host:
         """Are nine tenths of the requests open that this host takes? Who has asked for much should then be refused, so
         that there is room for others."""
         return self._node.is_crowded
+
+    @property
+    def open_requests(self) -> tuple[int, int]:
+        """How many this host takes, and how many wait for their answer now, streams included."""
+        return self._node.config.limits.open_requests_max, len(self._callbacks)
 
     def digest(self, group: int = 0) -> bytes:
         """16 bytes of this group's state, the same on every member that has applied as much."""

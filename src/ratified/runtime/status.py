@@ -8,6 +8,7 @@ from ratified.node.status import NodeStatus
 from ratified.runtime.callbacks import RequestCounters
 from ratified.runtime.loop import TurnCounters
 from ratified.runtime.transport import TransportCounters
+from ratified.storage.durations import Durations
 
 
 class MemberInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,10 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     turns: TurnCounters
     peers: TransportCounters
     requests: RequestCounters
+    syncs: Durations
+    """Of the log."""
+    commits: Durations | None
+    """Of the store, which syncs with none of them; None: it is in memory."""
     open_requests: int
     checkpoint_age_us: int
     """Since this process has taken its last checkpoint; 0: it has taken none."""

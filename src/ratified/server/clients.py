@@ -40,6 +40,7 @@ from ratified.runtime.address import Address, bind
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
+from ratified.server.client_metrics import ClientMetrics, Served
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
@@ -94,13 +95,18 @@ class ClientListener:
     ) -> None:
         """``tls``: what https URLs are served by."""
         self.service = service
-        self.methods = {path.encode(): method for path, method in methods.items()}
-        self.limits = ConnectionLimits()
+        self.methods = {path.encode(): Served(method) for path, method in methods.items()}
+        self.limits_of_each = ConnectionLimits()
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
         self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)
         self.answers = Answers(ANSWERS_HELD_BYTES_MAX, CONNECTION_ANSWERS_HELD_BYTES_MAX)
         self.connections: dict[ClientConnection, None] = {}
         self.connections_max = connections_max
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        """As they go over the wire, by TLS too."""
+        self.passed = self.room.passed
+        service.metrics.add(ClientMetrics(self))
         self._loop = asyncio.get_running_loop()
         self._tls = tls
         self._bound: list[Listener] = []
@@ -114,6 +120,25 @@ class ClientListener:
         self._reading: asyncio.Handle | None = None
         """What goes on with those that wait to be read."""
         self._pass_ends = False
+
+    def limits(self) -> Mapping[str, tuple[float, float | None]]:
+        """Each limit of what clients may have, and what of it is in use; None: it is one of each connection or call."""
+        each = self.limits_of_each
+        return {
+            "connections": (self.connections_max, len(self.connections)),
+            "open_requests": self.service.host.open_requests,
+            "streaming_calls": (STREAMING_CALLS_MAX, self.streaming_calls),
+            "request_bytes": (REQUESTS_HELD_BYTES_MAX, self.room.held_bytes),
+            "answer_bytes": (ANSWERS_HELD_BYTES_MAX, self.answers.held_bytes),
+            "streams": (each.streams_max, None),
+            "header_bytes": (each.header_bytes_max, None),
+            "header_frames": (each.header_frames_max, None),
+            "message_bytes": (self.message_bytes_max, None),
+            "resets": (each.resets_max, None),
+            "idle_frames": (each.idle_frames_max, None),
+            "answers_waiting": (each.answers_waiting_max, None),
+            "silence_seconds": (SILENCE_S, None),
+        }
 
     def listen(self, url: Url) -> None:
         """Bind one address; raises ``ListenError``."""
@@ -267,6 +292,7 @@ class ClientListener:
         # Who waits to be read may have taken what it is held to have left.
         shares = {each.share: each for each in self.connections if not each.waits}
         while (stalled := self.answers.stalled(shares, now - STALLED_S)) is not None:
+            self.passed["answer_bytes"] += 1
             shares.pop(stalled).abort()
             self.answers.left(stalled, now)
 
@@ -278,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
         self.listener = listener
         self._tls = tls
         self.service = listener.service
-        self.grpc = GrpcConnection(self, listener.room, listener.limits, listener.message_bytes_max)
+        self.grpc = GrpcConnection(self, listener.room, listener.limits_of_each, listener.message_bytes_max)
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
@@ -305,6 +331,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         listener = self.listener
         if len(listener.connections) >= listener.connections_max:
+            listener.passed["connections"] += 1
             self._transport.abort()
             return
         listener.connections[self] = None
@@ -317,6 +344,7 @@ class ClientConnection(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
+        self.listener.received_bytes += len(data)
         self._is_asked = False
         if self.waits or not self.listener.may_read(self):
             self._arrived += data
@@ -406,6 +434,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _write_encrypted(self, tls: TlsSession) -> None:
         if self._transport is not None and (data := tls.take()):
+            self.listener.sent_bytes += len(data)
             self._transport.write(data)
 
     @override
@@ -465,6 +494,7 @@ class ClientConnection(asyncio.Protocol):
             self._tls.write(data)
             self._write_encrypted(self._tls)
         elif self._transport is not None:
+            self.listener.sent_bytes += len(data)
             self._transport.write(data)
 
     def close(self) -> None:
@@ -510,6 +540,7 @@ class ClientConnection(asyncio.Protocol):
             self._heard_at = self._began_at = now  # it has said more than was read
         silent_s = now - self._heard_at
         if silent_s > SILENCE_S or (not self._has_spoken and now - self._began_at > HELLO_S):
+            self.listener.passed["silence_seconds"] += 1
             self.abort()
         elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
             self._is_asked = True
@@ -519,17 +550,22 @@ class ClientConnection(asyncio.Protocol):
     # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
 
     def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
-        method = self.listener.methods.get(call.head.path)
-        if method is None:
+        served = self.listener.methods.get(call.head.path)
+        if served is None:
             call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
             return None
+        served.started += 1
+        call.codes = served.codes
+        method = served.method
         wants_leader = _WANTS_LEADER in metadata
         if self.listener.is_crowded and not self.is_light:
             self._asks_too_much = True
+            self.listener.passed["open_requests"] += 1
             call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
             return None
         if method.kind is MethodKind.STREAM:
             if not self._may_stream():
+                self.listener.passed["streaming_calls"] += 1
                 call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
                 return None
             return Streaming(self, call, method, wants_leader)

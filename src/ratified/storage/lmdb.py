@@ -20,10 +20,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import dropwhile, islice
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import lmdb
 
+from ratified.storage.durations import Durations
 from ratified.storage.pages import StoreFile, StoreUnsound, newest_commit
 from ratified.storage.space import KEY_BYTES_MAX, SECOND, SPACE_BYTES, check_key
 
@@ -105,6 +107,8 @@ class LmdbEnvironment:
         witness: Witness | None = None,
     ) -> None:
         self._witness = witness
+        self.commits = Durations()
+        """Of this process; no commit syncs."""
         self.file = path / DATA_FILE
         self._environment = lmdb.open(
             str(path),
@@ -230,7 +234,10 @@ class LmdbEnvironment:
         self._levels.append(level)
         try:
             yield level.made
+            began = perf_counter()
             level.transaction.commit()
+            if parent is None:
+                self.commits.add(perf_counter() - began)
         except BaseException:
             level.transaction.abort()
             for name in level.made:
