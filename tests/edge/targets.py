@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 from unittest.mock import patch
 
@@ -15,6 +16,7 @@ from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.frames import PREFACE, settings
 from ratified.edge.grpc import Call, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Decoder, Header, Headers, HeadersTooLarge, HpackError
+from ratified.server.gateway import ROUTES, JsonCall
 from ratified.server.http1 import Http1
 
 LIMITS = ConnectionLimits(
@@ -121,10 +123,23 @@ class Client:
 
     def __init__(self) -> None:
         self.closed = False
+        self.held_bytes = 0
 
     @property
     def socket_bytes(self) -> int:
         return 0
+
+    @property
+    def is_paused(self) -> bool:
+        return False
+
+    def holds(self, size_bytes: int) -> bool:
+        self.held_bytes += size_bytes
+        assert self.held_bytes >= 0
+        return self.held_bytes < ROOM_BYTES
+
+    def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
+        return JsonEcho(call)
 
     def write(self, data: bytes) -> None:
         assert not self.closed, "it is written to after its end"
@@ -136,11 +151,36 @@ class Client:
         self.closed = True
 
 
+class JsonEcho:
+    """Answers each message of a stream, and any other call when all of it is there."""
+
+    def __init__(self, call: JsonCall) -> None:
+        self._call = call
+        self._is_stream = any(route.is_stream for route in ROUTES.values() if route.path.encode() == call.head.path)
+
+    def on_message(self, message: bytes) -> None:
+        if self._is_stream:
+            self._call.send((b"",))
+
+    def on_end(self) -> None:
+        if self._is_stream:
+            self._call.end()
+        else:
+            self._call.answer(b"")
+
+    def on_gone(self) -> None:
+        pass
+
+    def on_sent(self) -> None:
+        pass
+
+
 async def _page(service: Service, method: str, target: str) -> Page:
     await asyncio.sleep(0)
     return Page(HTTPStatus.OK, "text/plain", f"{method} {target}".encode())
 
 
+SERVICE = SimpleNamespace(request_bytes_max=MESSAGE_BYTES_MAX)
 LOOP = asyncio.new_event_loop()
 
 
@@ -150,7 +190,7 @@ def http1(data: bytes) -> None:
 
     async def feed() -> None:
         client = Client()
-        connection = Http1(cast(Service, None), client)
+        connection = Http1(cast(Service, SERVICE), client)
         for at in range(1, len(data), piece):
             if client.closed:
                 return
@@ -160,7 +200,9 @@ def http1(data: bytes) -> None:
             await asyncio.sleep(0)
         if not client.closed:
             connection.end()
-            connection.lost()
+        client.closed = True
+        connection.lost()
+        assert not client.held_bytes
 
     with patch("ratified.server.http1.page", _page):
         LOOP.run_until_complete(feed())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +13,10 @@ import pytest
 
 from ratified.api.pages import NOT_FOUND, Page
 from ratified.api.service import Service
+from ratified.edge.grpc import Sink
+from ratified.edge.hpack import Header
 from ratified.server import http1
+from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BODY_BYTES_MAX, WAITING_BYTES_MAX, Http1, is_http1
 from ratified.testing.processes import LocalNode
 from tests.server.test_process import Place
@@ -132,6 +135,14 @@ class UnreadSocket:
     def __init__(self) -> None:
         self.socket_bytes = 0
         self.ended = ""
+
+    is_paused = False
+
+    def holds(self, size_bytes: int) -> bool:
+        return True
+
+    def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
+        return None
 
     def write(self, data: bytes) -> None:
         self.socket_bytes += len(data)

@@ -48,7 +48,8 @@ async def alarm(service: Service, request: AlarmRequest, data: bytes) -> bytes:
     """No alarms are kept in this version: there is none to list, and none to raise or clear."""
     if request.action != AlarmRequest.GET:
         raise EtcdError(*errors.ALARMS_NOT_KEPT)
-    return AlarmResponse().SerializeToString() + service.header()
+    status = StatusResponse.FromString(await service.query(queries.status(), linearizable=False))
+    return AlarmResponse(header=status.header).SerializeToString()
 
 
 async def move_leader(service: Service, request: MoveLeaderRequest, data: bytes) -> bytes:

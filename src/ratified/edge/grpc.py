@@ -46,6 +46,7 @@ class Code(IntEnum):
     OK = 0
     CANCELLED = 1
     UNKNOWN = 2
+    INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
@@ -85,6 +86,13 @@ class Calls(Protocol):
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         """A request that is no call; nothing of its body is kept."""
+
+
+class Holder(Protocol):
+    """Who holds part of a request."""
+
+    def give_up(self) -> None:
+        """There is no room for it: let go of it."""
 
 
 class Room:
@@ -353,6 +361,8 @@ class GrpcConnection:
         self.room = room
         self.held_bytes = 0
         self.message_bytes_max = message_bytes_max
+        self.other: Holder | None = None
+        """What holds ``held_bytes`` where the client speaks another protocol than HTTP/2."""
         self._calls = calls
 
     def on_request(self, stream: Stream, headers: Headers) -> None:
@@ -417,6 +427,9 @@ class GrpcConnection:
 
     def end_largest(self) -> None:
         """End the call that holds most; needs that one holds something."""
+        if self.other is not None:
+            self.other.give_up()
+            return
         calls = (stream.owned for stream in self.http.streams.values() if stream.owned is not None)
         largest: Call = max(calls, key=_held_by_call)
         largest.give_up()

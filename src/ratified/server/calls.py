@@ -24,7 +24,7 @@ from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Pending, Submission
 from ratified.edge.answers import Answers, Share
-from ratified.edge.grpc import Call, Code
+from ratified.edge.grpc import CallHead, Code
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Reader
 
@@ -37,6 +37,26 @@ UNSENT_BYTES_MAX = 64 << 10
 DEFECT = "a call of %s ended by a defect"
 FAILED = "the server has failed to serve this call: its log says why"
 LATE = "context deadline exceeded"
+
+
+class AnyCall(Protocol):
+    """A call by gRPC (``edge.grpc.Call``), or one that was translated (``gateway.JsonCall``)."""
+
+    @property
+    def head(self) -> CallHead: ...
+
+    @property
+    def waiting_bytes(self) -> int: ...
+
+    def answer(self, message: bytes) -> None: ...
+
+    def answer_parts(self, parts: Sequence[bytes | memoryview]) -> None: ...
+
+    def send(self, parts: Sequence[bytes | memoryview]) -> None: ...
+
+    def end(self, code: int = Code.OK, text: str = "") -> None: ...
+
+    def done_with(self, message: bytes) -> None: ...
 
 
 class CallContext(Protocol):
@@ -85,7 +105,7 @@ class Unary:
         "_wants_leader",
     )
 
-    def __init__(self, context: CallContext, call: Call, method: Method, wants_leader: bool) -> None:
+    def __init__(self, context: CallContext, call: AnyCall, method: Method, wants_leader: bool) -> None:
         self._context = context
         self._call = call
         self._method = method
@@ -231,7 +251,7 @@ class Unary:
 class Streaming(BidiStream):
     """A call with many messages: the ``Sink`` of the client's, the ``BidiStream`` of its handler."""
 
-    def __init__(self, context: CallContext, call: Call, method: Method, wants_leader: bool) -> None:
+    def __init__(self, context: CallContext, call: AnyCall, method: Method, wants_leader: bool) -> None:
         self._context = context
         self._call = call
         self._wants_leader = wants_leader

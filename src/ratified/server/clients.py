@@ -28,7 +28,7 @@ from typing_extensions import override
 from ratified.api.errors import refusal
 from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
-from ratified.api.pages import page
+from ratified.api.pages import NOT_ALLOWED, page
 from ratified.api.service import Service
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
@@ -41,7 +41,9 @@ from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.client_metrics import ClientMetrics, Served
+from ratified.server.gateway import JsonCall, is_call, route_of
 from ratified.server.http1 import BROKEN, Http1, is_http1
+from ratified.server.http2 import JsonStream
 from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
 
@@ -307,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
         self.grpc = GrpcConnection(self, listener.room, listener.limits_of_each, listener.message_bytes_max)
         self.loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._is_paused = False
+        self.is_paused = False
         self._unread = b""
         """Frames that wait until others have run."""
         self._arrived = b""
@@ -396,7 +398,7 @@ class ClientConnection(asyncio.Protocol):
             self._receive(data)
         else:
             self._has_spoken = True
-            self._http1 = Http1(self.service, self)
+            self._http1 = self.grpc.other = Http1(self.service, self)
             self._http1.receive(data)
 
     def _receive(self, data: bytes) -> None:
@@ -447,11 +449,13 @@ class ClientConnection(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
-        self._is_paused = True
+        self.is_paused = True
 
     @override
     def resume_writing(self) -> None:
-        self._is_paused = False
+        self.is_paused = False
+        if self._http1 is not None:
+            self._http1.resumed()
         self.flush()
 
     @override
@@ -471,12 +475,12 @@ class ClientConnection(asyncio.Protocol):
     def flush(self) -> None:
         """Write what there is, as far as the socket takes it."""
         transport = self._transport
-        if transport is None or self._http1 is not None:
+        if transport is None:
             return
-        http = self.grpc.http
-        while not self._is_paused and not transport.is_closing() and (data := http.take()):
+        http, is_http2 = self.grpc.http, self._http1 is None
+        while is_http2 and not self.is_paused and not transport.is_closing() and (data := http.take()):
             self.write(data)
-        unsent_bytes = http.unsent_bytes + transport.get_write_buffer_size() + self._readers_bytes
+        unsent_bytes = (http.unsent_bytes if is_http2 else 0) + transport.get_write_buffer_size() + self._readers_bytes
         if unsent_bytes or self.share.unsent_bytes:
             has_taken = unsent_bytes < self.share.unsent_bytes
             self.answers.unsent(self.share, unsent_bytes, self.loop.time())
@@ -539,7 +543,8 @@ class ClientConnection(asyncio.Protocol):
         if self.waits:
             self._heard_at = self._began_at = now  # it has said more than was read
         silent_s = now - self._heard_at
-        if silent_s > SILENCE_S or (not self._has_spoken and now - self._began_at > HELLO_S):
+        is_served = self._http1 is not None and self._http1.is_busy
+        if (silent_s > SILENCE_S and not is_served) or (not self._has_spoken and now - self._began_at > HELLO_S):
             self.listener.passed["silence_seconds"] += 1
             self.abort()
         elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
@@ -550,6 +555,9 @@ class ClientConnection(asyncio.Protocol):
     # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
 
     def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
+        return self._served(call, metadata)
+
+    def _served(self, call: Call | JsonCall, metadata: Sequence[Header]) -> Sink | None:
         served = self.listener.methods.get(call.head.path)
         if served is None:
             call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
@@ -570,6 +578,16 @@ class ClientConnection(asyncio.Protocol):
                 return None
             return Streaming(self, call, method, wants_leader)
         return Unary(self, call, method, wants_leader)
+
+    def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
+        return self._served(call, metadata)
+
+    def holds(self, size_bytes: int) -> bool:
+        """So much more, or less, has come of a request that is no call of gRPC. False: there is no room for it."""
+        if size_bytes < 0:
+            self.listener.room.give_back(self.grpc, -size_bytes)
+            return True
+        return self.listener.room.take(self.grpc, size_bytes)
 
     @property
     def is_light(self) -> bool:
@@ -600,13 +618,18 @@ class ClientConnection(asyncio.Protocol):
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         fields = dict(headers.fields)
+        route = route_of(fields[b":method"], fields[b":path"])
+        if route is not None:
+            stream.owned = JsonStream(self, stream, route, headers.fields)
+            return
         task = asyncio.ensure_future(self._answer_page(stream, fields[b":method"], fields[b":path"]))
         self._pages.add(task)
         task.add_done_callback(self._pages.discard)
 
     async def _answer_page(self, stream: Stream, method: bytes, target: bytes) -> None:
         try:
-            answer = await page(self.service, method.decode("latin-1"), target.decode("latin-1"))
+            asked = target.decode("latin-1")
+            answer = NOT_ALLOWED if is_call(asked) else await page(self.service, method.decode("latin-1"), asked)
         except Exception:
             log.exception(DEFECT, target)
             answer = BROKEN

@@ -1,20 +1,25 @@
-"""HTTP/1.1 on a client's connection: pages, one after another, by ``h11``.
+"""HTTP/1.1 on a client's connection: pages and calls as JSON (``gateway``), one after another, by ``h11``.
 
-Requests have no body of more than ``BODY_BYTES_MAX``. One is answered before the next is read.
+Requests have no body of more than ``BODY_BYTES_MAX``, calls none of more than two of the largest requests. One is
+answered before the next is read. A client that ends its side may still want its answer; of a stream it wants no more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Protocol
 
 import h11
 
-from ratified.api.pages import Page, page
+from ratified.api.pages import NOT_ALLOWED, Page, page
 from ratified.api.service import Service
 from ratified.edge.frames import PREFACE
+from ratified.edge.grpc import Sink
+from ratified.edge.hpack import Header
+from ratified.server.gateway import METADATA_PREFIX, JsonCall, Route, is_call, route_of
 
 log = logging.getLogger("ratified.server")
 
@@ -22,6 +27,7 @@ BODY_BYTES_MAX = 64 << 10
 WAITING_BYTES_MAX = 128 << 10
 """Of requests that were sent before earlier ones are answered, and of answers that the client does not take."""
 BROKEN = Page(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"the server's log says why\n")
+_NO_ROOM = Page(HTTPStatus.TOO_MANY_REQUESTS, "text/plain; charset=utf-8", b"there is no room for this request\n")
 _TOO_LARGE = Page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "text/plain; charset=utf-8", b"the request is too large\n")
 _BAD = Page(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", b"this is no request of HTTP/1.1, HTTP/2 or gRPC\n")
 
@@ -31,61 +37,100 @@ def is_http1(first: bytes) -> bool:
     return not PREFACE.startswith(first[: len(PREFACE)])
 
 
-class Socket(Protocol):
+class Client(Protocol):
+    """Whose connection it is."""
+
     def write(self, data: bytes) -> None: ...
 
     @property
     def socket_bytes(self) -> int:
         """What the socket has not taken."""
 
+    @property
+    def is_paused(self) -> bool:
+        """Has it taken so little that it should be written no more?"""
+
     def close(self) -> None:
         """Send what is left, then close."""
 
     def abort(self) -> None: ...
 
+    def holds(self, size_bytes: int) -> bool:
+        """So much more has come of a request, or less. False: there is no room for it."""
+
+    def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
+        """Serve it; None: it has ended."""
+
 
 class Http1:
     """One connection."""
 
-    def __init__(self, service: Service, socket: Socket) -> None:
+    def __init__(self, service: Service, client: Client) -> None:
         self._service = service
-        self._socket = socket
+        self._client = client
         self._parser = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
+        self._route: Route | None = None
+        """Of the request that is read, if it is a call."""
+        self._body = bytearray()
+        """Of a call; of other requests only ``_body_bytes`` is kept."""
         self._body_bytes = 0
         self._unparsed = b""
         self._task: asyncio.Task[None] | None = None
+        """Makes a page."""
+        self._call: JsonCall | None = None
         self._draining = False
         self._ended = False
         """The client sends no more."""
 
     def receive(self, data: bytes) -> None:
         """Bytes of the client's, in order."""
-        if self._task is not None:
+        if self.is_busy:
             self._unparsed += data
             if len(self._unparsed) > WAITING_BYTES_MAX:
-                self._socket.close()
+                self._client.close()
             return
         if data:
             self._parser.receive_data(data)
         self._read_all()
 
+    @property
+    def is_busy(self) -> bool:
+        """Is something being answered?"""
+        return self._task is not None or self._call is not None
+
     def end(self) -> None:
-        """The client sends no more; what it has asked for is answered."""
+        """The client sends no more; what it has asked for is answered, if that has an end."""
         self._ended = True
-        if self._task is None:
+        if self._call is not None and self._route is not None and self._route.is_stream:
+            self._client.close()
+        elif not self.is_busy:
             self._read_end()
 
     def drain(self) -> None:
         """Close when what was asked for is answered."""
         self._draining = True
-        if self._task is None:
-            self._socket.close()
+        if not self.is_busy or (self._route is not None and self._route.stays_open):
+            self._client.close()
 
     def lost(self) -> None:
         """The socket is gone."""
         if self._task is not None:
             self._task.cancel()
+        if self._call is not None:
+            self._call.gone()
+        self._drop_body()
+
+    def resumed(self) -> None:
+        """The client has taken what was written."""
+        if self._call is not None and self._call.sink is not None:
+            self._call.sink.on_sent()
+
+    def give_up(self) -> None:
+        """There is no room for what has come of its request."""
+        self._refuse(_NO_ROOM)
+
+    # -- reading
 
     def _read_end(self) -> None:
         if self._parser.their_state is not h11.ERROR:
@@ -96,43 +141,76 @@ class Http1:
         try:
             self._read()
         except h11.RemoteProtocolError:
-            self._answer(_BAD, "GET", closes=True)
+            self._refuse(_BAD)
 
     def _read(self) -> None:
         while True:
             event = self._parser.next_event()
             if isinstance(event, h11.Request):
-                self._request, self._body_bytes = event, 0
+                self._begin_request(event)
             elif isinstance(event, h11.Data):
-                self._body_bytes += len(event.data)
-                if self._body_bytes > BODY_BYTES_MAX:
-                    self._answer(_TOO_LARGE, "GET", closes=True)
+                if not self._take_body(bytes(event.data)):
                     return
             elif isinstance(event, h11.EndOfMessage):
                 assert self._request is not None, "a message begins with its request"
-                self._task = asyncio.ensure_future(self._serve(self._request))
+                if self._route is not None:
+                    self._begin_call(self._request, self._route)
+                else:
+                    self._task = asyncio.ensure_future(self._serve(self._request))
                 return
             elif isinstance(event, h11.ConnectionClosed):
-                self._socket.close()
+                self._client.close()
                 return
             else:  # it needs more, or is paused
                 return
 
+    def _begin_request(self, request: h11.Request) -> None:
+        self._request = request
+        self._body_bytes = 0
+        self._route = route_of(request.method, request.target)
+        if self._route is not None and request.http_version >= b"1.1":
+            expected = [value for name, value in request.headers if name == b"expect"]
+            if expected and self._parser.they_are_waiting_for_100_continue:
+                self._write(self._parser.send(h11.InformationalResponse(status_code=100, headers=[])))
+
+    def _take_body(self, data: bytes) -> bool:
+        """False: it is too much, and the request was refused."""
+        self._body_bytes += len(data)
+        most = BODY_BYTES_MAX if self._route is None else 2 * self._service.request_bytes_max
+        if self._body_bytes > most:
+            self._refuse(_TOO_LARGE)
+            return False
+        if self._route is not None:
+            self._body += data
+            if not self._client.holds(len(data)):
+                self._refuse(_NO_ROOM)
+                return False
+        return True
+
+    def _drop_body(self) -> None:
+        if self._body:
+            self._client.holds(-len(self._body))
+            self._body = bytearray()
+
+    # -- pages
+
     async def _serve(self, request: h11.Request) -> None:
         method, target = request.method.decode("ascii"), request.target.decode("latin-1")
         try:
-            answer = await page(self._service, method, target)
+            answer = NOT_ALLOWED if is_call(target) else await page(self._service, method, target)
         except Exception:
             log.exception("a request for %s ended by a defect", target)
             answer = BROKEN
         self._task = None
         self._answer(answer, method, closes=self._draining)
-        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE:
-            self._parser.start_next_cycle()
-            waiting, self._unparsed = self._unparsed, b""
-            self.receive(waiting)
-            if self._ended and self._task is None:
-                self._read_end()
+        self._go_on()
+
+    def _refuse(self, answer: Page) -> None:
+        """The last answer of this connection."""
+        self._drop_body()
+        self._answer(answer, "GET", closes=True)
+        if self._parser.our_state is not h11.DONE:
+            self._client.close()
 
     def _answer(self, answer: Page, method: str, *, closes: bool) -> None:
         headers = [("content-type", answer.content_type), ("content-length", str(len(answer.body)))]
@@ -144,11 +222,56 @@ class Http1:
                 out += self._parser.send(h11.Data(data=answer.body)) or b""
             out += self._parser.send(h11.EndOfMessage()) or b""
         except h11.LocalProtocolError:  # an answer was begun, or the client has broken off
-            self._socket.close()
+            self._client.close()
             return
-        self._socket.write(out)
-        if self._socket.socket_bytes > WAITING_BYTES_MAX:  # it asks, and does not read
-            self._socket.abort()
+        self._write(out)
+
+    def _write(self, out: bytes | None) -> None:
+        if out:
+            self._client.write(out)
+
+    def _go_on(self) -> None:
+        """An answer is complete: read the next request, or close."""
+        if self._client.socket_bytes > WAITING_BYTES_MAX and self._call is None:  # it asks, and does not read
+            self._client.abort()
             return
-        if self._parser.our_state is not h11.DONE:
-            self._socket.close()
+        self._call = None
+        if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE:
+            self._parser.start_next_cycle()
+            waiting, self._unparsed = self._unparsed, b""
+            self.receive(waiting)
+            if self._ended and not self.is_busy:
+                self._read_end()
+        elif self._parser.our_state is not h11.DONE:
+            self._client.close()
+
+    # -- calls
+
+    def _begin_call(self, request: h11.Request, route: Route) -> None:
+        call = self._call = JsonCall(route, self)
+        prefix = METADATA_PREFIX.encode()
+        metadata = [(name.removeprefix(prefix), value) for name, value in request.headers if name.startswith(prefix)]
+        body = bytes(self._body)
+        self._drop_body()
+        call.begin(self._client.on_json_call(call, metadata), body)
+
+    # (``gateway.Responder``)
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._client.socket_bytes if self._client.is_paused else 0
+
+    def begin(self, status: HTTPStatus, content_type: str, length: int | None) -> None:
+        headers = [("content-type", content_type)]
+        headers.append(("transfer-encoding", "chunked") if length is None else ("content-length", str(length)))
+        if self._draining:
+            headers.append(("connection", "close"))
+        self._write(self._parser.send(h11.Response(status_code=int(status), headers=headers)))
+
+    def write(self, data: bytes) -> None:
+        self._write(self._parser.send(h11.Data(data=data)))
+
+    def finish(self) -> None:
+        self._write(self._parser.send(h11.EndOfMessage()))
+        # Not at once: it may have been answered while it was being read.
+        asyncio.get_running_loop().call_soon(self._go_on)

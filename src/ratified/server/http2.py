@@ -1,0 +1,118 @@
+"""A call as JSON (``gateway``) on a stream of HTTP/2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Protocol
+
+from ratified.api.service import Service
+from ratified.edge.connection import Stream
+from ratified.edge.grpc import GrpcConnection, Sink
+from ratified.edge.hpack import Header, encode
+from ratified.server.gateway import METADATA_PREFIX, JsonCall, Route
+
+
+class Client(Protocol):
+    """Whose connection it is."""
+
+    @property
+    def service(self) -> Service: ...
+
+    @property
+    def grpc(self) -> GrpcConnection: ...
+
+    def holds(self, size_bytes: int) -> bool:
+        """So much more has come of a request, or less. False: there is no room for it."""
+
+    def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
+        """Serve it; None: it has ended."""
+
+    def flush_soon(self) -> None:
+        """Something is to be written."""
+
+
+class JsonStream:
+    """Gathers the request, and is where its answer goes; owned by its stream as calls of gRPC are."""
+
+    def __init__(self, client: Client, stream: Stream, route: Route, headers: Sequence[Header]) -> None:
+        self._client = client
+        self._stream = stream
+        prefix = METADATA_PREFIX.encode()
+        self._metadata = [(name.removeprefix(prefix), value) for name, value in headers if name.startswith(prefix)]
+        self._call = JsonCall(route, self)
+        self._body = bytearray()
+        self.held_bytes = 0
+        """Of the body, until it is complete."""
+
+    @property
+    def sink(self) -> Sink | None:
+        return self._call.sink
+
+    # -- the connection
+
+    def on_data(self, data: bytes) -> None:
+        if self._call.ended:
+            return
+        self._body += data
+        self.held_bytes += len(data)
+        if not self._client.holds(len(data)):
+            self.give_up()
+        elif len(self._body) > 2 * self._client.service.request_bytes_max:
+            self._client.grpc.on_limit("message_bytes")
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"the request is too large\n")
+        else:
+            self._client.grpc.http.credit(self._stream, len(data))
+
+    def on_end(self) -> None:
+        if self._call.ended:
+            return
+        body = bytes(self._body)
+        self._let_go()
+        self._call.begin(self._client.on_json_call(self._call, self._metadata), body)
+
+    def on_gone(self) -> None:
+        self._let_go()
+        self._stream.owned = None
+        self._call.gone()
+
+    def on_sent(self) -> None:
+        if self._call.sink is not None:
+            self._call.sink.on_sent()
+
+    def give_up(self) -> None:
+        """There is no room for what has come of it."""
+        self._client.grpc.on_limit("request_bytes")
+        self._refuse(HTTPStatus.TOO_MANY_REQUESTS, b"there is no room for this request\n")
+
+    def _refuse(self, status: HTTPStatus, text: bytes) -> None:
+        self._call.gone()
+        self._let_go()
+        self.begin(status, "text/plain; charset=utf-8", len(text))
+        self.write(text)
+        self.finish()
+
+    def _let_go(self) -> None:
+        self._client.holds(-self.held_bytes)
+        self.held_bytes = 0
+        self._body = bytearray()
+
+    # -- ``gateway.Responder``
+
+    @property
+    def waiting_bytes(self) -> int:
+        return self._stream.waiting_bytes
+
+    def begin(self, status: HTTPStatus, content_type: str, length: int | None) -> None:
+        fields = [(b":status", b"%d" % status), (b"content-type", content_type.encode())]
+        if length is not None:
+            fields.append((b"content-length", b"%d" % length))
+        self._client.grpc.http.send_headers(self._stream, encode(*fields))
+
+    def write(self, data: bytes) -> None:
+        self._client.grpc.http.send_data(self._stream, (data,))
+
+    def finish(self) -> None:
+        self._stream.owned = None
+        self._client.grpc.http.end(self._stream, b"")
+        self._client.flush_soon()
