@@ -97,6 +97,26 @@ def test_a_socket_of_this_machine_is_not_told_to_others_unless_it_is_all_there_i
     assert [str(url) for url in loaded(listen_client_urls="unix:///run/r").advertise_client_urls] == ["unix:///run/r"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "retention", "kept"),
+    [
+        ("periodic", "0", (None, None)),
+        ("periodic", "1", (3600, None)),
+        ("periodic", "30m", (1800, None)),
+        ("periodic", "1h30m10s", (5410, None)),
+        ("periodic", "1.5h", (5400, None)),
+        ("periodic", "0s", (None, None)),
+        ("revision", "0", (None, None)),
+        ("revision", "1000", (None, 1000)),
+    ],
+)
+def test_history_is_kept_for_hours_for_a_time_or_for_revisions(
+    mode: str, retention: str, kept: tuple[float | None, int | None]
+) -> None:
+    config = loaded(auto_compaction_mode=mode, auto_compaction_retention=retention)
+    assert (config.history_kept_s, config.history_kept_revisions) == kept
+
+
 def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
     warnings = loaded({"RATIFIED_DATA_DIRR": "x", "RATIFIED_ENDPOINTS": "y"}).warnings
     assert warnings == ("unknown variable RATIFIED_DATA_DIRR is ignored; did you mean 'RATIFIED_DATA_DIR'?",)
@@ -117,6 +137,11 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"election_timeout": "400"}, r"election-timeout \(400 ms\) must be at least 5 times heartbeat-interval"),
         ({"election_timeout": "60000"}, "must be at most 50000 ms"),
         ({"checkpoint_log_bytes": "10"}, r"checkpoint-log-bytes \(10\) must be at least 1048576"),
+        ({"auto_compaction_retention": "soon"}, "'soon' is no number of hours, and no time such as 30m or 72h30m"),
+        ({"auto_compaction_retention": "-1"}, "'-1' is no number of hours"),
+        ({"auto_compaction_retention": "5ms"}, "'5ms' is shorter than 1 s"),
+        ({"auto_compaction_retention": "1h", "auto_compaction_mode": "revision"}, "'1h' is not a whole number"),
+        ({"auto_compaction_mode": "never"}, "flag --auto-compaction-mode: 'never' is not one of: periodic, revision"),
         ({"max_request_bytes": "10"}, "must be at least 1024"),
         ({"max_request_bytes": "100000000"}, "must be at most 16777216"),
         ({"listen_client_urls": "ftp://h:1"}, "is not of the form http://host:port or https://host:port"),

@@ -77,6 +77,8 @@ def serve(
     self_signed_cert_validity: str | None = _flag("self-signed-cert-validity"),
     max_request_bytes: str | None = _flag("max-request-bytes"),
     quota_backend_bytes: str | None = _flag("quota-backend-bytes"),
+    auto_compaction_mode: str | None = _flag("auto-compaction-mode"),
+    auto_compaction_retention: str | None = _flag("auto-compaction-retention"),
     log_level: str | None = _flag("log-level"),
     config_file: Path | None = CONFIG_FILE,
 ) -> None:
@@ -133,6 +135,8 @@ def serve(
         "self-signed-cert-validity": self_signed_cert_validity,
         "max-request-bytes": max_request_bytes,
         "quota-backend-bytes": quota_backend_bytes,
+        "auto-compaction-mode": auto_compaction_mode,
+        "auto-compaction-retention": auto_compaction_retention,
         "log-level": log_level,
     }
     try:

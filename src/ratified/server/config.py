@@ -14,6 +14,7 @@ Rules of this file:
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -44,6 +45,12 @@ LOG_LEVELS = ("debug", "info", "warn", "error")
 
 class ConfigError(Exception):
     """A configuration that cannot be served; one line that says what, where, and what to do."""
+
+
+HISTORY_S_MIN = 1
+_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_PART_OF_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_TIME = re.compile(rf"(?:{_PART_OF_TIME.pattern})+")
 
 
 class Option(NamedTuple):
@@ -271,6 +278,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("self-signed-cert-validity", "1", _years, "Years for which a certificate that a member makes is valid."),
     Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
     Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
+    Option(
+        "auto-compaction-mode",
+        "periodic",
+        _one_of("periodic", "revision"),
+        "What --auto-compaction-retention counts: time, or revisions.",
+    ),
+    Option(
+        "auto-compaction-retention",
+        "0",
+        _text,
+        "How much history is kept: hours, or a time such as 30m or 72h; or so many revisions. 0: all of it.",
+    ),
     Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
 )
 
@@ -319,6 +338,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     peer_tls: TlsOptions | None
     max_request_bytes: int
     quota_backend_bytes: int
+    history_kept_s: float | None
+    """How long history is kept; None: by revisions, or for ever."""
+    history_kept_revisions: int | None
     log_level: str
     warnings: tuple[str, ...] = ()
     """What an operator should know, though it is no error."""
@@ -404,6 +426,7 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
     _check_times(found)
     _check_lease(found)
     _check_sizes(found)
+    kept_s, kept_revisions = _history(found)
     name = value["name"]
     advertised = value["initial-advertise-peer-urls"]
     cluster = value["initial-cluster"]
@@ -442,6 +465,8 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         ),
         max_request_bytes=value["max-request-bytes"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
+        history_kept_s=kept_s,
+        history_kept_revisions=kept_revisions,
         log_level=value["log-level"],
         warnings=warnings,
     )
@@ -588,6 +613,28 @@ def _flags(names: Iterable[str]) -> str:
 def _place_of(found: dict[str, _Found], urls: str, url: Url) -> str:
     """Where this URL was found: among these, or in the cluster."""
     return _place(found, urls if url in found[urls].value else "initial-cluster")
+
+
+def _history(found: dict[str, _Found]) -> tuple[float | None, int | None]:
+    """How long history is kept, and how many revisions of it; None: that does not count."""
+    text, place = found["auto-compaction-retention"].value, _place(found, "auto-compaction-retention")
+    try:
+        if found["auto-compaction-mode"].value == "revision":
+            return None, _count(text) or None
+        return _hours_or_time_s(text) or None, None
+    except ValueError as wrong:
+        raise ConfigError(f"{place}: {wrong}") from wrong
+
+
+def _hours_or_time_s(text: str) -> float:
+    if text.isdecimal():
+        return int(text) * _UNITS_S["h"]
+    if not _TIME.fullmatch(text):
+        raise ValueError(f"{text!r} is no number of hours, and no time such as 30m or 72h30m")
+    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _PART_OF_TIME.findall(text))
+    if 0 < seconds < HISTORY_S_MIN:
+        raise ValueError(f"{text!r} is shorter than {HISTORY_S_MIN} s")
+    return seconds
 
 
 def _check_sizes(found: dict[str, _Found]) -> None:

@@ -28,6 +28,7 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
 from ratified.runtime.tls import Certificates, CertificatesError
+from ratified.server.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.server.clients import ClientListener, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
@@ -192,6 +193,8 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         listener.listen(url)
     await listener.start()
     announcing = asyncio.ensure_future(_announce(service, config))
+    policy = _compaction(config)
+    compacting = [] if policy is None else [asyncio.ensure_future(compact_for_ever(service, policy))]
     stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(host.ended())
     try:
         await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -200,9 +203,16 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         log.info("stopping")
         await host.hand_over(timeout_s=config.election_timeout_ms / 1000)
     finally:
-        for task in (announcing, stopped, ended):
+        for task in (announcing, stopped, ended, *compacting):
             task.cancel()
         await listener.stop(STOP_GRACE_S)
+
+
+def _compaction(config: ServerConfig) -> Policy | None:
+    """None: history is kept until somebody compacts it."""
+    if config.history_kept_s is not None:
+        return ByTime(config.history_kept_s)
+    return None if config.history_kept_revisions is None else ByRevisions(config.history_kept_revisions)
 
 
 async def _announce(service: Service, config: ServerConfig) -> None:
