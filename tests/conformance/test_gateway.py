@@ -10,6 +10,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,24 @@ COMPARED: list[tuple[str, str | dict[str, Any]]] = [
     ("/v3/kv/compaction", {"revision": "3"}),
     ("/v3/kv/range", {"key": KEY, "revision": 2}),
     ("/v3/maintenance/alarm", {}),
+    ("/v3/lease/grant", {"TTL": 600, "ID": 8}),
+    ("/v3/lease/grant", {"TTL": 600, "ID": 9}),
+    ("/v3/lock/lock", {"name": b64("lock"), "lease": 8}),
+    ("/v3/lock/lock", {"name": b64("lock"), "lease": 8}),
+    ("/v3/kv/range", {"key": b64("lock/8")}),
+    ("/v3/lock/unlock", {"key": b64("lock/8")}),
+    ("/v3/lock/lock", {"name": b64("lock"), "lease": 9}),
+    ("/v3/lock/unlock", {"key": b64("lock/8")}),
+    ("/v3/election/leader", {"name": b64("vote")}),
+    ("/v3/election/campaign", {"name": b64("vote"), "lease": 8, "value": b64("one")}),
+    ("/v3/election/campaign", {"name": b64("vote"), "lease": 8, "value": b64("two")}),
+    ("/v3/election/leader", {"name": b64("vote")}),
+    ("/v3/election/proclaim", {}),
+    ("/v3/election/proclaim", {"leader": {"key": b64("vote/8"), "rev": 1, "lease": 8}, "value": VALUE}),
+    ("/v3/election/resign", {}),
+    ("/v3/election/resign", {"leader": {"name": b64("vote"), "key": b64("vote/8"), "rev": 1, "lease": 8}}),
+    ("/v3/lease/revoke", {"ID": 8}),
+    ("/v3/election/leader", {"name": b64("vote")}),
 ]
 
 
@@ -207,3 +226,90 @@ def test_requests_of_one_connection_are_answered_one_behind_the_other(ours: str)
             answer += data
     assert answer.count(b"HTTP/1.1 200") == 21
     assert answer.count(b'"revision"') == 20
+
+
+@contextmanager
+def waiting_for(ours: str, path: str, body: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    """A client that waits; it is killed at the end."""
+    curl = shutil.which("curl")
+    assert curl is not None, "Debian's curl is missing"
+    command = [curl, "-sN", f"{ours}{path}", "-d", json.dumps(body)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def keys_below(ours: str, name: str) -> list[str]:
+    with Client([ours.removeprefix("http://")]) as client:
+        return sorted(pair.key.decode() for pair in client.range(f"{name}/", prefix=True).pairs)
+
+
+@pytest.mark.parametrize(("path", "name"), [("lock/lock", "left"), ("election/campaign", "gone")])
+def test_who_waits_has_its_turn_and_who_waits_no_longer_leaves_nothing(ours: str, path: str, name: str) -> None:
+    for lease in (21, 22, 23):
+        post(ours, "/v3/lease/grant", {"TTL": 600, "ID": lease})
+    asked = {lease: {"name": b64(name), "lease": lease} for lease in (21, 22, 23)}
+    assert post(ours, f"/v3/{path}", asked[21])[0] == 200
+    with waiting_for(ours, f"/v3/{path}", asked[22]) as leaves, waiting_for(ours, f"/v3/{path}", asked[23]) as stays:
+        wait_until(lambda: len(keys_below(ours, name)) == 3, "both wait")
+        leaves.kill()
+        wait_until(lambda: keys_below(ours, name) == [f"{name}/15", f"{name}/17"], "its key is gone")
+        assert stays.poll() is None
+        post(ours, "/v3/lease/revoke", {"ID": 21})
+        assert stays.stdout is not None
+        assert json.loads(stays.stdout.read())["header"]
+    for lease in (22, 23):
+        post(ours, "/v3/lease/revoke", {"ID": lease})
+
+
+def test_to_unlock_nothing_is_refused(etcd: str, ours: str) -> None:
+    (status, theirs), (our_status, found) = post(etcd, "/v3/lock/unlock", {}), post(ours, "/v3/lock/unlock", {})
+    assert (status, our_status) == (500, 400)
+    assert json.loads(found)["message"] == json.loads(theirs)["message"] == "etcdserver: key is not provided"
+
+
+@pytest.mark.parametrize("path", ["lock/lock", "election/campaign"])
+def test_a_lease_that_is_not_there_is_not_found_where_etcd_says_that_it_does_not_know(
+    etcd: str, ours: str, path: str
+) -> None:
+    asked = {"name": b64("none"), "lease": 77}
+    (status, theirs), (our_status, found) = post(etcd, f"/v3/{path}", asked), post(ours, f"/v3/{path}", asked)
+    assert (status, our_status) == (500, 404)
+    assert json.loads(found)["message"] == json.loads(theirs)["message"] == "etcdserver: requested lease not found"
+
+
+def test_who_brings_no_lease_has_one_that_ends_by_itself(ours: str) -> None:
+    status, found = post(ours, "/v3/lock/lock", {"name": b64("own")})
+    key = base64.b64decode(json.loads(found)["key"]).decode()
+    lease = int(key.partition("/")[2], 16)
+    left = json.loads(post(ours, "/v3/lease/timetolive", {"ID": str(lease)})[1])
+    assert (status, left["grantedTTL"]) == (200, "60")
+    post(ours, "/v3/lease/revoke", {"ID": str(lease)})
+
+
+def test_an_observer_is_told_of_each_leader_and_of_what_it_proclaims(ours: str) -> None:
+    for lease in (31, 32):
+        post(ours, "/v3/lease/grant", {"TTL": 600, "ID": lease})
+    with waiting_for(ours, "/v3/election/observe", {"name": b64("seen")}) as observing:
+        assert observing.stdout is not None
+
+        def told() -> str:
+            assert observing.stdout is not None
+            return base64.b64decode(json.loads(observing.stdout.readline())["result"]["kv"]["value"]).decode()
+
+        first = json.loads(
+            post(ours, "/v3/election/campaign", {"name": b64("seen"), "lease": 31, "value": b64("one")})[1]
+        )
+        assert told() == "one"
+        post(ours, "/v3/election/proclaim", {"leader": first["leader"], "value": b64("two")})
+        assert told() == "two"
+        campaign = {"name": b64("seen"), "lease": 32, "value": b64("three")}
+        with waiting_for(ours, "/v3/election/campaign", campaign) as waiting:
+            wait_until(lambda: len(keys_below(ours, "seen")) == 2, "it waits")
+            post(ours, "/v3/election/resign", {"leader": first["leader"]})
+            assert told() == "three"
+            assert waiting.stdout is not None
+            waiting.stdout.read()
+        observing.kill()

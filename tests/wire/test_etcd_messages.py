@@ -14,7 +14,8 @@ from ratified.wire.etcd import kv_pb2, rpc_pb2
 
 SOURCE = Path(ratified.__file__).parent.parent
 PACKAGE = SOURCE / "ratified/wire/etcd"
-GENERATED = ("descriptors.binpb", "kv_pb2.pyi", "rpc_pb2.pyi")
+SOURCES = ("kv", "rpc", "lock", "election")
+GENERATED = ("descriptors.binpb", *(f"{name}_pb2.pyi" for name in SOURCES))
 
 
 def test_the_committed_files_are_what_protoc_makes_of_the_text(tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_the_committed_files_are_what_protoc_makes_of_the_text(tmp_path: Path) -
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     options = ["-I", str(SOURCE), f"--descriptor_set_out={out}/descriptors.binpb", f"--mypy_out=quiet:{tmp_path}"]
     subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", *options, str(PACKAGE / "kv.proto"), str(PACKAGE / "rpc.proto")],
+        [sys.executable, "-m", "grpc_tools.protoc", *options, *(str(PACKAGE / f"{name}.proto") for name in SOURCES)],
         check=True,
         env={**os.environ, "PATH": path},
     )

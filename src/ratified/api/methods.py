@@ -11,12 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from ratified.api import cluster, kv, lease, maintenance, snapshot, watch
+from ratified.api import cluster, election, kv, lease, lock, maintenance, snapshot, watch
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Submission
 from ratified.kv.requests import decode
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import election_pb2, lock_pb2, rpc_pb2
 from ratified.wire.report import REPORT_METHOD
 
 M = TypeVar("M", bound=Message)
@@ -111,5 +111,12 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
     "/etcdserverpb.Maintenance/HashKV": _query(rpc_pb2.HashKVRequest, maintenance.hash_kv),
     "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, snapshot.snapshot),
+    "/v3lockpb.Lock/Lock": _write(lock_pb2.LockRequest, lock.lock),
+    "/v3lockpb.Lock/Unlock": _write(lock_pb2.UnlockRequest, lock.unlock),
+    "/v3electionpb.Election/Campaign": _write(election_pb2.CampaignRequest, election.campaign),
+    "/v3electionpb.Election/Proclaim": _write(election_pb2.ProclaimRequest, election.proclaim),
+    "/v3electionpb.Election/Leader": _read(election_pb2.LeaderRequest, election.leader),
+    "/v3electionpb.Election/Observe": _stream(election_pb2.LeaderRequest, election.observe),
+    "/v3electionpb.Election/Resign": _write(election_pb2.ResignRequest, election.resign),
     REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

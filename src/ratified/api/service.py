@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 from ratified.api.errors import refusal, refused, stopped, unknown
@@ -66,6 +66,7 @@ class Service:
         self._is_measuring = False
         self._to_measure: dict[Pending, None] = {}
         """What waits for the store's size, which is not known, or was too large, in order."""
+        self._later: dict[asyncio.Task[object], None] = {}
         self._header = b""
         self._header_term = -1
 
@@ -123,6 +124,17 @@ class Service:
                 pending.fail(status)
             else:
                 self._begin_within_quota(pending)
+
+    def later(self, work: Coroutine[None, None, object]) -> None:
+        """Do this though nobody waits for it; how it fails is of no interest."""
+        task = asyncio.ensure_future(work)
+        self._later[task] = None
+        task.add_done_callback(self._is_done)
+
+    def _is_done(self, task: asyncio.Task[object]) -> None:
+        del self._later[task]
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, EtcdError):
+            raise error
 
     async def propose(self, command: bytes) -> bytes:
         """Replicate a command; the answer, with its header."""

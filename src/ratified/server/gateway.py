@@ -24,7 +24,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 
 from ratified.edge.grpc import CallHead, Code, Sink
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import election_pb2, lock_pb2, rpc_pb2
 
 JSON = "application/json"
 PREFIXES = ("/v3", "/v3beta")
@@ -64,49 +64,49 @@ class Route(NamedTuple):
 
 def _routes() -> Mapping[str, Route]:
     found: dict[str, Route] = {}
-    methods = {
-        f"{service.full_name}/{method.name}": method
-        for service in rpc_pb2.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-    }
-    for name, paths in _PATHS.items():
-        method = methods[f"etcdserverpb.{name}"]
-        route = Route(
-            f"/etcdserverpb.{name}",
-            getattr(rpc_pb2, method.input_type.name),
-            getattr(rpc_pb2, method.output_type.name),
-            method.server_streaming,
-            name == "Watch/Watch",
-        )
-        found |= {f"{prefix}/{path}": route for prefix in PREFIXES for path in paths}
+    for file in (rpc_pb2, lock_pb2, election_pb2):
+        for service in file.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                name = f"{service.full_name}/{method.name}"
+                request, answer = (getattr(file, kind.name) for kind in (method.input_type, method.output_type))
+                stays_open = name in ("etcdserverpb.Watch/Watch", "v3electionpb.Election/Observe")
+                route = Route(f"/{name}", request, answer, method.server_streaming, stays_open)
+                found |= {f"{prefix}/{path}": route for prefix in PREFIXES for path in _PATHS[name]}
     return found
 
 
 _PATHS = {
-    "KV/Range": ("kv/range",),
-    "KV/Put": ("kv/put",),
-    "KV/DeleteRange": ("kv/deleterange",),
-    "KV/Txn": ("kv/txn",),
-    "KV/Compact": ("kv/compaction",),
-    "Watch/Watch": ("watch",),
-    "Lease/LeaseGrant": ("lease/grant",),
-    "Lease/LeaseRevoke": ("lease/revoke", "kv/lease/revoke"),
-    "Lease/LeaseKeepAlive": ("lease/keepalive",),
-    "Lease/LeaseTimeToLive": ("lease/timetolive", "kv/lease/timetolive"),
-    "Lease/LeaseLeases": ("lease/leases", "kv/lease/leases"),
-    "Cluster/MemberAdd": ("cluster/member/add",),
-    "Cluster/MemberRemove": ("cluster/member/remove",),
-    "Cluster/MemberUpdate": ("cluster/member/update",),
-    "Cluster/MemberList": ("cluster/member/list",),
-    "Cluster/MemberPromote": ("cluster/member/promote",),
-    "Maintenance/Alarm": ("maintenance/alarm",),
-    "Maintenance/Status": ("maintenance/status",),
-    "Maintenance/Defragment": ("maintenance/defragment",),
-    "Maintenance/Hash": ("maintenance/hash",),
-    "Maintenance/HashKV": ("maintenance/hashkv",),
-    "Maintenance/Snapshot": ("maintenance/snapshot",),
-    "Maintenance/MoveLeader": ("maintenance/transfer-leadership",),
-    "Maintenance/Downgrade": ("maintenance/downgrade",),
+    "etcdserverpb.KV/Range": ("kv/range",),
+    "etcdserverpb.KV/Put": ("kv/put",),
+    "etcdserverpb.KV/DeleteRange": ("kv/deleterange",),
+    "etcdserverpb.KV/Txn": ("kv/txn",),
+    "etcdserverpb.KV/Compact": ("kv/compaction",),
+    "etcdserverpb.Watch/Watch": ("watch",),
+    "etcdserverpb.Lease/LeaseGrant": ("lease/grant",),
+    "etcdserverpb.Lease/LeaseRevoke": ("lease/revoke", "kv/lease/revoke"),
+    "etcdserverpb.Lease/LeaseKeepAlive": ("lease/keepalive",),
+    "etcdserverpb.Lease/LeaseTimeToLive": ("lease/timetolive", "kv/lease/timetolive"),
+    "etcdserverpb.Lease/LeaseLeases": ("lease/leases", "kv/lease/leases"),
+    "etcdserverpb.Cluster/MemberAdd": ("cluster/member/add",),
+    "etcdserverpb.Cluster/MemberRemove": ("cluster/member/remove",),
+    "etcdserverpb.Cluster/MemberUpdate": ("cluster/member/update",),
+    "etcdserverpb.Cluster/MemberList": ("cluster/member/list",),
+    "etcdserverpb.Cluster/MemberPromote": ("cluster/member/promote",),
+    "etcdserverpb.Maintenance/Alarm": ("maintenance/alarm",),
+    "etcdserverpb.Maintenance/Status": ("maintenance/status",),
+    "etcdserverpb.Maintenance/Defragment": ("maintenance/defragment",),
+    "etcdserverpb.Maintenance/Hash": ("maintenance/hash",),
+    "etcdserverpb.Maintenance/HashKV": ("maintenance/hashkv",),
+    "etcdserverpb.Maintenance/Snapshot": ("maintenance/snapshot",),
+    "etcdserverpb.Maintenance/MoveLeader": ("maintenance/transfer-leadership",),
+    "etcdserverpb.Maintenance/Downgrade": ("maintenance/downgrade",),
+    "v3lockpb.Lock/Lock": ("lock/lock",),
+    "v3lockpb.Lock/Unlock": ("lock/unlock",),
+    "v3electionpb.Election/Campaign": ("election/campaign",),
+    "v3electionpb.Election/Proclaim": ("election/proclaim",),
+    "v3electionpb.Election/Leader": ("election/leader",),
+    "v3electionpb.Election/Observe": ("election/observe",),
+    "v3electionpb.Election/Resign": ("election/resign",),
 }
 ROUTES = _routes()
 """By the path of HTTP."""

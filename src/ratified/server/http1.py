@@ -1,7 +1,8 @@
 """HTTP/1.1 on a client's connection: pages and calls as JSON (``gateway``), one after another, by ``h11``.
 
 Requests have no body of more than ``BODY_BYTES_MAX``, calls none of more than two of the largest requests. One is
-answered before the next is read. A client that ends its side may still want its answer; of a stream it wants no more.
+answered before the next is read. A client that ends its side may still want a page; of a call it wants no more, since
+one may wait for ever (for a lock, for what a watch sees), and nothing else tells that its client has gone.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ class Http1:
     def end(self) -> None:
         """The client sends no more; what it has asked for is answered, if that has an end."""
         self._ended = True
-        if self._call is not None and self._route is not None and self._route.is_stream:
+        if self._call is not None:
+            self._call.gone()
             self._client.close()
         elif not self.is_busy:
             self._read_end()
