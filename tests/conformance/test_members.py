@@ -115,7 +115,7 @@ def test_grow_by_a_learner_that_is_promoted_and_remove_the_leader(
             asked = Etcdctl(etcdctl_program, other.endpoint)
             asked("member", "remove", leader)
             wait_until(lambda: not gone.running, "the removed member stops")
-            assert "was removed from the cluster" in gone.log_file.read_text()
+            wait_until(lambda: "was removed from the cluster" in gone.log_file.read_text(), "it says why")
             assert gone.name not in members(asked)
             asked("put", "after", "2")
             assert asked("get", "after", "--print-value-only") == "2\n"

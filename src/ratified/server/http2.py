@@ -44,6 +44,8 @@ class JsonStream:
         self._body = bytearray()
         self.held_bytes = 0
         """Of the body, until it is complete."""
+        self._refusal: tuple[HTTPStatus, bytes] | None = None
+        """Why nothing more of the body is kept, and the call will not be served."""
 
     @property
     def sink(self) -> Sink | None:
@@ -52,7 +54,8 @@ class JsonStream:
     # -- the connection
 
     def on_data(self, data: bytes) -> None:
-        if self._call.ended:
+        self._client.grpc.http.credit(self._stream, len(data))
+        if self._refusal is not None:
             return
         self._body += data
         self.held_bytes += len(data)
@@ -61,11 +64,10 @@ class JsonStream:
         elif len(self._body) > 2 * self._client.service.request_bytes_max:
             self._client.grpc.on_limit("message_bytes")
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"the request is too large\n")
-        else:
-            self._client.grpc.http.credit(self._stream, len(data))
 
     def on_end(self) -> None:
-        if self._call.ended:
+        if self._refusal is not None:
+            self._answer(*self._refusal)
             return
         body = bytes(self._body)
         self._let_go()
@@ -86,8 +88,11 @@ class JsonStream:
         self._refuse(HTTPStatus.TOO_MANY_REQUESTS, b"there is no room for this request\n")
 
     def _refuse(self, status: HTTPStatus, text: bytes) -> None:
-        self._call.gone()
+        """When all has come: curl takes an answer that comes before for a failure of the stream."""
+        self._refusal = status, text
         self._let_go()
+
+    def _answer(self, status: HTTPStatus, text: bytes) -> None:
         self.begin(status, "text/plain; charset=utf-8", len(text))
         self.write(text)
         self.finish()
