@@ -22,14 +22,17 @@ from typing import Self
 log = logging.getLogger("ratified.host")
 
 LOOKS_EVERY_S = 0.25
-WRITE_BACK_BYTES = 32 << 20
+WRITE_BACK_BYTES = 16 << 20
 """Of the log's files too, which are written at once: they are counted, and not waiting."""
+PIECE_BYTES = 1 << 20
+PIECE_EVERY_S_MIN = 0.01
+ONCE_THROUGH_S_MIN = 5.0
+"""So often a page is written at most."""
 
 _SYNC_FILE_RANGE_WRITE = 2
-_TO_THE_END = 0
 
-BeginWriting = Callable[[int], None]
-"""Given a descriptor; raises ``OSError``."""
+BeginWriting = Callable[[int, int, int], None]
+"""Given a descriptor, an offset and a length; raises ``OSError``."""
 
 
 def _begin_writing() -> BeginWriting | None:
@@ -39,8 +42,8 @@ def _begin_writing() -> BeginWriting | None:
     sync_file_range = library.sync_file_range
     sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
 
-    def begin_writing(descriptor: int) -> None:
-        if sync_file_range(descriptor, 0, _TO_THE_END, _SYNC_FILE_RANGE_WRITE) != 0:
+    def begin_writing(descriptor: int, offset: int, length: int) -> None:
+        if sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE) != 0:
             error = ctypes.get_errno()
             raise OSError(error, os.strerror(error))
 
@@ -81,8 +84,16 @@ class WriteBack:
             try:
                 dirtied = bytes_dirtied()
                 if dirtied - begun_at >= WRITE_BACK_BYTES:
-                    self._begin(self._descriptor)
                     begun_at = dirtied
+                    self._go_through()
             except OSError as error:
                 log.warning("the store is written to the disk when the kernel does it, which can take long: %s", error)
+                return
+
+    def _go_through(self) -> None:
+        offsets = range(0, os.fstat(self._descriptor).st_size, PIECE_BYTES)
+        pause_s = max(ONCE_THROUGH_S_MIN / max(len(offsets), 1), PIECE_EVERY_S_MIN)
+        for offset in offsets:
+            self._begin(self._descriptor, offset, PIECE_BYTES)
+            if self._ended.wait(pause_s):
                 return
