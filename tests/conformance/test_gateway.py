@@ -161,6 +161,8 @@ BAD: list[tuple[str, str]] = [
     ("/v3/kv/range", '{"key":"Zm9v","sort_order":"UP"}'),
     ("/v3/kv/txn", '{"success":[{"request_put":{"key":"@"}}]}'),
     ("/v3/kv/range", "[" * 10_000),
+    ("/v3/kv/put", '{"key":"\\ud800"}'),
+    ("/v3/kv/range", '{"sort_order":"\\ud800"}'),
 ]
 
 
@@ -313,3 +315,15 @@ def test_an_observer_is_told_of_each_leader_and_of_what_it_proclaims(ours: str) 
             assert waiting.stdout is not None
             waiting.stdout.read()
         observing.kill()
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"zz":' + "1" * 5_000 + "}", '{"\\ud800":1}', '{"success":[' + "{}," * 30_000 + "{}]}", "{}" * 30_000],
+    ids=["a long number", "half a character", "a long list", "many messages"],
+)
+def test_no_body_ends_more_than_its_own_call(ours: str, body: str) -> None:
+    status, found = post(ours, "/v3/lease/keepalive", body)
+    assert status == 200
+    assert {"result", "error"} & set(json.loads(found.splitlines()[0]))
+    assert post(ours, "/v3/kv/range", {"key": KEY})[0] == 200

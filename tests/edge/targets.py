@@ -12,11 +12,12 @@ from unittest.mock import patch
 
 from ratified.api.pages import Page
 from ratified.api.service import Service
+from ratified.api.translation import ROUTES
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.frames import PREFACE, settings
 from ratified.edge.grpc import Call, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Decoder, Header, Headers, HeadersTooLarge, HpackError
-from ratified.server.gateway import ROUTES, JsonCall
+from ratified.server.gateway import JsonCall
 from ratified.server.http1 import Http1
 
 LIMITS = ConnectionLimits(

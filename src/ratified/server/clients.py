@@ -30,6 +30,7 @@ from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
 from ratified.api.pages import NOT_ALLOWED, page
 from ratified.api.service import Service
+from ratified.api.translation import is_call, route_of
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
@@ -41,7 +42,7 @@ from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.client_metrics import ClientMetrics, Served
-from ratified.server.gateway import JsonCall, is_call, route_of
+from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.http2 import JsonStream
 from ratified.server.unix_sockets import UnixSocket
@@ -342,6 +343,7 @@ class ClientConnection(asyncio.Protocol):
         socket_of = transport.get_extra_info("socket")
         if socket_of.family != socket.AF_UNIX:
             socket_of.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            socket_of.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
     @override
     def data_received(self, data: bytes) -> None:

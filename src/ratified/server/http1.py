@@ -17,10 +17,11 @@ import h11
 
 from ratified.api.pages import NOT_ALLOWED, Page, page
 from ratified.api.service import Service
+from ratified.api.translation import Route, is_call, route_of
 from ratified.edge.frames import PREFACE
 from ratified.edge.grpc import Sink
 from ratified.edge.hpack import Header
-from ratified.server.gateway import METADATA_PREFIX, JsonCall, Route, is_call, route_of
+from ratified.server.gateway import METADATA_PREFIX, JsonCall
 
 log = logging.getLogger("ratified.server")
 
@@ -83,6 +84,7 @@ class Http1:
         self._draining = False
         self._ended = False
         """The client sends no more."""
+        self._is_lost = False
 
     def receive(self, data: bytes) -> None:
         """Bytes of the client's, in order."""
@@ -117,6 +119,7 @@ class Http1:
 
     def lost(self) -> None:
         """The socket is gone."""
+        self._is_lost = True
         if self._task is not None:
             self._task.cancel()
         if self._call is not None:
@@ -234,6 +237,8 @@ class Http1:
 
     def _go_on(self) -> None:
         """An answer is complete: read the next request, or close."""
+        if self._is_lost:
+            return
         if self._client.socket_bytes > WAITING_BYTES_MAX and self._call is None:  # it asks, and does not read
             self._client.abort()
             return

@@ -7,10 +7,11 @@ from http import HTTPStatus
 from typing import Protocol
 
 from ratified.api.service import Service
+from ratified.api.translation import Route
 from ratified.edge.connection import Stream
 from ratified.edge.grpc import GrpcConnection, Sink
 from ratified.edge.hpack import Header, encode
-from ratified.server.gateway import METADATA_PREFIX, JsonCall, Route
+from ratified.server.gateway import METADATA_PREFIX, JsonCall
 
 
 class Client(Protocol):

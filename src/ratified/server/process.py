@@ -18,6 +18,7 @@ import sys
 
 import msgspec
 
+from ratified.api.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.consensus.engines import ENGINES
@@ -28,7 +29,6 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
 from ratified.runtime.tls import Certificates, CertificatesError
-from ratified.server.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.server.clients import ClientListener, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max

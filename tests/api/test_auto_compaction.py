@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from ratified.api.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.api.service import Service
 from ratified.kv import commands
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
-from ratified.server.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.wire.etcd import rpc_pb2
 
 HOUR = 3600
