@@ -134,6 +134,13 @@ class Client:
     def is_paused(self) -> bool:
         return False
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return LOOP
+
+    def on_limit(self, limit: str) -> None:
+        pass
+
     def holds(self, size_bytes: int) -> bool:
         self.held_bytes += size_bytes
         assert self.held_bytes >= 0

@@ -138,6 +138,13 @@ class UnreadSocket:
 
     is_paused = False
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def on_limit(self, limit: str) -> None:
+        pass
+
     def holds(self, size_bytes: int) -> bool:
         return True
 

@@ -3,14 +3,11 @@ proclaims."""
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.api.turns import (
-    UNKNOWN,
-    delete,
     events,
     first_of,
     have_turn,
@@ -23,7 +20,7 @@ from ratified.api.turns import (
 )
 from ratified.kv import requests
 from ratified.kv.errors import EtcdError
-from ratified.wire.etcd import kv_pb2, rpc_pb2
+from ratified.wire.etcd import errors, kv_pb2, rpc_pb2
 from ratified.wire.etcd.election_pb2 import (
     CampaignRequest,
     CampaignResponse,
@@ -60,11 +57,7 @@ async def campaign(service: Service, request: CampaignRequest, data: bytes) -> b
             leader.rev = found.create_revision
             if found.value != request.value:
                 await _proclaim(service, leader, request.value)
-        try:
-            await have_turn(service, prefix, leader.rev)
-        except (EtcdError, asyncio.CancelledError):
-            service.later(delete(service, key))
-            raise
+        await have_turn(service, prefix, key, leader.rev)
         return CampaignResponse(header=made.header, leader=leader).SerializeToString()
 
 
@@ -77,7 +70,7 @@ async def proclaim(service: Service, request: ProclaimRequest, data: bytes) -> b
 async def leader(service: Service, request: LeaderRequest, data: bytes) -> bytes:
     found = await read(service, first_of(prefix_of(request.name)))
     if not found.kvs:
-        raise EtcdError(UNKNOWN, NO_LEADER)
+        raise EtcdError(errors.UNKNOWN, NO_LEADER)
     return LeaderResponse(header=found.header, kv=found.kvs[0]).SerializeToString()
 
 
@@ -127,10 +120,10 @@ async def _proclaim(service: Service, leader: LeaderKey, value: bytes) -> rpc_pb
     compare = is_as_made(leader.key, leader.rev)
     done = await txn(service, rpc_pb2.TxnRequest(compare=[compare], success=[put]))
     if not done.succeeded:
-        raise EtcdError(UNKNOWN, NOT_LEADER)
+        raise EtcdError(errors.UNKNOWN, NOT_LEADER)
     return done.header
 
 
 def _check(request: ProclaimRequest | ResignRequest) -> None:
     if not request.HasField("leader"):
-        raise EtcdError(UNKNOWN, MISSING_LEADER_KEY)
+        raise EtcdError(errors.UNKNOWN, MISSING_LEADER_KEY)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ratified.api.service import Service
 from ratified.api.turns import (
-    UNKNOWN,
     delete,
     first_of,
     have_turn,
@@ -17,7 +14,7 @@ from ratified.api.turns import (
     txn,
 )
 from ratified.kv.errors import EtcdError
-from ratified.wire.etcd import rpc_pb2
+from ratified.wire.etcd import errors, rpc_pb2
 from ratified.wire.etcd.lock_pb2 import LockRequest, LockResponse, UnlockRequest, UnlockResponse
 
 EXPIRED = "mutex: session is expired"
@@ -40,14 +37,10 @@ async def lock(service: Service, request: LockRequest, data: bytes) -> bytes:
         (owner,) = made.responses[1].response_range.kvs
         if owner.create_revision == revision:
             return LockResponse(header=made.header, key=key).SerializeToString()
-        try:
-            await have_turn(service, prefix, revision)
-        except (EtcdError, asyncio.CancelledError):
-            service.later(delete(service, key))
-            raise
+        await have_turn(service, prefix, key, revision)
         held = await read(service, rpc_pb2.RangeRequest(key=key))
         if not held.kvs:
-            raise EtcdError(UNKNOWN, EXPIRED)
+            raise EtcdError(errors.UNKNOWN, EXPIRED)
         return LockResponse(header=held.header, key=key).SerializeToString()
 
 

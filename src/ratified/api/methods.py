@@ -89,6 +89,20 @@ def _stream(request: type[Message], handler: Streaming) -> Method:
     return Method(request, MethodKind.STREAM, handler)
 
 
+def _types() -> dict[str, str]:
+    files = (rpc_pb2, lock_pb2, election_pb2)
+    return {
+        f"/{service.full_name}/{method.name}": "bidi_stream" if method.client_streaming else "server_stream"
+        for file in files
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.server_streaming
+    }
+
+
+STREAM_TYPES = _types()
+"""Of methods with more than one answer, by path: how the metrics of gRPC call them."""
+
 METHODS: dict[str, Method] = {
     "/etcdserverpb.KV/Range": _query(rpc_pb2.RangeRequest, kv.range_),
     "/etcdserverpb.KV/Put": _command(rpc_pb2.PutRequest, kv.put),

@@ -5,6 +5,7 @@ Nothing is kept for it but counts that something else adds to anyway: all is rea
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -45,6 +46,7 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._store = rpc_pb2.StatusResponse()
+        self._making: asyncio.Task[bytes] | None = None
         self.add(self)
 
     def add(self, source: Source) -> None:
@@ -52,14 +54,26 @@ class Metrics:
         self._registry.register(_Asked(source))
 
     async def text(self) -> bytes:
-        """All of it, as Prometheus reads it; without the store's where that does not answer."""
+        """All of it, as Prometheus reads it; who asks while it is made gets the same."""
+        if self._making is None:
+            self._making = asyncio.ensure_future(self._make())
+        return await asyncio.shield(self._making)
+
+    async def _make(self) -> bytes:
+        try:
+            await self._ask_store()
+            return generate_latest(self._registry)
+        finally:
+            self._making = None
+
+    async def _ask_store(self) -> None:
+        """How large it is; nothing, where it does not answer."""
         try:
             answer = await self._service.query(queries.status(), linearizable=False)
         except EtcdError:
             self._store = rpc_pb2.StatusResponse()
         else:
             self._store = rpc_pb2.StatusResponse.FromString(answer)
-        return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
         status = self._service.host.status()

@@ -20,8 +20,6 @@ from ratified.wire.etcd import kv_pb2, rpc_pb2
 OWN_LEASE_TTL_S = 60
 """Of the lease that is made for who brings none; it is renewed while its owner waits, and then ends by itself."""
 OWN_LEASE_RENEWED_EVERY_S = 20
-UNKNOWN = 2
-"""The code of gRPC with which etcd's own errors of these services end."""
 _NO_STREAM = 0
 """No client's watch has this number."""
 
@@ -97,8 +95,19 @@ async def delete(service: Service, key: bytes) -> rpc_pb2.DeleteRangeResponse:
     return rpc_pb2.DeleteRangeResponse.FromString(await service.propose(commands.delete_range(data)))
 
 
-async def have_turn(service: Service, prefix: bytes, revision: int) -> None:
-    """Wait until all keys are gone that were made before this revision."""
+async def have_turn(service: Service, prefix: bytes, key: bytes, revision: int) -> None:
+    """Wait until all keys are gone that were made before this one, which was at this revision.
+
+    The key goes with who waits no longer.
+    """
+    try:
+        await _earlier_are_gone(service, prefix, revision)
+    except (EtcdError, asyncio.CancelledError):
+        service.later(delete(service, key))
+        raise
+
+
+async def _earlier_are_gone(service: Service, prefix: bytes, revision: int) -> None:
     last = first_of(prefix)
     last.sort_order = rpc_pb2.RangeRequest.DESCEND
     last.max_create_revision = revision - 1

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from ratified.api.methods import Method, MethodKind
+from ratified.api.methods import STREAM_TYPES, Method
 
 _CODES = (
     "OK",
@@ -87,7 +87,7 @@ class ClientMetrics:
             if not served.started:
                 continue
             _, service, method = path.decode().split("/")
-            kind = "bidi_stream" if served.method.kind is MethodKind.STREAM else "unary"
+            kind = STREAM_TYPES.get(path.decode(), "unary")
             started.add_metric([kind, service, method], served.started)
             for code, count in sorted(served.codes.items()):
                 handled.add_metric([kind, service, method, _CODES[code]], count)

@@ -70,6 +70,8 @@ CONNECTION_STREAMING_CALLS_MIN = 10
 """What each may have, however many the others have."""
 LIGHT_CALLS_MAX = 10
 """Where there is too much to do, connections with no more calls under way are served before others."""
+PAGES_MAX = 16
+"""How many are made at once for a connection of HTTP/2."""
 SOCKET_BYTES_MAX = 256 << 10
 """What may wait in a socket's buffer here, beside the kernel's."""
 RECEIVE_S = 0.002
@@ -83,6 +85,7 @@ BACKLOG = 1024
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 BROKEN_CONNECTION = "a client's connection ended by a defect"
 TOO_MANY_REQUESTS = refusal(Reason.OVERLOADED).text
+_TOO_MANY_PAGES = encode((b":status", b"429"))
 _METHOD_UNKNOWN = "Method not found!"
 
 
@@ -140,6 +143,7 @@ class ClientListener:
             "resets": (each.resets_max, None),
             "idle_frames": (each.idle_frames_max, None),
             "answers_waiting": (each.answers_waiting_max, None),
+            "pages": (PAGES_MAX, None),
             "silence_seconds": (SILENCE_S, None),
         }
 
@@ -312,7 +316,9 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.is_paused = False
         self._unread = b""
-        """Frames that wait until others have run."""
+        """What waits until others have run."""
+        self._first = b""
+        """The first bytes, while they tell no protocol."""
         self._arrived = b""
         """What has come behind them, as it came."""
         self._began_at = self._heard_at = self.loop.time()
@@ -393,26 +399,27 @@ class ClientConnection(asyncio.Protocol):
             data = self._decrypted(self._tls, data)
         if not data:
             return
-        if self._http1 is not None:
-            self._http1.receive(data)
-        elif self._has_spoken or not is_http1(data):
+        if not self._has_spoken:
+            data, self._first = self._first + data, b""
+            other = is_http1(data)
+            if other is None:
+                self._first = data
+                return
             self._has_spoken = True
-            self._receive(data)
-        else:
-            self._has_spoken = True
-            self._http1 = self.grpc.other = Http1(self.service, self)
-            self._http1.receive(data)
+            if other:
+                self._http1 = self.grpc.other = Http1(self.service, self)
+        self._receive(data)
 
     def _receive(self, data: bytes) -> None:
-        """Read frames for about ``RECEIVE_S``, and let others run before the rest."""
-        http = self.grpc.http
+        """Read for about ``RECEIVE_S``, and let others run before the rest."""
+        protocol = self.grpc.http if self._http1 is None else self._http1
         self._unread = b""
         began = perf_counter()
         for at in range(0, len(data), PIECE_BYTES):
             if at and perf_counter() - began > RECEIVE_S:
                 self._unread = data[at:]
                 break
-            http.receive(data[at : at + PIECE_BYTES])
+            protocol.receive(data[at : at + PIECE_BYTES])
         self.flush()
 
     def _decrypted(self, tls: TlsSession, data: bytes) -> bytes:
@@ -536,8 +543,12 @@ class ClientConnection(asyncio.Protocol):
         http.on_second()
         self._asks_too_much = False
         for stream in [*http.streams.values()]:
-            if stream.owned is not None and isinstance(stream.owned.sink, Unary):
+            if isinstance(stream.owned, JsonStream):
+                stream.owned.on_second(now)
+            elif stream.owned is not None and isinstance(stream.owned.sink, Unary):
                 stream.owned.sink.on_second(now)
+        if self._http1 is not None:
+            self._http1.on_second(now)
         self._readers_bytes = sum(streaming.waiting_bytes for streaming in self._streaming)
         if self._has_spoken:  # the client speaks first: what is made ready for it is of HTTP/2
             self.flush()
@@ -591,6 +602,9 @@ class ClientConnection(asyncio.Protocol):
             return True
         return self.listener.room.take(self.grpc, size_bytes)
 
+    def on_limit(self, limit: str) -> None:
+        self.grpc.on_limit(limit)
+
     @property
     def is_light(self) -> bool:
         """Has it little under way, and has it not asked for too much within the last second?"""
@@ -623,6 +637,10 @@ class ClientConnection(asyncio.Protocol):
         route = route_of(fields[b":method"], fields[b":path"])
         if route is not None:
             stream.owned = JsonStream(self, stream, route, headers.fields)
+            return
+        if len(self._pages) >= PAGES_MAX or self.grpc.http.waiting_bytes > CONNECTION_ANSWERS_HELD_BYTES_MAX:
+            self.on_limit("pages")
+            self.grpc.http.send_headers(stream, _TOO_MANY_PAGES, ends=True)
             return
         task = asyncio.ensure_future(self._answer_page(stream, fields[b":method"], fields[b":path"]))
         self._pages.add(task)

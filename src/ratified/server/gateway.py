@@ -21,6 +21,8 @@ from ratified.edge.grpc import CallHead, Code, Sink
 JSON = "application/json"
 TEXT_MAX = 1_000
 """Characters of what is wrong with a body."""
+NO_ROOM = "etcdserver: too many requests"
+"""Where what all clients have sent fills its room: the text of calls by gRPC."""
 METADATA_PREFIX = "grpc-metadata-"
 """How a header of HTTP begins that is metadata of the call."""
 _STATUS = {
@@ -54,7 +56,11 @@ class Responder(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """The answer is complete."""
+
+    def let_go(self) -> None:
+        """The call has ended: what has come of its request is held no more."""
 
 
 class JsonCall:
@@ -85,6 +91,13 @@ class JsonCall:
                 sink.on_message(request)
         if not self.ended and not self._route.stays_open:
             sink.on_end()
+
+    def give_up(self) -> None:
+        """There is no room for what has come of it."""
+        sink = self.sink
+        self.end(int(Code.RESOURCE_EXHAUSTED), NO_ROOM)
+        if sink is not None:
+            sink.on_gone()
 
     def gone(self) -> None:
         """Nobody waits for the answer any more."""
@@ -139,6 +152,7 @@ class JsonCall:
         self.sink = None
         if self.codes is not None:
             self.codes[code] += 1
+        self._responder.let_go()
 
     def _begin_lines(self) -> None:
         if not self._has_begun:

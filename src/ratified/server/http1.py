@@ -1,8 +1,9 @@
 """HTTP/1.1 on a client's connection: pages and calls as JSON (``gateway``), one after another, by ``h11``.
 
 Requests have no body of more than ``BODY_BYTES_MAX``, calls none of more than two of the largest requests. One is
-answered before the next is read. A client that ends its side may still want a page; of a call it wants no more, since
-one may wait for ever (for a lock, for what a watch sees), and nothing else tells that its client has gone.
+answered before the next is read, and has to come whole within ``UNFINISHED_S``. A client that ends its side may still
+want a page; of a call it wants no more, since one may wait for ever (for a lock, for what a watch sees), and nothing
+else tells that its client has gone. What has come of a call's request is held for the client until the call has ended.
 """
 
 from __future__ import annotations
@@ -21,22 +22,28 @@ from ratified.api.translation import Route, is_call, route_of
 from ratified.edge.frames import PREFACE
 from ratified.edge.grpc import Sink
 from ratified.edge.hpack import Header
-from ratified.server.gateway import METADATA_PREFIX, JsonCall
+from ratified.server.calls import UNFINISHED_S
+from ratified.server.gateway import METADATA_PREFIX, NO_ROOM, JsonCall
 
 log = logging.getLogger("ratified.server")
 
+_METHOD = b"PRI"
+"""With which HTTP/2 begins; POST, PUT and PATCH do in part."""
 BODY_BYTES_MAX = 64 << 10
 WAITING_BYTES_MAX = 128 << 10
 """Of requests that were sent before earlier ones are answered, and of answers that the client does not take."""
 BROKEN = Page(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"the server's log says why\n")
-_NO_ROOM = Page(HTTPStatus.TOO_MANY_REQUESTS, "text/plain; charset=utf-8", b"there is no room for this request\n")
+_NO_ROOM = Page(HTTPStatus.TOO_MANY_REQUESTS, "text/plain; charset=utf-8", f"{NO_ROOM}\n".encode())
+_LATE = Page(HTTPStatus.REQUEST_TIMEOUT, "text/plain; charset=utf-8", b"the request has not come in time\n")
 _TOO_LARGE = Page(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "text/plain; charset=utf-8", b"the request is too large\n")
 _BAD = Page(HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8", b"this is no request of HTTP/1.1, HTTP/2 or gRPC\n")
 
 
-def is_http1(first: bytes) -> bool:
-    """Is this how a connection of another protocol than HTTP/2 begins?"""
-    return not PREFACE.startswith(first[: len(PREFACE)])
+def is_http1(first: bytes) -> bool | None:
+    """Is this how a connection of another protocol than HTTP/2 begins? None: more of it has to come."""
+    if not PREFACE.startswith(first[: len(PREFACE)]):
+        return True
+    return None if len(first) < len(_METHOD) else False
 
 
 class Client(Protocol):
@@ -57,8 +64,14 @@ class Client(Protocol):
 
     def abort(self) -> None: ...
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
     def holds(self, size_bytes: int) -> bool:
         """So much more has come of a request, or less. False: there is no room for it."""
+
+    def on_limit(self, limit: str) -> None:
+        """The client has passed it."""
 
     def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
         """Serve it; None: it has ended."""
@@ -77,6 +90,9 @@ class Http1:
         self._body = bytearray()
         """Of a call; of other requests only ``_body_bytes`` is kept."""
         self._body_bytes = 0
+        self._held_bytes = 0
+        self._began_at: float | None = None
+        """When the request began that has not come whole."""
         self._unparsed = b""
         self._task: asyncio.Task[None] | None = None
         """Makes a page."""
@@ -94,6 +110,8 @@ class Http1:
                 self._client.close()
             return
         if data:
+            if self._began_at is None:
+                self._began_at = self._client.loop.time()
             self._parser.receive_data(data)
         self._read_all()
 
@@ -103,13 +121,18 @@ class Http1:
         return self._task is not None or self._call is not None
 
     def end(self) -> None:
-        """The client sends no more; what it has asked for is answered, if that has an end."""
+        """The client sends no more."""
         self._ended = True
         if self._call is not None:
             self._call.gone()
             self._client.close()
-        elif not self.is_busy:
+        elif self._task is None:
             self._read_end()
+
+    def on_second(self, now: float) -> None:
+        """End what has not come whole in time."""
+        if self._began_at is not None and now - self._began_at > UNFINISHED_S:
+            self._refuse(_LATE)
 
     def drain(self) -> None:
         """Close when what was asked for is answered."""
@@ -124,7 +147,7 @@ class Http1:
             self._task.cancel()
         if self._call is not None:
             self._call.gone()
-        self._drop_body()
+        self.let_go()
 
     def resumed(self) -> None:
         """The client has taken what was written."""
@@ -133,7 +156,11 @@ class Http1:
 
     def give_up(self) -> None:
         """There is no room for what has come of its request."""
-        self._refuse(_NO_ROOM)
+        self._client.on_limit("request_bytes")
+        if self._call is not None:
+            self._call.give_up()
+        else:
+            self._refuse(_NO_ROOM)
 
     # -- reading
 
@@ -158,6 +185,7 @@ class Http1:
                     return
             elif isinstance(event, h11.EndOfMessage):
                 assert self._request is not None, "a message begins with its request"
+                self._began_at = None
                 if self._route is not None:
                     self._begin_call(self._request, self._route)
                 else:
@@ -183,19 +211,16 @@ class Http1:
         self._body_bytes += len(data)
         most = BODY_BYTES_MAX if self._route is None else 2 * self._service.request_bytes_max
         if self._body_bytes > most:
+            self._client.on_limit("message_bytes")
             self._refuse(_TOO_LARGE)
             return False
         if self._route is not None:
             self._body += data
+            self._held_bytes += len(data)
             if not self._client.holds(len(data)):
-                self._refuse(_NO_ROOM)
+                self.give_up()
                 return False
         return True
-
-    def _drop_body(self) -> None:
-        if self._body:
-            self._client.holds(-len(self._body))
-            self._body = bytearray()
 
     # -- pages
 
@@ -212,7 +237,8 @@ class Http1:
 
     def _refuse(self, answer: Page) -> None:
         """The last answer of this connection."""
-        self._drop_body()
+        self._began_at = None
+        self.let_go()
         self._answer(answer, "GET", closes=True)
         if self._parser.our_state is not h11.DONE:
             self._client.close()
@@ -246,6 +272,8 @@ class Http1:
         if self._parser.our_state is h11.DONE and self._parser.their_state is h11.DONE:
             self._parser.start_next_cycle()
             waiting, self._unparsed = self._unparsed, b""
+            if self._parser.trailing_data[0]:
+                self._began_at = self._client.loop.time()
             self.receive(waiting)
             if self._ended and not self.is_busy:
                 self._read_end()
@@ -258,11 +286,15 @@ class Http1:
         call = self._call = JsonCall(route, self)
         prefix = METADATA_PREFIX.encode()
         metadata = [(name.removeprefix(prefix), value) for name, value in request.headers if name.startswith(prefix)]
-        body = bytes(self._body)
-        self._drop_body()
+        body, self._body = bytes(self._body), bytearray()
         call.begin(self._client.on_json_call(call, metadata), body)
 
     # (``gateway.Responder``)
+
+    def let_go(self) -> None:
+        self._client.holds(-self._held_bytes)
+        self._held_bytes = 0
+        self._body = bytearray()
 
     @property
     def waiting_bytes(self) -> int:

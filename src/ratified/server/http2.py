@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Protocol
@@ -11,7 +12,8 @@ from ratified.api.translation import Route
 from ratified.edge.connection import Stream
 from ratified.edge.grpc import GrpcConnection, Sink
 from ratified.edge.hpack import Header, encode
-from ratified.server.gateway import METADATA_PREFIX, JsonCall
+from ratified.server.calls import UNFINISHED_S
+from ratified.server.gateway import METADATA_PREFIX, NO_ROOM, JsonCall
 
 
 class Client(Protocol):
@@ -22,6 +24,9 @@ class Client(Protocol):
 
     @property
     def grpc(self) -> GrpcConnection: ...
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
 
     def holds(self, size_bytes: int) -> bool:
         """So much more has come of a request, or less. False: there is no room for it."""
@@ -44,7 +49,10 @@ class JsonStream:
         self._call = JsonCall(route, self)
         self._body = bytearray()
         self.held_bytes = 0
-        """Of the body, until it is complete."""
+        """Of the body, until the call has ended."""
+        self._began_at = client.loop.time()
+        self._is_whole = False
+        """All of the request has come."""
         self._refusal: tuple[HTTPStatus, bytes] | None = None
         """Why nothing more of the body is kept, and the call will not be served."""
 
@@ -67,15 +75,15 @@ class JsonStream:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"the request is too large\n")
 
     def on_end(self) -> None:
+        self._is_whole = True
         if self._refusal is not None:
             self._answer(*self._refusal)
             return
-        body = bytes(self._body)
-        self._let_go()
+        body, self._body = bytes(self._body), bytearray()
         self._call.begin(self._client.on_json_call(self._call, self._metadata), body)
 
     def on_gone(self) -> None:
-        self._let_go()
+        self.let_go()
         self._stream.owned = None
         self._call.gone()
 
@@ -86,24 +94,34 @@ class JsonStream:
     def give_up(self) -> None:
         """There is no room for what has come of it."""
         self._client.grpc.on_limit("request_bytes")
-        self._refuse(HTTPStatus.TOO_MANY_REQUESTS, b"there is no room for this request\n")
+        if self._is_whole:
+            self._call.give_up()
+        else:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, f"{NO_ROOM}\n".encode())
+
+    def on_second(self, now: float) -> None:
+        """End what has not come whole in time."""
+        if not self._is_whole and now - self._began_at > UNFINISHED_S:
+            self._is_whole = True
+            self._answer(HTTPStatus.REQUEST_TIMEOUT, b"the request has not come in time\n")
 
     def _refuse(self, status: HTTPStatus, text: bytes) -> None:
         """When all has come: curl takes an answer that comes before for a failure of the stream."""
         self._refusal = status, text
-        self._let_go()
+        self.let_go()
 
     def _answer(self, status: HTTPStatus, text: bytes) -> None:
+        self.let_go()
         self.begin(status, "text/plain; charset=utf-8", len(text))
         self.write(text)
         self.finish()
 
-    def _let_go(self) -> None:
+    # -- ``gateway.Responder``
+
+    def let_go(self) -> None:
         self._client.holds(-self.held_bytes)
         self.held_bytes = 0
         self._body = bytearray()
-
-    # -- ``gateway.Responder``
 
     @property
     def waiting_bytes(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+UNKNOWN = 2
 INVALID_ARGUMENT = 3
 NOT_FOUND = 5
 RESOURCE_EXHAUSTED = 8
