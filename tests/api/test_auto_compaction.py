@@ -66,9 +66,12 @@ class Often:
     def __init__(self) -> None:
         self._policy = ByRevisions(2)
         self.done: list[int] = []
+        self.wanted = 0
 
     def look(self, now_s: float, revision: int) -> int | None:
-        return self._policy.look(now_s, revision)
+        found = self._policy.look(now_s, revision)
+        self.wanted += found is not None
+        return found
 
     def compacted(self, now_s: float, revision: int) -> None:
         self.done.append(revision)
@@ -97,7 +100,8 @@ def test_the_member_that_leads_compacts_its_history(
                 while not policy.done or policy.done[-1] < revision - 2:
                     await asyncio.sleep(0.001)
             else:
-                await asyncio.sleep(0.05)
+                while policy.wanted < 10:
+                    await asyncio.sleep(0.001)
                 assert policy.done == []
             compacting.cancel()
 

@@ -100,10 +100,13 @@ class Http1:
         self._draining = False
         self._ended = False
         """The client sends no more."""
-        self._is_lost = False
+        self._is_over = False
+        """The socket is gone, or the last answer was given: nothing is read any more."""
 
     def receive(self, data: bytes) -> None:
         """Bytes of the client's, in order."""
+        if self._is_over:
+            return
         if self.is_busy:
             self._unparsed += data
             if len(self._unparsed) > WAITING_BYTES_MAX:
@@ -142,7 +145,7 @@ class Http1:
 
     def lost(self) -> None:
         """The socket is gone."""
-        self._is_lost = True
+        self._is_over = True
         if self._task is not None:
             self._task.cancel()
         if self._call is not None:
@@ -237,6 +240,7 @@ class Http1:
 
     def _refuse(self, answer: Page) -> None:
         """The last answer of this connection."""
+        self._is_over = True
         self._began_at = None
         self.let_go()
         self._answer(answer, "GET", closes=True)
@@ -263,7 +267,7 @@ class Http1:
 
     def _go_on(self) -> None:
         """An answer is complete: read the next request, or close."""
-        if self._is_lost:
+        if self._is_over:
             return
         if self._client.socket_bytes > WAITING_BYTES_MAX and self._call is None:  # it asks, and does not read
             self._client.abort()
