@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -106,6 +107,16 @@ def with_peer(path: Path, act: Act, tls: Certificates | None = None) -> None:
 async def until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         await asyncio.sleep(0.001)
+
+
+def test_the_kernel_asks_whether_a_clients_machine_is_there(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        assert peer.connection._transport is not None
+        connected = peer.connection._transport.get_extra_info("socket")
+        assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+
+    with_peer(tmp_path, act)
 
 
 def test_who_says_nothing_is_closed(tmp_path: Path) -> None:

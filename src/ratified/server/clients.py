@@ -81,12 +81,22 @@ PIECE_BYTES = 2 << 10
 HELLO_S = 10
 SILENCE_S = 60
 """Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
+KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""By the options' names, in seconds and times: a machine that is gone is found out after a minute."""
 BACKLOG = 1024
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 BROKEN_CONNECTION = "a client's connection ended by a defect"
 TOO_MANY_REQUESTS = refusal(Reason.OVERLOADED).text
 _TOO_MANY_PAGES = encode((b":status", b"429"))
 _METHOD_UNKNOWN = "Method not found!"
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    """Have the kernel ask whether a client's machine is still there: who waits by HTTP/1.1 says nothing itself."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEP_ALIVE.items():
+        if hasattr(socket, option):  # macOS has other names for some
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 class ListenError(Exception):
@@ -349,7 +359,7 @@ class ClientConnection(asyncio.Protocol):
         socket_of = transport.get_extra_info("socket")
         if socket_of.family != socket.AF_UNIX:
             socket_of.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            socket_of.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            _keep_alive(socket_of)
 
     @override
     def data_received(self, data: bytes) -> None:
