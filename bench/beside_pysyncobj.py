@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from host_propose import WARM_UP_S
@@ -31,8 +32,8 @@ NODES = 3
 class Load:
     """Keeps ``outstanding`` proposals open; each answer, on the library's own thread, makes the next one."""
 
-    def __init__(self, replicated: object, value: bytes) -> None:
-        self._put = replicated.put  # type: ignore[attr-defined]
+    def __init__(self, put: Callable[..., None], value: bytes) -> None:
+        self._put = put
         self._value = value
         self._done = 0
         self._until = 0.0
@@ -84,7 +85,7 @@ def serve(arguments: argparse.Namespace) -> None:
                 leader = sink.getStatus()["leader"]
                 answer: object = leader is not None and str(leader) == own
             case ["load", outstanding, seconds, value_bytes]:
-                load = Load(sink, bytes(int(value_bytes)))
+                load = Load(sink.put, bytes(int(value_bytes)))
                 load.run(int(outstanding), WARM_UP_S)
                 answer = load.run(int(outstanding), float(seconds))
             case _:

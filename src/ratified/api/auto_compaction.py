@@ -39,7 +39,7 @@ class Policy(Protocol):
         """What to compact at, now that this is the store's revision; None: nothing."""
 
     def compacted(self, now_s: float, revision: int) -> None:
-        """It was done."""
+        """History up to this revision is gone: nothing is to be compacted at it again."""
 
 
 class _Note(NamedTuple):
@@ -48,7 +48,7 @@ class _Note(NamedTuple):
 
 
 class ByTime:
-    """Rule 1."""
+    """Keeps what was the present within the last ``period_s``."""
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
@@ -75,7 +75,7 @@ class ByTime:
 
 
 class ByRevisions:
-    """Rule 2."""
+    """Keeps the last ``kept`` revisions."""
 
     looks_every_s = REVISIONS_LOOK_S
 

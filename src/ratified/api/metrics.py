@@ -50,7 +50,7 @@ class Metrics:
         self.add(self)
 
     def add(self, source: Source) -> None:
-        """Ask this one too from now on."""
+        """Have what this one collects on the page too."""
         self._registry.register(_Asked(source))
 
     async def text(self) -> bytes:

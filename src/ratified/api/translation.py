@@ -86,12 +86,12 @@ ROUTES = _routes()
 
 
 def route_of(method: bytes, target: bytes) -> Route | None:
-    """None: it is no call."""
+    """The method that a request of HTTP calls; None: none."""
     return ROUTES.get(_path(target.decode("latin-1"))) if method == b"POST" else None
 
 
 def is_call(target: str) -> bool:
-    """Would it be one, by POST?"""
+    """Is this the path of a method, whatever method of HTTP it is asked for by?"""
     return _path(target) in ROUTES
 
 

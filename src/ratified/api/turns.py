@@ -34,7 +34,7 @@ def prefix_end(prefix: bytes) -> bytes:
 
 
 def first_of(prefix: bytes) -> rpc_pb2.RangeRequest:
-    """Whose turn it is."""
+    """Asks for the oldest key below the prefix: its owner has the turn."""
     return rpc_pb2.RangeRequest(
         key=prefix,
         range_end=prefix_end(prefix),
@@ -98,7 +98,7 @@ async def delete(service: Service, key: bytes) -> rpc_pb2.DeleteRangeResponse:
 async def have_turn(service: Service, prefix: bytes, key: bytes, revision: int) -> None:
     """Wait until all keys are gone that were made before this one, which was at this revision.
 
-    The key goes with who waits no longer.
+    The key goes with who waits no longer; where no majority can be reached, with its lease.
     """
     try:
         await _earlier_are_gone(service, prefix, revision)

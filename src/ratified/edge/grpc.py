@@ -89,7 +89,7 @@ class Calls(Protocol):
 
 
 class Holder(Protocol):
-    """Who holds part of a request."""
+    """Whoever, in place of calls, holds what has come on a connection and counts for its ``Room``."""
 
     def give_up(self) -> None:
         """There is no room for it: let go of it."""

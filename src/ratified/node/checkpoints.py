@@ -1,4 +1,4 @@
-"""When a node copies its store; what that lets groups cut from their logs is in `claims`.
+"""When a node copies its store; what that lets groups cut from their logs is in ``claims``.
 
 Rules:
 

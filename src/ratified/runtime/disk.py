@@ -29,7 +29,7 @@ class DiskThread:
         self, files: Files, loop: asyncio.AbstractEventLoop, on_done: Callable[[Sequence[JobDone]], None], name: str
     ) -> None:
         self.syncs = Durations()
-        """Of the log's files."""
+        """How long each sync of the log's files took."""
         self._files = files
         self._loop = loop
         self._on_done = on_done

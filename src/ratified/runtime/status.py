@@ -32,7 +32,7 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     peers: TransportCounters
     requests: RequestCounters
     syncs: Durations
-    """Of the log."""
+    """How long syncs of the log took."""
     commits: Durations | None
     """Of the store, which syncs with none of them; None: it is in memory."""
     open_requests: int
