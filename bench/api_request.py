@@ -15,6 +15,7 @@ from typing import cast
 
 from google.protobuf.message import Message
 
+from ratified.api.access import Access
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.kv.store import KvStore
@@ -143,12 +144,12 @@ async def measure(path: str, requests: list[bytes]) -> tuple[float, float]:
         cast(Host, host), election_timeout_s=1.0, request_bytes_max=1 << 20, quota_bytes=1 << 40, lease_ttl_min_s=2
     )
     for number in range(KEYS):
-        await METHODS["/etcdserverpb.KV/Put"].handler(service, put(number).SerializeToString())
+        await METHODS["/etcdserverpb.KV/Put"].handler(Access(service), put(number).SerializeToString())
     handler = METHODS[path].handler
     host.asked.clear()
     begun = time.process_time()
     for request in requests:
-        await handler(service, request)
+        await handler(Access(service), request)
     through = time.process_time() - begun
     host.again()
     begun = time.process_time()

@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ratified.api.access import Access
 from ratified.api.service import Service
 from ratified.api.watch import watch
 from ratified.kv import queries
@@ -38,7 +39,7 @@ class _Client:
 
 async def _open(service: Service) -> asyncio.Task[None]:
     client = _Client()
-    serving = asyncio.ensure_future(watch(service, client))
+    serving = asyncio.ensure_future(watch(Access(service), client))
     for number in range(WATCHES):
         request = WatchRequest(create_request=WatchCreateRequest(key=b"k%d" % number))
         client.requests.put_nowait(request.SerializeToString())

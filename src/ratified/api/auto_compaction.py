@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 from ratified.api.service import Service
 from ratified.kv import commands, queries
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import SERVER
 from ratified.wire.etcd import errors, rpc_pb2
 
 log = logging.getLogger("ratified.server")
@@ -109,7 +110,7 @@ async def compact_for_ever(service: Service, policy: Policy) -> None:
 async def _compact(service: Service, revision: int) -> None:
     request = rpc_pb2.CompactionRequest(revision=revision).SerializeToString()
     try:
-        await service.propose(commands.compact(request))
+        await service.propose(commands.asked_by(SERVER, commands.compact(request)))
     except EtcdError as error:
         if error.text != errors.COMPACTED.text:  # somebody else has compacted further
             raise

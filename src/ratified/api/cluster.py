@@ -1,12 +1,12 @@
-"""Cluster: MemberList, MemberAdd, MemberRemove, MemberPromote, MemberUpdate."""
+"""Cluster: MemberList, for whoever is let in; MemberAdd, MemberRemove, MemberPromote, MemberUpdate, for who manages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ratified.api.access import Access
 from ratified.api.service import Service
-from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
@@ -36,15 +36,17 @@ _REFUSALS = {
 }
 
 
-async def member_list(service: Service, request: MemberListRequest, data: bytes) -> bytes:
+async def member_list(access: Access, request: MemberListRequest, data: bytes) -> bytes:
     """The members, ascending by id."""
-    if request.linearizable:
-        await service.query(queries.status())
+    service = access.service
+    await access.check_asks(linearizable=request.linearizable)
     return MemberListResponse(members=_members(service)).SerializeToString() + service.header()
 
 
-async def member_add(service: Service, request: MemberAddRequest, data: bytes) -> bytes:
+async def member_add(access: Access, request: MemberAddRequest, data: bytes) -> bytes:
     """A new member; its process is started afterwards. It learns first, also where it is to vote."""
+    service = access.service
+    await access.check_manages()
     with _bad_urls():
         member, refusal = await service.change_members(
             service.host.add_member(request.peerURLs, learner=request.isLearner, timeout_s=service.timeout_s)
@@ -55,19 +57,25 @@ async def member_add(service: Service, request: MemberAddRequest, data: bytes) -
     return MemberAddResponse(member=added, members=members).SerializeToString() + service.header()
 
 
-async def member_remove(service: Service, request: MemberRemoveRequest, data: bytes) -> bytes:
+async def member_remove(access: Access, request: MemberRemoveRequest, data: bytes) -> bytes:
+    service = access.service
+    await access.check_manages()
     _check(await service.change_members(service.host.remove_member(request.ID, timeout_s=service.timeout_s)))
     return MemberRemoveResponse(members=_members(service)).SerializeToString() + service.header()
 
 
-async def member_promote(service: Service, request: MemberPromoteRequest, data: bytes) -> bytes:
+async def member_promote(access: Access, request: MemberPromoteRequest, data: bytes) -> bytes:
     """A learner that has caught up votes from now on."""
+    service = access.service
+    await access.check_manages()
     _check(await service.change_members(service.host.promote_member(request.ID, timeout_s=service.timeout_s)))
     return MemberPromoteResponse(members=_members(service)).SerializeToString() + service.header()
 
 
-async def member_update(service: Service, request: MemberUpdateRequest, data: bytes) -> bytes:
+async def member_update(access: Access, request: MemberUpdateRequest, data: bytes) -> bytes:
     """Other peer URLs for a member; it must then listen there."""
+    service = access.service
+    await access.check_manages()
     with _bad_urls():
         refusal = await service.change_members(
             service.host.update_member(request.ID, request.peerURLs, timeout_s=service.timeout_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 
-from ratified.api.service import Service
+from ratified.api.access import Access
 from ratified.api.stream import BidiStream
 from ratified.api.turns import (
     events,
@@ -38,15 +38,15 @@ NO_LEADER = "election: no leader"
 MISSING_LEADER_KEY = '"leader" field must be provided'
 
 
-async def campaign(service: Service, request: CampaignRequest, data: bytes) -> bytes:
+async def campaign(access: Access, request: CampaignRequest, data: bytes) -> bytes:
     """Wait until the client leads, with its value. Who waits no longer leaves nothing behind."""
     prefix = prefix_of(request.name)
-    async with lease_of(service, request.lease) as lease:
+    async with lease_of(access, request.lease) as lease:
         key = prefix + b"%x" % lease
         put = rpc_pb2.PutRequest(key=key, value=request.value, lease=lease)
         get = rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=key))
         made = await txn(
-            service,
+            access,
             rpc_pb2.TxnRequest(
                 compare=[is_as_made(key, 0)], success=[rpc_pb2.RequestOp(request_put=put)], failure=[get]
             ),
@@ -56,49 +56,49 @@ async def campaign(service: Service, request: CampaignRequest, data: bytes) -> b
             (found,) = made.responses[0].response_range.kvs
             leader.rev = found.create_revision
             if found.value != request.value:
-                await _proclaim(service, leader, request.value)
-        await have_turn(service, prefix, key, leader.rev)
+                await _proclaim(access, leader, request.value)
+        await have_turn(access, prefix, key, leader.rev)
         return CampaignResponse(header=made.header, leader=leader).SerializeToString()
 
 
-async def proclaim(service: Service, request: ProclaimRequest, data: bytes) -> bytes:
+async def proclaim(access: Access, request: ProclaimRequest, data: bytes) -> bytes:
     """Give the leader's key another value."""
     _check(request)
-    return ProclaimResponse(header=await _proclaim(service, request.leader, request.value)).SerializeToString()
+    return ProclaimResponse(header=await _proclaim(access, request.leader, request.value)).SerializeToString()
 
 
-async def leader(service: Service, request: LeaderRequest, data: bytes) -> bytes:
-    found = await read(service, first_of(prefix_of(request.name)))
+async def leader(access: Access, request: LeaderRequest, data: bytes) -> bytes:
+    found = await read(access, first_of(prefix_of(request.name)))
     if not found.kvs:
         raise EtcdError(errors.UNKNOWN, NO_LEADER)
     return LeaderResponse(header=found.header, kv=found.kvs[0]).SerializeToString()
 
 
-async def resign(service: Service, request: ResignRequest, data: bytes) -> bytes:
+async def resign(access: Access, request: ResignRequest, data: bytes) -> bytes:
     """Lead no more; nothing where somebody else does."""
     _check(request)
     gone = rpc_pb2.RequestOp(request_delete_range=rpc_pb2.DeleteRangeRequest(key=request.leader.key))
     compare = is_as_made(request.leader.key, request.leader.rev)
-    done = await txn(service, rpc_pb2.TxnRequest(compare=[compare], success=[gone]))
+    done = await txn(access, rpc_pb2.TxnRequest(compare=[compare], success=[gone]))
     return ResignResponse(header=done.header).SerializeToString()
 
 
-async def observe(service: Service, stream: BidiStream) -> None:
+async def observe(access: Access, stream: BidiStream) -> None:
     """Tell each leader, and each value that one proclaims."""
     data = await stream.receive()
     if data is None:
         return
     prefix = prefix_of(requests.decode(LeaderRequest, data).name)
     while True:
-        found = await read(service, first_of(prefix))
+        found = await read(access, first_of(prefix))
         revision = found.header.revision
-        led = found.kvs[0] if found.kvs else await _first_put(service, prefix, revision + 1)
+        led = found.kvs[0] if found.kvs else await _first_put(access, prefix, revision + 1)
         if led is None:
             continue
         header = found.header
         header.revision = max(revision, led.mod_revision)
         await stream.send(LeaderResponse(header=header, kv=led).SerializeToString())
-        async with aclosing(events(service, led.key, header.revision + 1)) as following:
+        async with aclosing(events(access, led.key, header.revision + 1)) as following:
             async for event in following:
                 if event.type == kv_pb2.Event.DELETE:
                     break
@@ -106,19 +106,19 @@ async def observe(service: Service, stream: BidiStream) -> None:
                 await stream.send(LeaderResponse(header=header, kv=event.kv).SerializeToString())
 
 
-async def _first_put(service: Service, prefix: bytes, revision: int) -> kv_pb2.KeyValue | None:
+async def _first_put(access: Access, prefix: bytes, revision: int) -> kv_pb2.KeyValue | None:
     """Who leads first from this revision on; None: nobody can say any more."""
-    async with aclosing(events(service, prefix, revision, prefix_end(prefix))) as following:
+    async with aclosing(events(access, prefix, revision, prefix_end(prefix))) as following:
         async for event in following:
             if event.type == kv_pb2.Event.PUT:
                 return event.kv
     return None
 
 
-async def _proclaim(service: Service, leader: LeaderKey, value: bytes) -> rpc_pb2.ResponseHeader:
+async def _proclaim(access: Access, leader: LeaderKey, value: bytes) -> rpc_pb2.ResponseHeader:
     put = rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=leader.key, value=value, lease=leader.lease))
     compare = is_as_made(leader.key, leader.rev)
-    done = await txn(service, rpc_pb2.TxnRequest(compare=[compare], success=[put]))
+    done = await txn(access, rpc_pb2.TxnRequest(compare=[compare], success=[put]))
     if not done.succeeded:
         raise EtcdError(errors.UNKNOWN, NOT_LEADER)
     return done.header

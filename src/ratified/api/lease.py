@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from ratified.api.service import Service
+from ratified.api.access import Access
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Submission
 from ratified.kv import commands, queries, requests
@@ -24,12 +24,12 @@ from ratified.wire.etcd.rpc_pb2 import (
 )
 
 
-async def grant(service: Service, request: LeaseGrantRequest, data: bytes) -> bytes:
+async def grant(access: Access, request: LeaseGrantRequest, data: bytes) -> bytes:
     requests.check_lease_grant(request)
-    await service.check_quota()
+    await access.service.check_quota()
     while True:
         try:
-            return await service.propose(commands.lease_grant(request, _draw_id(), service.lease_ttl_min_s))
+            return await access.propose(commands.lease_grant(request, _draw_id(), access.service.lease_ttl_min_s))
         except EtcdError as error:
             if request.ID or error.text != errors.LEASE_EXISTS.text:
                 raise
@@ -45,11 +45,11 @@ def revoke(request: LeaseRevokeRequest, data: bytes) -> Submission:
     return Submission(Work.PROPOSE, commands.lease_revoke(data))
 
 
-async def keep_alive(service: Service, stream: BidiStream) -> None:
+async def keep_alive(access: Access, stream: BidiStream) -> None:
     """Renew leases, one after another, as the client asks; a TTL of 0 answers that a lease is gone."""
     while (data := await stream.receive()) is not None:
         requests.decode(LeaseKeepAliveRequest, data)
-        await stream.send(await service.ask(queries.keep_alive(data)))
+        await stream.send(await access.ask(queries.keep_alive(data)))
 
 
 def time_to_live(request: LeaseTimeToLiveRequest, data: bytes) -> Submission:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ratified.api.service import Service
+from ratified.api.access import Access
 from ratified.api.turns import (
     delete,
     first_of,
@@ -20,16 +20,16 @@ from ratified.wire.etcd.lock_pb2 import LockRequest, LockResponse, UnlockRequest
 EXPIRED = "mutex: session is expired"
 
 
-async def lock(service: Service, request: LockRequest, data: bytes) -> bytes:
+async def lock(access: Access, request: LockRequest, data: bytes) -> bytes:
     """Wait for the lock; its key is what unlocks it. Who waits no longer leaves nothing behind."""
     prefix = prefix_of(request.name)
-    async with lease_of(service, request.lease) as lease:
+    async with lease_of(access, request.lease) as lease:
         key = prefix + b"%x" % lease
         put = rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=key, lease=lease))
         get = rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=key))
         first = rpc_pb2.RequestOp(request_range=first_of(prefix))
         made = await txn(
-            service, rpc_pb2.TxnRequest(compare=[is_as_made(key, 0)], success=[put, first], failure=[get, first])
+            access, rpc_pb2.TxnRequest(compare=[is_as_made(key, 0)], success=[put, first], failure=[get, first])
         )
         revision = made.header.revision
         if not made.succeeded:
@@ -37,13 +37,13 @@ async def lock(service: Service, request: LockRequest, data: bytes) -> bytes:
         (owner,) = made.responses[1].response_range.kvs
         if owner.create_revision == revision:
             return LockResponse(header=made.header, key=key).SerializeToString()
-        await have_turn(service, prefix, key, revision)
-        held = await read(service, rpc_pb2.RangeRequest(key=key))
+        await have_turn(access, prefix, key, revision)
+        held = await read(access, rpc_pb2.RangeRequest(key=key))
         if not held.kvs:
             raise EtcdError(errors.UNKNOWN, EXPIRED)
         return LockResponse(header=held.header, key=key).SerializeToString()
 
 
-async def unlock(service: Service, request: UnlockRequest, data: bytes) -> bytes:
-    deleted = await delete(service, request.key)
+async def unlock(access: Access, request: UnlockRequest, data: bytes) -> bytes:
+    deleted = await delete(access, request.key)
     return UnlockResponse(header=deleted.header).SerializeToString()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ratified.api.service import Service
+from ratified.api.access import Access
 from ratified.api.submission import Submission
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
@@ -27,9 +27,9 @@ ETCD_VERSION = "3.5.0"
 """The version of etcd whose API this is: what clients that look for one want to see."""
 
 
-async def status(service: Service, request: StatusRequest, data: bytes) -> bytes:
+async def status(access: Access, request: StatusRequest, data: bytes) -> bytes:
     """This member's own view; answered without a leader too."""
-    host = service.host
+    host = access.service.host
     leader = host.leader()
     engine = host.status().node.groups[0].engine
     answer = StatusResponse(
@@ -41,27 +41,29 @@ async def status(service: Service, request: StatusRequest, data: bytes) -> bytes
     )
     if leader is None:
         answer.errors.append(errors.NO_LEADER.text)
-    return await service.query(queries.status(), linearizable=False) + answer.SerializeToString()
+    return await access.query(queries.status(), linearizable=False) + answer.SerializeToString()
 
 
-async def alarm(service: Service, request: AlarmRequest, data: bytes) -> bytes:
+async def alarm(access: Access, request: AlarmRequest, data: bytes) -> bytes:
     """No alarms are kept in this version: there is none to list, and none to raise or clear."""
+    await access.check_asks()
     if request.action != AlarmRequest.GET:
         raise EtcdError(*errors.ALARMS_NOT_KEPT)
-    status = StatusResponse.FromString(await service.query(queries.status(), linearizable=False))
+    status = StatusResponse.FromString(await access.query(queries.status(), linearizable=False))
     return AlarmResponse(header=status.header).SerializeToString()
 
 
-async def move_leader(service: Service, request: MoveLeaderRequest, data: bytes) -> bytes:
+async def move_leader(access: Access, request: MoveLeaderRequest, data: bytes) -> bytes:
     """Hand the lead to another voter; only the leader does that."""
-    host = service.host
+    await access.check_manages()
+    host = access.service.host
     if host.leader() != host.member:
         raise EtcdError(*errors.NOT_LEADER)
     if request.targetID not in host.voters():
         raise EtcdError(*errors.BAD_LEADER_TRANSFEREE)
-    if not await host.transfer_lead(request.targetID, timeout_s=service.timeout_s):
+    if not await host.transfer_lead(request.targetID, timeout_s=access.service.timeout_s):
         raise EtcdError(*errors.LEADER_TRANSFER_TIMEOUT)
-    return service.header()
+    return access.service.header()
 
 
 def hash_kv(request: HashKVRequest, data: bytes) -> Submission:
@@ -69,9 +71,10 @@ def hash_kv(request: HashKVRequest, data: bytes) -> Submission:
     return Submission(Work.READ_LOCAL, queries.hash_kv(data))
 
 
-async def report(service: Service, data: bytes) -> bytes:
+async def report(access: Access, data: bytes) -> bytes:
     """What ``ratified up`` and ``ratified status`` show."""
-    host, status = service.host, service.host.status()
+    host = access.service.host
+    status = host.status()
     group = status.node.groups[0]
     names = {member.id: member.name for member in host.members()}
     return msgspec.json.encode(

@@ -1,6 +1,6 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: Auth, Defragment, Hash, Downgrade.
+A method that is not here is UNIMPLEMENTED: Defragment, Hash, Downgrade.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from ratified.api import cluster, election, kv, lease, lock, maintenance, snapshot, watch
+from ratified.api import auth, cluster, election, kv, lease, lock, maintenance, snapshot, watch
+from ratified.api.access import Access
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Submission
+from ratified.kv.commands import AuthKind
 from ratified.kv.requests import decode
 from ratified.wire.etcd import election_pb2, lock_pb2, rpc_pb2
 from ratified.wire.report import REPORT_METHOD
@@ -28,9 +30,9 @@ class MethodKind(Enum):
     SUBMISSION = "submission"
     """``handler(service, data) -> Submission``: one request to the host answers it."""
     UNARY = "unary"
-    """``await handler(service, data) -> answer``: it takes more than that."""
+    """``await handler(access, data) -> answer``: it takes more than that."""
     STREAM = "stream"
-    """``handler(service, stream)``: both ways, until it returns; or one request, and then answers only."""
+    """``handler(access, stream)``: both ways, until it returns; or one request, and then answers only."""
 
 
 class Method(NamedTuple):
@@ -38,13 +40,13 @@ class Method(NamedTuple):
 
     request: type[Message] | None
     kind: MethodKind
-    handler: Callable[[Service, Any], Any]
+    handler: Callable[[Any, Any], Any]
 
 
 Submitting = Callable[[M, bytes], Submission]
 """It gets a request decoded, and in the bytes in which it came: those go into a command or a query."""
-Handler = Callable[[Service, M, bytes], Awaitable[bytes]]
-Streaming = Callable[[Service, BidiStream], Awaitable[None]]
+Handler = Callable[[Access, M, bytes], Awaitable[bytes]]
+Streaming = Callable[[Access, BidiStream], Awaitable[None]]
 
 
 def _query(request: type[M], handler: Submitting[M]) -> Method:
@@ -69,8 +71,8 @@ def _command(request: type[M], handler: Submitting[M]) -> Method:
 def _read(request: type[M], handler: Handler[M]) -> Method:
     """A method that never writes, and does more than ask the store."""
 
-    def serve(service: Service, data: bytes) -> Awaitable[bytes]:
-        return handler(service, decode(request, data), data)
+    def serve(access: Access, data: bytes) -> Awaitable[bytes]:
+        return handler(access, decode(request, data), data)
 
     return Method(request, MethodKind.UNARY, serve)
 
@@ -78,9 +80,9 @@ def _read(request: type[M], handler: Handler[M]) -> Method:
 def _write(request: type[M], handler: Handler[M]) -> Method:
     """As ``_read``, of requests that may enter the log."""
 
-    def serve(service: Service, data: bytes) -> Awaitable[bytes]:
-        service.check_size(data)
-        return handler(service, decode(request, data), data)
+    def serve(access: Access, data: bytes) -> Awaitable[bytes]:
+        access.service.check_size(data)
+        return handler(access, decode(request, data), data)
 
     return Method(request, MethodKind.UNARY, serve)
 
@@ -125,6 +127,31 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
     "/etcdserverpb.Maintenance/HashKV": _query(rpc_pb2.HashKVRequest, maintenance.hash_kv),
     "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, snapshot.snapshot),
+    "/etcdserverpb.Auth/AuthEnable": _write(rpc_pb2.AuthEnableRequest, auth.changes(AuthKind.ENABLE)),
+    "/etcdserverpb.Auth/AuthDisable": _write(rpc_pb2.AuthDisableRequest, auth.changes(AuthKind.DISABLE)),
+    "/etcdserverpb.Auth/AuthStatus": _query(rpc_pb2.AuthStatusRequest, auth.status),
+    "/etcdserverpb.Auth/Authenticate": _write(rpc_pb2.AuthenticateRequest, auth.authenticate),
+    "/etcdserverpb.Auth/UserAdd": _write(rpc_pb2.AuthUserAddRequest, auth.user_add),
+    "/etcdserverpb.Auth/UserGet": _query(rpc_pb2.AuthUserGetRequest, auth.user_get),
+    "/etcdserverpb.Auth/UserList": _query(rpc_pb2.AuthUserListRequest, auth.user_list),
+    "/etcdserverpb.Auth/UserDelete": _write(rpc_pb2.AuthUserDeleteRequest, auth.changes(AuthKind.USER_DELETE)),
+    "/etcdserverpb.Auth/UserChangePassword": _write(rpc_pb2.AuthUserChangePasswordRequest, auth.user_change_password),
+    "/etcdserverpb.Auth/UserGrantRole": _write(
+        rpc_pb2.AuthUserGrantRoleRequest, auth.changes(AuthKind.USER_GRANT_ROLE)
+    ),
+    "/etcdserverpb.Auth/UserRevokeRole": _write(
+        rpc_pb2.AuthUserRevokeRoleRequest, auth.changes(AuthKind.USER_REVOKE_ROLE)
+    ),
+    "/etcdserverpb.Auth/RoleAdd": _write(rpc_pb2.AuthRoleAddRequest, auth.role_add),
+    "/etcdserverpb.Auth/RoleGet": _query(rpc_pb2.AuthRoleGetRequest, auth.role_get),
+    "/etcdserverpb.Auth/RoleList": _query(rpc_pb2.AuthRoleListRequest, auth.role_list),
+    "/etcdserverpb.Auth/RoleDelete": _write(rpc_pb2.AuthRoleDeleteRequest, auth.changes(AuthKind.ROLE_DELETE)),
+    "/etcdserverpb.Auth/RoleGrantPermission": _write(
+        rpc_pb2.AuthRoleGrantPermissionRequest, auth.role_grant_permission
+    ),
+    "/etcdserverpb.Auth/RoleRevokePermission": _write(
+        rpc_pb2.AuthRoleRevokePermissionRequest, auth.changes(AuthKind.ROLE_REVOKE_PERMISSION)
+    ),
     "/v3lockpb.Lock/Lock": _write(lock_pb2.LockRequest, lock.lock),
     "/v3lockpb.Lock/Unlock": _write(lock_pb2.UnlockRequest, lock.unlock),
     "/v3electionpb.Election/Campaign": _write(election_pb2.CampaignRequest, election.campaign),

@@ -14,10 +14,13 @@ from typing import TypeVar
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.api.metrics import Metrics
+from ratified.api.passwords import COST_DEFAULT, Passwords
+from ratified.api.sessions import Credentials, Session, Sessions, SignedTokens
 from ratified.api.submission import Caller, Pending, Submission
 from ratified.kv import queries
 from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import Identity
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
 
@@ -45,6 +48,9 @@ class Service:
         quota_bytes: int,
         lease_ttl_min_s: int,
         snapshot_patience_s: float = SNAPSHOT_PATIENCE_S,
+        certificates_name_users: bool = False,
+        bcrypt_cost: int = COST_DEFAULT,
+        signed_tokens: SignedTokens | None = None,
     ) -> None:
         self.host = host
         self.timeout_s = REQUEST_TIMEOUT_S + 2 * election_timeout_s
@@ -57,6 +63,10 @@ class Service:
         self.failed_proposals = 0
         """Writes that were refused, or whose outcome is unknown, since the start."""
         self.metrics = Metrics(self)
+        self.certificates_name_users = certificates_name_users
+        """A client that shows no token is the user whom its certificate names."""
+        self.passwords = Passwords(bcrypt_cost)
+        self.sessions = Sessions(self, signed_tokens)
         self.snapshots = 0
         """How many snapshots are being read by clients."""
         self._clock = asyncio.get_running_loop().time
@@ -153,6 +163,10 @@ class Service:
 
     async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
         """Read; the answer, with its header."""
+        return await self.own_query(request, linearizable=linearizable) + self.header()
+
+    async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+        """Read; the answer as the store gives it."""
         try:
             parts = await self.host.query_parts(request, timeout_s=self.timeout_s, linearizable=linearizable)
         except RequestRefused as error:
@@ -160,7 +174,15 @@ class Service:
         except OutcomeUnknown as error:
             raise stopped() from error
         first, *others = parts
-        return b"".join([response(first), *others, self.header()])
+        return b"".join([response(first), *others])
+
+    async def identify(self, credentials: Credentials, *, anew: bool = False) -> Identity | None:
+        """As ``Sessions.identify``."""
+        return await self.sessions.identify(credentials, self._clock(), anew=anew)
+
+    def known(self, credentials: Credentials) -> Session | None:
+        """What this member remembers of who that is."""
+        return self.sessions.known(credentials, self._clock())
 
     async def ask(self, request: bytes) -> bytes:
         """Ask the leader; the answer, with its header."""

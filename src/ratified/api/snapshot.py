@@ -18,6 +18,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from ratified.api.access import Access
 from ratified.api.errors import refused, stopped
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
@@ -34,27 +35,28 @@ SNAPSHOTS_MAX = 16
 """Each may have a reader's 2 MiB waiting (``runtime.reader``)."""
 
 
-async def snapshot(service: Service, stream: BidiStream) -> None:
+async def snapshot(access: Access, stream: BidiStream) -> None:
     """Stream a backup to a client; raises ``EtcdError`` where there are too many, or where the client does not read."""
     await stream.receive()
-    if service.snapshots >= SNAPSHOTS_MAX:
+    await access.check_manages()
+    if access.service.snapshots >= SNAPSHOTS_MAX:
         raise EtcdError(*errors.TOO_MANY_SNAPSHOTS)
-    service.snapshots += 1
+    access.service.snapshots += 1
     try:
-        unread = await _send_all(service, stream)
+        unread = await _send_all(access, stream)
     finally:
-        service.snapshots -= 1
+        access.service.snapshots -= 1
     if unread is not None:
         await unread
         raise EtcdError(*errors.SNAPSHOT_UNREAD)
 
 
-async def _send_all(service: Service, stream: BidiStream) -> asyncio.Future[None] | None:
+async def _send_all(access: Access, stream: BidiStream) -> asyncio.Future[None] | None:
     """None: the client has taken all. Else the sending of what it has not, when everything else is let go."""
-    async with aclosing(_messages(service)) as messages:
+    async with aclosing(_messages(access)) as messages:
         async for message in messages:
             sending = asyncio.ensure_future(stream.send(message))
-            if not await _ends(sending, service.snapshot_patience_s):
+            if not await _ends(sending, access.service.snapshot_patience_s):
                 return sending
     return None
 
@@ -71,15 +73,16 @@ async def _ends(sending: asyncio.Future[None], timeout_s: float) -> bool:
     return sending.done()
 
 
-async def _messages(service: Service) -> AsyncGenerator[bytes, None]:
+async def _messages(access: Access) -> AsyncGenerator[bytes, None]:
     """The encoded SnapshotResponses, each read from the store when it is asked for; raises ``EtcdError``."""
     encoder = BackupEncoder()
     left = 0
 
     def message(blob: bytes) -> bytes:
-        return SnapshotResponse(blob=blob, remaining_bytes=left).SerializeToString() + service.header()
+        return SnapshotResponse(blob=blob, remaining_bytes=left).SerializeToString() + access.service.header()
 
-    stream = service.host.stream(queries.state(), timeout_s=service.timeout_s, linearizable=False)
+    service = access.service
+    stream = service.host.stream(access.asked(queries.state()), timeout_s=service.timeout_s, linearizable=False)
     try:
         async with aclosing(stream) as chunks:
             head = decode_head(await anext(chunks))

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from ratified.api.errors import refusal, stopped, unknown
+from ratified.kv import commands, queries
 from ratified.kv.encoding import response_view
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import Identity
 from ratified.runtime import Outcome, Reply, Work
 
 # A member of an enum costs more each time, on CPython 3.11, than what is done with it here.
@@ -27,6 +29,10 @@ class Submission(NamedTuple):
     """It may make the store grow, so it is held against the quota."""
     answers_much: bool = False
     """A write, whose answer may have pairs in it."""
+
+    def asked_by(self, who: Identity) -> Submission:
+        ask = commands.asked_by if self.work is Work.PROPOSE else queries.asked_by
+        return self._replace(data=ask(who, self.data))
 
     @property
     def reads(self) -> bool:

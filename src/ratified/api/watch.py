@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ratified.api.service import Service
+from ratified.api.access import Access
 from ratified.api.stream import BidiStream
 from ratified.kv import queries, requests
 from ratified.kv.encoding import varint
@@ -48,9 +48,9 @@ before the loop serves others again; and inputs that may wait for the host's tur
 _streams = itertools.count(1)
 
 
-async def watch(service: Service, stream: BidiStream) -> None:
+async def watch(access: Access, stream: BidiStream) -> None:
     """Serve one stream until the client cancels it."""
-    watches = _Watches(service, stream)
+    watches = _Watches(access, stream)
     receiving, *others = tasks = [
         asyncio.ensure_future(work) for work in (watches.receive(), watches.begin_questions(), watches.send())
     ]
@@ -123,9 +123,10 @@ _Next: TypeAlias = "tuple[bytes, _Question | None]"
 class _Watches:
     """The watches of one stream, by id; ``failed`` ends the stream with its exception."""
 
-    def __init__(self, service: Service, stream: BidiStream) -> None:
+    def __init__(self, access: Access, stream: BidiStream) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._service = service
+        self._access = access
+        self._service = access.service
         self._stream = stream
         self._number = next(_streams)
         self._watches: dict[int, _Question] = {}
@@ -134,7 +135,7 @@ class _Watches:
         """Those whose end is to be answered."""
         self._answering: asyncio.Future[None] | None = None
         self._next_id = 0
-        self._reader: Reader = service.host.reader()
+        self._reader: Reader = access.service.host.reader()
         stream.reads_by(self._reader)
         self._to_begin: asyncio.Queue[_Question] = asyncio.Queue()
         self._outgoing = _Outgoing()
@@ -164,9 +165,21 @@ class _Watches:
         for number in itertools.count(1):
             question = await self._to_begin.get()
             await self._reader.has_room()
+            await self._renew(question)
             if not question.canceled:
                 self._begin(question)
             await _let_others_run(number, self._service.host)
+
+    async def _renew(self, question: _Question) -> None:
+        """Find out who the client is now, before a watch begins: the stream may have begun long ago."""
+        if question.canceled or question.watch_id == NO_WATCH_ID:
+            return
+        try:
+            await self._access.renew()
+        except EtcdError as error:
+            question.canceled = True
+            self._forget(question)
+            self._refuse(error.text)
 
     async def send(self) -> None:
         """Pass on what is to be sent, one message after another."""
@@ -252,7 +265,7 @@ class _Watches:
         return _Question(watch_id, fields, query, self._on_reply)
 
     def _begin(self, question: _Question) -> None:
-        question.token = self._service.begin_stream(question.query, question)
+        question.token = self._access.begin_stream(question.query, question)
         question.query = b""
         self._reader.begins(question.token)
 

@@ -1,7 +1,4 @@
-"""What is proposed: a kind byte, a length-prefixed header, and the body.
-
-The header will hold the user and the auth revision; in this version it is empty, one zero byte. A command with more in
-it was proposed by a newer version, and applying it without its header would be applying something else.
+"""What is proposed: a kind byte, a header that says who asks (``identity``), and the body.
 
 The body of a client's command is the bytes of its etcd request as they came in, with what had to be chosen filled in.
 They were decoded and checked there (``requests``); they are decoded again where they are applied, and nowhere between.
@@ -12,11 +9,14 @@ from __future__ import annotations
 from enum import IntEnum
 from struct import Struct
 
+from ratified.kv import identity
+from ratified.kv.identity import HEADER_BYTES_MAX, NOBODY, Identity
 from ratified.machine import Era
 from ratified.wire.etcd.rpc_pb2 import LeaseGrantRequest
 
-OVERHEAD_BYTES_MAX = 64
-"""By how many bytes a command is longer than the request in it, at most; a lease's id is among them."""
+OVERHEAD_BYTES_MAX = 64 + HEADER_BYTES_MAX
+"""By how many bytes a command is longer than the request in it, at most; a lease's id and a password's hash are among
+them."""
 
 
 class CommandKind(IntEnum):
@@ -30,6 +30,26 @@ class CommandKind(IntEnum):
     LEASE_REVOKE = 6
     LEAD = 7
     LEASE_EXPIRE = 8
+    AUTH = 9
+    """A change of users, roles, or whether they count: an ``AuthKind``, and the bytes of its request."""
+    AUTHENTICATE = 10
+    """Somebody has said a user's password (``tokens``)."""
+
+
+class AuthKind(IntEnum):
+    """The first byte of the body of a command about users and roles."""
+
+    ENABLE = 1
+    DISABLE = 2
+    USER_ADD = 3
+    USER_DELETE = 4
+    USER_CHANGE_PASSWORD = 5
+    USER_GRANT_ROLE = 6
+    USER_REVOKE_ROLE = 7
+    ROLE_ADD = 8
+    ROLE_DELETE = 9
+    ROLE_GRANT_PERMISSION = 10
+    ROLE_REVOKE_PERMISSION = 11
 
 
 LEAD = Struct(">QQ")
@@ -37,15 +57,22 @@ LEAD = Struct(">QQ")
 EXPIRE = Struct(">QQqQ")
 """The era in which it was proposed, the lease, and the index that granted it."""
 
-_NO_HEADER = b"\x00"
-_PREFIX = {kind: bytes([kind]) + _NO_HEADER for kind in CommandKind}
+TOKEN = Struct(">Q32s")
+"""The auth revision at which the password was looked at, and a token's SHA-256; a user's name follows."""
+
+_PREFIX = {kind: bytes([kind]) + NOBODY for kind in CommandKind}
 
 
-def split(command: bytes) -> tuple[int, bytes]:
-    """(kind, body) of a command. Raises ``ValueError`` where its header is not empty."""
-    if command[1]:
-        raise ValueError(f"a command of kind {command[0]} has a header, which this version does not know")
-    return command[0], command[2:]
+def split(command: bytes) -> tuple[int, Identity | None, bytes]:
+    """(kind, who asks, body) of a command. Raises ``ValueError`` where its header cannot be read."""
+    if not command[1]:
+        return command[0], None, command[2:]
+    return command[0], *identity.split(command, 1)
+
+
+def asked_by(who: Identity, command: bytes) -> bytes:
+    """The same command of nobody's, as this user's."""
+    return command[:1] + who.encode() + command[2:]
 
 
 def put(request: bytes) -> bytes:
@@ -73,6 +100,15 @@ def lease_grant(request: LeaseGrantRequest, fresh_id: int, ttl_min_s: int) -> by
 
 def lease_revoke(request: bytes) -> bytes:
     return _PREFIX[CommandKind.LEASE_REVOKE] + request
+
+
+def auth(kind: AuthKind, request: bytes) -> bytes:
+    return _PREFIX[CommandKind.AUTH] + bytes([kind]) + request
+
+
+def authenticate(user: str, token_hash: bytes, revision: int) -> bytes:
+    """Who has this token is this user, unless something about users has changed since ``revision``."""
+    return _PREFIX[CommandKind.AUTHENTICATE] + TOKEN.pack(revision, token_hash) + user.encode()
 
 
 def lead(era: Era) -> bytes:

@@ -6,6 +6,7 @@ found cost O(log n); the order in which ranges are found is that of the tree, no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 import msgspec
@@ -33,6 +34,18 @@ def interval(key: bytes, range_end: bytes) -> Interval:
     if not range_end:
         return Interval(key, key + b"\x00")
     return Interval(key, None if range_end == b"\x00" else range_end)
+
+
+def merged(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same keys in ranges that do not overlap, ascending."""
+    found: list[Interval] = []
+    for each in sorted((each for each in intervals if not each.empty), key=lambda each: each.first):
+        last = found[-1] if found else None
+        if last is None or (last.end is not None and last.end < each.first):
+            found.append(each)
+        elif last.end is not None and (each.end is None or each.end > last.end):
+            found[-1] = Interval(last.first, each.end)
+    return found
 
 
 class _Node(Generic[V]):

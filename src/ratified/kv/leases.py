@@ -73,14 +73,14 @@ class Leases:
         self._by_id[lease] = Lease(ttl, granted)
         key, row = _ID.pack(_unsigned(lease)), _ROW.pack(ttl, granted)
         self._space.put(TABLE, key, row)
-        sums.add_lease(key + row)
+        sums.add_row(key + row)
 
     def remove(self, lease: int, sums: Sums) -> None:
         """Take a lease away; its keys are the caller's."""
         key = _ID.pack(_unsigned(lease))
         row = _ROW.pack(*self._by_id.pop(lease))
         self._space.delete(TABLE, key)
-        sums.remove_lease(key + row)
+        sums.remove_row(key + row)
 
 
 class SlicedLeases(Continuation):

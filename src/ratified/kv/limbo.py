@@ -9,42 +9,31 @@ may be lower than one that was answered before.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from google.protobuf.message import DecodeError
 
 from ratified.kv import commands as encoded
+from ratified.kv import queries
 from ratified.kv.commands import CommandKind
-from ratified.kv.intervals import Interval, interval
+from ratified.kv.intervals import Interval, interval, merged
 from ratified.kv.queries import QueryKind
 from ratified.machine import Touches
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
 _EVERYTHING = Interval(b"", None)
-_CHANGE_NO_KEY = (CommandKind.LEASE_GRANT, CommandKind.LEAD)
+_CHANGE_NO_KEY = (CommandKind.LEASE_GRANT, CommandKind.LEAD, CommandKind.AUTHENTICATE)
 
 
 def touched_by(commands: Sequence[bytes]) -> Touches:
     """Which reads could one of these commands change?"""
-    written = _merged([each for command in commands for each in _written(command)])
+    written = merged([each for command in commands for each in _written(command)])
 
     def touches(request: bytes) -> bool:
         asked = list(_asked(request))
         return any(_meets(each, written) for each in asked) if asked else bool(commands)
 
     return touches
-
-
-def _merged(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same keys in ranges that do not overlap, ascending."""
-    merged: list[Interval] = []
-    for each in sorted((each for each in intervals if not each.empty), key=lambda each: each.first):
-        last = merged[-1] if merged else None
-        if last is None or (last.end is not None and last.end < each.first):
-            merged.append(each)
-        elif last.end is not None and (each.end is None or each.end > last.end):
-            merged[-1] = Interval(last.first, each.end)
-    return merged
 
 
 def _meets(asked: Interval, written: Sequence[Interval]) -> bool:
@@ -60,7 +49,7 @@ def _ends_behind(written: Interval, key: bytes) -> bool:
 def _written(command: bytes) -> Iterator[Interval]:
     """The keys that a command may write or delete."""
     try:
-        kind, body = encoded.split(command)
+        kind, _, body = encoded.split(command)
         if kind == CommandKind.PUT:
             yield interval(PutRequest.FromString(body).key, b"")
         elif kind == CommandKind.DELETE_RANGE:
@@ -88,7 +77,7 @@ def _written_by_txn(request: TxnRequest) -> Iterator[Interval]:
 
 def _asked(request: bytes) -> Iterator[Interval]:
     """The keys that a read looks at; none: it is no read of keys, or of another revision than the newest."""
-    kind, body = request[0], request[1:]
+    kind, _, body = queries.split(request)
     if kind == QueryKind.RANGE:
         asked = RangeRequest.FromString(body)
         if asked.revision <= 0:

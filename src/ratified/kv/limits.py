@@ -53,3 +53,5 @@ class KvLimits(msgspec.Struct, frozen=True, kw_only=True):
     or as much as the store holds, where that is more."""
     useless_rows_at_once: int = 500
     """Rows of a state that another one has replaced, removed in one turn."""
+    token_ttl_us: int = 300_000_000
+    """How long a token is known on a member where it is not used (etcd: five minutes)."""

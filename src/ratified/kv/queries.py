@@ -1,13 +1,20 @@
 """What is asked: reads, which any replica answers (``Store.read``), and what only the leader answers (``Store.ask``).
 
 Either is a kind byte and the bytes of the etcd request, decoded and checked where they came in (``requests``). A watch
-and a progress request have the number of the client's stream (u64) behind the kind.
+and a progress request have the number of the client's stream (u64) behind the kind. In front of either may stand who
+asks: ``ASKED_BY`` and an ``identity``.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
+
+from ratified.kv import identity
+from ratified.kv.identity import Identity
+
+ASKED_BY = 0xFF
+"""The first byte where it is said who asks."""
 
 
 class QueryKind(IntEnum):
@@ -29,6 +36,24 @@ class QueryKind(IntEnum):
     """StatusRequest -> StatusResponse with sizes only."""
     STATE = 8
     """The whole state, in the chunks of ``backup``."""
+    USER_GET = 9
+    """AuthUserGetRequest -> AuthUserGetResponse."""
+    USER_LIST = 10
+    """AuthUserListRequest -> AuthUserListResponse."""
+    ROLE_GET = 11
+    """AuthRoleGetRequest -> AuthRoleGetResponse."""
+    ROLE_LIST = 12
+    """AuthRoleListRequest -> AuthRoleListResponse."""
+    AUTH_STATUS = 13
+    """AuthStatusRequest -> AuthStatusResponse."""
+    MAY_ASK = 14
+    """Nothing but a header -> a header; an error where whoever asks is nobody that is known."""
+    MAY_MANAGE = 15
+    """As ``MAY_ASK``, where whoever asks has not the role root."""
+    PASSWORD = 16
+    """A user's name -> ``tokens.Password``."""
+    TOKEN = 17
+    """The SHA-256 of a token -> ``tokens.Holder``; empty: nobody's."""
 
 
 class AskKind(IntEnum):
@@ -41,6 +66,18 @@ class AskKind(IntEnum):
 
 
 STREAM = Struct(">Q")
+
+
+def split(request: bytes) -> tuple[int, Identity | None, bytes]:
+    """(kind, who asks, body) of a query."""
+    if request[0] != ASKED_BY:
+        return request[0], None, request[1:]
+    who, asked = identity.split(request, 1)
+    return asked[0], who, asked[1:]
+
+
+def asked_by(who: Identity, request: bytes) -> bytes:
+    return bytes([ASKED_BY]) + who.encode() + request
 
 
 def range_(request: bytes) -> bytes:
@@ -77,6 +114,42 @@ def status() -> bytes:
 
 def state() -> bytes:
     return bytes([QueryKind.STATE])
+
+
+def user_get(request: bytes) -> bytes:
+    return bytes([QueryKind.USER_GET]) + request
+
+
+def user_list() -> bytes:
+    return bytes([QueryKind.USER_LIST])
+
+
+def role_get(request: bytes) -> bytes:
+    return bytes([QueryKind.ROLE_GET]) + request
+
+
+def role_list() -> bytes:
+    return bytes([QueryKind.ROLE_LIST])
+
+
+def auth_status() -> bytes:
+    return bytes([QueryKind.AUTH_STATUS])
+
+
+def may_ask() -> bytes:
+    return bytes([QueryKind.MAY_ASK])
+
+
+def may_manage() -> bytes:
+    return bytes([QueryKind.MAY_MANAGE])
+
+
+def password(user: str) -> bytes:
+    return bytes([QueryKind.PASSWORD]) + user.encode()
+
+
+def token(token_hash: bytes) -> bytes:
+    return bytes([QueryKind.TOKEN]) + token_hash
 
 
 def keep_alive(request: bytes) -> bytes:

@@ -1,8 +1,9 @@
 """The logical state as a stream of records (``state_stream``), whatever store holds it and whatever it has removed.
 
 Rules
-1. Behind the head comes the state (revision, compact revision, era, sums), then the leases, then the retained events in
-   order. What is live, the history and the keys of the leases follow from the events.
+1. Behind the head comes the state (revision, compact revision, era, sums), then the leases, then what there is of users
+   and roles, then the retained events in order. What is live, the history and the keys of the leases follow from the
+   events.
 2. It is read from one view, in which a row may be looked at that a compaction has dropped, and rows of a tombstone may
    not be there yet: what is read is as if all removal and writing were done.
 3. The end is the digest, and the sum of the hashes of the events. That sum follows from the one that the store has
@@ -19,7 +20,8 @@ from itertools import repeat
 from google.protobuf.message import DecodeError
 from typing_extensions import override
 
-from ratified.kv import leases, names
+from ratified.kv import auth, leases, names
+from ratified.kv.auth import Auth
 from ratified.kv.covered import Walk
 from ratified.kv.digest import MODULUS_MASK, row_hash
 from ratified.kv.history import EVENTS
@@ -47,8 +49,9 @@ APPLIED = b"applied"
 POSITION = struct.Struct(">QQQ")
 _STATE = b"s"
 _LEASE = b"l"
+_AUTH = b"u"
 _EVENT = b"e"
-_KINDS = (b"", _STATE, _LEASE, _EVENT)
+_KINDS = (b"", _STATE, _LEASE, _AUTH, _EVENT)
 """In their order; before them comes nothing."""
 _LEASE_BYTES = 8
 _POSITION_BYTES = 12
@@ -77,6 +80,8 @@ def _records(view: View) -> Generator[bytes, None, bytes]:
     yield record(_STATE, state)
     for key, row in view.scan(leases.TABLE, b"", None):
         yield record(_LEASE, key + row)
+    for key, row in view.scan(META, auth.KEY, auth.KEY_END):
+        yield record(_AUTH, bytes([len(key)]) + key + row)
     held = yield from _events(view, compact_revision_of(state))
     return _compared(state, held)
 
@@ -142,13 +147,15 @@ class KvStateLoader(StateLoader):
         self.index = index
         self.era = era
         self.leases = Leases(space)
+        self.auth = Auth(space)
         self._space = space
         self._mvcc = Mvcc(space)
         self._parser = RecordParser()
         self._on_switch = on_switch
         self._on_abandon = on_abandon
         self._state: bytes | None = None
-        self._lease_rows = 0
+        self._rows = 0
+        """The sum of the hashes of the rows of leases, users and roles."""
         self._last = (b"", b"")
         """The kind of the last record, and what it sorts by among those of its kind."""
         self._whole = False
@@ -185,7 +192,12 @@ class KvStateLoader(StateLoader):
             key, row = body[:_LEASE_BYTES], body[_LEASE_BYTES:]
             self._expect_order(kind, key)
             self.leases.load(key, row)
-            self._lease_rows += row_hash(body)
+            self._rows += row_hash(body)
+        elif kind == _AUTH:
+            key, row = body[1 : 1 + body[0]], body[1 + body[0] :]
+            self._expect_order(kind, key)
+            self.auth.load(key, row)
+            self._rows += row_hash(key + row)
         elif kind == _STATE:
             self._expect_order(kind, b"\x00")
             self._state = body
@@ -201,8 +213,8 @@ class KvStateLoader(StateLoader):
 
     def _compare(self, end: bytes) -> None:
         """Raise ``SnapshotDamaged`` where the rows are not those of the digest."""
-        leases_match = self._lease_rows & MODULUS_MASK == self._mvcc.sums.leases
-        if self._state is None or not leases_match or end != _compared(self._state, self._mvcc.held):
+        rows_match = self._rows & MODULUS_MASK == self._mvcc.sums.rows
+        if self._state is None or not rows_match or end != _compared(self._state, self._mvcc.held):
             raise SnapshotDamaged(
                 "a snapshot's rows do not have the digest that it ends with: they rotted where it began"
             )

@@ -16,17 +16,21 @@ import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TypeVar
 
+import msgspec
 from google.protobuf.message import DecodeError, Message
 from typing_extensions import override
 
-from ratified.kv import commands, limbo, snapshot
+from ratified.kv import commands, limbo, queries, snapshot
+from ratified.kv.auth import Auth
 from ratified.kv.backup import ALL_KEYS, OpenStates, SlicedState
 from ratified.kv.burials import bury_lease, bury_range
-from ratified.kv.commands import CommandKind
+from ratified.kv.commands import AuthKind, CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate, work_of_put
 from ratified.kv.encoding import OK, failure, header, header_only, varint
 from ratified.kv.errors import EtcdError
+from ratified.kv.guard import Guard
 from ratified.kv.hashes import SlicedHash
+from ratified.kv.identity import Identity
 from ratified.kv.leases import Leases, SlicedLeases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
@@ -35,6 +39,7 @@ from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
 from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
 from ratified.kv.tables import META, TABLES
+from ratified.kv.tokens import Holder, Password, Tokens
 from ratified.kv.txn_reads import SlicedTxn, TxnRead
 from ratified.kv.walks import present
 from ratified.kv.watch import ProgressRequest, WatchHub
@@ -88,13 +93,18 @@ class KvStore(Store):
         self._applied, self._applied_era = read_applied(space.get(META, APPLIED))
         self._mvcc = Mvcc(space)
         self._leases = Leases(space)
-        self._hub = WatchHub(self._mvcc, self._limits)
+        self._auth = Auth(space)
+        self._guard = Guard(self._auth, self._mvcc)
+        self._tokens = Tokens(self._limits.token_ttl_us)
+        self._hub = WatchHub(self._mvcc, self._limits, self._auth)
         self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             CommandKind.PUT: self._put,
             CommandKind.COMPACT: self._compact,
             CommandKind.LEAD: self._lead,
             CommandKind.LEASE_GRANT: self._lease_grant,
+            CommandKind.AUTH: self._change_auth,
+            CommandKind.AUTHENTICATE: self._authenticate,
         }
         self._stepwise: dict[int, Callable[[bytes], Steps[bytes]]] = {
             CommandKind.DELETE_RANGE: self._delete_range,
@@ -165,15 +175,16 @@ class KvStore(Store):
 
     @override
     def cost(self, command: bytes, most: int) -> int:
-        kind, body = command[0], command[2:]
         try:
+            kind, who, body = commands.split(command)
+            looks = self._guard.looks(kind, who, body, most) if self._auth.enabled else 0
             if kind == CommandKind.PUT:
                 request = self._decoded[body] = rpc_pb2.PutRequest.FromString(body)
-                return min(work_of_put(self._mvcc.visible, request), most)
+                return min(work_of_put(self._mvcc.visible, request) + looks, most)
             if kind not in self._stepwise:
                 return PUT
-            return min(PUT + self._rows_cost(kind, body, most), most)
-        except (DecodeError, struct.error):
+            return min(PUT + self._rows_cost(kind, body, most) + looks, most)
+        except (DecodeError, ValueError, struct.error):
             return PUT  # applying it will say what is wrong
 
     def _rows_cost(self, kind: int, body: bytes, most: int) -> int:
@@ -237,7 +248,7 @@ class KvStore(Store):
         if now != self._reading_at:
             self._reading_at, self._rows_left = now, self._limits.range_rows_a_turn
         try:
-            return self._read(request[0], request[1:])
+            return self._read(now, *queries.split(request))
         except EtcdError as error:
             return failure(error)
 
@@ -247,6 +258,7 @@ class KvStore(Store):
 
     @override
     def woken(self, now: int) -> Sequence[Continuation]:
+        self._tokens.note_time(now)
         return self._hub.woken(now)
 
     @override
@@ -278,6 +290,8 @@ class KvStore(Store):
         self._space = self._spaces.serving
         self._mvcc.open(self._space)
         self._leases.replace_by(loader.leases)
+        self._auth.replace_by(loader.auth)
+        self._tokens.clear()
         self._lessor.on_replaced()
         self._applied, self._applied_era = loader.index, loader.era
         self._hub.on_tombstone_done()
@@ -313,19 +327,27 @@ class KvStore(Store):
     def ask(self, now: int, request: bytes) -> bytes:
         if self._lessor.era is None or self._lessor.era != self._mvcc.era:
             return failure(EtcdError(*errors.LEADER_CHANGED))
-        match request[0]:
+        kind, who, body = queries.split(request)
+        if self._auth.enabled:
+            try:
+                self._guard.check_ask(kind, who, body)
+            except EtcdError as error:
+                return failure(error)
+        match kind:
             case AskKind.KEEP_ALIVE:
-                return self._keep_alive(now, rpc_pb2.LeaseKeepAliveRequest.FromString(request[1:]).ID)
+                return self._keep_alive(now, rpc_pb2.LeaseKeepAliveRequest.FromString(body).ID)
             case AskKind.TIME_TO_LIVE:
-                return self._time_to_live(now, rpc_pb2.LeaseTimeToLiveRequest.FromString(request[1:]))
-        raise ValueError(f"an ask of the unknown kind {request[0]} reached the store")
+                return self._time_to_live(now, rpc_pb2.LeaseTimeToLiveRequest.FromString(body))
+        raise ValueError(f"an ask of the unknown kind {kind} reached the store")
 
     # -- commands -------------------------------------------------------------------------------------------------
 
     def _apply(self, command: Command) -> bytes:
         self._index = command.index
         try:
-            kind, body = commands.split(command.data)
+            kind, who, body = commands.split(command.data)
+            if self._auth.enabled:
+                at_once(self._guard.check_command(kind, who, body))
             stepwise = self._stepwise.get(kind)
             result = self._handlers[kind](body) if stepwise is None else at_once(stepwise(body))
         except EtcdError as error:
@@ -342,15 +364,11 @@ class KvStore(Store):
     def _apply_in_pieces(self, command: Command, rows_max: int) -> Generator[None, None, bytes]:
         self._index = command.index
         try:
-            kind, body = commands.split(command.data)
-            stepwise = self._stepwise.get(kind)
-            if stepwise is None:
-                result = self._handlers[kind](body)
-            else:
-                steps = stepwise(body)
-                while (last := _piece(steps, rows_max)) is None:
-                    yield
-                result = last
+            kind, who, body = commands.split(command.data)
+            steps = self._steps(kind, who, body)
+            while (last := _piece(steps, rows_max)) is None:
+                yield
+            result = last
         except EtcdError as error:
             result = failure(error)
         except TidyFirst:
@@ -364,6 +382,12 @@ class KvStore(Store):
         self._hub.catch_up_all(self._mvcc.buried)
         self._mvcc.end_command()
         return result
+
+    def _steps(self, kind: int, who: Identity | None, body: bytes) -> Steps[bytes]:
+        if self._auth.enabled:
+            yield from self._guard.check_command(kind, who, body)
+        stepwise = self._stepwise.get(kind)
+        return self._handlers[kind](body) if stepwise is None else (yield from stepwise(body))
 
     def _decode(self, message: type[M], body: bytes) -> M:
         request = self._decoded.pop(body, None)
@@ -431,6 +455,26 @@ class KvStore(Store):
         self._mvcc.era = max(self._mvcc.era, (first, second))
         return header_only(self._mvcc.revision)
 
+    def _change_auth(self, body: bytes) -> bytes:
+        self._auth.change(body, self._mvcc.sums)
+        match body[0]:
+            case AuthKind.DISABLE:
+                self._tokens.clear()
+            case AuthKind.USER_DELETE:
+                self._tokens.end_of(rpc_pb2.AuthUserDeleteRequest.FromString(body[1:]).name)
+            case AuthKind.USER_CHANGE_PASSWORD:
+                self._tokens.end_of(rpc_pb2.AuthUserChangePasswordRequest.FromString(body[1:]).name)
+        return header_only(self._mvcc.revision)
+
+    def _authenticate(self, body: bytes) -> bytes:
+        revision, token_hash = commands.TOKEN.unpack_from(body)
+        if not self._auth.enabled:
+            raise EtcdError(*errors.AUTH_NOT_ENABLED)
+        if revision != self._auth.revision:
+            raise EtcdError(*errors.AUTH_OLD_REVISION)
+        self._tokens.add(token_hash, body[commands.TOKEN.size :].decode())
+        return header_only(self._mvcc.revision)
+
     def _expiry(self, era: Era, lease: int) -> bytes:
         row = self._leases.get(lease)
         assert row is not None, "the lessor forgets a lease where it ends"
@@ -438,7 +482,9 @@ class KvStore(Store):
 
     # -- reads ----------------------------------------------------------------------------------------------------
 
-    def _read(self, kind: int, body: bytes) -> bytes | Continuation:
+    def _read(self, now: int, kind: int, who: Identity | None, body: bytes) -> bytes | Continuation:
+        if self._auth.enabled and kind != QueryKind.WATCH:  # a watch says itself what is wrong
+            self._guard.check_query(kind, who, body)
         match kind:
             case QueryKind.RANGE:
                 return self._range(rpc_pb2.RangeRequest.FromString(body))
@@ -446,7 +492,7 @@ class KvStore(Store):
                 return self._read_txn(rpc_pb2.TxnRequest.FromString(body))
             case QueryKind.WATCH:
                 request = rpc_pb2.WatchCreateRequest.FromString(body[STREAM.size :])
-                return self._hub.open(STREAM.unpack_from(body)[0], request)
+                return self._hub.open(STREAM.unpack_from(body)[0], request, who)
             case QueryKind.PROGRESS:
                 return ProgressRequest(self._hub, STREAM.unpack(body)[0])
             case QueryKind.LEASES:
@@ -458,7 +504,43 @@ class KvStore(Store):
                 return header_only(self._mvcc.revision) + b"\x18" + size + b"\x48" + size
             case QueryKind.STATE:
                 return self._state()
-        raise ValueError(f"a query of the unknown kind {kind} reached the store")
+            case QueryKind.TOKEN:
+                return self._token(now, body)
+        return self._read_auth(kind, body)
+
+    def _read_auth(self, kind: int, body: bytes) -> bytes:
+        auth, revision = self._auth, self._mvcc.revision
+        answer: Message
+        match kind:
+            case QueryKind.MAY_ASK | QueryKind.MAY_MANAGE:
+                return header_only(revision)
+            case QueryKind.AUTH_STATUS:
+                answer = rpc_pb2.AuthStatusResponse(enabled=auth.enabled, authRevision=auth.revision)
+            case QueryKind.USER_GET:
+                answer = rpc_pb2.AuthUserGetResponse(
+                    roles=auth.user(rpc_pb2.AuthUserGetRequest.FromString(body).name).roles
+                )
+            case QueryKind.USER_LIST:
+                answer = rpc_pb2.AuthUserListResponse(users=auth.users())
+            case QueryKind.ROLE_GET:
+                role = auth.role(rpc_pb2.AuthRoleGetRequest.FromString(body).role)
+                answer = rpc_pb2.AuthRoleGetResponse(perm=role.keyPermission)
+            case QueryKind.ROLE_LIST:
+                answer = rpc_pb2.AuthRoleListResponse(roles=auth.roles())
+            case QueryKind.PASSWORD:
+                return OK + msgspec.msgpack.encode(self._password(body.decode()))
+            case _:
+                raise ValueError(f"a query of the unknown kind {kind} reached the store")
+        return OK + header(revision) + answer.SerializeToString()
+
+    def _password(self, user: str) -> Password:
+        hashed = self._auth.user(user).password if self._auth.knows_user(user) else b""
+        return Password(self._auth.enabled, self._auth.revision, hashed)
+
+    def _token(self, now: int, token_hash: bytes) -> bytes:
+        return OK + msgspec.msgpack.encode(
+            Holder(self._auth.enabled, self._tokens.user(now, token_hash), self._auth.revision)
+        )
 
     def _state(self) -> Continuation:
         revision, view, counted = self._mvcc.revision, self._space.view(), self._space.view()

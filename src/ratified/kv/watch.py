@@ -17,6 +17,7 @@ Rules
    all its events are in the table.
 5. A request for progress waits while a watcher of its stream has something to send, and costs nothing meanwhile.
 6. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again.
+7. Whoever watches must be permitted to read the keys, at the beginning and whenever something is to be sent.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from collections.abc import Sequence
 from typing_extensions import override
 
 from ratified.kv import names
+from ratified.kv.auth import Auth
 from ratified.kv.encoding import OK, field, header, varint
+from ratified.kv.errors import EtcdError
 from ratified.kv.event_chunks import Chunk, EventChunks
+from ratified.kv.identity import Identity
 from ratified.kv.intervals import Interval, IntervalMap, interval
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Change, Mvcc
@@ -60,9 +64,10 @@ class WatchStream:
 class WatchHub:
     """All watchers of one store."""
 
-    def __init__(self, mvcc: Mvcc, limits: KvLimits) -> None:
+    def __init__(self, mvcc: Mvcc, limits: KvLimits, auth: Auth) -> None:
         self.mvcc = mvcc
         self.limits = limits
+        self.auth = auth
         self.chunks = EventChunks(mvcc, limits)
         self._keys: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: IntervalMap[Watcher] = IntervalMap()
@@ -75,9 +80,9 @@ class WatchHub:
         """By number; one without a watcher left is forgotten."""
         self._response_bytes_left = limits.watch_response_bytes_a_turn
 
-    def open(self, stream: int, request: WatchCreateRequest) -> Watcher:
+    def open(self, stream: int, request: WatchCreateRequest, who: Identity | None = None) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""
-        watcher = Watcher(self, stream, request)
+        watcher = Watcher(self, stream, request, who)
         state = self._streams.setdefault(stream, WatchStream())
         state.watchers[watcher] = state.behind[watcher] = None
         return watcher
@@ -208,8 +213,10 @@ class WatchHub:
 class Watcher(Continuation):
     """One watch, as a continuation."""
 
-    def __init__(self, hub: WatchHub, stream: int, request: WatchCreateRequest) -> None:
+    def __init__(self, hub: WatchHub, stream: int, request: WatchCreateRequest, who: Identity | None) -> None:
         self.stream = stream
+        self._who = who
+        self._permitted_at = hub.auth.revision
         self.wanted: Interval = interval(request.key or b"\x00", request.range_end)
         self.single = not request.range_end
         self._hub = hub
@@ -229,17 +236,23 @@ class Watcher(Continuation):
         self._sub = 0
         """Where to read on in ``_next``."""
         self._begun_at = present = hub.mvcc.revision
-        self._refusal: str | None = None
-        if request.start_revision < 0:
-            self._refusal = errors.COMPACTED.text
-        elif self.wanted.empty:
-            self._refusal = errors.EMPTY_WATCHER_RANGE_TEXT
+        self._refusal = self._why_refused(request.start_revision)
         self._next = request.start_revision or present + 1
         self._synced = self._refusal is None and self._next > present
         if self._synced:
             hub.join(self)
         elif self._refusal is None:
             hub.follow(self)
+
+    def _why_refused(self, start_revision: int) -> str | None:
+        auth = self._hub.auth
+        try:
+            auth.check_reads(auth.admit(self._who), self.wanted)
+        except EtcdError as error:
+            return error.text
+        if start_revision < 0:
+            return errors.COMPACTED.text
+        return errors.EMPTY_WATCHER_RANGE_TEXT if self.wanted.empty else None
 
     @property
     @override
@@ -289,6 +302,10 @@ class Watcher(Continuation):
         if self._over:
             return Slice((), True)
         chunks: list[bytes] = []
+        if self._created and self._permitted_at != self._hub.auth.revision:
+            self._permitted_at = self._hub.auth.revision
+            if not self._hub.auth.still_reads(self._who, self.wanted):
+                return self._end(CANCELED, errors.PERMISSION_DENIED.text)
         if not self._created:
             self._created = True
             self._quiet_since = now

@@ -60,7 +60,7 @@ from ratified.node.timers import LOOKS_MIN, Timer
 from ratified.storage.files import Op
 from ratified.storage.format import ClusterRecord, LogDamaged
 from ratified.storage.space import Environment
-from ratified.wire.peer import Batch, Fragment
+from ratified.wire.peer import TABLES_SINCE, Batch, Fragment
 
 _LOG_MARK = Timer.LOG_MARK
 
@@ -449,7 +449,7 @@ class Node:
         cluster = self._replicas[CLUSTER_GROUP]
         if cluster.stopped is not None or not self._directories.begun:
             return
-        chores = self._steward.due(now, self._status_if_led, all_know=self._peers.all_take_tables)
+        chores = self._steward.due(now, self._status_if_led, all_know=self._peers.all_speak(TABLES_SINCE))
         for request in chores.requests:
             self._touch(self._replicas[request.group])
             self._replicas[request.group].on_request(now, request)
@@ -677,6 +677,11 @@ class Node:
     def table(self) -> ClusterTable:
         """The members' names and addresses."""
         return self._cluster.table
+
+    def all_speak(self, version: int) -> bool:
+        """Does every member that has ever started speak this version of the protocol, as far as this process, which
+        must have met each of them, knows?"""
+        return self.config.protocol_version >= version and self._peers.all_speak(version)
 
     def peers(self) -> dict[int, PeerStatus]:
         """What the other members have said of themselves."""

@@ -360,14 +360,13 @@ class PeerSessions:
     def members_in_session(self) -> Collection[int]:
         return self._sessions.keys()
 
-    @property
-    def all_take_tables(self) -> bool:
-        """Has this process met each other member that stays and has ever started, and did that one know, when it was
-        met last, all that a table can say?"""
+    def all_speak(self, version: int) -> bool:
+        """Has this process met each other member that stays and has ever started, and did that one speak this version,
+        when it was met last?"""
         rows = self._cluster.table.members
         staying = [member for member, row in rows.items() if not row.leaving and row.directory != b""]
         others = [member for member in staying if member != self._config.member]
-        return all(member in self._known and self._known[member].version_max >= TABLES_SINCE for member in others)
+        return all(member in self._known and self._known[member].version_max >= version for member in others)
 
     def session(self, member: int) -> Session | None:
         return self._sessions.get(member)

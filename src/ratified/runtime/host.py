@@ -384,6 +384,11 @@ class Host:
             if not row.leaving
         )
 
+    def all_speak(self, version: int) -> bool:
+        """Does every member that has ever started speak this version of the members' protocol, as far as this host,
+        which must have met each of them, knows?"""
+        return self._node.all_speak(version)
+
     def leader(self, group: int = 0) -> int | None:
         """The member that leads this group, as far as this host knows."""
         return self._node.lead(group).member

@@ -6,7 +6,9 @@ Rules
    goes, or waits no longer.
 2. Reads, and writes that answer with pairs, begin where there is room for their answers (``edge.answers``).
 3. An exception out of a handler is a defect of ours: the call ends as UNKNOWN, it is logged, and nothing else ends.
-4. What a call keeps lets go of it when it ends: none waits for the garbage collector, which counts no bytes.
+4. A call that shows who asks is begun as theirs (``api.sessions``). Where the store says that this is old, or not said,
+   it is found out anew, once: nothing was done.
+5. What a call keeps lets go of it when it ends: none waits for the garbage collector, which counts no bytes.
 """
 
 from __future__ import annotations
@@ -14,18 +16,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 from typing_extensions import override
 
+from ratified.api.access import Access
 from ratified.api.methods import Method, MethodKind
 from ratified.api.service import Service
+from ratified.api.sessions import RENEWS, Credentials
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Pending, Submission
 from ratified.edge.answers import Answers, Share
 from ratified.edge.grpc import CallHead, Code
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import Identity
 from ratified.runtime import Reader
 
 log = logging.getLogger("ratified.server")
@@ -95,7 +100,9 @@ class Unary:
         "_began_at",
         "_call",
         "_context",
+        "_credentials",
         "_is_counted",
+        "_is_known_anew",
         "_message",
         "_method",
         "_pending",
@@ -103,13 +110,20 @@ class Unary:
         "_task",
         "_timer",
         "_wants_leader",
+        "_who",
     )
 
-    def __init__(self, context: CallContext, call: AnyCall, method: Method, wants_leader: bool) -> None:
+    def __init__(
+        self, context: CallContext, call: AnyCall, method: Method, wants_leader: bool, credentials: Credentials | None
+    ) -> None:
+        """``credentials``: None: the client shows none."""
         self._context = context
         self._call = call
         self._method = method
         self._wants_leader = wants_leader
+        self._credentials = credentials
+        self._who: Identity | None = None
+        self._is_known_anew = False
         self._began_at = context.loop.time()
         self._message: bytes | None = None
         self._submission: Submission | None = None
@@ -131,15 +145,18 @@ class Unary:
         message, self._message = self._message, None
         if message is None:
             self._call.end(Code.INTERNAL, "grpc: a unary call has one message")
-            return
-        context = self._context
+        else:
+            self._begin(message)
+
+    def _begin(self, message: bytes) -> None:
+        context, credentials = self._context, self._credentials
         try:
             if self._wants_leader:
                 context.service.leader.check()
             if self._method.kind is not MethodKind.SUBMISSION:
-                self._begin_task(message)
+                self._begin_task(lambda: self._serve(message))
                 return
-            made = self._method.handler(context.service, message)
+            self._submission = self._method.handler(context.service, message)
         except EtcdError as error:
             self._call.end(error.code, error.text)
             return
@@ -147,10 +164,21 @@ class Unary:
             log.exception(DEFECT, self._call.head.path)
             self._call.end(Code.UNKNOWN, FAILED)
             return
-        self._submission = made
+        if credentials is None:
+            self._enter()
+        elif (session := context.service.known(credentials)) is not None:
+            self._who = session.who
+            self._enter()
+        else:
+            self._begin_task(lambda: self._identify(credentials))
+
+    def _enter(self) -> None:
+        """Start, or wait for room for the answer."""
+        made = self._submission
+        assert made is not None, "a call enters when its request has come"
         if made.reads or made.answers_much:
             self._is_counted = True
-            context.answers.ask(context.share, self)
+            self._context.answers.ask(self._context.share, self)
         else:
             self.start()
 
@@ -177,11 +205,20 @@ class Unary:
             self._call.end(Code.DEADLINE_EXCEEDED, LATE)
             self._message = None
 
+    # -- who asks
+
+    async def _identify(self, credentials: Credentials, *, anew: bool = False) -> None:
+        """Find out who asks, and start."""
+        self._who = await self._context.service.identify(credentials, anew=anew)
+        self._enter()
+
     # -- beginning (``edge.answers.Read``)
 
     def start(self) -> None:
         submission = self._submission
         assert submission is not None, "a call starts when its request has come"
+        if self._who is not None:
+            submission = submission.asked_by(self._who)
         self._pending = self._context.service.submit(submission, self._left_us(), self)
 
     def stop(self) -> bool:
@@ -196,8 +233,8 @@ class Unary:
         pending, self._pending = self._pending, None
         return pending
 
-    def _begin_task(self, message: bytes) -> None:
-        self._task = asyncio.ensure_future(self._serve(message))
+    def _begin_task(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._task = asyncio.ensure_future(self._done(work))
         left_us = self._left_us()
         if left_us is not None:
             self._timer = self._context.loop.call_later(left_us / 1e6, self._task.cancel)
@@ -223,6 +260,11 @@ class Unary:
 
     def failed(self, error: EtcdError) -> None:
         self._is_answered(0)
+        credentials = self._credentials
+        if credentials is not None and not self._is_known_anew and error.text in RENEWS:
+            self._is_known_anew = True
+            self._begin_task(lambda: self._identify(credentials, anew=True))
+            return
         self._call.end(error.code, error.text)
         self._context.flush_soon()
 
@@ -232,8 +274,17 @@ class Unary:
             self._context.answers.answered(self._context.share, self, size_bytes)
 
     async def _serve(self, message: bytes) -> None:
+        service, credentials = self._context.service, self._credentials
+        session = None if credentials is None else service.known(credentials)
+        access = Access(service, credentials, None if session is None else session.who)
+        if session is None:
+            await access.renew()
+        self._call.answer(await self._method.handler(access, message))
+
+    async def _done(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """See how the work of a task ends."""
         try:
-            self._call.answer(await self._method.handler(self._context.service, message))
+            await work()
         except EtcdError as error:
             self._call.end(error.code, error.text)
         except asyncio.CancelledError:
@@ -251,10 +302,14 @@ class Unary:
 class Streaming(BidiStream):
     """A call with many messages: the ``Sink`` of the client's, the ``BidiStream`` of its handler."""
 
-    def __init__(self, context: CallContext, call: AnyCall, method: Method, wants_leader: bool) -> None:
+    def __init__(
+        self, context: CallContext, call: AnyCall, method: Method, wants_leader: bool, credentials: Credentials | None
+    ) -> None:
+        """``credentials``: None: the client shows none."""
         self._context = context
         self._call = call
         self._wants_leader = wants_leader
+        self._credentials = credentials
         self._arrived: deque[bytes] = deque()
         self._ended = False
         self._has_arrived = asyncio.Event()
@@ -325,12 +380,14 @@ class Streaming(BidiStream):
 
     async def _serve(self, method: Method) -> None:
         service = self._context.service
+        access = Access(service, self._credentials)
         try:
+            await access.renew()
             if self._wants_leader:
                 service.leader.check()
-                await service.leader.run(method.handler(service, self))
+                await service.leader.run(method.handler(access, self))
             else:
-                await method.handler(service, self)
+                await method.handler(access, self)
             self._call.end()
         except EtcdError as error:
             self._call.end(error.code, error.text)

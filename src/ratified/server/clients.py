@@ -30,6 +30,7 @@ from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
 from ratified.api.pages import NOT_ALLOWED, page
 from ratified.api.service import Service
+from ratified.api.sessions import Credentials
 from ratified.api.translation import is_call, route_of
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
@@ -38,7 +39,7 @@ from ratified.edge.hpack import Header, Headers, encode
 from ratified.edge.pace import Pace
 from ratified.runtime import Reason
 from ratified.runtime.address import Address, bind
-from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
+from ratified.runtime.tls import Certificates, TlsFailed, TlsSession, common_name
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.client_metrics import ClientMetrics, Served
@@ -84,6 +85,8 @@ SILENCE_S = 60
 KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """By the options' names, in seconds and times: a machine that is gone is found out after a minute."""
 BACKLOG = 1024
+_TOKENS = (b"token", b"authorization")
+"""Metadata with a token, as etcd's clients name it, and those of its gateway."""
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 BROKEN_CONNECTION = "a client's connection ended by a defect"
 TOO_MANY_REQUESTS = refusal(Reason.OVERLOADED).text
@@ -295,6 +298,12 @@ class ClientListener:
         """Why this client is not let in; None: it is."""
         return None if self._tls is None else self._tls.refuses(session.certificate)
 
+    def shown_by(self, session: TlsSession) -> Credentials | None:
+        """Whom a client's certificate names; None: nobody, or it does not count."""
+        certificate = session.certificate if self.service.certificates_name_users else None
+        name = common_name(certificate) if certificate else ""
+        return Credentials("", name) if name else None
+
     def _on_second(self) -> None:
         self._timer = self._loop.call_later(1, self._on_second)
         now = self._loop.time()
@@ -337,6 +346,7 @@ class ClientConnection(asyncio.Protocol):
         self._asks_too_much = False
         self.answers = listener.answers
         self.share = Share(self._heard_at)
+        self._by_certificate: Credentials | None = None
         self._http1: Http1 | None = None
         self._pages: set[asyncio.Task[None]] = set()
         self._streaming: dict[Streaming, None] = {}
@@ -439,9 +449,11 @@ class ClientConnection(asyncio.Protocol):
         except TlsFailed as failed:
             self._close_for(str(failed))
             return b""
-        if tls.ready and not was_ready and (refusal := self.listener.refuses(tls)) is not None:
-            self._close_for(refusal)
-            return b""
+        if tls.ready and not was_ready:
+            if (refusal := self.listener.refuses(tls)) is not None:
+                self._close_for(refusal)
+                return b""
+            self._by_certificate = self.listener.shown_by(tls)
         self._write_encrypted(tls)
         if tls.ended:
             self.close()
@@ -599,8 +611,15 @@ class ClientConnection(asyncio.Protocol):
                 self.listener.passed["streaming_calls"] += 1
                 call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
                 return None
-            return Streaming(self, call, method, wants_leader)
-        return Unary(self, call, method, wants_leader)
+            return Streaming(self, call, method, wants_leader, self._credentials(metadata))
+        return Unary(self, call, method, wants_leader, self._credentials(metadata))
+
+    def _credentials(self, metadata: Sequence[Header]) -> Credentials | None:
+        """What the client shows of itself; None: nothing."""
+        for name, value in metadata:
+            if name in _TOKENS:
+                return Credentials(value.decode("latin-1"), "")
+        return self._by_certificate
 
     def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:
         return self._served(call, metadata)

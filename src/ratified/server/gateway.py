@@ -11,20 +11,21 @@ Rules
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
 from ratified.api.translation import BadRequest, Route, answer_of, dumped, requests_of
 from ratified.edge.grpc import CallHead, Code, Sink
+from ratified.edge.hpack import Header
 
 JSON = "application/json"
 TEXT_MAX = 1_000
 """Characters of what is wrong with a body."""
 NO_ROOM = "etcdserver: too many requests"
 """Where what all clients have sent fills its room: the text of calls by gRPC."""
-METADATA_PREFIX = "grpc-metadata-"
-"""How a header of HTTP begins that is metadata of the call."""
+_METADATA_PREFIX = b"grpc-metadata-"
+_METADATA = (b"authorization",)
 _STATUS = {
     0: HTTPStatus.OK,
     1: HTTPStatus.REQUEST_TIMEOUT,
@@ -42,6 +43,15 @@ _STATUS = {
     16: HTTPStatus.UNAUTHORIZED,
 }
 """By the code of gRPC; every other one is an internal error."""
+
+
+def metadata_of(headers: Iterable[Header]) -> Sequence[Header]:
+    """The metadata of a call, of the headers of a request by HTTP, whose names are in lower case."""
+    return [
+        (name.removeprefix(_METADATA_PREFIX), value)
+        for name, value in headers
+        if name.startswith(_METADATA_PREFIX) or name in _METADATA
+    ]
 
 
 class Responder(Protocol):

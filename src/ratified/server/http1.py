@@ -23,7 +23,7 @@ from ratified.edge.frames import PREFACE
 from ratified.edge.grpc import Sink
 from ratified.edge.hpack import Header
 from ratified.server.calls import UNFINISHED_S
-from ratified.server.gateway import METADATA_PREFIX, NO_ROOM, JsonCall
+from ratified.server.gateway import NO_ROOM, JsonCall, metadata_of
 
 log = logging.getLogger("ratified.server")
 
@@ -288,8 +288,7 @@ class Http1:
 
     def _begin_call(self, request: h11.Request, route: Route) -> None:
         call = self._call = JsonCall(route, self)
-        prefix = METADATA_PREFIX.encode()
-        metadata = [(name.removeprefix(prefix), value) for name, value in request.headers if name.startswith(prefix)]
+        metadata = metadata_of(request.headers)
         body, self._body = bytes(self._body), bytearray()
         call.begin(self._client.on_json_call(call, metadata), body)
 

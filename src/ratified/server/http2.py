@@ -13,7 +13,7 @@ from ratified.edge.connection import Stream
 from ratified.edge.grpc import GrpcConnection, Sink
 from ratified.edge.hpack import Header, encode
 from ratified.server.calls import UNFINISHED_S
-from ratified.server.gateway import METADATA_PREFIX, NO_ROOM, JsonCall
+from ratified.server.gateway import NO_ROOM, JsonCall, metadata_of
 
 
 class Client(Protocol):
@@ -44,8 +44,7 @@ class JsonStream:
     def __init__(self, client: Client, stream: Stream, route: Route, headers: Sequence[Header]) -> None:
         self._client = client
         self._stream = stream
-        prefix = METADATA_PREFIX.encode()
-        self._metadata = [(name.removeprefix(prefix), value) for name, value in headers if name.startswith(prefix)]
+        self._metadata = metadata_of(headers)
         self._call = JsonCall(route, self)
         self._body = bytearray()
         self.held_bytes = 0

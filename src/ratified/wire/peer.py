@@ -14,16 +14,19 @@ import msgspec
 from ratified.consensus.contract import U64, Era, Kind, Limbo
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 """What this program speaks at most, in the handshake; frames have a version of their own. 2: ranges of forwarded
 proposals, ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the
-node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``, ``Keep``."""
+node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``, ``Keep``; 7: commands of the store
+about users and alarms, and commands that name their user."""
 PROTOCOL_VERSION_MIN = 4
 """What it speaks at least: members of that version and of this one make one cluster."""
 SNAPSHOTS_SINCE = 5
 """The version that knows ``SnapshotOffer``, ``SnapshotPiece``, ``SnapshotWanted`` and ``SnapshotOver``."""
 TABLES_SINCE = 6
 """The version that knows ``OwnTable``, and what a cluster table can say of other groups."""
+AUTH_SINCE = 7
+"""The version whose stores know commands about users and alarms, and commands that name their user."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""

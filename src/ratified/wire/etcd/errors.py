@@ -11,12 +11,14 @@ from typing import NamedTuple
 UNKNOWN = 2
 INVALID_ARGUMENT = 3
 NOT_FOUND = 5
+PERMISSION_REFUSED = 7
 RESOURCE_EXHAUSTED = 8
 FAILED_PRECONDITION = 9
 OUT_OF_RANGE = 11
 UNIMPLEMENTED = 12
 INTERNAL = 13
 UNAVAILABLE = 14
+UNAUTHENTICATED = 16
 
 
 class Error(NamedTuple):
@@ -67,6 +69,24 @@ NOT_ENOUGH_STARTED = Error(FAILED_PRECONDITION, "etcdserver: re-configuration fa
 UNHEALTHY = Error(UNAVAILABLE, "etcdserver: unhealthy cluster")
 BAD_MEMBER_URLS = Error(INVALID_ARGUMENT, "etcdserver: given member URLs are invalid")
 
+ROOT_USER_NOT_EXIST = Error(FAILED_PRECONDITION, "etcdserver: root user does not exist")
+ROOT_ROLE_NOT_EXIST = Error(FAILED_PRECONDITION, "etcdserver: root user does not have root role")
+USER_EXISTS = Error(FAILED_PRECONDITION, "etcdserver: user name already exists")
+USER_EMPTY = Error(INVALID_ARGUMENT, "etcdserver: user name is empty")
+USER_NOT_FOUND = Error(FAILED_PRECONDITION, "etcdserver: user name not found")
+ROLE_EXISTS = Error(FAILED_PRECONDITION, "etcdserver: role name already exists")
+ROLE_NOT_FOUND = Error(FAILED_PRECONDITION, "etcdserver: role name not found")
+ROLE_EMPTY = Error(INVALID_ARGUMENT, "etcdserver: role name is empty")
+AUTH_FAILED = Error(INVALID_ARGUMENT, "etcdserver: authentication failed, invalid user ID or password")
+PERMISSION_NOT_GIVEN = Error(INVALID_ARGUMENT, "etcdserver: permission not given")
+PERMISSION_DENIED = Error(PERMISSION_REFUSED, "etcdserver: permission denied")
+ROLE_NOT_GRANTED = Error(FAILED_PRECONDITION, "etcdserver: role is not granted to the user")
+PERMISSION_NOT_GRANTED = Error(FAILED_PRECONDITION, "etcdserver: permission is not granted to the role")
+AUTH_NOT_ENABLED = Error(FAILED_PRECONDITION, "etcdserver: authentication is not enabled")
+INVALID_AUTH_TOKEN = Error(UNAUTHENTICATED, "etcdserver: invalid auth token")
+INVALID_AUTH_MGMT = Error(INVALID_ARGUMENT, "etcdserver: invalid auth management")
+AUTH_OLD_REVISION = Error(INVALID_ARGUMENT, "etcdserver: revision of auth store is old")
+
 NOT_DECODABLE = Error(INTERNAL, "grpc: error unmarshalling request")
 """What etcd's gRPC library says of bytes that are no request."""
 
@@ -88,5 +108,22 @@ SNAPSHOT_TOO_SLOW = Error(
 TOO_MANY_SNAPSHOTS = Error(
     RESOURCE_EXHAUSTED,
     "etcdserver: too many snapshots are being read from this member; take one of another member, or later",
+)
+AUTH_NOT_KNOWN = Error(
+    UNAVAILABLE,
+    "etcdserver: users and roles cannot be changed until this member has met every other one, and all run a version "
+    "that knows them; start those that are down, and upgrade those of an earlier version",
+)
+NAME_TOO_LONG = Error(INVALID_ARGUMENT, "etcdserver: a name of a user or a role has more than 128 bytes")
+PASSWORD_TOO_LONG = Error(
+    INVALID_ARGUMENT, "etcdserver: a password has more than 72 bytes, of which bcrypt takes no more"
+)
+TOO_MANY_USERS = Error(RESOURCE_EXHAUSTED, "etcdserver: there are 10000 users, and no more are taken")
+TOO_MANY_ROLES = Error(RESOURCE_EXHAUSTED, "etcdserver: there are 10000 roles, and no more are taken")
+TOO_MANY_PERMISSIONS = Error(
+    RESOURCE_EXHAUSTED, "etcdserver: the role has 1000 permissions, and no more are taken; use another role beside it"
+)
+TOO_MANY_PASSWORDS = Error(
+    RESOURCE_EXHAUSTED, "etcdserver: too many passwords are being looked at on this member; try again"
 )
 STORE_FAILED = Error(INTERNAL, "etcdserver: the store could not answer; see the member's log")

@@ -1,0 +1,105 @@
+"""Who a client is: by the token in its calls' metadata, or by the common name in its certificate.
+
+Rules
+1. Whether somebody may do something is decided in the store (``kv.guard``), by an identity. Here that is found out, and
+   remembered for a little while: as long as nothing about users changes an identity stays good, and when something does
+   the store refuses it as old. It is then found out anew, once, and the request, of which nothing was done, asked
+   again.
+2. A token counts before a certificate. While users do not count (``auth.enabled``) nobody is asked who it is.
+3. This member's own state is asked first, and where that knows no such token, the latest one: it may have been given
+   out by another member just now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from ratified.kv import queries
+from ratified.kv.errors import EtcdError
+from ratified.kv.identity import Identity
+from ratified.kv.tokens import Holder
+from ratified.wire.etcd import errors
+
+SESSIONS_MAX = 10_000
+"""Remembered of a member's clients; one more forgets the one that was found out longest ago."""
+REMEMBERED_S = 10.0
+RENEWS = (errors.AUTH_OLD_REVISION.text, errors.USER_EMPTY.text)
+"""Errors after which it is found out anew who a client is."""
+
+
+class Credentials(NamedTuple):
+    """What a client shows of itself; not both are empty."""
+
+    token: str
+    common_name: str
+
+
+class Session(NamedTuple):
+    """Who a client is (None: users do not count), and until when that is taken for true, by the loop's clock."""
+
+    who: Identity | None
+    until_s: float
+
+
+class SignedTokens(Protocol):
+    """Tokens that say themselves whose they are."""
+
+    def read(self, token: str) -> Identity:
+        """Raises etcd's error where it is none of ours, or has ended."""
+
+    def sign(self, user: str, revision: int) -> str: ...
+
+
+class Store(Protocol):
+    """What is asked of this member's store."""
+
+    async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes: ...
+
+
+class Sessions:
+    """The clients that this member knows."""
+
+    def __init__(self, store: Store, signed: SignedTokens | None = None) -> None:
+        """``signed``: None: tokens are random, and known to the store."""
+        self.signed = signed
+        self._store = store
+        self._sessions: dict[Credentials, Session] = {}
+
+    def known(self, credentials: Credentials, now_s: float) -> Session | None:
+        session = self._sessions.get(credentials)
+        return session if session is not None and now_s < session.until_s else None
+
+    async def identify(self, credentials: Credentials, now_s: float, *, anew: bool = False) -> Identity | None:
+        """Who it is; None: users do not count. ``anew``: what this member knows may be old. Raises etcd's error."""
+        who = await self._find_out(credentials, anew)
+        self._sessions.pop(credentials, None)
+        if len(self._sessions) >= SESSIONS_MAX:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[credentials] = Session(who, now_s + REMEMBERED_S)
+        return who
+
+    async def _find_out(self, credentials: Credentials, anew: bool) -> Identity | None:
+        asked = token_hash(credentials.token)
+        holder = await self._holder(asked, linearizable=anew)
+        if not holder.user and credentials.token and self.signed is None and not anew:
+            holder = await self._holder(asked, linearizable=True)
+        if not holder.enabled:
+            return None
+        if not credentials.token:
+            return Identity(credentials.common_name, holder.revision)
+        if self.signed is not None:
+            return self.signed.read(credentials.token)
+        if not holder.user:
+            raise EtcdError(*errors.INVALID_AUTH_TOKEN)
+        return Identity(holder.user, holder.revision)
+
+    async def _holder(self, asked: bytes, *, linearizable: bool) -> Holder:
+        answer = await self._store.own_query(queries.token(asked), linearizable=linearizable)
+        return msgspec.msgpack.decode(answer, type=Holder)
+
+
+def token_hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
