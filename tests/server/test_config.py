@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
-from ratified.server.config import OPTIONS, ConfigError, ServerConfig, load
+from ratified.server.config import ServerConfig, load
+from ratified.server.options import OPTIONS
+from ratified.server.sources import ConfigError, variable_of
 
 
 def loaded(environment: dict[str, str] | None = None, file: Path | None = None, **flags: str) -> ServerConfig:
@@ -68,7 +70,7 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
     assert {option.name for option in OPTIONS} - set(texts) == {"peer-cert-allowed-hostname"}  # not beside the other
-    variables = {option.variable: texts[option.name] for option in OPTIONS if option.name in texts}
+    variables = {variable_of(option.name): texts[option.name] for option in OPTIONS if option.name in texts}
     assert load(texts, {}, None) == load({}, variables, None) == load({}, {}, file)
 
 
@@ -243,3 +245,36 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, content: str, wo
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         loaded(file=tmp_path / "none.toml")
+
+
+def test_etcds_variables_count_behind_ours_and_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('name = "file"\nheartbeat-interval = 20\n')
+    config = loaded({"ETCD_NAME": "etcds", "ETCD_SNAPSHOT_COUNT": "9", "RATIFIED_SNAPSHOT_COUNT": "7"}, file)
+    assert (config.name, config.heartbeat_interval_ms, config.snapshot_count) == ("etcds", 20, 7)
+    assert config.warnings == (
+        "variable RATIFIED_SNAPSHOT_COUNT counts, and variable ETCD_SNAPSHOT_COUNT, which says something else, does"
+        " not",
+    )
+
+
+def test_two_variables_that_say_the_same_are_nothing_to_speak_of() -> None:
+    assert loaded({"ETCD_NAME": "a", "RATIFIED_NAME": "a"}).warnings == ()
+
+
+def test_an_unknown_variable_of_etcds_is_a_warning() -> None:
+    warnings = loaded({"ETCD_SERVICE_HOST": "x", "ETCD_UNSUPPORTED_ARCH": "arm64", "ETCDCTL_API": "3"}).warnings
+    assert len(warnings) == 1
+    assert warnings[0].startswith("unknown variable ETCD_SERVICE_HOST is ignored")
+
+
+def test_two_names_of_one_option_in_one_place_are_refused() -> None:
+    both = {"snapshot-catchup-entries": "1", "experimental-snapshot-catchup-entries": "2"}
+    with pytest.raises(ConfigError, match="are the same option: give one of them"):
+        load(both, {}, None)
+    assert load({"experimental-snapshot-catchup-entries": "2"}, {}, None).snapshot_catchup_entries == 2
+
+
+@pytest.mark.parametrize(("text", "means"), [("1", True), ("T", True), ("FALSE", False), ("0", False)])
+def test_yes_and_no_are_said_as_to_etcd(text: str, means: bool) -> None:
+    assert loaded({"ETCD_QUIESCENCE": text}).quiescence is means
