@@ -151,3 +151,11 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"name: \xff\xfe")
     with pytest.raises(ConfigError, match="neither TOML nor YAML"):
         load({}, {}, file)
+
+
+def test_a_time_without_a_unit_is_nanoseconds_in_yaml_alone(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "grpc-keepalive-interval: 7200000000000").keepalive_interval_s == 7200
+    assert loaded(tmp_path, "grpc-keepalive-interval: 2h").keepalive_interval_s == 7200
+    assert loaded(tmp_path, "grpc-keepalive-interval: 0").keepalive_interval_s == 0
+    with pytest.raises(ConfigError, match="'7200' is no time such as"):
+        loaded(tmp_path, "grpc-keepalive-interval = 7200", "r.toml")

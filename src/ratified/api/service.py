@@ -18,6 +18,7 @@ from ratified.api.submission import Caller, Pending, Submission
 from ratified.kv import queries
 from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
+from ratified.kv.requests import TXN_OPS_MAX
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
 
@@ -42,6 +43,7 @@ class Service:
         *,
         election_timeout_s: float,
         request_bytes_max: int,
+        txn_ops_max: int = TXN_OPS_MAX,
         quota_bytes: int,
         lease_ttl_min_s: int,
         snapshot_patience_s: float = SNAPSHOT_PATIENCE_S,
@@ -50,6 +52,7 @@ class Service:
         self.timeout_s = REQUEST_TIMEOUT_S + 2 * election_timeout_s
         self.leader = LeaderWatch(host, election_timeout_s)
         self.request_bytes_max = request_bytes_max
+        self.txn_ops_max = txn_ops_max
         self.quota_bytes = quota_bytes
         self.lease_ttl_min_s = lease_ttl_min_s
         self.snapshot_patience_s = snapshot_patience_s

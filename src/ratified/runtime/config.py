@@ -41,6 +41,8 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Tells clusters apart that were created with the same names and addresses."""
     listen: Sequence[str | socket.socket] | None = None
     """Where to listen for peers: addresses, or sockets that are already bound. None: on the own peer addresses."""
+    reuse_port: bool = False
+    """Listen with SO_REUSEPORT."""
     client_urls: Sequence[str] = ()
     """Where clients reach this member; the other members pass it on."""
     groups: int = 1

@@ -617,7 +617,7 @@ def _bind_all(config: HostConfig, members: Roster) -> list[Listener]:
                 continue
             address = parse_address(where) if isinstance(where, str) else where
             try:
-                bound.extend(Listener(each, address.tls) for each in bind(address))
+                bound.extend(Listener(each, address.tls) for each in bind(address, reuse_port=config.reuse_port))
             except OSError as error:
                 raise StartRefused(
                     f"cannot listen for peers on {address}: {error.strerror or error}: "

@@ -11,18 +11,20 @@ Rules
 4. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
    level of debug, since anybody may.
 5. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
-   answers no ping within ``SILENCE_S``, is closed.
+   later answers no PING in time, is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import cast
 
+import msgspec
 from typing_extensions import override
 
 from ratified.api.errors import refusal
@@ -80,7 +82,7 @@ PIECE_BYTES = 2 << 10
 """Of frames, what is read before the time is looked at."""
 HELLO_S = 10
 SILENCE_S = 60
-"""Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
+"""By HTTP/1.1: so long without a byte and without anything to answer, and the client is taken for gone."""
 KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """By the options' names, in seconds and times: a machine that is gone is found out after a minute."""
 BACKLOG = 1024
@@ -99,6 +101,23 @@ def _keep_alive(connected: socket.socket) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may choose about connections of clients."""
+
+    streams_max: int = ConnectionLimits().streams_max
+    """Calls that are open at a time on one connection. Not more than the host takes requests."""
+    asks_after_s: float = 30
+    """Of silence by HTTP/2, before the client is sent a PING; 0: it is not."""
+    answers_within_s: float = 30
+    """How long it then has before its connection is closed."""
+    reuse_port: bool = False
+
+    @property
+    def silence_s(self) -> float:
+        """After so long a connection is closed."""
+        return self.asks_after_s + self.answers_within_s if self.asks_after_s else math.inf
+
+
 class ListenError(Exception):
     """An address that cannot be listened on; one line."""
 
@@ -107,12 +126,18 @@ class ClientListener:
     """The client API on one or more addresses, with at most ``connections_max`` connections in all."""
 
     def __init__(
-        self, methods: Mapping[str, Method], service: Service, connections_max: int, tls: Certificates | None = None
+        self,
+        methods: Mapping[str, Method],
+        service: Service,
+        connections_max: int,
+        tls: Certificates | None = None,
+        options: ListenerOptions | None = None,
     ) -> None:
         """``tls``: what https URLs are served by."""
         self.service = service
+        self.options = options or ListenerOptions()
         self.methods = {path.encode(): Served(method) for path, method in methods.items()}
-        self.limits_of_each = ConnectionLimits()
+        self.limits_of_each = _limits_of_each(self.options, service)
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
         self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)
         self.answers = Answers(ANSWERS_HELD_BYTES_MAX, CONNECTION_ANSWERS_HELD_BYTES_MAX)
@@ -154,7 +179,7 @@ class ClientListener:
             "idle_frames": (each.idle_frames_max, None),
             "answers_waiting": (each.answers_waiting_max, None),
             "pages": (PAGES_MAX, None),
-            "silence_seconds": (SILENCE_S, None),
+            "silence_seconds": (self.options.silence_s, None),
         }
 
     def listen(self, url: Url) -> None:
@@ -163,7 +188,8 @@ class ClientListener:
             if url.path:
                 self._files.append(UnixSocket(url.path, BACKLOG))
                 return
-            self._bound += [Listener(each, url.tls) for each in bind(Address(url.host, url.port))]
+            address = Address(url.host, url.port)
+            self._bound += [Listener(each, url.tls) for each in bind(address, reuse_port=self.options.reuse_port)]
         except OSError as error:
             raise ListenError(
                 f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
@@ -312,6 +338,13 @@ class ClientListener:
             self.passed["answer_bytes"] += 1
             shares.pop(stalled).abort()
             self.answers.left(stalled, now)
+
+
+def _limits_of_each(options: ListenerOptions, service: Service) -> ConnectionLimits:
+    requests_max, _ = service.host.open_requests
+    streams_max = min(options.streams_max, requests_max)
+    # All that are open may time out together, and are then taken back together.
+    return ConnectionLimits(streams_max=streams_max, resets_max=max(ConnectionLimits().resets_max, streams_max))
 
 
 class ClientConnection(asyncio.Protocol):
@@ -549,7 +582,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_second(self, now: float) -> None:
         """Forgive some, write what there is, and close who says nothing (rule 5)."""
-        http = self.grpc.http
+        http, options = self.grpc.http, self.listener.options
         http.on_second()
         self._asks_too_much = False
         for stream in [*http.streams.values()]:
@@ -565,15 +598,22 @@ class ClientConnection(asyncio.Protocol):
         self.listener.reclassify(self)
         if self.waits:
             self._heard_at = self._began_at = now  # it has said more than was read
-        silent_s = now - self._heard_at
-        is_served = self._http1 is not None and self._http1.is_busy
-        if (silent_s > SILENCE_S and not is_served) or (not self._has_spoken and now - self._began_at > HELLO_S):
+        if self._is_gone(now):
             self.listener.passed["silence_seconds"] += 1
             self.abort()
-        elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
+        elif self._http1 is None and not self._is_asked and 0 < options.asks_after_s < now - self._heard_at:
             self._is_asked = True
             http.ping()
             self.flush()
+
+    def _is_gone(self, now: float) -> bool:
+        """Has the client been silent for too long?"""
+        silent_s = now - self._heard_at
+        if not self._has_spoken and now - self._began_at > HELLO_S:
+            return True
+        if self._http1 is not None:
+            return silent_s > SILENCE_S and not self._http1.is_busy
+        return silent_s > self.listener.options.silence_s
 
     # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
 

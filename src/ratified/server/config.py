@@ -27,7 +27,10 @@ QUOTA_BYTES_DEFAULT = 2 << 30
 REQUEST_BYTES_MIN = 1024
 REQUEST_BYTES_MAX = 16 << 20
 """A request is one entry of the log, held in memory by every member and sent to each."""
+TXN_OPS_MAX = 10_000
+"""Comparisons and operations on whatever branch have this limit in all."""
 HISTORY_S_MIN = 1
+KEEPALIVE_S_MIN = 1
 
 
 class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +45,13 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     allowed_common_names: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     validity_years: int
+    client_cert_file: Path | None = None
+    """What to connect to others by; None: ``cert_file``."""
+    client_key_file: Path | None = None
+    cipher_suites: tuple[str, ...] | None = None
+    """OpenSSL's names of those for TLS 1.2; empty: none, so TLS 1.3 alone is left; None: OpenSSL's choice."""
+    min_version: str = "TLS1.2"
+    max_version: str | None = None
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +81,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     client_tls: TlsOptions | None
     peer_tls: TlsOptions | None
     max_request_bytes: int
+    max_txn_ops: int
+    max_concurrent_streams: int
+    keepalive_interval_s: float
+    """How long a connection is silent before the client is asked; 0: it is not asked."""
+    keepalive_timeout_s: float
+    reuse_port: bool
     quota_backend_bytes: int
     history_kept_s: float | None
     """How long history is kept; None: by revisions, or for ever."""
@@ -92,6 +108,8 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
     _check_times(found)
     _check_lease(found)
     _check_sizes(found)
+    _check_keepalive(found)
+    _check_tls_versions(found)
     kept_s, kept_revisions = _history(found)
     name = value["name"]
     advertised = value["initial-advertise-peer-urls"]
@@ -130,6 +148,11 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
             found, (*value["listen-peer-urls"], *(url for urls in cluster.values() for url in urls)), _PEER_TLS
         ),
         max_request_bytes=value["max-request-bytes"],
+        max_txn_ops=value["max-txn-ops"],
+        max_concurrent_streams=value["max-concurrent-streams"],
+        keepalive_interval_s=value["grpc-keepalive-interval"] if value["grpc-keepalive-timeout"] else 0.0,
+        keepalive_timeout_s=value["grpc-keepalive-timeout"],
+        reuse_port=value["socket-reuse-port"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
         history_kept_s=kept_s,
         history_kept_revisions=kept_revisions,
@@ -200,10 +223,12 @@ class _TlsNames(NamedTuple):
     crl: str
     allowed: tuple[str, ...]
     auto: str
+    client: tuple[str, ...] = ()
+    """Certificate and key to connect by, where that may be another one."""
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (self.cert, self.key, self.ca, self.auth, self.crl, *self.allowed, self.auto)
+        return (self.cert, self.key, self.ca, self.auth, self.crl, *self.allowed, self.auto, *self.client)
 
 
 _CLIENT_TLS = _TlsNames(
@@ -225,6 +250,7 @@ _PEER_TLS = _TlsNames(
     "peer-crl-file",
     ("peer-cert-allowed-cn", "peer-cert-allowed-hostname"),
     "peer-auto-tls",
+    ("peer-client-cert-file", "peer-client-key-file"),
 )
 
 
@@ -243,6 +269,11 @@ def _tls(found: dict[str, Found], urls: Iterable[Url], names: _TlsNames) -> TlsO
         return None
     if (cert is None) != (key is None):
         raise ConfigError(f"{_place(found, names.cert, names.key)}: --{names.cert} and --{names.key} go together")
+    client_cert, client_key = (found[name].value for name in names.client) if names.client else (None, None)
+    if (client_cert is None) != (client_key is None):
+        raise ConfigError(f"{_place(found, *names.client)}: {_flags(names.client)} go together")
+    if client_cert is not None and cert is None:
+        raise ConfigError(f"{_place(found, *names.client)}: it goes beside --{names.cert}, which members listen by")
     if cert is None and not auto:
         raise ConfigError(
             f"{_place_of(found, names.urls, secure[0])}: {secure[0]} needs --{names.cert} and --{names.key}, or"
@@ -269,6 +300,11 @@ def _tls(found: dict[str, Found], urls: Iterable[Url], names: _TlsNames) -> TlsO
         allowed_common_names=found["peer-cert-allowed-cn"].value or () if names is _PEER_TLS else (),
         allowed_hosts=found[names.allowed[-1]].value or (),
         validity_years=found["self-signed-cert-validity"].value,
+        client_cert_file=client_cert,
+        client_key_file=client_key,
+        cipher_suites=found["cipher-suites"].value,
+        min_version=found["tls-min-version"].value,
+        max_version=found["tls-max-version"].value,
     )
 
 
@@ -304,10 +340,37 @@ def _check_sizes(found: dict[str, Found]) -> None:
         raise ConfigError(
             f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at most {REQUEST_BYTES_MAX}"
         )
+    if (ops := found["max-txn-ops"].value) > TXN_OPS_MAX:
+        raise ConfigError(f"{_place(found, 'max-txn-ops')}: max-txn-ops ({ops}) must be at most {TXN_OPS_MAX}")
     if (size := found["checkpoint-log-bytes"].value) < CHECKPOINT_LOG_BYTES_MIN:
         raise ConfigError(
             f"{_place(found, 'checkpoint-log-bytes')}: checkpoint-log-bytes ({size}) must be at least "
             f"{CHECKPOINT_LOG_BYTES_MIN}"
+        )
+
+
+def _check_keepalive(found: dict[str, Found]) -> None:
+    for name in ("grpc-keepalive-interval", "grpc-keepalive-timeout"):
+        if 0 < found[name].value < KEEPALIVE_S_MIN:
+            raise ConfigError(f"{_place(found, name)}: it must be at least {KEEPALIVE_S_MIN}s, or 0")
+
+
+def _check_tls_versions(found: dict[str, Found]) -> None:
+    least, most = found["tls-min-version"].value, found["tls-max-version"].value
+    if most is not None and most < least:
+        raise ConfigError(
+            f"{_place(found, 'tls-max-version', 'tls-min-version')}: tls-max-version ({most}) must not be older than"
+            f" tls-min-version ({least})"
+        )
+    suites = found["cipher-suites"].value
+    if suites is not None and least > "TLS1.2":
+        raise ConfigError(
+            f"{_place(found, 'cipher-suites')}: cipher suites are chosen for TLS 1.2, and tls-min-version is {least}:"
+            " leave one of them out"
+        )
+    if suites == () and most == "TLS1.2":
+        raise ConfigError(
+            f"{_place(found, 'cipher-suites')}: these are of TLS 1.3, and tls-max-version is {most}: add one of TLS 1.2"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime import LeaseKind
+from ratified.server.cipher_suites import TLS_VERSIONS, cipher_suites
 from ratified.server.readers import (
     boolean,
     count,
@@ -23,6 +24,7 @@ from ratified.server.readers import (
     path,
     positive,
     text,
+    time_s,
     years,
 )
 from ratified.server.urls import parse_client_urls, parse_cluster, parse_urls
@@ -111,6 +113,26 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
         ),
         Option("quota-backend-bytes", "0", count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
         Option("max-request-bytes", "1572864", positive, "Largest client request, in bytes."),
+        Option("max-txn-ops", "128", positive, "Most comparisons, or operations on one branch, of a transaction."),
+        Option("max-concurrent-streams", "4096", positive, "Most calls that are open at a time on one connection."),
+        Option(
+            "grpc-keepalive-interval",
+            "30s",
+            time_s,
+            "How long a connection of HTTP/2 is silent before the client is asked whether it is there. 0: it is not.",
+        ),
+        Option(
+            "grpc-keepalive-timeout",
+            "30s",
+            time_s,
+            "How long it then has for an answer before its connection is closed. 0: it is not asked.",
+        ),
+        Option(
+            "socket-reuse-port",
+            "false",
+            boolean,
+            "Listen with SO_REUSEPORT: other processes of the same user may listen on the same ports.",
+        ),
     ),
     "Clustering": (
         Option(
@@ -220,6 +242,22 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             boolean,
             "Encrypt between members by certificates that they make themselves, and that nobody verifies.",
         ),
+        Option(
+            "peer-client-cert-file",
+            "",
+            path,
+            "Another certificate, PEM, to connect to members by. [default: --peer-cert-file]",
+        ),
+        Option("peer-client-key-file", "", path, "The key of --peer-client-cert-file, PEM."),
+        Option(
+            "cipher-suites",
+            "",
+            cipher_suites,
+            "Cipher suites of TLS 1.2, by their names at IANA. TLS 1.3 has its own, all of which are good."
+            " [default: OpenSSL's]",
+        ),
+        Option("tls-min-version", "TLS1.2", one_of(*TLS_VERSIONS), "Oldest version of TLS: TLS1.2 or TLS1.3."),
+        Option("tls-max-version", "", one_of(*TLS_VERSIONS), "Newest version of TLS. [default: TLS1.3]"),
         Option("self-signed-cert-validity", "1", years, "Years for which a certificate that a member makes is valid."),
     ),
     "Logging": (

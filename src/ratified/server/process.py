@@ -29,7 +29,7 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
 from ratified.runtime.tls import Certificates, CertificatesError
-from ratified.server.clients import ClientListener, ListenError
+from ratified.server.clients import ClientListener, ListenerOptions, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.logs import logging_to
@@ -119,6 +119,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 token=config.initial_cluster_token,
                 engine=ENGINES[config.engine],
                 listen=[str(url) for url in config.listen_peer_urls],
+                reuse_port=config.reuse_port,
                 client_urls=[str(url) for url in config.advertise_client_urls],
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
@@ -185,10 +186,17 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         host,
         election_timeout_s=config.election_timeout_ms / 1000,
         request_bytes_max=config.max_request_bytes,
+        txn_ops_max=config.max_txn_ops,
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    listener = ClientListener(METHODS, service, client_connections_max(), certificates)
+    options = ListenerOptions(
+        streams_max=config.max_concurrent_streams,
+        asks_after_s=config.keepalive_interval_s,
+        answers_within_s=config.keepalive_timeout_s,
+        reuse_port=config.reuse_port,
+    )
+    listener = ClientListener(METHODS, service, client_connections_max(), certificates, options)
     for url in config.listen_client_urls:
         listener.listen(url)
     await listener.start()
