@@ -32,6 +32,7 @@ from ratified.server.clients import (
     ListenerOptions,
 )
 from ratified.server.urls import Url
+from ratified.server.web import Web
 from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
 from tests.server.test_abuse import PUT, RANGE, WATCH, body, call, message, numbers, opened
@@ -329,7 +330,7 @@ def test_one_connection_that_fails_ends_alone_and_time_goes_on(
     async def act(peer: Peer) -> None:
         peer.send(PREFACE, settings())
         await peer.next(frames.SETTINGS)
-        other = ClientConnection(peer.listener, None)
+        other = ClientConnection(peer.listener, Web(peer.listener.service), None)
         flushed: list[ClientConnection] = []
         monkeypatch.setattr(other, "flush", lambda: flushed.append(other))
 

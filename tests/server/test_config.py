@@ -66,6 +66,7 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     files = ("cert-file", "key-file", "trusted-ca-file")
     texts |= {name: name for each in files for name in (each, f"peer-{each}")}
     texts |= {"peer-client-cert-file": "c", "peer-client-key-file": "k", "tls-max-version": "TLS1.3"}
+    texts |= {"listen-client-http-urls": "http://a:3", "listen-metrics-urls": "http://a:4", "cors": "http://a"}
     texts |= {"cipher-suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
     texts |= {"client-crl-file": "c", "peer-crl-file": "c", "client-cert-allowed-hostname": "a,b"}
     texts |= {"peer-cert-allowed-cn": "a"}

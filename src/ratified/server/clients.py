@@ -21,6 +21,7 @@ import logging
 import math
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -30,9 +31,9 @@ from typing_extensions import override
 from ratified.api.errors import refusal
 from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
-from ratified.api.pages import NOT_ALLOWED, page
+from ratified.api.pages import Page
 from ratified.api.service import Service
-from ratified.api.translation import is_call, route_of
+from ratified.api.translation import route_of
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
@@ -49,6 +50,7 @@ from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.http2 import JsonStream
 from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
+from ratified.server.web import Serves, Web, WebOptions
 
 log = logging.getLogger("ratified.server")
 
@@ -111,6 +113,7 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True):
     answers_within_s: float = 30
     """How long it then has before its connection is closed."""
     reuse_port: bool = False
+    web: WebOptions = WebOptions()
 
     @property
     def silence_s(self) -> float:
@@ -150,8 +153,8 @@ class ClientListener:
         service.metrics.add(ClientMetrics(self))
         self._loop = asyncio.get_running_loop()
         self._tls = tls
-        self._bound: list[Listener] = []
-        self._files: list[UnixSocket] = []
+        self._bound: list[tuple[Listener, Serves]] = []
+        self._files: list[tuple[UnixSocket, Serves]] = []
         self._servers: list[asyncio.Server] = []
         self._to_flush: dict[ClientConnection, None] = {}
         self.streaming_calls = 0
@@ -182,32 +185,33 @@ class ClientListener:
             "silence_seconds": (self.options.silence_s, None),
         }
 
-    def listen(self, url: Url) -> None:
+    def listen(self, url: Url, serves: Serves = Serves.ALL) -> None:
         """Bind one address; raises ``ListenError``."""
         try:
             if url.path:
-                self._files.append(UnixSocket(url.path, BACKLOG))
+                self._files.append((UnixSocket(url.path, BACKLOG), serves))
                 return
-            address = Address(url.host, url.port)
-            self._bound += [Listener(each, url.tls) for each in bind(address, reuse_port=self.options.reuse_port)]
+            for each in bind(Address(url.host, url.port), reuse_port=self.options.reuse_port):
+                self._bound.append((Listener(each, url.tls), serves))
         except OSError as error:
             raise ListenError(
                 f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
-                " or give another one with --listen-client-urls"
+                f" or give another one with --{serves.option}"
             ) from error
 
     async def start(self) -> None:
-        for bound in self._bound:
-            accepted = self._accepted_by_tls if bound.tls else self._accepted
+        for bound, serves in self._bound:
+            web = self._web(serves, names_itself=bound.tls)
+            accepted = partial(self._accepted_by_tls if bound.tls else self._accepted, web)
             self._servers.append(await self._loop.create_server(accepted, sock=bound.socket, backlog=BACKLOG))
-        for file in self._files:
-            serving = self._loop.create_unix_server(self._accepted, sock=file.socket, backlog=BACKLOG)
-            self._servers.append(await serving)
+        for file, serves in self._files:
+            accepted = partial(self._accepted, self._web(serves, names_itself=True))
+            self._servers.append(await self._loop.create_unix_server(accepted, sock=file.socket, backlog=BACKLOG))
         self._on_second()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; those that are open may end within ``grace_s``."""
-        for file in self._files:  # while it is still served, no other server takes its path
+        for file, _ in self._files:  # while it is still served, no other server takes its path
             file.remove()
         for server in self._servers:
             server.close()
@@ -222,17 +226,20 @@ class ClientListener:
             except TimeoutError:
                 for connection in [*self.connections]:
                     connection.abort()
-        for bound in self._bound:
+        for bound, _ in self._bound:
             bound.socket.close()
-        for file in self._files:
+        for file, _ in self._files:
             file.socket.close()
 
-    def _accepted(self) -> ClientConnection:
-        return ClientConnection(self, None)
+    def _web(self, serves: Serves, *, names_itself: bool) -> Web:
+        return Web(self.service, serves, self.options.web, names_itself=names_itself)
 
-    def _accepted_by_tls(self) -> ClientConnection:
+    def _accepted(self, web: Web) -> ClientConnection:
+        return ClientConnection(self, web, None)
+
+    def _accepted_by_tls(self, web: Web) -> ClientConnection:
         assert self._tls is not None, "no https URL is served without certificates"
-        return ClientConnection(self, TlsSession(self._tls.server))
+        return ClientConnection(self, web, TlsSession(self._tls.server))
 
     # -- for connections ------------------------------------------------------------------------------------------
 
@@ -350,8 +357,9 @@ def _limits_of_each(options: ListenerOptions, service: Service) -> ConnectionLim
 class ClientConnection(asyncio.Protocol):
     """One socket, and the calls on it."""
 
-    def __init__(self, listener: ClientListener, tls: TlsSession | None) -> None:
+    def __init__(self, listener: ClientListener, web: Web, tls: TlsSession | None) -> None:
         self.listener = listener
+        self._web = web
         self._tls = tls
         self.service = listener.service
         self.grpc = GrpcConnection(self, listener.room, listener.limits_of_each, listener.message_bytes_max)
@@ -450,7 +458,7 @@ class ClientConnection(asyncio.Protocol):
                 return
             self._has_spoken = True
             if other:
-                self._http1 = self.grpc.other = Http1(self.service, self)
+                self._http1 = self.grpc.other = Http1(self._web, self)
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
@@ -618,6 +626,9 @@ class ClientConnection(asyncio.Protocol):
     # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
 
     def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
+        if not self._web.takes_calls:
+            call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
+            return None
         return self._served(call, metadata)
 
     def _served(self, call: Call | JsonCall, metadata: Sequence[Header]) -> Sink | None:
@@ -684,29 +695,39 @@ class ClientConnection(asyncio.Protocol):
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         fields = dict(headers.fields)
-        route = route_of(fields[b":method"], fields[b":path"])
+        method, path = fields[b":method"], fields[b":path"]
+        for_origin = self._web.headers(fields.get(b"origin"))
+        refusal = self._web.refusal(method, path, fields.get(b":authority", fields.get(b"host", b"")))
+        route = route_of(method, path)
         if route is not None:
-            stream.owned = JsonStream(self, stream, route, headers.fields)
+            stream.owned = JsonStream(self, stream, route, headers.fields, for_origin)
+            if refusal is not None:
+                stream.owned.refuse(refusal.status, refusal.body)
             return
         if len(self._pages) >= PAGES_MAX or self.grpc.http.waiting_bytes > CONNECTION_ANSWERS_HELD_BYTES_MAX:
             self.on_limit("pages")
             self.grpc.http.send_headers(stream, _TOO_MANY_PAGES, ends=True)
             return
-        task = asyncio.ensure_future(self._answer_page(stream, fields[b":method"], fields[b":path"]))
+        task = asyncio.ensure_future(self._answer_page(stream, method, path, refusal, for_origin))
         self._pages.add(task)
         task.add_done_callback(self._pages.discard)
 
-    async def _answer_page(self, stream: Stream, method: bytes, target: bytes) -> None:
+    async def _page(self, method: bytes, target: bytes) -> Page:
         try:
-            asked = target.decode("latin-1")
-            answer = NOT_ALLOWED if is_call(asked) else await page(self.service, method.decode("latin-1"), asked)
+            return await self._web.page(method.decode("latin-1"), target.decode("latin-1"))
         except Exception:
             log.exception(DEFECT, target)
-            answer = BROKEN
+            return BROKEN
+
+    async def _answer_page(
+        self, stream: Stream, method: bytes, target: bytes, refusal: Page | None, for_origin: Sequence[Header]
+    ) -> None:
+        answer = refusal or await self._page(method, target)
         block = encode(
             (b":status", b"%d" % answer.status),
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
+            *for_origin,
         )
         http = self.grpc.http
         if http.streams.get(stream.number) is stream:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +60,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     data_dir: Path
     listen_client_urls: tuple[Url, ...]
+    listen_client_http_urls: tuple[Url, ...]
+    """Empty: what goes by HTTP is served at the other ones."""
+    listen_metrics_urls: tuple[Url, ...]
+    has_gateway: bool
+    host_whitelist: frozenset[str]
+    """Empty: any host."""
+    cors: frozenset[str]
     advertise_client_urls: tuple[Url, ...]
     listen_peer_urls: tuple[Url, ...]
     initial_advertise_peer_urls: tuple[Url, ...]
@@ -124,6 +131,11 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         name=name,
         data_dir=Path(value["data-dir"] or f"{name}.ratified"),
         listen_client_urls=value["listen-client-urls"],
+        listen_client_http_urls=value["listen-client-http-urls"] or (),
+        listen_metrics_urls=value["listen-metrics-urls"] or (),
+        has_gateway=value["enable-grpc-gateway"],
+        host_whitelist=value["host-whitelist"],
+        cors=value["cors"] or frozenset(),
         advertise_client_urls=value["advertise-client-urls"]
         or _advertised(found, "listen-client-urls", "advertise-client-urls"),
         listen_peer_urls=value["listen-peer-urls"],
@@ -143,10 +155,8 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         clock_drift_percent=value["clock-drift"],
         priority=value["priority"],
         quiescence=value["quiescence"],
-        client_tls=_tls(found, value["listen-client-urls"], _CLIENT_TLS),
-        peer_tls=_tls(
-            found, (*value["listen-peer-urls"], *(url for urls in cluster.values() for url in urls)), _PEER_TLS
-        ),
+        client_tls=_tls(found, (), _CLIENT_TLS),
+        peer_tls=_tls(found, [url for urls in cluster.values() for url in urls], _PEER_TLS),
         max_request_bytes=value["max-request-bytes"],
         max_txn_ops=value["max-txn-ops"],
         max_concurrent_streams=value["max-concurrent-streams"],
@@ -215,7 +225,7 @@ def _check_lease(found: dict[str, Found]) -> None:
 class _TlsNames(NamedTuple):
     """The options about one kind of connection, and what they are about."""
 
-    urls: str
+    urls: tuple[str, ...]
     cert: str
     key: str
     ca: str
@@ -232,7 +242,7 @@ class _TlsNames(NamedTuple):
 
 
 _CLIENT_TLS = _TlsNames(
-    "listen-client-urls",
+    ("listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"),
     "cert-file",
     "key-file",
     "trusted-ca-file",
@@ -242,7 +252,7 @@ _CLIENT_TLS = _TlsNames(
     "auto-tls",
 )
 _PEER_TLS = _TlsNames(
-    "listen-peer-urls",
+    ("listen-peer-urls",),
     "peer-cert-file",
     "peer-key-file",
     "peer-trusted-ca-file",
@@ -254,17 +264,18 @@ _PEER_TLS = _TlsNames(
 )
 
 
-def _tls(found: dict[str, Found], urls: Iterable[Url], names: _TlsNames) -> TlsOptions | None:
-    """None: no URL of these needs it."""
+def _tls(found: dict[str, Found], others: Sequence[Url], names: _TlsNames) -> TlsOptions | None:
+    """None: no URL that is listened on, and none of the others, needs it."""
     cert, key, ca = found[names.cert].value, found[names.key].value, found[names.ca].value
     auto, auth = found[names.auto].value, found[names.auth].value
     allowed = any(found[option].value for option in names.allowed)
-    secure = [url for url in urls if url.tls]
+    listening = [url for name in names.urls for url in found[name].value or ()]
+    secure = [url for url in (*listening, *others) if url.tls]
     if not secure:
         if given := [name for name in names.all if found[name].place is not None and found[name].value is not False]:
             raise ConfigError(
-                f"{_place(found, given[0])}: it is for https:// URLs, and {names.urls} has none: write https:// there,"
-                f" or leave {given[0]} out"
+                f"{_place(found, given[0])}: it is for https:// URLs, and {names.urls[0]} has none: write https://"
+                f" there, or leave {given[0]} out"
             )
         return None
     if (cert is None) != (key is None):
@@ -312,9 +323,9 @@ def _flags(names: Iterable[str]) -> str:
     return ", ".join(f"--{name}" for name in names)
 
 
-def _place_of(found: dict[str, Found], urls: str, url: Url) -> str:
-    """Where this URL was found: among these, or in the cluster."""
-    return _place(found, urls if url in found[urls].value else "initial-cluster")
+def _place_of(found: dict[str, Found], options: Sequence[str], url: Url) -> str:
+    """Where this URL was found: among those of these options, or in the cluster."""
+    return _place(found, next((name for name in options if url in (found[name].value or ())), "initial-cluster"))
 
 
 def _history(found: dict[str, Found]) -> tuple[float | None, int | None]:

@@ -269,14 +269,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         "warning-apply-duration",
         "warning-unary-request-duration",
     ),
-    *_refused(
-        "this version has no such setting: leave it out",
-        "cors",
-        "enable-grpc-gateway",
-        "host-whitelist",
-        "listen-client-http-urls",
-        "listen-metrics-urls",
-    ),
     *_without_effect("nothing is stopped while the store is compacted", "experimental-stop-grpc-service-on-defrag"),
 )
 BY_NAME: Mapping[str, EtcdFlag] = {flag.name: flag for flag in ETCD_FLAGS}

@@ -17,10 +17,12 @@ from ratified.server.cipher_suites import TLS_VERSIONS, cipher_suites
 from ratified.server.readers import (
     boolean,
     count,
+    hosts_or_all,
     member_name,
     member_names,
     names,
     one_of,
+    origins,
     path,
     positive,
     text,
@@ -57,6 +59,19 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
         Option("name", "default", member_name, "Human-readable name of this member."),
         Option("data-dir", "", text, "Data directory. [default: NAME.ratified]"),
         Option("listen-client-urls", "http://localhost:2379", parse_client_urls, "URLs to listen on for clients."),
+        Option(
+            "listen-client-http-urls",
+            "",
+            parse_client_urls,
+            "URLs to listen on for calls as JSON and for pages. With it --listen-client-urls takes gRPC alone.",
+        ),
+        Option(
+            "listen-metrics-urls",
+            "",
+            parse_client_urls,
+            "URLs to listen on for the pages about metrics and health alone.",
+        ),
+        Option("enable-grpc-gateway", "true", boolean, "Serve calls as JSON, under /v3/."),
         Option("listen-peer-urls", "http://localhost:2380", parse_urls, "URLs to listen on for other members."),
         Option(
             "snapshot-count",
@@ -258,6 +273,18 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
         ),
         Option("tls-min-version", "TLS1.2", one_of(*TLS_VERSIONS), "Oldest version of TLS: TLS1.2 or TLS1.3."),
         Option("tls-max-version", "", one_of(*TLS_VERSIONS), "Newest version of TLS. [default: TLS1.3]"),
+        Option(
+            "host-whitelist",
+            "*",
+            hosts_or_all,
+            "Hosts for which requests by HTTP without TLS are answered: host,... Other names are a browser's mistake.",
+        ),
+        Option(
+            "cors",
+            "",
+            origins,
+            "Origins whose pages may read answers: https://dashboard.example,... or *. [default: none]",
+        ),
         Option("self-signed-cert-validity", "1", years, "Years for which a certificate that a member makes is valid."),
     ),
     "Logging": (

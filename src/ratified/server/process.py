@@ -34,6 +34,7 @@ from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.logs import logging_to
 from ratified.server.own_certificates import DIRECTORY, tls_files
+from ratified.server.web import Serves, WebOptions
 
 log = logging.getLogger("ratified.server")
 
@@ -143,7 +144,13 @@ def _client_certificates(config: ServerConfig) -> Certificates | None:
     """What https client URLs are served by; None: there are none. Raises ``CertificatesError``."""
     if config.client_tls is None:
         return None
-    hosts = (url.host for url in (*config.listen_client_urls, *config.advertise_client_urls) if url.host)
+    urls = (
+        *config.listen_client_urls,
+        *config.listen_client_http_urls,
+        *config.listen_metrics_urls,
+        *config.advertise_client_urls,
+    )
+    hosts = (url.host for url in urls if url.host)
     return Certificates(tls_files(config.client_tls, config.data_dir / DIRECTORY / "client", hosts), ALPN_PROTOCOLS)
 
 
@@ -195,10 +202,16 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         asks_after_s=config.keepalive_interval_s,
         answers_within_s=config.keepalive_timeout_s,
         reuse_port=config.reuse_port,
+        web=WebOptions(has_gateway=config.has_gateway, hosts=config.host_whitelist, origins=config.cors),
     )
     listener = ClientListener(METHODS, service, client_connections_max(), certificates, options)
-    for url in config.listen_client_urls:
-        listener.listen(url)
+    for serves, urls in (
+        (Serves.CALLS if config.listen_client_http_urls else Serves.ALL, config.listen_client_urls),
+        (Serves.WEB, config.listen_client_http_urls),
+        (Serves.METRICS, config.listen_metrics_urls),
+    ):
+        for url in urls:
+            listener.listen(url, serves)
     await listener.start()
     announcing = asyncio.ensure_future(_announce(service, config))
     policy = _compaction(config)

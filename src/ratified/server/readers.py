@@ -13,6 +13,8 @@ CERTIFICATE_YEARS_MAX = 100
 _YES = ("true", "True", "TRUE", "t", "T", "1")
 _NO = ("false", "False", "FALSE", "f", "F", "0")
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_ORIGIN = re.compile(r"(https?)://([^/:]+|\[[0-9a-f:.]+\])(?::(\d+))?/?")
+_USUAL_PORTS = {"http": "80", "https": "443"}
 _PART_OF_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)")
 _TIME = re.compile(rf"(?:{_PART_OF_TIME.pattern})+")
 
@@ -94,6 +96,27 @@ def member_name(given: str) -> str:
 
 def member_names(given: str) -> tuple[str, ...]:
     return tuple(member_name(part.strip()) for part in given.split(","))
+
+
+def hosts_or_all(given: str) -> frozenset[str]:
+    """Empty: all of them, as ``*`` says."""
+    found = names(given)
+    return frozenset() if "*" in found else frozenset(name.lower().strip("[]") for name in found)
+
+
+def origins(given: str) -> frozenset[str]:
+    """As browsers send them: without the port that is usual; ``*`` is all of them."""
+    return frozenset(_origin(name) for name in names(given))
+
+
+def _origin(given: str) -> str:
+    if given == "*":
+        return given
+    match = _ORIGIN.fullmatch(given)
+    if match is None:
+        raise ValueError(f"{given!r} is no origin such as https://dashboard.example:8080, and not *")
+    scheme, host, port = match.groups()
+    return f"{scheme}://{host}" + ("" if port in (None, _USUAL_PORTS[scheme]) else f":{port}")
 
 
 def names(given: str) -> tuple[str, ...]:
