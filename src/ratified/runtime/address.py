@@ -82,6 +82,14 @@ def bind(address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
     return bound
 
 
+def why_not_bound(error: OSError) -> str:
+    """What is wrong, and what to do about it."""
+    said = error.strerror or str(error)
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{said}: give an address of this machine, or 0.0.0.0 for all that it has"
+    return f"{said}: stop what uses this address, or give another one"
+
+
 def _bound(family: int, kind: int, protocol: int, where: tuple[Any, ...], reuse_port: bool) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:

@@ -301,14 +301,16 @@ class TlsSession:
         return True
 
 
-async def dial(tls: Certificates | None, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect; by TLS where there are certificates.
+async def dial(
+    tls: Certificates | None, host: str, port: int, *, name: str | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect; by TLS where there are certificates. ``name``: whom these must be for; None: ``host``.
 
     Raises ``OSError``, also where who answers is not to be believed.
     """
     if tls is None:
         return await asyncio.open_connection(host, port)
-    reader, writer = await asyncio.open_connection(host, port, ssl=tls.client, server_hostname=host)
+    reader, writer = await asyncio.open_connection(host, port, ssl=tls.client, server_hostname=name or host)
     refusal = tls.refuses(writer.get_extra_info("peercert"))
     if refusal is not None:
         writer.close()

@@ -40,7 +40,7 @@ from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Header, Headers, encode
 from ratified.edge.pace import Pace
 from ratified.runtime import Reason
-from ratified.runtime.address import Address, bind
+from ratified.runtime.address import Address, bind, why_not_bound
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
@@ -195,8 +195,7 @@ class ClientListener:
                 self._bound.append((Listener(each, url.tls), serves))
         except OSError as error:
             raise ListenError(
-                f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
-                f" or give another one with --{serves.option}"
+                f"cannot listen for clients on {url}: {why_not_bound(error)}, with --{serves.option}"
             ) from error
 
     async def start(self) -> None:
