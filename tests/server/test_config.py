@@ -72,7 +72,11 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     texts |= {"peer-cert-allowed-cn": "a"}
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
-    assert {option.name for option in OPTIONS} - set(texts) == {"peer-cert-allowed-hostname"}  # not beside the other
+    assert {option.name for option in OPTIONS} - set(texts) == {
+        "peer-cert-allowed-hostname",  # not beside the other
+        "discovery-srv",  # nor these beside initial-cluster
+        "discovery-srv-name",
+    }
     variables = {variable_of(option.name): texts[option.name] for option in OPTIONS if option.name in texts}
     assert load(texts, {}, None) == load({}, variables, None) == load({}, {}, file)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from ratified.runtime import LeaseKind
 from ratified.server.config_file import read_file
+from ratified.server.discovery import Discovery
 from ratified.server.readers import count, hours_or_time_s
 from ratified.server.sources import ConfigError, Found, Sources, gather
 from ratified.server.urls import Url
@@ -71,6 +72,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     listen_peer_urls: tuple[Url, ...]
     initial_advertise_peer_urls: tuple[Url, ...]
     initial_cluster: dict[str, tuple[Url, ...]]
+    """Empty where ``discovery`` says who the members are."""
+    discovery: Discovery | None
     initial_cluster_state: str
     initial_absent: tuple[str, ...]
     initial_cluster_token: str
@@ -121,9 +124,10 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
     name = value["name"]
     advertised = value["initial-advertise-peer-urls"]
     cluster = value["initial-cluster"]
+    discovery = _discovery(found)
     if cluster is None:
         advertised = advertised or _advertised(found, "listen-peer-urls", "initial-advertise-peer-urls")
-        cluster = {name: advertised}
+        cluster = {name: advertised} if discovery is None else {}
     else:
         advertised = advertised or cluster.get(name)
         _check_cluster(found, cluster, advertised)
@@ -141,6 +145,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         listen_peer_urls=value["listen-peer-urls"],
         initial_advertise_peer_urls=advertised,
         initial_cluster=cluster,
+        discovery=discovery,
         initial_cluster_state=value["initial-cluster-state"],
         initial_absent=value["initial-absent"] or (),
         initial_cluster_token=value["initial-cluster-token"],
@@ -156,7 +161,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         priority=value["priority"],
         quiescence=value["quiescence"],
         client_tls=_tls(found, (), _CLIENT_TLS),
-        peer_tls=_tls(found, [url for urls in cluster.values() for url in urls], _PEER_TLS),
+        peer_tls=_tls(found, [*advertised, *(url for urls in cluster.values() for url in urls)], _PEER_TLS),
         max_request_bytes=value["max-request-bytes"],
         max_txn_ops=value["max-txn-ops"],
         max_concurrent_streams=value["max-concurrent-streams"],
@@ -395,6 +400,22 @@ def _advertised(found: dict[str, Found], listen: str, advertise: str) -> tuple[U
                 f"{_place(found, listen)}: {url} stands for all interfaces, others cannot use it; say --{advertise} too"
             )
     return urls
+
+
+def _discovery(found: dict[str, Found]) -> Discovery | None:
+    """None: the configuration says itself who the members are."""
+    domain, suffix = found["discovery-srv"].value, found["discovery-srv-name"].value
+    if domain is None:
+        if suffix is not None:
+            raise ConfigError(
+                f"{_place(found, 'discovery-srv-name')}: it is about the records of --discovery-srv: give that too"
+            )
+        return None
+    if found["initial-cluster"].value is not None:
+        raise ConfigError(
+            f"{_place(found, 'discovery-srv')}: the members are named by --initial-cluster already: give one of the two"
+        )
+    return Discovery(domain=domain, suffix=suffix or "")
 
 
 def _check_cluster(

@@ -124,7 +124,7 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
     # -- refused
     *_refused("the log is kept in --data-dir: give a --data-dir on the disk that is meant", "wal-dir"),
     *_refused(
-        "there is no discovery service here: name the members in --initial-cluster",
+        "there is no discovery service here: name the members in --initial-cluster, or by --discovery-srv",
         "discovery",
         "discovery-cacert",
         "discovery-cert",
@@ -140,11 +140,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         "discovery-request-timeout",
         "discovery-token",
         "discovery-user",
-    ),
-    *_refused(
-        "this version looks up no names of clusters: name the members in --initial-cluster",
-        "discovery-srv",
-        "discovery-srv-name",
     ),
     *_refused(
         "etcd's v2 API is not served: have its clients use the v3 API",

@@ -17,6 +17,7 @@ from ratified.server.cipher_suites import TLS_VERSIONS, cipher_suites
 from ratified.server.readers import (
     boolean,
     count,
+    domain,
     hosts_or_all,
     member_name,
     member_names,
@@ -161,6 +162,18 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             "",
             parse_cluster,
             "All members of a new cluster: name=url,name=url,... [default: this member alone]",
+        ),
+        Option(
+            "discovery-srv",
+            "",
+            domain,
+            "Domain whose SRV records name the members of a new cluster, instead of --initial-cluster.",
+        ),
+        Option(
+            "discovery-srv-name",
+            "",
+            domain,
+            "What follows in the records' names: _etcd-server-NAME._tcp and _etcd-server-ssl-NAME._tcp.",
         ),
         Option(
             "initial-cluster-state",

@@ -28,10 +28,12 @@ from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
+from ratified.runtime.directory import make_private
 from ratified.runtime.tls import Certificates, CertificatesError
 from ratified.server.clients import ClientListener, ListenerOptions, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
+from ratified.server.discovery import FILE, DiscoveryFailed, Members, discover, remember, remembered
 from ratified.server.logs import logging_to
 from ratified.server.own_certificates import DIRECTORY, tls_files
 from ratified.server.web import Serves, WebOptions
@@ -107,14 +109,43 @@ async def _serve(config: ServerConfig) -> None:
     log.info("stopped cleanly")
 
 
+async def _members(config: ServerConfig) -> Members:
+    """Who the members are. Raises ``DiscoveryFailed``."""
+    if config.discovery is None:
+        cluster = {name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()}
+        return Members(cluster, config.name)
+    found = remembered(config.data_dir) if _has_data(config) else None
+    if found is None:
+        joins = config.initial_cluster_state == "existing"
+        found = await discover(config.discovery, config.name, config.initial_advertise_peer_urls, joins=joins)
+        _check_schemes(config, found)
+        make_private(config.data_dir)
+        remember(config.data_dir, found)
+    return found
+
+
+def _check_schemes(config: ServerConfig, members: Members) -> None:
+    secure = [(name, url) for name, urls in members.cluster.items() for url in urls if url.startswith("https:")]
+    if secure and config.peer_tls is None:
+        name, url = secure[0]
+        raise DiscoveryFailed(
+            f"the member {name} is at {url}, which needs --peer-cert-file and --peer-key-file, or --peer-auto-tls"
+        )
+
+
 async def _start_host(config: ServerConfig) -> Host:
-    _check_cluster_state(config)
+    try:
+        members = await _members(config)
+    except DiscoveryFailed as error:
+        raise ServeFailed(str(error)) from error
+    _check_cluster_state(config, members)
     try:
         return await Host.start(
             HostConfig(
                 data_dir=config.data_dir,
                 name=config.name,
-                cluster={name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()},
+                cluster=members.cluster,
+                known_as=members.this,
                 initial_absent=config.initial_absent,
                 joins=config.initial_cluster_state == "existing",
                 token=config.initial_cluster_token,
@@ -178,10 +209,15 @@ def _segment_bytes(checkpoint_log_bytes: int) -> int:
     return min(grains * SEGMENT_GRAIN_BYTES, LogLimits().segment_bytes)
 
 
-def _check_cluster_state(config: ServerConfig) -> None:
+def _has_data(config: ServerConfig) -> bool:
+    """Is the data directory a member's already?"""
+    others = (DIRECTORY, FILE)
+    return config.data_dir.is_dir() and any(each.name not in others for each in config.data_dir.iterdir())
+
+
+def _check_cluster_state(config: ServerConfig, members: Members) -> None:
     """Whoever joins needs somebody to ask."""
-    has_data = config.data_dir.is_dir() and any(each.name != DIRECTORY for each in config.data_dir.iterdir())
-    if config.initial_cluster_state == "existing" and not has_data and len(config.initial_cluster) == 1:
+    if config.initial_cluster_state == "existing" and not _has_data(config) and len(members.cluster) == 1:
         raise ServeFailed(
             f"--initial-cluster-state is 'existing', but {config.data_dir} holds no member's data: check --data-dir, "
             "or name, to join a cluster that runs, at least one other member in --initial-cluster"

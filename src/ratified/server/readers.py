@@ -13,6 +13,7 @@ CERTIFICATE_YEARS_MAX = 100
 _YES = ("true", "True", "TRUE", "t", "T", "1")
 _NO = ("false", "False", "FALSE", "f", "F", "0")
 _UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_DOMAIN = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*")
 _ORIGIN = re.compile(r"(https?)://([^/:]+|\[[0-9a-f:.]+\])(?::(\d+))?/?")
 _USUAL_PORTS = {"http": "80", "https": "443"}
 _PART_OF_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs|ns)")
@@ -117,6 +118,14 @@ def _origin(given: str) -> str:
         raise ValueError(f"{given!r} is no origin such as https://dashboard.example:8080, and not *")
     scheme, host, port = match.groups()
     return f"{scheme}://{host}" + ("" if port in (None, _USUAL_PORTS[scheme]) else f":{port}")
+
+
+def domain(given: str) -> str:
+    """Without a dot at its end."""
+    name = given.rstrip(".")
+    if not _DOMAIN.fullmatch(name):
+        raise ValueError(f"{given!r} is no name of a domain such as example.com")
+    return name
 
 
 def names(given: str) -> tuple[str, ...]:
