@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ratified.server.config import ServerConfig, load
 from ratified.server.sources import ConfigError
@@ -117,6 +119,9 @@ def test_a_flag_and_a_variable_count_before_etcds_file_too(tmp_path: Path) -> No
         ("name: a\n---\nname: b\n", "is not valid YAML: expected a single document"),
         ("- name", "is no configuration: write options as lines of the form data-dir: /var/lib/ratified"),
         ("nane: a", "nane in {file}, line 1: unknown option; did you mean 'name'?"),
+        ("? [name]\n: a", "{file}, line 1: a list or a section is no name of an option"),
+        ("name: &a [*a]", "name in {file}, line 1: it must be one value, or a list of values"),
+        ("name: " + "[" * 5000, "{file} is not valid YAML: maximum recursion depth exceeded"),
         ("zzz: a", "zzz in {file}, line 1: unknown option; remove it, or correct its name"),
         ("name: a\nname: b", "name in {file}, line 2: the file has it twice: keep one of them"),
         ("name: {a: b}", "name in {file}, line 1: it must be one value, or a list of values"),
@@ -159,3 +164,24 @@ def test_a_time_without_a_unit_is_nanoseconds_in_yaml_alone(tmp_path: Path) -> N
     assert loaded(tmp_path, "grpc-keepalive-interval: 0").keepalive_interval_s == 0
     with pytest.raises(ConfigError, match="'7200' is no time such as"):
         loaded(tmp_path, "grpc-keepalive-interval = 7200", "r.toml")
+
+
+MARKS = "[]{}:,-?&*!|>'\"#%@\n \t=~\0"
+WORDS = ("name", "cert-file", "client-transport-security", "a", "1", "null", "<<", "---")
+TEXTS = st.lists(st.sampled_from((*MARKS, *WORDS)), max_size=30).map("".join)
+
+
+def wrong_line(directory: Path, text: str, name: str) -> str:
+    """What is wrong with such a file; "": nothing."""
+    try:
+        loaded(directory, text, name)
+    except ConfigError as wrong:
+        return str(wrong)
+    return ""
+
+
+@given(text=TEXTS, name=st.sampled_from(["f.yml", "f.toml", "f"]))
+def test_any_file_is_a_configuration_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, text: str, name: str
+) -> None:
+    assert "\n" not in wrong_line(tmp_path_factory.getbasetemp(), text, name)

@@ -57,6 +57,26 @@ def test_members_and_clients_may_have_addresses_of_ipv6(tmp_path: Path) -> None:
             put(machine, endpoint)
 
 
+def test_clients_and_members_may_be_listened_for_at_several_urls(tmp_path: Path) -> None:
+    peers = {"a": "2380", "b": "2381", "c": "2382"}
+    cluster = ",".join(f"{name}=http://127.0.0.2:{port},{name}=http://[::1]:{port}" for name, port in peers.items())
+    with Machine(tmp_path) as machine:
+        for name, port in peers.items():
+            elsewhere = ",http://127.0.0.2:2381" if name == "b" else ""  # at one of its two alone, but b
+            machine.serve(
+                name,
+                f"--listen-client-urls=http://127.0.0.1:1{port},http://[::1]:1{port},unix://{tmp_path}/{name}.sock",
+                f"--listen-peer-urls=http://[::1]:{port}{elsewhere}",
+                f"--initial-cluster={cluster}",
+            )
+        for name, port in peers.items():
+            machine.wait_for(name)
+            put(machine, f"127.0.0.1:1{port}")
+            put(machine, f"[::1]:1{port}")
+            health = machine.run("curl", "-s", "--unix-socket", f"{tmp_path}/{name}.sock", "http://localhost/health")
+            assert '"health":"true"' in health
+
+
 @pytest.mark.parametrize("resolver_hangs", [False, True])
 def test_members_wait_for_names_that_do_not_resolve_yet(tmp_path: Path, resolver_hangs: bool) -> None:
     zone = tmp_path / "zone"

@@ -78,7 +78,7 @@ def _is_yaml(file: Path, content: str) -> bool:
 def _of_toml(file: Path, content: str) -> Iterator[tuple[str, Given]]:
     try:
         values = tomllib.loads(content)
-    except tomllib.TOMLDecodeError as wrong:
+    except (tomllib.TOMLDecodeError, RecursionError) as wrong:
         raise ConfigError(f"{file} is not valid TOML: {wrong}") from wrong
     for name, value in values.items():
         if name not in KNOWN:
@@ -107,7 +107,7 @@ def _of_yaml(file: Path, content: str) -> Iterator[tuple[str, Given]]:
 
     try:
         root = yaml.compose(content, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as wrong:
+    except (yaml.YAMLError, RecursionError) as wrong:
         raise ConfigError(f"{file} is not valid YAML: {' '.join(str(wrong).split())}") from wrong
     if root is None:
         return
@@ -134,7 +134,9 @@ def _of_yaml(file: Path, content: str) -> Iterator[tuple[str, Given]]:
 def _pairs(file: Path, mapping: yaml.MappingNode, where: str) -> Iterator[tuple[str, yaml.Node]]:
     seen: set[str] = set()
     for key, value in mapping.value:
-        name = str(key.value)
+        if not isinstance(key.value, str):
+            raise ConfigError(f"{file}, line {key.start_mark.line + 1}: a list or a section is no name of an option")
+        name = key.value
         if name in seen:
             raise ConfigError(f"{_place(file, name, key)}: {where} has it twice: keep one of them")
         seen.add(name)
