@@ -34,7 +34,7 @@ initial-cluster: 'm1=https://127.0.0.1:2380'
 initial-cluster-token: 'etcd-cluster'
 initial-cluster-state: 'new'
 strict-reconfig-check: false
-enable-pprof: false
+enable-pprof: true
 proxy: 'off'
 proxy-failure-wait: 5000
 proxy-refresh-interval: 30000

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,3 +161,32 @@ def test_hosts_and_origins_are_read_as_they_are_compared() -> None:
     for wrong in ("page.example", "ftp://a", "http://a/path", ""):
         with pytest.raises(ValueError, match=r"is no origin|names nobody"):
             origins(wrong)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_process_says_what_it_does_where_the_operator_lets_it(tmp_path: Path, version: str) -> None:
+    place = Place(tmp_path)
+    with place.serving("--enable-pprof") as node:
+        url = f"http://{node.endpoint}/debug/pprof/"
+        assert "goroutine" in asked(url, version).body
+        stacks = asked(f"{url}goroutine", version).body
+        assert "thread MainThread:" in stacks
+        assert "ratified/server/process.py" in stacks
+        assert [
+            asked(url + path, version).status for path in ("nothing", "profile?seconds=0", "profile?seconds=x")
+        ] == [
+            404,
+            400,
+            400,
+        ]
+        with ThreadPoolExecutor() as pool:
+            profile = pool.submit(asked, f"{url}profile?seconds=3", version)
+            while "_profile" not in asked(f"{url}goroutine", version).body:
+                assert not profile.done()
+            assert asked(f"{url}profile?seconds=1", version).status == 409
+            with Client([node.endpoint]) as client:
+                client.put("k", "v")
+        assert re.search(r"clients\.py:\d+\(data_received\)", profile.result().body)
+        assert asked(url, version, "-X", "POST").status == 405
+    with place.serving() as node:
+        assert asked(f"http://{node.endpoint}/debug/pprof/", version).status == 404

@@ -45,6 +45,7 @@ from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.client_metrics import ClientMetrics, Served
+from ratified.server.debug import DebugPages
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.http2 import JsonStream
@@ -153,6 +154,7 @@ class ClientListener:
         service.metrics.add(ClientMetrics(self))
         self._loop = asyncio.get_running_loop()
         self._tls = tls
+        self._debug = DebugPages() if self.options.web.has_debug else None
         self._bound: list[tuple[Listener, Serves]] = []
         self._files: list[tuple[UnixSocket, Serves]] = []
         self._servers: list[asyncio.Server] = []
@@ -231,7 +233,7 @@ class ClientListener:
             file.socket.close()
 
     def _web(self, serves: Serves, *, names_itself: bool) -> Web:
-        return Web(self.service, serves, self.options.web, names_itself=names_itself)
+        return Web(self.service, serves, self.options.web, names_itself=names_itself, debug=self._debug)
 
     def _accepted(self, web: Web) -> ClientConnection:
         return ClientConnection(self, web, None)

@@ -68,6 +68,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     host_whitelist: frozenset[str]
     """Empty: any host."""
     cors: frozenset[str]
+    enable_pprof: bool
     advertise_client_urls: tuple[Url, ...]
     listen_peer_urls: tuple[Url, ...]
     initial_advertise_peer_urls: tuple[Url, ...]
@@ -140,6 +141,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         has_gateway=value["enable-grpc-gateway"],
         host_whitelist=value["host-whitelist"],
         cors=value["cors"] or frozenset(),
+        enable_pprof=value["enable-pprof"],
         advertise_client_urls=value["advertise-client-urls"]
         or _advertised(found, "listen-client-urls", "advertise-client-urls"),
         listen_peer_urls=value["listen-peer-urls"],

@@ -164,11 +164,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         accepted=_NO,
     ),
     *_refused(
-        "Go's profiles do not exist here: `py-spy top --pid PID` shows where a process of Python spends its time",
-        "enable-pprof",
-        accepted=_NO,
-    ),
-    *_refused(
         "this process locks no memory: run it without swap, by `MemorySwapMax=0` in its systemd unit or by `swapoff`",
         "experimental-memory-mlock",
         "memory-mlock",

@@ -300,6 +300,11 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
         ),
         Option("self-signed-cert-validity", "1", years, "Years for which a certificate that a member makes is valid."),
     ),
+    "Profiling": (
+        Option(
+            "enable-pprof", "false", boolean, "Serve /debug/pprof/: what this process does, and where its time goes."
+        ),
+    ),
     "Logging": (
         Option("log-level", "info", one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
     ),

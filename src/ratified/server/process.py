@@ -238,7 +238,12 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         asks_after_s=config.keepalive_interval_s,
         answers_within_s=config.keepalive_timeout_s,
         reuse_port=config.reuse_port,
-        web=WebOptions(has_gateway=config.has_gateway, hosts=config.host_whitelist, origins=config.cors),
+        web=WebOptions(
+            has_gateway=config.has_gateway,
+            has_debug=config.enable_pprof,
+            hosts=config.host_whitelist,
+            origins=config.cors,
+        ),
     )
     listener = ClientListener(METHODS, service, client_connections_max(), certificates, options)
     for serves, urls in (

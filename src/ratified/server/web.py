@@ -21,6 +21,7 @@ from ratified.api.pages import NOT_ALLOWED, NOT_FOUND, Page, page
 from ratified.api.service import Service
 from ratified.api.translation import is_call
 from ratified.edge.hpack import Header
+from ratified.server.debug import PREFIX, DebugPages
 
 PAGES_OF_METRICS = ("/metrics", "/health", "/livez", "/readyz")
 EVERY = "*"
@@ -49,6 +50,8 @@ class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Are calls as JSON served?"""
     hosts: frozenset[str] = frozenset()
     """Who is asked must be one of these, where TLS does not say it; empty: anybody."""
+    has_debug: bool = False
+    """Are the pages of ``debug`` served?"""
     origins: frozenset[str] = frozenset()
     """Whose pages may read what is answered."""
 
@@ -63,12 +66,14 @@ class Web:
         options: WebOptions = WebOptions(),  # noqa: B008 - it is frozen
         *,
         names_itself: bool = False,
+        debug: DebugPages | None = None,
     ) -> None:
         """``names_itself``: who connects cannot mean another host, by TLS or by a socket in the file system."""
         self.service = service
         self.takes_calls = serves in (Serves.ALL, Serves.CALLS)
         """By gRPC."""
         self._serves = serves
+        self._debug = debug
         self._has_routes = options.has_gateway and serves in (Serves.ALL, Serves.WEB)
         self._hosts = frozenset() if names_itself or serves is Serves.METRICS else options.hosts
         self._origins = options.origins
@@ -103,7 +108,11 @@ class Web:
 
     async def page(self, method: str, target: str) -> Page:
         """What is there, where it is not refused and no call."""
-        return NOT_ALLOWED if is_call(target) else await page(self.service, method, target)
+        if is_call(target):
+            return NOT_ALLOWED
+        if self._debug is not None and target.startswith(PREFIX):
+            return await self._debug.page(method, target)
+        return await page(self.service, method, target)
 
 
 def _host_of(authority: bytes) -> str:
