@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from http import HTTPStatus
+from types import FrameType
 from urllib.parse import parse_qs
 
 from ratified.api.pages import NOT_ALLOWED, NOT_FOUND, Page
@@ -78,11 +79,20 @@ def _threads() -> Iterator[str]:
         yield f"thread {names.get(number, 'of no name')}:\n{''.join(traceback.format_stack(frame))}"
 
 
+def _waits_in(awaited: object) -> Iterator[str]:
+    """Down to what it waits for: ``Task.get_stack`` has the outermost coroutine alone."""
+    while awaited is not None:
+        kind = next((kind for kind in ("cr", "ag", "gi") if hasattr(awaited, f"{kind}_frame")), None)
+        frame: FrameType | None = getattr(awaited, f"{kind}_frame", None)
+        if frame is None:
+            return
+        yield f'  File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_qualname}\n'
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+
+
 def _tasks() -> Iterator[str]:
     tasks = sorted(asyncio.all_tasks(), key=lambda task: task.get_name())
     for task in tasks[:TASKS_MAX]:
-        said = io.StringIO()
-        task.print_stack(file=said)
-        yield said.getvalue()
+        yield f"task {task.get_name()}:\n{''.join(_waits_in(task.get_coro()))}"
     if len(tasks) > TASKS_MAX:
         yield f"and {len(tasks) - TASKS_MAX} tasks more\n"
