@@ -114,6 +114,14 @@ def test_variables_and_a_file_configure_a_server(place: Place, monkeypatch: pyte
         assert [member.name for member in client.members()] == ["from-file"]
 
 
+@pytest.mark.parametrize(
+    ("level", "means"),
+    [("debug", 10), ("info", 20), ("warn", 30), ("error", 40), ("panic", 50), ("fatal", 50)],
+)
+def test_levels_of_the_log_are_etcds(level: str, means: int) -> None:
+    assert process._least_level(load({"log-level": level}, {}, None)) == means
+
+
 def test_what_was_made_for_etcd_configures_a_server(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     file = place.directory / "etcd.conf"
     file.write_text("name: 'from-file'\ndata-dir:\nmax-wals: 5\nlog-level: debug\nstrict-reconfig-check: true\n")

@@ -32,7 +32,8 @@ from ratified.server.readers import (
 )
 from ratified.server.urls import parse_client_urls, parse_cluster, parse_urls
 
-LOG_LEVELS = ("debug", "info", "warn", "error")
+LOG_LEVELS = ("debug", "info", "warn", "error", "panic", "fatal")
+"""The last two, which etcd has, are one here: lines after which the process ends."""
 
 
 class Option(NamedTuple):
@@ -306,7 +307,12 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
         ),
     ),
     "Logging": (
-        Option("log-level", "info", one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
+        Option(
+            "log-level",
+            "info",
+            one_of(*LOG_LEVELS),
+            "Least important lines to log: debug, info, warn, error, or panic or fatal.",
+        ),
     ),
 }
 """By the heading of the help under which they stand."""

@@ -76,7 +76,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _least_level(config: ServerConfig) -> int:
-    return {"warn": logging.WARNING}.get(config.log_level) or logging.getLevelNamesMapping()[config.log_level.upper()]
+    others = {"warn": logging.WARNING, "panic": logging.CRITICAL}
+    return others.get(config.log_level) or logging.getLevelNamesMapping()[config.log_level.upper()]
 
 
 async def _serve(config: ServerConfig) -> None:

@@ -31,16 +31,22 @@ _PREFLIGHT = Page(HTTPStatus.OK, _TEXT, b"")
 
 
 class Serves(Enum):
-    """What an address is for; the value is the option that names it."""
+    """What an address is for."""
 
-    ALL = "listen-client-urls"
-    CALLS = "listen-client-urls, beside listen-client-http-urls"
-    WEB = "listen-client-http-urls"
-    METRICS = "listen-metrics-urls"
+    ALL = "all"
+    CALLS = "calls"
+    """By gRPC."""
+    WEB = "web"
+    """What goes by HTTP."""
+    METRICS = "metrics"
 
     @property
     def option(self) -> str:
-        return self.value.partition(",")[0]
+        """Which one names such an address."""
+        return _OPTIONS.get(self, "listen-client-urls")
+
+
+_OPTIONS = {Serves.WEB: "listen-client-http-urls", Serves.METRICS: "listen-metrics-urls"}
 
 
 class WebOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,12 +69,13 @@ class Web:
         self,
         service: Service,
         serves: Serves = Serves.ALL,
-        options: WebOptions = WebOptions(),  # noqa: B008 - it is frozen
+        options: WebOptions | None = None,
         *,
         names_itself: bool = False,
         debug: DebugPages | None = None,
     ) -> None:
         """``names_itself``: who connects cannot mean another host, by TLS or by a socket in the file system."""
+        options = options or WebOptions()
         self.service = service
         self.takes_calls = serves in (Serves.ALL, Serves.CALLS)
         """By gRPC."""
