@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 
 from ratified.cli.main import EXIT_USAGE, run
 from ratified.cli.serve import serve, with_values
-from ratified.server.config import OPTIONS
+from ratified.server.options import PANELS
+from ratified.server.sources import CONFIG_FILE, KNOWN
 
 COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "member", "pki", "sim", "compare", "lab")
 
@@ -99,6 +101,11 @@ def test_a_wrong_value_is_one_line(arguments: list[str], words: str, capsys: pyt
         (["--name=a", "--client-cert-auth"], ["--name=a", "--client-cert-auth=true"]),
         (["--quiescence", "false", "--auto-tls", "true"], ["--quiescence", "false", "--auto-tls", "true"]),
         (["--auto-tls=false"], ["--auto-tls=false"]),
+        (["-auto-tls", "-name", "a"], ["--auto-tls=true", "--name", "a"]),
+        (["-name=a", "--name", "-auto-tls"], ["--name=a", "--name", "-auto-tls"]),
+        (["--pre-vote", "--force-new-cluster"], ["--pre-vote=true", "--force-new-cluster=true"]),
+        (["--wal-dir", "d", "--max-wals", "3"], ["--wal-dir", "d", "--max-wals", "3"]),
+        (["--no-such", "--auto-tls"], ["--no-such", "--auto-tls=true"]),
     ],
 )
 def test_a_flag_of_yes_or_no_may_stand_alone(arguments: list[str], read: list[str]) -> None:
@@ -155,9 +162,17 @@ def test_help_waits_for_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_every_option_of_a_member_is_a_flag() -> None:
+def test_every_option_of_a_member_and_every_flag_of_etcd_is_a_flag() -> None:
     flags = {name.replace("_", "-") for name in inspect.signature(serve).parameters}
-    assert flags == {option.name for option in OPTIONS} | {"config-file"}
+    assert flags == KNOWN | {CONFIG_FILE}
+
+
+def test_options_stand_in_the_help_under_their_headings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", "--help"]) == 0
+    told = capsys.readouterr().out
+    for heading, options in PANELS.items():
+        listed = re.findall(r"^  --([a-z-]+)", told.partition(f"\n{heading}:\n")[2].partition("\n\n")[0], flags=re.M)
+        assert listed == [option.name for option in options]
 
 
 def test_only_an_initial_member_can_be_left_out_at_the_first_start(tmp_path: Path) -> None:

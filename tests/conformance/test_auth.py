@@ -100,7 +100,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.close()
 
 
-def grant(role: str, kind: int, key: bytes, range_end: bytes = b"") -> tuple[str, Message]:
+def grant(role: str, kind: Permission.Type.ValueType, key: bytes, range_end: bytes = b"") -> tuple[str, Message]:
     permission = Permission(permType=kind, key=key, range_end=range_end)
     return "Auth/RoleGrantPermission", rpc.AuthRoleGrantPermissionRequest(name=role, perm=permission)
 

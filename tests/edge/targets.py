@@ -19,6 +19,7 @@ from ratified.edge.grpc import Call, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Decoder, Header, Headers, HeadersTooLarge, HpackError
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import Http1
+from ratified.server.web import Web
 
 LIMITS = ConnectionLimits(
     streams_max=20,
@@ -198,7 +199,7 @@ def http1(data: bytes) -> None:
 
     async def feed() -> None:
         client = Client()
-        connection = Http1(cast(Service, SERVICE), client)
+        connection = Http1(Web(cast(Service, SERVICE)), client)
         for at in range(1, len(data), piece):
             if client.closed:
                 return
@@ -212,7 +213,7 @@ def http1(data: bytes) -> None:
         connection.lost()
         assert not client.held_bytes
 
-    with patch("ratified.server.http1.page", _page):
+    with patch("ratified.server.web.page", _page):
         LOOP.run_until_complete(feed())
 
 

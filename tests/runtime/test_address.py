@@ -61,3 +61,14 @@ def test_a_name_that_stands_for_no_address_of_this_host_is_refused(monkeypatch: 
     _stands_for(monkeypatch, "192.0.2.1")
     with pytest.raises(OSError, match="Cannot assign requested address"):
         bind(Address("elsewhere", 0))
+
+
+def test_several_processes_may_bind_one_port_where_all_of_them_say_so() -> None:
+    (first,) = bind(Address("127.0.0.1", 0), reuse_port=True)
+    port = first.getsockname()[1]
+    with first:
+        first.listen()
+        with pytest.raises(OSError, match="in use"):
+            bind(Address("127.0.0.1", port))
+        (second,) = bind(Address("127.0.0.1", port), reuse_port=True)
+        second.close()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -346,3 +346,52 @@ def test_a_host_with_https_addresses_and_no_certificate_does_not_start(tmp_path:
             await Host.start(configs(tmp_path, "ab")[0], Counter)
 
     asyncio.run(run())
+
+
+def test_who_dials_may_have_a_certificate_for_that_alone(pki: Pki) -> None:
+    cert, key = pki.write("dials", make_certificate(pki.ca, "dials", [HOST], 30))
+    files = pki.files("b", client_cert_file=cert, client_key_file=key)
+    server, client = sessions(Certificates(pki.files("a", client_cert_auth=True)), Certificates(files))
+    talk(server, client)
+    assert common_name(server.certificate or {}) == "dials"
+    server, client = sessions(Certificates(files), Certificates(pki.files("c")))
+    talk(server, client)
+    assert common_name(client.certificate or {}) == "b"
+    assert cert in files.all
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "suite"),
+    [
+        ({}, "TLSv1.3", None),
+        ({"max_version": "TLS1.2"}, "TLSv1.2", None),
+        (
+            {"max_version": "TLS1.2", "ciphers": ("ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256")},
+            "TLSv1.2",
+            "AES128-GCM-SHA256",
+        ),
+        ({"ciphers": ()}, "TLSv1.3", None),
+    ],
+)
+def test_versions_and_suites_are_those_that_were_chosen(
+    pki: Pki, options: dict[str, Any], version: str, suite: str | None
+) -> None:
+    server, client = sessions(Certificates(pki.files("a", **options)), Certificates(pki.files("b")))
+    talk(server, client)
+    assert server._object.version() == version
+    name, _, _ = server._object.cipher() or ("", "", 0)
+    assert suite is None or name.endswith(suite)
+
+
+@pytest.mark.parametrize("options", [{"min_version": "TLS1.3"}, {"ciphers": ()}])
+def test_an_older_version_is_refused(pki: Pki, options: dict[str, Any]) -> None:
+    server, client = sessions(
+        Certificates(pki.files("a", **options)), Certificates(pki.files("b", max_version="TLS1.2"))
+    )
+    with pytest.raises(TlsFailed, match="unsupported protocol"):
+        talk(server, client)
+
+
+def test_suites_that_openssl_does_not_serve_are_named(pki: Pki) -> None:
+    with pytest.raises(CertificatesError, match="OpenSSL serves none of the suites RC4-SHA"):
+        Certificates(pki.files("a", ciphers=("RC4-SHA",)))

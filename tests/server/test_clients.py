@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,8 +23,16 @@ from ratified.runtime.tls import Certificates
 from ratified.server import clients
 from ratified.server.calls import UNFINISHED_S, Unary
 from ratified.server.certificates import self_signed
-from ratified.server.clients import HELLO_S, LIGHT_CALLS_MAX, SILENCE_S, ClientConnection, ClientListener
+from ratified.server.clients import (
+    HELLO_S,
+    LIGHT_CALLS_MAX,
+    SILENCE_S,
+    ClientConnection,
+    ClientListener,
+    ListenerOptions,
+)
 from ratified.server.urls import Url
+from ratified.server.web import Web
 from ratified.testing.processes import free_ports
 from ratified.wire.etcd import rpc_pb2
 from tests.server.test_abuse import PUT, RANGE, WATCH, body, call, message, numbers, opened
@@ -72,11 +81,13 @@ Act = Callable[[Peer], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(path: Path, tls: Certificates | None = None) -> AsyncIterator[tuple[ClientListener, int]]:
+async def listening(
+    path: Path, tls: Certificates | None = None, options: ListenerOptions | None = None
+) -> AsyncIterator[tuple[ClientListener, int]]:
     config = HostConfig(data_dir=path / "data", heartbeat_us=10_000, election_timeout_us=50_000)
     async with asyncio.timeout(30), await Host.start(config, lambda group, space: KvStore(space)) as host:
         service = Service(host, election_timeout_s=0.05, request_bytes_max=2000, quota_bytes=1 << 20, lease_ttl_min_s=1)
-        listener = ClientListener(METHODS, service, 10, tls)
+        listener = ClientListener(METHODS, service, 10, tls, options)
         port = free_ports(1)[0]
         listener.listen(Url("127.0.0.1", port, tls is not None))
         await listener.start()
@@ -90,9 +101,9 @@ async def listening(path: Path, tls: Certificates | None = None) -> AsyncIterato
             await listener.stop(0)
 
 
-def with_peer(path: Path, act: Act, tls: Certificates | None = None) -> None:
+def with_peer(path: Path, act: Act, tls: Certificates | None = None, options: ListenerOptions | None = None) -> None:
     async def run() -> None:
-        async with listening(path, tls) as (listener, port):
+        async with listening(path, tls, options) as (listener, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             while not listener.connections:
                 await asyncio.sleep(0.001)
@@ -273,13 +284,53 @@ def test_who_waits_to_be_read_is_not_silent(tmp_path: Path, has_spoken: bool) ->
     with_peer(tmp_path, act)
 
 
+def test_who_is_silent_is_asked_and_closed_when_the_operator_says(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        await peer.next(frames.SETTINGS)
+        peer.after(4)
+        assert not peer.connection._is_asked
+        peer.after(6)
+        await peer.next(frames.PING)
+        peer.after(7)
+        assert peer.listener.passed["silence_seconds"] == 0
+        peer.after(9)
+        assert peer.listener.passed["silence_seconds"] == 1
+        assert not peer.is_kept
+
+    with_peer(tmp_path, act, options=ListenerOptions(asks_after_s=5, answers_within_s=3))
+
+
+def test_who_is_silent_may_be_let_alone(tmp_path: Path) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        await peer.next(frames.SETTINGS)
+        peer.after(1e6)
+        assert peer.is_kept
+        assert not peer.connection._is_asked
+
+    with_peer(tmp_path, act, options=ListenerOptions(asks_after_s=0))
+
+
+@pytest.mark.parametrize(("given", "said"), [(3, 3), (4096, 4096), (2**32 - 1, 20_000)])
+def test_a_client_is_told_how_many_calls_it_may_have_open(tmp_path: Path, given: int, said: int) -> None:
+    async def act(peer: Peer) -> None:
+        peer.send(PREFACE, settings())
+        payload = await peer.next(frames.SETTINGS)
+        values = dict(struct.iter_unpack("!HI", payload))
+        assert values[frames.MAX_CONCURRENT_STREAMS] == said
+        assert peer.listener.limits_of_each.resets_max == max(said, 4096)
+
+    with_peer(tmp_path, act, options=ListenerOptions(streams_max=given))
+
+
 def test_one_connection_that_fails_ends_alone_and_time_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def act(peer: Peer) -> None:
         peer.send(PREFACE, settings())
         await peer.next(frames.SETTINGS)
-        other = ClientConnection(peer.listener, None)
+        other = ClientConnection(peer.listener, Web(peer.listener.service), None)
         flushed: list[ClientConnection] = []
         monkeypatch.setattr(other, "flush", lambda: flushed.append(other))
 

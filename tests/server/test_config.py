@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
-from ratified.server.config import OPTIONS, ConfigError, ServerConfig, load
+from ratified.server.config import ServerConfig, load
+from ratified.server.options import OPTIONS
+from ratified.server.sources import ConfigError, variable_of
 
 
 def loaded(environment: dict[str, str] | None = None, file: Path | None = None, **flags: str) -> ServerConfig:
@@ -63,12 +65,19 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     }
     files = ("cert-file", "key-file", "trusted-ca-file")
     texts |= {name: name for each in files for name in (each, f"peer-{each}")}
+    texts |= {"peer-client-cert-file": "c", "peer-client-key-file": "k", "tls-max-version": "TLS1.3"}
+    texts |= {"listen-client-http-urls": "http://a:3", "listen-metrics-urls": "http://a:4", "cors": "http://a"}
+    texts |= {"cipher-suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
     texts |= {"client-crl-file": "c", "peer-crl-file": "c", "client-cert-allowed-hostname": "a,b"}
     texts |= {"peer-cert-allowed-cn": "a"}
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
-    assert {option.name for option in OPTIONS} - set(texts) == {"peer-cert-allowed-hostname"}  # not beside the other
-    variables = {option.variable: texts[option.name] for option in OPTIONS if option.name in texts}
+    assert {option.name for option in OPTIONS} - set(texts) == {
+        "peer-cert-allowed-hostname",  # not beside the other
+        "discovery-srv",  # nor these beside initial-cluster
+        "discovery-srv-name",
+    }
+    variables = {variable_of(option.name): texts[option.name] for option in OPTIONS if option.name in texts}
     assert load(texts, {}, None) == load({}, variables, None) == load({}, {}, file)
 
 
@@ -142,6 +151,35 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"auto_compaction_retention": "5ms"}, "'5ms' is shorter than 1 s"),
         ({"auto_compaction_retention": "1h", "auto_compaction_mode": "revision"}, "'1h' is not a whole number"),
         ({"auto_compaction_mode": "never"}, "flag --auto-compaction-mode: 'never' is not one of: periodic, revision"),
+        ({"max_txn_ops": "0"}, "flag --max-txn-ops: it must be at least 1"),
+        ({"max_txn_ops": "20000"}, r"max-txn-ops \(20000\) must be at most 10000"),
+        ({"grpc_keepalive_interval": "soon"}, "'soon' is no time such as 500ms, 10s or 1h30m"),
+        ({"grpc_keepalive_interval": "500ms"}, "flag --grpc-keepalive-interval: it must be at least 1s, or 0"),
+        ({"grpc_keepalive_timeout": "1ns"}, "flag --grpc-keepalive-timeout: it must be at least 1s, or 0"),
+        ({"cipher_suites": "TLS_RSA_WITH_RC4_128_SHA"}, "'TLS_RSA_WITH_RC4_128_SHA' is no cipher suite that is served"),
+        ({"tls_min_version": "TLS1.1"}, "'TLS1.1' is not one of: TLS1.2, TLS1.3"),
+        ({"tls_min_version": "TLS1.3", "tls_max_version": "TLS1.2"}, "must not be older than tls-min-version"),
+        (
+            {"tls_min_version": "TLS1.3", "cipher_suites": "TLS_RSA_WITH_AES_128_GCM_SHA256"},
+            "cipher suites are chosen for TLS 1.2, and tls-min-version is TLS1.3",
+        ),
+        (
+            {"tls_max_version": "TLS1.2", "cipher_suites": "TLS_AES_128_GCM_SHA256"},
+            "these are of TLS 1.3, and tls-max-version is TLS1.2",
+        ),
+        (
+            {"listen_peer_urls": "https://h:1", "peer_auto_tls": "true", "peer_client_cert_file": "c"},
+            "--peer-client-cert-file, --peer-client-key-file go together",
+        ),
+        (
+            {
+                "listen_peer_urls": "https://h:1",
+                "peer_auto_tls": "true",
+                "peer_client_cert_file": "c",
+                "peer_client_key_file": "k",
+            },
+            "it goes beside --peer-cert-file, which members listen by",
+        ),
         ({"max_request_bytes": "10"}, "must be at least 1024"),
         ({"max_request_bytes": "100000000"}, "must be at most 16777216"),
         ({"listen_client_urls": "ftp://h:1"}, "is not of the form http://host:port or https://host:port"),
@@ -243,3 +281,48 @@ def test_a_wrong_file_is_one_line_that_names_it(tmp_path: Path, content: str, wo
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         loaded(file=tmp_path / "none.toml")
+
+
+def test_etcds_variables_count_behind_ours_and_before_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text('name = "file"\nheartbeat-interval = 20\n')
+    config = loaded({"ETCD_NAME": "etcds", "ETCD_SNAPSHOT_COUNT": "9", "RATIFIED_SNAPSHOT_COUNT": "7"}, file)
+    assert (config.name, config.heartbeat_interval_ms, config.snapshot_count) == ("etcds", 20, 7)
+    assert config.warnings == (
+        "variable RATIFIED_SNAPSHOT_COUNT counts, and variable ETCD_SNAPSHOT_COUNT, which says something else, does"
+        " not",
+    )
+
+
+def test_two_variables_that_say_the_same_are_nothing_to_speak_of() -> None:
+    assert loaded({"ETCD_NAME": "a", "RATIFIED_NAME": "a"}).warnings == ()
+
+
+def test_an_unknown_variable_of_etcds_is_a_warning() -> None:
+    warnings = loaded({"ETCD_SERVICE_HOST": "x", "ETCD_UNSUPPORTED_ARCH": "arm64", "ETCDCTL_API": "3"}).warnings
+    assert len(warnings) == 1
+    assert warnings[0].startswith("unknown variable ETCD_SERVICE_HOST is ignored")
+
+
+def test_two_names_of_one_option_in_one_place_are_refused() -> None:
+    both = {"snapshot-catchup-entries": "1", "experimental-snapshot-catchup-entries": "2"}
+    with pytest.raises(ConfigError, match="are the same option: give one of them"):
+        load(both, {}, None)
+    assert load({"experimental-snapshot-catchup-entries": "2"}, {}, None).snapshot_catchup_entries == 2
+
+
+@pytest.mark.parametrize(("text", "means"), [("1", True), ("T", True), ("FALSE", False), ("0", False)])
+def test_yes_and_no_are_said_as_to_etcd(text: str, means: bool) -> None:
+    assert loaded({"ETCD_QUIESCENCE": text}).quiescence is means
+
+
+def test_suites_are_named_as_to_etcd() -> None:
+    names = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_AES_128_GCM_SHA256, TLS_RSA_WITH_AES_256_CBC_SHA"
+    tls = loaded(listen_client_urls="https://h:1", auto_tls="true", cipher_suites=names).client_tls
+    assert tls is not None
+    assert tls.cipher_suites == ("ECDHE-RSA-AES128-GCM-SHA256", "AES256-SHA")
+
+
+def test_a_keepalive_without_a_timeout_is_none() -> None:
+    assert loaded(grpc_keepalive_timeout="0").keepalive_interval_s == 0
+    assert loaded(grpc_keepalive_interval="2h", grpc_keepalive_timeout="20s").keepalive_interval_s == 7200

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from ratified.api.errors import refused
 from ratified.runtime import Reason, RequestRefused
-from ratified.server.config import OPTIONS, load
+from ratified.server.config import load
+from ratified.server.etcd_flags import ETCD_FLAGS
+from ratified.server.options import OPTIONS
+from ratified.server.sources import variable_of
 
 DOCS = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
 
@@ -17,7 +20,7 @@ def test_every_option_has_its_line_with_variable_and_default() -> None:
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (.*)$", DOCS, flags=re.MULTILINE))
     assert set(rows) == {option.name for option in OPTIONS}
     for option in OPTIONS:
-        assert f"`{option.variable}`" in rows[option.name]
+        assert f"`{variable_of(option.name)}`" in rows[option.name]
         assert not option.default or f"`{option.default}`" in rows[option.name]
 
 
@@ -39,3 +42,10 @@ def test_every_refusal_is_explained() -> None:
         Reason.NO_SPACE,
     ):
         assert f"`{refused(RequestRefused(reason)).text}`" in DOCS
+
+
+def test_every_flag_of_etcd_that_is_no_option_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "etcd.md").read_text()
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in page.splitlines() if line.startswith("| `")]
+    said = {name: cells[-1] for cells in rows for name in re.findall(r"`([a-z0-9-]+)`", cells[0])}
+    assert {flag.name: flag.reason for flag in ETCD_FLAGS}.items() <= said.items()

@@ -15,9 +15,9 @@ from ratified.api.pages import NOT_FOUND, Page
 from ratified.api.service import Service
 from ratified.edge.grpc import Sink
 from ratified.edge.hpack import Header
-from ratified.server import http1
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BODY_BYTES_MAX, WAITING_BYTES_MAX, Http1, is_http1
+from ratified.server.web import Web
 from ratified.testing.processes import LocalNode
 from tests.server.test_process import Place
 
@@ -165,11 +165,11 @@ def test_who_asks_and_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -
     async def answer(*_: object) -> Page:
         return NOT_FOUND
 
-    monkeypatch.setattr(http1, "page", answer)
+    monkeypatch.setattr(Web, "page", answer)
 
     async def run() -> None:
         unread = UnreadSocket()
-        connection = Http1(cast(Service, None), unread)
+        connection = Http1(Web(cast(Service, None)), unread)
         while not unread.ended:
             connection.receive(get("/nothing"))
             await asyncio.sleep(0)

@@ -21,6 +21,7 @@ from ratified.server.calls import UNFINISHED_S
 from ratified.server.clients import PAGES_MAX, PIECE_BYTES
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import Http1
+from ratified.server.web import Web
 from tests.server.test_clients import Peer, until, with_peer
 from tests.server.test_http1 import UnreadSocket, get
 
@@ -181,7 +182,7 @@ def test_no_call_is_begun_for_a_connection_that_is_lost() -> None:
 
     async def run() -> None:
         client = Answered()
-        connection = Http1(cast(Service, SimpleNamespace(request_bytes_max=2_000)), client)
+        connection = Http1(Web(cast(Service, SimpleNamespace(request_bytes_max=2_000))), client)
         connection.receive(post("/v3/kv/put", b"{}") * 2)
         assert client.calls == 1
         connection.lost()

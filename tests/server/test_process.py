@@ -114,6 +114,27 @@ def test_variables_and_a_file_configure_a_server(place: Place, monkeypatch: pyte
         assert [member.name for member in client.members()] == ["from-file"]
 
 
+@pytest.mark.parametrize(
+    ("level", "means"),
+    [("debug", 10), ("info", 20), ("warn", 30), ("error", 40), ("panic", 50), ("fatal", 50)],
+)
+def test_levels_of_the_log_are_etcds(level: str, means: int) -> None:
+    assert process._least_level(load({"log-level": level}, {}, None)) == means
+
+
+def test_what_was_made_for_etcd_configures_a_server(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = place.directory / "etcd.conf"
+    file.write_text("name: 'from-file'\ndata-dir:\nmax-wals: 5\nlog-level: debug\nstrict-reconfig-check: true\n")
+    monkeypatch.setenv("ETCD_CONFIG_FILE", str(file))
+    monkeypatch.setenv("ETCD_LOG_LEVEL", "info")
+    monkeypatch.setenv("ETCD_MAX_TXN_OPS", "200")
+    monkeypatch.setenv("RATIFIED_MAX_TXN_OPS", "100")
+    with place.serving("-pre-vote") as node, Client([node.endpoint]) as client:
+        assert [member.name for member in client.members()] == ["from-file"]
+    said = "variable RATIFIED_MAX_TXN_OPS counts, and variable ETCD_MAX_TXN_OPS, which says something else, does not"
+    assert said in node.log_file.read_text()
+
+
 def test_a_request_over_the_limit_and_a_full_store_are_refused(place: Place) -> None:
     flags = ("--max-request-bytes=4096", "--quota-backend-bytes=200000")
     with place.serving(*flags) as node, Client([node.endpoint]) as client:

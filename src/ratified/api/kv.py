@@ -28,8 +28,8 @@ def delete_range(request: DeleteRangeRequest, data: bytes) -> Submission:
     return Submission(Work.PROPOSE, commands.delete_range(data), answers_much=request.prev_kv)
 
 
-def txn(request: TxnRequest, data: bytes) -> Submission:
-    requests.check_txn(request)
+def txn(request: TxnRequest, data: bytes, ops_max: int = requests.TXN_OPS_MAX) -> Submission:
+    requests.check_txn(request, ops_max)
     if requests.is_read_only(request):
         return Submission(Work.READ_LOCAL if requests.is_serializable(request) else Work.READ, queries.txn(data))
     answers_much = requests.answers_much(request)

@@ -68,6 +68,11 @@ def _command(request: type[M], handler: Submitting[M]) -> Method:
     return Method(request, MethodKind.SUBMISSION, serve)
 
 
+def _txn(service: Service, data: bytes) -> Submission:
+    service.check_size(data)
+    return kv.txn(decode(rpc_pb2.TxnRequest, data), data, service.txn_ops_max)
+
+
 def _read(request: type[M], handler: Handler[M]) -> Method:
     """A method that never writes, and does more than ask the store."""
 
@@ -109,7 +114,7 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.KV/Range": _query(rpc_pb2.RangeRequest, kv.range_),
     "/etcdserverpb.KV/Put": _command(rpc_pb2.PutRequest, kv.put),
     "/etcdserverpb.KV/DeleteRange": _command(rpc_pb2.DeleteRangeRequest, kv.delete_range),
-    "/etcdserverpb.KV/Txn": _command(rpc_pb2.TxnRequest, kv.txn),
+    "/etcdserverpb.KV/Txn": Method(rpc_pb2.TxnRequest, MethodKind.SUBMISSION, _txn),
     "/etcdserverpb.KV/Compact": _command(rpc_pb2.CompactionRequest, kv.compact),
     "/etcdserverpb.Watch/Watch": _stream(rpc_pb2.WatchRequest, watch.watch),
     "/etcdserverpb.Lease/LeaseGrant": _write(rpc_pb2.LeaseGrantRequest, lease.grant),

@@ -21,6 +21,7 @@ from ratified.kv import queries
 from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
 from ratified.kv.identity import Identity
+from ratified.kv.requests import TXN_OPS_MAX
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
 
@@ -45,6 +46,7 @@ class Service:
         *,
         election_timeout_s: float,
         request_bytes_max: int,
+        txn_ops_max: int = TXN_OPS_MAX,
         quota_bytes: int,
         lease_ttl_min_s: int,
         snapshot_patience_s: float = SNAPSHOT_PATIENCE_S,
@@ -56,6 +58,7 @@ class Service:
         self.timeout_s = REQUEST_TIMEOUT_S + 2 * election_timeout_s
         self.leader = LeaderWatch(host, election_timeout_s)
         self.request_bytes_max = request_bytes_max
+        self.txn_ops_max = txn_ops_max
         self.quota_bytes = quota_bytes
         self.lease_ttl_min_s = lease_ttl_min_s
         self.snapshot_patience_s = snapshot_patience_s

@@ -1,92 +1,120 @@
-"""``ratified serve``: one member, in the foreground."""
+"""``ratified serve``: one member, in the foreground.
+
+Its flags are made from the table of options, in the groups of that. etcd's flags that are no options are taken as well,
+and get the answer that ``etcd_flags`` has for them.
+"""
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
+from typing_extensions import override
 
 from ratified.cli.failure import CommandFailed
-from ratified.server.config import BY_NAME, OPTIONS, ConfigError, load
+from ratified.server.config import load
+from ratified.server.etcd_flags import ETCD_FLAGS
+from ratified.server.options import NAMES, PANELS, Option
+from ratified.server.sources import CONFIG_FILE, KNOWN, PREFIXES, ConfigError, variable_of
+
+FILE = "Configuration file"
 
 
-def _flag(name: str) -> Any:
-    option = BY_NAME[name]
-    default = f" [default: {option.default}]" if option.default else ""
-    return typer.Option(None, f"--{name}", help=option.help + default, show_default=False)
+class _Grouped(TyperCommand):
+    """Its help has options under the headings of their groups."""
 
-
-def with_values(arguments: list[str]) -> list[str]:
-    """Arguments of ``serve`` in which a flag of yes or no that stands alone says yes, as etcd's do."""
-    alone = {f"--{option.name}" for option in OPTIONS if option.default in ("true", "false")}
-    following = [*arguments[1:], ""]
-    return [
-        f"{argument}=true" if argument in alone and after not in ("true", "false") else argument
-        for argument, after in zip(arguments, following, strict=True)
-    ]
-
-
-CONFIG_FILE = typer.Option(
-    None, "--config-file", help="TOML file with options by their flag names.", envvar="RATIFIED_CONFIG_FILE"
-)
+    @override
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(param, "rich_help_panel", None) or "Other", []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(serve)
+    app.command(cls=_Grouped)(serve)
 
 
-def serve(
-    name: str | None = _flag("name"),
-    data_dir: str | None = _flag("data-dir"),
-    listen_client_urls: str | None = _flag("listen-client-urls"),
-    advertise_client_urls: str | None = _flag("advertise-client-urls"),
-    listen_peer_urls: str | None = _flag("listen-peer-urls"),
-    initial_advertise_peer_urls: str | None = _flag("initial-advertise-peer-urls"),
-    initial_cluster: str | None = _flag("initial-cluster"),
-    initial_cluster_state: str | None = _flag("initial-cluster-state"),
-    initial_cluster_token: str | None = _flag("initial-cluster-token"),
-    initial_absent: str | None = _flag("initial-absent"),
-    engine: str | None = _flag("engine"),
-    snapshot_count: str | None = _flag("snapshot-count"),
-    checkpoint_log_bytes: str | None = _flag("checkpoint-log-bytes"),
-    snapshot_catchup_entries: str | None = _flag("snapshot-catchup-entries"),
-    heartbeat_interval: str | None = _flag("heartbeat-interval"),
-    election_timeout: str | None = _flag("election-timeout"),
-    read_lease: str | None = _flag("read-lease"),
-    read_lease_kind: str | None = _flag("read-lease-kind"),
-    clock_drift: str | None = _flag("clock-drift"),
-    priority: str | None = _flag("priority"),
-    quiescence: str | None = _flag("quiescence"),
-    cert_file: str | None = _flag("cert-file"),
-    key_file: str | None = _flag("key-file"),
-    trusted_ca_file: str | None = _flag("trusted-ca-file"),
-    client_cert_auth: str | None = _flag("client-cert-auth"),
-    client_crl_file: str | None = _flag("client-crl-file"),
-    client_cert_allowed_hostname: str | None = _flag("client-cert-allowed-hostname"),
-    auto_tls: str | None = _flag("auto-tls"),
-    peer_cert_file: str | None = _flag("peer-cert-file"),
-    peer_key_file: str | None = _flag("peer-key-file"),
-    peer_trusted_ca_file: str | None = _flag("peer-trusted-ca-file"),
-    peer_client_cert_auth: str | None = _flag("peer-client-cert-auth"),
-    peer_crl_file: str | None = _flag("peer-crl-file"),
-    peer_cert_allowed_cn: str | None = _flag("peer-cert-allowed-cn"),
-    peer_cert_allowed_hostname: str | None = _flag("peer-cert-allowed-hostname"),
-    peer_auto_tls: str | None = _flag("peer-auto-tls"),
-    self_signed_cert_validity: str | None = _flag("self-signed-cert-validity"),
-    max_request_bytes: str | None = _flag("max-request-bytes"),
-    quota_backend_bytes: str | None = _flag("quota-backend-bytes"),
-    auto_compaction_mode: str | None = _flag("auto-compaction-mode"),
-    auto_compaction_retention: str | None = _flag("auto-compaction-retention"),
-    log_level: str | None = _flag("log-level"),
-    config_file: Path | None = CONFIG_FILE,
-) -> None:
+def with_values(arguments: list[str]) -> list[str]:
+    """Arguments of ``serve`` as etcd takes them: a flag of yes or no that stands alone says yes, ``-name`` is
+    ``--name``."""
+    read: list[str] = []
+    at = 0
+    while at < len(arguments):
+        argument, following = arguments[at], arguments[at + 1 : at + 2]
+        name, equals, _ = argument.lstrip("-").partition("=")
+        at += 1
+        if not argument.startswith("-") or name not in KNOWN:
+            read.append(argument)
+        elif equals:
+            read.append(f"--{argument.lstrip('-')}")
+        elif _stands_alone(name, following):
+            read.append(f"--{name}=true")
+        else:
+            read += [f"--{name}", *following]
+            at += 1
+    return read
+
+
+def _stands_alone(name: str, following: list[str]) -> bool:
+    if name in NAMES:
+        return NAMES[name].is_boolean and following not in (["true"], ["false"])
+    return not following or following[0].startswith("-")
+
+
+def _flag(name: str, panel: str, option: Option | None) -> inspect.Parameter:
+    default = f" [default: {option.default}]" if option is not None and option.default else ""
+    given = typer.Option(
+        None,
+        f"--{name}",
+        help=None if option is None else option.help + default,
+        show_default=False,
+        hidden=option is None,
+        rich_help_panel=panel,
+    )
+    return _parameter(name, given, str | None)
+
+
+def _parameter(name: str, given: Any, annotation: Any) -> inspect.Parameter:
+    identifier = name.replace("-", "_")
+    return inspect.Parameter(identifier, inspect.Parameter.KEYWORD_ONLY, default=given, annotation=annotation)
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    for panel, options in PANELS.items():
+        for option in options:
+            yield _flag(option.name, panel, option)
+            for alias in option.aliases:
+                yield _flag(alias, panel, None)
+    for flag in ETCD_FLAGS:
+        yield _flag(flag.name, "", None)
+    file = typer.Option(
+        None,
+        f"--{CONFIG_FILE}",
+        help="TOML with options by their flag names, or etcd's YAML.",
+        envvar=[variable_of(CONFIG_FILE, prefix) for prefix in PREFIXES],
+        show_envvar=False,
+        rich_help_panel=FILE,
+    )
+    yield _parameter(CONFIG_FILE, file, Path | None)
+
+
+def serve(**given: Any) -> None:
     """Run one member of a cluster in the foreground, with etcd's flags.
 
     Without flags it is a cluster of one, on ports 2379 and 2380, in ./default.ratified. Every option is also a
-    variable (--data-dir is RATIFIED_DATA_DIR) and a line of the TOML file (data-dir = "..."); a flag counts before
-    a variable, a variable before the file. SIGTERM and Ctrl-C stop it cleanly.
+    variable (--data-dir is RATIFIED_DATA_DIR, or ETCD_DATA_DIR) and a line of the file (data-dir = "..." in TOML,
+    data-dir: ... in YAML); a flag counts before a variable, a variable before the file. Other flags of etcd are taken
+    where they change nothing, and refused with what to do instead where they would. SIGTERM and Ctrl-C stop it
+    cleanly.
 
     \b
     Examples:
@@ -95,52 +123,9 @@ def serve(
           --listen-client-urls http://10.0.0.1:2379 --listen-peer-urls http://10.0.0.1:2380 \\
           --initial-cluster a=http://10.0.0.1:2380,b=http://10.0.0.2:2380,c=http://10.0.0.3:2380
     """
-    given = {
-        "name": name,
-        "data-dir": data_dir,
-        "listen-client-urls": listen_client_urls,
-        "advertise-client-urls": advertise_client_urls,
-        "listen-peer-urls": listen_peer_urls,
-        "initial-advertise-peer-urls": initial_advertise_peer_urls,
-        "initial-cluster": initial_cluster,
-        "initial-cluster-state": initial_cluster_state,
-        "initial-cluster-token": initial_cluster_token,
-        "initial-absent": initial_absent,
-        "engine": engine,
-        "snapshot-count": snapshot_count,
-        "checkpoint-log-bytes": checkpoint_log_bytes,
-        "snapshot-catchup-entries": snapshot_catchup_entries,
-        "heartbeat-interval": heartbeat_interval,
-        "election-timeout": election_timeout,
-        "read-lease": read_lease,
-        "read-lease-kind": read_lease_kind,
-        "clock-drift": clock_drift,
-        "priority": priority,
-        "quiescence": quiescence,
-        "cert-file": cert_file,
-        "key-file": key_file,
-        "trusted-ca-file": trusted_ca_file,
-        "client-cert-auth": client_cert_auth,
-        "client-crl-file": client_crl_file,
-        "client-cert-allowed-hostname": client_cert_allowed_hostname,
-        "auto-tls": auto_tls,
-        "peer-cert-file": peer_cert_file,
-        "peer-key-file": peer_key_file,
-        "peer-trusted-ca-file": peer_trusted_ca_file,
-        "peer-client-cert-auth": peer_client_cert_auth,
-        "peer-crl-file": peer_crl_file,
-        "peer-cert-allowed-cn": peer_cert_allowed_cn,
-        "peer-cert-allowed-hostname": peer_cert_allowed_hostname,
-        "peer-auto-tls": peer_auto_tls,
-        "self-signed-cert-validity": self_signed_cert_validity,
-        "max-request-bytes": max_request_bytes,
-        "quota-backend-bytes": quota_backend_bytes,
-        "auto-compaction-mode": auto_compaction_mode,
-        "auto-compaction-retention": auto_compaction_retention,
-        "log-level": log_level,
-    }
+    texts = {name: text for name in KNOWN if (text := given[name.replace("-", "_")]) is not None}
     try:
-        config = load({flag: text for flag, text in given.items() if text is not None}, os.environ, config_file)
+        config = load(texts, os.environ, given[CONFIG_FILE.replace("-", "_")])
     except ConfigError as wrong:
         raise CommandFailed(str(wrong)) from wrong
     from ratified.server.process import ServeFailed, run
@@ -149,3 +134,7 @@ def serve(
         run(config)
     except ServeFailed as failed:
         raise CommandFailed(str(failed)) from failed
+
+
+# Typer reads the flags off this.
+serve.__signature__ = inspect.Signature([*_parameters()])  # type: ignore[attr-defined]

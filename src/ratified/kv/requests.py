@@ -74,9 +74,9 @@ def check_lease_grant(request: LeaseGrantRequest) -> None:
         raise EtcdError(*errors.LEASE_TTL_TOO_LARGE)
 
 
-def check_txn(request: TxnRequest) -> None:
-    """Refuse what etcd refuses: too many operations, empty keys, a key that is changed twice."""
-    _check_operations(request, TXN_OPS_MAX, TXN_DEPTH_MAX, TXN_OPS_IN_ALL_MAX)
+def check_txn(request: TxnRequest, ops_max: int = TXN_OPS_MAX) -> None:
+    """Refuse what etcd refuses: more than ``ops_max`` operations, empty keys, a key that is changed twice."""
+    _check_operations(request, ops_max, TXN_DEPTH_MAX, TXN_OPS_IN_ALL_MAX)
     _Changed.by(request.success)
     _Changed.by(request.failure)
 

@@ -56,11 +56,11 @@ def checked_peer_urls(urls: Sequence[str]) -> tuple[str, ...]:
     return tuple(urls)
 
 
-def bind(address: Address) -> list[socket.socket]:
+def bind(address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
     """Bind a socket on each IP address of this host that the name stands for; they are not listening yet.
 
-    A name may stand for more than the host has (``localhost`` for ::1 where there is no IPv6): one is enough. Raises
-    ``OSError``.
+    A name may stand for more than the host has (``localhost`` for ::1 where there is no IPv6): one is enough. With
+    ``reuse_port`` other processes of this user may bind the same. Raises ``OSError``.
     """
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
@@ -68,7 +68,7 @@ def bind(address: Address) -> list[socket.socket]:
     try:
         for family, kind, protocol, _, where in dict.fromkeys(found):
             try:
-                bound.append(_bound(family, kind, protocol, where))
+                bound.append(_bound(family, kind, protocol, where, reuse_port))
             except OSError as error:
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
@@ -82,10 +82,20 @@ def bind(address: Address) -> list[socket.socket]:
     return bound
 
 
-def _bound(family: int, kind: int, protocol: int, where: tuple[Any, ...]) -> socket.socket:
+def why_not_bound(error: OSError) -> str:
+    """What is wrong, and what to do about it."""
+    said = error.strerror or str(error)
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return f"{said}: give an address of this machine, or 0.0.0.0 for all that it has"
+    return f"{said}: stop what uses this address, or give another one"
+
+
+def _bound(family: int, kind: int, protocol: int, where: tuple[Any, ...], reuse_port: bool) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(where)

@@ -27,7 +27,9 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str | os.PathLike[str]
     """Where everything durable is kept; created where it does not exist."""
     name: str = "default"
-    """Which member of ``cluster`` this host is."""
+    """What this host is called, and which member of ``cluster`` it is unless ``known_as`` says that."""
+    known_as: str = ""
+    """Which member of ``cluster`` this host is, where names there are not what members are called."""
     cluster: Mapping[str, str | Sequence[str]] = {}
     """Every member's name and its peer address, or addresses: ``host:port``. Empty: one member and no network."""
     initial_absent: Sequence[str] = ()
@@ -41,6 +43,8 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Tells clusters apart that were created with the same names and addresses."""
     listen: Sequence[str | socket.socket] | None = None
     """Where to listen for peers: addresses, or sockets that are already bound. None: on the own peer addresses."""
+    reuse_port: bool = False
+    """Listen with SO_REUSEPORT."""
     client_urls: Sequence[str] = ()
     """Where clients reach this member; the other members pass it on."""
     groups: int = 1
@@ -89,10 +93,11 @@ class Roster(msgspec.Struct, frozen=True):
 
 def roster(config: HostConfig) -> Roster:
     """Read the members off a configuration. Raises ``StartRefused`` where it makes no sense."""
-    cluster = config.cluster or {config.name: ()}
-    if config.name not in cluster:
+    this = config.known_as or config.name
+    cluster = config.cluster or {this: ()}
+    if this not in cluster:
         known = ", ".join(cluster)
-        raise StartRefused(f"member {config.name!r} is not in the cluster ({known}): give one of these names")
+        raise StartRefused(f"member {this!r} is not in the cluster ({known}): give one of these names")
     if config.groups < 1:
         raise StartRefused(f"groups is {config.groups}: at least one group is needed")
     if not 0 < config.heartbeat_us < config.election_timeout_us:
@@ -116,7 +121,7 @@ def roster(config: HostConfig) -> Roster:
     cluster_id, members = cluster_and_member_ids(config.token, {name: list(given) for name, given in urls.items()})
     return Roster(
         cluster=cluster_id,
-        member=members[config.name],
+        member=members[this],
         names={members[name]: name for name in urls},
         urls={members[name]: given for name, given in urls.items()},
         addresses={members[name]: tuple(_address(text) for text in given) for name, given in urls.items()},
@@ -129,7 +134,7 @@ def _absent(config: HostConfig, known: Collection[str]) -> tuple[str, ...]:
     for name in absent:
         if name not in known:
             raise StartRefused(f"the absent member {name!r} is not in the cluster ({', '.join(known)})")
-        if name == config.name:
+        if name in (config.name, config.known_as):
             raise StartRefused(f"member {name!r} cannot be absent itself: leave it out of the absent members")
     if 2 * len(absent) >= len(known) and absent:
         raise StartRefused(

@@ -38,7 +38,7 @@ from ratified.node.ports import (
 )
 from ratified.node.snapshot_directory import StoreBehindLog
 from ratified.runtime import writeback
-from ratified.runtime.address import AddressError, bind, checked_peer_urls, parse_address
+from ratified.runtime.address import AddressError, bind, checked_peer_urls, parse_address, why_not_bound
 from ratified.runtime.callbacks import Callbacks, OnReply
 from ratified.runtime.checkpoint import CheckpointLane
 from ratified.runtime.clock import boottime_us
@@ -622,12 +622,9 @@ def _bind_all(config: HostConfig, members: Roster) -> list[Listener]:
                 continue
             address = parse_address(where) if isinstance(where, str) else where
             try:
-                bound.extend(Listener(each, address.tls) for each in bind(address))
+                bound.extend(Listener(each, address.tls) for each in bind(address, reuse_port=config.reuse_port))
             except OSError as error:
-                raise StartRefused(
-                    f"cannot listen for peers on {address}: {error.strerror or error}: "
-                    "stop what uses this address, or give another one"
-                ) from error
+                raise StartRefused(f"cannot listen for peers on {address}: {why_not_bound(error)}") from error
     except (AddressError, StartRefused) as error:
         for listener in bound:
             listener.socket.close()

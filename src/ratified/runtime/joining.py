@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ratified.runtime.address import Address
-from ratified.runtime.tls import Certificates, dial
+from ratified.runtime.names import Names
+from ratified.runtime.tls import Certificates
 from ratified.runtime.transport import BACK_OFF_MAX_S, CONNECT_TIMEOUT_S
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Goodbye, Join, Joined
@@ -30,6 +31,7 @@ async def join(
 ) -> Joined:
     """Ask until a member tells it."""
     loop = asyncio.get_running_loop()
+    names = Names()
     say_at = loop.time()
     while True:
         reasons: list[str] = []
@@ -37,8 +39,9 @@ async def join(
             reasons.append(wrong)
         for address in addresses:
             try:
+                connection = await names.dial(tls if address.tls else None, address, CONNECT_TIMEOUT_S)
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    answer = await _ask(request, address, make_codec(), tls if address.tls else None)
+                    answer = await _ask(request, make_codec(), *connection)
             except (OSError, FrameError) as error:  # TimeoutError is one
                 reasons.append(f"{address}: {error or f'no answer within {CONNECT_TIMEOUT_S} s'}")
                 continue
@@ -51,9 +54,10 @@ async def join(
         await asyncio.sleep(BACK_OFF_MAX_S)
 
 
-async def _ask(request: Join, address: Address, codec: PeerCodec, tls: Certificates | None) -> Joined | str:
-    """What the member at this address answers: who we are, or why it says nothing of that."""
-    reader, writer = await dial(tls, address.host, address.port)
+async def _ask(
+    request: Join, codec: PeerCodec, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Joined | str:
+    """What the member at the other end answers: who we are, or why it says nothing of that."""
     try:
         writer.writelines([codec.encode(request)])
         while data := await reader.read(FIRST_FRAME_BYTES_MAX):

@@ -49,11 +49,28 @@ class TlsFiles(msgspec.Struct, frozen=True, kw_only=True):
     allowed_hosts: Sequence[str] = ()
     verifies: bool = True
     """Does who dials verify the certificate that it is shown?"""
+    client_cert_file: Path | None = None
+    """What to dial by; None: ``cert_file``."""
+    client_key_file: Path | None = None
+    ciphers: Sequence[str] | None = None
+    """OpenSSL's names of suites for TLS 1.2, the best first; empty: that version is not spoken; None: OpenSSL's."""
+    min_version: str = "TLS1.2"
+    max_version: str | None = None
 
     @property
     def all(self) -> tuple[Path, ...]:
-        files = (self.cert_file, self.key_file, self.trusted_ca_file, self.crl_file)
-        return tuple(file for file in files if file is not None)
+        files = (*self.server_pair, *self.client_pair, self.trusted_ca_file, self.crl_file)
+        return tuple(dict.fromkeys(file for file in files if file is not None))
+
+    @property
+    def server_pair(self) -> tuple[Path, Path]:
+        return self.cert_file, self.key_file
+
+    @property
+    def client_pair(self) -> tuple[Path, Path]:
+        if self.client_cert_file is None or self.client_key_file is None:
+            return self.server_pair
+        return self.client_cert_file, self.client_key_file
 
 
 class Certificates:
@@ -95,11 +112,11 @@ class Certificates:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         files = self.files
-        for context in (server, client):
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        for context, pair in ((server, files.server_pair), (client, files.client_pair)):
+            _limit(context, files)
             if self._protocols:
                 context.set_alpn_protocols(self._protocols)
-            _load(context, files)
+            _load(context, files, pair)
         if files.client_cert_auth:
             server.verify_mode = ssl.CERT_REQUIRED
         if not files.verifies:
@@ -149,20 +166,38 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
+_VERSIONS = {"TLS1.2": ssl.TLSVersion.TLSv1_2, "TLS1.3": ssl.TLSVersion.TLSv1_3}
+
+
+def _limit(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """To the versions and suites that are wanted."""
+    context.minimum_version = _VERSIONS[files.min_version]
+    if files.max_version is not None:
+        context.maximum_version = _VERSIONS[files.max_version]
+    if files.ciphers is None:
+        return
+    if not files.ciphers:
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return
+    try:
+        context.set_ciphers(":".join(files.ciphers))
+    except ssl.SSLError as error:
+        raise CertificatesError(f"OpenSSL serves none of the suites {', '.join(files.ciphers)}") from error
+
+
+def _load(context: ssl.SSLContext, files: TlsFiles, pair: tuple[Path, Path]) -> None:
     for each in files.all:  # OpenSSL does not say which one it could not read
         try:
             with each.open("rb"):
                 pass
         except OSError as error:
             raise CertificatesError(f"cannot read {each}: {error.strerror}") from error
+    cert, key = pair
     try:
         # A key with a password is refused: else OpenSSL would ask for it on the terminal, and wait.
-        context.load_cert_chain(files.cert_file, files.key_file, password="")
+        context.load_cert_chain(cert, key, password="")
     except (OSError, ssl.SSLError) as error:
-        raise CertificatesError(
-            f"{files.cert_file} and {files.key_file} are no certificate and its key: {_said(error)}"
-        ) from error
+        raise CertificatesError(f"{cert} and {key} are no certificate and its key: {_said(error)}") from error
     for file, what in ((files.trusted_ca_file, "CA certificates"), (files.crl_file, "a list of revoked certificates")):
         if file is None:
             continue
@@ -266,14 +301,16 @@ class TlsSession:
         return True
 
 
-async def dial(tls: Certificates | None, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connect; by TLS where there are certificates.
+async def dial(
+    tls: Certificates | None, host: str, port: int, *, name: str | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect; by TLS where there are certificates. ``name``: whom these must be for; None: ``host``.
 
     Raises ``OSError``, also where who answers is not to be believed.
     """
     if tls is None:
         return await asyncio.open_connection(host, port)
-    reader, writer = await asyncio.open_connection(host, port, ssl=tls.client, server_hostname=host)
+    reader, writer = await asyncio.open_connection(host, port, ssl=tls.client, server_hostname=name or host)
     refusal = tls.refuses(writer.get_extra_info("peercert"))
     if refusal is not None:
         writer.close()

@@ -15,7 +15,8 @@
    and the next attempt goes to the new addresses.
 8. Where an address is of https, the same bytes go through TLS. A handshake that fails closes its connection, as bytes
    that are no frame do.
-9. Members are dialled with capped exponential back-off; the jitter is keyed by (seed, member, attempt). An attempt that
+9. A name is looked up anew at each attempt, beside the loop (``names``), and all of its addresses are tried.
+10. Members are dialled with capped exponential back-off, with jitter keyed by (seed, member, attempt). An attempt that
    did not last counts as failed, so that a peer which refuses us is not asked in a tight loop.
 """
 
@@ -33,8 +34,9 @@ from ratified.consensus.draws import mix
 from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Outgoing, PeerAddress, Received
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.clock import boottime_us
+from ratified.runtime.names import Names
 from ratified.runtime.notices import NoticeLog
-from ratified.runtime.tls import Certificates, TlsFailed, TlsSession, dial
+from ratified.runtime.tls import Certificates, TlsFailed, TlsSession
 from ratified.wire.codec import FIRST_FRAME_BYTES_MAX, FrameError, PeerCodec
 from ratified.wire.peer import Frame, Hello
 
@@ -192,6 +194,7 @@ class PeerTransport:
         self._seed = seed
         self._limits = limits
         self._tls = tls
+        self._names = Names()
         self._numbers = 0
         self._open: dict[int, _Session] = {}
         self._paused: list[_Session] = []
@@ -441,8 +444,7 @@ class PeerTransport:
         found: Frame | None = None
         for address in self._addresses.get(member, ()):
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    found = await self._first_frame(address)
+                found = await self._first_frame(address)
             except (OSError, FrameError) as error:
                 log.debug("%s: no answer to a challenge at %s: %s", self._name, address, error)
             if found is not None:
@@ -452,28 +454,41 @@ class PeerTransport:
     async def _first_frame(self, address: Address) -> Frame | None:
         """What the process at this address says first; None: it closes the connection before."""
         tls = self._fresh_tls() if address.tls else None
-        reader, writer = await dial(tls, address.host, address.port)
+        reader, writer = await self._names.dial(tls, address, CONNECT_TIMEOUT_S)
         codec = self.make_codec()
         try:
-            while data := await reader.read(FIRST_FRAME_BYTES_MAX):
-                if frames := codec.feed(data):
-                    return frames[0]
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                while data := await reader.read(FIRST_FRAME_BYTES_MAX):
+                    if frames := codec.feed(data):
+                        return frames[0]
             return None
         finally:
             writer.close()
 
     async def _connect(self, member: int, address: Address, *, first: bool) -> _Session | None:
+        reasons: list[str] = []
+        try:
+            for where in await self._names.addresses(address.host, CONNECT_TIMEOUT_S):
+                session = await self._connect_to(where, member, address)
+                if isinstance(session, _Session):
+                    return session
+                reasons.append(session)
+        except OSError as error:
+            reasons.append(str(error))
+        if first:
+            log.info("%s: cannot reach the peer at %s: %s; trying again", self._name, address, ", ".join(reasons))
+        return None
+
+    async def _connect_to(self, where: str, member: int, address: Address) -> _Session | str:
+        """A session with who is at this one of its addresses, or why there is none."""
         tls = TlsSession(self._fresh_tls().client, server_name=address.host) if address.tls else None
         session = _Session(self, member, tls)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self.loop.create_connection(lambda: session, address.host, address.port)
+                await self.loop.create_connection(lambda: session, where, address.port)
         except OSError as error:  # TimeoutError is one
             session.gone()
-            if first:
-                reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S} s"
-                log.info("%s: cannot reach the peer at %s: %s; trying again", self._name, address, reason)
-            return None
+            return str(error) or f"no answer within {CONNECT_TIMEOUT_S} s"
         except asyncio.CancelledError:
             session.gone()  # uvloop does not say so where it was cancelled after connection_made
             raise

@@ -11,43 +11,48 @@ Rules
 4. By TLS the same bytes come and go (``runtime.tls``). Who fails at the handshake is closed; the log says so at the
    level of debug, since anybody may.
 5. Of connections there are ``connections_max``; one too many is closed at once. Who says nothing within ``HELLO_S``, or
-   answers no ping within ``SILENCE_S``, is closed.
+   later answers no PING in time, is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import cast
 
+import msgspec
 from typing_extensions import override
 
 from ratified.api.errors import refusal
 from ratified.api.leader import METADATA
 from ratified.api.methods import Method, MethodKind
-from ratified.api.pages import NOT_ALLOWED, page
+from ratified.api.pages import Page
 from ratified.api.service import Service
 from ratified.api.sessions import Credentials
-from ratified.api.translation import is_call, route_of
+from ratified.api.translation import route_of
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
 from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
 from ratified.edge.hpack import Header, Headers, encode
 from ratified.edge.pace import Pace
 from ratified.runtime import Reason
-from ratified.runtime.address import Address, bind
+from ratified.runtime.address import Address, bind, why_not_bound
 from ratified.runtime.tls import Certificates, TlsFailed, TlsSession, common_name
 from ratified.runtime.transport import Listener
 from ratified.server.calls import DEFECT, Streaming, Unary
 from ratified.server.client_metrics import ClientMetrics, Served
+from ratified.server.debug import DebugPages
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.http2 import JsonStream
 from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
+from ratified.server.web import Serves, Web, WebOptions
 
 log = logging.getLogger("ratified.server")
 
@@ -81,7 +86,7 @@ PIECE_BYTES = 2 << 10
 """Of frames, what is read before the time is looked at."""
 HELLO_S = 10
 SILENCE_S = 60
-"""Half of it without a byte, and the client is asked; all of it, and it is taken for gone."""
+"""By HTTP/1.1: so long without a byte and without anything to answer, and the client is taken for gone."""
 KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """By the options' names, in seconds and times: a machine that is gone is found out after a minute."""
 BACKLOG = 1024
@@ -102,6 +107,24 @@ def _keep_alive(connected: socket.socket) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator may choose about connections of clients."""
+
+    streams_max: int = ConnectionLimits().streams_max
+    """Calls that are open at a time on one connection. Not more than the host takes requests."""
+    asks_after_s: float = 30
+    """Of silence by HTTP/2, before the client is sent a PING; 0: it is not."""
+    answers_within_s: float = 30
+    """How long it then has before its connection is closed."""
+    reuse_port: bool = False
+    web: WebOptions = WebOptions()
+
+    @property
+    def silence_s(self) -> float:
+        """After so long a connection is closed."""
+        return self.asks_after_s + self.answers_within_s if self.asks_after_s else math.inf
+
+
 class ListenError(Exception):
     """An address that cannot be listened on; one line."""
 
@@ -110,12 +133,18 @@ class ClientListener:
     """The client API on one or more addresses, with at most ``connections_max`` connections in all."""
 
     def __init__(
-        self, methods: Mapping[str, Method], service: Service, connections_max: int, tls: Certificates | None = None
+        self,
+        methods: Mapping[str, Method],
+        service: Service,
+        connections_max: int,
+        tls: Certificates | None = None,
+        options: ListenerOptions | None = None,
     ) -> None:
         """``tls``: what https URLs are served by."""
         self.service = service
+        self.options = options or ListenerOptions()
         self.methods = {path.encode(): Served(method) for path, method in methods.items()}
-        self.limits_of_each = ConnectionLimits()
+        self.limits_of_each = _limits_of_each(self.options, service)
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
         self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)
         self.answers = Answers(ANSWERS_HELD_BYTES_MAX, CONNECTION_ANSWERS_HELD_BYTES_MAX)
@@ -128,8 +157,9 @@ class ClientListener:
         service.metrics.add(ClientMetrics(self))
         self._loop = asyncio.get_running_loop()
         self._tls = tls
-        self._bound: list[Listener] = []
-        self._files: list[UnixSocket] = []
+        self._debug = DebugPages() if self.options.web.has_debug else None
+        self._bound: list[tuple[Listener, Serves]] = []
+        self._files: list[tuple[UnixSocket, Serves]] = []
         self._servers: list[asyncio.Server] = []
         self._to_flush: dict[ClientConnection, None] = {}
         self.streaming_calls = 0
@@ -157,34 +187,35 @@ class ClientListener:
             "idle_frames": (each.idle_frames_max, None),
             "answers_waiting": (each.answers_waiting_max, None),
             "pages": (PAGES_MAX, None),
-            "silence_seconds": (SILENCE_S, None),
+            "silence_seconds": (self.options.silence_s, None),
         }
 
-    def listen(self, url: Url) -> None:
+    def listen(self, url: Url, serves: Serves = Serves.ALL) -> None:
         """Bind one address; raises ``ListenError``."""
         try:
             if url.path:
-                self._files.append(UnixSocket(url.path, BACKLOG))
+                self._files.append((UnixSocket(url.path, BACKLOG), serves))
                 return
-            self._bound += [Listener(each, url.tls) for each in bind(Address(url.host, url.port))]
+            for each in bind(Address(url.host, url.port), reuse_port=self.options.reuse_port):
+                self._bound.append((Listener(each, url.tls), serves))
         except OSError as error:
             raise ListenError(
-                f"cannot listen for clients on {url}: {error.strerror or error}: stop what uses this address,"
-                " or give another one with --listen-client-urls"
+                f"cannot listen for clients on {url}: {why_not_bound(error)}, with --{serves.option}"
             ) from error
 
     async def start(self) -> None:
-        for bound in self._bound:
-            accepted = self._accepted_by_tls if bound.tls else self._accepted
+        for bound, serves in self._bound:
+            web = self._web(serves, names_itself=bound.tls)
+            accepted = partial(self._accepted_by_tls if bound.tls else self._accepted, web)
             self._servers.append(await self._loop.create_server(accepted, sock=bound.socket, backlog=BACKLOG))
-        for file in self._files:
-            serving = self._loop.create_unix_server(self._accepted, sock=file.socket, backlog=BACKLOG)
-            self._servers.append(await serving)
+        for file, serves in self._files:
+            accepted = partial(self._accepted, self._web(serves, names_itself=True))
+            self._servers.append(await self._loop.create_unix_server(accepted, sock=file.socket, backlog=BACKLOG))
         self._on_second()
 
     async def stop(self, grace_s: float) -> None:
         """Take no more calls; those that are open may end within ``grace_s``."""
-        for file in self._files:  # while it is still served, no other server takes its path
+        for file, _ in self._files:  # while it is still served, no other server takes its path
             file.remove()
         for server in self._servers:
             server.close()
@@ -199,17 +230,20 @@ class ClientListener:
             except TimeoutError:
                 for connection in [*self.connections]:
                     connection.abort()
-        for bound in self._bound:
+        for bound, _ in self._bound:
             bound.socket.close()
-        for file in self._files:
+        for file, _ in self._files:
             file.socket.close()
 
-    def _accepted(self) -> ClientConnection:
-        return ClientConnection(self, None)
+    def _web(self, serves: Serves, *, names_itself: bool) -> Web:
+        return Web(self.service, serves, self.options.web, names_itself=names_itself, debug=self._debug)
 
-    def _accepted_by_tls(self) -> ClientConnection:
+    def _accepted(self, web: Web) -> ClientConnection:
+        return ClientConnection(self, web, None)
+
+    def _accepted_by_tls(self, web: Web) -> ClientConnection:
         assert self._tls is not None, "no https URL is served without certificates"
-        return ClientConnection(self, TlsSession(self._tls.server))
+        return ClientConnection(self, web, TlsSession(self._tls.server))
 
     # -- for connections ------------------------------------------------------------------------------------------
 
@@ -323,11 +357,19 @@ class ClientListener:
             self.answers.left(stalled, now)
 
 
+def _limits_of_each(options: ListenerOptions, service: Service) -> ConnectionLimits:
+    requests_max, _ = service.host.open_requests
+    streams_max = min(options.streams_max, requests_max)
+    # All that are open may time out together, and are then taken back together.
+    return ConnectionLimits(streams_max=streams_max, resets_max=max(ConnectionLimits().resets_max, streams_max))
+
+
 class ClientConnection(asyncio.Protocol):
     """One socket, and the calls on it."""
 
-    def __init__(self, listener: ClientListener, tls: TlsSession | None) -> None:
+    def __init__(self, listener: ClientListener, web: Web, tls: TlsSession | None) -> None:
         self.listener = listener
+        self._web = web
         self._tls = tls
         self.service = listener.service
         self.grpc = GrpcConnection(self, listener.room, listener.limits_of_each, listener.message_bytes_max)
@@ -427,7 +469,7 @@ class ClientConnection(asyncio.Protocol):
                 return
             self._has_spoken = True
             if other:
-                self._http1 = self.grpc.other = Http1(self.service, self)
+                self._http1 = self.grpc.other = Http1(self._web, self)
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
@@ -561,7 +603,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_second(self, now: float) -> None:
         """Forgive some, write what there is, and close who says nothing (rule 5)."""
-        http = self.grpc.http
+        http, options = self.grpc.http, self.listener.options
         http.on_second()
         self._asks_too_much = False
         for stream in [*http.streams.values()]:
@@ -577,19 +619,29 @@ class ClientConnection(asyncio.Protocol):
         self.listener.reclassify(self)
         if self.waits:
             self._heard_at = self._began_at = now  # it has said more than was read
-        silent_s = now - self._heard_at
-        is_served = self._http1 is not None and self._http1.is_busy
-        if (silent_s > SILENCE_S and not is_served) or (not self._has_spoken and now - self._began_at > HELLO_S):
+        if self._is_gone(now):
             self.listener.passed["silence_seconds"] += 1
             self.abort()
-        elif silent_s > SILENCE_S / 2 and not self._is_asked and self._http1 is None:
+        elif self._http1 is None and not self._is_asked and 0 < options.asks_after_s < now - self._heard_at:
             self._is_asked = True
             http.ping()
             self.flush()
 
+    def _is_gone(self, now: float) -> bool:
+        """Has the client been silent for too long?"""
+        silent_s = now - self._heard_at
+        if not self._has_spoken and now - self._began_at > HELLO_S:
+            return True
+        if self._http1 is not None:
+            return silent_s > SILENCE_S and not self._http1.is_busy
+        return silent_s > self.listener.options.silence_s
+
     # -- calls (``edge.grpc.Calls``) ------------------------------------------------------------------------------
 
     def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
+        if not self._web.takes_calls:
+            call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
+            return None
         return self._served(call, metadata)
 
     def _served(self, call: Call | JsonCall, metadata: Sequence[Header]) -> Sink | None:
@@ -663,29 +715,39 @@ class ClientConnection(asyncio.Protocol):
 
     def on_other(self, connection: GrpcConnection, stream: Stream, headers: Headers) -> None:
         fields = dict(headers.fields)
-        route = route_of(fields[b":method"], fields[b":path"])
+        method, path = fields[b":method"], fields[b":path"]
+        for_origin = self._web.headers(fields.get(b"origin"))
+        refusal = self._web.refusal(method, path, fields.get(b":authority", fields.get(b"host", b"")))
+        route = route_of(method, path)
         if route is not None:
-            stream.owned = JsonStream(self, stream, route, headers.fields)
+            stream.owned = JsonStream(self, stream, route, headers.fields, for_origin)
+            if refusal is not None:
+                stream.owned.refuse(refusal.status, refusal.body)
             return
         if len(self._pages) >= PAGES_MAX or self.grpc.http.waiting_bytes > CONNECTION_ANSWERS_HELD_BYTES_MAX:
             self.on_limit("pages")
             self.grpc.http.send_headers(stream, _TOO_MANY_PAGES, ends=True)
             return
-        task = asyncio.ensure_future(self._answer_page(stream, fields[b":method"], fields[b":path"]))
+        task = asyncio.ensure_future(self._answer_page(stream, method, path, refusal, for_origin))
         self._pages.add(task)
         task.add_done_callback(self._pages.discard)
 
-    async def _answer_page(self, stream: Stream, method: bytes, target: bytes) -> None:
+    async def _page(self, method: bytes, target: bytes) -> Page:
         try:
-            asked = target.decode("latin-1")
-            answer = NOT_ALLOWED if is_call(asked) else await page(self.service, method.decode("latin-1"), asked)
+            return await self._web.page(method.decode("latin-1"), target.decode("latin-1"))
         except Exception:
             log.exception(DEFECT, target)
-            answer = BROKEN
+            return BROKEN
+
+    async def _answer_page(
+        self, stream: Stream, method: bytes, target: bytes, refusal: Page | None, for_origin: Sequence[Header]
+    ) -> None:
+        answer = refusal or await self._page(method, target)
         block = encode(
             (b":status", b"%d" % answer.status),
             (b"content-type", answer.content_type.encode()),
             (b"content-length", b"%d" % len(answer.body)),
+            *for_origin,
         )
         http = self.grpc.http
         if http.streams.get(stream.number) is stream:

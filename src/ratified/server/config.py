@@ -1,34 +1,23 @@
-"""The server's configuration: etcd's flag names, from flags, environment variables, a TOML file, or defaults.
+"""One member's configuration: what concerns more than one option, and the defaults that depend on others.
 
-Rules of this file:
-
-1. One table (``OPTIONS``) says every option once: name, default, how its text is read, what it means. The command
-   line, the variables (``--data-dir`` is ``RATIFIED_DATA_DIR``) and the file (``data-dir = "..."``) all come from it.
-2. Precedence is flag, then variable, then file, then default. An empty variable counts as not set.
-3. Units are etcd's: ``heartbeat-interval`` and ``election-timeout`` are milliseconds, sizes are bytes.
-4. Every wrong value ends in one ``ConfigError`` that names the option and the place where the value was found.
-5. An unknown variable ``RATIFIED_...`` is a warning, not an error, as with etcd: container systems make variables up
-   from service names.
+``options`` says which options there are, ``sources`` where their values come from. Every wrong value ends in one
+``ConfigError`` that names the option and the place where the value was found.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime import LeaseKind
-from ratified.server.urls import Url, parse_client_urls, parse_cluster, parse_urls
-
-ENVIRONMENT_PREFIX = "RATIFIED_"
-VARIABLES_ELSEWHERE = ("RATIFIED_ENDPOINTS", "RATIFIED_CACERT", "RATIFIED_CERT", "RATIFIED_KEY", "RATIFIED_CONFIG_FILE")
-"""Variables of the command line that are no options of a server."""
+from ratified.server.config_file import read_file
+from ratified.server.discovery import Discovery
+from ratified.server.readers import count, hours_or_time_s
+from ratified.server.sources import ConfigError, Found, Sources, gather
+from ratified.server.urls import Url
 
 HEARTBEATS_PER_ELECTION_MIN = 5
 ELECTION_TIMEOUT_MS_MAX = 50_000
@@ -37,263 +26,12 @@ CLOCK_DRIFT_PERCENT_MAX = 50
 CHECKPOINT_LOG_BYTES_MIN = 1 << 20
 QUOTA_BYTES_DEFAULT = 2 << 30
 REQUEST_BYTES_MIN = 1024
-CERTIFICATE_YEARS_MAX = 100
 REQUEST_BYTES_MAX = 16 << 20
 """A request is one entry of the log, held in memory by every member and sent to each."""
-LOG_LEVELS = ("debug", "info", "warn", "error")
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be served; one line that says what, where, and what to do."""
-
-
+TXN_OPS_MAX = 10_000
+"""Comparisons and operations on whatever branch have this limit in all."""
 HISTORY_S_MIN = 1
-_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART_OF_TIME = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
-_TIME = re.compile(rf"(?:{_PART_OF_TIME.pattern})+")
-
-
-class Option(NamedTuple):
-    """One option: its flag name without dashes, default text, reader of texts, and its help."""
-
-    name: str
-    default: str
-    read: Callable[[str], Any]
-    help: str
-
-    @property
-    def variable(self) -> str:
-        """Its environment variable."""
-        return ENVIRONMENT_PREFIX + self.name.upper().replace("-", "_")
-
-
-def _text(text: str) -> str:
-    return text
-
-
-def _name(text: str) -> str:
-    if not text or "," in text or "=" in text or "/" in text:
-        raise ValueError(f"{text!r} is no member name: it must not be empty or contain ',', '=' or '/'")
-    return text
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(_name(part.strip()) for part in text.split(","))
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise ValueError("it is empty, and must be a file's path")
-    return Path(text)
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
-        raise ValueError(f"{text!r} names nobody")
-    return names
-
-
-def _years(text: str) -> int:
-    years = _positive(text)
-    if years > CERTIFICATE_YEARS_MAX:
-        raise ValueError(f"it must be at most {CERTIFICATE_YEARS_MAX} years")
-    return years
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a whole number") from None
-    if number < 0:
-        raise ValueError(f"{text} is negative")
-    return number
-
-
-def _positive(text: str) -> int:
-    number = _count(text)
-    if number == 0:
-        raise ValueError("it must be at least 1")
-    return number
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"{text!r} is not one of: {', '.join(choices)}")
-        return text
-
-    return read
-
-
-OPTIONS: tuple[Option, ...] = (
-    Option("name", "default", _name, "Human-readable name of this member."),
-    Option("data-dir", "", _text, "Data directory. [default: NAME.ratified]"),
-    Option("listen-client-urls", "http://localhost:2379", parse_client_urls, "URLs to listen on for clients."),
-    Option(
-        "advertise-client-urls",
-        "",
-        parse_client_urls,
-        "This member's client URLs as others should use them. [default: the listening ones but unix://]",
-    ),
-    Option("listen-peer-urls", "http://localhost:2380", parse_urls, "URLs to listen on for other members."),
-    Option(
-        "initial-advertise-peer-urls",
-        "",
-        parse_urls,
-        "This member's peer URLs as others should use them. [default: as in --initial-cluster]",
-    ),
-    Option(
-        "initial-cluster",
-        "",
-        parse_cluster,
-        "All members of a new cluster: name=url,name=url,... [default: this member alone]",
-    ),
-    Option(
-        "initial-cluster-state",
-        "new",
-        _one_of("new", "existing"),
-        "'new' makes the data directory if there is none; 'existing' joins the cluster to which this member was added.",
-    ),
-    Option(
-        "initial-absent",
-        "",
-        _names,
-        "Members of a new cluster that are left out at its first start, and not let in later: name,...",
-    ),
-    Option(
-        "initial-cluster-token",
-        "etcd-cluster",
-        _text,
-        "Tells clusters apart: members of different tokens refuse each other.",
-    ),
-    Option(
-        "engine",
-        DEFAULT_ENGINE,
-        _one_of(*ENGINES),
-        f"The consensus protocol: {', '.join(ENGINES)}. The same on all members; fixed when a cluster is created.",
-    ),
-    Option(
-        "snapshot-count",
-        "0",
-        _count,
-        "Take a checkpoint after so many writes, however little the log has grown. 0: by the log's growth alone.",
-    ),
-    Option(
-        "checkpoint-log-bytes",
-        "268435456",
-        _positive,
-        "Take a checkpoint when the log has grown by so many bytes, or by what the last one holds.",
-    ),
-    Option(
-        "snapshot-catchup-entries",
-        "5000",
-        _count,
-        "Keep so many writes below the checkpoint for members that lack them. Who lacks more is sent a snapshot.",
-    ),
-    Option("heartbeat-interval", "100", _positive, "Milliseconds between two heartbeats of a leader."),
-    Option("election-timeout", "1000", _positive, "Milliseconds without a leader before an election begins."),
-    Option(
-        "read-lease",
-        "0",
-        _count,
-        "Milliseconds for which a leader answers reads alone: some three heartbeats, the same on all members. 0: it"
-        " asks a majority at each read.",
-    ),
-    Option(
-        "read-lease-kind",
-        "clock",
-        _one_of(*LeaseKind),
-        "What a read-lease rests on. clock: members promise their leader to elect nobody else. log: who is elected next"
-        " acknowledges no write for so long; the same on all members.",
-    ),
-    Option(
-        "clock-drift",
-        "10",
-        _count,
-        "Percent by which any member's clock may be fast or slow; with --read-lease reads are stale if it is more.",
-    ),
-    Option(
-        "priority",
-        "0",
-        _count,
-        "The member with the highest one is to lead: others hand it the lead when it has everything. 0 to 1000000.",
-    ),
-    Option(
-        "quiescence",
-        "true",
-        _one_of("true", "false"),
-        "Where nothing happens, members send each other no heartbeats and keep no time until something does.",
-    ),
-    Option("cert-file", "", _path, "This member's certificate, PEM, for https:// among --listen-client-urls."),
-    Option("key-file", "", _path, "The key of --cert-file, PEM."),
-    Option("trusted-ca-file", "", _path, "CA certificates, PEM: clients must have a certificate of one of them."),
-    Option(
-        "client-cert-auth",
-        "false",
-        _one_of("true", "false"),
-        "Refuse clients without a certificate of --trusted-ca-file.",
-    ),
-    Option("client-crl-file", "", _path, "Clients' certificates that are revoked, PEM."),
-    Option(
-        "client-cert-allowed-hostname",
-        "",
-        _hosts,
-        "Hosts, for one of which a client's certificate must be, by its alternative names: host,...",
-    ),
-    Option(
-        "auto-tls", "false", _one_of("true", "false"), "Serve clients by a certificate that this member makes itself."
-    ),
-    Option("peer-cert-file", "", _path, "This member's certificate, PEM, for https:// among peer URLs."),
-    Option("peer-key-file", "", _path, "The key of --peer-cert-file, PEM."),
-    Option(
-        "peer-trusted-ca-file", "", _path, "CA certificates, PEM: other members must have a certificate of one of them."
-    ),
-    Option(
-        "peer-client-cert-auth",
-        "false",
-        _one_of("true", "false"),
-        "Refuse members that connect without a certificate of --peer-trusted-ca-file.",
-    ),
-    Option("peer-crl-file", "", _path, "Members' certificates that are revoked, PEM."),
-    Option(
-        "peer-cert-allowed-cn",
-        "",
-        _hosts,
-        "Common names, one of which another member's certificate must have: name,...",
-    ),
-    Option(
-        "peer-cert-allowed-hostname",
-        "",
-        _hosts,
-        "Hosts, for one of which it must be, by its alternative names: host,...",
-    ),
-    Option(
-        "peer-auto-tls",
-        "false",
-        _one_of("true", "false"),
-        "Encrypt between members by certificates that they make themselves, and that nobody verifies.",
-    ),
-    Option("self-signed-cert-validity", "1", _years, "Years for which a certificate that a member makes is valid."),
-    Option("max-request-bytes", "1572864", _positive, "Largest client request, in bytes."),
-    Option("quota-backend-bytes", "0", _count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
-    Option(
-        "auto-compaction-mode",
-        "periodic",
-        _one_of("periodic", "revision"),
-        "What --auto-compaction-retention counts: time, or revisions.",
-    ),
-    Option(
-        "auto-compaction-retention",
-        "0",
-        _text,
-        "How much history is kept: hours, or a time such as 30m or 72h; or so many revisions. 0: all of it.",
-    ),
-    Option("log-level", "info", _one_of(*LOG_LEVELS), "Least important lines to log: debug, info, warn or error."),
-)
-
-BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
+KEEPALIVE_S_MIN = 1
 
 
 class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,6 +46,13 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     allowed_common_names: tuple[str, ...]
     allowed_hosts: tuple[str, ...]
     validity_years: int
+    client_cert_file: Path | None = None
+    """What to connect to others by; None: ``cert_file``."""
+    client_key_file: Path | None = None
+    cipher_suites: tuple[str, ...] | None = None
+    """OpenSSL's names of those for TLS 1.2; empty: none, so TLS 1.3 alone is left; None: OpenSSL's choice."""
+    min_version: str = "TLS1.2"
+    max_version: str | None = None
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,10 +61,20 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     data_dir: Path
     listen_client_urls: tuple[Url, ...]
+    listen_client_http_urls: tuple[Url, ...]
+    """Empty: what goes by HTTP is served at the other ones."""
+    listen_metrics_urls: tuple[Url, ...]
+    has_gateway: bool
+    host_whitelist: frozenset[str]
+    """Empty: any host."""
+    cors: frozenset[str]
+    enable_pprof: bool
     advertise_client_urls: tuple[Url, ...]
     listen_peer_urls: tuple[Url, ...]
     initial_advertise_peer_urls: tuple[Url, ...]
     initial_cluster: dict[str, tuple[Url, ...]]
+    """Empty where ``discovery`` says who the members are."""
+    discovery: Discovery | None
     initial_cluster_state: str
     initial_absent: tuple[str, ...]
     initial_cluster_token: str
@@ -337,6 +92,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     client_tls: TlsOptions | None
     peer_tls: TlsOptions | None
     max_request_bytes: int
+    max_txn_ops: int
+    max_concurrent_streams: int
+    keepalive_interval_s: float
+    """How long a connection is silent before the client is asked; 0: it is not asked."""
+    keepalive_timeout_s: float
+    reuse_port: bool
     quota_backend_bytes: int
     history_kept_s: float | None
     """How long history is kept; None: by revisions, or for ever."""
@@ -346,93 +107,28 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What an operator should know, though it is no error."""
 
 
-class _Found(NamedTuple):
-    """A value and the place where it was found; None: nowhere, it is the default."""
-
-    value: Any
-    place: str | None
-
-
 def load(flags: Mapping[str, str], environment: Mapping[str, str], file: Path | None) -> ServerConfig:
     """Put the configuration together; raises ``ConfigError``. ``flags`` holds only what was given."""
-    from_file = {} if file is None else _read_file(file)
-    found: dict[str, _Found] = {}
-    for option in OPTIONS:
-        if option.name in flags:
-            found[option.name] = _read(option, flags[option.name], f"flag --{option.name}")
-        elif environment.get(option.variable):
-            found[option.name] = _read(option, environment[option.variable], f"variable {option.variable}")
-        elif option.name in from_file:
-            found[option.name] = _read(option, from_file[option.name], f"{option.name} in {file}")
-        else:
-            found[option.name] = _Found(option.read(option.default) if option.default else None, None)
-    return _check(found, _unknown_variables(environment))
+    found, warnings = gather(Sources(flags, environment, {} if file is None else read_file(file)))
+    return _check(found, warnings)
 
 
-def _read(option: Option, text: str, place: str) -> _Found:
-    try:
-        return _Found(option.read(text), place)
-    except ValueError as wrong:
-        raise ConfigError(f"{place}: {wrong}") from wrong
-
-
-def _read_file(file: Path) -> dict[str, str]:
-    """The file's options as the texts that a flag would have."""
-    try:
-        with file.open("rb") as opened:
-            content = tomllib.load(opened)
-    except OSError as wrong:
-        raise ConfigError(f"flag --config-file: cannot read {file}: {wrong.strerror}") from wrong
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
-        raise ConfigError(f"{file} is not valid TOML: {wrong}") from wrong
-    texts: dict[str, str] = {}
-    for name, value in content.items():
-        if name not in BY_NAME:
-            raise ConfigError(f"{file}: unknown option {name!r}{_meant(name, list(BY_NAME))}")
-        texts[name] = _file_text(file, name, value)
-    return texts
-
-
-def _file_text(file: Path, name: str, value: object) -> str:
-    match value:
-        case str():
-            return value
-        case bool() if BY_NAME[name].default in ("true", "false"):
-            return str(value).lower()
-        case int() if not isinstance(value, bool):
-            return str(value)
-        case list() if value and all(isinstance(item, str) for item in value):
-            return ",".join(value)
-    raise ConfigError(f"{name} in {file} must be a string, a whole number or a list of strings")
-
-
-def _meant(wrong: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(wrong, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
-    known = [option.variable for option in OPTIONS]
-    return tuple(
-        f"unknown variable {variable} is ignored{_meant(variable, known)}"
-        for variable in sorted(environment)
-        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and variable not in VARIABLES_ELSEWHERE
-    )
-
-
-def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
+def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
     """What concerns more than one option, and the defaults that depend on others."""
     value = {name: item.value for name, item in found.items()}
     _check_times(found)
     _check_lease(found)
     _check_sizes(found)
+    _check_keepalive(found)
+    _check_tls_versions(found)
     kept_s, kept_revisions = _history(found)
     name = value["name"]
     advertised = value["initial-advertise-peer-urls"]
     cluster = value["initial-cluster"]
+    discovery = _discovery(found)
     if cluster is None:
         advertised = advertised or _advertised(found, "listen-peer-urls", "initial-advertise-peer-urls")
-        cluster = {name: advertised}
+        cluster = {name: advertised} if discovery is None else {}
     else:
         advertised = advertised or cluster.get(name)
         _check_cluster(found, cluster, advertised)
@@ -440,11 +136,18 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         name=name,
         data_dir=Path(value["data-dir"] or f"{name}.ratified"),
         listen_client_urls=value["listen-client-urls"],
+        listen_client_http_urls=value["listen-client-http-urls"] or (),
+        listen_metrics_urls=value["listen-metrics-urls"] or (),
+        has_gateway=value["enable-grpc-gateway"],
+        host_whitelist=value["host-whitelist"],
+        cors=value["cors"] or frozenset(),
+        enable_pprof=value["enable-pprof"],
         advertise_client_urls=value["advertise-client-urls"]
         or _advertised(found, "listen-client-urls", "advertise-client-urls"),
         listen_peer_urls=value["listen-peer-urls"],
         initial_advertise_peer_urls=advertised,
         initial_cluster=cluster,
+        discovery=discovery,
         initial_cluster_state=value["initial-cluster-state"],
         initial_absent=value["initial-absent"] or (),
         initial_cluster_token=value["initial-cluster-token"],
@@ -458,12 +161,15 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
         read_lease_kind=LeaseKind(value["read-lease-kind"]),
         clock_drift_percent=value["clock-drift"],
         priority=value["priority"],
-        quiescence=value["quiescence"] == "true",
-        client_tls=_tls(found, value["listen-client-urls"], _CLIENT_TLS),
-        peer_tls=_tls(
-            found, (*value["listen-peer-urls"], *(url for urls in cluster.values() for url in urls)), _PEER_TLS
-        ),
+        quiescence=value["quiescence"],
+        client_tls=_tls(found, (), _CLIENT_TLS),
+        peer_tls=_tls(found, [*advertised, *(url for urls in cluster.values() for url in urls)], _PEER_TLS),
         max_request_bytes=value["max-request-bytes"],
+        max_txn_ops=value["max-txn-ops"],
+        max_concurrent_streams=value["max-concurrent-streams"],
+        keepalive_interval_s=value["grpc-keepalive-interval"] if value["grpc-keepalive-timeout"] else 0.0,
+        keepalive_timeout_s=value["grpc-keepalive-timeout"],
+        reuse_port=value["socket-reuse-port"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
         history_kept_s=kept_s,
         history_kept_revisions=kept_revisions,
@@ -472,12 +178,12 @@ def _check(found: dict[str, _Found], warnings: tuple[str, ...]) -> ServerConfig:
     )
 
 
-def _place(found: dict[str, _Found], *names: str) -> str:
+def _place(found: dict[str, Found], *names: str) -> str:
     """Where the first of these that was given was found; else how one would give it."""
     return next((place for name in names if (place := found[name].place)), f"flag --{names[0]}")
 
 
-def _check_times(found: dict[str, _Found]) -> None:
+def _check_times(found: dict[str, Found]) -> None:
     heartbeat, election = found["heartbeat-interval"].value, found["election-timeout"].value
     place = _place(found, "election-timeout", "heartbeat-interval")
     if election < HEARTBEATS_PER_ELECTION_MIN * heartbeat:
@@ -489,7 +195,7 @@ def _check_times(found: dict[str, _Found]) -> None:
         raise ConfigError(f"{place}: election-timeout ({election} ms) must be at most {ELECTION_TIMEOUT_MS_MAX} ms")
 
 
-def _check_lease(found: dict[str, _Found]) -> None:
+def _check_lease(found: dict[str, Found]) -> None:
     """Long enough to be renewed in time, and no longer than a leader's followers wait anyway."""
     heartbeat, election = found["heartbeat-interval"].value, found["election-timeout"].value
     drift, lease = found["clock-drift"].value, found["read-lease"].value
@@ -526,7 +232,7 @@ def _check_lease(found: dict[str, _Found]) -> None:
 class _TlsNames(NamedTuple):
     """The options about one kind of connection, and what they are about."""
 
-    urls: str
+    urls: tuple[str, ...]
     cert: str
     key: str
     ca: str
@@ -534,14 +240,16 @@ class _TlsNames(NamedTuple):
     crl: str
     allowed: tuple[str, ...]
     auto: str
+    client: tuple[str, ...] = ()
+    """Certificate and key to connect by, where that may be another one."""
 
     @property
     def all(self) -> tuple[str, ...]:
-        return (self.cert, self.key, self.ca, self.auth, self.crl, *self.allowed, self.auto)
+        return (self.cert, self.key, self.ca, self.auth, self.crl, *self.allowed, self.auto, *self.client)
 
 
 _CLIENT_TLS = _TlsNames(
-    "listen-client-urls",
+    ("listen-client-urls", "listen-client-http-urls", "listen-metrics-urls"),
     "cert-file",
     "key-file",
     "trusted-ca-file",
@@ -551,7 +259,7 @@ _CLIENT_TLS = _TlsNames(
     "auto-tls",
 )
 _PEER_TLS = _TlsNames(
-    "listen-peer-urls",
+    ("listen-peer-urls",),
     "peer-cert-file",
     "peer-key-file",
     "peer-trusted-ca-file",
@@ -559,24 +267,31 @@ _PEER_TLS = _TlsNames(
     "peer-crl-file",
     ("peer-cert-allowed-cn", "peer-cert-allowed-hostname"),
     "peer-auto-tls",
+    ("peer-client-cert-file", "peer-client-key-file"),
 )
 
 
-def _tls(found: dict[str, _Found], urls: Iterable[Url], names: _TlsNames) -> TlsOptions | None:
-    """None: no URL of these needs it."""
+def _tls(found: dict[str, Found], others: Sequence[Url], names: _TlsNames) -> TlsOptions | None:
+    """None: no URL that is listened on, and none of the others, needs it."""
     cert, key, ca = found[names.cert].value, found[names.key].value, found[names.ca].value
-    auto, auth = found[names.auto].value == "true", found[names.auth].value == "true"
+    auto, auth = found[names.auto].value, found[names.auth].value
     allowed = any(found[option].value for option in names.allowed)
-    secure = [url for url in urls if url.tls]
+    listening = [url for name in names.urls for url in found[name].value or ()]
+    secure = [url for url in (*listening, *others) if url.tls]
     if not secure:
-        if given := [name for name in names.all if found[name].place is not None and found[name].value != "false"]:
+        if given := [name for name in names.all if found[name].place is not None and found[name].value is not False]:
             raise ConfigError(
-                f"{_place(found, given[0])}: it is for https:// URLs, and {names.urls} has none: write https:// there,"
-                f" or leave {given[0]} out"
+                f"{_place(found, given[0])}: it is for https:// URLs, and {names.urls[0]} has none: write https://"
+                f" there, or leave {given[0]} out"
             )
         return None
     if (cert is None) != (key is None):
         raise ConfigError(f"{_place(found, names.cert, names.key)}: --{names.cert} and --{names.key} go together")
+    client_cert, client_key = (found[name].value for name in names.client) if names.client else (None, None)
+    if (client_cert is None) != (client_key is None):
+        raise ConfigError(f"{_place(found, *names.client)}: {_flags(names.client)} go together")
+    if client_cert is not None and cert is None:
+        raise ConfigError(f"{_place(found, *names.client)}: it goes beside --{names.cert}, which members listen by")
     if cert is None and not auto:
         raise ConfigError(
             f"{_place_of(found, names.urls, secure[0])}: {secure[0]} needs --{names.cert} and --{names.key}, or"
@@ -603,6 +318,11 @@ def _tls(found: dict[str, _Found], urls: Iterable[Url], names: _TlsNames) -> Tls
         allowed_common_names=found["peer-cert-allowed-cn"].value or () if names is _PEER_TLS else (),
         allowed_hosts=found[names.allowed[-1]].value or (),
         validity_years=found["self-signed-cert-validity"].value,
+        client_cert_file=client_cert,
+        client_key_file=client_key,
+        cipher_suites=found["cipher-suites"].value,
+        min_version=found["tls-min-version"].value,
+        max_version=found["tls-max-version"].value,
     )
 
 
@@ -610,34 +330,26 @@ def _flags(names: Iterable[str]) -> str:
     return ", ".join(f"--{name}" for name in names)
 
 
-def _place_of(found: dict[str, _Found], urls: str, url: Url) -> str:
-    """Where this URL was found: among these, or in the cluster."""
-    return _place(found, urls if url in found[urls].value else "initial-cluster")
+def _place_of(found: dict[str, Found], options: Sequence[str], url: Url) -> str:
+    """Where this URL was found: among those of these options, or in the cluster."""
+    return _place(found, next((name for name in options if url in (found[name].value or ())), "initial-cluster"))
 
 
-def _history(found: dict[str, _Found]) -> tuple[float | None, int | None]:
+def _history(found: dict[str, Found]) -> tuple[float | None, int | None]:
     """How long history is kept, and how many revisions of it; None: that does not count."""
     text, place = found["auto-compaction-retention"].value, _place(found, "auto-compaction-retention")
     try:
         if found["auto-compaction-mode"].value == "revision":
-            return None, _count(text) or None
-        return _hours_or_time_s(text) or None, None
+            return None, count(text) or None
+        kept_s = hours_or_time_s(text)
+        if 0 < kept_s < HISTORY_S_MIN:
+            raise ValueError(f"{text!r} is shorter than {HISTORY_S_MIN} s")
+        return kept_s or None, None
     except ValueError as wrong:
         raise ConfigError(f"{place}: {wrong}") from wrong
 
 
-def _hours_or_time_s(text: str) -> float:
-    if text.isdecimal():
-        return int(text) * _UNITS_S["h"]
-    if not _TIME.fullmatch(text):
-        raise ValueError(f"{text!r} is no number of hours, and no time such as 30m or 72h30m")
-    seconds = sum(float(number) * _UNITS_S[unit] for number, unit in _PART_OF_TIME.findall(text))
-    if 0 < seconds < HISTORY_S_MIN:
-        raise ValueError(f"{text!r} is shorter than {HISTORY_S_MIN} s")
-    return seconds
-
-
-def _check_sizes(found: dict[str, _Found]) -> None:
+def _check_sizes(found: dict[str, Found]) -> None:
     if (size := found["max-request-bytes"].value) < REQUEST_BYTES_MIN:
         raise ConfigError(
             f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at least {REQUEST_BYTES_MIN}"
@@ -646,6 +358,8 @@ def _check_sizes(found: dict[str, _Found]) -> None:
         raise ConfigError(
             f"{_place(found, 'max-request-bytes')}: max-request-bytes ({size}) must be at most {REQUEST_BYTES_MAX}"
         )
+    if (ops := found["max-txn-ops"].value) > TXN_OPS_MAX:
+        raise ConfigError(f"{_place(found, 'max-txn-ops')}: max-txn-ops ({ops}) must be at most {TXN_OPS_MAX}")
     if (size := found["checkpoint-log-bytes"].value) < CHECKPOINT_LOG_BYTES_MIN:
         raise ConfigError(
             f"{_place(found, 'checkpoint-log-bytes')}: checkpoint-log-bytes ({size}) must be at least "
@@ -653,7 +367,32 @@ def _check_sizes(found: dict[str, _Found]) -> None:
         )
 
 
-def _advertised(found: dict[str, _Found], listen: str, advertise: str) -> tuple[Url, ...]:
+def _check_keepalive(found: dict[str, Found]) -> None:
+    for name in ("grpc-keepalive-interval", "grpc-keepalive-timeout"):
+        if 0 < found[name].value < KEEPALIVE_S_MIN:
+            raise ConfigError(f"{_place(found, name)}: it must be at least {KEEPALIVE_S_MIN}s, or 0")
+
+
+def _check_tls_versions(found: dict[str, Found]) -> None:
+    least, most = found["tls-min-version"].value, found["tls-max-version"].value
+    if most is not None and most < least:
+        raise ConfigError(
+            f"{_place(found, 'tls-max-version', 'tls-min-version')}: tls-max-version ({most}) must not be older than"
+            f" tls-min-version ({least})"
+        )
+    suites = found["cipher-suites"].value
+    if suites is not None and least > "TLS1.2":
+        raise ConfigError(
+            f"{_place(found, 'cipher-suites')}: cipher suites are chosen for TLS 1.2, and tls-min-version is {least}:"
+            " leave one of them out"
+        )
+    if suites == () and most == "TLS1.2":
+        raise ConfigError(
+            f"{_place(found, 'cipher-suites')}: these are of TLS 1.3, and tls-max-version is {most}: add one of TLS 1.2"
+        )
+
+
+def _advertised(found: dict[str, Found], listen: str, advertise: str) -> tuple[Url, ...]:
     """The listening URLs, where they can be told to others: those of other machines too, unless there are none."""
     listening: tuple[Url, ...] = found[listen].value
     urls = tuple(url for url in listening if not url.path) or listening
@@ -665,8 +404,24 @@ def _advertised(found: dict[str, _Found], listen: str, advertise: str) -> tuple[
     return urls
 
 
+def _discovery(found: dict[str, Found]) -> Discovery | None:
+    """None: the configuration says itself who the members are."""
+    domain, suffix = found["discovery-srv"].value, found["discovery-srv-name"].value
+    if domain is None:
+        if suffix is not None:
+            raise ConfigError(
+                f"{_place(found, 'discovery-srv-name')}: it is about the records of --discovery-srv: give that too"
+            )
+        return None
+    if found["initial-cluster"].value is not None:
+        raise ConfigError(
+            f"{_place(found, 'discovery-srv')}: the members are named by --initial-cluster already: give one of the two"
+        )
+    return Discovery(domain=domain, suffix=suffix or "")
+
+
 def _check_cluster(
-    found: dict[str, _Found], cluster: dict[str, tuple[Url, ...]], advertised: tuple[Url, ...] | None
+    found: dict[str, Found], cluster: dict[str, tuple[Url, ...]], advertised: tuple[Url, ...] | None
 ) -> None:
     name, place = found["name"].value, _place(found, "initial-cluster")
     if advertised is None or name not in cluster:

@@ -16,14 +16,14 @@ from typing import Protocol
 
 import h11
 
-from ratified.api.pages import NOT_ALLOWED, Page, page
-from ratified.api.service import Service
-from ratified.api.translation import Route, is_call, route_of
+from ratified.api.pages import Page
+from ratified.api.translation import Route, route_of
 from ratified.edge.frames import PREFACE
 from ratified.edge.grpc import Sink
 from ratified.edge.hpack import Header
 from ratified.server.calls import UNFINISHED_S
 from ratified.server.gateway import NO_ROOM, JsonCall, metadata_of
+from ratified.server.web import Web
 
 log = logging.getLogger("ratified.server")
 
@@ -80,11 +80,15 @@ class Client(Protocol):
 class Http1:
     """One connection."""
 
-    def __init__(self, service: Service, client: Client) -> None:
-        self._service = service
+    def __init__(self, web: Web, client: Client) -> None:
+        self._web = web
         self._client = client
         self._parser = h11.Connection(h11.SERVER)
         self._request: h11.Request | None = None
+        self._refusal: Page | None = None
+        """What that request is answered, whatever it asks for."""
+        self._for_origin: Sequence[Header] = ()
+        """Headers of its answer."""
         self._route: Route | None = None
         """Of the request that is read, if it is a call."""
         self._body = bytearray()
@@ -203,7 +207,10 @@ class Http1:
     def _begin_request(self, request: h11.Request) -> None:
         self._request = request
         self._body_bytes = 0
-        self._route = route_of(request.method, request.target)
+        named = dict(request.headers)
+        self._refusal = self._web.refusal(request.method, request.target, named.get(b"host", b""))
+        self._for_origin = self._web.headers(named.get(b"origin"))
+        self._route = route_of(request.method, request.target) if self._refusal is None else None
         if self._route is not None and request.http_version >= b"1.1":
             expected = [value for name, value in request.headers if name == b"expect"]
             if expected and self._parser.they_are_waiting_for_100_continue:
@@ -212,7 +219,7 @@ class Http1:
     def _take_body(self, data: bytes) -> bool:
         """False: it is too much, and the request was refused."""
         self._body_bytes += len(data)
-        most = BODY_BYTES_MAX if self._route is None else 2 * self._service.request_bytes_max
+        most = BODY_BYTES_MAX if self._route is None else 2 * self._web.service.request_bytes_max
         if self._body_bytes > most:
             self._client.on_limit("message_bytes")
             self._refuse(_TOO_LARGE)
@@ -230,7 +237,7 @@ class Http1:
     async def _serve(self, request: h11.Request) -> None:
         method, target = request.method.decode("ascii"), request.target.decode("latin-1")
         try:
-            answer = NOT_ALLOWED if is_call(target) else await page(self._service, method, target)
+            answer = self._refusal or await self._web.page(method, target)
         except Exception:
             log.exception("a request for %s ended by a defect", target)
             answer = BROKEN
@@ -248,9 +255,13 @@ class Http1:
             self._client.close()
 
     def _answer(self, answer: Page, method: str, *, closes: bool) -> None:
-        headers = [("content-type", answer.content_type), ("content-length", str(len(answer.body)))]
+        headers = [
+            (b"content-type", answer.content_type.encode()),
+            (b"content-length", b"%d" % len(answer.body)),
+            *self._for_origin,
+        ]
         if closes:
-            headers.append(("connection", "close"))
+            headers.append((b"connection", b"close"))
         try:
             out = self._parser.send(h11.Response(status_code=int(answer.status), headers=headers)) or b""
             if method != "HEAD":
@@ -304,10 +315,10 @@ class Http1:
         return self._client.socket_bytes if self._client.is_paused else 0
 
     def begin(self, status: HTTPStatus, content_type: str, length: int | None) -> None:
-        headers = [("content-type", content_type)]
-        headers.append(("transfer-encoding", "chunked") if length is None else ("content-length", str(length)))
+        headers = [(b"content-type", content_type.encode()), *self._for_origin]
+        headers.append((b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length))
         if self._draining:
-            headers.append(("connection", "close"))
+            headers.append((b"connection", b"close"))
         self._write(self._parser.send(h11.Response(status_code=int(status), headers=headers)))
 
     def write(self, data: bytes) -> None:

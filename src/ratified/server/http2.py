@@ -41,9 +41,18 @@ class Client(Protocol):
 class JsonStream:
     """Gathers the request, and is where its answer goes; owned by its stream as calls of gRPC are."""
 
-    def __init__(self, client: Client, stream: Stream, route: Route, headers: Sequence[Header]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        stream: Stream,
+        route: Route,
+        headers: Sequence[Header],
+        for_origin: Sequence[Header] = (),
+    ) -> None:
+        """``for_origin``: headers of the answer."""
         self._client = client
         self._stream = stream
+        self._for_origin = for_origin
         self._metadata = metadata_of(headers)
         self._call = JsonCall(route, self)
         self._body = bytearray()
@@ -71,7 +80,7 @@ class JsonStream:
             self.give_up()
         elif len(self._body) > 2 * self._client.service.request_bytes_max:
             self._client.grpc.on_limit("message_bytes")
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"the request is too large\n")
+            self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"the request is too large\n")
 
     def on_end(self) -> None:
         self._is_whole = True
@@ -96,7 +105,7 @@ class JsonStream:
         if self._is_whole:
             self._call.give_up()
         else:
-            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, f"{NO_ROOM}\n".encode())
+            self.refuse(HTTPStatus.TOO_MANY_REQUESTS, f"{NO_ROOM}\n".encode())
 
     def on_second(self, now: float) -> None:
         """End what has not come whole in time."""
@@ -104,7 +113,7 @@ class JsonStream:
             self._is_whole = True
             self._answer(HTTPStatus.REQUEST_TIMEOUT, b"the request has not come in time\n")
 
-    def _refuse(self, status: HTTPStatus, text: bytes) -> None:
+    def refuse(self, status: HTTPStatus, text: bytes) -> None:
         """When all has come: curl takes an answer that comes before for a failure of the stream."""
         self._refusal = status, text
         self.let_go()
@@ -127,7 +136,7 @@ class JsonStream:
         return self._stream.waiting_bytes
 
     def begin(self, status: HTTPStatus, content_type: str, length: int | None) -> None:
-        fields = [(b":status", b"%d" % status), (b"content-type", content_type.encode())]
+        fields = [(b":status", b"%d" % status), (b"content-type", content_type.encode()), *self._for_origin]
         if length is not None:
             fields.append((b"content-length", b"%d" % length))
         self._client.grpc.http.send_headers(self._stream, encode(*fields))

@@ -39,6 +39,11 @@ def tls_files(options: TlsOptions, directory: Path, hosts: Iterable[str]) -> Tls
         allowed_common_names=options.allowed_common_names,
         allowed_hosts=options.allowed_hosts,
         verifies=not is_own,
+        client_cert_file=options.client_cert_file,
+        client_key_file=options.client_key_file,
+        ciphers=options.cipher_suites,
+        min_version=options.min_version,
+        max_version=options.max_version,
     )
 
 

@@ -28,12 +28,15 @@ from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
+from ratified.runtime.directory import make_private
 from ratified.runtime.tls import Certificates, CertificatesError
-from ratified.server.clients import ClientListener, ListenError
+from ratified.server.clients import ClientListener, ListenerOptions, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
+from ratified.server.discovery import FILE, DiscoveryFailed, Members, discover, remember, remembered
 from ratified.server.logs import logging_to
 from ratified.server.own_certificates import DIRECTORY, tls_files
+from ratified.server.web import Serves, WebOptions
 
 log = logging.getLogger("ratified.server")
 
@@ -73,7 +76,8 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _least_level(config: ServerConfig) -> int:
-    return {"warn": logging.WARNING}.get(config.log_level) or logging.getLevelNamesMapping()[config.log_level.upper()]
+    others = {"warn": logging.WARNING, "panic": logging.CRITICAL}
+    return others.get(config.log_level) or logging.getLevelNamesMapping()[config.log_level.upper()]
 
 
 async def _serve(config: ServerConfig) -> None:
@@ -106,19 +110,49 @@ async def _serve(config: ServerConfig) -> None:
     log.info("stopped cleanly")
 
 
+async def _members(config: ServerConfig) -> Members:
+    """Who the members are. Raises ``DiscoveryFailed``."""
+    if config.discovery is None:
+        cluster = {name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()}
+        return Members(cluster, config.name)
+    found = remembered(config.data_dir) if _has_data(config) else None
+    if found is None:
+        joins = config.initial_cluster_state == "existing"
+        found = await discover(config.discovery, config.name, config.initial_advertise_peer_urls, joins=joins)
+        _check_schemes(config, found)
+        make_private(config.data_dir)
+        remember(config.data_dir, found)
+    return found
+
+
+def _check_schemes(config: ServerConfig, members: Members) -> None:
+    secure = [(name, url) for name, urls in members.cluster.items() for url in urls if url.startswith("https:")]
+    if secure and config.peer_tls is None:
+        name, url = secure[0]
+        raise DiscoveryFailed(
+            f"the member {name} is at {url}, which needs --peer-cert-file and --peer-key-file, or --peer-auto-tls"
+        )
+
+
 async def _start_host(config: ServerConfig) -> Host:
-    _check_cluster_state(config)
+    try:
+        members = await _members(config)
+    except DiscoveryFailed as error:
+        raise ServeFailed(str(error)) from error
+    _check_cluster_state(config, members)
     try:
         return await Host.start(
             HostConfig(
                 data_dir=config.data_dir,
                 name=config.name,
-                cluster={name: [str(url) for url in urls] for name, urls in config.initial_cluster.items()},
+                cluster=members.cluster,
+                known_as=members.this,
                 initial_absent=config.initial_absent,
                 joins=config.initial_cluster_state == "existing",
                 token=config.initial_cluster_token,
                 engine=ENGINES[config.engine],
                 listen=[str(url) for url in config.listen_peer_urls],
+                reuse_port=config.reuse_port,
                 client_urls=[str(url) for url in config.advertise_client_urls],
                 heartbeat_us=config.heartbeat_interval_ms * 1000,
                 election_timeout_us=config.election_timeout_ms * 1000,
@@ -142,7 +176,13 @@ def _client_certificates(config: ServerConfig) -> Certificates | None:
     """What https client URLs are served by; None: there are none. Raises ``CertificatesError``."""
     if config.client_tls is None:
         return None
-    hosts = (url.host for url in (*config.listen_client_urls, *config.advertise_client_urls) if url.host)
+    urls = (
+        *config.listen_client_urls,
+        *config.listen_client_http_urls,
+        *config.listen_metrics_urls,
+        *config.advertise_client_urls,
+    )
+    hosts = (url.host for url in urls if url.host)
     return Certificates(tls_files(config.client_tls, config.data_dir / DIRECTORY / "client", hosts), ALPN_PROTOCOLS)
 
 
@@ -170,10 +210,15 @@ def _segment_bytes(checkpoint_log_bytes: int) -> int:
     return min(grains * SEGMENT_GRAIN_BYTES, LogLimits().segment_bytes)
 
 
-def _check_cluster_state(config: ServerConfig) -> None:
+def _has_data(config: ServerConfig) -> bool:
+    """Is the data directory a member's already?"""
+    others = (DIRECTORY, FILE)
+    return config.data_dir.is_dir() and any(each.name not in others for each in config.data_dir.iterdir())
+
+
+def _check_cluster_state(config: ServerConfig, members: Members) -> None:
     """Whoever joins needs somebody to ask."""
-    has_data = config.data_dir.is_dir() and any(each.name != DIRECTORY for each in config.data_dir.iterdir())
-    if config.initial_cluster_state == "existing" and not has_data and len(config.initial_cluster) == 1:
+    if config.initial_cluster_state == "existing" and not _has_data(config) and len(members.cluster) == 1:
         raise ServeFailed(
             f"--initial-cluster-state is 'existing', but {config.data_dir} holds no member's data: check --data-dir, "
             "or name, to join a cluster that runs, at least one other member in --initial-cluster"
@@ -185,12 +230,30 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         host,
         election_timeout_s=config.election_timeout_ms / 1000,
         request_bytes_max=config.max_request_bytes,
+        txn_ops_max=config.max_txn_ops,
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
     )
-    listener = ClientListener(METHODS, service, client_connections_max(), certificates)
-    for url in config.listen_client_urls:
-        listener.listen(url)
+    options = ListenerOptions(
+        streams_max=config.max_concurrent_streams,
+        asks_after_s=config.keepalive_interval_s,
+        answers_within_s=config.keepalive_timeout_s,
+        reuse_port=config.reuse_port,
+        web=WebOptions(
+            has_gateway=config.has_gateway,
+            has_debug=config.enable_pprof,
+            hosts=config.host_whitelist,
+            origins=config.cors,
+        ),
+    )
+    listener = ClientListener(METHODS, service, client_connections_max(), certificates, options)
+    for serves, urls in (
+        (Serves.CALLS if config.listen_client_http_urls else Serves.ALL, config.listen_client_urls),
+        (Serves.WEB, config.listen_client_http_urls),
+        (Serves.METRICS, config.listen_metrics_urls),
+    ):
+        for url in urls:
+            listener.listen(url, serves)
     await listener.start()
     announcing = asyncio.ensure_future(_announce(service, config))
     policy = _compaction(config)
