@@ -18,7 +18,8 @@ PROGRESS_REQUEST = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRe
 
 
 class WatchPosition:
-    """One watch of one range. ``next_revision`` is where it goes on; 0: with what comes after its creation."""
+    """One watch of one range. ``next_revision`` is where it goes on; 0: with what comes after its creation. It has
+    ``begun`` when a server has watched once: from then on an outage is one to wait for the end of."""
 
     def __init__(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
@@ -28,6 +29,7 @@ class WatchPosition:
         self._previous = previous
         self._fragments: list[Event] = []
         self.next_revision = revision
+        self.begun = False
 
     def request(self) -> bytes:
         """The request that creates the watch on a fresh stream."""
@@ -54,6 +56,7 @@ class WatchPosition:
                 )
             raise CallRefused("CANCELLED", response.cancel_reason or "the server ended the watch")
         if response.created:
+            self.begun = True
             self.next_revision = self.next_revision or response.header.revision + 1
             return ()
         self._fragments.extend(map(event, response.events))
