@@ -261,8 +261,8 @@ def test_a_watch_that_has_not_begun_ends_when_nobody_serves_it() -> None:
         next(client.watch("k"))
 
 
-def test_batches_are_whole_revisions(client: Client, key: str) -> None:
-    with client, client.watch(key, prefix=True) as watch:
+def test_batches_are_whole_revisions(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints[:1], timeout_s=1.0) as client, client.watch(key, prefix=True) as watch:
         watch.begin()
         done = client.txn([], [Do.put(f"{key}/a", "1"), Do.put(f"{key}/b", "1")])
         batch = next(watch.batches())
@@ -270,6 +270,10 @@ def test_batches_are_whole_revisions(client: Client, key: str) -> None:
             (f"{key}/a".encode(), done.revision),
             (f"{key}/b".encode(), done.revision),
         ]
+        batches = watch.batches(progress=True)
+        elsewhere = client.put(f"{key[1:]}/elsewhere", "v")
+        while watch.next_revision <= elsewhere.revision:
+            assert next(batches) == ()
 
 
 def test_to_close_a_client_ends_its_watches_and_its_calls(client: Client, key: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from ratified.client.errors import CallRefused, Compacted
+from ratified.client.results import Event
 from ratified.client.watching import WatchPosition
 from ratified.wire.etcd import kv_pb2, rpc_pb2
 
@@ -19,6 +22,11 @@ def response(revision: int, *changes: int, fragment: bool = False, created: bool
     return answer.SerializeToString()
 
 
+def revisions(events: Sequence[Event] | None) -> list[int]:
+    assert events is not None
+    return [event.revision for event in events]
+
+
 def asked(position: WatchPosition) -> rpc_pb2.WatchCreateRequest:
     return rpc_pb2.WatchRequest.FromString(position.request()).create_request
 
@@ -26,7 +34,7 @@ def asked(position: WatchPosition) -> rpc_pb2.WatchCreateRequest:
 def test_a_watch_from_now_on_begins_behind_the_revision_of_its_creation() -> None:
     position = WatchPosition("k")
     assert asked(position).start_revision == 0
-    assert position.on_response(response(4, created=True)) == ()
+    assert position.on_response(response(4, created=True)) is None
     assert asked(position).start_revision == 5
 
 
@@ -34,27 +42,27 @@ def test_a_watch_goes_on_behind_the_last_event() -> None:
     position = WatchPosition("k", revision=2)
     position.on_response(response(9, created=True))
     assert position.next_revision == 2
-    assert [event.revision for event in position.on_response(response(9, 2, 3))] == [2, 3]
+    assert revisions(position.on_response(response(9, 2, 3))) == [2, 3]
     assert asked(position).start_revision == 4
 
 
 def test_fragments_are_given_on_when_the_last_one_is_there() -> None:
     position = WatchPosition("k", revision=2)
-    assert position.on_response(response(9, 2, fragment=True)) == ()
+    assert position.on_response(response(9, 2, fragment=True)) is None
     assert position.next_revision == 2
-    assert [event.revision for event in position.on_response(response(9, 2, 3))] == [2, 2, 3]
+    assert revisions(position.on_response(response(9, 2, 3))) == [2, 2, 3]
 
 
 def test_half_a_fragmented_answer_is_forgotten_with_its_stream() -> None:
     position = WatchPosition("k", revision=2)
     position.on_response(response(9, 2, fragment=True))
     position.request()
-    assert [event.revision for event in position.on_response(response(9, 2))] == [2]
+    assert revisions(position.on_response(response(9, 2))) == [2]
 
 
 def test_progress_moves_the_position() -> None:
     position = WatchPosition("k", revision=2)
-    assert list(position.on_response(response(20))) == []
+    assert position.on_response(response(20)) == []
     assert position.next_revision == 21
 
 

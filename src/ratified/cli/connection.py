@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import typer
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
-    from ratified.client import Client, Tls
+    from ratified.client import AsyncClient, Client, Tls
 
 ENDPOINTS = typer.Option(
     "127.0.0.1:2379",
@@ -58,13 +58,33 @@ class Connection:
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A client whose failures are one line."""
-        from ratified.client import Client, ClientError
+        with self.failures(), self.client_of(self.endpoints) as client:
+            yield client
+
+    def client_of(self, endpoints: Sequence[str]) -> Client:
+        """A client of these endpoints, with the options of the others."""
+        from ratified.client import Client
+
+        return Client(endpoints, timeout_s=self._timeout_s, tls=self._tls())
+
+    def async_client(self) -> AsyncClient:
+        from ratified.client import AsyncClient
+
+        return AsyncClient(self.endpoints, timeout_s=self._timeout_s, tls=self._tls())
+
+    def members_of(self, client: Client) -> list[str]:
+        """An endpoint of each member of the cluster that has been started."""
+        return [member.client_urls[0] for member in client.members() if member.client_urls]
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """What goes wrong with the members is one line."""
+        from ratified.client import ClientError
         from ratified.client.endpoints import EndpointError
         from ratified.client.tls import TlsError
 
         try:
-            with Client(self.endpoints, timeout_s=self._timeout_s, tls=self._tls()) as client:
-                yield client
+            yield
         except EndpointError as wrong:
             raise CommandFailed(f"--endpoints: {wrong}") from wrong
         except TlsError as wrong:

@@ -376,7 +376,7 @@ class AsyncWatch:
         self._attempt_s = endpoints.attempt_s(timeout_s)
         self._events: deque[results.Event] = deque()
         self._stream: Any = None
-        self._receiving: asyncio.Task[Sequence[results.Event]] | None = None
+        self._receiving: asyncio.Task[Sequence[results.Event] | None] | None = None
         self._closed = False
 
     @property
@@ -407,11 +407,12 @@ class AsyncWatch:
             raise StopAsyncIteration
         return self._events.popleft()
 
-    async def batches(self) -> AsyncIterator[tuple[results.Event, ...]]:
-        """The events as the server sends them: some whole revisions each time, until the watch is closed."""
+    async def batches(self, *, progress: bool = False) -> AsyncIterator[tuple[results.Event, ...]]:
+        """The events as the server sends them: some whole revisions each time, until the watch is closed. With
+        ``progress`` also none where the server says only how far it is: up to the revision before ``next_revision``."""
         while True:
-            await self._fill()
-            if not self._events:
+            await self._fill(progress=progress)
+            if self._closed and not self._events:
                 return
             batch = tuple(self._events)
             self._events.clear()
@@ -422,23 +423,28 @@ class AsyncWatch:
         while not self._closed and (not self.next_revision or self._stream is None):
             await self._take_answer()
 
-    async def _fill(self) -> None:
-        """Return with events to give on, or with none when the watch is closed."""
+    async def _fill(self, *, progress: bool = False) -> None:
+        """Return with events to give on, with none when the watch is closed, or with none and ``progress``."""
         while not self._events and not self._closed:
-            await self._take_answer()
+            if await self._take_answer() and progress:
+                return
 
-    async def _take_answer(self) -> None:
-        """Wait for the next answer; to be cancelled meanwhile does it no harm."""
+    async def _take_answer(self) -> bool:
+        """Wait for the next answer; to be cancelled meanwhile does it no harm. Did it say how far the server is?"""
         if self._receiving is None:
             self._receiving = asyncio.create_task(self._receive())
         receiving = self._receiving
         await asyncio.wait((receiving,))
-        if self._receiving is receiving:
-            self._receiving = None
-            if not self._closed:
-                self._events.extend(receiving.result())
+        if self._receiving is not receiving:
+            return False
+        self._receiving = None
+        if self._closed:
+            return False
+        events = receiving.result()
+        self._events.extend(events or ())
+        return events is not None
 
-    async def _receive(self) -> Sequence[results.Event]:
+    async def _receive(self) -> Sequence[results.Event] | None:
         """The events of one answer; where an endpoint fails, the next ones are tried."""
         attempts: Attempts | None = None
         while True:
@@ -453,7 +459,7 @@ class AsyncWatch:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except ClientClosed:
                 self._closed = True
-                return ()
+                return None
             except TimeoutError:
                 self._stream.cancel()
                 code, text = SILENT

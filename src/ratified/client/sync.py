@@ -451,11 +451,12 @@ class Watch:
             raise StopIteration
         return self._events.popleft()
 
-    def batches(self) -> Iterator[tuple[results.Event, ...]]:
-        """The events as the server sends them: some whole revisions each time, until the watch is closed."""
+    def batches(self, *, progress: bool = False) -> Iterator[tuple[results.Event, ...]]:
+        """The events as the server sends them: some whole revisions each time, until the watch is closed. With
+        ``progress`` also none where the server says only how far it is: up to the revision before ``next_revision``."""
         while True:
-            self._fill()
-            if not self._events:
+            self._fill(progress=progress)
+            if self._closed.is_set() and not self._events:
                 return
             batch = tuple(self._events)
             self._events.clear()
@@ -464,14 +465,21 @@ class Watch:
     def begin(self) -> None:
         """Return when the server watches: what is written from now on will be seen."""
         while not self._closed.is_set() and (not self.next_revision or self._stream is None):
-            self._events.extend(self._receive())
+            self._take_answer()
 
-    def _fill(self) -> None:
-        """Return with events to give on, or with none when the watch is closed."""
+    def _fill(self, *, progress: bool = False) -> None:
+        """Return with events to give on, with none when the watch is closed, or with none and ``progress``."""
         while not self._events and not self._closed.is_set():
-            self._events.extend(self._receive())
+            if self._take_answer() and progress:
+                return
 
-    def _receive(self) -> Sequence[results.Event]:
+    def _take_answer(self) -> bool:
+        """Wait for the next answer. Did it say how far the server is?"""
+        events = self._receive()
+        self._events.extend(events or ())
+        return events is not None
+
+    def _receive(self) -> Sequence[results.Event] | None:
         """The events of one answer; where an endpoint fails, the next ones are tried."""
         attempts: Attempts | None = None
         while True:
@@ -482,14 +490,14 @@ class Watch:
                 return self._position.on_response(self._next_answer())
             except ClientClosed:
                 self._closed.set()
-                return ()
+                return None
             except StopIteration:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.RpcError as failed:
                 code, text = self._endpoints.status_of(target, failed)
             self._stream = None
             if self._closed.is_set():
-                return ()
+                return None
             if code == "CANCELLED":
                 code, text = SILENT
             now = time.monotonic()

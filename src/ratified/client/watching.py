@@ -44,8 +44,9 @@ class WatchPosition:
         )
         return rpc_pb2.WatchRequest(create_request=create).SerializeToString()
 
-    def on_response(self, answer: bytes) -> Sequence[Event]:
-        """The events to give on; raises ``Compacted`` and ``CallRefused`` where the server ended the watch."""
+    def on_response(self, answer: bytes) -> Sequence[Event] | None:
+        """The events to give on: none where the server says only how far it is, None where it has said nothing whole.
+        Raises ``Compacted`` and ``CallRefused`` where the server ended the watch."""
         response = rpc_pb2.WatchResponse.FromString(answer)
         if response.canceled:
             if response.compact_revision:
@@ -58,10 +59,10 @@ class WatchPosition:
         if response.created:
             self.begun = True
             self.next_revision = self.next_revision or response.header.revision + 1
-            return ()
+            return None
         self._fragments.extend(map(event, response.events))
         if response.fragment:
-            return ()
+            return None
         events, self._fragments = self._fragments, []
         if events:
             self.next_revision = events[-1].revision + 1

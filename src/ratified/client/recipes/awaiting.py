@@ -94,6 +94,10 @@ class _Turn:
         """Has the lease under which it is held ended, or may have?"""
         return self._lease is not None and self._lease.lost.is_set()
 
+    async def wait_lost(self) -> None:
+        _, lease = self._held()
+        await lease.lost.wait()
+
     async def take(self, value: Text, timeout_s: float | None) -> Place:
         if self.place is not None:
             raise RuntimeError(f"{self._name!r} is held already")
@@ -154,6 +158,10 @@ class AsyncLock:
         """Has the lease under which it is held ended, or may have?"""
         return self._turn.lost
 
+    async def wait_lost(self) -> None:
+        """Return when it is lost."""
+        await self._turn.wait_lost()
+
     async def acquire(self, timeout_s: float | None = None) -> Place:
         """Wait for it. Raises ``TimeoutError``, ``LeaseLost`` and ``ClientError``; nothing is held then."""
         return await self._turn.take("", timeout_s)
@@ -180,6 +188,10 @@ class AsyncElection:
     def lost(self) -> bool:
         """Has the lease under which we lead ended, or may have?"""
         return self._turn.lost
+
+    async def wait_lost(self) -> None:
+        """Return when the lead is lost."""
+        await self._turn.wait_lost()
 
     async def campaign(self, value: Text, timeout_s: float | None = None) -> Place:
         """Wait until we lead. Raises ``TimeoutError``, ``LeaseLost`` and ``ClientError``; we do not lead then."""

@@ -85,6 +85,10 @@ class _Turn:
         """Has the lease under which it is held ended, or may have?"""
         return self._lease is not None and self._lease.lost.is_set()
 
+    def wait_lost(self) -> None:
+        _, lease = self._held()
+        lease.lost.wait()
+
     def take(self, value: Text, timeout_s: float | None) -> Place:
         if self.place is not None:
             raise RuntimeError(f"{self._name!r} is held already")
@@ -142,6 +146,10 @@ class Lock:
         """Has the lease under which it is held ended, or may have?"""
         return self._turn.lost
 
+    def wait_lost(self) -> None:
+        """Return when it is lost."""
+        self._turn.wait_lost()
+
     def acquire(self, timeout_s: float | None = None) -> Place:
         """Wait for it. Raises ``TimeoutError``, ``LeaseLost`` and ``ClientError``; nothing is held then."""
         return self._turn.take("", timeout_s)
@@ -168,6 +176,10 @@ class Election:
     def lost(self) -> bool:
         """Has the lease under which we lead ended, or may have?"""
         return self._turn.lost
+
+    def wait_lost(self) -> None:
+        """Return when the lead is lost."""
+        self._turn.wait_lost()
 
     def campaign(self, value: Text, timeout_s: float | None = None) -> Place:
         """Wait until we lead. Raises ``TimeoutError``, ``LeaseLost`` and ``ClientError``; we do not lead then."""
