@@ -10,6 +10,15 @@ from ratified.testing.processes import LocalCluster
 from tests.client.etcd import Etcd
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--copied-keys",
+        type=int,
+        default=None,
+        help="How many keys to import while both sides restart. [default: 2000]",
+    )
+
+
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Three nodes that serve; tests that kill one bring it back."""

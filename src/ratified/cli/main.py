@@ -20,6 +20,7 @@ from ratified.cli import (
     lock,
     maintenance,
     member,
+    migration,
     pki,
     recover,
     serve,
@@ -62,7 +63,7 @@ def make_app() -> typer.Typer:
 
     for command in (up, serve, demo, kv, txn, watch, lease, lock, endpoint, member, maintenance, check, snapshot):
         command.register(app)
-    for command in (recover, pki, sim, compare, lab):
+    for command in (migration, recover, pki, sim, compare, lab):
         command.register(app)
     return app
 

@@ -338,6 +338,14 @@ def members() -> Call[tuple[results.Member, ...]]:
     return _call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
 
 
+def cluster_id() -> Call[int]:
+    """Which cluster it is, whichever member answers."""
+    request = rpc_pb2.MemberListRequest(linearizable=True)
+    return _call(
+        MEMBER_LIST, request, rpc_pb2.MemberListResponse, lambda answer: answer.header.cluster_id, repeatable=True
+    )
+
+
 def move_leader(to: int) -> Call[None]:
     """Hand the lead to a member; any other member than the leader refuses, and the next endpoint is asked."""
     request = rpc_pb2.MoveLeaderRequest(targetID=to)
