@@ -161,7 +161,7 @@ def test_a_mirror_makes_each_change_once_and_in_order(sides: Sides, key: str) ->
         sides.source.delete(f"{key}/from/many/", prefix=True)
         sides.source.put(f"{key}/from/big/1", b"x" * (BATCH_BYTES_MAX // 2 + 1))
         sides.source.put(f"{key}/from/big/2", b"x" * (BATCH_BYTES_MAX // 2 + 1))
-        mirror.follow(until=mirror.newest())
+        mirror.catch_up()
         seen = [next(watch) for _ in range(30 + 25 + 25 + 2)]
     assert [event.pair.value for event in seen[:30]] == [str(number).encode() for number in range(30)]
     assert {event.kind for event in seen[30:55]} == {"put"}
@@ -185,7 +185,7 @@ def test_a_mirror_makes_up_for_what_was_compacted_before_it_was_read(sides: Side
     sides.source.compact(last.revision)
     again = sides.copy(key)
     again.begin()
-    again.follow(until=again.newest())
+    again.catch_up()
     assert same(sides, key)
     kept = sides.target.get(f"{key}/to/kept")
     assert kept is not None
@@ -200,7 +200,7 @@ def test_of_two_mirrors_of_the_same_keys_one_ends(sides: Sides, key: str) -> Non
     sides.source.put(f"{key}/from/a", "v")
     with pytest.raises(PlaceTaken, match="another copy of the same keys is at work"):
         other.snapshot()
-    one.follow(until=one.newest())
+    one.catch_up()
     assert same(sides, key)
 
 
@@ -339,7 +339,7 @@ def test_a_mirror_loses_nothing_when_either_side_restarts(tmp_path: Path, way: s
                 writer.result(60)
         last = sides.copy("/k")
         last.begin()
-        last.follow(until=last.newest())
+        last.catch_up()
         assert same(sides, "/k")
         read, written = (
             {pair.key.rpartition(b"/")[2]: pair.version for pair in contents(client, prefix)}

@@ -272,7 +272,7 @@ def test_batches_are_whole_revisions(cluster: LocalCluster, key: str) -> None:
         ]
         batches = watch.batches(progress=True)
         elsewhere = client.put(f"{key[1:]}/elsewhere", "v")
-        while watch.next_revision <= elsewhere.revision:
+        while watch.seen_revision < elsewhere.revision:
             assert next(batches) == ()
 
 
@@ -299,3 +299,21 @@ def test_a_closed_watch_does_not_begin(client: Client, key: str) -> None:
         watch.close()
         watch.begin()
         assert list(watch) == []
+
+
+def test_a_quiet_watch_outlasts_a_compaction_behind_its_last_event(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints[:1], timeout_s=1.0) as client, client.watch(key) as watch:
+        watch.begin()
+        batches = watch.batches(progress=True)
+        for number in range(3):
+            elsewhere = client.put(f"{key[1:]}/elsewhere", str(number))
+        while watch.seen_revision < elsewhere.revision:
+            next(batches)
+        client.compact(elsewhere.revision, physical=True)
+        cluster.nodes[0].kill()
+        cluster.nodes[0].start()
+        cluster.nodes[0].wait_ready()
+        Client(cluster.endpoints[:1]).put(key, "v")
+        while not (batch := next(batches)):
+            pass
+        assert [event.pair.value for event in batch] == [b"v"]

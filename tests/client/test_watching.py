@@ -8,7 +8,7 @@ import pytest
 
 from ratified.client.errors import CallRefused, Compacted
 from ratified.client.results import Event
-from ratified.client.watching import WatchPosition
+from ratified.client.watching import AskAgain, WatchPosition
 from ratified.wire.etcd import kv_pb2, rpc_pb2
 
 
@@ -60,10 +60,18 @@ def test_half_a_fragmented_answer_is_forgotten_with_its_stream() -> None:
     assert revisions(position.on_response(response(9, 2))) == [2]
 
 
-def test_progress_moves_the_position() -> None:
+def test_progress_is_told_and_believed_only_when_the_events_cannot_be_had_any_more() -> None:
     position = WatchPosition("k", revision=2)
+    assert position.seen_revision == 1
     assert position.on_response(response(20)) == []
-    assert position.next_revision == 21
+    assert (position.next_revision, position.seen_revision) == (2, 20)
+    compacted = rpc_pb2.WatchResponse(canceled=True, compact_revision=15).SerializeToString()
+    with pytest.raises(AskAgain):
+        position.on_response(compacted)
+    assert asked(position).start_revision == 21
+    later = rpc_pb2.WatchResponse(canceled=True, compact_revision=30).SerializeToString()
+    with pytest.raises(Compacted):
+        position.on_response(later)
 
 
 def test_a_compacted_watch_says_where_it_can_begin() -> None:

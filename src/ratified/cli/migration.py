@@ -103,7 +103,10 @@ def mirror(
         try:
             if not copy.complete:
                 copy.snapshot()
-            copy.follow(until=copy.newest() if once else None)
+            if once:
+                copy.catch_up()
+            else:
+                copy.follow()
         finally:
             _print_mirror(copy, as_json=as_json)
 

@@ -80,7 +80,7 @@ def watch(
                 if seen == count:
                     return
             if progress and not batch:
-                _print_progress(events.next_revision - 1, as_json=as_json)
+                _print_progress(events.seen_revision, as_json=as_json)
 
 
 def _print_progress(revision: int, *, as_json: bool) -> None:

@@ -40,7 +40,7 @@ from ratified.client.recipes.leases import LEASE_TTL_DEFAULT
 from ratified.client.recipes.steps import ChangeOf, Plan
 from ratified.client.recipes.stm import ATTEMPTS_DEFAULT
 from ratified.client.tls import Tls
-from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
+from ratified.client.watching import PROGRESS_REQUEST, AskAgain, WatchPosition
 from ratified.wire.report import NodeReport
 
 T = TypeVar("T")
@@ -384,6 +384,11 @@ class AsyncWatch:
         """The revision that the watch goes on with; 0: it has not begun."""
         return self._position.next_revision
 
+    @property
+    def seen_revision(self) -> int:
+        """Up to which revision everything was seen, as the servers say."""
+        return self._position.seen_revision
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -409,7 +414,7 @@ class AsyncWatch:
 
     async def batches(self, *, progress: bool = False) -> AsyncIterator[tuple[results.Event, ...]]:
         """The events as the server sends them: some whole revisions each time, until the watch is closed. With
-        ``progress`` also none where the server says only how far it is: up to the revision before ``next_revision``."""
+        ``progress`` also none where the server says only how far it is: ``seen_revision``."""
         while True:
             await self._fill(progress=progress)
             if self._closed and not self._events:
@@ -457,6 +462,10 @@ class AsyncWatch:
                 if answer is not grpc.aio.EOF:
                     return self._position.on_response(answer)
                 code, text = "UNAVAILABLE", "the server ended the stream"
+            except AskAgain:
+                self._stream.cancel()
+                self._stream = None
+                continue
             except ClientClosed:
                 self._closed = True
                 return None

@@ -12,14 +12,14 @@ Rules of this module:
    transaction holds. What the source has no more is deleted. The target has the source's state of that revision at the
    end of it, and no state that ever was before; ``complete`` says so.
 4. Behind a snapshot the source's changes are *followed*: each revision whole, in order. Where the source has compacted
-   them before they were read, another snapshot makes up for them.
+   them before they were read, another snapshot makes up for them; and so that nothing depends on what a server says of
+   its progress (see ``watching``), one ends a copy that is to *catch up* with what the source has now.
 5. Keys that begin with ``ratified/copies/`` are places of copies, and are not copied.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -52,8 +52,6 @@ BATCH_KEYS_MAX = 127
 BATCH_BYTES_MAX = 1 << 20
 """Of keys and values in one transaction; one key alone may have more. etcd takes 1.5 MiB."""
 RETRY_S = 0.5
-PLACE_KEPT_S = 10.0
-"""How often the place is moved where only other keys than ours are changed."""
 
 Side: TypeAlias = Literal["source", "target"]
 
@@ -191,17 +189,15 @@ class Copy:
             except Compacted:
                 continue  # it took longer than the source keeps history: what is done is done, take a newer one
 
-    def follow(self, until: int | None = None) -> None:
-        """Copy changes as they come, until ``stop``, or until the target has revision ``until`` of the source."""
-        while not self._stopped.is_set() and (until is None or self.through < until):
-            try:
-                self._follow(until)
-            except Compacted:
-                self.snapshot()
-            except Unavailable as failed:
-                self._wait("source", failed)
-            except ClientError as failed:
-                raise CopyFailed(f"the source ended the watch: {failed.text} ({failed.code})") from failed
+    def catch_up(self) -> None:
+        """Copy all changes that the source has by now."""
+        newest = self._insist("source", lambda: self._source.range(self.place_key)).revision
+        self._follow(newest)
+        self.snapshot()
+
+    def follow(self) -> None:
+        """Copy changes as they come, until ``stop``."""
+        self._follow(None)
 
     def stop(self) -> None:
         """Have it end; from any thread."""
@@ -213,10 +209,6 @@ class Copy:
         """Delete the place: the copy is done, and will not be gone on with."""
         place = When(compare_mod(self.place_key, "==", self._place_revision)).then(Do.delete(self.place_key))
         self._insist("target", lambda: self._target.commit(place))
-
-    def newest(self) -> int:
-        """The source's newest revision."""
-        return self._insist("source", lambda: self._source.range(self.place_key)).revision
 
     def _check_empty(self) -> None:
         for page in self._target_pages():
@@ -331,22 +323,26 @@ class Copy:
         self._granted.add(id)
 
     def _follow(self, until: int | None) -> None:
-        kept_at = time.monotonic()
+        while not self._stopped.is_set():
+            try:
+                self._follow_once(until)
+                break
+            except Compacted:
+                self.snapshot()
+            except Unavailable as failed:
+                self._wait("source", failed)
+            except ClientError as failed:
+                raise CopyFailed(f"the source ended the watch: {failed.text} ({failed.code})") from failed
+
+    def _follow_once(self, until: int | None) -> None:
         with self._source.watch(self._scope.prefix, prefix=True, revision=self.through + 1) as watch:
             self._watch = watch
             if self._stopped.is_set():
                 return
             for batch in watch.batches(progress=True):
-                changes = [event for event in batch if not event.pair.key.startswith(PLACES)]
-                self._copy_changes(changes)
-                reached = watch.next_revision - 1
-                at_end = until is not None and reached >= until
-                if at_end or time.monotonic() - kept_at > PLACE_KEPT_S:
-                    if reached > self.through:
-                        self._move((), reached)
-                    kept_at = time.monotonic()
+                self._copy_changes([event for event in batch if not event.pair.key.startswith(PLACES)])
                 self._told(Told(0, 0, self.through))
-                if at_end:
+                if until is not None and watch.seen_revision >= until:
                     return
 
     def _copy_changes(self, events: Sequence[Event]) -> None:

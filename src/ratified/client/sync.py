@@ -42,7 +42,7 @@ from ratified.client.recipes.leases import LEASE_TTL_DEFAULT
 from ratified.client.recipes.steps import ChangeOf, Plan
 from ratified.client.recipes.stm import ATTEMPTS_DEFAULT
 from ratified.client.tls import Tls
-from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
+from ratified.client.watching import PROGRESS_REQUEST, AskAgain, WatchPosition
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import NodeReport
 
@@ -429,6 +429,11 @@ class Watch:
         """The revision that the watch goes on with; 0: it has not begun."""
         return self._position.next_revision
 
+    @property
+    def seen_revision(self) -> int:
+        """Up to which revision everything was seen, as the servers say."""
+        return self._position.seen_revision
+
     def __enter__(self) -> Self:
         return self
 
@@ -453,7 +458,7 @@ class Watch:
 
     def batches(self, *, progress: bool = False) -> Iterator[tuple[results.Event, ...]]:
         """The events as the server sends them: some whole revisions each time, until the watch is closed. With
-        ``progress`` also none where the server says only how far it is: up to the revision before ``next_revision``."""
+        ``progress`` also none where the server says only how far it is: ``seen_revision``."""
         while True:
             self._fill(progress=progress)
             if self._closed.is_set() and not self._events:
@@ -488,6 +493,10 @@ class Watch:
                 if self._stream is None:
                     self._open(target)
                 return self._position.on_response(self._next_answer())
+            except AskAgain:
+                self._stream.cancel()
+                self._stream = None
+                continue
             except ClientClosed:
                 self._closed.set()
                 return None
