@@ -2,8 +2,8 @@
 
 A watch goes on at another endpoint after a failure. It asks there for the revision behind the last one that it has
 given to its user, so each event comes once and in order. That a server says how far it is does not move it: etcd before
-3.4.25 and 3.5.8 said so while events of before were yet to come. Only where the server has compacted the revision behind
-the last event since, what it said is believed, and the watch goes on there.
+3.4.25 and 3.5.8 said so while events of before were yet to come. Only where the server has compacted the revision
+behind the last event since, what it said is believed, and the watch goes on there.
 """
 
 from __future__ import annotations
