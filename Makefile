@@ -33,6 +33,7 @@ sweep: $(VENV)/dev ## Thousands of simulated runs and every mutant (long)
 
 soak: $(VENV)/dev clients ## Real processes, twenty leader kills, again and again (long)
 	$(BIN)/python -m pytest tests/faults --count-kills 100
+	$(BIN)/python -m pytest tests/client/test_copying.py --copied-keys 100000
 
 fuzz: $(VENV)/dev ## Fuzz the clients' edge, half an hour each part (long; Linux)
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'

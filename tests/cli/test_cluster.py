@@ -10,9 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,35 +19,9 @@ from ratified.client import Client
 from ratified.consensus.engines import ENGINES
 from ratified.testing.leaders import read_back
 from ratified.testing.processes import LocalCluster
+from tests.cli.conftest import Ratified
 
 TIMEOUT_S = 60
-FAST = ("--heartbeat-interval=40", "--election-timeout=400")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(tmp_path_factory.mktemp("cluster"), arguments=FAST) as running:
-        yield running
-
-
-class Ratified:
-    """The command, with the cluster's endpoints."""
-
-    def __init__(self, endpoints: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-        self._endpoints = ",".join(endpoints)
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, status: int = 0) -> str:
-        assert run([*arguments, "--endpoints", self._endpoints]) == status
-        return self._capsys.readouterr().out
-
-    def json(self, *arguments: str, status: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", status=status))
-
-
-@pytest.fixture
-def ratified(cluster: LocalCluster, capsys: pytest.CaptureFixture[str]) -> Ratified:
-    return Ratified(cluster.endpoints, capsys)
 
 
 def test_move_leader(ratified: Ratified) -> None:
@@ -84,7 +56,7 @@ def test_json_says_everything(ratified: Ratified) -> None:
                 "create_revision": revision,
                 "mod_revision": revision,
                 "version": 1,
-                "lease": 0,
+                "lease": None,
             }
         ],
     }

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
-from ratified.cli.main import EXIT_USAGE, run
+from ratified.cli.main import EXIT_USAGE, make_app, run
 from ratified.cli.serve import serve, with_values
 from ratified.server.options import PANELS
 from ratified.server.sources import CONFIG_FILE, KNOWN
 
-COMMANDS = ("up", "serve", "demo", "put", "get", "del", "watch", "status", "member", "pki", "sim", "compare", "lab")
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command that does something, as it is typed."""
+    if not hasattr(group, "commands"):
+        yield path
+        return
+    for name, command in group.commands.items():
+        yield from commands(command, (*path, name))
+
+
+COMMANDS = sorted(commands(typer.main.get_command(make_app())))
 
 
 def one_error_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -32,27 +46,49 @@ def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[s
     assert run([]) == 0
     told = capsys.readouterr().out
     for command in COMMANDS:
-        assert f"\n  {command} " in told
+        assert f"\n  {command[0]} " in told
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(each for each in COMMANDS if each not in ("lab", "member", "pki")),
-        "lab raft",
-        "member list",
-        "member add",
-        "member promote",
-        "member remove",
-        "member update",
-        "pki init",
-    ],
-)
-def test_every_commands_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*command.split(), "--help"]) == 0
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_commands_help_has_an_example(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, "--help"]) == 0
     told = capsys.readouterr().out
     assert "Example" in told
-    assert f"ratified {command}" in told.partition("Example")[2]
+    assert f"ratified {' '.join(command)}" in told.partition("Example")[2]
+
+
+WITHOUT_JSON = {"serve", "up"}
+"""They run on, and log."""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_that_answers_can_answer_in_json(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--help"]) == 0
+    assert ("--json" in capsys.readouterr().out) is (command[0] not in WITHOUT_JSON)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands_and_options(shell: str) -> None:
+    def asked(how: str, words: str) -> str:
+        variables = {"_RATIFIED_COMPLETE": how, "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        variables |= {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        entry = "import sys; sys.argv[0] = 'ratified'; from ratified.cli.main import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", entry],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.stderr == ""
+        return done.stdout
+
+    assert "ratified" in asked(f"source_{shell}", "")
+    assert "timetolive" in asked(f"complete_{shell}", "ratified lease t")
+    assert "--from-key" in asked(f"complete_{shell}", "ratified get --from")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,7 +101,17 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["sevre"], "No such command 'sevre'"),
         (["serve", "--data-dirr", "x"], "No such option: --data-dirr"),
-        (["put", "key"], "Missing argument"),
+        (["put"], "Missing argument"),
+        (["get", "k", "--prefix", "--from-key"], "--prefix and --from-key exclude each other"),
+        (["get", "k", "--keys-only", "--raw"], "exclude each other"),
+        (["put", "xyz", "v", "--hex"], "'xyz' is not hexadecimal, and --hex is given"),
+        (["put", "k", "v", "--ignore-value"], "--ignore-value keeps the value that the key has: give none"),
+        (["put", "k", "v", "--lease", "zz"], "--lease 'zz' is no id: those are hexadecimal"),
+        (["lease", "grant", "0"], "TTL"),
+        (["lease", "revoke", "nine"], "LEASE 'nine' is no id"),
+        (["compact", "now"], "REVISION"),
+        (["elect", "name"], "give either a PROPOSAL or --listen"),
+        (["check", "perf", "--load", "xxl"], "'xxl' is not one of"),
         (["up", "--nodes", "0"], "--nodes is 0; give 1 to 9"),
         (["up", "--nodes", "many"], "--nodes"),
     ],

@@ -1,4 +1,4 @@
-"""A real cluster of three processes for the client's own tests."""
+"""A real cluster of three processes for the client's own tests, and etcd beside it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from ratified.testing.processes import LocalCluster
+from tests.client.etcd import Etcd
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--copied-keys",
+        type=int,
+        default=None,
+        help="How many keys to import while both sides restart. [default: 2000]",
+    )
 
 
 @pytest.fixture(scope="package")
@@ -16,6 +26,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
         tmp_path_factory.mktemp("cluster"), arguments=("--heartbeat-interval=40", "--election-timeout=400")
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="package")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    with Etcd(tmp_path_factory.mktemp("etcd")) as running:
+        yield running
+
+
+@pytest.fixture(params=["ratified", "etcd"])
+def endpoints(request: pytest.FixtureRequest) -> list[str]:
+    """Those of the cluster, and of etcd."""
+    if request.param == "etcd":
+        etcd: Etcd = request.getfixturevalue("etcd")
+        return [etcd.endpoint]
+    cluster: LocalCluster = request.getfixturevalue("cluster")
+    return cluster.endpoints
 
 
 @pytest.fixture

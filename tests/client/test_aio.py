@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ratified.client import AsyncClient, CallRefused, Compacted, Do, Unavailable, compare_version
+from ratified.client import AsyncClient, CallRefused, ClientClosed, Compacted, Do, Unavailable, compare_version
 from ratified.testing.processes import LocalCluster, free_ports
 
 
@@ -215,3 +215,48 @@ def test_a_write_goes_on_where_a_name_has_no_address(cluster: LocalCluster, key:
             await client.put(key, "v")
 
     asyncio.run(run())
+
+
+def test_a_watch_outlasts_an_outage_that_is_longer_than_a_call_may_take(cluster: LocalCluster, key: str) -> None:
+    async def run() -> None:
+        async with (
+            AsyncClient(cluster.endpoints, timeout_s=0.5) as client,
+            AsyncClient(cluster.endpoints) as writer,
+            client.watch(key) as watch,
+        ):
+            await watch.begin()
+            following = asyncio.ensure_future(anext(watch))
+            for node in cluster.nodes:
+                node.kill()
+            done, _ = await asyncio.wait((following,), timeout=2.0)
+            cluster.start()  # on the thread that they are tied to
+            assert not done
+            await writer.put(key, "v")
+            assert (await asyncio.wait_for(following, 30)).pair.value == b"v"
+
+    asyncio.run(run())
+
+
+def test_to_close_a_client_ends_its_watches_and_its_calls_and_cancels_nobody(cluster: LocalCluster, key: str) -> None:
+    async def act(client: AsyncClient) -> None:
+        watch = client.watch(key)
+        await watch.begin()
+        await client.put(key, "v")
+
+        async def consume() -> list[bytes]:
+            return [event.pair.value async for event in watch]
+
+        consuming = asyncio.create_task(consume())
+        held = asyncio.create_task(client.barrier(key).wait())
+        with cluster.nodes[0].paused():
+            calling = asyncio.create_task(client.get(key))
+            await asyncio.sleep(0.3)
+            await client.close()
+        assert await consuming == [b"v"]
+        for task in (held, calling):
+            with pytest.raises(ClientClosed):
+                await task
+        with pytest.raises(ClientClosed):
+            await client.get(key)
+
+    with_client(cluster, act)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.client import Do, calls, compare_value, compare_version
+from ratified.client import Do, When, calls, compare_value, compare_version
 from ratified.wire.etcd import rpc_pb2
 
 
@@ -41,7 +41,9 @@ def test_only_reads_may_be_repeated() -> None:
     assert calls.ranged(calls.range_request("a")).repeatable
     assert not calls.put(calls.put_request("a", "b")).repeatable
     assert not calls.delete(calls.delete_request("a")).repeatable
-    assert not calls.txn([], [], []).repeatable
+    assert not calls.txn([], [Do.get("a")], [Do.put("a", "b")]).repeatable
+    assert not calls.txn([], [Do.nested(When().otherwise(Do.delete("a")))], []).repeatable
+    assert calls.txn([], [Do.nested(When().then(Do.get("a")))], [Do.get("a")]).repeatable
     assert not calls.lease_grant(1, 0).repeatable
 
 

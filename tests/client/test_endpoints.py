@@ -6,6 +6,7 @@ import pytest
 
 from ratified.client.endpoints import (
     ROUND_PAUSE_S,
+    ROUND_PAUSE_S_MAX,
     Attempts,
     EndpointError,
     Endpoints,
@@ -15,7 +16,16 @@ from ratified.client.endpoints import (
     may_repeat,
     parse_endpoint,
 )
-from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
+from ratified.client.errors import (
+    CallOutcomeUnknown,
+    CallRefused,
+    ClientError,
+    Compacted,
+    LeaseNotFound,
+    NoSpace,
+    RequestTooLarge,
+    Unavailable,
+)
 from ratified.client.tls import Tls
 
 A, B, C = Target("a:1"), Target("b:1"), Target("c:1")
@@ -97,7 +107,10 @@ UNREACHED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0
         ("UNAVAILABLE", "etcdserver: request timed out", True, False, CallOutcomeUnknown),
         ("DEADLINE_EXCEEDED", "Deadline Exceeded", True, False, CallOutcomeUnknown),
         ("INVALID_ARGUMENT", "etcdserver: key is not provided", False, False, CallRefused),
-        ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", False, False, CallRefused),
+        ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", False, False, NoSpace),
+        ("INVALID_ARGUMENT", "etcdserver: request is too large", False, False, RequestTooLarge),
+        ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (9 vs. 8)", False, False, RequestTooLarge),
+        ("NOT_FOUND", "etcdserver: requested lease not found", False, False, LeaseNotFound),
         ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted", False, False, Compacted),
     ],
 )
@@ -248,3 +261,20 @@ def test_a_connection_that_the_server_ends_makes_one_think_of_tls(tls: bool, how
     assert meaning.startswith(ended)
     assert words in meaning
     assert explained(how, Target("a:1", tls=tls), Tls()) == how
+
+
+def test_without_a_deadline_an_outage_lasts_as_long_as_it_does_and_is_asked_ever_less_often() -> None:
+    attempts = Attempts(Endpoints(["a:1", "b:1"]), repeatable=True, deadline=None)
+    pauses = []
+    for number in range(20):
+        attempts.failed(attempts.target, "UNAVAILABLE", UNRESOLVED, now=float(number))
+        pauses.append(attempts.pause_s)
+    assert pauses[:6] == [0.0, ROUND_PAUSE_S, 0.0, 2 * ROUND_PAUSE_S, 0.0, 4 * ROUND_PAUSE_S]
+    assert pauses[-1] == ROUND_PAUSE_S_MAX
+    with pytest.raises(CallRefused):
+        attempts.failed(attempts.target, "PERMISSION_DENIED", "etcdserver: permission denied", now=20.0)
+
+
+def test_a_watch_waits_for_a_silent_member_no_longer_than_a_call_does_for_each() -> None:
+    assert Endpoints(["a:1"]).attempt_s(9.0) == 9.0
+    assert Endpoints(["a:1", "b:1", "c:1"]).attempt_s(9.0) == 3.0

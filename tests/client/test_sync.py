@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 
 import pytest
 
 from ratified.client import (
     CallRefused,
     Client,
+    ClientClosed,
     Compacted,
     Deleted,
     Do,
@@ -226,3 +232,88 @@ def test_a_quiet_watch_stays_on_a_member_that_answers(cluster: LocalCluster, key
 def test_a_write_goes_on_where_a_name_has_no_address(cluster: LocalCluster, key: str) -> None:
     with Client(["no-such-host.invalid:1", cluster.endpoints[0]]) as client:
         client.put(key, "v")
+
+
+@contextmanager
+def all_killed(cluster: LocalCluster) -> Iterator[None]:
+    for node in cluster.nodes:
+        node.kill()
+    try:
+        yield
+    finally:
+        cluster.start()
+
+
+def test_a_watch_outlasts_an_outage_that_is_longer_than_a_call_may_take(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints, timeout_s=0.5) as watcher, Client(cluster.endpoints) as writer:
+        watch = watcher.watch(key)
+        watch.begin()
+        with ThreadPoolExecutor(1) as pool:
+            following = pool.submit(next, watch)
+            with all_killed(cluster), pytest.raises(FutureTimeout):
+                following.result(timeout=2.0)
+            writer.put(key, "v")
+            assert following.result(timeout=30).pair.value == b"v"
+
+
+def test_a_watch_that_has_not_begun_ends_when_nobody_serves_it() -> None:
+    with Client([f"127.0.0.1:{free_ports(1)[0]}"], timeout_s=0.3) as client, pytest.raises(Unavailable):
+        next(client.watch("k"))
+
+
+def test_batches_are_whole_revisions(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints[:1], timeout_s=1.0) as client, client.watch(key, prefix=True) as watch:
+        watch.begin()
+        done = client.txn([], [Do.put(f"{key}/a", "1"), Do.put(f"{key}/b", "1")])
+        batch = next(watch.batches())
+        assert [(event.pair.key, event.revision) for event in batch] == [
+            (f"{key}/a".encode(), done.revision),
+            (f"{key}/b".encode(), done.revision),
+        ]
+        batches = watch.batches(progress=True)
+        elsewhere = client.put(f"{key[1:]}/elsewhere", "v")
+        while watch.seen_revision < elsewhere.revision:
+            assert next(batches) == ()
+
+
+def test_to_close_a_client_ends_its_watches_and_its_calls(client: Client, key: str) -> None:
+    watch = client.watch(key)
+    watch.begin()
+    client.put(key, "v")
+    waiting = client.barrier(key)
+    with ThreadPoolExecutor(2) as pool:
+        watching = pool.submit(list, watch)
+        held = pool.submit(waiting.wait)
+        time.sleep(0.3)
+        client.close()
+        assert [event.pair.value for event in watching.result(10)] == [b"v"]
+        with pytest.raises(ClientClosed):
+            held.result(10)
+    with pytest.raises(ClientClosed):
+        client.get(key)
+
+
+def test_a_closed_watch_does_not_begin(client: Client, key: str) -> None:
+    with client:
+        watch = client.watch(key)
+        watch.close()
+        watch.begin()
+        assert list(watch) == []
+
+
+def test_a_quiet_watch_outlasts_a_compaction_behind_its_last_event(cluster: LocalCluster, key: str) -> None:
+    with Client(cluster.endpoints[:1], timeout_s=1.0) as client, client.watch(key) as watch:
+        watch.begin()
+        batches = watch.batches(progress=True)
+        for number in range(3):
+            elsewhere = client.put(f"{key[1:]}/elsewhere", str(number))
+        while watch.seen_revision < elsewhere.revision:
+            next(batches)
+        client.compact(elsewhere.revision, physical=True)
+        cluster.nodes[0].kill()
+        cluster.nodes[0].start()
+        cluster.nodes[0].wait_ready()
+        Client(cluster.endpoints[:1]).put(key, "v")
+        while not (batch := next(batches)):
+            pass
+        assert [event.pair.value for event in batch] == [b"v"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from ratified.client.errors import CallRefused, Compacted
-from ratified.client.watching import WatchPosition
+from ratified.client.results import Event
+from ratified.client.watching import AskAgain, WatchPosition
 from ratified.wire.etcd import kv_pb2, rpc_pb2
 
 
@@ -19,6 +22,11 @@ def response(revision: int, *changes: int, fragment: bool = False, created: bool
     return answer.SerializeToString()
 
 
+def revisions(events: Sequence[Event] | None) -> list[int]:
+    assert events is not None
+    return [event.revision for event in events]
+
+
 def asked(position: WatchPosition) -> rpc_pb2.WatchCreateRequest:
     return rpc_pb2.WatchRequest.FromString(position.request()).create_request
 
@@ -26,7 +34,7 @@ def asked(position: WatchPosition) -> rpc_pb2.WatchCreateRequest:
 def test_a_watch_from_now_on_begins_behind_the_revision_of_its_creation() -> None:
     position = WatchPosition("k")
     assert asked(position).start_revision == 0
-    assert position.on_response(response(4, created=True)) == ()
+    assert position.on_response(response(4, created=True)) is None
     assert asked(position).start_revision == 5
 
 
@@ -34,28 +42,36 @@ def test_a_watch_goes_on_behind_the_last_event() -> None:
     position = WatchPosition("k", revision=2)
     position.on_response(response(9, created=True))
     assert position.next_revision == 2
-    assert [event.revision for event in position.on_response(response(9, 2, 3))] == [2, 3]
+    assert revisions(position.on_response(response(9, 2, 3))) == [2, 3]
     assert asked(position).start_revision == 4
 
 
 def test_fragments_are_given_on_when_the_last_one_is_there() -> None:
     position = WatchPosition("k", revision=2)
-    assert position.on_response(response(9, 2, fragment=True)) == ()
+    assert position.on_response(response(9, 2, fragment=True)) is None
     assert position.next_revision == 2
-    assert [event.revision for event in position.on_response(response(9, 2, 3))] == [2, 2, 3]
+    assert revisions(position.on_response(response(9, 2, 3))) == [2, 2, 3]
 
 
 def test_half_a_fragmented_answer_is_forgotten_with_its_stream() -> None:
     position = WatchPosition("k", revision=2)
     position.on_response(response(9, 2, fragment=True))
     position.request()
-    assert [event.revision for event in position.on_response(response(9, 2))] == [2]
+    assert revisions(position.on_response(response(9, 2))) == [2]
 
 
-def test_progress_moves_the_position() -> None:
+def test_progress_is_told_and_believed_only_when_the_events_cannot_be_had_any_more() -> None:
     position = WatchPosition("k", revision=2)
-    assert list(position.on_response(response(20))) == []
-    assert position.next_revision == 21
+    assert position.seen_revision == 1
+    assert position.on_response(response(20)) == []
+    assert (position.next_revision, position.seen_revision) == (2, 20)
+    compacted = rpc_pb2.WatchResponse(canceled=True, compact_revision=15).SerializeToString()
+    with pytest.raises(AskAgain):
+        position.on_response(compacted)
+    assert asked(position).start_revision == 21
+    later = rpc_pb2.WatchResponse(canceled=True, compact_revision=30).SerializeToString()
+    with pytest.raises(Compacted):
+        position.on_response(later)
 
 
 def test_a_compacted_watch_says_where_it_can_begin() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import typer
 from ratified.cli.failure import CommandFailed
 
 if TYPE_CHECKING:
-    from ratified.client import Client, Tls
+    from ratified.client import AsyncClient, Client, Tls
 
 ENDPOINTS = typer.Option(
     "127.0.0.1:2379",
@@ -34,8 +34,15 @@ CERT_FILE = typer.Option(
     None, "--cert", envvar="RATIFIED_CERT", metavar="FILE", help="Own certificate, for members that ask for one."
 )
 KEY_FILE = typer.Option(None, "--key", envvar="RATIFIED_KEY", metavar="FILE", help="The key of --cert.")
+FROM_ENDPOINTS = typer.Option(
+    ..., "--from", "--from-etcd", metavar="ENDPOINTS", help="Members of the cluster to read, host:port,host:port,..."
+)
+FROM_CA_FILE = typer.Option(None, "--from-cacert", metavar="FILE", help="As --cacert, for --from.")
+FROM_CERT_FILE = typer.Option(None, "--from-cert", metavar="FILE", help="As --cert, for --from.")
+FROM_KEY_FILE = typer.Option(None, "--from-key", metavar="FILE", help="As --key, for --from.")
+FROM_TIMEOUT_S = typer.Option(10.0, "--from-timeout", help="As --timeout, for --from.", min=0.001)
 TIMEOUT_S = typer.Option(10.0, "--timeout", help="Seconds to wait for an answer.", min=0.001)
-FLAGS = {"ca_file": "--cacert", "cert_file": "--cert", "key_file": "--key"}
+FLAGS = {"endpoints": "--endpoints", "ca_file": "--cacert", "cert_file": "--cert", "key_file": "--key"}
 """By field of ``Tls``."""
 
 
@@ -54,21 +61,46 @@ class Connection:
         self.endpoints = [part.strip() for part in endpoints.split(",") if part.strip()]
         self._ca_file, self._cert_file, self._key_file = ca_file, cert_file, key_file
         self._timeout_s = timeout
+        self.flags = FLAGS
 
     @contextmanager
     def client(self) -> Iterator[Client]:
         """A client whose failures are one line."""
-        from ratified.client import Client, ClientError
+        with self.failures(), self.client_of(self.endpoints) as client:
+            yield client
+
+    def client_of(self, endpoints: Sequence[str]) -> Client:
+        """A client of these endpoints, with the options of the others. Raises ``EndpointError`` and ``TlsError``."""
+        from ratified.client import Client
+
+        tls = self._tls()
+        client = Client(endpoints, timeout_s=self._timeout_s, tls=tls)
+        if tls is not None:
+            tls.credentials()
+        return client
+
+    def async_client(self) -> AsyncClient:
+        from ratified.client import AsyncClient
+
+        return AsyncClient(self.endpoints, timeout_s=self._timeout_s, tls=self._tls())
+
+    def members_of(self, client: Client) -> list[str]:
+        """An endpoint of each member of the cluster that has been started."""
+        return [member.client_urls[0] for member in client.members() if member.client_urls]
+
+    @contextmanager
+    def failures(self) -> Iterator[None]:
+        """What goes wrong with the members is one line."""
+        from ratified.client import ClientError
         from ratified.client.endpoints import EndpointError
         from ratified.client.tls import TlsError
 
         try:
-            with Client(self.endpoints, timeout_s=self._timeout_s, tls=self._tls()) as client:
-                yield client
+            yield
         except EndpointError as wrong:
-            raise CommandFailed(f"--endpoints: {wrong}") from wrong
+            raise CommandFailed(f"{self.flags['endpoints']}: {wrong}") from wrong
         except TlsError as wrong:
-            raise CommandFailed(f"{FLAGS[wrong.option]}: {wrong.problem}") from wrong
+            raise CommandFailed(f"{self.flags[wrong.option]}: {wrong.problem}") from wrong
         except ClientError as failed:
             endpoints = ",".join(self.endpoints)
             raise CommandFailed(f"{failed.text} ({failed.code}, endpoints {endpoints})") from failed
@@ -81,20 +113,49 @@ class Connection:
         return Tls(ca_file=self._ca_file, cert_file=self._cert_file, key_file=self._key_file)
 
 
+class Source:
+    """What the command line says of a second cluster, that is only read. Each parameter is an option."""
+
+    def __init__(
+        self,
+        *,
+        from_endpoints: str = FROM_ENDPOINTS,
+        from_ca_file: Path | None = FROM_CA_FILE,
+        from_cert_file: Path | None = FROM_CERT_FILE,
+        from_key_file: Path | None = FROM_KEY_FILE,
+        from_timeout: float = FROM_TIMEOUT_S,
+    ) -> None:
+        self.connection = Connection(
+            endpoints=from_endpoints,
+            ca_file=from_ca_file,
+            cert_file=from_cert_file,
+            key_file=from_key_file,
+            timeout=from_timeout,
+        )
+        self.connection.flags = {field: f"--from-{flag.removeprefix('--')}" for field, flag in FLAGS.items()}
+        self.connection.flags["endpoints"] = "--from"
+
+
+PLACES: dict[str, Callable[..., object]] = {"connection": Connection, "source": Source}
+"""By the name of a command's parameter: whose options stand in its place."""
+
+
 def asks_members(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options of ``Connection`` in the place of its parameter ``connection``."""
-    options = inspect.signature(Connection, eval_str=True).parameters
+    """The command with the options of ``Connection`` (and ``Source``) in the place of its parameter of that name."""
     own = inspect.signature(command, eval_str=True).parameters
+    places = {name: inspect.signature(PLACES[name], eval_str=True).parameters for name in own if name in PLACES}
     parameters = [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in own.items()
-        for each in (options.values() if name == "connection" else (parameter,))
+        for each in (places[name].values() if name in places else (parameter,))
     ]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        connection = Connection(**{name: given.pop(name) for name in options})
-        command(**given, connection=connection)
+        made = {
+            place: PLACES[place](**{name: given.pop(name) for name in options}) for place, options in places.items()
+        }
+        command(**given, **made)
 
     # What Typer reads the options from.
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -9,7 +9,27 @@ from typing import NoReturn
 
 import typer
 
-from ratified.cli import client, compare, demo, lab, member, pki, recover, serve, sim, snapshot, up
+from ratified.cli import (
+    check,
+    compare,
+    demo,
+    endpoint,
+    kv,
+    lab,
+    lease,
+    lock,
+    maintenance,
+    member,
+    migration,
+    pki,
+    recover,
+    serve,
+    sim,
+    snapshot,
+    txn,
+    up,
+    watch,
+)
 from ratified.cli.failure import CommandFailed
 
 EXIT_FAILED = 1
@@ -27,7 +47,6 @@ def make_app() -> typer.Typer:
         help="A replicated, strongly consistent key-value store that speaks etcd's API; and its simulator.",
         epilog="Try: ratified up",
         rich_markup_mode=None,
-        add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -42,7 +61,9 @@ def make_app() -> typer.Typer:
         elif context.invoked_subcommand is None:
             typer.echo(context.get_help())
 
-    for command in (up, serve, demo, client, member, snapshot, recover, pki, sim, compare, lab):
+    for command in (up, serve, demo, kv, txn, watch, lease, lock, endpoint, member, maintenance, check, snapshot):
+        command.register(app)
+    for command in (migration, recover, pki, sim, compare, lab):
         command.register(app)
     return app
 

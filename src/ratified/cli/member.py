@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ratified.cli.client import AS_JSON, print_json
 from ratified.cli.connection import Connection, asks_members
 from ratified.cli.failure import CommandFailed
+from ratified.cli.output import AS_JSON, print_json
 from ratified.consensus.engines import DEFAULT_ENGINE
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from ratified.cli.client import AS_JSON, print_json
 from ratified.cli.failure import CommandFailed
+from ratified.cli.output import AS_JSON, print_json
 
 if TYPE_CHECKING:
     from ratified.server.certificates import Pair

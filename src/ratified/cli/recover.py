@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from ratified.cli.client import AS_JSON, print_json
 from ratified.cli.failure import CommandFailed
+from ratified.cli.output import AS_JSON, print_json
 from ratified.consensus.engines import DEFAULT_ENGINE
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import typer
 
 from ratified.cli import engine as engines
-from ratified.cli.client import AS_JSON, print_json
 from ratified.cli.connection import Connection, asks_members
 from ratified.cli.failure import CommandFailed
+from ratified.cli.output import AS_JSON, print_json
 from ratified.consensus.engines import DEFAULT_ENGINE
 
 if TYPE_CHECKING:

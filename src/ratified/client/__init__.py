@@ -9,6 +9,7 @@ Rules of this package:
    when it is known that nothing happened.
 3. Keys and values are bytes; text is taken too and encoded as UTF-8.
 4. It knows etcd's protocol only, nothing of a server's inside.
+5. A call is made once (``calls``), and what is built on calls is a plan (``recipes``); the two faces carry both out.
 
 Example::
 
@@ -20,47 +21,115 @@ Example::
 """
 
 from ratified.client.aio import AsyncClient, AsyncWatch
-from ratified.client.calls import Compare, Do, compare_create, compare_mod, compare_value, compare_version
-from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
+from ratified.client.calls import (
+    Compare,
+    Do,
+    When,
+    compare_create,
+    compare_lease,
+    compare_mod,
+    compare_value,
+    compare_version,
+)
+from ratified.client.errors import (
+    CallOutcomeUnknown,
+    CallRefused,
+    ClientClosed,
+    ClientError,
+    Compacted,
+    Conflict,
+    DuplicateKey,
+    FutureRevision,
+    KeyNotFound,
+    LeaseExists,
+    LeaseLost,
+    LeaseNotFound,
+    MemberNotFound,
+    NoSpace,
+    RequestTooLarge,
+    Unavailable,
+)
+from ratified.client.recipes.awaiting import (
+    AsyncBarrier,
+    AsyncElection,
+    AsyncKeptLease,
+    AsyncLock,
+    AsyncQueue,
+    AsyncTransaction,
+)
+from ratified.client.recipes.blocking import Barrier, Election, KeptLease, Lock, Queue, Transaction
+from ratified.client.recipes.turns import Place
 from ratified.client.results import (
+    Alarm,
     Deleted,
     Event,
     KeyValue,
+    KvHash,
     Lease,
     LeaseLeft,
     Member,
     MemberStatus,
     Put,
     Range,
+    Swap,
     Txn,
 )
 from ratified.client.sync import Client, Watch
 from ratified.client.tls import Tls
 
 __all__ = [
+    "Alarm",
+    "AsyncBarrier",
     "AsyncClient",
+    "AsyncElection",
+    "AsyncKeptLease",
+    "AsyncLock",
+    "AsyncQueue",
+    "AsyncTransaction",
     "AsyncWatch",
+    "Barrier",
     "CallOutcomeUnknown",
     "CallRefused",
     "Client",
+    "ClientClosed",
     "ClientError",
     "Compacted",
     "Compare",
+    "Conflict",
     "Deleted",
     "Do",
+    "DuplicateKey",
+    "Election",
     "Event",
+    "FutureRevision",
+    "KeptLease",
+    "KeyNotFound",
     "KeyValue",
+    "KvHash",
     "Lease",
+    "LeaseExists",
     "LeaseLeft",
+    "LeaseLost",
+    "LeaseNotFound",
+    "Lock",
     "Member",
+    "MemberNotFound",
     "MemberStatus",
+    "NoSpace",
+    "Place",
     "Put",
+    "Queue",
     "Range",
+    "RequestTooLarge",
+    "Swap",
     "Tls",
+    "Transaction",
     "Txn",
     "Unavailable",
     "Watch",
+    "When",
     "compare_create",
+    "compare_lease",
     "compare_mod",
     "compare_value",
     "compare_version",

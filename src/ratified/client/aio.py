@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import grpc
 import grpc.aio
 
 from ratified.client import calls, results
-from ratified.client.calls import Call, Compare, Do, Text
+from ratified.client.calls import Call, Compare, Do, SortBy, Text, When
 from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
     ROUND_PAUSE_S,
@@ -23,9 +24,23 @@ from ratified.client.endpoints import (
     Target,
     error,
 )
-from ratified.client.errors import ClientError
+from ratified.client.errors import ClientClosed, ClientError
+from ratified.client.recipes import conditions
+from ratified.client.recipes.awaiting import (
+    AsyncBarrier,
+    AsyncElection,
+    AsyncKeptLease,
+    AsyncLock,
+    AsyncQueue,
+    AsyncTransaction,
+    run_stm,
+)
+from ratified.client.recipes.conditions import PAGE_KEYS_DEFAULT, Pages
+from ratified.client.recipes.leases import LEASE_TTL_DEFAULT
+from ratified.client.recipes.steps import ChangeOf, Plan
+from ratified.client.recipes.stm import ATTEMPTS_DEFAULT
 from ratified.client.tls import Tls
-from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
+from ratified.client.watching import PROGRESS_REQUEST, AskAgain, WatchPosition
 from ratified.wire.report import NodeReport
 
 T = TypeVar("T")
@@ -46,6 +61,8 @@ class AsyncClient:
     ) -> None:
         self._endpoints = Endpoints(endpoints, tls)
         self._timeout_s = timeout_s
+        self._closed = False
+        self._watches: WeakSet[AsyncWatch] = WeakSet()
         self._channels: dict[Target, grpc.aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
@@ -55,13 +72,17 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and end every watch."""
+        self._closed = True
+        for watch in list(self._watches):
+            watch.close()
         channels, self._channels = list(self._channels.values()), {}
         for channel in channels:
             await channel.close()
 
-    async def put(self, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> results.Put:
-        """Write one pair; with ``lease`` it ends when the lease does."""
+    async def put(self, key: Text, value: Text | None, *, lease: int | None = 0, previous: bool = False) -> results.Put:
+        """Write one pair; with ``lease`` it ends when the lease does. ``value`` None keeps the key's value, ``lease``
+        None its lease; raises ``KeyNotFound`` where there is no such key then."""
         return await self._do(calls.put(calls.put_request(key, value, lease=lease, previous=previous)))
 
     async def get(self, key: Text, *, revision: int = 0, serializable: bool = False) -> results.KeyValue | None:
@@ -79,12 +100,39 @@ class AsyncClient:
         revision: int = 0,
         serializable: bool = False,
         keys_only: bool = False,
+        count_only: bool = False,
+        sort_by: SortBy | None = None,
+        descending: bool = False,
     ) -> results.Range:
-        """The pairs of a prefix, or of [key, end), by key."""
+        """The pairs of a prefix, or of [key, end), by key or by ``sort_by``; ``end`` of one zero byte has no end."""
         request = calls.range_request(
-            key, prefix=prefix, end=end, limit=limit, revision=revision, serializable=serializable, keys_only=keys_only
+            key,
+            prefix=prefix,
+            end=end,
+            limit=limit,
+            revision=revision,
+            serializable=serializable,
+            keys_only=keys_only,
+            count_only=count_only,
+            sort_by=sort_by,
+            descending=descending,
         )
         return await self._do(calls.ranged(request))
+
+    async def pages(
+        self,
+        key: Text,
+        *,
+        prefix: bool = False,
+        end: Text | None = None,
+        revision: int = 0,
+        page_keys: int = PAGE_KEYS_DEFAULT,
+        keys_only: bool = False,
+    ) -> AsyncIterator[results.Range]:
+        """A long range in pages, all at one revision. Raises ``Compacted`` where that is compacted meanwhile."""
+        pages = Pages(key, prefix=prefix, end=end, revision=revision, page_keys=page_keys, keys_only=keys_only)
+        while pages.more:
+            yield await self.carry_out(pages.next_page())
 
     async def delete(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, previous: bool = False
@@ -97,6 +145,26 @@ class AsyncClient:
     ) -> results.Txn:
         """Do ``success`` where every comparison holds, else ``failure``; all at one revision."""
         return await self._do(calls.txn(compare, success, failure))
+
+    async def commit(self, transaction: When) -> results.Txn:
+        """As ``txn``, of a transaction put together with ``When``."""
+        return await self._do(calls.transaction(transaction.request()))
+
+    async def put_if_absent(self, key: Text, value: Text, *, lease: int = 0) -> results.Swap:
+        """Create a key, unless it is there."""
+        return await self.carry_out(conditions.put_if_absent(key, value, lease))
+
+    async def compare_and_swap(
+        self, key: Text, value: Text, *, expected: Text | None = None, revision: int | None = None, lease: int = 0
+    ) -> results.Swap:
+        """Write a key if it has the value ``expected``, or the mod revision ``revision`` (0: it is not there)."""
+        return await self.carry_out(conditions.compare_and_swap(key, value, expected, revision, lease))
+
+    async def compare_and_delete(
+        self, key: Text, *, expected: Text | None = None, revision: int | None = None
+    ) -> results.Swap:
+        """Delete a key if it has the value ``expected``, or the mod revision ``revision``."""
+        return await self.carry_out(conditions.compare_and_delete(key, expected, revision))
 
     async def compact(self, revision: int, *, physical: bool = False) -> int:
         """Forget what is older than ``revision``; gives the store's revision."""
@@ -120,6 +188,30 @@ class AsyncClient:
 
     async def leases(self) -> tuple[int, ...]:
         return await self._do(calls.leases())
+
+    def keep_lease(self, ttl: int) -> AsyncKeptLease:
+        """A lease that is renewed until it is closed: ``async with client.keep_lease(30) as lease: ...``"""
+        return AsyncKeptLease(self, ttl)
+
+    def lock(self, name: Text, lease: AsyncKeptLease | int = LEASE_TTL_DEFAULT) -> AsyncLock:
+        """A lock, under a lease or under one of its own with a time to live of so many seconds."""
+        return AsyncLock(self, name, lease)
+
+    def election(self, name: Text, lease: AsyncKeptLease | int = LEASE_TTL_DEFAULT) -> AsyncElection:
+        """An election; ``lease`` as for ``lock``."""
+        return AsyncElection(self, name, lease)
+
+    def queue(self, name: Text) -> AsyncQueue:
+        return AsyncQueue(self, name)
+
+    def barrier(self, name: Text) -> AsyncBarrier:
+        return AsyncBarrier(self, name)
+
+    async def stm(self, apply: Callable[[AsyncTransaction], Awaitable[T]], *, attempts: int = ATTEMPTS_DEFAULT) -> T:
+        """Run ``apply`` until what it has read and written is one transaction of serializable snapshot isolation; gives
+        what the last run returned. It may be run several times, so it does nothing but read and write. Raises
+        ``Conflict`` after so many ``attempts``, and what ``apply`` raises; nothing has been written then."""
+        return await run_stm(self, apply, attempts)
 
     async def members(self) -> tuple[results.Member, ...]:
         """Who belongs to the cluster."""
@@ -146,6 +238,22 @@ class AsyncClient:
         """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
         return await self._do(calls.update_member(member, peer_urls))
 
+    async def alarms(self) -> tuple[results.Alarm, ...]:
+        """What members have raised."""
+        return await self._do(calls.alarms())
+
+    async def disarm(self, alarm: results.Alarm) -> tuple[results.Alarm, ...]:
+        """Take an alarm back; gives those that were taken back."""
+        return await self._do(calls.disarm(alarm))
+
+    async def defragment(self, endpoint: str) -> None:
+        """Have the member behind ``endpoint`` give unused space back to its file system."""
+        await self._at(self._endpoints.parse(endpoint), calls.defragment(), self._timeout_s)
+
+    async def hash_kv(self, endpoint: str, *, revision: int = 0) -> results.KvHash:
+        """The hash of what the member behind ``endpoint`` holds up to ``revision``; 0: its newest."""
+        return await self._at(self._endpoints.parse(endpoint), calls.hash_kv(revision), self._timeout_s)
+
     async def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
         return await self._at(self._endpoints.parse(endpoint), calls.status(), self._timeout_s)
@@ -157,12 +265,18 @@ class AsyncClient:
     def watch(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
     ) -> AsyncWatch:
-        """Events from ``revision`` on (0: from now on), in order, each once, whichever endpoint fails."""
+        """Events from ``revision`` on (0: from now on), in order, each once, whichever endpoint fails, and for however
+        long all of them do. Only a watch that no endpoint has served yet ends, as ``Unavailable``, after
+        ``timeout_s``."""
         position = WatchPosition(key, prefix=prefix, end=end, revision=revision, previous=previous)
-        return AsyncWatch(self, self._endpoints, position, self._timeout_s)
+        watch = AsyncWatch(self, self._endpoints, position, self._timeout_s)
+        self._watches.add(watch)
+        return watch
 
     def channel(self, target: Target) -> grpc.aio.Channel:
-        """The connection to a target, made on first use. Raises ``TlsError``."""
+        """The connection to a target, made on first use. Raises ``TlsError``, and ``ClientClosed``."""
+        if self._closed:
+            raise ClientClosed
         channel = self._channels.get(target)
         if channel is None:
             channel = self._channels[target] = self._new_channel(target)
@@ -175,10 +289,39 @@ class AsyncClient:
         options = (*CHANNEL_OPTIONS, *tls.channel_options)
         return grpc.aio.secure_channel(target.address, tls.credentials(), options=options)
 
+    async def carry_out(self, plan: Plan[T], timeout_s: float | None = None) -> T:
+        """Carry out a recipe's plan. Raises ``TimeoutError`` where waiting in it takes longer than ``timeout_s``."""
+        deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    answer = await (self._change(step, deadline) if isinstance(step, ChangeOf) else self._do(step))
+                except (ClientError, TimeoutError) as failed:
+                    step = plan.throw(failed)
+                else:
+                    step = plan.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            plan.close()
+
+    async def _change(self, awaited: ChangeOf, deadline: float | None) -> results.Event:
+        async with (
+            asyncio.timeout_at(deadline),
+            self.watch(awaited.key, prefix=awaited.prefix, revision=awaited.revision) as watch,
+        ):
+            async for event in watch:
+                if awaited.kind in (None, event.kind):
+                    return event
+        raise ClientClosed
+
     async def _do(self, call: Call[T]) -> T:
         """Carry out a call, at one endpoint after another while that is safe and there is time."""
         clock = asyncio.get_running_loop().time
-        attempts = Attempts(self._endpoints, repeatable=call.repeatable, deadline=clock() + self._timeout_s)
+        timeout_s = self._timeout_s if call.timeout_s is None else min(call.timeout_s, self._timeout_s)
+        attempts = Attempts(self._endpoints, repeatable=call.repeatable, deadline=clock() + timeout_s)
         while True:
             target = attempts.target
             try:
@@ -197,7 +340,15 @@ class AsyncClient:
             raise error(*self._endpoints.status_of(target, failed), repeatable=call.repeatable) from failed
 
     async def _send(self, target: Target, call: Call[T], timeout_s: float) -> bytes:
-        channel = self.channel(target)
+        try:
+            return await self._exchange(self.channel(target), call, timeout_s)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and (task is None or not task.cancelling()):
+                raise ClientClosed from None  # gRPC's way to say that the connection was closed
+            raise
+
+    async def _exchange(self, channel: grpc.aio.Channel, call: Call[T], timeout_s: float) -> bytes:
         answer: bytes
         if not call.streaming:
             answer = await channel.unary_unary(call.method)(call.request, timeout=timeout_s)
@@ -222,15 +373,21 @@ class AsyncWatch:
         self._endpoints = endpoints
         self._position = position
         self._timeout_s = timeout_s
+        self._attempt_s = endpoints.attempt_s(timeout_s)
         self._events: deque[results.Event] = deque()
         self._stream: Any = None
-        self._receiving: asyncio.Task[Sequence[results.Event]] | None = None
+        self._receiving: asyncio.Task[Sequence[results.Event] | None] | None = None
         self._closed = False
 
     @property
     def next_revision(self) -> int:
         """The revision that the watch goes on with; 0: it has not begun."""
         return self._position.next_revision
+
+    @property
+    def seen_revision(self) -> int:
+        """Up to which revision everything was seen, as the servers say."""
+        return self._position.seen_revision
 
     async def __aenter__(self) -> Self:
         return self
@@ -250,30 +407,50 @@ class AsyncWatch:
         return self
 
     async def __anext__(self) -> results.Event:
-        while not self._events:
-            if self._closed:
-                raise StopAsyncIteration
-            await self._take_answer()
+        await self._fill()
+        if not self._events:
+            raise StopAsyncIteration
         return self._events.popleft()
+
+    async def batches(self, *, progress: bool = False) -> AsyncIterator[tuple[results.Event, ...]]:
+        """The events as the server sends them: some whole revisions each time, until the watch is closed. With
+        ``progress`` also none where the server says only how far it is: ``seen_revision``."""
+        while True:
+            await self._fill(progress=progress)
+            if self._closed and not self._events:
+                return
+            batch = tuple(self._events)
+            self._events.clear()
+            yield batch
 
     async def begin(self) -> None:
         """Return when the server watches: what is written from now on will be seen."""
         while not self._closed and (not self.next_revision or self._stream is None):
             await self._take_answer()
 
-    async def _take_answer(self) -> None:
-        """Wait for the next answer; to be cancelled meanwhile does it no harm."""
+    async def _fill(self, *, progress: bool = False) -> None:
+        """Return with events to give on, with none when the watch is closed, or with none and ``progress``."""
+        while not self._events and not self._closed:
+            if await self._take_answer() and progress:
+                return
+
+    async def _take_answer(self) -> bool:
+        """Wait for the next answer; to be cancelled meanwhile does it no harm. Did it say how far the server is?"""
         if self._receiving is None:
             self._receiving = asyncio.create_task(self._receive())
         receiving = self._receiving
         await asyncio.wait((receiving,))
-        if self._receiving is receiving:
-            self._receiving = None
-            if not self._closed:
-                self._events.extend(receiving.result())
+        if self._receiving is not receiving:
+            return False
+        self._receiving = None
+        if self._closed:
+            return False
+        events = receiving.result()
+        self._events.extend(events or ())
+        return events is not None
 
-    async def _receive(self) -> Sequence[results.Event]:
-        """The events of one answer; where an endpoint fails, the next ones are tried for ``timeout_s`` from then on."""
+    async def _receive(self) -> Sequence[results.Event] | None:
+        """The events of one answer; where an endpoint fails, the next ones are tried."""
         attempts: Attempts | None = None
         while True:
             target = self._endpoints.current
@@ -285,6 +462,13 @@ class AsyncWatch:
                 if answer is not grpc.aio.EOF:
                     return self._position.on_response(answer)
                 code, text = "UNAVAILABLE", "the server ended the stream"
+            except AskAgain:
+                self._stream.cancel()
+                self._stream = None
+                continue
+            except ClientClosed:
+                self._closed = True
+                return None
             except TimeoutError:
                 self._stream.cancel()
                 code, text = SILENT
@@ -293,16 +477,17 @@ class AsyncWatch:
             self._stream = None
             now = asyncio.get_running_loop().time()
             if attempts is None:
-                attempts = Attempts(self._endpoints, repeatable=True, deadline=now + self._timeout_s)
+                deadline = None if self._position.begun else now + self._timeout_s
+                attempts = Attempts(self._endpoints, repeatable=True, deadline=deadline)
             attempts.failed(target, code, text, now)
-            await asyncio.sleep(ROUND_PAUSE_S)
+            await asyncio.sleep(max(attempts.pause_s, ROUND_PAUSE_S))
 
     async def _next_answer(self, stream: Any) -> Any:
         """Raises ``TimeoutError`` where the member is silent, asked for the watch's progress or not."""
-        async with asyncio.timeout(self._timeout_s):
+        async with asyncio.timeout(self._attempt_s):
             reading = asyncio.ensure_future(stream.read())
             try:
-                done, _ = await asyncio.wait((reading,), timeout=self._timeout_s / 2)
+                done, _ = await asyncio.wait((reading,), timeout=self._attempt_s / 2)
                 if not done:
                     await stream.write(PROGRESS_REQUEST)
                 return await reading

@@ -6,7 +6,7 @@ A ``Call`` that is ``repeatable`` may be sent again although it may have happene
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 from google.protobuf.message import Message
@@ -30,6 +30,9 @@ LEASE_REVOKE = "/etcdserverpb.Lease/LeaseRevoke"
 LEASE_KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 LEASE_TIME_TO_LIVE = "/etcdserverpb.Lease/LeaseTimeToLive"
 LEASE_LEASES = "/etcdserverpb.Lease/LeaseLeases"
+ALARM = "/etcdserverpb.Maintenance/Alarm"
+DEFRAGMENT = "/etcdserverpb.Maintenance/Defragment"
+HASH_KV = "/etcdserverpb.Maintenance/HashKV"
 MEMBER_LIST = "/etcdserverpb.Cluster/MemberList"
 MOVE_LEADER = "/etcdserverpb.Maintenance/MoveLeader"
 MEMBER_ADD = "/etcdserverpb.Cluster/MemberAdd"
@@ -41,13 +44,15 @@ STATUS = "/etcdserverpb.Maintenance/Status"
 
 
 class Call(NamedTuple, Generic[T]):
-    """One request and its answer; ``streaming``: they are the first of a stream."""
+    """One request and its answer; ``streaming``: they are the first of a stream. ``timeout_s`` bounds it where that is
+    less than what the client gives a call."""
 
     method: str
     request: bytes
     read: Callable[[bytes], T]
     repeatable: bool
     streaming: bool = False
+    timeout_s: float | None = None
 
 
 def encoded(text: Text) -> bytes:
@@ -67,6 +72,16 @@ def range_end(key: bytes, *, prefix: bool, end: Text | None) -> bytes:
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
 
 
+SortBy: TypeAlias = Literal["key", "version", "create", "mod", "value"]
+_SORTS = {
+    "key": rpc_pb2.RangeRequest.KEY,
+    "version": rpc_pb2.RangeRequest.VERSION,
+    "create": rpc_pb2.RangeRequest.CREATE,
+    "mod": rpc_pb2.RangeRequest.MOD,
+    "value": rpc_pb2.RangeRequest.VALUE,
+}
+
+
 def range_request(
     key: Text,
     *,
@@ -76,22 +91,45 @@ def range_request(
     revision: int = 0,
     serializable: bool = False,
     keys_only: bool = False,
+    count_only: bool = False,
+    sort_by: SortBy | None = None,
+    descending: bool = False,
+    created_until: int = 0,
 ) -> rpc_pb2.RangeRequest:
-    """The request of a range; an empty key with ``prefix`` is everything."""
+    """The request of a range; an empty key with ``prefix`` is everything, ``end`` of one zero byte has no end.
+
+    ``created_until`` leaves out what was created after that revision; 0: nothing.
+    """
     first = encoded(key)
     last = range_end(first, prefix=prefix, end=end)
+    if sort_by is not None and sort_by not in _SORTS:
+        raise ValueError(f"{sort_by!r} is nothing to sort by; use one of {', '.join(_SORTS)}")
+    sorted_at_all = sort_by is not None or descending
+    order = rpc_pb2.RangeRequest.DESCEND if descending else rpc_pb2.RangeRequest.ASCEND
     return rpc_pb2.RangeRequest(
-        key=first or (b"\0" if prefix else b""),
+        key=first or (b"\0" if last else b""),
         range_end=last,
         limit=limit,
         revision=revision,
         serializable=serializable,
         keys_only=keys_only,
+        count_only=count_only,
+        sort_order=order if sorted_at_all else rpc_pb2.RangeRequest.NONE,
+        sort_target=_SORTS[sort_by or "key"],
+        max_create_revision=created_until,
     )
 
 
-def put_request(key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> rpc_pb2.PutRequest:
-    return rpc_pb2.PutRequest(key=encoded(key), value=encoded(value), lease=lease, prev_kv=previous)
+def put_request(key: Text, value: Text | None, *, lease: int | None = 0, previous: bool = False) -> rpc_pb2.PutRequest:
+    """The request of a put. ``value`` None keeps the key's value, ``lease`` None its lease; the key must be there."""
+    return rpc_pb2.PutRequest(
+        key=encoded(key),
+        value=b"" if value is None else encoded(value),
+        lease=lease or 0,
+        prev_kv=previous,
+        ignore_value=value is None,
+        ignore_lease=lease is None,
+    )
 
 
 def delete_request(
@@ -99,11 +137,8 @@ def delete_request(
 ) -> rpc_pb2.DeleteRangeRequest:
     """The request of a delete; an empty key with ``prefix`` is everything."""
     first = encoded(key)
-    return rpc_pb2.DeleteRangeRequest(
-        key=first or (b"\0" if prefix else b""),
-        range_end=range_end(first, prefix=prefix, end=end),
-        prev_kv=previous,
-    )
+    last = range_end(first, prefix=prefix, end=end)
+    return rpc_pb2.DeleteRangeRequest(key=first or (b"\0" if last else b""), range_end=last, prev_kv=previous)
 
 
 class Compare(msgspec.Struct, frozen=True):
@@ -120,32 +155,47 @@ _RELATIONS = {
 }
 
 
-def compare_value(key: Text, relation: str, value: Text) -> Compare:
-    """The key's value stands in ``relation`` (==, !=, <, >) to ``value``."""
-    return _compare(rpc_pb2.Compare(target=rpc_pb2.Compare.VALUE, key=encoded(key), value=encoded(value)), relation)
+def compare_value(key: Text, relation: str, value: Text, *, prefix: bool = False, end: Text | None = None) -> Compare:
+    """The key's value stands in ``relation`` (==, !=, <, >) to ``value``; so does every key's of a prefix or range."""
+    message = rpc_pb2.Compare(target=rpc_pb2.Compare.VALUE, value=encoded(value))
+    return _compare(message, relation, key, prefix=prefix, end=end)
 
 
-def compare_version(key: Text, relation: str, version: int) -> Compare:
+def compare_version(
+    key: Text, relation: str, version: int, *, prefix: bool = False, end: Text | None = None
+) -> Compare:
     """As ``compare_value``, of how often the key was written since it was created; 0: it is not there."""
-    return _compare(rpc_pb2.Compare(target=rpc_pb2.Compare.VERSION, key=encoded(key), version=version), relation)
+    message = rpc_pb2.Compare(target=rpc_pb2.Compare.VERSION, version=version)
+    return _compare(message, relation, key, prefix=prefix, end=end)
 
 
-def compare_create(key: Text, relation: str, revision: int) -> Compare:
+def compare_create(
+    key: Text, relation: str, revision: int, *, prefix: bool = False, end: Text | None = None
+) -> Compare:
     """As ``compare_value``, of the revision that created the key."""
-    return _compare(
-        rpc_pb2.Compare(target=rpc_pb2.Compare.CREATE, key=encoded(key), create_revision=revision), relation
-    )
+    message = rpc_pb2.Compare(target=rpc_pb2.Compare.CREATE, create_revision=revision)
+    return _compare(message, relation, key, prefix=prefix, end=end)
 
 
-def compare_mod(key: Text, relation: str, revision: int) -> Compare:
+def compare_mod(key: Text, relation: str, revision: int, *, prefix: bool = False, end: Text | None = None) -> Compare:
     """As ``compare_value``, of the revision that last changed the key."""
-    return _compare(rpc_pb2.Compare(target=rpc_pb2.Compare.MOD, key=encoded(key), mod_revision=revision), relation)
+    message = rpc_pb2.Compare(target=rpc_pb2.Compare.MOD, mod_revision=revision)
+    return _compare(message, relation, key, prefix=prefix, end=end)
 
 
-def _compare(message: rpc_pb2.Compare, relation: str) -> Compare:
+def compare_lease(key: Text, relation: str, lease: int, *, prefix: bool = False, end: Text | None = None) -> Compare:
+    """As ``compare_value``, of the lease that the key ends with; 0: none."""
+    message = rpc_pb2.Compare(target=rpc_pb2.Compare.LEASE, lease=lease)
+    return _compare(message, relation, key, prefix=prefix, end=end)
+
+
+def _compare(message: rpc_pb2.Compare, relation: str, key: Text, *, prefix: bool, end: Text | None) -> Compare:
     if relation not in _RELATIONS:
         raise ValueError(f"{relation!r} is no relation; use one of {', '.join(_RELATIONS)}")
+    first = encoded(key)
     message.result = _RELATIONS[relation]
+    message.range_end = range_end(first, prefix=prefix, end=end)
+    message.key = first or (b"\0" if message.range_end else b"")
     return Compare(message)
 
 
@@ -155,19 +205,68 @@ class Do(msgspec.Struct, frozen=True):
     message: rpc_pb2.RequestOp
 
     @classmethod
-    def put(cls, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> Do:
+    def put(cls, key: Text, value: Text | None, *, lease: int | None = 0, previous: bool = False) -> Do:
+        """``value`` None keeps the key's value, ``lease`` None its lease; the key must be there."""
         request = put_request(key, value, lease=lease, previous=previous)
         return cls(rpc_pb2.RequestOp(request_put=request))
 
     @classmethod
-    def get(cls, key: Text, *, prefix: bool = False, end: Text | None = None, limit: int = 0) -> Do:
-        request = range_request(key, prefix=prefix, end=end, limit=limit)
+    def get(
+        cls,
+        key: Text,
+        *,
+        prefix: bool = False,
+        end: Text | None = None,
+        limit: int = 0,
+        revision: int = 0,
+        keys_only: bool = False,
+        count_only: bool = False,
+    ) -> Do:
+        request = range_request(
+            key, prefix=prefix, end=end, limit=limit, revision=revision, keys_only=keys_only, count_only=count_only
+        )
         return cls(rpc_pb2.RequestOp(request_range=request))
 
     @classmethod
-    def delete(cls, key: Text, *, prefix: bool = False, end: Text | None = None) -> Do:
-        request = delete_request(key, prefix=prefix, end=end)
+    def delete(cls, key: Text, *, prefix: bool = False, end: Text | None = None, previous: bool = False) -> Do:
+        request = delete_request(key, prefix=prefix, end=end, previous=previous)
         return cls(rpc_pb2.RequestOp(request_delete_range=request))
+
+    @classmethod
+    def nested(cls, transaction: When) -> Do:
+        """A transaction inside another one: its result is a ``Txn``."""
+        return cls(rpc_pb2.RequestOp(request_txn=transaction.request()))
+
+
+class When:
+    """A transaction, put together: ``When(compare_version("a", "==", 0)).then(Do.put("a", "1"))``.
+
+    Without a comparison it takes the branch ``then``.
+    """
+
+    def __init__(self, *compares: Compare, success: Sequence[Do] = (), failure: Sequence[Do] = ()) -> None:
+        self._compares = compares
+        self._success = tuple(success)
+        self._failure = tuple(failure)
+
+    def then(self, *operations: Do) -> When:
+        """The same, that also does these where every comparison holds."""
+        return When(*self._compares, success=(*self._success, *operations), failure=self._failure)
+
+    def otherwise(self, *operations: Do) -> When:
+        """The same, that also does these where one does not hold."""
+        return When(*self._compares, success=self._success, failure=(*self._failure, *operations))
+
+    def request(self) -> rpc_pb2.TxnRequest:
+        return txn_request(self._compares, self._success, self._failure)
+
+
+def txn_request(compares: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]) -> rpc_pb2.TxnRequest:
+    return rpc_pb2.TxnRequest(
+        compare=[each.message for each in compares],
+        success=[each.message for each in success],
+        failure=[each.message for each in failure],
+    )
 
 
 def ranged(request: rpc_pb2.RangeRequest) -> Call[results.Range]:
@@ -183,12 +282,20 @@ def delete(request: rpc_pb2.DeleteRangeRequest) -> Call[results.Deleted]:
 
 
 def txn(compare: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]) -> Call[results.Txn]:
-    request = rpc_pb2.TxnRequest(
-        compare=[one.message for one in compare],
-        success=[one.message for one in success],
-        failure=[one.message for one in failure],
+    return transaction(txn_request(compare, success, failure))
+
+
+def transaction(request: rpc_pb2.TxnRequest) -> Call[results.Txn]:
+    """One that can only read may be sent again, as a read may."""
+    return _call(TXN, request, rpc_pb2.TxnResponse, results.txn, repeatable=_only_reads(request))
+
+
+def _only_reads(request: rpc_pb2.TxnRequest) -> bool:
+    return all(
+        operation.HasField("request_range")
+        or (operation.HasField("request_txn") and _only_reads(operation.request_txn))
+        for operation in (*request.success, *request.failure)
     )
-    return _call(TXN, request, rpc_pb2.TxnResponse, results.txn, repeatable=False)
 
 
 def compact(revision: int, *, physical: bool) -> Call[int]:
@@ -231,6 +338,14 @@ def members() -> Call[tuple[results.Member, ...]]:
     return _call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
 
 
+def cluster_id() -> Call[int]:
+    """Which cluster it is, whichever member answers."""
+    request = rpc_pb2.MemberListRequest(linearizable=True)
+    return _call(
+        MEMBER_LIST, request, rpc_pb2.MemberListResponse, lambda answer: answer.header.cluster_id, repeatable=True
+    )
+
+
 def move_leader(to: int) -> Call[None]:
     """Hand the lead to a member; any other member than the leader refuses, and the next endpoint is asked."""
     request = rpc_pb2.MoveLeaderRequest(targetID=to)
@@ -259,6 +374,29 @@ def update_member(member: int, peer_urls: Sequence[str]) -> Call[tuple[results.M
     """Have the others reach a member at these peer URLs; the members then."""
     request = rpc_pb2.MemberUpdateRequest(ID=member, peerURLs=peer_urls)
     return _call(MEMBER_UPDATE, request, rpc_pb2.MemberUpdateResponse, results.members, repeatable=True)
+
+
+def alarms() -> Call[tuple[results.Alarm, ...]]:
+    request = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.GET)
+    return _call(ALARM, request, rpc_pb2.AlarmResponse, results.alarms, repeatable=True)
+
+
+def disarm(alarm: results.Alarm) -> Call[tuple[results.Alarm, ...]]:
+    """Take an alarm back; gives those that were taken back."""
+    kind = rpc_pb2.AlarmType.Value(alarm.kind)
+    request = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.DEACTIVATE, memberID=alarm.member, alarm=kind)
+    return _call(ALARM, request, rpc_pb2.AlarmResponse, results.alarms, repeatable=True)
+
+
+def defragment() -> Call[None]:
+    """Have the member that is asked give space that it no longer uses back to the file system."""
+    return _call(DEFRAGMENT, rpc_pb2.DefragmentRequest(), rpc_pb2.DefragmentResponse, lambda _: None, repeatable=False)
+
+
+def hash_kv(revision: int) -> Call[results.KvHash]:
+    """The hash of what the member that is asked holds up to a revision; 0: the newest."""
+    request = rpc_pb2.HashKVRequest(revision=revision)
+    return _call(HASH_KV, request, rpc_pb2.HashKVResponse, results.kv_hash, repeatable=True)
 
 
 def status() -> Call[results.MemberStatus]:

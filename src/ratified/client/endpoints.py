@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ratified.client.errors import CallOutcomeUnknown, CallRefused, ClientError, Compacted, Unavailable
+from ratified.client.errors import CallOutcomeUnknown, ClientError, Unavailable, refusal
 from ratified.client.tls import Tls
 from ratified.wire.etcd import errors
 
@@ -25,8 +25,12 @@ CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
+    ("grpc.keepalive_time_ms", 6000),
+    ("grpc.keepalive_timeout_ms", 3000),
+    ("grpc.http2.max_pings_without_data", 0),
 )
-"""A member comes back within a second or so: gRPC's default of up to two minutes is for other networks."""
+"""A member comes back within a second or so: gRPC's default of up to two minutes is for other networks. A connection on
+which a ping is not answered is dead, for all calls on it; etcd takes a ping every 5 s, and no more."""
 
 TIMEOUT_S_DEFAULT = 10.0
 """Longer than a server's own: 5 s and two election time-outs."""
@@ -34,7 +38,10 @@ TIMEOUT_S_DEFAULT = 10.0
 ROUND_PAUSE_S = 0.05
 """How long to wait after every endpoint has failed once."""
 
-SILENT = ("UNAVAILABLE", "the member has said nothing, asked for progress or not, for as long as a call may take")
+ROUND_PAUSE_S_MAX = 1.0
+"""How long a watch waits so, doubling each time: an outage may last."""
+
+SILENT = ("UNAVAILABLE", "the member has said nothing, asked for progress or not, for as long as an attempt may take")
 """How a watch ends on a member that hangs. After half that time without an answer it asks for its progress."""
 
 WATCH_METADATA = (("hasleader", "true"),)
@@ -131,6 +138,10 @@ class Endpoints:
     def current(self) -> Target:
         return self.targets[self._index]
 
+    def attempt_s(self, timeout_s: float) -> float:
+        """Each endpoint's share of ``timeout_s``: how long a member that serves a watch may say nothing."""
+        return timeout_s / len(self.targets)
+
     def parse(self, endpoint: str) -> Target:
         """An endpoint, one of these or another, as this client reaches it; raises ``EndpointError``."""
         return parse_endpoint(endpoint, tls=self._tls_given)
@@ -191,7 +202,7 @@ def error(code: str, text: str, *, repeatable: bool) -> ClientError:
         case Fate.UNKNOWN:
             return Unavailable(code, text) if repeatable else CallOutcomeUnknown(code, text)
         case Fate.FINAL:
-            return Compacted(text) if text == errors.COMPACTED.text else CallRefused(code, text)
+            return refusal(code, text)
 
 
 def may_repeat(code: str, text: str, *, repeatable: bool) -> bool:
@@ -207,8 +218,8 @@ class Attempts:
     endpoint that has answered; any other is first asked a question, and where that fails nothing has happened.
     """
 
-    def __init__(self, endpoints: Endpoints, *, repeatable: bool, deadline: float) -> None:
-        """``deadline`` is by the caller's clock, in seconds."""
+    def __init__(self, endpoints: Endpoints, *, repeatable: bool, deadline: float | None) -> None:
+        """``deadline`` is by the caller's clock, in seconds; None: what may be sent again is, until it is answered."""
         self.deadline = deadline
         self._endpoints = endpoints
         self._repeatable = repeatable
@@ -226,7 +237,12 @@ class Attempts:
     @property
     def pause_s(self) -> float:
         """How long to wait before the next attempt: not at all until every endpoint has failed once more."""
-        return 0.0 if self._failed % len(self._endpoints.targets) else ROUND_PAUSE_S
+        rounds, within = divmod(self._failed, len(self._endpoints.targets))
+        if within:
+            return 0.0
+        if self.deadline is not None:
+            return ROUND_PAUSE_S
+        return min(ROUND_PAUSE_S * float(2 ** min(rounds - 1, 10)), ROUND_PAUSE_S_MAX)
 
     @property
     def _safe(self) -> bool:
@@ -246,16 +262,18 @@ class Attempts:
     def timeout_s(self, now: float) -> float:
         """How long this attempt may take: what may be sent again leaves time for the endpoints not tried yet, of which
         the first may hang; what may not has all that is left."""
+        assert self.deadline is not None, "a call ends some time"
         left_s = max(self.deadline - now, 0.001)
         targets = len(self._endpoints.targets)
         return left_s / (targets - self._failed % targets) if self._safe else left_s
 
     def failed(self, target: Target, code: str, text: str, now: float) -> None:
-        """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, is out of time, or
-        where no endpoint has an address that speaks TLS as it should."""
+        """Turn to the next endpoint. Raises ``ClientError`` where the call may not be sent again, and where there is a
+        deadline: when that has passed, and when no endpoint has an address that speaks TLS as it should."""
         self._endpoints.failed(target)
         self._failed += 1
         self._hopeless = self._hopeless + 1 if text.startswith(HOPELESS_TEXTS) else 0
         nowhere = self._hopeless == len(self._endpoints.targets)
-        if nowhere or not may_repeat(code, text, repeatable=self._safe) or now >= self.deadline:
+        given_up = self.deadline is not None and (nowhere or now >= self.deadline)
+        if given_up or not may_repeat(code, text, repeatable=self._safe):
             raise error(code, text, repeatable=self._safe)

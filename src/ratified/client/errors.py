@@ -1,6 +1,11 @@
-"""How a call can fail, and what is known then."""
+"""How a call can fail, and what is known then.
+
+What etcd refuses has a class of its own where a program would go on differently after it; the text is always etcd's.
+"""
 
 from __future__ import annotations
+
+from ratified.wire.etcd import errors
 
 
 class ClientError(Exception):
@@ -24,9 +29,83 @@ class Compacted(CallRefused):
         self.revision = revision
 
 
+class FutureRevision(CallRefused):
+    """The revision has not been written yet."""
+
+
+class KeyNotFound(CallRefused):
+    """A put that was to keep the key's value or lease found no key."""
+
+
+class DuplicateKey(CallRefused):
+    """A transaction writes a key twice."""
+
+
+class RequestTooLarge(CallRefused):
+    """More bytes, or more operations in a transaction, than the server takes."""
+
+
+class NoSpace(CallRefused):
+    """The store has reached its quota: delete, compact, and disarm the alarm."""
+
+
+class LeaseNotFound(CallRefused):
+    """There is no such lease, or no more."""
+
+
+class LeaseExists(CallRefused):
+    """A lease with this id was granted before."""
+
+
+class MemberNotFound(CallRefused):
+    """No member has this id."""
+
+
 class Unavailable(ClientError):
     """No endpoint took the call in time; nothing of it has happened."""
 
 
 class CallOutcomeUnknown(ClientError):
     """The call may have happened, or may happen yet."""
+
+
+class ClientClosed(ClientError):
+    """The client was closed before the call, or while it was carried out; then the outcome of a write is unknown."""
+
+    def __init__(self) -> None:
+        super().__init__("CANCELLED", "the client is closed")
+
+
+class Conflict(ClientError):
+    """A transaction of ``stm`` was overtaken as often as it may be; nothing of it has happened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("ABORTED", text)
+
+
+class LeaseLost(Exception):
+    """A lease ended, or may have, before its user was done: what was held under it is no longer held."""
+
+
+_REFUSALS: dict[str, type[CallRefused]] = {
+    errors.FUTURE_REVISION.text: FutureRevision,
+    errors.KEY_NOT_FOUND.text: KeyNotFound,
+    errors.DUPLICATE_KEY.text: DuplicateKey,
+    errors.REQUEST_TOO_LARGE.text: RequestTooLarge,
+    errors.TOO_MANY_OPS.text: RequestTooLarge,
+    errors.NO_SPACE.text: NoSpace,
+    errors.LEASE_NOT_FOUND.text: LeaseNotFound,
+    errors.LEASE_EXISTS.text: LeaseExists,
+    errors.MEMBER_NOT_FOUND.text: MemberNotFound,
+}
+
+_MESSAGE_TOO_LARGE_TEXT = "grpc: received message larger than max"
+
+
+def refusal(code: str, text: str) -> CallRefused:
+    """The exception for what a server refused in these words."""
+    if text == errors.COMPACTED.text:
+        return Compacted(text)
+    if text.startswith(_MESSAGE_TOO_LARGE_TEXT):
+        return RequestTooLarge(code, text)
+    return _REFUSALS.get(text, CallRefused)(code, text)

@@ -45,7 +45,7 @@ class Deleted(msgspec.Struct, frozen=True):
     previous: tuple[KeyValue, ...] = ()
 
 
-Result: TypeAlias = "Put | Range | Deleted"
+Result: TypeAlias = "Put | Range | Deleted | Txn"
 
 
 class Txn(msgspec.Struct, frozen=True):
@@ -54,6 +54,17 @@ class Txn(msgspec.Struct, frozen=True):
     revision: int
     succeeded: bool
     results: tuple[Result, ...]
+
+
+class Swap(msgspec.Struct, frozen=True):
+    """Did a conditional write happen? ``current`` is the pair that stood against it; None: there is none, or it did."""
+
+    swapped: bool
+    revision: int
+    current: KeyValue | None = None
+
+    def __bool__(self) -> bool:
+        return self.swapped
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -108,6 +119,23 @@ class MemberStatus(msgspec.Struct, frozen=True):
     raft_applied_index: int
     db_size_bytes: int
     revision: int
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """What a member has raised: ``NOSPACE`` or ``CORRUPT``."""
+
+    member: int
+    kind: Literal["NOSPACE", "CORRUPT"]
+
+
+class KvHash(msgspec.Struct, frozen=True):
+    """A hash over the revisions from ``compact_revision`` on, as one member holds them."""
+
+    member: int
+    hash: int
+    revision: int
+    """The member's newest."""
+    compact_revision: int
 
 
 class BackupPart(msgspec.Struct, frozen=True):
@@ -174,6 +202,8 @@ def _operation(response: rpc_pb2.ResponseOp) -> Result:
         return ranged(response.response_range)
     if response.HasField("response_put"):
         return put(response.response_put)
+    if response.HasField("response_txn"):
+        return txn(response.response_txn)
     return deleted(response.response_delete_range)
 
 
@@ -195,6 +225,15 @@ def added_member(answer: rpc_pb2.MemberAddResponse) -> Member:
 
 def _member(member: rpc_pb2.Member) -> Member:
     return Member(member.ID, member.name, tuple(member.peerURLs), tuple(member.clientURLs), member.isLearner)
+
+
+def alarms(answer: rpc_pb2.AlarmResponse) -> tuple[Alarm, ...]:
+    kinds: dict[int, Literal["NOSPACE", "CORRUPT"]] = {rpc_pb2.NOSPACE: "NOSPACE", rpc_pb2.CORRUPT: "CORRUPT"}
+    return tuple(Alarm(each.memberID, kinds[each.alarm]) for each in answer.alarms)
+
+
+def kv_hash(answer: rpc_pb2.HashKVResponse) -> KvHash:
+    return KvHash(answer.header.member_id, answer.hash, answer.header.revision, answer.compact_revision)
 
 
 def member_status(answer: rpc_pb2.StatusResponse) -> MemberStatus:

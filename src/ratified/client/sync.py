@@ -6,13 +6,15 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import grpc
 
 from ratified.client import calls, results
-from ratified.client.calls import Call, Compare, Do, Text
+from ratified.client.calls import Call, Compare, Do, SortBy, Text, When
 from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
     ROUND_PAUSE_S,
@@ -24,9 +26,23 @@ from ratified.client.endpoints import (
     Target,
     error,
 )
-from ratified.client.errors import ClientError
+from ratified.client.errors import ClientClosed, ClientError
+from ratified.client.recipes import conditions
+from ratified.client.recipes.blocking import (
+    Barrier,
+    Election,
+    KeptLease,
+    Lock,
+    Queue,
+    Transaction,
+    run_stm,
+)
+from ratified.client.recipes.conditions import PAGE_KEYS_DEFAULT, Pages
+from ratified.client.recipes.leases import LEASE_TTL_DEFAULT
+from ratified.client.recipes.steps import ChangeOf, Plan
+from ratified.client.recipes.stm import ATTEMPTS_DEFAULT
 from ratified.client.tls import Tls
-from ratified.client.watching import PROGRESS_REQUEST, WatchPosition
+from ratified.client.watching import PROGRESS_REQUEST, AskAgain, WatchPosition
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import NodeReport
 
@@ -52,6 +68,8 @@ class Client:
     ) -> None:
         self._endpoints = Endpoints(endpoints, tls)
         self._timeout_s = timeout_s
+        self._closed = False
+        self._watches: WeakSet[Watch] = WeakSet()
         self._channels: dict[Target, grpc.Channel] = {}
         self._lock = threading.Lock()
 
@@ -62,14 +80,19 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, and end every watch."""
         with self._lock:
+            self._closed = True
             channels, self._channels = list(self._channels.values()), {}
+            watches = list(self._watches)
+        for watch in watches:
+            watch.close()
         for channel in channels:
             channel.close()
 
-    def put(self, key: Text, value: Text, *, lease: int = 0, previous: bool = False) -> results.Put:
-        """Write one pair; with ``lease`` it ends when the lease does."""
+    def put(self, key: Text, value: Text | None, *, lease: int | None = 0, previous: bool = False) -> results.Put:
+        """Write one pair; with ``lease`` it ends when the lease does. ``value`` None keeps the key's value, ``lease``
+        None its lease; raises ``KeyNotFound`` where there is no such key then."""
         return self._do(calls.put(calls.put_request(key, value, lease=lease, previous=previous)))
 
     def get(self, key: Text, *, revision: int = 0, serializable: bool = False) -> results.KeyValue | None:
@@ -87,12 +110,39 @@ class Client:
         revision: int = 0,
         serializable: bool = False,
         keys_only: bool = False,
+        count_only: bool = False,
+        sort_by: SortBy | None = None,
+        descending: bool = False,
     ) -> results.Range:
-        """The pairs of a prefix, or of [key, end), by key."""
+        """The pairs of a prefix, or of [key, end), by key or by ``sort_by``; ``end`` of one zero byte has no end."""
         request = calls.range_request(
-            key, prefix=prefix, end=end, limit=limit, revision=revision, serializable=serializable, keys_only=keys_only
+            key,
+            prefix=prefix,
+            end=end,
+            limit=limit,
+            revision=revision,
+            serializable=serializable,
+            keys_only=keys_only,
+            count_only=count_only,
+            sort_by=sort_by,
+            descending=descending,
         )
         return self._do(calls.ranged(request))
+
+    def pages(
+        self,
+        key: Text,
+        *,
+        prefix: bool = False,
+        end: Text | None = None,
+        revision: int = 0,
+        page_keys: int = PAGE_KEYS_DEFAULT,
+        keys_only: bool = False,
+    ) -> Iterator[results.Range]:
+        """A long range in pages, all at one revision. Raises ``Compacted`` where that is compacted meanwhile."""
+        pages = Pages(key, prefix=prefix, end=end, revision=revision, page_keys=page_keys, keys_only=keys_only)
+        while pages.more:
+            yield self.carry_out(pages.next_page())
 
     def delete(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, previous: bool = False
@@ -105,6 +155,26 @@ class Client:
     ) -> results.Txn:
         """Do ``success`` where every comparison holds, else ``failure``; all at one revision."""
         return self._do(calls.txn(compare, success, failure))
+
+    def commit(self, transaction: When) -> results.Txn:
+        """As ``txn``, of a transaction put together with ``When``."""
+        return self._do(calls.transaction(transaction.request()))
+
+    def put_if_absent(self, key: Text, value: Text, *, lease: int = 0) -> results.Swap:
+        """Create a key, unless it is there."""
+        return self.carry_out(conditions.put_if_absent(key, value, lease))
+
+    def compare_and_swap(
+        self, key: Text, value: Text, *, expected: Text | None = None, revision: int | None = None, lease: int = 0
+    ) -> results.Swap:
+        """Write a key if it has the value ``expected``, or the mod revision ``revision`` (0: it is not there)."""
+        return self.carry_out(conditions.compare_and_swap(key, value, expected, revision, lease))
+
+    def compare_and_delete(
+        self, key: Text, *, expected: Text | None = None, revision: int | None = None
+    ) -> results.Swap:
+        """Delete a key if it has the value ``expected``, or the mod revision ``revision``."""
+        return self.carry_out(conditions.compare_and_delete(key, expected, revision))
 
     def compact(self, revision: int, *, physical: bool = False) -> int:
         """Forget what is older than ``revision``; gives the store's revision."""
@@ -128,6 +198,30 @@ class Client:
 
     def leases(self) -> tuple[int, ...]:
         return self._do(calls.leases())
+
+    def keep_lease(self, ttl: int) -> KeptLease:
+        """A lease that is renewed until it is closed: ``with client.keep_lease(30) as lease: ...``"""
+        return KeptLease(self, ttl)
+
+    def lock(self, name: Text, lease: KeptLease | int = LEASE_TTL_DEFAULT) -> Lock:
+        """A lock, under a lease or under one of its own with a time to live of so many seconds."""
+        return Lock(self, name, lease)
+
+    def election(self, name: Text, lease: KeptLease | int = LEASE_TTL_DEFAULT) -> Election:
+        """An election; ``lease`` as for ``lock``."""
+        return Election(self, name, lease)
+
+    def queue(self, name: Text) -> Queue:
+        return Queue(self, name)
+
+    def barrier(self, name: Text) -> Barrier:
+        return Barrier(self, name)
+
+    def stm(self, apply: Callable[[Transaction], T], *, attempts: int = ATTEMPTS_DEFAULT) -> T:
+        """Run ``apply`` until what it has read and written is one transaction of serializable snapshot isolation; gives
+        what the last run returned. It may be run several times, so it does nothing but read and write. Raises
+        ``Conflict`` after so many ``attempts``, and what ``apply`` raises; nothing has been written then."""
+        return run_stm(self, apply, attempts)
 
     def members(self) -> tuple[results.Member, ...]:
         """Who belongs to the cluster."""
@@ -153,6 +247,22 @@ class Client:
     def update_member(self, member: int, peer_urls: Sequence[str]) -> tuple[results.Member, ...]:
         """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
         return self._do(calls.update_member(member, peer_urls))
+
+    def alarms(self) -> tuple[results.Alarm, ...]:
+        """What members have raised."""
+        return self._do(calls.alarms())
+
+    def disarm(self, alarm: results.Alarm) -> tuple[results.Alarm, ...]:
+        """Take an alarm back; gives those that were taken back."""
+        return self._do(calls.disarm(alarm))
+
+    def defragment(self, endpoint: str) -> None:
+        """Have the member behind ``endpoint`` give unused space back to its file system."""
+        self._at(self._endpoints.parse(endpoint), calls.defragment(), self._timeout_s)
+
+    def hash_kv(self, endpoint: str, *, revision: int = 0) -> results.KvHash:
+        """The hash of what the member behind ``endpoint`` holds up to ``revision``; 0: its newest."""
+        return self._at(self._endpoints.parse(endpoint), calls.hash_kv(revision), self._timeout_s)
 
     def status(self, endpoint: str) -> results.MemberStatus:
         """The view of the member behind ``endpoint``, and of no other."""
@@ -188,13 +298,20 @@ class Client:
     def watch(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
     ) -> Watch:
-        """Events from ``revision`` on (0: from now on), in order, each once, whichever endpoint fails."""
+        """Events from ``revision`` on (0: from now on), in order, each once, whichever endpoint fails, and for however
+        long all of them do. Only a watch that no endpoint has served yet ends, as ``Unavailable``, after
+        ``timeout_s``."""
         position = WatchPosition(key, prefix=prefix, end=end, revision=revision, previous=previous)
-        return Watch(self, self._endpoints, position, self._timeout_s)
+        watch = Watch(self, self._endpoints, position, self._timeout_s)
+        with self._lock:
+            self._watches.add(watch)
+        return watch
 
     def channel(self, target: Target) -> grpc.Channel:
-        """The connection to a target, made on first use. Raises ``TlsError``."""
+        """The connection to a target, made on first use. Raises ``TlsError``, and ``ClientClosed``."""
         with self._lock:
+            if self._closed:
+                raise ClientClosed
             channel = self._channels.get(target)
             if channel is None:
                 channel = self._channels[target] = self._new_channel(target)
@@ -206,9 +323,38 @@ class Client:
         tls = self._endpoints.tls
         return grpc.secure_channel(target.address, tls.credentials(), options=(*CHANNEL_OPTIONS, *tls.channel_options))
 
+    def carry_out(self, plan: Plan[T], timeout_s: float | None = None) -> T:
+        """Carry out a recipe's plan. Raises ``TimeoutError`` where waiting in it takes longer than ``timeout_s``."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    answer = self._change(step, deadline) if isinstance(step, ChangeOf) else self._do(step)
+                except (ClientError, TimeoutError) as failed:
+                    step = plan.throw(failed)
+                else:
+                    step = plan.send(answer)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        finally:
+            plan.close()
+
+    def _change(self, awaited: ChangeOf, deadline: float | None) -> results.Event:
+        watch = self.watch(awaited.key, prefix=awaited.prefix, revision=awaited.revision)
+        with watch, _closed_at(watch, deadline):
+            for event in watch:
+                if awaited.kind in (None, event.kind):
+                    return event
+        if self._closed:
+            raise ClientClosed
+        raise TimeoutError(f"no change of {awaited.key!r} in time")
+
     def _do(self, call: Call[T]) -> T:
         """Carry out a call, at one endpoint after another while that is safe and there is time."""
-        attempts = Attempts(self._endpoints, repeatable=call.repeatable, deadline=time.monotonic() + self._timeout_s)
+        timeout_s = self._timeout_s if call.timeout_s is None else min(call.timeout_s, self._timeout_s)
+        attempts = Attempts(self._endpoints, repeatable=call.repeatable, deadline=time.monotonic() + timeout_s)
         while True:
             target = attempts.target
             try:
@@ -228,6 +374,14 @@ class Client:
 
     def _send(self, target: Target, call: Call[T], timeout_s: float) -> bytes:
         channel = self.channel(target)
+        try:
+            return self._exchange(channel, call, timeout_s)
+        except (grpc.RpcError, ValueError):
+            if self._closed:
+                raise ClientClosed from None  # gRPC has its own words for a connection that was closed
+            raise
+
+    def _exchange(self, channel: grpc.Channel, call: Call[T], timeout_s: float) -> bytes:
         answer: bytes
         if not call.streaming:
             answer = channel.unary_unary(call.method)(call.request, timeout=timeout_s)
@@ -240,6 +394,20 @@ class Client:
         return answer
 
 
+@contextmanager
+def _closed_at(watch: Watch, deadline: float | None) -> Iterator[None]:
+    """Close a watch when the time has come, unless it is left before."""
+    if deadline is None:
+        yield
+        return
+    timer = threading.Timer(max(deadline - time.monotonic(), 0.0), watch.close)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 class Watch:
     """An iterator over events. Close it from any thread to end it; ``next_revision`` is where it would go on."""
 
@@ -248,6 +416,7 @@ class Watch:
         self._endpoints = endpoints
         self._position = position
         self._timeout_s = timeout_s
+        self._attempt_s = endpoints.attempt_s(timeout_s)
         self._events: deque[results.Event] = deque()
         self._stream: Any = None
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -259,6 +428,11 @@ class Watch:
     def next_revision(self) -> int:
         """The revision that the watch goes on with; 0: it has not begun."""
         return self._position.next_revision
+
+    @property
+    def seen_revision(self) -> int:
+        """Up to which revision everything was seen, as the servers say."""
+        return self._position.seen_revision
 
     def __enter__(self) -> Self:
         return self
@@ -277,19 +451,41 @@ class Watch:
         return self
 
     def __next__(self) -> results.Event:
-        while not self._events:
-            if self._closed.is_set():
-                raise StopIteration
-            self._events.extend(self._receive())
+        self._fill()
+        if not self._events:
+            raise StopIteration
         return self._events.popleft()
+
+    def batches(self, *, progress: bool = False) -> Iterator[tuple[results.Event, ...]]:
+        """The events as the server sends them: some whole revisions each time, until the watch is closed. With
+        ``progress`` also none where the server says only how far it is: ``seen_revision``."""
+        while True:
+            self._fill(progress=progress)
+            if self._closed.is_set() and not self._events:
+                return
+            batch = tuple(self._events)
+            self._events.clear()
+            yield batch
 
     def begin(self) -> None:
         """Return when the server watches: what is written from now on will be seen."""
-        while not self.next_revision or self._stream is None:
-            self._events.extend(self._receive())
+        while not self._closed.is_set() and (not self.next_revision or self._stream is None):
+            self._take_answer()
 
-    def _receive(self) -> Sequence[results.Event]:
-        """The events of one answer; where an endpoint fails, the next ones are tried for ``timeout_s`` from then on."""
+    def _fill(self, *, progress: bool = False) -> None:
+        """Return with events to give on, with none when the watch is closed, or with none and ``progress``."""
+        while not self._events and not self._closed.is_set():
+            if self._take_answer() and progress:
+                return
+
+    def _take_answer(self) -> bool:
+        """Wait for the next answer. Did it say how far the server is?"""
+        events = self._receive()
+        self._events.extend(events or ())
+        return events is not None
+
+    def _receive(self) -> Sequence[results.Event] | None:
+        """The events of one answer; where an endpoint fails, the next ones are tried."""
         attempts: Attempts | None = None
         while True:
             target = self._endpoints.current
@@ -297,20 +493,28 @@ class Watch:
                 if self._stream is None:
                     self._open(target)
                 return self._position.on_response(self._next_answer())
+            except AskAgain:
+                self._stream.cancel()
+                self._stream = None
+                continue
+            except ClientClosed:
+                self._closed.set()
+                return None
             except StopIteration:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.RpcError as failed:
                 code, text = self._endpoints.status_of(target, failed)
             self._stream = None
             if self._closed.is_set():
-                return ()
+                return None
             if code == "CANCELLED":
                 code, text = SILENT
             now = time.monotonic()
             if attempts is None:
-                attempts = Attempts(self._endpoints, repeatable=True, deadline=now + self._timeout_s)
+                deadline = None if self._position.begun else now + self._timeout_s
+                attempts = Attempts(self._endpoints, repeatable=True, deadline=deadline)
             attempts.failed(target, code, text, now)
-            self._closed.wait(ROUND_PAUSE_S)
+            self._closed.wait(max(attempts.pause_s, ROUND_PAUSE_S))
 
     def _next_answer(self) -> bytes:
         self._waits_since = time.monotonic()
@@ -334,14 +538,14 @@ class Watch:
         asked_since: float | None = None
         while True:
             try:
-                request = requests.get(timeout=self._timeout_s / 10)
+                request = requests.get(timeout=self._attempt_s / 10)
             except queue.Empty:
                 since = self._waits_since
                 silent_s = 0.0 if since is None else time.monotonic() - since
-                if silent_s >= self._timeout_s:
+                if silent_s >= self._attempt_s:
                     self._stream.cancel()
                     return
-                if silent_s >= self._timeout_s / 2 and since != asked_since:
+                if silent_s >= self._attempt_s / 2 and since != asked_since:
                     asked_since = since
                     yield PROGRESS_REQUEST
             else:

@@ -1,7 +1,9 @@
 """Where a watch stands, without a transport: what to ask next, and what an answer means.
 
 A watch goes on at another endpoint after a failure. It asks there for the revision behind the last one that it has
-given to its user, so each event comes once and in order.
+given to its user, so each event comes once and in order. That a server says how far it is does not move it: etcd before
+3.4.25 and 3.5.8 said so while events of before were yet to come. Only where the server has compacted the revision
+behind the last event since, what it said is believed, and the watch goes on there.
 """
 
 from __future__ import annotations
@@ -17,8 +19,14 @@ PROGRESS_REQUEST = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRe
 """Asks a member whether it is alive: it answers, whether there are events or not."""
 
 
+class AskAgain(Exception):
+    """The server ended the watch, and it goes on from another revision: ask it again."""
+
+
 class WatchPosition:
-    """One watch of one range. ``next_revision`` is where it goes on; 0: with what comes after its creation."""
+    """One watch of one range. ``next_revision`` is where it goes on; 0: with what comes after its creation. Everything
+    up to ``seen_revision`` was seen, as servers say. It has ``begun`` when a server has watched once: from then on an
+    outage is one to wait for the end of."""
 
     def __init__(
         self, key: Text, *, prefix: bool = False, end: Text | None = None, revision: int = 0, previous: bool = False
@@ -28,6 +36,8 @@ class WatchPosition:
         self._previous = previous
         self._fragments: list[Event] = []
         self.next_revision = revision
+        self.seen_revision = max(revision - 1, 0)
+        self.begun = False
 
     def request(self) -> bytes:
         """The request that creates the watch on a fresh stream."""
@@ -42,11 +52,15 @@ class WatchPosition:
         )
         return rpc_pb2.WatchRequest(create_request=create).SerializeToString()
 
-    def on_response(self, answer: bytes) -> Sequence[Event]:
-        """The events to give on; raises ``Compacted`` and ``CallRefused`` where the server ended the watch."""
+    def on_response(self, answer: bytes) -> Sequence[Event] | None:
+        """The events to give on: none where the server says only how far it is, None where it has said nothing whole.
+        Raises ``AskAgain``, ``Compacted`` and ``CallRefused`` where the server ended the watch."""
         response = rpc_pb2.WatchResponse.FromString(answer)
         if response.canceled:
             if response.compact_revision:
+                if self.next_revision < response.compact_revision <= self.seen_revision + 1:
+                    self.next_revision = self.seen_revision + 1
+                    raise AskAgain
                 raise Compacted(
                     f"revision {self.next_revision} has been compacted, the first to watch is"
                     f" {response.compact_revision}",
@@ -54,14 +68,18 @@ class WatchPosition:
                 )
             raise CallRefused("CANCELLED", response.cancel_reason or "the server ended the watch")
         if response.created:
-            self.next_revision = self.next_revision or response.header.revision + 1
-            return ()
+            self.begun = True
+            if not self.next_revision:
+                self.next_revision = response.header.revision + 1
+                self.seen_revision = response.header.revision
+            return None
         self._fragments.extend(map(event, response.events))
         if response.fragment:
-            return ()
+            return None
         events, self._fragments = self._fragments, []
         if events:
             self.next_revision = events[-1].revision + 1
+            self.seen_revision = max(self.seen_revision, events[-1].revision)
         else:
-            self.next_revision = max(self.next_revision, response.header.revision + 1)
+            self.seen_revision = max(self.seen_revision, response.header.revision)
         return events
