@@ -67,9 +67,9 @@ def cost(monkeypatch: pytest.MonkeyPatch, engine: str, request_of: RequestOf, co
 
 
 COUNTED: dict[tuple[str, RequestOf, int], int] = {
-    ("raft", put, REQUESTS): 1_788,
-    ("paxos", put, REQUESTS): 2_325,
-    ("zab", put, REQUESTS): 1_878,
+    ("raft", put, REQUESTS): 1_566,
+    ("paxos", put, REQUESTS): 2_102,
+    ("zab", put, REQUESTS): 1_655,
     ("raft", put, 1): 18_052,
     ("paxos", put, 1): 19_217,
     ("zab", put, 1): 18_654,

@@ -20,7 +20,7 @@ from hashlib import blake2b
 import msgspec
 
 MODULUS_MASK = 2**128 - 1
-_FACTOR = 0x2D99787926D46932A4C1F32680F70C55
+FACTOR = 0x2D99787926D46932A4C1F32680F70C55
 
 
 def row_hash(row: bytes) -> int:
@@ -35,7 +35,7 @@ class Sums(msgspec.Struct, gc=False):
 
     def add(self, number: int) -> None:
         """What has this hash was done."""
-        self.order = (self.order * _FACTOR + number) & MODULUS_MASK
+        self.order = (self.order * FACTOR + number) & MODULUS_MASK
 
     def add_row(self, row: bytes) -> None:
         self.rows = (self.rows + row_hash(row)) & MODULUS_MASK

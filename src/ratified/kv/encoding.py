@@ -20,6 +20,11 @@ def varint(number: int) -> bytes:
     """Protobuf's variable-length form of a number below 2^64; a negative int64 goes as its two's complement."""
     if 0 <= number < 0x80:
         return _SMALL[number]
+    if 0 <= number < 0x20_0000:  # lengths, versions, most revisions
+        low = number & 0x7F | 0x80
+        if number < 0x4000:
+            return bytes((low, number >> 7))
+        return bytes((low, number >> 7 & 0x7F | 0x80, number >> 14))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number >= 0x80:
@@ -44,7 +49,8 @@ def header(revision: int) -> bytes:
 
 def header_only(revision: int) -> bytes:
     """A response of which nothing but the header is set: PutResponse, CompactionResponse, LeaseRevokeResponse."""
-    return OK + header(revision)
+    said = varint(revision)
+    return b"\x00\x0a" + _SMALL[len(said) + 1] + b"\x18" + said
 
 
 def failure(error: EtcdError) -> bytes:

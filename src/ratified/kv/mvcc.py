@@ -30,11 +30,12 @@ import msgspec
 
 from ratified.kv import names
 from ratified.kv.covered import Covered, Walk
-from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
+from ratified.kv.digest import FACTOR, MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, past
 from ratified.kv.order_upkeep import OrderUpkeep
+from ratified.kv.plain_puts import PlainPut
 from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
 from ratified.kv.tombstones import KEY, KEY_END, PutSince, Rows, Tombstone, VisibleRows
 from ratified.storage.space import Space, View
@@ -219,6 +220,42 @@ class Mvcc:
             self._attach(name, key, old_lease, lease)
         self._record(name, key, pair, before)
         return before
+
+    def put_each(self, puts: Sequence[PlainPut]) -> None:
+        """Commands of one ``put`` each, without a lease; each ends, and makes a revision. No tombstone is pending."""
+        assert not self.tombstones, "who puts over a tombstone looks at it"
+        assert not self._sub, "no command is under way"
+        collects = self._collects
+        get, put, position = self.space.get, self.space.put, names.position
+        events: list[tuple[bytes, bytes]] = []
+        history: list[tuple[bytes, bytes]] = []
+        revision, order, held, size_bytes = self.revision, self.sums.order, self.held, self.size_bytes
+        for key, value in puts:
+            revision += 1
+            name = names.escaped(key)
+            before, create, version = get(LIVE, name), revision, 0
+            if before is not None:
+                old = KeyValue.FromString(before)
+                create, version = old.create_revision, old.version
+                size_bytes -= len(name) + len(before)
+                if old.lease:
+                    self._attach(name, key, old.lease, 0)
+            at = position(revision, 0)
+            version += 1
+            pair = plain_pair(key, create, revision, version, value)
+            row = PUT + pair
+            number = row_hash(at + row)
+            order = (order * FACTOR + number) & MODULUS_MASK
+            held += number
+            put(LIVE, name, pair)
+            events.append((at, row))
+            history.append((name + names.TERMINATOR + at, PUT))
+            size_bytes += len(name) + len(pair) + _rows_bytes(name, row)
+            if collects:
+                self.changes.append(Change(revision, key, False, pair, before))
+        self.space.put_all(EVENTS, events)
+        self.space.put_all(HISTORY, history)
+        self.revision, self.sums.order, self.held, self.size_bytes = revision, order, held & MODULUS_MASK, size_bytes
 
     def delete(self, found: Sequence[tuple[bytes, bytes]]) -> None:
         """Delete these keys, whose present pairs are beside them, in this order."""
@@ -576,6 +613,12 @@ def died(rows: Rows, compact_revision: int, at: bytes, row: bytes) -> Iterator[t
 def deletion_row(key: bytes, revision: int) -> bytes:
     """The row in ``events``: a KeyValue of key and mod_revision alone, as protobuf writes it."""
     return DELETE + field(b"\x0a", key) + b"\x18" + varint(revision)
+
+
+def plain_pair(key: bytes, create: int, revision: int, version: int, value: bytes) -> bytes:
+    """A KeyValue without a lease, as protobuf writes it; ``value`` has its length in front, and is not empty."""
+    revisions = b"\x10" + varint(create) + b"\x18" + varint(revision) + b"\x20" + varint(version)
+    return field(b"\x0a", key) + revisions + b"\x2a" + value
 
 
 def event_hash(at: bytes, row: bytes) -> int:

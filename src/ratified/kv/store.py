@@ -35,6 +35,7 @@ from ratified.kv.leases import Leases, SlicedLeases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Mvcc
+from ratified.kv.plain_puts import PlainPut, plain_put
 from ratified.kv.queries import STREAM, AskKind, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
 from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
@@ -119,6 +120,8 @@ class KvStore(Store):
         self._rows_left = 0
         self._decoded: dict[bytes, Message] = {}
         """Requests that ``cost`` has decoded and that are not applied yet, by their bytes."""
+        self._plain_puts: dict[bytes, PlainPut] = {}
+        """The same, by the bytes of the command."""
 
     # -- what a replica calls -------------------------------------------------------------------------------------
 
@@ -167,7 +170,19 @@ class KvStore(Store):
 
     @override
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[bytes]:
-        results = [self._apply(command) for command in commands]
+        results: list[bytes] = []
+        puts: list[PlainPut] = []
+        index = self._applied
+        for command in commands:
+            put = self._plain_put(command.data)
+            if put is None:
+                results += self._apply_puts(puts, index)
+                puts.clear()
+                results.append(self._apply(command))
+            else:
+                puts.append(put)
+            index = command.index
+        results += self._apply_puts(puts, index)
         self._tidy()
         self._mvcc.save()
         self._write_applied(last_index, era)
@@ -175,6 +190,10 @@ class KvStore(Store):
 
     @override
     def cost(self, command: bytes, most: int) -> int:
+        put = plain_put(command)
+        if put is not None:
+            self._plain_puts[command] = put
+            return min(PUT, most)
         try:
             kind, who, body = commands.split(command)
             looks = self._guard.looks(kind, who, body, most) if self._auth.enabled else 0
@@ -286,6 +305,7 @@ class KvStore(Store):
         self._hub.catch_up_all()
         self._hub.chunks.clear()
         self._decoded.clear()
+        self._plain_puts.clear()
         self._spaces.switch()
         self._space = self._spaces.serving
         self._mvcc.open(self._space)
@@ -341,6 +361,27 @@ class KvStore(Store):
         raise ValueError(f"an ask of the unknown kind {kind} reached the store")
 
     # -- commands -------------------------------------------------------------------------------------------------
+
+    def _plain_put(self, command: bytes) -> PlainPut | None:
+        """What is put, if it can be applied with others."""
+        put = self._plain_puts.pop(command, None) or plain_put(command)
+        return None if self._mvcc.tombstones or self._auth.enabled else put
+
+    def _apply_puts(self, puts: Sequence[PlainPut], index: int) -> Sequence[bytes]:
+        """Apply them, each a command, the last of which has this index."""
+        if not puts:
+            return ()
+        first = self._mvcc.revision + 1
+        try:
+            self._mvcc.put_each(puts)
+        except ROTTEN:
+            raise  # the file is every group's
+        except Exception as error:
+            raise ApplyFailed(index, error) from error
+        changes = self._mvcc.end_command()
+        if changes:
+            self._hub.publish(changes)
+        return [header_only(revision) for revision in range(first, first + len(puts))]
 
     def _apply(self, command: Command) -> bytes:
         self._index = command.index

@@ -241,8 +241,11 @@ class MemorySpace:
 
     def put_all(self, table: str, rows: Iterable[tuple[bytes, bytes]]) -> None:
         """As ``put`` of each row."""
+        written = self.rows(table)
         for key, value in rows:
-            self.put(table, key, value)
+            check_key(key)
+            self._remember(table, key, written.get(key))
+            written[key] = value
 
     def delete_all(self, table: str, keys: Iterable[bytes]) -> None:
         """As ``delete`` of each row."""

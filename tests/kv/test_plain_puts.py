@@ -1,0 +1,162 @@
+"""Plain puts that are applied together come to what each applied by the general way comes to, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from ratified.kv import commands, queries, store
+from ratified.kv.encoding import varint
+from ratified.kv.mvcc import plain_pair
+from ratified.kv.plain_puts import plain_put
+from ratified.kv.store import KvStore
+from ratified.kv.tables import TABLES
+from ratified.machine import Command
+from ratified.storage.memory import MemoryEnvironment
+from ratified.wire.etcd.kv_pb2 import KeyValue
+from ratified.wire.etcd.rpc_pb2 import (
+    CompactionRequest,
+    DeleteRangeRequest,
+    LeaseGrantRequest,
+    PutRequest,
+    RequestOp,
+    TxnRequest,
+    WatchCreateRequest,
+)
+from tests.kv.driver import PLENTY
+
+LEASE = 77
+COMMANDS = 400
+
+
+def put_of(**request: object) -> bytes:
+    return commands.put(PutRequest(**request).SerializeToString())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key_bytes", [1, 2, 127])
+@pytest.mark.parametrize("value_bytes", [1, 127, 128, 255, 256, 16_383])
+def test_a_key_and_a_value_alone_are_plain(key_bytes: int, value_bytes: int) -> None:
+    key, value = b"k" * key_bytes, b"v" * value_bytes
+    assert plain_put(put_of(key=key, value=value)) == (key, varint(value_bytes) + value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"",
+        b"\x01\x00",
+        put_of(),
+        put_of(key=b"k"),
+        put_of(value=b"v"),
+        put_of(key=b"k" * 128, value=b"v"),
+        put_of(key=b"k", value=b"v" * 16_384),
+        put_of(key=b"k", value=b"v", lease=1),
+        put_of(key=b"k", value=b"v" * 200, lease=1),
+        put_of(key=b"k", value=b"v", prev_kv=True),
+        put_of(key=b"k", ignore_value=True),
+        put_of(key=b"k", value=b"v", ignore_lease=True),
+        b"\x01\x00\x0a\x01k\x12\x00",
+        b"\x01\x00\x0a\x01k\x12\x81\x00v",
+        b"\x01\x00\x0a\x81\x00k\x12\x01v",
+        b"\x01\x00\x12\x01v\x0a\x01k",
+        b"\x01\x00\x0a\x01k\x12\x02v",
+        b"\x01\x00\x0a\x01k\x12\x01v\x12\x01w",
+        b"\x01\x01\x0a\x01k\x12\x01v",
+        b"\x02\x00\x0a\x01k\x12\x01v",
+        b"\x01\x00\x0a\x70k\x12\x01v",
+    ],
+)
+def test_what_says_more_or_says_it_in_other_bytes_is_not_plain(command: bytes) -> None:
+    assert plain_put(command) is None
+
+
+def test_no_byte_cut_off_or_added_leaves_a_put_plain() -> None:
+    for size in (1, 127, 128, 300):
+        command = put_of(key=b"key", value=bytes(size))
+        assert plain_put(command) is not None
+        assert plain_put(command + b"\x00") is None
+        assert all(plain_put(command[:length]) is None for length in range(len(command)))
+
+
+def test_pairs_are_the_bytes_that_protobuf_writes() -> None:
+    random = Random(1)
+    for _ in range(300):
+        key, value = random.randbytes(random.randint(1, 127)), random.randbytes(random.choice((1, 127, 128, 300)))
+        create, mod, version = (random.getrandbits(random.randint(1, 62)) + 1 for _ in range(3))
+        pair = KeyValue(key=key, create_revision=create, mod_revision=mod, version=version, value=value)
+        assert plain_pair(key, create, mod, version, varint(len(value)) + value) == pair.SerializeToString()
+
+
+def mixed_commands(random: Random) -> list[bytes]:
+    """Mostly plain puts, of few keys, among all else that changes keys."""
+    made = [commands.lease_grant(LeaseGrantRequest(ID=LEASE, TTL=60), 0, 1)]
+    for number in range(COMMANDS):
+        key = random.choice((b"a", b"b\x00", b"b\x00\xff", b"c" * 120, b"d")) + bytes([random.randrange(3)])
+        value = random.randbytes(random.choice((1, 100, 200)))
+        draw = random.random()
+        if draw < 0.8:
+            made.append(put_of(key=key, value=value))
+        elif draw < 0.85:
+            made.append(put_of(key=key, value=value, lease=LEASE))
+        elif draw < 0.88:
+            made.append(put_of(key=key, ignore_value=True))
+        elif draw < 0.91:
+            made.append(put_of(key=key * 40, value=value))
+        elif draw < 0.94:
+            made.append(commands.delete_range(DeleteRangeRequest(key=key, range_end=b"c").SerializeToString()))
+        elif draw < 0.97:
+            operation = RequestOp(request_put=PutRequest(key=key, value=value))
+            made.append(commands.txn(TxnRequest(success=[operation, operation]).SerializeToString()))
+        else:
+            made.append(commands.compact(CompactionRequest(revision=number // 2 + 1).SerializeToString()))
+    return made
+
+
+def applied(batches: Sequence[Sequence[bytes]]) -> tuple[object, ...]:
+    """All that shows: results, what a watcher is sent, digest and rows."""
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0))
+    watch = one.read(
+        0, queries.watch(1, WatchCreateRequest(key=b"a", range_end=b"z", prev_kv=True).SerializeToString())
+    )
+    assert not isinstance(watch, bytes)
+    results: list[bytes] = []
+    sent: list[bytes] = []
+    for batch in batches:
+        for command in batch:
+            one.cost(command, PLENTY)
+        index = one.applied
+        with environment.transaction():
+            indexed = [Command(index + at, command) for at, command in enumerate(batch, 1)]
+            results += one.apply(indexed, index + len(batch), (1, 0))
+        sent += watch.advance(0, PLENTY, PLENTY).chunks
+        one.woken(0)
+    space = environment.space(0)
+    rows = {table: list(space.scan(table, b"", None)) for table in TABLES}
+    return results, sent, one.digest(), one.size_bytes, rows
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_they_come_to_what_each_alone_comes_to(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = Random(seed)
+    left = mixed_commands(random)
+    batches: list[list[bytes]] = []
+    while left:
+        size = random.choice((1, 2, 30))
+        batches.append(left[:size])
+        del left[:size]
+    together = applied(batches)
+    monkeypatch.setattr(store, "plain_put", lambda command: None)
+    assert applied(batches) == together
+
+
+def test_what_no_replica_applies_any_more_is_not_remembered() -> None:
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0))
+    command = put_of(key=b"k", value=b"v")
+    one.cost(command, PLENTY)
+    with environment.transaction():
+        one.apply([Command(1, command), Command(2, command)], 2, (1, 0))
+    assert not one._plain_puts
