@@ -1,7 +1,8 @@
 """How often a request is decoded and encoded between the socket's bytes and the answer's.
 
 Once where it comes in, once where it is applied or read (on each replica), a plain put not even there; its own bytes go
-into the command, and the answer is put together from what applying has encoded. The counts are of every call of protobuf's methods in one member.
+into the command, and the answer is put together from what applying has encoded. The counts are of every call of
+protobuf's methods in one member.
 """
 
 from __future__ import annotations

@@ -51,8 +51,38 @@ ETCDS = {
     "UNHEALTHY": ("UNAVAILABLE", "etcdserver: unhealthy cluster"),
     "BAD_MEMBER_URLS": ("INVALID_ARGUMENT", "etcdserver: given member URLs are invalid"),
     "NOT_DECODABLE": ("INTERNAL", "grpc: error unmarshalling request"),
+    "ROOT_USER_NOT_EXIST": ("FAILED_PRECONDITION", "etcdserver: root user does not exist"),
+    "ROOT_ROLE_NOT_EXIST": ("FAILED_PRECONDITION", "etcdserver: root user does not have root role"),
+    "USER_EXISTS": ("FAILED_PRECONDITION", "etcdserver: user name already exists"),
+    "USER_EMPTY": ("INVALID_ARGUMENT", "etcdserver: user name is empty"),
+    "USER_NOT_FOUND": ("FAILED_PRECONDITION", "etcdserver: user name not found"),
+    "ROLE_EXISTS": ("FAILED_PRECONDITION", "etcdserver: role name already exists"),
+    "ROLE_NOT_FOUND": ("FAILED_PRECONDITION", "etcdserver: role name not found"),
+    "ROLE_EMPTY": ("INVALID_ARGUMENT", "etcdserver: role name is empty"),
+    "AUTH_FAILED": ("INVALID_ARGUMENT", "etcdserver: authentication failed, invalid user ID or password"),
+    "PERMISSION_NOT_GIVEN": ("INVALID_ARGUMENT", "etcdserver: permission not given"),
+    "PERMISSION_DENIED": ("PERMISSION_DENIED", "etcdserver: permission denied"),
+    "ROLE_NOT_GRANTED": ("FAILED_PRECONDITION", "etcdserver: role is not granted to the user"),
+    "PERMISSION_NOT_GRANTED": ("FAILED_PRECONDITION", "etcdserver: permission is not granted to the role"),
+    "AUTH_NOT_ENABLED": ("FAILED_PRECONDITION", "etcdserver: authentication is not enabled"),
+    "INVALID_AUTH_TOKEN": ("UNAUTHENTICATED", "etcdserver: invalid auth token"),
+    "INVALID_AUTH_MGMT": ("INVALID_ARGUMENT", "etcdserver: invalid auth management"),
+    "AUTH_OLD_REVISION": ("INVALID_ARGUMENT", "etcdserver: revision of auth store is old"),
 }
-OURS = {"ALARMS_NOT_KEPT", "SNAPSHOT_TOO_SLOW", "SNAPSHOT_UNREAD", "STORE_FAILED", "TOO_MANY_SNAPSHOTS"}
+OURS = {
+    "ALARMS_NOT_KEPT",
+    "AUTH_NOT_KNOWN",
+    "NAME_TOO_LONG",
+    "PASSWORD_TOO_LONG",
+    "SNAPSHOT_TOO_SLOW",
+    "SNAPSHOT_UNREAD",
+    "STORE_FAILED",
+    "TOO_MANY_PASSWORDS",
+    "TOO_MANY_PERMISSIONS",
+    "TOO_MANY_ROLES",
+    "TOO_MANY_SNAPSHOTS",
+    "TOO_MANY_USERS",
+}
 """What etcd does not refuse."""
 
 

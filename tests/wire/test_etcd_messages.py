@@ -87,6 +87,11 @@ def test_services_and_methods_are_those_of_etcd() -> None:
         "Lease": ["LeaseGrant", "LeaseRevoke", "LeaseKeepAlive", "LeaseTimeToLive", "LeaseLeases"],
         "Cluster": ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberList", "MemberPromote"],
         "Maintenance": ["Alarm", "Status", "Defragment", "Hash", "HashKV", "Snapshot", "MoveLeader", "Downgrade"],
+        "Auth": [
+            *("AuthEnable", "AuthDisable", "AuthStatus", "Authenticate"),
+            *("UserAdd", "UserGet", "UserList", "UserDelete", "UserChangePassword", "UserGrantRole", "UserRevokeRole"),
+            *("RoleAdd", "RoleGet", "RoleList", "RoleDelete", "RoleGrantPermission", "RoleRevokePermission"),
+        ],
     }
     assert file.package == "etcdserverpb"
     assert kv_pb2.DESCRIPTOR.package == "mvccpb"
