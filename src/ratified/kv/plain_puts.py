@@ -1,8 +1,8 @@
 """Puts of a key and a value and of nothing else: most of what a store applies, and so applied many at a time.
 
 Rules
-1. A put is *plain* where its command is nobody's, and has a short key, a value of less than 16 KiB, and nothing else, in
-   the very bytes that protobuf writes. Any other bytes, even if they mean the same, are a put like all others.
+1. A put is *plain* where its command is nobody's, and has a short key, a value of less than 16 KiB, and nothing else,
+   in the very bytes that protobuf writes. Any other bytes, even if they mean the same, are a put like all others.
 2. Plain puts come to the same rows, results and digest as if each were applied alone (``tests/kv/test_plain_puts.py``).
 """
 
