@@ -56,6 +56,7 @@ from ratified.node.requests import OpenRequest, Requests
 from ratified.node.room import DiskRoom
 from ratified.node.snapshot_receiving import FoundSnapshots, SnapshotReceiving
 from ratified.node.snapshot_sending import SnapshotIds, SnapshotSending
+from ratified.node.status import LeaderChange
 from ratified.node.timers import Timer, Timers
 from ratified.storage.checkpoint import Claim
 from ratified.storage.log import LogPlanner
@@ -158,8 +159,14 @@ class Replica:
         """Why this replica has stopped; None: it runs."""
         self.lead = Lead(None, engine.status().era, serving=False)
         """As the engine reported it last."""
+        self._led_by: int | None = None
+        """The last member of which it was reported that it leads."""
         self.leader_changes = 0
         """How often another member than before was reported to lead."""
+        self.leader_changes_by_cause = dict.fromkeys(LeaderChange, 0)
+        self.snapshots_sent = 0
+        """To members that have it."""
+        self.snapshots_installed = 0
         self.leads_since: int | None = None
         """When this member began to lead the group; None: it does not."""
         self._planner = planner
@@ -450,6 +457,7 @@ class Replica:
                 f"begins there already: remove this member, and add another in its place. {error}"
             ) from error
         self.receiving.switched()
+        self.snapshots_installed += 1
         self.engine.installed(now, base)
         self._delivered = (base.index, base.era)
         if self._observer is not None:
@@ -487,6 +495,7 @@ class Replica:
         for member, index, ok in self._sending.drain_over():
             self.engine.snapshot_sent(now, member, index, ok)
             if ok:
+                self.snapshots_sent += 1
                 self._claims.snapshot_sent(now, member, index)
         if self._begun:
             self.receiving.judge(now)
@@ -526,6 +535,8 @@ class Replica:
             session = self._peers.session(send.to)
             if session is not None:
                 self._leave(session, send.message, None)
+            else:
+                self._peers.counts_of(send.to).dropped += 1
         if ready.send_after:
             self._send_when_durable(ready.after, ready.send_after)
         for fetch in ready.fetch:
@@ -773,6 +784,8 @@ class Replica:
             session = self._peers.session(send.to)
             if session is not None:
                 messages.append((session, send.message))
+            else:
+                self._peers.counts_of(send.to).dropped += 1
         if self._may_leave(ticket):
             for session, message in messages:
                 self._leave(session, message, ticket)
@@ -786,6 +799,8 @@ class Replica:
     def _leader_changed(self, now: int, lead: Lead) -> None:
         if lead.member is not None and lead.member != self.lead.member:
             self.leader_changes += 1
+            self.leader_changes_by_cause[self._why_led_by(lead.member)] += 1
+            self._led_by = lead.member
         if lead.member != self._ids.member:
             self.leads_since = None
         elif self.leads_since is None or lead.era != self.lead.era:
@@ -797,6 +812,15 @@ class Replica:
         self._questions.leader_changed(now, other)
         self._duties.leader_changed(now, lead)
         self.again = True
+
+    def _why_led_by(self, member: int) -> LeaderChange:
+        """What this member knows of why another one than before leads."""
+        if self._led_by is None:
+            return LeaderChange.FIRST
+        if self._led_by == member:
+            return LeaderChange.AGAIN
+        is_reached = self._led_by == self._ids.member or self._peers.session(self._led_by) is not None
+        return LeaderChange.REPLACED if is_reached else LeaderChange.UNREACHABLE
 
     # ---- messages
 

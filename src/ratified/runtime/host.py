@@ -15,6 +15,7 @@ from pathlib import Path
 import lmdb
 import msgspec
 
+from ratified.consensus.contract import Sizes
 from ratified.machine import RestoreFailed, StateMachine
 from ratified.machine_store import MACHINE_CHECKS, SavedMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, build, create_joined, own_checkpoint
@@ -352,11 +353,17 @@ class Host:
             checkpoint_age_us=0 if node.checkpoint_at is None else boottime_us() - node.checkpoint_at,
             turns=self._turns.counters,
             peers=self._peers.counters,
+            traffic=self._peers.traffic,
             requests=self._callbacks.counters,
             syncs=self._disk.syncs,
             commits=self._environment.commits if isinstance(self._environment, LmdbEnvironment) else None,
+            copies=self._checkpoints.copies,
             open_requests=len(self._callbacks),
         )
+
+    def sizes(self) -> Sizes:
+        """How much each of the node's tables and queues holds, and the most that it may hold at rest."""
+        return self._node.sizes()
 
     @property
     def inputs_waiting(self) -> int:

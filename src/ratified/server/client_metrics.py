@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from ratified.api.families import histograms
 from ratified.api.methods import STREAM_TYPES, Method
+from ratified.runtime import Durations
 
 _CODES = (
     "OK",
@@ -32,16 +34,27 @@ _CODES = (
 """Of gRPC, as its Go library and etcd's metrics spell them, by number."""
 
 
+HANDLED_UP_TO_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""As gRPC's middleware counts for etcd how long calls took."""
+
+
 class Served:
-    """A method, and how many calls of it began and ended."""
+    """A method, and how many calls of it began and ended; their ``edge.grpc.Tally``."""
 
-    __slots__ = ("codes", "method", "started")
+    __slots__ = ("_clock", "codes", "durations", "method", "started")
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, clock: Callable[[], float]) -> None:
+        """``clock``: in seconds, of a millisecond or finer."""
+        self._clock = clock
         self.method = method
         self.started = 0
         self.codes: defaultdict[int, int] = defaultdict(int)
         """Of those that have ended, by the code of gRPC."""
+        self.durations = Durations(HANDLED_UP_TO_S)
+
+    def ended(self, code: int, began_at: float) -> None:
+        self.codes[code] += 1
+        self.durations.add(self._clock() - began_at)
 
 
 class Counted(Protocol):
@@ -83,6 +96,7 @@ class ClientMetrics:
         names = ["grpc_type", "grpc_service", "grpc_method"]
         started = CounterMetricFamily("grpc_server_started", "Calls that began.", labels=names)
         handled = CounterMetricFamily("grpc_server_handled", "Calls that ended.", labels=[*names, "grpc_code"])
+        took: list[tuple[list[str], Durations]] = []
         for path, served in self._counted.methods.items():
             if not served.started:
                 continue
@@ -91,8 +105,10 @@ class ClientMetrics:
             started.add_metric([kind, service, method], served.started)
             for code, count in sorted(served.codes.items()):
                 handled.add_metric([kind, service, method, _CODES[code]], count)
+            took.append(([kind, service, method], served.durations))
         yield started
         yield handled
+        yield histograms("grpc_server_handling_seconds", "How long calls took.", names, took)
 
     def _limits(self) -> Iterator[Metric]:
         most = GaugeMetricFamily("ratified_client_limit", "What clients may have.", labels=["limit"])

@@ -141,9 +141,10 @@ class ClientListener:
         options: ListenerOptions | None = None,
     ) -> None:
         """``tls``: what https URLs are served by."""
+        self._loop = loop = asyncio.get_running_loop()
         self.service = service
         self.options = options or ListenerOptions()
-        self.methods = {path.encode(): Served(method) for path, method in methods.items()}
+        self.methods = {path.encode(): Served(method, loop.time) for path, method in methods.items()}
         self.limits_of_each = _limits_of_each(self.options, service)
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
         self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)
@@ -155,7 +156,6 @@ class ClientListener:
         """As they go over the wire, by TLS too."""
         self.passed = self.room.passed
         service.metrics.add(ClientMetrics(self))
-        self._loop = asyncio.get_running_loop()
         self._tls = tls
         self._debug = DebugPages() if self.options.web.has_debug else None
         self._bound: list[tuple[Listener, Serves]] = []
@@ -650,7 +650,7 @@ class ClientConnection(asyncio.Protocol):
             call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
             return None
         served.started += 1
-        call.codes = served.codes
+        call.tally, call.began_at = served, self.loop.time()
         method = served.method
         wants_leader = _WANTS_LEADER in metadata
         if self.listener.is_crowded and not self.is_light:
