@@ -107,7 +107,7 @@ class Metrics:
         yield gauge("etcd_server_proposals_applied_total", "The highest index that is applied.", group.applied)
         yield gauge("etcd_server_proposals_pending", "Writes that wait for their result.", group.open_proposals)
         failed = self._service.failed_proposals
-        yield counter("etcd_server_proposals_failed", "Writes refused, or of unknown outcome.", failed)
+        yield counter("etcd_server_proposals_failed", "Writes refused, of unknown outcome, or given up.", failed)
         slow = "Turns of more than 0.1 s in which writes were applied."
         yield counter("etcd_server_slow_apply", slow, status.turns.slow_applies)
         quota = self._service.quota_bytes

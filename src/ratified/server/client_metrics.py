@@ -93,18 +93,17 @@ class ClientMetrics:
         yield from self._limits()
 
     def _calls(self) -> Iterator[Metric]:
+        """Series begin with 0, so that who asks for a rate, or for a difference, sees the first call."""
         names = ["grpc_type", "grpc_service", "grpc_method"]
         started = CounterMetricFamily("grpc_server_started", "Calls that began.", labels=names)
         handled = CounterMetricFamily("grpc_server_handled", "Calls that ended.", labels=[*names, "grpc_code"])
         took: list[tuple[list[str], Durations]] = []
         for path, served in self._counted.methods.items():
-            if not served.started:
-                continue
             _, service, method = path.decode().split("/")
             kind = STREAM_TYPES.get(path.decode(), "unary")
             started.add_metric([kind, service, method], served.started)
-            for code, count in sorted(served.codes.items()):
-                handled.add_metric([kind, service, method, _CODES[code]], count)
+            for code in range(len(_CODES) if served.started else 1):
+                handled.add_metric([kind, service, method, _CODES[code]], served.codes.get(code, 0))
             took.append(([kind, service, method], served.durations))
         yield started
         yield handled
