@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import pytest
-
 from ratified.client import Client, ClientError
 from ratified.testing.processes import LocalCluster, LocalNode, free_ports
+from ratified.testing.slow_disk import may_be_slow, slow_disk
 from ratified.testing.slow_link import slow_link
 from tests.faults.test_slow_links import leader_of
 from tests.interop.prometheus import ROOT, Prometheus
@@ -28,24 +27,6 @@ OPEN_FDS_OF_MAX = 0.9
 DIALLED_BYTES_A_SECOND = 4 << 20
 SLOW_BYTES_A_SECOND = 10_000
 SYNC_S = 1.2
-SLOW_DISK = f"""
-import os
-import sys
-import time
-
-directory = next((word.partition("=")[2] for word in sys.orig_argv if word.startswith("--data-dir=")), "")
-sync = os.fdatasync
-
-
-def slow(descriptor):
-    if directory and os.path.exists(directory + ".slow"):
-        time.sleep({SYNC_S})
-    sync(descriptor)
-
-
-os.fdatasync = slow
-"""
-"""Runs in each node before anything else: while ``DATA-DIR.slow`` exists a sync of its disk takes that long."""
 
 
 @contextmanager
@@ -166,10 +147,7 @@ def a_majority_is_lost(cluster: LocalCluster, prometheus: Prometheus) -> None:
         )
 
 
-def test_a_slow_disk_and_slow_links_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(SLOW_DISK)
+def test_a_slow_disk_and_slow_links_are_told_of(tmp_path: Path) -> None:
     listening = free_ports(3)
     with ExitStack() as opened:
         links = [opened.enter_context(slow_link(port, DIALLED_BYTES_A_SECOND)) for port in listening]
@@ -179,17 +157,14 @@ def test_a_slow_disk_and_slow_links_are_told_of(tmp_path: Path, monkeypatch: pyt
             listen_peer_ports=listening,
             arguments=["--heartbeat-interval=100", "--election-timeout=3000"],
         )
-        for node in cluster.nodes:
-            node.environment["PYTHONPATH"] = f"{site}:{ROOT / 'src'}"
+        may_be_slow(cluster.nodes, tmp_path / "site")
         opened.enter_context(cluster)
         prometheus = opened.enter_context(Prometheus(tmp_path / "prometheus", cluster.endpoints))
         leader = leader_of(cluster)
         with calling([leader.endpoint], put_small):
             follower: LocalNode = next(node for node in cluster.nodes if node is not leader)
-            slow = Path(f"{cluster.directory / follower.name}.slow")
-            slow.touch()
-            prometheus.await_alerts(("LogSyncsSlow", "warning"), ("LogSyncsSlow", "critical"))
-            slow.unlink()
+            with slow_disk(follower, SYNC_S):
+                prometheus.await_alerts(("LogSyncsSlow", "warning"), ("LogSyncsSlow", "critical"))
             for link in links:
                 link.bytes_per_second = SLOW_BYTES_A_SECOND
             with calling([leader.endpoint], lambda client, number: client.put("large", "x" * 2_000)):

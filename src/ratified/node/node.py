@@ -26,6 +26,7 @@ from ratified.node.checkpoints import Checkpoints, Saving
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import CLUSTER_GROUP, ClusterFormatError, ClusterTable, dials
 from ratified.node.directories import Directories
+from ratified.node.milestones import Milestones
 from ratified.node.peers import Session
 from ratified.node.ports import (
     Cancel,
@@ -677,6 +678,10 @@ class Node:
     def lead(self, group: int) -> Lead:
         """Who leads a group, as its engine last reported it."""
         return self._replicas[group].lead
+
+    def milestones(self, group: int) -> Milestones:
+        """When the group's log came how far here."""
+        return self._replicas[group].milestones
 
     def membership(self) -> Membership:
         """Who votes and who learns, in group 0, as this node knows it."""

@@ -46,6 +46,7 @@ from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
 from ratified.node.local_reads import LocalReads
+from ratified.node.milestones import Milestones, Stage
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
 from ratified.node.ports import Notice, Outcome, Reason, Work
@@ -79,6 +80,7 @@ from ratified.wire.peer import (
 
 # A member of an enum costs more each time, on CPython 3.11, than what the fast path does with it.
 _COMMAND = Kind.COMMAND
+_PROPOSED, _COMMITTED, _APPLIED = Stage.PROPOSED, Stage.COMMITTED, Stage.APPLIED
 _PROPOSE = Work.PROPOSE
 
 
@@ -164,6 +166,7 @@ class Replica:
         self.leader_changes = 0
         """How often another member than before was reported to lead."""
         self.leader_changes_by_cause = dict.fromkeys(LeaderChange, 0)
+        self.milestones = Milestones()
         self.snapshots_sent = 0
         """To members that have it."""
         self.snapshots_installed = 0
@@ -355,6 +358,7 @@ class Replica:
     def on_persisted(self, now: int, ticket: int) -> None:
         """The log holds everything up to ``ticket``: what waited for it may leave."""
         self._durable_ticket = ticket
+        self.milestones.persisted(ticket, now)
         self.engine.persisted(now, ticket)
         if self.receiving.on_persisted(ticket):
             self._proposals.end_addressed(Reason.INSTALLED)
@@ -485,6 +489,8 @@ class Replica:
         self._questions.flush(now)
         ready = self.engine.ready() if self._begun else None
         if ready is not None:
+            if ready.deliver:
+                self.milestones.reached(_COMMITTED, ready.deliver[-1].index, now)
             self._delivering += len(ready.deliver)
             if self._observer is not None:
                 self._observer.ready(ready)
@@ -517,6 +523,7 @@ class Replica:
         last = entries[-1]
         self._delivering -= len(entries)
         self._delivered = (last.index, last.era)
+        self.milestones.reached(_APPLIED, last.index, now)
         if self._proposals.find_lost(self.engine.lost, self._delivered):
             self.again = True
         self._duties.on_applied(now, ours)
@@ -527,6 +534,7 @@ class Replica:
         """Everything of a Ready but its deliveries."""
         if ready.write is not None:
             self._planner.append(self.group, ready.write.ticket, ready.write.records)
+            self.milestones.writes(ready.write.ticket, ready.write.records)
             if ready.install is not None:
                 self.receiving.writes_base(ready.write.ticket)
         for asked in ready.snapshot_to:
@@ -727,6 +735,7 @@ class Replica:
             self._batch_size.were_refused()
             return None
         self._batch_size.were_taken()
+        self.milestones.reached(_PROPOSED, answer.first + len(batch) - 1, now)
         if self._observer is not None:
             self._observer.taken(batch)
         return answer.first

@@ -22,6 +22,7 @@ from ratified.node.boot import OpenStore, StoreAheadOfLog, build, create_joined,
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change, is_as_first
 from ratified.node.config import NodeConfig
+from ratified.node.milestones import Stage
 from ratified.node.node import Node
 from ratified.node.ports import (
     Cancel,
@@ -360,6 +361,12 @@ class Host:
             copies=self._checkpoints.copies,
             open_requests=len(self._callbacks),
         )
+
+    def last_applied_ago_s(self, group: int = 0) -> dict[Stage, float]:
+        """How long ago what was applied last was proposed here, durable here, committed and applied, as far as that is
+        known."""
+        now = boottime_us()
+        return {stage: (now - at) / 1e6 for stage, at in self._node.milestones(group).of_last_applied().items()}
 
     def sizes(self) -> Sizes:
         """How much each of the node's tables and queues holds, and the most that it may hold at rest."""

@@ -9,8 +9,9 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ratified.api.families import histograms
-from ratified.api.methods import STREAM_TYPES, Method
+from ratified.api.methods import STREAM_TYPES, Method, MethodKind
 from ratified.runtime import Durations
+from ratified.server.slow_calls import SlowCalls
 
 _CODES = (
     "OK",
@@ -41,11 +42,14 @@ HANDLED_UP_TO_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 class Served:
     """A method, and how many calls of it began and ended; their ``edge.grpc.Tally``."""
 
-    __slots__ = ("_clock", "codes", "durations", "method", "started")
+    __slots__ = ("_clock", "_is_unary", "_path", "_slow_calls", "codes", "durations", "method", "started")
 
-    def __init__(self, method: Method, clock: Callable[[], float]) -> None:
+    def __init__(self, path: bytes, method: Method, clock: Callable[[], float], slow_calls: SlowCalls) -> None:
         """``clock``: in seconds, of a millisecond or finer."""
+        self._path = path
         self._clock = clock
+        self._is_unary = method.kind is not MethodKind.STREAM
+        self._slow_calls = slow_calls
         self.method = method
         self.started = 0
         self.codes: defaultdict[int, int] = defaultdict(int)
@@ -54,7 +58,10 @@ class Served:
 
     def ended(self, code: int, began_at: float) -> None:
         self.codes[code] += 1
-        self.durations.add(self._clock() - began_at)
+        took_s = self._clock() - began_at
+        self.durations.add(took_s)
+        if took_s > self._slow_calls.slow_s and self._is_unary:
+            self._slow_calls.log(self._path, _CODES[code], took_s)
 
 
 class Counted(Protocol):

@@ -50,6 +50,7 @@ from ratified.server.debug import DebugPages
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.http2 import JsonStream
+from ratified.server.slow_calls import SlowCalls
 from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
 from ratified.server.web import Serves, Web, WebOptions
@@ -117,6 +118,8 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True):
     answers_within_s: float = 30
     """How long it then has before its connection is closed."""
     reuse_port: bool = False
+    slow_s: float = math.inf
+    """Calls that take longer are logged."""
     web: WebOptions = WebOptions()
 
     @property
@@ -144,7 +147,11 @@ class ClientListener:
         self._loop = loop = asyncio.get_running_loop()
         self.service = service
         self.options = options or ListenerOptions()
-        self.methods = {path.encode(): Served(method, loop.time) for path, method in methods.items()}
+        slow_calls = SlowCalls(service.host, self.options.slow_s)
+        self.methods = {
+            path: Served(path, method, loop.time, slow_calls)
+            for path, method in ((name.encode(), method) for name, method in methods.items())
+        }
         self.limits_of_each = _limits_of_each(self.options, service)
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
         self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)

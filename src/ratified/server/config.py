@@ -103,6 +103,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long history is kept; None: by revisions, or for ever."""
     history_kept_revisions: int | None
     log_level: str
+    log_format: str
+    log_outputs: tuple[str, ...]
+    slow_s: float
+    """Calls that take longer are logged; 0: none is."""
     warnings: tuple[str, ...] = ()
     """What an operator should know, though it is no error."""
 
@@ -174,6 +178,9 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         history_kept_s=kept_s,
         history_kept_revisions=kept_revisions,
         log_level=value["log-level"],
+        log_format=value["log-format"],
+        log_outputs=value["log-outputs"],
+        slow_s=value["warning-unary-request-duration"],
         warnings=warnings,
     )
 

@@ -13,8 +13,8 @@ import asyncio
 import faulthandler
 import gc
 import logging
+import math
 import signal
-import sys
 
 import msgspec
 
@@ -34,7 +34,7 @@ from ratified.server.clients import ClientListener, ListenerOptions, ListenError
 from ratified.server.config import ServerConfig
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.discovery import FILE, DiscoveryFailed, Members, discover, remember, remembered
-from ratified.server.logs import logging_to
+from ratified.server.logs import LogOutputError, logging_to
 from ratified.server.own_certificates import DIRECTORY, tls_files
 from ratified.server.web import Serves, WebOptions
 
@@ -58,11 +58,14 @@ class ServeFailed(Exception):
 def run(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ServeFailed``."""
     faulthandler.enable()  # a store that is cut while it is mapped ends the process by a signal: not without a word
-    with logging_to(sys.stderr.fileno(), _least_level(config)):
-        for warning in config.warnings:
-            log.warning("%s", warning)
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(config))
+    try:
+        with logging_to(config.log_outputs, _least_level(config), config.log_format):
+            for warning in config.warnings:
+                log.warning("%s", warning)
+            with asyncio.Runner(loop_factory=_new_loop) as runner:
+                runner.run(_serve(config))
+    except LogOutputError as error:
+        raise ServeFailed(str(error)) from error
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -239,6 +242,7 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         asks_after_s=config.keepalive_interval_s,
         answers_within_s=config.keepalive_timeout_s,
         reuse_port=config.reuse_port,
+        slow_s=config.slow_s or math.inf,
         web=WebOptions(
             has_gateway=config.has_gateway,
             has_debug=config.enable_pprof,
