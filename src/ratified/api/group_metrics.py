@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
@@ -10,56 +10,64 @@ from prometheus_client.core import Metric
 from ratified.api.families import counters, gauges
 
 if TYPE_CHECKING:
-    from ratified.node.status import GroupStatus
+    from ratified.runtime.status import HostStatus
 
 
-def group_metrics(groups: Mapping[int, GroupStatus]) -> Iterator[Metric]:
-    yield from _where(groups)
-    yield from _lead(groups)
+def group_metrics(status: HostStatus) -> Iterator[Metric]:
+    groups = status.node.groups
+    yield from _where(status)
+    yield from _lead(status)
     progress = [
         ([str(group), f"{member:x}"], each.match)
-        for group, status in groups.items()
-        for member, each in status.engine.progress.items()
+        for group, row in groups.items()
+        for member, each in row.engine.progress.items()
     ]
     help_ = "Up to where a member has the log, as its leader sees it."
     yield gauges("ratified_group_match_index", help_, ["group", "peer"], progress)
-    sent = [([str(group)], status.snapshots_sent) for group, status in groups.items()]
+    sent = [([str(group)], row.snapshots_sent) for group, row in groups.items()]
     yield counters("ratified_group_snapshots_sent", "Snapshots that another member has.", ["group"], sent)
-    installed = [([str(group)], status.snapshots_installed) for group, status in groups.items()]
+    installed = [([str(group)], row.snapshots_installed) for group, row in groups.items()]
     yield counters("ratified_group_snapshots_installed", "Snapshots that were installed here.", ["group"], installed)
 
 
-def _where(groups: Mapping[int, GroupStatus]) -> Iterator[Metric]:
+def _where(status: HostStatus) -> Iterator[Metric]:
     """How far each group's log has come."""
-    values: dict[str, tuple[str, Callable[[GroupStatus], float]]] = {
-        "era": ("The era as one number: term, ballot or epoch.", lambda each: each.engine.raft_term),
-        "last_index": ("The last index in the log.", lambda each: each.engine.last),
-        "durable_index": ("Up to where the log is durable here.", lambda each: each.engine.durable),
-        "commit_index": ("Up to where the log is committed.", lambda each: each.engine.commit),
-        "applied_index": ("Up to where the log is applied here.", lambda each: each.applied),
-        "base_index": ("Up to where the log is cut.", lambda each: each.engine.base),
-        "open_proposals": ("Writes that wait for their result.", lambda each: each.open_proposals),
-        "stopped": ("Has the group stopped on this member?", lambda each: each.stopped is not None),
-        "rests": ("Does the group rest, without heartbeats?", lambda each: each.engine.rests),
-    }
-    for name, (help_, value) in values.items():
-        rows = [([str(group)], value(status)) for group, status in groups.items()]
-        yield gauges(f"ratified_group_{name}", help_, ["group"], rows)
+    groups = {str(group): row for group, row in status.node.groups.items()}
+    engines = {group: row.engine for group, row in groups.items()}
+
+    def of_each(name: str, help_: str, values: dict[str, int]) -> Metric:
+        return gauges(f"ratified_group_{name}", help_, ["group"], [([group], value) for group, value in values.items()])
+
+    era = "The era as one number: term, ballot or epoch."
+    yield of_each("era", era, {group: row.raft_term for group, row in engines.items()})
+    yield of_each("last_index", "The last index in the log.", {group: row.last for group, row in engines.items()})
+    durable = "Up to where the log is durable here."
+    yield of_each("durable_index", durable, {group: row.durable for group, row in engines.items()})
+    commit = "Up to where the log is committed."
+    yield of_each("commit_index", commit, {group: row.commit for group, row in engines.items()})
+    applied = "Up to where the log is applied here."
+    yield of_each("applied_index", applied, {group: row.applied for group, row in groups.items()})
+    yield of_each("base_index", "Up to where the log is cut.", {group: row.base for group, row in engines.items()})
+    open_ = "Writes that wait for their result."
+    yield of_each("open_proposals", open_, {group: row.open_proposals for group, row in groups.items()})
+    rests = "Does the group rest, without heartbeats?"
+    yield of_each("rests", rests, {group: row.rests for group, row in engines.items()})
+    stopped = "Has the group stopped on this member?"
+    yield of_each("stopped", stopped, {group: row.stopped is not None for group, row in groups.items()})
 
 
-def _lead(groups: Mapping[int, GroupStatus]) -> Iterator[Metric]:
-    roles = [([str(group), status.engine.role], 1) for group, status in groups.items()]
+def _lead(status: HostStatus) -> Iterator[Metric]:
+    groups = status.node.groups
+    roles = [([str(group), row.engine.role], 1) for group, row in groups.items()]
     yield gauges("ratified_group_role", "1 for the role that this member has.", ["group", "role"], roles)
     leaders = [
-        ([str(group), f"{status.engine.leader:x}"], 1)
-        for group, status in groups.items()
-        if status.engine.leader is not None
+        ([str(group), f"{row.engine.leader:x}"], 1) for group, row in groups.items() if row.engine.leader is not None
     ]
     yield gauges("ratified_group_leader", "1 for the member that leads.", ["group", "leader"], leaders)
     changes = [
         ([str(group), cause], count)
-        for group, status in groups.items()
-        for cause, count in status.leader_changes_by_cause.items()
+        for group, row in groups.items()
+        for cause, count in row.leader_changes_by_cause.items()
     ]
     help_ = "Leaders that this member has seen, by why it is another one."
     yield counters("ratified_group_leader_changes", help_, ["group", "cause"], changes)

@@ -88,7 +88,7 @@ class Metrics:
         yield from self._server(status)
         yield from _disk(status)
         yield from peer_metrics(status)
-        yield from group_metrics(status.node.groups)
+        yield from group_metrics(status)
         yield from _work(status)
         yield from self._waits()
         yield from self._mvcc()
