@@ -50,6 +50,8 @@ def _where(status: HostStatus) -> Iterator[Metric]:
     yield of_each("base_index", "Up to where the log is cut.", {group: row.base for group, row in engines.items()})
     open_ = "Writes that wait for their result."
     yield of_each("open_proposals", open_, {group: row.open_proposals for group, row in groups.items()})
+    voters = "How many members vote."
+    yield of_each("voters", voters, {group: len(row.membership.voters) for group, row in engines.items()})
     rests = "Does the group rest, without heartbeats?"
     yield of_each("rests", rests, {group: row.rests for group, row in engines.items()})
     stopped = "Has the group stopped on this member?"

@@ -6,6 +6,7 @@ Nothing is kept for it but counts that something else adds to anyway: all is rea
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,7 @@ from ratified.api.peer_metrics import peer_metrics
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Durations, OutcomeUnknown, RequestRefused
+from ratified.runtime.clock import boottime_us
 from ratified.runtime.loop import TURN_CLASSES_MS
 from ratified.wire.etcd import rpc_pb2
 
@@ -85,6 +87,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         status = self._service.host.status()
+        yield from self._member(status)
         yield from self._server(status)
         yield from _disk(status)
         yield from peer_metrics(status)
@@ -92,6 +95,13 @@ class Metrics:
         yield from _work(status)
         yield from self._waits()
         yield from self._mvcc()
+
+    def _member(self, status: HostStatus) -> Iterator[Metric]:
+        host = self._service.host
+        ids = [status.name, f"{host.member:x}", f"{host.cluster:x}", host.engine]
+        yield gauges("ratified_member_info", "1.", ["name", "member", "cluster", "engine"], [(ids, 1)])
+        clocks = [(["wall"], time.time()), (["boottime"], boottime_us() / 1e6)]
+        yield gauges("ratified_clock_seconds", "What this member's clocks say now.", ["clock"], clocks)
 
     def _server(self, status: HostStatus) -> Iterator[Metric]:
         group = status.node.groups[0]
@@ -157,6 +167,8 @@ def _disk(status: HostStatus) -> Iterator[Metric]:
         yield histogram("etcd_disk_backend_commit_duration_seconds", commits, status.commits)
     copies = "How long a checkpoint takes."
     yield histogram("etcd_debugging_snap_save_total_duration_seconds", copies, status.copies)
+    yield gauge("ratified_disk_free_bytes", "What the data directory's disk has left.", status.free_bytes)
+    yield gauge("ratified_disk_free_bytes_min", "With less left a disk counts as full.", status.free_bytes_min)
     yield gauge("ratified_log_bytes", "What the log takes on disk.", status.node.log_bytes)
     yield gauge("ratified_checkpoint_bytes", "What the last checkpoint takes.", status.node.checkpoint_bytes)
     age_s = status.checkpoint_age_us / 1e6

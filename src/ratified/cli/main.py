@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from ratified.cli import client, compare, demo, lab, member, pki, recover, serve, sim, snapshot, up
+from ratified.cli import client, compare, demo, diagnose, lab, member, pki, recover, serve, sim, snapshot, up
 from ratified.cli.failure import CommandFailed
 
 EXIT_FAILED = 1
@@ -42,7 +42,7 @@ def make_app() -> typer.Typer:
         elif context.invoked_subcommand is None:
             typer.echo(context.get_help())
 
-    for command in (up, serve, demo, client, member, snapshot, recover, pki, sim, compare, lab):
+    for command in (up, serve, demo, client, member, diagnose, snapshot, recover, pki, sim, compare, lab):
         command.register(app)
     return app
 

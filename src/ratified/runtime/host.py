@@ -116,6 +116,8 @@ class Host:
         self._callbacks = Callbacks()
         self._notices = NoticeLog(log, config.name)
         self._client_urls = tuple(config.client_urls)
+        self._free_bytes = 0
+        """That its disk had left when this was looked at last."""
         self._running = True
         self._failure: HostFailed | None = None
         self._node_stopped = asyncio.Event()
@@ -359,6 +361,8 @@ class Host:
             syncs=self._disk.syncs,
             commits=self._environment.commits if isinstance(self._environment, LmdbEnvironment) else None,
             copies=self._checkpoints.copies,
+            free_bytes=self._free_bytes,
+            free_bytes_min=self._node.config.limits.free_bytes_min,
             open_requests=len(self._callbacks),
         )
 
@@ -504,7 +508,8 @@ class Host:
         if not self._running:
             return
         try:
-            self._offer(DiskSpace(_free_bytes(self.data_dir)))
+            self._free_bytes = _free_bytes(self.data_dir)
+            self._offer(DiskSpace(self._free_bytes))
         except OSError as error:
             log.warning("%s: cannot tell how much room is left in %s: %s", self.name, self.data_dir, error)
         self._loop.call_later(SPACE_EVERY_S, self._look_at_space)

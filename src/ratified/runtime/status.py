@@ -41,6 +41,10 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Of the store, which syncs with none of them; None: it is in memory."""
     copies: Durations
     """How long checkpoints took."""
+    free_bytes: int
+    """What the data directory's disk has left."""
+    free_bytes_min: int
+    """With less it counts as full."""
     open_requests: int
     checkpoint_age_us: int
     """Since this process has taken its last checkpoint; 0: it has taken none."""
