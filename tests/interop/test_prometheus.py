@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import socket
 import threading
@@ -11,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from ratified.client import Client, ClientError
-from ratified.testing.processes import LocalCluster, LocalNode, free_ports
-from ratified.testing.slow_disk import may_be_slow, slow_disk
+from ratified.testing.processes import LocalCluster, free_ports
+from ratified.testing.slow_disk import may_be_slow, slow_disk, slow_store
 from ratified.testing.slow_link import slow_link
 from tests.faults.test_slow_links import leader_of
-from tests.interop.prometheus import ROOT, Prometheus
+from tests.interop.prometheus import ROOT, SCRAPE_MS, Prometheus
 from tests.server.scraping import metrics
 
 QUOTA_BYTES = 4_000_000
@@ -27,17 +30,21 @@ OPEN_FDS_OF_MAX = 0.9
 DIALLED_BYTES_A_SECOND = 4 << 20
 SLOW_BYTES_A_SECOND = 10_000
 SYNC_S = 1.2
+COMMIT_S = 0.3
+"""Less than Prometheus waits for the page."""
 
 
 @contextmanager
-def calling(endpoints: list[str], call: Callable[[Client, int], object], threads: int = 1) -> Iterator[None]:
+def calling(
+    endpoints: list[str], call: Callable[[Client, int], object], threads: int = 1, pause_s: float = 0.02
+) -> Iterator[None]:
     """Threads that call again and again; that a call fails is of no interest."""
     ended = threading.Event()
 
     def go_on() -> None:
         with Client(endpoints, timeout_s=0.5) as client:
             number = 0
-            while not ended.wait(0.02):
+            while not ended.wait(pause_s):
                 number += 1
                 with suppress(ClientError):
                     call(client, number)
@@ -161,15 +168,25 @@ def test_a_slow_disk_and_slow_links_are_told_of(tmp_path: Path) -> None:
         opened.enter_context(cluster)
         prometheus = opened.enter_context(Prometheus(tmp_path / "prometheus", cluster.endpoints))
         leader = leader_of(cluster)
-        with calling([leader.endpoint], put_small):
-            follower: LocalNode = next(node for node in cluster.nodes if node is not leader)
-            with slow_disk(follower, SYNC_S):
-                prometheus.await_alerts(("LogSyncsSlow", "warning"), ("LogSyncsSlow", "critical"))
-            for link in links:
-                link.bytes_per_second = SLOW_BYTES_A_SECOND
-            with calling([leader.endpoint], lambda client, number: client.put("large", "x" * 2_000)):
-                prometheus.await_alerts(
-                    ("PeersSlow", "warning"),
-                    ("RequestsSlow", "critical"),
-                    besides={"LogSyncsSlow", "RequestsFail", "NoLeader"},
-                )
+        follower = next(node for node in cluster.nodes if node is not leader)
+        with calling([leader.endpoint], put_small), slow_disk(follower, SYNC_S):
+            prometheus.await_alerts(("LogSyncsSlow", "warning"), ("LogSyncsSlow", "critical"))
+        for link in links:
+            link.bytes_per_second = SLOW_BYTES_A_SECOND
+        with calling([leader.endpoint], lambda client, number: client.put("large", "x" * 2_000)):
+            prometheus.await_alerts(
+                ("PeersSlow", "warning"),
+                ("RequestsSlow", "critical"),
+                besides={"LogSyncsSlow", "RequestsFail", "NoLeader"},
+            )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="traces a process that it has not started")
+def test_a_store_that_commits_slowly_is_told_of(tmp_path: Path) -> None:
+    with (
+        LocalCluster(tmp_path / "cluster", 1) as cluster,
+        Prometheus(tmp_path / "prometheus", cluster.endpoints, scrape_ms=2 * SCRAPE_MS) as prometheus,
+        calling(cluster.endpoints, put_small, pause_s=0.5),
+        slow_store(cluster.nodes[0], COMMIT_S),
+    ):
+        prometheus.await_alerts(("StoreCommitsSlow", "warning"), besides={"RequestsSlow", "TurnsSlow", "RequestsFail"})

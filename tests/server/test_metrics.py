@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ratified.client import Client, ClientError
+from ratified.consensus.engines import ENGINES
 from ratified.testing.processes import LocalCluster
 from tests.server.scraping import Labels, metrics, page
 
@@ -56,9 +57,10 @@ def with_code(code: str) -> Labels:
     return tuple(sorted([*PUT, ("grpc_code", code)]))
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with LocalCluster(tmp_path_factory.mktemp("cluster"), arguments=["--max-request-bytes=2000"]) as running:
+@pytest.fixture(scope="module", params=ENGINES)
+def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[LocalCluster]:
+    arguments = ["--max-request-bytes=2000", f"--engine={request.param}"]
+    with LocalCluster(tmp_path_factory.mktemp("cluster"), arguments=arguments) as running:
         yield running
 
 

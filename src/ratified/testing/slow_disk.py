@@ -1,8 +1,9 @@
-"""A disk under the log of a real node that answers slowly, or hangs, on command."""
+"""Disks of real nodes that answer slowly on command: syncs of the log, or writes of the store."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -42,8 +43,7 @@ def may_be_slow(nodes: Iterable[LocalNode], directory: Path) -> None:
 @contextmanager
 def slow_disk(node: LocalNode, sync_s: float) -> Iterator[None]:
     """Each sync of this node's log takes so much longer meanwhile."""
-    data_dir = next(each.partition("=")[2] for each in node.arguments if each.startswith("--data-dir="))
-    told = Path(f"{data_dir}.slow")
+    told = Path(f"{_data_dir(node)}.slow")
     written = told.with_suffix(".new")
     written.write_text(str(sync_s))
     written.rename(told)
@@ -51,3 +51,23 @@ def slow_disk(node: LocalNode, sync_s: float) -> Iterator[None]:
         yield
     finally:
         told.unlink()
+
+
+@contextmanager
+def slow_store(node: LocalNode, write_s: float) -> Iterator[None]:
+    """Each commit of this node's store takes so much longer meanwhile: Debian's strace delays its last write.
+
+    Only root may trace a process that it has not started.
+    """
+    traced = ["-f", "-qq", "-o", os.devnull, "-p", str(node.pid), "-P", f"{_data_dir(node)}/store/data.mdb"]
+    delayed = ["-e", "trace=pwrite64", "-e", f"inject=pwrite64:delay_enter={int(write_s * 1e6)}"]
+    tracer = subprocess.Popen(["strace", *traced, *delayed])
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait()
+
+
+def _data_dir(node: LocalNode) -> str:
+    return next(each.partition("=")[2] for each in node.arguments if each.startswith("--data-dir="))
