@@ -23,7 +23,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 from typing_extensions import override
@@ -37,7 +37,7 @@ from ratified.api.sessions import Credentials
 from ratified.api.translation import route_of
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
-from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
+from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink, Tally
 from ratified.edge.hpack import Header, Headers, encode
 from ratified.edge.pace import Pace
 from ratified.runtime import Reason
@@ -128,6 +128,13 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True):
         return self.asks_after_s + self.answers_within_s if self.asks_after_s else math.inf
 
 
+class Tracing(Protocol):
+    """``tracing.Tracing``, which needs OpenTelemetry."""
+
+    def tally(self, tally: Tally, path: bytes, headers: Sequence[Header]) -> Tally:
+        """Who is to be told how this call ends, which begins now."""
+
+
 class ListenError(Exception):
     """An address that cannot be listened on; one line."""
 
@@ -142,8 +149,10 @@ class ClientListener:
         connections_max: int,
         tls: Certificates | None = None,
         options: ListenerOptions | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """``tls``: what https URLs are served by."""
+        """``tls``: what https URLs are served by. ``tracing``: who is told of calls that are to be traced."""
+        self.tracing = tracing
         self._loop = loop = asyncio.get_running_loop()
         self.service = service
         self.options = options or ListenerOptions()
@@ -658,6 +667,8 @@ class ClientConnection(asyncio.Protocol):
             return None
         served.started += 1
         call.tally, call.began_at = served, self.loop.time()
+        if self.listener.tracing is not None:
+            call.tally = self.listener.tracing.tally(served, call.head.path, metadata)
         method = served.method
         wants_leader = _WANTS_LEADER in metadata
         if self.listener.is_crowded and not self.is_light:

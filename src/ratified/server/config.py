@@ -55,6 +55,16 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     max_version: str | None = None
 
 
+class TracingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where spans of calls go."""
+
+    address: str
+    service_name: str
+    instance_id: str
+    """Empty: the member's name."""
+    samples_per_million: int
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One member's configuration, complete and checked."""
 
@@ -107,6 +117,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_outputs: tuple[str, ...]
     slow_s: float
     """Calls that take longer are logged; 0: none is."""
+    tracing: TracingOptions | None
+    """None: no call is traced."""
     warnings: tuple[str, ...] = ()
     """What an operator should know, though it is no error."""
 
@@ -181,6 +193,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         log_format=value["log-format"],
         log_outputs=value["log-outputs"],
         slow_s=value["warning-unary-request-duration"],
+        tracing=_tracing(value),
         warnings=warnings,
     )
 
@@ -330,6 +343,17 @@ def _tls(found: dict[str, Found], others: Sequence[Url], names: _TlsNames) -> Tl
         cipher_suites=found["cipher-suites"].value,
         min_version=found["tls-min-version"].value,
         max_version=found["tls-max-version"].value,
+    )
+
+
+def _tracing(value: Mapping[str, Any]) -> TracingOptions | None:
+    if not value["enable-distributed-tracing"]:
+        return None
+    return TracingOptions(
+        address=value["distributed-tracing-address"],
+        service_name=value["distributed-tracing-service-name"],
+        instance_id=value["distributed-tracing-instance-id"],
+        samples_per_million=value["distributed-tracing-sampling-rate"],
     )
 
 

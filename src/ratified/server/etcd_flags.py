@@ -214,23 +214,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
     ),
     *_without_effect("this version has no users", "auth-token-ttl", "bcrypt-cost"),
     *_refused(
-        "this version sends no traces: leave it out",
-        "enable-distributed-tracing",
-        "experimental-enable-distributed-tracing",
-        accepted=_NO,
-    ),
-    *_without_effect(
-        "it concerns traces, and those are refused",
-        "distributed-tracing-address",
-        "distributed-tracing-instance-id",
-        "distributed-tracing-sampling-rate",
-        "distributed-tracing-service-name",
-        "experimental-distributed-tracing-address",
-        "experimental-distributed-tracing-instance-id",
-        "experimental-distributed-tracing-sampling-rate",
-        "experimental-distributed-tracing-service-name",
-    ),
-    *_refused(
         "this version does not compare the members' states: leave it out",
         "compact-hash-check-time",
         "corrupt-check-time",

@@ -330,6 +330,41 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             "Log calls that take longer, such as 300ms or 2s, and what they waited for. 0: none.",
             ("experimental-warning-unary-request-duration",),
         ),
+        Option(
+            "enable-distributed-tracing",
+            "false",
+            boolean,
+            "Send spans of calls to a collector of OpenTelemetry; needs `pip install ratified[otel]`.",
+            ("experimental-enable-distributed-tracing",),
+        ),
+        Option(
+            "distributed-tracing-address",
+            "localhost:4317",
+            text,
+            "Where the collector takes OTLP by gRPC.",
+            ("experimental-distributed-tracing-address",),
+        ),
+        Option(
+            "distributed-tracing-service-name",
+            "ratified",
+            text,
+            "The service's name in traces.",
+            ("experimental-distributed-tracing-service-name",),
+        ),
+        Option(
+            "distributed-tracing-instance-id",
+            "",
+            text,
+            "This member's name in traces. [default: NAME]",
+            ("experimental-distributed-tracing-instance-id",),
+        ),
+        Option(
+            "distributed-tracing-sampling-rate",
+            "0",
+            count,
+            "Of a million calls so many are traced, beside those whose client says so.",
+            ("experimental-distributed-tracing-sampling-rate",),
+        ),
     ),
 }
 """By the heading of the help under which they stand."""

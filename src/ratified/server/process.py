@@ -15,6 +15,7 @@ import gc
 import logging
 import math
 import signal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,12 +32,15 @@ from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits
 from ratified.runtime.directory import make_private
 from ratified.runtime.tls import Certificates, CertificatesError
 from ratified.server.clients import ClientListener, ListenerOptions, ListenError
-from ratified.server.config import ServerConfig
+from ratified.server.config import ServerConfig, TracingOptions
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.discovery import FILE, DiscoveryFailed, Members, discover, remember, remembered
 from ratified.server.logs import LogOutputError, logging_to
 from ratified.server.own_certificates import DIRECTORY, tls_files
 from ratified.server.web import Serves, WebOptions
+
+if TYPE_CHECKING:
+    from ratified.server.tracing import Tracing
 
 log = logging.getLogger("ratified.server")
 
@@ -250,7 +254,8 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
             origins=config.cors,
         ),
     )
-    listener = ClientListener(METHODS, service, client_connections_max(), certificates, options)
+    tracing = None if config.tracing is None else _open_tracing(config.tracing, host)
+    listener = ClientListener(METHODS, service, client_connections_max(), certificates, options, tracing)
     for serves, urls in (
         (Serves.CALLS if config.listen_client_http_urls else Serves.ALL, config.listen_client_urls),
         (Serves.WEB, config.listen_client_http_urls),
@@ -273,6 +278,19 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         for task in (announcing, stopped, ended, *compacting):
             task.cancel()
         await listener.stop(STOP_GRACE_S)
+        if tracing is not None:
+            tracing.close()
+
+
+def _open_tracing(options: TracingOptions, host: Host) -> Tracing:
+    """Raises ``ServeFailed`` where there is no OpenTelemetry."""
+    try:
+        from ratified.server.tracing import Tracing
+    except ModuleNotFoundError as missing:
+        raise ServeFailed(
+            f"--enable-distributed-tracing needs OpenTelemetry ({missing}): pip install ratified[otel]"
+        ) from missing
+    return Tracing(options, host)
 
 
 def _compaction(config: ServerConfig) -> Policy | None:
