@@ -246,7 +246,7 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"log_level": "loud"}, "not one of: debug, info, warn, error"),
         ({"log_format": "xml"}, "not one of: console, json"),
         ({"log_outputs": "stderr,,x"}, "has an output without a name"),
-        ({"warning_unary_request_duration": "300"}, "no time such as 300ms or 2s"),
+        ({"warning_unary_request_duration": "300"}, "no time such as 500ms, 10s"),
         ({"distributed_tracing_sampling_rate": "-1"}, "-1 is negative"),
     ],
 )

@@ -17,6 +17,7 @@ from ratified.api.families import counter, gauge, gauges, histogram
 from ratified.api.group_metrics import group_metrics
 from ratified.api.peer_metrics import peer_metrics
 from ratified.kv import queries
+from ratified.kv.encoding import response
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Durations, OutcomeUnknown, RequestRefused
 from ratified.runtime.clock import boottime_us
@@ -83,7 +84,8 @@ class Metrics:
         except (EtcdError, RequestRefused, OutcomeUnknown):
             self._store, self._counts = rpc_pb2.StatusResponse(), None
         else:
-            self._store, self._counts = rpc_pb2.StatusResponse.FromString(answer), queries.Counts.decode(counts)
+            self._store = rpc_pb2.StatusResponse.FromString(answer)
+            self._counts = queries.Counts.decode(response(counts))
 
     def collect(self) -> Iterator[Metric]:
         status = self._service.host.status()

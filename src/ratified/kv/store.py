@@ -505,7 +505,8 @@ class KvStore(Store):
             case QueryKind.STATE:
                 return self._state()
             case QueryKind.COUNTS:
-                return Counts(max(self._mvcc.compact_revision, 0), len(self._leases), *self._hub.counts).encode()
+                counts = Counts(max(self._mvcc.compact_revision, 0), len(self._leases), *self._hub.counts)
+                return OK + counts.encode()
             case QueryKind.TOKEN:
                 return self._token(now, body)
         return self._read_auth(kind, body)
