@@ -58,9 +58,10 @@ $(VENV)/dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(VENV)/run $@
 
-# The tests run clients that others have made: Debian's packages etcd-client, curl, nghttp2-client, nodejs, chromium.
-CLIENTS := etcdctl curl h2load node chromium
-PACKAGES := etcd-client curl nghttp2-client nodejs chromium
+# The tests run clients that others have made: Debian's packages etcd-client, curl, nghttp2-client, nodejs, chromium;
+# Prometheus scrapes, and strace makes a disk slow.
+CLIENTS := etcdctl curl h2load node chromium promtool strace
+PACKAGES := etcd-client curl nghttp2-client nodejs chromium prometheus strace
 .PHONY: clients
 clients:
 	@missing=; for each in $(CLIENTS); do command -v $$each >/dev/null || missing=yes; done; \

@@ -14,6 +14,7 @@ from ratified.consensus.raft.messages import Message
 from ratified.node import forwarding
 from ratified.node.config import NodeLimits
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
+from ratified.node.peer_counts import PeerCounts
 from ratified.node.peers import Session
 from ratified.node.ports import DiskSpace, Outcome, Reason, Request, Work
 from ratified.node.proposals import ProposalIds, Proposals
@@ -30,7 +31,7 @@ ERA: Era = (3, 0)
 def session(member: int = 2, incarnation: int = 1) -> Session:
     codec = MessageCodec(Message)
     hello = Hello(7, member, bytes(16), incarnation, 5, (), "raft", PROTOCOL_VERSION, PROTOCOL_VERSION, "n", (), True)
-    return Session(0, 1, 1, hello, PROTOCOL_VERSION, SendQueue(NodeLimits(), codec, MS), Assembly(codec))
+    return Session(0, 1, 1, hello, PROTOCOL_VERSION, SendQueue(NodeLimits(), codec, MS), Assembly(codec), PeerCounts())
 
 
 def forward(*numbers: int, voids: Sequence[int] = (), era: Era = ERA, member: int = 2, incarnation: int = 1) -> Forward:

@@ -13,6 +13,7 @@ from ratified.node.cluster_table import first_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
 from ratified.node.peers import MISSED_TIMEOUTS, PeerSessions
+from ratified.node.ports import Admitted
 from ratified.node.room import DiskRoom
 from ratified.node.timers import Timer, Timers
 from ratified.storage.format import BegunRecord, NodeRecord, NodesOwn, PeerRecord
@@ -352,7 +353,7 @@ def test_an_old_copy_is_refused_however_often_it_has_started_since() -> None:
     only_listed = reason(greeted(made, 6, hello(incarnation=6, start=77, starts_before=(66,))))
     assert first_listed == last_listed == only_listed == text
     greeted(made, 2, hello(incarnation=7, start=77, starts_before=(66, 11, 44)))
-    assert list(made.drain_port()[0]) == [2], "its own directory knows it"
+    assert list(made.drain_port()[0]) == [Admitted(2, 1)], "its own directory knows it"
     greeted(made, 3, hello(incarnation=9, start=99, starts_before=(88, 77)))
     made.challenged(0, 1, hello(incarnation=9, start=99, starts_before=(88, 77)))
     assert made.sync()[-1] == PeerRecord(1, OTHERS, 9, 99)
@@ -482,7 +483,7 @@ def test_members_and_nobody_else_leave_the_lobby() -> None:
     greeted(made, 1, hello())
     greeted(made, 2, hello(cluster=8))
     made.connected(0, 3, None)
-    assert list(made.drain_port()[0]) == [1]
+    assert list(made.drain_port()[0]) == [Admitted(1, 1)]
 
 
 # ---------------------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Taker:
     """A node that takes as many inputs as it is told to."""
 
     deadline: int | None = None
+    applied_entries = 0
 
     def __init__(self) -> None:
         self.waiting: list[Any] = []
@@ -99,6 +100,8 @@ def test_no_more_is_read_from_peers_before_all_that_was_received_is_taken() -> N
 
 class Sleeper:
     """A node that does nothing but wait for one deadline."""
+
+    applied_entries = 0
 
     def __init__(self, deadline: int) -> None:
         self.deadline: int | None = deadline

@@ -15,7 +15,7 @@ import pytest
 
 from ratified.consensus.contract import Kind
 from ratified.consensus.engines import ENGINES
-from ratified.node.ports import Challenged, Connected, Disconnected, Input, Outgoing, PeerAddress, Received
+from ratified.node.ports import Admitted, Challenged, Connected, Disconnected, Input, Outgoing, PeerAddress, Received
 from ratified.runtime import transport
 from ratified.runtime.address import Address
 from ratified.runtime.transport import BACK_OFF_MAX_S, Listener, PeerTransport, TransportLimits, back_off_s
@@ -91,7 +91,7 @@ async def two_connected(limits: TransportLimits = TransportLimits()) -> AsyncIte
     b.dial(a.address)
     await until(lambda: bool(a.inputs and b.inputs))
     for one in (a, b):
-        one.transport.admit([one.connection])
+        one.transport.admit([Admitted(one.connection, 7)])
     try:
         yield a, b
     finally:
@@ -267,7 +267,7 @@ def test_strangers_put_each_other_out_and_no_member(loop: str, caplog: pytest.Lo
         await a.transport.accept_on([Listener(a.listener)])
         opened = [await asyncio.open_connection(a.address.host, a.address.port) for _ in range(2)]
         await until(lambda: len(a.inputs) == 2)
-        a.transport.admit([1])
+        a.transport.admit([Admitted(1, 7)])
         for count in range(3, 13):
             opened.append(await asyncio.open_connection(a.address.host, a.address.port))
             await until(partial(lambda wanted: len(a.of(Connected)) == wanted, count))

@@ -69,7 +69,7 @@ def test_every_option_can_be_given_in_each_of_the_three_places(tmp_path: Path) -
     texts |= {"listen-client-http-urls": "http://a:3", "listen-metrics-urls": "http://a:4", "cors": "http://a"}
     texts |= {"cipher-suites": "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"}
     texts |= {"client-crl-file": "c", "peer-crl-file": "c", "client-cert-allowed-hostname": "a,b"}
-    texts |= {"peer-cert-allowed-cn": "a"}
+    texts |= {"peer-cert-allowed-cn": "a", "distributed-tracing-instance-id": "i"}
     file = tmp_path / "r.toml"
     file.write_text("".join(f'{name} = "{text}"\n' for name, text in texts.items()))
     assert {option.name for option in OPTIONS} - set(texts) == {
@@ -244,6 +244,10 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"name": "a=b"}, "no member name"),
         ({"engine": "etcd"}, "flag --engine: 'etcd' is not one of: raft"),
         ({"log_level": "loud"}, "not one of: debug, info, warn, error"),
+        ({"log_format": "xml"}, "not one of: console, json"),
+        ({"log_outputs": "stderr,,x"}, "has an output without a name"),
+        ({"warning_unary_request_duration": "300"}, "no time such as 500ms, 10s"),
+        ({"distributed_tracing_sampling_rate": "-1"}, "-1 is negative"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(flags: dict[str, str], words: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,13 @@ def small_pipe() -> tuple[int, int]:
     return reading, writing
 
 
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def read_until(reading: int, text: bytes) -> bytes:
     taken = b""
     while text not in taken:
@@ -49,7 +58,7 @@ def read_until(reading: int, text: bytes) -> bytes:
 
 
 def test_lines_are_written_in_order_and_all_of_them_at_the_end(pipe: tuple[int, int]) -> None:
-    with logs.logging_to(pipe[1], logging.INFO):
+    with logs.logging_to([pipe[1]], logging.INFO):
         for number in range(20):
             log.info("line %d", number)
         log.debug("not this one")
@@ -61,10 +70,11 @@ def test_who_logs_never_waits_and_what_was_dropped_is_said(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logs, "LOG_LINES_MAX", 50)
+    monkeypatch.setattr(logs, "LIKE_LINES_MAX", 10_000)
     monkeypatch.setattr(logs, "LOG_END_S", 30)
     began = time.monotonic()
     with ThreadPoolExecutor() as reader:
-        with logs.logging_to(pipe[1], logging.INFO):
+        with logs.logging_to([pipe[1]], logging.INFO):
             for number in range(2_000):
                 log.info("line %d", number)
             assert time.monotonic() - began < 5
@@ -80,12 +90,83 @@ def test_who_logs_never_waits_and_what_was_dropped_is_said(
 def test_the_end_does_not_wait_for_a_reader_for_ever(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "LOG_END_S", 0.2)
     began = time.monotonic()
-    with logs.logging_to(pipe[1], logging.INFO):
-        for number in range(1_000):
-            log.info("line %d", number)
+    with logs.logging_to([pipe[1]], logging.INFO):
+        for number in range(99):
+            log.info("line %d %s", number, "x" * 100)
     logging.shutdown()
     assert 0.2 <= time.monotonic() - began < 5
-    read_until(pipe[0], b"line 999")
+    read_until(pipe[0], b"line 98")
+
+
+def test_each_output_gets_all_lines_though_another_one_stands_still(pipe: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "server.log"
+    with logs.logging_to([pipe[1], str(path)], logging.INFO):
+        for number in range(99):
+            log.info("line %d %s", number, "x" * 100)
+        until(lambda: path.read_text().count("\n") == 99)
+    assert path.stat().st_mode & 0o777 == 0o600
+    read_until(pipe[0], b"line 98")
+
+
+def test_a_file_that_was_moved_away_is_made_anew(
+    pipe: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "FILE_LOOK_S", 0.0)
+    path, moved = tmp_path / "server.log", tmp_path / "server.log.1"
+    with logs.logging_to([str(path)], logging.INFO):
+        log.info("before")
+        until(lambda: "before" in path.read_text())
+        path.rename(moved)
+        log.info("after")
+        until(lambda: path.exists() and "after" in path.read_text())
+    assert "after" not in moved.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_said(pipe: tuple[int, int], tmp_path: Path) -> None:
+    with (
+        pytest.raises(logs.LogOutputError, match=f"cannot log to {tmp_path}: Is a directory"),
+        logs.logging_to([str(tmp_path)], logging.INFO),
+    ):
+        pass
+
+
+def test_lines_of_json_have_what_etcds_have_and_what_they_are_about(pipe: tuple[int, int]) -> None:
+    with logs.logging_to([pipe[1]], logging.INFO, "json"):
+        log.warning("%d of them, \n in two lines", 3, extra={"fields": {"took_ms": 7}})
+        try:
+            raise ValueError("wrong")
+        except ValueError:
+            log.exception("it failed")
+        log.error("the end")
+    first, second, _ = (json.loads(line) for line in read_until(pipe[0], b"the end").splitlines())
+    assert datetime.fromisoformat(first.pop("ts")).tzinfo is not None
+    assert first.pop("caller").startswith("test_logs.py:")
+    assert first == {"level": "warn", "logger": "ratified.test", "msg": "3 of them, \n in two lines", "took_ms": 7}
+    assert second["level"] == "error"
+    assert "ValueError: wrong" in second["error"]
+
+
+def test_of_lines_that_say_the_same_few_are_written_a_second(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LIKE_LINES_MAX", 5)
+    monkeypatch.setattr(logs, "TEXTS_MAX", 2)
+    now = [100.5]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    with logs.logging_to([pipe[1]], logging.INFO):
+        for number in range(10):
+            log.info("stranger %d", number)
+        log.info("something else")
+        for number in range(10):
+            log.info(f"made up {number}")  # each a text of its own
+        now[0] += 1
+        log.info("stranger again")
+        log.info("the end")
+    text = read_until(pipe[0], b"the end").decode()
+    assert text.count("stranger ") == 5 + 1
+    assert text.count("made up") == 5
+    assert text.count("5 lines were left out here") == 2
+    assert text.count("something else") == 1
 
 
 def test_a_server_whose_log_nobody_reads_serves_and_stops(tmp_path: Path) -> None:

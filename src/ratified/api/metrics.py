@@ -6,14 +6,22 @@ Nothing is kept for it but counts that something else adds to anyway: all is rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import Metric
 
+from ratified.api.families import counter, gauge, gauges, histogram
+from ratified.api.group_metrics import group_metrics
+from ratified.api.peer_metrics import peer_metrics
 from ratified.kv import queries
+from ratified.kv.encoding import response
 from ratified.kv.errors import EtcdError
+from ratified.runtime import Durations, OutcomeUnknown, RequestRefused
+from ratified.runtime.clock import boottime_us
+from ratified.runtime.loop import TURN_CLASSES_MS
 from ratified.wire.etcd import rpc_pb2
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ class Serving(Protocol):
     host: Host
     quota_bytes: int
     failed_proposals: int
+    snapshots: int
 
     async def query(self, request: bytes, *, linearizable: bool) -> bytes: ...
 
@@ -46,6 +55,7 @@ class Metrics:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._store = rpc_pb2.StatusResponse()
+        self._counts: queries.Counts | None = None
         self._making: asyncio.Task[bytes] | None = None
         self.add(self)
 
@@ -67,48 +77,76 @@ class Metrics:
             self._making = None
 
     async def _ask_store(self) -> None:
-        """How large it is; nothing, where it does not answer."""
+        """What it holds; nothing, where it does not answer."""
         try:
             answer = await self._service.query(queries.status(), linearizable=False)
-        except EtcdError:
-            self._store = rpc_pb2.StatusResponse()
+            counts = await self._service.host.query(queries.counts(), linearizable=False)
+        except (EtcdError, RequestRefused, OutcomeUnknown):
+            self._store, self._counts = rpc_pb2.StatusResponse(), None
         else:
             self._store = rpc_pb2.StatusResponse.FromString(answer)
+            self._counts = queries.Counts.decode(response(counts))
 
     def collect(self) -> Iterator[Metric]:
         status = self._service.host.status()
+        yield from self._member(status)
         yield from self._server(status)
         yield from _disk(status)
-        yield from _peers(status)
-        yield from _groups(status)
+        yield from peer_metrics(status)
+        yield from group_metrics(status)
+        yield from _work(status)
+        yield from self._waits()
         yield from self._mvcc()
+
+    def _member(self, status: HostStatus) -> Iterator[Metric]:
+        host = self._service.host
+        ids = [status.name, f"{host.member:x}", f"{host.cluster:x}", host.engine]
+        yield gauges("ratified_member_info", "1.", ["name", "member", "cluster", "engine"], [(ids, 1)])
+        clocks = [(["wall"], time.time()), (["boottime"], boottime_us() / 1e6)]
+        yield gauges("ratified_clock_seconds", "What this member's clocks say now.", ["clock"], clocks)
 
     def _server(self, status: HostStatus) -> Iterator[Metric]:
         group = status.node.groups[0]
         engine, leader = group.engine, self._service.host.leader()
         is_learner = status.member in engine.membership.learners
-        yield _gauge("etcd_server_has_leader", "Does this member know of a leader?", leader is not None)
-        yield _gauge("etcd_server_is_leader", "Does this member lead?", leader == status.member)
-        yield _gauge("etcd_server_is_learner", "Is this member a learner?", is_learner)
-        yield _counter("etcd_server_leader_changes_seen", "Leaders that this member has seen.", group.leader_changes)
-        yield _gauge("etcd_server_proposals_committed_total", "The highest index that is committed.", engine.commit)
-        yield _gauge("etcd_server_proposals_applied_total", "The highest index that is applied.", group.applied)
-        yield _gauge("etcd_server_proposals_pending", "Writes that wait for their result.", group.open_proposals)
+        yield gauge("etcd_server_has_leader", "Does this member know of a leader?", leader is not None)
+        yield gauge("etcd_server_is_leader", "Does this member lead?", leader == status.member)
+        yield gauge("etcd_server_is_learner", "Is this member a learner?", is_learner)
+        yield counter("etcd_server_leader_changes_seen", "Leaders that this member has seen.", group.leader_changes)
+        late = "Turns of a leader that began more than a heartbeat too late."
+        yield counter("etcd_server_heartbeat_send_failures", late, status.node.late_turns)
+        yield gauge("etcd_server_proposals_committed_total", "The highest index that is committed.", engine.commit)
+        yield gauge("etcd_server_proposals_applied_total", "The highest index that is applied.", group.applied)
+        yield gauge("etcd_server_proposals_pending", "Writes that wait for their result.", group.open_proposals)
         failed = self._service.failed_proposals
-        yield _counter("etcd_server_proposals_failed", "Writes refused, or of unknown outcome.", failed)
+        yield counter("etcd_server_proposals_failed", "Writes refused, of unknown outcome, or given up.", failed)
+        slow = "Turns of more than 0.1 s in which writes were applied."
+        yield counter("etcd_server_slow_apply", slow, status.turns.slow_applies)
         quota = self._service.quota_bytes
-        yield _gauge("etcd_server_quota_backend_bytes", "The quota of the store's size, in bytes.", quota)
-        yield _labelled("etcd_server_id", "The member's id.", "server_id", {f"{status.member:x}": 1})
+        yield gauge("etcd_server_quota_backend_bytes", "The quota of the store's size, in bytes.", quota)
+        yield gauges("etcd_server_id", "The member's id.", ["server_id"], [([f"{status.member:x}"], 1)])
+
+    def _waits(self) -> Iterator[Metric]:
+        sizes = self._service.host.sizes()
+        rows = [([table], size.holds) for table, size in sizes.items()]
+        yield gauges("ratified_table_size", "How much each table and queue holds.", ["table"], rows)
+        reads = "Snapshots that clients are reading."
+        yield gauge("ratified_client_snapshots", reads, self._service.snapshots)
 
     def _mvcc(self) -> Iterator[Metric]:
-        store = self._store
-        if not store.HasField("header"):
+        store, counts = self._store, self._counts
+        if counts is None:
             return
-        yield _gauge("etcd_mvcc_db_total_size_in_bytes", "What the store holds on disk, in bytes.", store.dbSize)
+        yield gauge("etcd_mvcc_db_total_size_in_bytes", "What the store holds on disk, in bytes.", store.dbSize)
         in_use = store.dbSizeInUse
-        yield _gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "What of that is in use, in bytes.", in_use)
-        revision = store.header.revision
-        yield _gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", revision)
+        yield gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "What of that is in use, in bytes.", in_use)
+        yield gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", store.header.revision)
+        yield gauge("etcd_debugging_mvcc_compact_revision", "Compacted up to this revision.", counts.compacted)
+        yield gauge("etcd_debugging_mvcc_watcher_total", "Watches through this member.", counts.watchers)
+        slow = "Of these, those that have not been sent everything yet."
+        yield gauge("etcd_debugging_mvcc_slow_watcher_total", slow, counts.slow_watchers)
+        yield gauge("etcd_debugging_mvcc_watch_stream_total", "Streams with watches.", counts.watch_streams)
+        yield gauge("ratified_leases", "Leases.", counts.leases)
 
 
 class _Asked:
@@ -125,74 +163,29 @@ class _Asked:
 
 
 def _disk(status: HostStatus) -> Iterator[Metric]:
-    syncs = HistogramMetricFamily("etcd_disk_wal_fsync_duration_seconds", "How long a sync of the log takes.")
-    syncs.add_metric([], _buckets(status.syncs.cumulated()), status.syncs.sum_s)
-    yield syncs
+    yield histogram("etcd_disk_wal_fsync_duration_seconds", "How long a sync of the log takes.", status.syncs)
     if status.commits is not None:
-        name = "etcd_disk_backend_commit_duration_seconds"
-        commits = HistogramMetricFamily(name, "How long a commit of the store takes, which does not sync.")
-        commits.add_metric([], _buckets(status.commits.cumulated()), status.commits.sum_s)
-        yield commits
-    yield _gauge("ratified_log_bytes", "What the log takes on disk.", status.node.log_bytes)
-    yield _gauge("ratified_checkpoint_bytes", "What the last checkpoint takes.", status.node.checkpoint_bytes)
+        commits = "How long a commit of the store takes, which does not sync."
+        yield histogram("etcd_disk_backend_commit_duration_seconds", commits, status.commits)
+    copies = "How long a checkpoint takes."
+    yield histogram("etcd_debugging_snap_save_total_duration_seconds", copies, status.copies)
+    yield gauge("ratified_disk_free_bytes", "What the data directory's disk has left.", status.free_bytes)
+    yield gauge("ratified_disk_free_bytes_min", "With less left a disk counts as full.", status.free_bytes_min)
+    yield gauge("ratified_log_bytes", "What the log takes on disk.", status.node.log_bytes)
+    yield gauge("ratified_checkpoint_bytes", "What the last checkpoint takes.", status.node.checkpoint_bytes)
     age_s = status.checkpoint_age_us / 1e6
-    yield _gauge("ratified_checkpoint_age_seconds", "Since the last checkpoint of this process; 0: none.", age_s)
+    yield gauge("ratified_checkpoint_age_seconds", "Since the last checkpoint of this process; 0: none.", age_s)
 
 
-def _peers(status: HostStatus) -> Iterator[Metric]:
-    peers = status.peers
-    yield _counter("ratified_peers_sent_bytes", "Bytes sent to other members.", peers.bytes_sent)
-    yield _counter("ratified_peers_received_bytes", "Bytes received from other members.", peers.bytes_received)
-    overflows = status.node.overflows + peers.overflows
-    yield _counter("ratified_peers_overflows", "Connections ended because too much waited.", overflows)
-    connected = {peer.name or f"{member:x}": peer.connected for member, peer in status.node.peers.items()}
-    yield _labelled("ratified_peer_connected", "Is there a session with this member?", "peer", connected)
-
-
-def _groups(status: HostStatus) -> Iterator[Metric]:
-    groups = {str(number): group for number, group in status.node.groups.items()}
-    rows = {group: each.engine for group, each in groups.items()}
-
-    def of_each(name: str, help_: str, values: Iterable[int]) -> Metric:
-        return _labelled(f"ratified_group_{name}", help_, "group", dict(zip(rows, values, strict=True)))
-
-    era = "The era as one number: term, ballot or epoch."
-    yield of_each("era", era, (row.raft_term for row in rows.values()))
-    yield of_each("last_index", "The last index in the log.", (row.last for row in rows.values()))
-    yield of_each("durable_index", "Up to where the log is durable here.", (row.durable for row in rows.values()))
-    yield of_each("base_index", "Up to where the log is cut.", (row.base for row in rows.values()))
-    stopped = {group: each.stopped is not None for group, each in groups.items()}
-    yield _labelled("ratified_group_stopped", "Has the group stopped on this member?", "group", stopped)
-    match = GaugeMetricFamily(
-        "ratified_group_match_index",
-        "Up to where a member has the log, as its leader sees it.",
-        labels=["group", "peer"],
-    )
-    for group, row in rows.items():
-        for member, progress in row.progress.items():
-            match.add_metric([group, f"{member:x}"], progress.match)
-    yield match
-    yield _counter("ratified_turns", "Turns of the node.", status.turns.turns)
-    yield _counter("ratified_turns_busy_seconds", "Time spent in turns.", status.turns.busy_us / 1e6)
-    yield _gauge(
+def _work(status: HostStatus) -> Iterator[Metric]:
+    turns = status.turns
+    durations = Durations([bound / 1000 for bound in TURN_CLASSES_MS])
+    durations.counts, durations.sum_s = list(turns.classes), turns.busy_us / 1e6
+    yield histogram("ratified_turn_duration_seconds", "How long a turn of the node takes.", durations)
+    yield counter("ratified_turn_inputs", "What turns of the node have taken.", turns.inputs)
+    yield counter("ratified_applied_entries", "Entries of the log that were applied.", status.node.applied_entries)
+    yield gauge(
         "ratified_open_requests", "Requests that wait for their answer, streams included.", status.open_requests
     )
-
-
-def _gauge(name: str, help_: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, help_, value=float(value))
-
-
-def _counter(name: str, help_: str, value: float) -> Metric:
-    return CounterMetricFamily(name, help_, value=float(value))
-
-
-def _labelled(name: str, help_: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = GaugeMetricFamily(name, help_, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], float(value))
-    return family
-
-
-def _buckets(cumulated: list[tuple[float, int]]) -> list[tuple[str, int]]:
-    return [("+Inf" if bound == float("inf") else f"{bound:g}", count) for bound, count in cumulated]
+    awaited = len(status.node.waits_for)
+    yield gauge("ratified_awaited_members", "Members without which this one does not begin.", awaited)

@@ -64,7 +64,7 @@ class Service:
         self.snapshot_patience_s = snapshot_patience_s
         """How long a client may leave one message of a snapshot unread."""
         self.failed_proposals = 0
-        """Writes that were refused, or whose outcome is unknown, since the start."""
+        """Writes refused, of unknown outcome, or given up by their clients, since the start."""
         self.metrics = Metrics(self)
         self.certificates_name_users = certificates_name_users
         """A client that shows no token is the user whom its certificate names."""
@@ -105,6 +105,8 @@ class Service:
 
     def cancel(self, pending: Pending) -> None:
         """Nobody waits for it any more; it may happen all the same."""
+        if pending.submission.work is Work.PROPOSE:
+            self.proposal_failed()
         if pending.token is not None:
             self.host.cancel(pending.token)
         else:

@@ -59,7 +59,7 @@ class Connection:
         timeout: float = TIMEOUT_S,
     ) -> None:
         self.endpoints = [part.strip() for part in endpoints.split(",") if part.strip()]
-        self._ca_file, self._cert_file, self._key_file = ca_file, cert_file, key_file
+        self.ca_file, self.cert_file, self.key_file = ca_file, cert_file, key_file
         self._timeout_s = timeout
         self.flags = FLAGS
 
@@ -108,9 +108,9 @@ class Connection:
     def _tls(self) -> Tls | None:
         from ratified.client import Tls
 
-        if self._ca_file is self._cert_file is self._key_file is None:
+        if self.ca_file is self.cert_file is self.key_file is None:
             return None
-        return Tls(ca_file=self._ca_file, cert_file=self._cert_file, key_file=self._key_file)
+        return Tls(ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file)
 
 
 class Source:

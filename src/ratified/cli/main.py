@@ -13,6 +13,7 @@ from ratified.cli import (
     check,
     compare,
     demo,
+    diagnose,
     endpoint,
     kv,
     lab,
@@ -61,9 +62,9 @@ def make_app() -> typer.Typer:
         elif context.invoked_subcommand is None:
             typer.echo(context.get_help())
 
-    for command in (up, serve, demo, kv, txn, watch, lease, lock, endpoint, member, maintenance, check, snapshot):
+    for command in (up, serve, demo, kv, txn, watch, lease, lock, endpoint, member, maintenance, check, diagnose):
         command.register(app)
-    for command in (migration, recover, pki, sim, compare, lab):
+    for command in (snapshot, migration, recover, pki, sim, compare, lab):
         command.register(app)
     return app
 

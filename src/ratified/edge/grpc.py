@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Protocol
@@ -129,6 +129,13 @@ def _held_bytes(connection: GrpcConnection) -> int:
     return connection.held_bytes
 
 
+class Tally(Protocol):
+    """Who counts calls."""
+
+    def ended(self, code: int, began_at: float) -> None:
+        """A call has ended that began at this time."""
+
+
 class Call:
     """One call of a client's."""
 
@@ -139,19 +146,22 @@ class Call:
         "_stream",
         "_uncredited",
         "_unread_bytes",
-        "codes",
+        "began_at",
         "ended",
         "head",
         "held_bytes",
         "sink",
+        "tally",
     )
 
     def __init__(self, connection: GrpcConnection, stream: Stream, head: CallHead) -> None:
         self._connection = connection
         self._stream = stream
         self.head = head
-        self.codes: defaultdict[int, int] | None = None
+        self.tally: Tally | None = None
         """Where it is counted how calls of its method end; None: nowhere."""
+        self.began_at = 0.0
+        """By the clock of ``tally``, in seconds."""
         self.sink: Sink | None = None
         self.ended = False
         self._sent_headers = False
@@ -340,8 +350,8 @@ class Call:
 
     def _end(self, code: int) -> None:
         self.ended = True
-        if self.codes is not None:
-            self.codes[code] += 1
+        if self.tally is not None:
+            self.tally.ended(code, self.began_at)
         self.sink = None
         self._stream.owned = None  # neither waits for the collector to find the other
         self._partial = None

@@ -31,12 +31,13 @@ _OWN = (CommandKind.LEAD, CommandKind.LEASE_EXPIRE, CommandKind.AUTHENTICATE)
 """What members propose themselves."""
 _OPEN = (
     QueryKind.STATUS,
+    QueryKind.COUNTS,
     QueryKind.AUTH_STATUS,
     QueryKind.PROGRESS,
     QueryKind.PASSWORD,
     QueryKind.TOKEN,
 )
-"""What anybody may ask; the last two are asked by members only."""
+"""What anybody may ask; ``COUNTS`` and the last two are asked by members only."""
 _MANAGING = (QueryKind.MAY_MANAGE, QueryKind.HASH_KV, QueryKind.STATE, QueryKind.USER_LIST, QueryKind.ROLE_LIST)
 
 

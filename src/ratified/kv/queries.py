@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
+from typing import NamedTuple
 
 from ratified.kv import identity
 from ratified.kv.identity import Identity
@@ -54,6 +55,8 @@ class QueryKind(IntEnum):
     """A user's name -> ``tokens.Password``."""
     TOKEN = 17
     """The SHA-256 of a token -> ``tokens.Holder``; empty: nobody's."""
+    COUNTS = 18
+    """``Counts``, of this replica."""
 
 
 class AskKind(IntEnum):
@@ -78,6 +81,28 @@ def split(request: bytes) -> tuple[int, Identity | None, bytes]:
 
 def asked_by(who: Identity, request: bytes) -> bytes:
     return bytes([ASKED_BY]) + who.encode() + request
+
+
+class Counts(NamedTuple):
+    """What a store holds beside its keys."""
+
+    compacted: int
+    """The revision of the last compaction; 0: there was none."""
+    leases: int
+    watchers: int
+    slow_watchers: int
+    """Of these, those that have not been sent all that there is."""
+    watch_streams: int
+
+    def encode(self) -> bytes:
+        return _COUNTS.pack(*self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Counts:
+        return cls(*_COUNTS.unpack(data))
+
+
+_COUNTS = Struct(">5q")
 
 
 def range_(request: bytes) -> bytes:
@@ -110,6 +135,10 @@ def hash_kv(request: bytes) -> bytes:
 def status() -> bytes:
     """The revision (in the header) and the sizes."""
     return bytes([QueryKind.STATUS])
+
+
+def counts() -> bytes:
+    return bytes([QueryKind.COUNTS])
 
 
 def state() -> bytes:

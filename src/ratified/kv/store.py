@@ -36,7 +36,7 @@ from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Mvcc
 from ratified.kv.plain_puts import PlainPut, plain_put
-from ratified.kv.queries import STREAM, AskKind, QueryKind
+from ratified.kv.queries import STREAM, AskKind, Counts, QueryKind
 from ratified.kv.ranges import RangeRead, SlicedRange, is_plain_get, plain_get
 from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
 from ratified.kv.tables import META, TABLES
@@ -545,6 +545,9 @@ class KvStore(Store):
                 return header_only(self._mvcc.revision) + b"\x18" + size + b"\x48" + size
             case QueryKind.STATE:
                 return self._state()
+            case QueryKind.COUNTS:
+                counts = Counts(max(self._mvcc.compact_revision, 0), len(self._leases), *self._hub.counts)
+                return OK + counts.encode()
             case QueryKind.TOKEN:
                 return self._token(now, body)
         return self._read_auth(kind, body)

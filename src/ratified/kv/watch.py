@@ -80,6 +80,12 @@ class WatchHub:
         """By number; one without a watcher left is forgotten."""
         self._response_bytes_left = limits.watch_response_bytes_a_turn
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Watchers, those of them that have not been sent all that there is, and streams."""
+        watchers = sum(len(stream.watchers) for stream in self._streams.values())
+        return watchers, watchers - len(self._synced), len(self._streams)
+
     def open(self, stream: int, request: WatchCreateRequest, who: Identity | None = None) -> Watcher:
         """Begin a watch from now, or from the revision that the request says."""
         watcher = Watcher(self, stream, request, who)

@@ -26,6 +26,7 @@ from ratified.node.checkpoints import Checkpoints, Saving
 from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import CLUSTER_GROUP, ClusterFormatError, ClusterTable, dials
 from ratified.node.directories import Directories
+from ratified.node.milestones import Milestones
 from ratified.node.peers import Session
 from ratified.node.ports import (
     Cancel,
@@ -95,6 +96,9 @@ class Node:
         self._publishing = Publishing(shared.config, shared.cluster, shared.requests, shared.timers)
         self._steward = Steward(shared.config, shared.cluster, directories, shared.requests, shared.timers)
         self._priority = Priority(shared.config, shared.peers, shared.timers)
+        self._late_turns = 0
+        self.applied_entries = 0
+        """Of all groups, since the start."""
         self._removed = self.config.member in shared.cluster.table.left
         self._requests = shared.requests
         self._timers = shared.timers
@@ -252,7 +256,9 @@ class Node:
         return True
 
     def _on_messages(self, now: int, session: Session, messages: Sequence[tuple[int, object]]) -> None:
+        received = session.counts.received
         for group, message in messages:
+            received[type(message)] += 1
             replica = self._replicas.get(group)
             if replica is not None and self._touch(replica):
                 try:
@@ -353,6 +359,8 @@ class Node:
 
     def _run_expired(self, now: int, expired: Sequence[tuple[Timer, int]]) -> None:
         """Connections first, then groups in ascending order, then requests."""
+        if self.deadline is not None and now > self.deadline + self.config.heartbeat_us:
+            self._late_turns += any(replica.leads_since is not None for replica in self._replicas.values())
         groups, self._again = dict.fromkeys(self._again, False), []
         requests: list[OpenRequest] = []
         for timer, key in expired:
@@ -527,6 +535,7 @@ class Node:
             self._stop(now, replica, error)
         for replica, entries, results in done:
             replica.applied(now, entries, results)
+            self.applied_entries += len(entries)
             self._applied.append((replica, entries[-1].index))
             self._checkpoints.applied(replica.group, entries[-1].index)
 
@@ -670,6 +679,10 @@ class Node:
         """Who leads a group, as its engine last reported it."""
         return self._replicas[group].lead
 
+    def milestones(self, group: int) -> Milestones:
+        """When the group's log came how far here."""
+        return self._replicas[group].milestones
+
     def membership(self) -> Membership:
         """Who votes and who learns, in group 0, as this node knows it."""
         return self._replicas[CLUSTER_GROUP].engine.status().membership
@@ -690,7 +703,9 @@ class Node:
                 name=hello.name,
                 client_urls=hello.client_urls,
                 incarnation=hello.incarnation,
-                connected=self._peers.session(member) is not None,
+                connected=(session := self._peers.session(member)) is not None,
+                waiting_bytes=0 if session is None else session.queue.waiting_bytes,
+                window_bytes=0 if session is None else session.queue.window,
             )
             for member, hello in self._peers.known().items()
         }
@@ -728,15 +743,21 @@ class Node:
             open_requests=len(self._requests),
             waits_for=tuple(self._peers.waits_for()),
             overflows=self._peers.overflows,
+            late_turns=self._late_turns,
+            applied_entries=self.applied_entries,
             groups={
                 group: GroupStatus(
                     engine=replica.engine.status(),
                     applied=replica.store.applied,
                     open_proposals=replica.open_proposals,
                     leader_changes=replica.leader_changes,
+                    leader_changes_by_cause=replica.leader_changes_by_cause,
+                    snapshots_sent=replica.snapshots_sent,
+                    snapshots_installed=replica.snapshots_installed,
                     stopped=replica.stopped,
                 )
                 for group, replica in self._replicas.items()
             },
             peers=self.peers(),
+            peer_counts=self._peers.counts,
         )

@@ -37,7 +37,8 @@ from ratified.node.cluster_log import ClusterLog
 from ratified.node.cluster_table import ClusterFormatError, decode_table, encode_table
 from ratified.node.config import NodeConfig
 from ratified.node.directories import Directories
-from ratified.node.ports import Hangup, Notice, Outgoing
+from ratified.node.peer_counts import PROBE, PROBE_US, PeerCounts
+from ratified.node.ports import Admitted, Hangup, Notice, Outgoing
 from ratified.node.room import DiskRoom
 from ratified.node.send_queue import SendQueue
 from ratified.node.timers import Timer, Timers
@@ -74,12 +75,15 @@ class Session:
         "assembly",
         "confirmed",
         "connection",
+        "counts",
         "hello",
         "incarnation",
         "member",
         "number",
         "open",
         "opened_at",
+        "probe_at",
+        "probed_at",
         "queue",
         "table_index",
         "takes_snapshots",
@@ -88,7 +92,15 @@ class Session:
     )
 
     def __init__(
-        self, now: int, connection: int, number: int, hello: Hello, version: int, queue: SendQueue, assembly: Assembly
+        self,
+        now: int,
+        connection: int,
+        number: int,
+        hello: Hello,
+        version: int,
+        queue: SendQueue,
+        assembly: Assembly,
+        counts: PeerCounts,
     ) -> None:
         """``version``: the highest that both speak."""
         self.opened_at = now
@@ -108,6 +120,11 @@ class Session:
         """The index of a table that the other side has told, where we did not dial it, and since when that was news."""
         self.queue = queue
         self.assembly = assembly
+        self.counts = counts
+        self.probe_at = now + PROBE_US
+        """When the next round trip may be measured."""
+        self.probed_at: int | None = None
+        """When the one that is under way began."""
 
 
 class _ConnectionEnd:
@@ -197,9 +214,11 @@ class PeerSessions:
         self._last_number = 0
         self._known: dict[int, Hello] = {}
         """The last Hello of every member that was believed."""
+        self.counts: dict[int, PeerCounts] = {}
+        """Of every other member with which there was, or should have been, a session."""
         self._challenged_at: dict[int, int] = {}
         self._challenges: list[int] = []
-        self._admitted: list[int] = []
+        self._admitted: list[Admitted] = []
         self._frames: list[Outgoing] = []
         self._closes: list[Hangup] = []
         self._codec = MessageCodec(config.engine.message)
@@ -240,7 +259,7 @@ class PeerSessions:
         self._directories.table_changed()
         self._await_members(now)
         members = self._cluster.latest.members
-        for of_members in (self._known, self._challenged_at, self.missed):
+        for of_members in (self._known, self._challenged_at, self.missed, self.counts):
             for member in [member for member in of_members if member not in members]:
                 del of_members[member]
         for connection in list(self._connections.values()):
@@ -308,7 +327,7 @@ class PeerSessions:
                     self._send(now, connection, Marked(frame.number))
             case Marked():
                 if connection.session is not None:
-                    connection.session.queue.on_mark(now, frame.number)
+                    self._on_marked(now, connection.session, frame.number)
             case OwnTable():
                 self._on_table(now, connection, frame)
             case Join():
@@ -374,6 +393,12 @@ class PeerSessions:
     def sessions(self) -> Collection[Session]:
         return self._sessions.values()
 
+    def counts_of(self, member: int) -> PeerCounts:
+        counts = self.counts.get(member)
+        if counts is None:
+            counts = self.counts[member] = PeerCounts()
+        return counts
+
     def known(self) -> dict[int, Hello]:
         """The last Hello of every member that was ever believed."""
         return self._known
@@ -411,19 +436,37 @@ class PeerSessions:
         for connection in list(self._members.values()):
             session = connection.session
             frames_of = session.queue.take(now) if session is not None else []
-            for frame in frames_of:
-                self._send(now, connection, frame)
+            if frames_of and session is not None:
+                for frame in frames_of:
+                    self._send(now, connection, frame)
+                session.counts.leave(frames_of)
+                self._probe(now, connection, session)
             if session is not None and session.queue.waiting_bytes > self._config.limits.send_queue_bytes_max:
                 self._overflow(now, session)
             elif not frames_of and connection.sent_at + self._config.heartbeat_us <= now:
                 self._send(now, connection, Ping())
+                if session is not None:
+                    self._probe(now, connection, session)
             if session is not None and session.unbelieved is not None:
                 self._dial_who_told(now, session)
         frames, self._frames = self._frames, []
         closes, self._closes = self._closes, []
         return frames, closes
 
-    def drain_port(self) -> tuple[Sequence[int], Sequence[int]]:
+    def _probe(self, now: int, connection: _ConnectionEnd, session: Session) -> None:
+        """Measure how long it takes to the member and back, if it is time, while something goes there anyway."""
+        if session.probe_at <= now and session.probed_at is None:
+            session.probe_at, session.probed_at = now + PROBE_US, now
+            self._send(now, connection, Mark(PROBE))
+
+    def _on_marked(self, now: int, session: Session, number: int) -> None:
+        if number != PROBE:
+            session.queue.on_mark(now, number)
+        elif session.probed_at is not None:
+            session.counts.round_trips.add((now - session.probed_at) / 1e6)
+            session.probed_at = None
+
+    def drain_port(self) -> tuple[Sequence[Admitted], Sequence[int]]:
         """Connections on which a member was admitted, and members to challenge, since the last call."""
         if not self._admitted and not self._challenges:
             return (), ()
@@ -508,7 +551,7 @@ class PeerSessions:
             self.hang_up(now, older.id, "replaced by a newer connection")
         self._members[hello.member] = connection
         self._known[hello.member] = hello
-        self._admitted.append(connection.id)
+        self._admitted.append(Admitted(connection.id, hello.member))
         self.missed.pop(hello.member, None)
         self._timers.stop(Timer.MISSED, hello.member)
         self._heard(now, connection.id)
@@ -555,7 +598,8 @@ class PeerSessions:
         queue = SendQueue(self._config.limits, self._codec, self._config.heartbeat_us)
         version = min(hello.version_max, self._config.protocol_version)
         number, assembly = self._last_number, Assembly(self._codec)
-        connection.session = Session(now, connection.id, number, hello, version, queue, assembly)
+        counts = self.counts_of(hello.member)
+        connection.session = Session(now, connection.id, number, hello, version, queue, assembly, counts)
         connection.session.confirmed = self._admission.is_confirmed(hello)
         self._sessions[hello.member] = connection.session
         self._changes.append((hello.member, connection.session))

@@ -217,6 +217,13 @@ class PeerAddress(msgspec.Struct, frozen=True, gc=False):
     dials: bool
 
 
+class Admitted(msgspec.Struct, frozen=True, gc=False):
+    """A member was admitted on this connection."""
+
+    connection: int
+    member: int
+
+
 class Hangup(msgspec.Struct, frozen=True, gc=False):
     """Close a connection, after what was sent on it before; ``reason`` is for the log."""
 
@@ -240,8 +247,8 @@ class Outputs(msgspec.Struct, frozen=True, kw_only=True):
     frames: Sequence[Outgoing] = ()
     replies: Sequence[Reply] = ()
     closes: Sequence[Hangup] = ()
-    admitted: Sequence[int] = ()
-    """Connections on which a member was admitted; every other one belongs to a stranger, as far as is known."""
+    admitted: Sequence[Admitted] = ()
+    """Every other connection belongs to a stranger, as far as is known."""
     peers: Sequence[PeerAddress] | None = None
     """All other members, and where they are; None: as before. The first turn says it."""
     challenges: Sequence[int] = ()

@@ -46,6 +46,7 @@ from ratified.node.config import NodeConfig
 from ratified.node.duties import Duties
 from ratified.node.forwarding import Item, LeaderForwards, OriginForwards, proposals_of
 from ratified.node.local_reads import LocalReads
+from ratified.node.milestones import Milestones, Stage
 from ratified.node.observer import ReplicaObserver
 from ratified.node.peers import GroupLinks, PeerSessions, Session
 from ratified.node.ports import Notice, Outcome, Reason, Work
@@ -56,6 +57,7 @@ from ratified.node.requests import OpenRequest, Requests
 from ratified.node.room import DiskRoom
 from ratified.node.snapshot_receiving import FoundSnapshots, SnapshotReceiving
 from ratified.node.snapshot_sending import SnapshotIds, SnapshotSending
+from ratified.node.status import LeaderChange
 from ratified.node.timers import Timer, Timers
 from ratified.storage.checkpoint import Claim
 from ratified.storage.log import LogPlanner
@@ -78,6 +80,7 @@ from ratified.wire.peer import (
 
 # A member of an enum costs more each time, on CPython 3.11, than what the fast path does with it.
 _COMMAND = Kind.COMMAND
+_PROPOSED, _COMMITTED, _APPLIED = Stage.PROPOSED, Stage.COMMITTED, Stage.APPLIED
 _PROPOSE = Work.PROPOSE
 
 
@@ -158,8 +161,15 @@ class Replica:
         """Why this replica has stopped; None: it runs."""
         self.lead = Lead(None, engine.status().era, serving=False)
         """As the engine reported it last."""
+        self._led_by: int | None = None
+        """The last member of which it was reported that it leads."""
         self.leader_changes = 0
         """How often another member than before was reported to lead."""
+        self.leader_changes_by_cause = dict.fromkeys(LeaderChange, 0)
+        self.milestones = Milestones()
+        self.snapshots_sent = 0
+        """To members that have it."""
+        self.snapshots_installed = 0
         self.leads_since: int | None = None
         """When this member began to lead the group; None: it does not."""
         self._planner = planner
@@ -348,6 +358,7 @@ class Replica:
     def on_persisted(self, now: int, ticket: int) -> None:
         """The log holds everything up to ``ticket``: what waited for it may leave."""
         self._durable_ticket = ticket
+        self.milestones.persisted(ticket, now)
         self.engine.persisted(now, ticket)
         if self.receiving.on_persisted(ticket):
             self._proposals.end_addressed(Reason.INSTALLED)
@@ -450,6 +461,7 @@ class Replica:
                 f"begins there already: remove this member, and add another in its place. {error}"
             ) from error
         self.receiving.switched()
+        self.snapshots_installed += 1
         self.engine.installed(now, base)
         self._delivered = (base.index, base.era)
         if self._observer is not None:
@@ -477,6 +489,8 @@ class Replica:
         self._questions.flush(now)
         ready = self.engine.ready() if self._begun else None
         if ready is not None:
+            if ready.deliver:
+                self.milestones.reached(_COMMITTED, ready.deliver[-1].index, now)
             self._delivering += len(ready.deliver)
             if self._observer is not None:
                 self._observer.ready(ready)
@@ -487,6 +501,7 @@ class Replica:
         for member, index, ok in self._sending.drain_over():
             self.engine.snapshot_sent(now, member, index, ok)
             if ok:
+                self.snapshots_sent += 1
                 self._claims.snapshot_sent(now, member, index)
         if self._begun:
             self.receiving.judge(now)
@@ -508,6 +523,7 @@ class Replica:
         last = entries[-1]
         self._delivering -= len(entries)
         self._delivered = (last.index, last.era)
+        self.milestones.reached(_APPLIED, last.index, now)
         if self._proposals.find_lost(self.engine.lost, self._delivered):
             self.again = True
         self._duties.on_applied(now, ours)
@@ -518,6 +534,7 @@ class Replica:
         """Everything of a Ready but its deliveries."""
         if ready.write is not None:
             self._planner.append(self.group, ready.write.ticket, ready.write.records)
+            self.milestones.writes(ready.write.ticket, ready.write.records)
             if ready.install is not None:
                 self.receiving.writes_base(ready.write.ticket)
         for asked in ready.snapshot_to:
@@ -526,6 +543,8 @@ class Replica:
             session = self._peers.session(send.to)
             if session is not None:
                 self._leave(session, send.message, None)
+            else:
+                self._peers.counts_of(send.to).dropped += 1
         if ready.send_after:
             self._send_when_durable(ready.after, ready.send_after)
         for fetch in ready.fetch:
@@ -716,6 +735,7 @@ class Replica:
             self._batch_size.were_refused()
             return None
         self._batch_size.were_taken()
+        self.milestones.reached(_PROPOSED, answer.first + len(batch) - 1, now)
         if self._observer is not None:
             self._observer.taken(batch)
         return answer.first
@@ -773,6 +793,8 @@ class Replica:
             session = self._peers.session(send.to)
             if session is not None:
                 messages.append((session, send.message))
+            else:
+                self._peers.counts_of(send.to).dropped += 1
         if self._may_leave(ticket):
             for session, message in messages:
                 self._leave(session, message, ticket)
@@ -786,6 +808,8 @@ class Replica:
     def _leader_changed(self, now: int, lead: Lead) -> None:
         if lead.member is not None and lead.member != self.lead.member:
             self.leader_changes += 1
+            self.leader_changes_by_cause[self._why_led_by(lead.member)] += 1
+            self._led_by = lead.member
         if lead.member != self._ids.member:
             self.leads_since = None
         elif self.leads_since is None or lead.era != self.lead.era:
@@ -797,6 +821,15 @@ class Replica:
         self._questions.leader_changed(now, other)
         self._duties.leader_changed(now, lead)
         self.again = True
+
+    def _why_led_by(self, member: int) -> LeaderChange:
+        """What this member knows of why another one than before leads."""
+        if self._led_by is None:
+            return LeaderChange.FIRST
+        if self._led_by == member:
+            return LeaderChange.AGAIN
+        is_reached = self._led_by == self._ids.member or self._peers.session(self._led_by) is not None
+        return LeaderChange.REPLACED if is_reached else LeaderChange.UNREACHABLE
 
     # ---- messages
 

@@ -27,9 +27,11 @@ from ratified.runtime.host import Host
 from ratified.runtime.reader import Reader
 from ratified.runtime.status import HostStatus, MemberInfo
 from ratified.runtime.tls import TlsFiles
+from ratified.storage.durations import Durations
 from ratified.storage.format import LogLimits
 
 __all__ = [
+    "Durations",
     "Host",
     "HostConfig",
     "HostFailed",

@@ -10,10 +10,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 
 from ratified.node.ports import CheckpointDone
 from ratified.storage.checkpoint import discard
+from ratified.storage.durations import Durations
 from ratified.storage.files import Directory, Op, perform
+
+COPY_UP_TO_S = tuple(0.1 * 2**power for power in range(10))
+"""From 0.1 s to 51.2 s, as etcd counts the durations of snapshots of its store."""
 
 
 class CheckpointLane:
@@ -22,6 +27,8 @@ class CheckpointLane:
     def __init__(
         self, path: Path, loop: asyncio.AbstractEventLoop, on_done: Callable[[CheckpointDone], None], name: str
     ) -> None:
+        self.copies = Durations(COPY_UP_TO_S)
+        """How long each checkpoint took that was taken."""
         self._path = path
         self._loop = loop
         self._on_done = on_done
@@ -50,6 +57,7 @@ class CheckpointLane:
 
     def _carry_out(self, ops: Iterator[Op]) -> CheckpointDone:
         files = Directory(self._path)
+        began = perf_counter()
         try:
             for op in ops:
                 if self._abandoned:
@@ -61,6 +69,7 @@ class CheckpointLane:
             return CheckpointDone(str(error))
         finally:
             files.close()
+        self.copies.add(perf_counter() - began)
         return CheckpointDone()
 
     def _end(self, done: CheckpointDone) -> None:

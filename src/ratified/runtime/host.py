@@ -15,12 +15,14 @@ from pathlib import Path
 import lmdb
 import msgspec
 
+from ratified.consensus.contract import Sizes
 from ratified.machine import RestoreFailed, StateMachine
 from ratified.machine_store import MACHINE_CHECKS, SavedMachineStore
 from ratified.node.boot import OpenStore, StoreAheadOfLog, build, create_joined, own_checkpoint
 from ratified.node.changes import AddMember, Asked, PromoteMember, RemoveMember, encode_asked
 from ratified.node.cluster_table import ClusterFormatError, Readdress, decode_table, encode_change, is_as_first
 from ratified.node.config import NodeConfig
+from ratified.node.milestones import Stage
 from ratified.node.node import Node
 from ratified.node.ports import (
     Cancel,
@@ -114,6 +116,8 @@ class Host:
         self._callbacks = Callbacks()
         self._notices = NoticeLog(log, config.name)
         self._client_urls = tuple(config.client_urls)
+        self._free_bytes = 0
+        """That its disk had left when this was looked at last."""
         self._running = True
         self._failure: HostFailed | None = None
         self._node_stopped = asyncio.Event()
@@ -352,11 +356,25 @@ class Host:
             checkpoint_age_us=0 if node.checkpoint_at is None else boottime_us() - node.checkpoint_at,
             turns=self._turns.counters,
             peers=self._peers.counters,
+            traffic=self._peers.traffic,
             requests=self._callbacks.counters,
             syncs=self._disk.syncs,
             commits=self._environment.commits if isinstance(self._environment, LmdbEnvironment) else None,
+            copies=self._checkpoints.copies,
+            free_bytes=self._free_bytes,
+            free_bytes_min=self._node.config.limits.free_bytes_min,
             open_requests=len(self._callbacks),
         )
+
+    def last_applied_ago_s(self, group: int = 0) -> dict[Stage, float]:
+        """How long ago what was applied last was proposed here, durable here, committed and applied, as far as that is
+        known."""
+        now = boottime_us()
+        return {stage: (now - at) / 1e6 for stage, at in self._node.milestones(group).of_last_applied().items()}
+
+    def sizes(self) -> Sizes:
+        """How much each of the node's tables and queues holds, and the most that it may hold at rest."""
+        return self._node.sizes()
 
     @property
     def inputs_waiting(self) -> int:
@@ -490,7 +508,8 @@ class Host:
         if not self._running:
             return
         try:
-            self._offer(DiskSpace(_free_bytes(self.data_dir)))
+            self._free_bytes = _free_bytes(self.data_dir)
+            self._offer(DiskSpace(self._free_bytes))
         except OSError as error:
             log.warning("%s: cannot tell how much room is left in %s: %s", self.name, self.data_dir, error)
         self._loop.call_later(SPACE_EVERY_S, self._look_at_space)

@@ -30,6 +30,8 @@ from ratified.runtime.transport import PeerTransport
 
 TURN_US = 2_000
 """How long a turn should last."""
+SLOW_APPLY_US = 100_000
+"""As etcd counts a slow apply."""
 TURN_CLASSES_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Up to how long the turns of a class last, by which they are counted; a last class has all that are longer."""
 
@@ -63,6 +65,8 @@ class TurnCounters(msgspec.Struct):
     jobs: int = 0
     busy_us: int = 0
     """Time spent in turns, hand-over of jobs and frames included."""
+    slow_applies: int = 0
+    """Turns of more than ``SLOW_APPLY_US`` in which entries were applied."""
     classes: list[int] = msgspec.field(default_factory=lambda: [0] * (len(TURN_CLASSES_MS) + 1))
     """Turns by how long they lasted, as ``TURN_CLASSES_MS`` says."""
 
@@ -140,6 +144,7 @@ class NodeLoop:
         if self._halted:
             return
         began = perf_counter_ns()
+        applied = self._node.applied_entries
         inputs = min(self._offered, self._budget.inputs_max)
         self._offered -= inputs
         try:
@@ -151,6 +156,8 @@ class NodeLoop:
             self._on_crash(error)
             raise
         us = (perf_counter_ns() - began) // 1000
+        if us > SLOW_APPLY_US and self._node.applied_entries != applied:
+            self.counters.slow_applies += 1
         self._budget.spent(inputs, us)
         self.counters.turns += 1
         self.counters.inputs += inputs

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from ratified.node.status import NodeStatus
 from ratified.runtime.callbacks import RequestCounters
 from ratified.runtime.loop import TurnCounters
-from ratified.runtime.transport import TransportCounters
+from ratified.runtime.transport import PeerTraffic, TransportCounters
 from ratified.storage.durations import Durations
 
 
@@ -30,11 +32,19 @@ class HostStatus(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeStatus
     turns: TurnCounters
     peers: TransportCounters
+    traffic: Mapping[int, PeerTraffic]
+    """By member, of all others that there are."""
     requests: RequestCounters
     syncs: Durations
     """How long syncs of the log took."""
     commits: Durations | None
     """Of the store, which syncs with none of them; None: it is in memory."""
+    copies: Durations
+    """How long checkpoints took."""
+    free_bytes: int
+    """What the data directory's disk has left."""
+    free_bytes_min: int
+    """With less it counts as full."""
     open_requests: int
     checkpoint_age_us: int
     """Since this process has taken its last checkpoint; 0: it has taken none."""

@@ -31,7 +31,17 @@ from typing import NamedTuple, cast
 import msgspec
 
 from ratified.consensus.draws import mix
-from ratified.node.ports import Challenged, Connected, Disconnected, Heard, Input, Outgoing, PeerAddress, Received
+from ratified.node.ports import (
+    Admitted,
+    Challenged,
+    Connected,
+    Disconnected,
+    Heard,
+    Input,
+    Outgoing,
+    PeerAddress,
+    Received,
+)
 from ratified.runtime.address import Address, AddressError, parse_address
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.names import Names
@@ -79,6 +89,16 @@ class TransportCounters(msgspec.Struct):
     """Connections closed because the lobby was full."""
 
 
+class PeerTraffic(msgspec.Struct):
+    """What has gone to and come from one member since the start, on connections on which it was admitted."""
+
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    dials_failed: int = 0
+    """Attempts to connect to it."""
+    bad_frames: int = 0
+
+
 def back_off_s(seed: int, member: int, failures: int) -> float:
     """Seconds to wait after this many failures in a row: doubling and capped, between half and the whole of it."""
     longest = min(BACK_OFF_MIN_S * float(1 << min(failures, 16)), BACK_OFF_MAX_S)
@@ -96,6 +116,8 @@ class _Session(asyncio.Protocol):
         self.peer_name = ""
         self.peer_host = ""
         self.codec = owner.make_codec()
+        self.traffic = PeerTraffic()
+        """Until a member is admitted, of this connection alone; then that of the member."""
         self.received_bytes = 0
         self.closed: asyncio.Future[None] = owner.loop.create_future()
         self._transport: asyncio.Transport | None = None
@@ -187,6 +209,8 @@ class PeerTransport:
         self.loop = loop
         self.make_codec = make_codec
         self.counters = TransportCounters()
+        self.traffic: dict[int, PeerTraffic] = {}
+        """By member, of all others that there are."""
         self._offer = offer
         self._addresses: dict[int, Sequence[Address]] = {}
         self._name = name
@@ -225,6 +249,8 @@ class PeerTransport:
 
     def know(self, peers: Iterable[PeerAddress]) -> None:
         """These are all other members from now on: dial those that are to be dialled, and nobody else."""
+        peers = [*peers]
+        self.traffic = {peer.member: self.traffic.get(peer.member) or PeerTraffic() for peer in peers}
         self._addresses = {}
         dialled: set[int] = set()
         for peer in peers:
@@ -256,12 +282,16 @@ class PeerTransport:
                 del found[-1]
         return found
 
-    def admit(self, connections: Iterable[int]) -> None:
+    def admit(self, admitted: Iterable[Admitted]) -> None:
         """The node believes that these are members."""
-        for number in connections:
-            self._lobby.pop(number, None)
-            if (session := self._open.get(number)) is not None:
+        for each in admitted:
+            self._lobby.pop(each.connection, None)
+            if (session := self._open.get(each.connection)) is not None:
                 session.codec.trust()
+                traffic = self.traffic.setdefault(each.member, PeerTraffic())
+                traffic.bytes_sent += session.traffic.bytes_sent
+                traffic.bytes_received += session.traffic.bytes_received
+                session.traffic = traffic
 
     def challenge(self, members: Iterable[int]) -> None:
         """Ask once who answers at each member's own address."""
@@ -334,10 +364,12 @@ class PeerTransport:
         if session.number not in self._open:
             return
         self.counters.bytes_received += len(data)
+        session.traffic.bytes_received += len(data)
         try:
             frames = session.codec.feed(data)
         except FrameError as error:
             self.counters.bad_frames += 1
+            session.traffic.bad_frames += 1
             self._notice(f"closing the connection with {session.peer_host}: {error}")
             self._forget(session)
             session.abort()
@@ -399,6 +431,7 @@ class PeerTransport:
         session.write(data)
         self.counters.frames_sent += len(encoded)
         self.counters.bytes_sent += len(data)
+        session.traffic.bytes_sent += len(data)
 
     def _account(self, session: _Session, received: int) -> None:
         if not session.received_bytes:
@@ -475,6 +508,8 @@ class PeerTransport:
                 reasons.append(session)
         except OSError as error:
             reasons.append(str(error))
+        if (traffic := self.traffic.get(member)) is not None:
+            traffic.dials_failed += 1
         if first:
             log.info("%s: cannot reach the peer at %s: %s; trying again", self._name, address, ", ".join(reasons))
         return None

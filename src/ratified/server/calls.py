@@ -51,6 +51,10 @@ class AnyCall(Protocol):
     def head(self) -> CallHead: ...
 
     @property
+    def began_at(self) -> float:
+        """When it began, by the loop's clock."""
+
+    @property
     def waiting_bytes(self) -> int: ...
 
     def answer(self, message: bytes) -> None: ...
@@ -124,7 +128,7 @@ class Unary:
         self._credentials = credentials
         self._who: Identity | None = None
         self._is_known_anew = False
-        self._began_at = context.loop.time()
+        self._began_at = call.began_at
         self._message: bytes | None = None
         self._submission: Submission | None = None
         self._is_counted = False

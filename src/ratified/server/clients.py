@@ -23,7 +23,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 import msgspec
 from typing_extensions import override
@@ -37,7 +37,7 @@ from ratified.api.sessions import Credentials
 from ratified.api.translation import route_of
 from ratified.edge.answers import Answers, Share
 from ratified.edge.connection import ConnectionLimits, Stream
-from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink
+from ratified.edge.grpc import Call, Code, GrpcConnection, Room, Sink, Tally
 from ratified.edge.hpack import Header, Headers, encode
 from ratified.edge.pace import Pace
 from ratified.runtime import Reason
@@ -50,6 +50,7 @@ from ratified.server.debug import DebugPages
 from ratified.server.gateway import JsonCall
 from ratified.server.http1 import BROKEN, Http1, is_http1
 from ratified.server.http2 import JsonStream
+from ratified.server.slow_calls import SlowCalls
 from ratified.server.unix_sockets import UnixSocket
 from ratified.server.urls import Url
 from ratified.server.web import Serves, Web, WebOptions
@@ -117,12 +118,21 @@ class ListenerOptions(msgspec.Struct, frozen=True, kw_only=True):
     answers_within_s: float = 30
     """How long it then has before its connection is closed."""
     reuse_port: bool = False
+    slow_s: float = math.inf
+    """Calls that take longer are logged."""
     web: WebOptions = WebOptions()
 
     @property
     def silence_s(self) -> float:
         """After so long a connection is closed."""
         return self.asks_after_s + self.answers_within_s if self.asks_after_s else math.inf
+
+
+class Tracing(Protocol):
+    """``tracing.Tracing``, which needs OpenTelemetry."""
+
+    def tally(self, tally: Tally, path: bytes, headers: Sequence[Header]) -> Tally:
+        """Who is to be told how this call ends, which begins now."""
 
 
 class ListenError(Exception):
@@ -139,11 +149,18 @@ class ClientListener:
         connections_max: int,
         tls: Certificates | None = None,
         options: ListenerOptions | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """``tls``: what https URLs are served by."""
+        """``tls``: what https URLs are served by. ``tracing``: who is told of calls that are to be traced."""
+        self.tracing = tracing
+        self._loop = loop = asyncio.get_running_loop()
         self.service = service
         self.options = options or ListenerOptions()
-        self.methods = {path.encode(): Served(method) for path, method in methods.items()}
+        slow_calls = SlowCalls(service.host, self.options.slow_s)
+        self.methods = {
+            path: Served(path, method, loop.time, slow_calls)
+            for path, method in ((name.encode(), method) for name, method in methods.items())
+        }
         self.limits_of_each = _limits_of_each(self.options, service)
         self.message_bytes_max = service.request_bytes_max + OVERHEAD_BYTES_MAX
         self.room = Room(REQUESTS_HELD_BYTES_MAX, TOO_MANY_REQUESTS)
@@ -155,7 +172,6 @@ class ClientListener:
         """As they go over the wire, by TLS too."""
         self.passed = self.room.passed
         service.metrics.add(ClientMetrics(self))
-        self._loop = asyncio.get_running_loop()
         self._tls = tls
         self._debug = DebugPages() if self.options.web.has_debug else None
         self._bound: list[tuple[Listener, Serves]] = []
@@ -650,7 +666,9 @@ class ClientConnection(asyncio.Protocol):
             call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
             return None
         served.started += 1
-        call.codes = served.codes
+        call.tally, call.began_at = served, self.loop.time()
+        if self.listener.tracing is not None:
+            call.tally = self.listener.tracing.tally(served, call.head.path, metadata)
         method = served.method
         wants_leader = _WANTS_LEADER in metadata
         if self.listener.is_crowded and not self.is_light:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -53,6 +53,16 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     """OpenSSL's names of those for TLS 1.2; empty: none, so TLS 1.3 alone is left; None: OpenSSL's choice."""
     min_version: str = "TLS1.2"
     max_version: str | None = None
+
+
+class TracingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where spans of calls go."""
+
+    address: str
+    service_name: str
+    instance_id: str
+    """Empty: the member's name."""
+    samples_per_million: int
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +113,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How long history is kept; None: by revisions, or for ever."""
     history_kept_revisions: int | None
     log_level: str
+    log_format: str
+    log_outputs: tuple[str, ...]
+    slow_s: float
+    """Calls that take longer are logged; 0: none is."""
+    tracing: TracingOptions | None
+    """None: no call is traced."""
     warnings: tuple[str, ...] = ()
     """What an operator should know, though it is no error."""
 
@@ -174,6 +190,10 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         history_kept_s=kept_s,
         history_kept_revisions=kept_revisions,
         log_level=value["log-level"],
+        log_format=value["log-format"],
+        log_outputs=value["log-outputs"],
+        slow_s=value["warning-unary-request-duration"],
+        tracing=_tracing(value),
         warnings=warnings,
     )
 
@@ -323,6 +343,17 @@ def _tls(found: dict[str, Found], others: Sequence[Url], names: _TlsNames) -> Tl
         cipher_suites=found["cipher-suites"].value,
         min_version=found["tls-min-version"].value,
         max_version=found["tls-max-version"].value,
+    )
+
+
+def _tracing(value: Mapping[str, Any]) -> TracingOptions | None:
+    if not value["enable-distributed-tracing"]:
+        return None
+    return TracingOptions(
+        address=value["distributed-tracing-address"],
+        service_name=value["distributed-tracing-service-name"],
+        instance_id=value["distributed-tracing-instance-id"],
+        samples_per_million=value["distributed-tracing-sampling-rate"],
     )
 
 

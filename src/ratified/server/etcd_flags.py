@@ -97,9 +97,11 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         "proxy-write-timeout",
     ),
     *_without_effect("all metrics are always there", "metrics"),
-    *_without_effect("lines of the log have one form, whatever the library is called", "logger"),
+    *_without_effect("--log-format says what lines look like, whatever the library is called", "logger"),
     *_without_effect("it concerns --enable-log-rotation, which is refused", "log-rotation-config-json"),
-    *_without_effect("no line of the log is left out by sampling", "disable-log-sampling"),
+    *_without_effect(
+        "all lines are logged, up to 100 of one text a second, and the rest is counted", "disable-log-sampling"
+    ),
     *_without_effect(
         "a member never watches for a downgrade", "downgrade-check-time", "experimental-downgrade-check-time"
     ),
@@ -176,7 +178,7 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         accepted=("", "0"),
     ),
     *_refused(
-        "the log goes to standard error, and is rotated by whoever reads it: journald, or a pipe to `rotatelogs`",
+        "whoever rotates the file may move it away, and a new one is made: say so to logrotate, and leave it out",
         "enable-log-rotation",
         accepted=_NO,
     ),
@@ -206,32 +208,11 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         accepted=_NO,
     ),
     *_refused(
-        "the log goes to standard error: redirect that", "log-output", "log-outputs", accepted=("", "default", "stderr")
-    ),
-    *_refused("lines of the log are made to be read, not parsed: leave it out", "log-format", accepted=("", "console")),
-    *_refused(
         "this version has no users: restrict who may connect by --client-cert-auth",
         "auth-token",
         accepted=("", "simple"),
     ),
     *_without_effect("this version has no users", "auth-token-ttl", "bcrypt-cost"),
-    *_refused(
-        "this version sends no traces: leave it out",
-        "enable-distributed-tracing",
-        "experimental-enable-distributed-tracing",
-        accepted=_NO,
-    ),
-    *_without_effect(
-        "it concerns traces, and those are refused",
-        "distributed-tracing-address",
-        "distributed-tracing-instance-id",
-        "distributed-tracing-sampling-rate",
-        "distributed-tracing-service-name",
-        "experimental-distributed-tracing-address",
-        "experimental-distributed-tracing-instance-id",
-        "experimental-distributed-tracing-sampling-rate",
-        "experimental-distributed-tracing-service-name",
-    ),
     *_refused(
         "this version does not compare the members' states: leave it out",
         "compact-hash-check-time",
@@ -253,11 +234,9 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         accepted=("", "10m"),
     ),
     *_without_effect(
-        "this version names no slow requests in its log",
+        "the line of a call that --warning-unary-request-duration calls slow says how long applying took",
         "experimental-warning-apply-duration",
-        "experimental-warning-unary-request-duration",
         "warning-apply-duration",
-        "warning-unary-request-duration",
     ),
     *_without_effect("nothing is stopped while the store is compacted", "experimental-stop-grpc-service-on-defrag"),
 )

@@ -10,13 +10,12 @@ Rules
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Protocol
 
 from ratified.api.translation import BadRequest, Route, answer_of, dumped, requests_of
-from ratified.edge.grpc import CallHead, Code, Sink
+from ratified.edge.grpc import CallHead, Code, Sink, Tally
 from ratified.edge.hpack import Header
 
 JSON = "application/json"
@@ -78,7 +77,8 @@ class JsonCall:
 
     def __init__(self, route: Route, responder: Responder) -> None:
         self.head = CallHead(route.path.encode(), None, b"")
-        self.codes: defaultdict[int, int] | None = None
+        self.tally: Tally | None = None
+        self.began_at = 0.0
         self.ended = False
         self.sink: Sink | None = None
         self._route = route
@@ -160,8 +160,8 @@ class JsonCall:
     def _end(self, code: int) -> None:
         self.ended = True
         self.sink = None
-        if self.codes is not None:
-            self.codes[code] += 1
+        if self.tally is not None:
+            self.tally.ended(code, self.began_at)
         self._responder.let_go()
 
     def _begin_lines(self) -> None:

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime import LeaseKind
 from ratified.server.cipher_suites import TLS_VERSIONS, cipher_suites
+from ratified.server.logs import FORMATS
 from ratified.server.readers import (
     boolean,
     count,
     domain,
     hosts_or_all,
+    log_outputs,
     member_name,
     member_names,
     names,
@@ -312,6 +314,56 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             "info",
             one_of(*LOG_LEVELS),
             "Least important lines to log: debug, info, warn, error, or panic or fatal.",
+        ),
+        Option("log-format", "console", one_of(*FORMATS), "Lines for people (console), or objects of JSON (json)."),
+        Option(
+            "log-outputs",
+            "default",
+            log_outputs,
+            "Where the log goes: stderr (default), stdout, files, or several: a,b.",
+            ("log-output",),
+        ),
+        Option(
+            "warning-unary-request-duration",
+            "300ms",
+            time_s,
+            "Log calls that take longer, such as 300ms or 2s, and what they waited for. 0: none.",
+            ("experimental-warning-unary-request-duration",),
+        ),
+        Option(
+            "enable-distributed-tracing",
+            "false",
+            boolean,
+            "Send spans of calls to a collector of OpenTelemetry; needs `pip install ratified[otel]`.",
+            ("experimental-enable-distributed-tracing",),
+        ),
+        Option(
+            "distributed-tracing-address",
+            "localhost:4317",
+            text,
+            "Where the collector takes OTLP by gRPC.",
+            ("experimental-distributed-tracing-address",),
+        ),
+        Option(
+            "distributed-tracing-service-name",
+            "ratified",
+            text,
+            "The service's name in traces.",
+            ("experimental-distributed-tracing-service-name",),
+        ),
+        Option(
+            "distributed-tracing-instance-id",
+            "",
+            text,
+            "This member's name in traces. [default: NAME]",
+            ("experimental-distributed-tracing-instance-id",),
+        ),
+        Option(
+            "distributed-tracing-sampling-rate",
+            "0",
+            count,
+            "Of a million calls so many are traced, beside those whose client says so.",
+            ("experimental-distributed-tracing-sampling-rate",),
         ),
     ),
 }

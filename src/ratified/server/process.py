@@ -13,8 +13,9 @@ import asyncio
 import faulthandler
 import gc
 import logging
+import math
 import signal
-import sys
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,12 +32,15 @@ from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits
 from ratified.runtime.directory import make_private
 from ratified.runtime.tls import Certificates, CertificatesError
 from ratified.server.clients import ClientListener, ListenerOptions, ListenError
-from ratified.server.config import ServerConfig
+from ratified.server.config import ServerConfig, TracingOptions
 from ratified.server.descriptors import TooFewDescriptors, client_connections_max
 from ratified.server.discovery import FILE, DiscoveryFailed, Members, discover, remember, remembered
-from ratified.server.logs import logging_to
+from ratified.server.logs import LogOutputError, logging_to
 from ratified.server.own_certificates import DIRECTORY, tls_files
 from ratified.server.web import Serves, WebOptions
+
+if TYPE_CHECKING:
+    from ratified.server.tracing import Tracing
 
 log = logging.getLogger("ratified.server")
 
@@ -58,11 +62,14 @@ class ServeFailed(Exception):
 def run(config: ServerConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ServeFailed``."""
     faulthandler.enable()  # a store that is cut while it is mapped ends the process by a signal: not without a word
-    with logging_to(sys.stderr.fileno(), _least_level(config)):
-        for warning in config.warnings:
-            log.warning("%s", warning)
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            runner.run(_serve(config))
+    try:
+        with logging_to(config.log_outputs, _least_level(config), config.log_format):
+            for warning in config.warnings:
+                log.warning("%s", warning)
+            with asyncio.Runner(loop_factory=_new_loop) as runner:
+                runner.run(_serve(config))
+    except LogOutputError as error:
+        raise ServeFailed(str(error)) from error
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -239,6 +246,7 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         asks_after_s=config.keepalive_interval_s,
         answers_within_s=config.keepalive_timeout_s,
         reuse_port=config.reuse_port,
+        slow_s=config.slow_s or math.inf,
         web=WebOptions(
             has_gateway=config.has_gateway,
             has_debug=config.enable_pprof,
@@ -246,7 +254,8 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
             origins=config.cors,
         ),
     )
-    listener = ClientListener(METHODS, service, client_connections_max(), certificates, options)
+    tracing = None if config.tracing is None else _open_tracing(config.tracing, host)
+    listener = ClientListener(METHODS, service, client_connections_max(), certificates, options, tracing)
     for serves, urls in (
         (Serves.CALLS if config.listen_client_http_urls else Serves.ALL, config.listen_client_urls),
         (Serves.WEB, config.listen_client_http_urls),
@@ -269,6 +278,19 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         for task in (announcing, stopped, ended, *compacting):
             task.cancel()
         await listener.stop(STOP_GRACE_S)
+        if tracing is not None:
+            tracing.close()
+
+
+def _open_tracing(options: TracingOptions, host: Host) -> Tracing:
+    """Raises ``ServeFailed`` where there is no OpenTelemetry."""
+    try:
+        from ratified.server.tracing import Tracing
+    except ModuleNotFoundError as missing:
+        raise ServeFailed(
+            f"--enable-distributed-tracing needs OpenTelemetry ({missing}): pip install ratified[otel]"
+        ) from missing
+    return Tracing(options, host)
 
 
 def _compaction(config: ServerConfig) -> Policy | None:

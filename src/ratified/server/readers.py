@@ -89,6 +89,13 @@ def path(given: str) -> Path:
     return Path(given)
 
 
+def log_outputs(given: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys("stderr" if part == "default" else part for part in map(str.strip, given.split(","))))
+    if "" in names:
+        raise ValueError(f"{given!r} has an output without a name")
+    return names
+
+
 def member_name(given: str) -> str:
     if not given or "," in given or "=" in given or "/" in given:
         raise ValueError(f"{given!r} is no member name: it must not be empty or contain ',', '=' or '/'")

@@ -603,7 +603,7 @@ class Machine:
             self.disk_queue.give(job)
         if outputs.checkpoint is not None:
             self.checkpoint_lane.begin(outputs.checkpoint)
-        self._admitted.update(dict.fromkeys(outputs.admitted))
+        self._admitted.update(dict.fromkeys(each.connection for each in outputs.admitted))
         if outputs.peers is not None:
             self._dial(outputs.peers)
         for outgoing in outputs.frames:
