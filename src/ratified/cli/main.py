@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from ratified.cli import (
+    auth,
     check,
     compare,
     demo,
@@ -23,11 +24,13 @@ from ratified.cli import (
     migration,
     pki,
     recover,
+    role,
     serve,
     sim,
     snapshot,
     txn,
     up,
+    user,
     watch,
 )
 from ratified.cli.failure import CommandFailed
@@ -63,7 +66,7 @@ def make_app() -> typer.Typer:
 
     for command in (up, serve, demo, kv, txn, watch, lease, lock, endpoint, member, maintenance, check, snapshot):
         command.register(app)
-    for command in (migration, recover, pki, sim, compare, lab):
+    for command in (auth, user, role, migration, recover, pki, sim, compare, lab):
         command.register(app)
     return app
 
