@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,10 +41,33 @@ FROM_ENDPOINTS = typer.Option(
 FROM_CA_FILE = typer.Option(None, "--from-cacert", metavar="FILE", help="As --cacert, for --from.")
 FROM_CERT_FILE = typer.Option(None, "--from-cert", metavar="FILE", help="As --cert, for --from.")
 FROM_KEY_FILE = typer.Option(None, "--from-key", metavar="FILE", help="As --key, for --from.")
+USER = typer.Option(
+    None, "--user", envvar="RATIFIED_USER", metavar="NAME[:PASSWORD]", help="Ask as this user; asks for the password."
+)
+PASSWORD = typer.Option(None, "--password", envvar="RATIFIED_PASSWORD", metavar="TEXT", help="The password of --user.")
+FROM_USER = typer.Option(None, "--from-user", metavar="NAME[:PASSWORD]", help="As --user, for --from.")
+FROM_PASSWORD = typer.Option(
+    None, "--from-password", envvar="RATIFIED_FROM_PASSWORD", metavar="TEXT", help="As --password, for --from."
+)
 FROM_TIMEOUT_S = typer.Option(10.0, "--from-timeout", help="As --timeout, for --from.", min=0.001)
 TIMEOUT_S = typer.Option(10.0, "--timeout", help="Seconds to wait for an answer.", min=0.001)
-FLAGS = {"endpoints": "--endpoints", "ca_file": "--cacert", "cert_file": "--cert", "key_file": "--key"}
-"""By field of ``Tls``."""
+FLAGS = {
+    "endpoints": "--endpoints",
+    "ca_file": "--cacert",
+    "cert_file": "--cert",
+    "key_file": "--key",
+    "user": "--user",
+    "password": "--password",
+}
+"""By field of ``Tls``, or what else it is."""
+
+
+def asked_password(words: str, flag: str, *, confirm: bool = False) -> str:
+    """A password, typed blindly on a terminal."""
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"{flag}: not given, and there is no terminal to ask at")
+    typed: str = typer.prompt(words, hide_input=True, err=True, confirmation_prompt=confirm)
+    return typed
 
 
 class Connection:
@@ -56,10 +80,13 @@ class Connection:
         ca_file: Path | None = CA_FILE,
         cert_file: Path | None = CERT_FILE,
         key_file: Path | None = KEY_FILE,
+        user: str | None = USER,
+        password: str | None = PASSWORD,
         timeout: float = TIMEOUT_S,
     ) -> None:
         self.endpoints = [part.strip() for part in endpoints.split(",") if part.strip()]
         self.ca_file, self.cert_file, self.key_file = ca_file, cert_file, key_file
+        self._user, self._password = user, password
         self._timeout_s = timeout
         self.flags = FLAGS
 
@@ -74,7 +101,8 @@ class Connection:
         from ratified.client import Client
 
         tls = self._tls()
-        client = Client(endpoints, timeout_s=self._timeout_s, tls=tls)
+        user, password = self._login()
+        client = Client(endpoints, timeout_s=self._timeout_s, tls=tls, user=user, password=password)
         if tls is not None:
             tls.credentials()
         return client
@@ -82,7 +110,8 @@ class Connection:
     def async_client(self) -> AsyncClient:
         from ratified.client import AsyncClient
 
-        return AsyncClient(self.endpoints, timeout_s=self._timeout_s, tls=self._tls())
+        user, password = self._login()
+        return AsyncClient(self.endpoints, timeout_s=self._timeout_s, tls=self._tls(), user=user, password=password)
 
     def members_of(self, client: Client) -> list[str]:
         """An endpoint of each member of the cluster that has been started."""
@@ -105,6 +134,21 @@ class Connection:
             endpoints = ",".join(self.endpoints)
             raise CommandFailed(f"{failed.text} ({failed.code}, endpoints {endpoints})") from failed
 
+    def _login(self) -> tuple[str | None, str | None]:
+        """The user and the password, asked for on a terminal where only the user is given."""
+        name, colon, password = (self._user or "").partition(":")
+        if self._user is None and self._password is not None:
+            raise CommandFailed(f"{self.flags['user']}: not given, and a password needs its user")
+        if self._user is None:
+            return None, None
+        if not name:
+            raise CommandFailed(f"{self.flags['user']}: {self._user!r} has no name")
+        if colon and self._password is not None:
+            raise CommandFailed(f"{self.flags['password']}: {self.flags['user']} has a password, too; give one of them")
+        if not colon and self._password is None:
+            self._password = asked_password(f"password of {name}", self.flags["password"])
+        return name, password if colon else self._password
+
     def _tls(self) -> Tls | None:
         from ratified.client import Tls
 
@@ -123,6 +167,8 @@ class Source:
         from_ca_file: Path | None = FROM_CA_FILE,
         from_cert_file: Path | None = FROM_CERT_FILE,
         from_key_file: Path | None = FROM_KEY_FILE,
+        from_user: str | None = FROM_USER,
+        from_password: str | None = FROM_PASSWORD,
         from_timeout: float = FROM_TIMEOUT_S,
     ) -> None:
         self.connection = Connection(
@@ -130,6 +176,8 @@ class Source:
             ca_file=from_ca_file,
             cert_file=from_cert_file,
             key_file=from_key_file,
+            user=from_user,
+            password=from_password,
             timeout=from_timeout,
         )
         self.connection.flags = {field: f"--from-{flag.removeprefix('--')}" for field, flag in FLAGS.items()}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from ratified.cli.client import AS_JSON, print_json
 from ratified.cli.connection import Connection, asks_members
 from ratified.cli.failure import CommandFailed
+from ratified.cli.output import AS_JSON, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

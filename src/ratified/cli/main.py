@@ -10,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from ratified.cli import (
+    auth,
     check,
     compare,
     demo,
@@ -24,11 +25,13 @@ from ratified.cli import (
     migration,
     pki,
     recover,
+    role,
     serve,
     sim,
     snapshot,
     txn,
     up,
+    user,
     watch,
 )
 from ratified.cli.failure import CommandFailed
@@ -64,7 +67,7 @@ def make_app() -> typer.Typer:
 
     for command in (up, serve, demo, kv, txn, watch, lease, lock, endpoint, member, maintenance, check, diagnose):
         command.register(app)
-    for command in (snapshot, migration, recover, pki, sim, compare, lab):
+    for command in (snapshot, auth, user, role, migration, recover, pki, sim, compare, lab):
         command.register(app)
     return app
 

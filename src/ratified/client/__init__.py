@@ -32,6 +32,8 @@ from ratified.client.calls import (
     compare_version,
 )
 from ratified.client.errors import (
+    AuthenticationFailed,
+    AuthNotEnabled,
     CallOutcomeUnknown,
     CallRefused,
     ClientClosed,
@@ -46,7 +48,9 @@ from ratified.client.errors import (
     LeaseNotFound,
     MemberNotFound,
     NoSpace,
+    PermissionDenied,
     RequestTooLarge,
+    TokenRefused,
     Unavailable,
 )
 from ratified.client.recipes.awaiting import (
@@ -61,6 +65,7 @@ from ratified.client.recipes.blocking import Barrier, Election, KeptLease, Lock,
 from ratified.client.recipes.turns import Place
 from ratified.client.results import (
     Alarm,
+    AuthStatus,
     Deleted,
     Event,
     KeyValue,
@@ -69,6 +74,7 @@ from ratified.client.results import (
     LeaseLeft,
     Member,
     MemberStatus,
+    Permission,
     Put,
     Range,
     Swap,
@@ -76,9 +82,11 @@ from ratified.client.results import (
 )
 from ratified.client.sync import Client, Watch
 from ratified.client.tls import Tls
+from ratified.client.users import AsyncAuth, Auth
 
 __all__ = [
     "Alarm",
+    "AsyncAuth",
     "AsyncBarrier",
     "AsyncClient",
     "AsyncElection",
@@ -87,6 +95,10 @@ __all__ = [
     "AsyncQueue",
     "AsyncTransaction",
     "AsyncWatch",
+    "Auth",
+    "AuthNotEnabled",
+    "AuthStatus",
+    "AuthenticationFailed",
     "Barrier",
     "CallOutcomeUnknown",
     "CallRefused",
@@ -116,6 +128,8 @@ __all__ = [
     "MemberNotFound",
     "MemberStatus",
     "NoSpace",
+    "Permission",
+    "PermissionDenied",
     "Place",
     "Put",
     "Queue",
@@ -123,6 +137,7 @@ __all__ = [
     "RequestTooLarge",
     "Swap",
     "Tls",
+    "TokenRefused",
     "Transaction",
     "Txn",
     "Unavailable",

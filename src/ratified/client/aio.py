@@ -11,7 +11,7 @@ from weakref import WeakSet
 import grpc
 import grpc.aio
 
-from ratified.client import calls, results
+from ratified.client import auth_calls, calls, results
 from ratified.client.calls import Call, Compare, Do, SortBy, Text, When
 from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
@@ -24,7 +24,8 @@ from ratified.client.endpoints import (
     Target,
     error,
 )
-from ratified.client.errors import ClientClosed, ClientError
+from ratified.client.errors import ClientClosed, ClientError, PermissionDenied, TokenRefused, refusal
+from ratified.client.login import ATTEMPTS_MAX, Login, Metadata, metadata
 from ratified.client.recipes import conditions
 from ratified.client.recipes.awaiting import (
     AsyncBarrier,
@@ -40,6 +41,7 @@ from ratified.client.recipes.leases import LEASE_TTL_DEFAULT
 from ratified.client.recipes.steps import ChangeOf, Plan
 from ratified.client.recipes.stm import ATTEMPTS_DEFAULT
 from ratified.client.tls import Tls
+from ratified.client.users import AsyncAuth
 from ratified.client.watching import PROGRESS_REQUEST, AskAgain, WatchPosition
 from ratified.wire.report import NodeReport
 
@@ -58,7 +60,11 @@ class AsyncClient:
         *,
         timeout_s: float = TIMEOUT_S_DEFAULT,
         tls: Tls | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
+        self._login = Login(user, password)
+        self._login_lock = asyncio.Lock()
         self._endpoints = Endpoints(endpoints, tls)
         self._timeout_s = timeout_s
         self._closed = False
@@ -238,6 +244,11 @@ class AsyncClient:
         """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
         return await self._do(calls.update_member(member, peer_urls))
 
+    @property
+    def auth(self) -> AsyncAuth:
+        """Users, roles, and whether they count."""
+        return AsyncAuth(self)
+
     async def alarms(self) -> tuple[results.Alarm, ...]:
         """What members have raised."""
         return await self._do(calls.alarms())
@@ -281,6 +292,14 @@ class AsyncClient:
         if channel is None:
             channel = self._channels[target] = self._new_channel(target)
         return channel
+
+    async def token(self, target: Target, timeout_s: float) -> str:
+        """The user's token, empty where none is needed. Raises gRPC's errors, and ``ClientClosed``."""
+        return await self._token(self.channel(target), timeout_s)
+
+    def refused(self, token: str, why: TokenRefused | PermissionDenied, times: int) -> bool:
+        """A server has refused a watch, so many times in a row. Is it to be asked again, with another token?"""
+        return self._login.watch_refused(token, why, times)
 
     def _new_channel(self, target: Target) -> grpc.aio.Channel:
         if not target.tls:
@@ -341,19 +360,46 @@ class AsyncClient:
 
     async def _send(self, target: Target, call: Call[T], timeout_s: float) -> bytes:
         try:
-            return await self._exchange(self.channel(target), call, timeout_s)
+            return await self._send_as_user(self.channel(target), call, timeout_s)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closed and (task is None or not task.cancelling()):
                 raise ClientClosed from None  # gRPC's way to say that the connection was closed
             raise
 
-    async def _exchange(self, channel: grpc.aio.Channel, call: Call[T], timeout_s: float) -> bytes:
+    async def _send_as_user(self, channel: grpc.aio.Channel, call: Call[T], timeout_s: float) -> bytes:
+        for attempt in range(ATTEMPTS_MAX):
+            token = await self._token(channel, timeout_s)
+            try:
+                return await self._exchange(channel, call, timeout_s, metadata(token))
+            except grpc.aio.AioRpcError as failed:
+                refused = self._login.refused(token, failed.code().name, failed.details() or "")
+                if not refused or attempt == ATTEMPTS_MAX - 1:
+                    raise
+        raise AssertionError("the last attempt raises")
+
+    async def _token(self, channel: grpc.aio.Channel, timeout_s: float) -> str:
+        """The user's token, asked for by one call for all that wait."""
+        if self._login.token is None:
+            async with self._login_lock:
+                if self._login.token is None:
+                    await self._log_in(channel, timeout_s)
+        return self._login.token or ""
+
+    async def _log_in(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
+        call = auth_calls.authenticate(self._login.user, self._login.password)
+        try:
+            self._login.asked(call.read(await self._exchange(channel, call, timeout_s, ())))
+        except grpc.aio.AioRpcError as failed:
+            if not self._login.not_asked(failed.code().name, failed.details() or ""):
+                raise
+
+    async def _exchange(self, channel: grpc.aio.Channel, call: Call[T], timeout_s: float, metadata: Metadata) -> bytes:
         answer: bytes
         if not call.streaming:
-            answer = await channel.unary_unary(call.method)(call.request, timeout=timeout_s)
+            answer = await channel.unary_unary(call.method)(call.request, timeout=timeout_s, metadata=metadata)
             return answer
-        stream = channel.stream_stream(call.method)(timeout=timeout_s)
+        stream = channel.stream_stream(call.method)(timeout=timeout_s, metadata=metadata)
         await stream.write(call.request)
         answer = await stream.read()
         stream.cancel()
@@ -376,6 +422,9 @@ class AsyncWatch:
         self._attempt_s = endpoints.attempt_s(timeout_s)
         self._events: deque[results.Event] = deque()
         self._stream: Any = None
+        self._token = ""
+        self._refused = 0
+        """How often in a row the server has refused the token."""
         self._receiving: asyncio.Task[Sequence[results.Event] | None] | None = None
         self._closed = False
 
@@ -456,24 +505,33 @@ class AsyncWatch:
             target = self._endpoints.current
             try:
                 if self._stream is None:
-                    self._stream = self._client.channel(target).stream_stream(calls.WATCH)(metadata=WATCH_METADATA)
+                    self._token = await self._client.token(target, self._attempt_s)
+                    open_stream = self._client.channel(target).stream_stream(calls.WATCH)
+                    self._stream = open_stream(metadata=(*WATCH_METADATA, *metadata(self._token)))
                     await self._stream.write(self._position.request())
                 answer = await self._next_answer(self._stream)
                 if answer is not grpc.aio.EOF:
-                    return self._position.on_response(answer)
+                    events = self._position.on_response(answer)
+                    self._refused = 0
+                    return events
                 code, text = "UNAVAILABLE", "the server ended the stream"
-            except AskAgain:
-                self._stream.cancel()
-                self._stream = None
-                continue
             except ClientClosed:
                 self._closed = True
                 return None
+            except (AskAgain, TokenRefused, PermissionDenied) as ended:
+                self._stream.cancel()
+                self._stream = None
+                if not self._asks_again(ended):
+                    raise
+                continue
             except TimeoutError:
                 self._stream.cancel()
                 code, text = SILENT
             except grpc.aio.AioRpcError as failed:
                 code, text = self._endpoints.status_of(target, failed)
+                if self._asks_again(refusal(code, text)):
+                    self._stream = None
+                    continue
             self._stream = None
             now = asyncio.get_running_loop().time()
             if attempts is None:
@@ -481,6 +539,13 @@ class AsyncWatch:
                 attempts = Attempts(self._endpoints, repeatable=True, deadline=deadline)
             attempts.failed(target, code, text, now)
             await asyncio.sleep(max(attempts.pause_s, ROUND_PAUSE_S))
+
+    def _asks_again(self, ended: Exception) -> bool:
+        """The server has ended the watch. Is it to be asked for it again, at another revision or with another token?"""
+        if not isinstance(ended, (TokenRefused, PermissionDenied)):
+            return isinstance(ended, AskAgain)
+        self._refused += 1
+        return self._client.refused(self._token, ended, self._refused)
 
     async def _next_answer(self, stream: Any) -> Any:
         """Raises ``TimeoutError`` where the member is silent, asked for the watch's progress or not."""

@@ -270,15 +270,15 @@ def txn_request(compares: Sequence[Compare], success: Sequence[Do], failure: Seq
 
 
 def ranged(request: rpc_pb2.RangeRequest) -> Call[results.Range]:
-    return _call(RANGE, request, rpc_pb2.RangeResponse, results.ranged, repeatable=True)
+    return call(RANGE, request, rpc_pb2.RangeResponse, results.ranged, repeatable=True)
 
 
 def put(request: rpc_pb2.PutRequest) -> Call[results.Put]:
-    return _call(PUT, request, rpc_pb2.PutResponse, results.put, repeatable=False)
+    return call(PUT, request, rpc_pb2.PutResponse, results.put, repeatable=False)
 
 
 def delete(request: rpc_pb2.DeleteRangeRequest) -> Call[results.Deleted]:
-    return _call(DELETE_RANGE, request, rpc_pb2.DeleteRangeResponse, results.deleted, repeatable=False)
+    return call(DELETE_RANGE, request, rpc_pb2.DeleteRangeResponse, results.deleted, repeatable=False)
 
 
 def txn(compare: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]) -> Call[results.Txn]:
@@ -287,7 +287,7 @@ def txn(compare: Sequence[Compare], success: Sequence[Do], failure: Sequence[Do]
 
 def transaction(request: rpc_pb2.TxnRequest) -> Call[results.Txn]:
     """One that can only read may be sent again, as a read may."""
-    return _call(TXN, request, rpc_pb2.TxnResponse, results.txn, repeatable=_only_reads(request))
+    return call(TXN, request, rpc_pb2.TxnResponse, results.txn, repeatable=_only_reads(request))
 
 
 def _only_reads(request: rpc_pb2.TxnRequest) -> bool:
@@ -301,47 +301,47 @@ def _only_reads(request: rpc_pb2.TxnRequest) -> bool:
 def compact(revision: int, *, physical: bool) -> Call[int]:
     """Forget what is older than a revision."""
     request = rpc_pb2.CompactionRequest(revision=revision, physical=physical)
-    return _call(COMPACT, request, rpc_pb2.CompactionResponse, results.revision, repeatable=False)
+    return call(COMPACT, request, rpc_pb2.CompactionResponse, results.revision, repeatable=False)
 
 
 def lease_grant(ttl: int, id: int) -> Call[results.Lease]:
     request = rpc_pb2.LeaseGrantRequest(TTL=ttl, ID=id)
-    return _call(LEASE_GRANT, request, rpc_pb2.LeaseGrantResponse, results.lease, repeatable=False)
+    return call(LEASE_GRANT, request, rpc_pb2.LeaseGrantResponse, results.lease, repeatable=False)
 
 
 def lease_revoke(id: int) -> Call[int]:
     """End a lease and its keys."""
     request = rpc_pb2.LeaseRevokeRequest(ID=id)
-    return _call(LEASE_REVOKE, request, rpc_pb2.LeaseRevokeResponse, results.revision, repeatable=False)
+    return call(LEASE_REVOKE, request, rpc_pb2.LeaseRevokeResponse, results.revision, repeatable=False)
 
 
 def lease_keep_alive(id: int) -> Call[int | None]:
     """Renew a lease: one request and one answer of a stream. Gives None where the lease is gone."""
     request = rpc_pb2.LeaseKeepAliveRequest(ID=id)
-    call = _call(LEASE_KEEP_ALIVE, request, rpc_pb2.LeaseKeepAliveResponse, results.kept_alive, repeatable=True)
-    return call._replace(streaming=True)
+    renewal = call(LEASE_KEEP_ALIVE, request, rpc_pb2.LeaseKeepAliveResponse, results.kept_alive, repeatable=True)
+    return renewal._replace(streaming=True)
 
 
 def lease_time_to_live(id: int, *, keys: bool) -> Call[results.LeaseLeft | None]:
     """What is left of a lease; None: there is no such lease."""
     request = rpc_pb2.LeaseTimeToLiveRequest(ID=id, keys=keys)
-    return _call(LEASE_TIME_TO_LIVE, request, rpc_pb2.LeaseTimeToLiveResponse, results.lease_left, repeatable=True)
+    return call(LEASE_TIME_TO_LIVE, request, rpc_pb2.LeaseTimeToLiveResponse, results.lease_left, repeatable=True)
 
 
 def leases() -> Call[tuple[int, ...]]:
     request = rpc_pb2.LeaseLeasesRequest()
-    return _call(LEASE_LEASES, request, rpc_pb2.LeaseLeasesResponse, results.leases, repeatable=True)
+    return call(LEASE_LEASES, request, rpc_pb2.LeaseLeasesResponse, results.leases, repeatable=True)
 
 
 def members() -> Call[tuple[results.Member, ...]]:
     request = rpc_pb2.MemberListRequest(linearizable=True)
-    return _call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
+    return call(MEMBER_LIST, request, rpc_pb2.MemberListResponse, results.members, repeatable=True)
 
 
 def cluster_id() -> Call[int]:
     """Which cluster it is, whichever member answers."""
     request = rpc_pb2.MemberListRequest(linearizable=True)
-    return _call(
+    return call(
         MEMBER_LIST, request, rpc_pb2.MemberListResponse, lambda answer: answer.header.cluster_id, repeatable=True
     )
 
@@ -349,58 +349,58 @@ def cluster_id() -> Call[int]:
 def move_leader(to: int) -> Call[None]:
     """Hand the lead to a member; any other member than the leader refuses, and the next endpoint is asked."""
     request = rpc_pb2.MoveLeaderRequest(targetID=to)
-    return _call(MOVE_LEADER, request, rpc_pb2.MoveLeaderResponse, lambda _: None, repeatable=False)
+    return call(MOVE_LEADER, request, rpc_pb2.MoveLeaderResponse, lambda _: None, repeatable=False)
 
 
 def add_member(peer_urls: Sequence[str], *, learner: bool) -> Call[results.Member]:
     """Add a member that will be reached at these peer URLs."""
     request = rpc_pb2.MemberAddRequest(peerURLs=peer_urls, isLearner=learner)
-    return _call(MEMBER_ADD, request, rpc_pb2.MemberAddResponse, results.added_member, repeatable=False)
+    return call(MEMBER_ADD, request, rpc_pb2.MemberAddResponse, results.added_member, repeatable=False)
 
 
 def remove_member(member: int) -> Call[tuple[results.Member, ...]]:
     """Remove a member for good; the members then."""
     request = rpc_pb2.MemberRemoveRequest(ID=member)
-    return _call(MEMBER_REMOVE, request, rpc_pb2.MemberRemoveResponse, results.members, repeatable=False)
+    return call(MEMBER_REMOVE, request, rpc_pb2.MemberRemoveResponse, results.members, repeatable=False)
 
 
 def promote_member(member: int) -> Call[tuple[results.Member, ...]]:
     """Have a learner vote; the members then."""
     request = rpc_pb2.MemberPromoteRequest(ID=member)
-    return _call(MEMBER_PROMOTE, request, rpc_pb2.MemberPromoteResponse, results.members, repeatable=False)
+    return call(MEMBER_PROMOTE, request, rpc_pb2.MemberPromoteResponse, results.members, repeatable=False)
 
 
 def update_member(member: int, peer_urls: Sequence[str]) -> Call[tuple[results.Member, ...]]:
     """Have the others reach a member at these peer URLs; the members then."""
     request = rpc_pb2.MemberUpdateRequest(ID=member, peerURLs=peer_urls)
-    return _call(MEMBER_UPDATE, request, rpc_pb2.MemberUpdateResponse, results.members, repeatable=True)
+    return call(MEMBER_UPDATE, request, rpc_pb2.MemberUpdateResponse, results.members, repeatable=True)
 
 
 def alarms() -> Call[tuple[results.Alarm, ...]]:
     request = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.GET)
-    return _call(ALARM, request, rpc_pb2.AlarmResponse, results.alarms, repeatable=True)
+    return call(ALARM, request, rpc_pb2.AlarmResponse, results.alarms, repeatable=True)
 
 
 def disarm(alarm: results.Alarm) -> Call[tuple[results.Alarm, ...]]:
     """Take an alarm back; gives those that were taken back."""
     kind = rpc_pb2.AlarmType.Value(alarm.kind)
     request = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.DEACTIVATE, memberID=alarm.member, alarm=kind)
-    return _call(ALARM, request, rpc_pb2.AlarmResponse, results.alarms, repeatable=True)
+    return call(ALARM, request, rpc_pb2.AlarmResponse, results.alarms, repeatable=True)
 
 
 def defragment() -> Call[None]:
     """Have the member that is asked give space that it no longer uses back to the file system."""
-    return _call(DEFRAGMENT, rpc_pb2.DefragmentRequest(), rpc_pb2.DefragmentResponse, lambda _: None, repeatable=False)
+    return call(DEFRAGMENT, rpc_pb2.DefragmentRequest(), rpc_pb2.DefragmentResponse, lambda _: None, repeatable=False)
 
 
 def hash_kv(revision: int) -> Call[results.KvHash]:
     """The hash of what the member that is asked holds up to a revision; 0: the newest."""
     request = rpc_pb2.HashKVRequest(revision=revision)
-    return _call(HASH_KV, request, rpc_pb2.HashKVResponse, results.kv_hash, repeatable=True)
+    return call(HASH_KV, request, rpc_pb2.HashKVResponse, results.kv_hash, repeatable=True)
 
 
 def status() -> Call[results.MemberStatus]:
-    return _call(STATUS, rpc_pb2.StatusRequest(), rpc_pb2.StatusResponse, results.member_status, repeatable=True)
+    return call(STATUS, rpc_pb2.StatusRequest(), rpc_pb2.StatusResponse, results.member_status, repeatable=True)
 
 
 def report() -> Call[NodeReport]:
@@ -408,5 +408,6 @@ def report() -> Call[NodeReport]:
     return Call(REPORT_METHOD, b"", lambda answer: msgspec.json.decode(answer, type=NodeReport), repeatable=True)
 
 
-def _call(method: str, request: Message, response: type[M], read: Callable[[M], T], *, repeatable: bool) -> Call[T]:
+def call(method: str, request: Message, response: type[M], read: Callable[[M], T], *, repeatable: bool) -> Call[T]:
+    """A call, from its request and how to read its answer."""
     return Call(method, request.SerializeToString(), lambda answer: read(response.FromString(answer)), repeatable)

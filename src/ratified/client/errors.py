@@ -61,6 +61,23 @@ class MemberNotFound(CallRefused):
     """No member has this id."""
 
 
+class AuthenticationFailed(CallRefused):
+    """There is no such user, or this is not the password."""
+
+
+class TokenRefused(CallRefused):
+    """The server wants to know who asks, and was told nothing, or too long ago. A client that was given a user and a
+    password has told it again, in vain."""
+
+
+class PermissionDenied(CallRefused):
+    """No role of the user admits to this."""
+
+
+class AuthNotEnabled(CallRefused):
+    """Users and passwords do not count in this cluster."""
+
+
 class Unavailable(ClientError):
     """No endpoint took the call in time; nothing of it has happened."""
 
@@ -97,6 +114,13 @@ _REFUSALS: dict[str, type[CallRefused]] = {
     errors.LEASE_NOT_FOUND.text: LeaseNotFound,
     errors.LEASE_EXISTS.text: LeaseExists,
     errors.MEMBER_NOT_FOUND.text: MemberNotFound,
+    errors.AUTH_FAILED.text: AuthenticationFailed,
+    errors.INVALID_AUTH_TOKEN.text: TokenRefused,
+    errors.AUTH_OLD_REVISION.text: TokenRefused,
+    "auth: revision in header is old": TokenRefused,  # etcd 3.5's, of a write, without its own code for it
+    errors.USER_EMPTY.text: TokenRefused,
+    errors.PERMISSION_DENIED.text: PermissionDenied,
+    errors.AUTH_NOT_ENABLED.text: AuthNotEnabled,
 }
 
 _MESSAGE_TOO_LARGE_TEXT = "grpc: received message larger than max"

@@ -128,6 +128,25 @@ class Alarm(msgspec.Struct, frozen=True):
     kind: Literal["NOSPACE", "CORRUPT"]
 
 
+class AuthStatus(msgspec.Struct, frozen=True):
+    """Do users and roles count? ``revision`` grows with every change of them."""
+
+    enabled: bool
+    revision: int
+
+
+PermissionKind: TypeAlias = Literal["read", "write", "readwrite"]
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """To what keys a role admits: to ``key`` (``range_end`` empty), [key, range_end), or from ``key`` on (one zero
+    byte)."""
+
+    kind: PermissionKind
+    key: bytes
+    range_end: bytes = b""
+
+
 class KvHash(msgspec.Struct, frozen=True):
     """A hash over the revisions from ``compact_revision`` on, as one member holds them."""
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 import grpc
 
-from ratified.client import calls, results
+from ratified.client import auth_calls, calls, results
 from ratified.client.calls import Call, Compare, Do, SortBy, Text, When
 from ratified.client.endpoints import (
     CHANNEL_OPTIONS,
@@ -26,7 +26,8 @@ from ratified.client.endpoints import (
     Target,
     error,
 )
-from ratified.client.errors import ClientClosed, ClientError
+from ratified.client.errors import ClientClosed, ClientError, PermissionDenied, TokenRefused, refusal
+from ratified.client.login import ATTEMPTS_MAX, Login, Metadata, metadata
 from ratified.client.recipes import conditions
 from ratified.client.recipes.blocking import (
     Barrier,
@@ -42,6 +43,7 @@ from ratified.client.recipes.leases import LEASE_TTL_DEFAULT
 from ratified.client.recipes.steps import ChangeOf, Plan
 from ratified.client.recipes.stm import ATTEMPTS_DEFAULT
 from ratified.client.tls import Tls
+from ratified.client.users import Auth
 from ratified.client.watching import PROGRESS_REQUEST, AskAgain, WatchPosition
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.report import NodeReport
@@ -56,6 +58,8 @@ class Client:
     Without it, an endpoint of https is checked by the system's CAs. Raises ``EndpointError`` for an endpoint that
     cannot be used; a call raises ``TlsError`` where a file of ``tls`` cannot.
 
+    With ``user`` and ``password`` every call is made as that user, and a cluster that asks for none takes it as well.
+
     Every call may raise ``CallRefused``, ``Unavailable`` or ``CallOutcomeUnknown``; see this package's rules.
     """
 
@@ -65,7 +69,11 @@ class Client:
         *,
         timeout_s: float = TIMEOUT_S_DEFAULT,
         tls: Tls | None = None,
+        user: str | None = None,
+        password: str | None = None,
     ) -> None:
+        self._login = Login(user, password)
+        self._login_lock = threading.Lock()
         self._endpoints = Endpoints(endpoints, tls)
         self._timeout_s = timeout_s
         self._closed = False
@@ -248,6 +256,11 @@ class Client:
         """Have the others reach a member at these peer URLs, where it must then listen; the members then."""
         return self._do(calls.update_member(member, peer_urls))
 
+    @property
+    def auth(self) -> Auth:
+        """Users, roles, and whether they count."""
+        return Auth(self)
+
     def alarms(self) -> tuple[results.Alarm, ...]:
         """What members have raised."""
         return self._do(calls.alarms())
@@ -276,7 +289,11 @@ class Client:
         """A backup of what the member behind ``endpoint`` has applied; it ends early where that is silent for
         ``timeout_s``."""
         target = self._endpoints.parse(endpoint)
-        stream = self.channel(target).unary_stream(calls.SNAPSHOT)(b"")
+        try:
+            token = self.token(target, self._timeout_s)
+        except grpc.RpcError as failed:
+            raise error(*self._endpoints.status_of(target, failed), repeatable=True) from failed
+        stream = self.channel(target).unary_stream(calls.SNAPSHOT)(b"", metadata=metadata(token))
         try:
             while True:
                 watchdog = threading.Timer(self._timeout_s, stream.cancel)
@@ -316,6 +333,14 @@ class Client:
             if channel is None:
                 channel = self._channels[target] = self._new_channel(target)
             return channel
+
+    def token(self, target: Target, timeout_s: float) -> str:
+        """The user's token, empty where none is needed. Raises gRPC's errors, and ``ClientClosed``."""
+        return self._token(self.channel(target), timeout_s)
+
+    def refused(self, token: str, why: TokenRefused | PermissionDenied, times: int) -> bool:
+        """A server has refused a watch, so many times in a row. Is it to be asked again, with another token?"""
+        return self._login.watch_refused(token, why, times)
 
     def _new_channel(self, target: Target) -> grpc.Channel:
         if not target.tls:
@@ -375,18 +400,45 @@ class Client:
     def _send(self, target: Target, call: Call[T], timeout_s: float) -> bytes:
         channel = self.channel(target)
         try:
-            return self._exchange(channel, call, timeout_s)
+            return self._send_as_user(channel, call, timeout_s)
         except (grpc.RpcError, ValueError):
             if self._closed:
                 raise ClientClosed from None  # gRPC has its own words for a connection that was closed
             raise
 
-    def _exchange(self, channel: grpc.Channel, call: Call[T], timeout_s: float) -> bytes:
+    def _send_as_user(self, channel: grpc.Channel, call: Call[T], timeout_s: float) -> bytes:
+        for attempt in range(ATTEMPTS_MAX):
+            token = self._token(channel, timeout_s)
+            try:
+                return self._exchange(channel, call, timeout_s, metadata(token))
+            except grpc.RpcError as failed:
+                refused = self._login.refused(token, failed.code().name, failed.details() or "")
+                if not refused or attempt == ATTEMPTS_MAX - 1:
+                    raise
+        raise AssertionError("the last attempt raises")
+
+    def _token(self, channel: grpc.Channel, timeout_s: float) -> str:
+        """The user's token, asked for by one call for all that wait."""
+        if self._login.token is None:
+            with self._login_lock:
+                if self._login.token is None:
+                    self._log_in(channel, timeout_s)
+        return self._login.token or ""
+
+    def _log_in(self, channel: grpc.Channel, timeout_s: float) -> None:
+        call = auth_calls.authenticate(self._login.user, self._login.password)
+        try:
+            self._login.asked(call.read(self._exchange(channel, call, timeout_s, ())))
+        except grpc.RpcError as failed:
+            if not self._login.not_asked(failed.code().name, failed.details() or ""):
+                raise
+
+    def _exchange(self, channel: grpc.Channel, call: Call[T], timeout_s: float, metadata: Metadata) -> bytes:
         answer: bytes
         if not call.streaming:
-            answer = channel.unary_unary(call.method)(call.request, timeout=timeout_s)
+            answer = channel.unary_unary(call.method)(call.request, timeout=timeout_s, metadata=metadata)
             return answer
-        stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=timeout_s)
+        stream = channel.stream_stream(call.method)(iter((call.request,)), timeout=timeout_s, metadata=metadata)
         answer = next(stream, b"")
         stream.cancel()
         if not answer:
@@ -421,6 +473,9 @@ class Watch:
         self._stream: Any = None
         self._requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._closed = threading.Event()
+        self._token = ""
+        self._refused = 0
+        """How often in a row the server has refused the token."""
         self._waits_since: float | None = None
         """Since when the next answer is waited for."""
 
@@ -491,19 +546,27 @@ class Watch:
             target = self._endpoints.current
             try:
                 if self._stream is None:
+                    self._token = self._client.token(target, self._attempt_s)
                     self._open(target)
-                return self._position.on_response(self._next_answer())
-            except AskAgain:
-                self._stream.cancel()
-                self._stream = None
-                continue
+                events = self._position.on_response(self._next_answer())
+                self._refused = 0
+                return events
             except ClientClosed:
                 self._closed.set()
                 return None
+            except (AskAgain, TokenRefused, PermissionDenied) as ended:
+                self._stream.cancel()
+                self._stream = None
+                if not self._asks_again(ended):
+                    raise
+                continue
             except StopIteration:
                 code, text = "UNAVAILABLE", "the server ended the stream"
             except grpc.RpcError as failed:
                 code, text = self._endpoints.status_of(target, failed)
+                if self._asks_again(refusal(code, text)):
+                    self._stream = None
+                    continue
             self._stream = None
             if self._closed.is_set():
                 return None
@@ -515,6 +578,13 @@ class Watch:
                 attempts = Attempts(self._endpoints, repeatable=True, deadline=deadline)
             attempts.failed(target, code, text, now)
             self._closed.wait(max(attempts.pause_s, ROUND_PAUSE_S))
+
+    def _asks_again(self, ended: Exception) -> bool:
+        """The server has ended the watch. Is it to be asked for it again, at another revision or with another token?"""
+        if not isinstance(ended, (TokenRefused, PermissionDenied)):
+            return isinstance(ended, AskAgain)
+        self._refused += 1
+        return self._client.refused(self._token, ended, self._refused)
 
     def _next_answer(self) -> bytes:
         self._waits_since = time.monotonic()
@@ -529,7 +599,7 @@ class Watch:
         self._requests = queue.SimpleQueue()
         self._requests.put(self._position.request())
         open_stream = self._client.channel(target).stream_stream(calls.WATCH)
-        self._stream = open_stream(self._questions(self._requests), metadata=WATCH_METADATA)
+        self._stream = open_stream(self._questions(self._requests), metadata=(*WATCH_METADATA, *metadata(self._token)))
         if self._closed.is_set():
             self._stream.cancel()  # closed from another thread, which saw no stream yet
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratified.client.calls import Text, encoded, range_end
-from ratified.client.errors import CallRefused, Compacted
+from ratified.client.errors import CallRefused, Compacted, refusal
 from ratified.client.results import Event, event
 from ratified.wire.etcd import rpc_pb2
 
@@ -66,7 +66,7 @@ class WatchPosition:
                     f" {response.compact_revision}",
                     response.compact_revision,
                 )
-            raise CallRefused("CANCELLED", response.cancel_reason or "the server ended the watch")
+            raise _refusal(response.cancel_reason)
         if response.created:
             self.begun = True
             if not self.next_revision:
@@ -83,3 +83,10 @@ class WatchPosition:
         else:
             self.seen_revision = max(self.seen_revision, response.header.revision)
         return events
+
+
+def _refusal(reason: str) -> CallRefused:
+    """etcd says some of its errors in the words of a gRPC library, code and all."""
+    if not reason:
+        return CallRefused("CANCELLED", "the server ended the watch")
+    return refusal("CANCELLED", reason.rpartition(" desc = ")[2])
