@@ -19,6 +19,17 @@ ETCD3_REQUIREMENTS = ("etcd3==0.12.0", "protobuf==3.20.3", "grpcio>=1.60", "tena
 BUILD = Path(__file__).parents[2] / "build"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--random-requests",
+        type=int,
+        default=None,
+        help="How many random requests to compare with etcd's answers, on every engine. [default: 3,000, and 500 on"
+        " engines other than the default one]",
+    )
+    parser.addoption("--random-seed", type=int, default=1, help="What they are drawn from. [default: 1]")
+
+
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     """Three nodes that serve."""

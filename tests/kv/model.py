@@ -84,6 +84,8 @@ class Model:
             return response
         pairs = [pair for pair in pairs if passes(request, pair)]
         if request.sort_order != RangeRequest.NONE or request.sort_target != RangeRequest.KEY:
+            if 0 < request.limit < len(pairs) and request.sort_order == RangeRequest.NONE and not filters(request):
+                pairs = pairs[: request.limit + 1]
             name = ["key", "version", "create_revision", "mod_revision", "value"][request.sort_target]
             pairs.sort(key=lambda pair: getattr(pair, name), reverse=request.sort_order == RangeRequest.DESCEND)
         if 0 < request.limit < len(pairs):
@@ -142,10 +144,10 @@ class Model:
         self.changed = True
 
     def check_put(self, request: PutRequest) -> None:
-        if (request.ignore_value or request.ignore_lease) and request.key not in self.at(self.seen):
-            raise NO_KEY
         if request.lease and request.lease not in self.leases:
             raise NO_LEASE
+        if (request.ignore_value or request.ignore_lease) and request.key not in self.at(self.seen):
+            raise NO_KEY
 
     def put(self, request: PutRequest) -> PutResponse:
         old = self.at(self.seen).get(request.key)
@@ -191,8 +193,10 @@ class Model:
                 gone.append(operation.request_delete_range)
             elif operation.HasField("request_put"):
                 request = operation.request_put
-                keeps = request.ignore_value or request.ignore_lease
-                if keeps and any(in_range(request.key, one.key, one.range_end) for one in gone):
+                is_gone = any(in_range(request.key, one.key, one.range_end) for one in gone)
+                if (request.ignore_value or request.ignore_lease) and (
+                    is_gone or request.key not in self.at(self.seen)
+                ):
                     raise NO_KEY
                 self.check_put(request)
 
@@ -255,6 +259,15 @@ def in_range(one: bytes, key: bytes, range_end: bytes) -> bool:
     if not range_end:
         return one == key
     return one >= key and (range_end == b"\x00" or one < range_end)
+
+
+def filters(request: RangeRequest) -> bool:
+    return bool(
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
 
 
 def passes(request: RangeRequest, pair: KeyValue) -> bool:

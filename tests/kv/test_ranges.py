@@ -60,11 +60,18 @@ def test_what_is_only_counted_is_not_looked_at(request_: RangeRequest) -> None:
 
 def test_an_order_other_than_by_key_ascends_unless_told_otherwise() -> None:
     driver = filled()
-    by_value = driver.range(RangeRequest(key=b"k", range_end=b"l", sort_target=RangeRequest.VALUE, limit=3))
-    assert [pair.value for pair in by_value.kvs] == [b"v0", b"v1", b"v10"]
-    assert by_value.more
+    by_value = driver.range(RangeRequest(key=b"k", range_end=b"l", sort_target=RangeRequest.VALUE))
+    assert [pair.value for pair in by_value.kvs][:3] == [b"v0", b"v1", b"v10"]
     descending = driver.range(RangeRequest(key=b"k", range_end=b"l", sort_order=RangeRequest.DESCEND, limit=1))
     assert [pair.key for pair in descending.kvs] == [b"k19"]
+
+
+def test_a_limit_with_something_to_sort_by_and_no_order_cuts_before_it_sorts() -> None:
+    driver = filled()
+    in_order = driver.range(RangeRequest(key=b"k", range_end=b"l", limit=4)).kvs
+    by_value = driver.range(RangeRequest(key=b"k", range_end=b"l", sort_target=RangeRequest.VALUE, limit=3))
+    assert list(by_value.kvs) == sorted(in_order, key=lambda pair: pair.value)[:3]
+    assert (by_value.more, by_value.count) == (True, 20)
 
 
 def test_a_filter_changes_more_but_not_count() -> None:

@@ -9,10 +9,12 @@ import pytest
 from ratified.kv import queries
 from ratified.kv.limits import KvLimits
 from ratified.kv.watch import ProgressRequest
+from ratified.wire.etcd.kv_pb2 import Event
 from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,
     PutRequest,
     RequestOp,
+    ResponseHeader,
     TxnRequest,
     WatchCreateRequest,
     WatchResponse,
@@ -161,22 +163,65 @@ def test_a_watcher_that_was_not_compacted_away_in_time_loses_nothing_that_it_was
     assert [revision for revision, _, _ in watch.events] == [2, 3]
 
 
-@pytest.mark.parametrize(
-    ("request_", "reason"),
-    [
-        (WatchCreateRequest(key=b"b", range_end=b"a"), "mvcc: watcher range is empty"),
-        (WatchCreateRequest(key=b"b", start_revision=-1), "etcdserver: mvcc: required revision has been compacted"),
-    ],
-)
-def test_an_impossible_watch_is_created_and_cancelled_at_once(request_: WatchCreateRequest, reason: str) -> None:
+@pytest.mark.parametrize("start", [0, 3], ids=["live", "from the table"])
+def test_the_pair_before_is_that_before_the_revision_whatever_a_transaction_did_in_between(start: int) -> None:
     driver = Driver()
-    watch = driver.watch(request_)
+    driver.put(b"k", b"old")
+    watch = driver.watch(WatchCreateRequest(key=b"k", range_end=b"l", prev_kv=True, start_revision=start))
     driver.turn()
-    (only,) = watch.responses
-    assert (only.created, only.canceled, only.cancel_reason, watch.finished) == (True, True, reason, True)
+    puts = [RequestOp(request_put=PutRequest(key=key, value=b"in between")) for key in (b"k", b"k new")]
+    gone = RequestOp(request_delete_range=DeleteRangeRequest(key=b"k", range_end=b"l"))
+    nested = [RequestOp(request_txn=TxnRequest(success=operations)) for operations in (puts, [gone])]
+    driver.do(TxnRequest(success=nested))
+    driver.turn()
+    events = [event for response in watch.responses for event in response.events]
+    assert [(event.type, event.kv.key, event.prev_kv.value) for event in events] == [
+        (Event.PUT, b"k", b"old"),
+        (Event.PUT, b"k new", b""),
+        (Event.DELETE, b"k", b"old"),
+        (Event.DELETE, b"k new", b""),
+    ]
+    assert [event.HasField("prev_kv") for event in events] == [True, False, True, False]
+
+
+def test_nothing_is_before_what_the_same_transaction_deletes_and_puts() -> None:
+    driver = Driver()
+    driver.put(b"k", b"old")
+    everything = RequestOp(request_delete_range=DeleteRangeRequest(key=b"k", range_end=b"\x00"))
+    watches = [driver.watch(WatchCreateRequest(key=b"k", prev_kv=True))]
+    driver.turn()
+    driver.do(TxnRequest(success=[everything, RequestOp(request_put=PutRequest(key=b"k", value=b"new"))]))
+    watches.append(driver.watch(WatchCreateRequest(key=b"k", prev_kv=True, start_revision=3)))
+    driver.turn()
+    driver.turn()
+    for watch in watches:
+        events = [event for response in watch.responses for event in response.events]
+        assert [(event.type, event.HasField("prev_kv")) for event in events] == [
+            (Event.DELETE, True),
+            (Event.PUT, False),
+        ]
+
+
+@pytest.mark.parametrize("start", [-2, -50])
+def test_a_watch_from_a_negative_revision_is_one_from_a_compacted_one(start: int) -> None:
+    driver = Driver()
+    watch = driver.watch(WatchCreateRequest(key=b"b", start_revision=start))
+    driver.turn()
+    driver.turn()
+    created, canceled = watch.responses
+    assert created == WatchResponse(header=ResponseHeader(revision=1), created=True)
+    assert canceled == WatchResponse(header=ResponseHeader(), canceled=True, compact_revision=-1)
+    assert watch.finished
+
+
+def test_a_watch_from_revision_minus_one_begins_now_while_nothing_was_compacted() -> None:
+    driver = Driver()
     driver.put(b"b")
+    watch = driver.watch(WatchCreateRequest(key=b"b", start_revision=-1))
     driver.turn()
-    assert len(watch.responses) == 1
+    driver.put(b"b", b"now")
+    driver.turn()
+    assert watch.events == [(3, b"b", b"now")]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 Rules, as etcd keeps them:
 
 1. A client creates and cancels watches and asks for progress by requests; every answer carries the watch's id, its own
-   choice or the lowest that is free. The first answer of a watch says ``created``, its last one ``canceled``.
+   choice or the lowest that is free. The first answer of a watch says ``created``, its last one ``canceled``; a refusal
+   is both, under id -1, and takes no id. The id of a watch that a compaction ended stays its own until the client
+   cancels it, which is answered by ``canceled`` once more.
 2. Each watch is a continuation of the store. What all of one stream's watches yield goes out in the order in which the
    store gave it, through one task that is never cancelled in the middle of a message.
 3. Progress, asked for, is answered under id -1 once every watch of the stream has been sent everything up to the
@@ -31,12 +33,14 @@ from ratified.api.stream import BidiStream
 from ratified.kv import queries, requests
 from ratified.kv.encoding import varint
 from ratified.kv.errors import EtcdError
-from ratified.kv.watch import FRAGMENT
+from ratified.kv.watch import COMPACTED, FRAGMENT
 from ratified.runtime import Host, Outcome, Reader, Reason, Reply
 from ratified.wire.etcd import errors, rpc_pb2
 
 NO_WATCH_ID = -1
 WATCHES_PER_STREAM_MAX = 10_000
+COMPACTED_WATCHES_MAX = 10_000
+"""Ids of watches of one stream that a compaction ended and no client has cancelled; beyond it the oldest is free."""
 ANSWERS_WAITING_MAX = 1_000
 """Answers to cancels, and refusals, that may wait for a client before its further requests do."""
 PROGRESS_REQUESTS_MAX = 100
@@ -78,7 +82,18 @@ async def _let_others_run(steps: int, host: Host) -> None:
 class _Question:
     """A watch, or a request for progress, that the store answers in parts."""
 
-    __slots__ = ("_on_reply", "_parts", "answered", "canceled", "fields", "query", "token", "waiting_bytes", "watch_id")
+    __slots__ = (
+        "_on_reply",
+        "_parts",
+        "answered",
+        "canceled",
+        "fields",
+        "query",
+        "token",
+        "told",
+        "waiting_bytes",
+        "watch_id",
+    )
 
     def __init__(
         self, watch_id: int, fields: bytes, query: bytes, on_reply: Callable[[_Question, Reply], None]
@@ -90,6 +105,8 @@ class _Question:
         self.token: int | None = None
         """Of the request to the host, while that is open."""
         self.answered = False
+        self.told = False
+        """Whether the client has been sent something of it."""
         self.canceled = False
         self.waiting_bytes = 0
         self._parts: deque[bytes] | None = None
@@ -111,6 +128,7 @@ class _Question:
         part = self._parts.popleft()
         if not self._parts:
             self._parts = None
+        self.told = True
         return part
 
     def drop(self) -> None:
@@ -131,8 +149,10 @@ class _Watches:
         self._number = next(_streams)
         self._watches: dict[int, _Question] = {}
         self._progress_requests: dict[_Question, None] = {}
-        self._canceled: list[int] = []
-        """Those whose end is to be answered."""
+        self._compacted: dict[int, None] = {}
+        """Ids of those that a compaction ended, in that order."""
+        self._answers: list[rpc_pb2.WatchResponse] = []
+        """To cancels, and refusals, that wait for their header."""
         self._answering: asyncio.Future[None] | None = None
         self._next_id = 0
         self._reader: Reader = access.service.host.reader()
@@ -207,8 +227,11 @@ class _Watches:
     # ---- what the client asks for
 
     def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
+        if requests.watches_nothing(request):
+            self._refuse(errors.EMPTY_WATCHER_RANGE_TEXT)
+            return
         watch_id = request.watch_id or self._free_id()
-        if watch_id in self._watches:
+        if self._is_taken(watch_id):
             self._refuse(errors.DUPLICATE_WATCH_ID_TEXT)
         elif len(self._watches) >= WATCHES_PER_STREAM_MAX:
             self._refuse(f"more than {WATCHES_PER_STREAM_MAX} watches on one stream")
@@ -218,30 +241,41 @@ class _Watches:
             self._watches[watch_id] = question
             self._to_begin.put_nowait(question)
 
+    def _is_taken(self, watch_id: int) -> bool:
+        return watch_id in self._watches or watch_id in self._compacted
+
     def _free_id(self) -> int:
-        while self._next_id in self._watches:
+        while self._is_taken(self._next_id):
             self._next_id += 1
         self._next_id += 1
         return self._next_id - 1
 
     def _cancel(self, watch_id: int) -> None:
         question = self._watches.pop(watch_id, None)
-        if question is None:
+        was_compacted = watch_id in self._compacted
+        if question is None and not was_compacted:
             return
-        self._close(question)
-        self._canceled.append(watch_id)
-        if self._answering is None:
-            self._answering = asyncio.ensure_future(self._answer_cancels())
+        self._compacted.pop(watch_id, None)
+        if question is not None:
+            self._close(question)
+            if not question.told:
+                self._answer(rpc_pb2.WatchResponse(watch_id=watch_id, created=True))
+        self._answer(rpc_pb2.WatchResponse(watch_id=watch_id, canceled=True))
 
-    async def _answer_cancels(self) -> None:
+    def _answer(self, response: rpc_pb2.WatchResponse) -> None:
+        self._answers.append(response)
+        if self._answering is None:
+            self._answering = asyncio.ensure_future(self._send_answers())
+
+    async def _send_answers(self) -> None:
         """Ask the store for a header; those that come meanwhile share the next one."""
         try:
-            while self._canceled:
-                canceled, self._canceled = self._canceled, []
+            while self._answers:
+                answers, self._answers = self._answers, []
                 answer = await self._service.query(queries.status(), linearizable=False)
                 header = rpc_pb2.StatusResponse.FromString(answer).header
-                for watch_id in canceled:
-                    response = rpc_pb2.WatchResponse(header=header, watch_id=watch_id, canceled=True)
+                for response in answers:
+                    response.header.CopyFrom(header)
                     self._outgoing.answer(response.SerializeToString())
         except EtcdError as error:
             self._fail(error)
@@ -256,8 +290,7 @@ class _Watches:
         self._to_begin.put_nowait(question)
 
     def _refuse(self, reason: str) -> None:
-        refusal = rpc_pb2.WatchResponse(watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=reason)
-        self._outgoing.answer(refusal.SerializeToString() + self._service.header())
+        self._answer(rpc_pb2.WatchResponse(watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=reason))
 
     # ---- what the store answers
 
@@ -280,7 +313,8 @@ class _Watches:
             self.failed.set_exception(error)
 
     def _pass_on(self, question: _Question, reply: Reply) -> None:
-        if reply.reason is Reason.OVERLOADED and not question.answered and question.watch_id != NO_WATCH_ID:
+        is_watch = question not in self._progress_requests
+        if reply.reason is Reason.OVERLOADED and not question.answered and is_watch:
             self._forget(question)
             self._refuse(errors.TOO_MANY_REQUESTS.text)
             return
@@ -288,6 +322,8 @@ class _Watches:
         if message:
             assert question.token is not None, "nothing follows the end of a request"
             question.answered = True
+            if message.startswith(COMPACTED):
+                self._keep_compacted(question.watch_id)
             question.add(message)
             question.waiting_bytes += len(message)
             self._outgoing.event(question)
@@ -295,9 +331,14 @@ class _Watches:
         if reply.outcome is Outcome.DONE:
             self._forget(question)
 
+    def _keep_compacted(self, watch_id: int) -> None:
+        self._compacted[watch_id] = None
+        if len(self._compacted) > COMPACTED_WATCHES_MAX:
+            del self._compacted[next(iter(self._compacted))]
+
     def _forget(self, question: _Question) -> None:
         """The store has given everything; it may still have to be sent."""
-        if question.watch_id == NO_WATCH_ID:
+        if question in self._progress_requests:
             del self._progress_requests[question]
         else:
             del self._watches[question.watch_id]

@@ -100,8 +100,10 @@ class Chunk:
 
     def _encode_with_before(self, number: int) -> bytes:
         pair = self._rows[number][PAIR_AT:]
-        name = names.name(KeyValue.FromString(pair).key)
-        before = newest_at(self._mvcc.visible, name, self.revisions[number] - 1)
+        parsed = KeyValue.FromString(pair)
+        before = None
+        if parsed.create_revision != parsed.mod_revision:  # nothing is said to be before a creation
+            before = newest_at(self._mvcc.visible, names.name(parsed.key), self.revisions[number] - 1)
         event = event_field(self.is_deletion(number), pair, before)
         self._events_with_before[number] = event
         self.size_bytes += len(event)

@@ -33,7 +33,7 @@ from ratified.kv.covered import Covered, Walk
 from ratified.kv.digest import FACTOR, MODULUS_MASK, Sums, row_hash
 from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
-from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, past
+from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, newest_at, past
 from ratified.kv.order_upkeep import OrderUpkeep
 from ratified.kv.plain_puts import PlainPut
 from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
@@ -52,7 +52,7 @@ FIRST_STATE = STATE.pack(FIRST_REVISION, NEVER_COMPACTED, 0, 0) + Sums().encode(
 
 
 class Change:
-    """One event, as all watchers share it: the pair, and the one before it."""
+    """One event, as all watchers share it: the pair, and the one before its revision."""
 
     __slots__ = ("_event", "_event_with_previous", "before", "deleted", "key", "pair", "revision")
 
@@ -276,10 +276,21 @@ class Mvcc:
             self.space.delete_all(ATTACHED, attached)
         self._sub = first + len(found)
         if self._collects:
+            previous: Sequence[bytes | None] = [before for _, before in found]
+            if first:
+                previous = [
+                    self._before_revision(name, before) for name, (_, before) in zip(key_names, found, strict=True)
+                ]
             self.changes += [
                 Change(revision, key, True, row[PAIR_AT:], before)
-                for (key, before), row in zip(found, rows, strict=True)
+                for (key, _), before, row in zip(found, previous, rows, strict=True)
             ]
+
+    def _before_revision(self, name: bytes, before: bytes) -> bytes | None:
+        """A key's pair at the present revision; ``before`` is what it has now, perhaps from the same command."""
+        if KeyValue.FromString(before).mod_revision <= self.revision:
+            return before
+        return newest_at(self.visible, name, self.revision)
 
     def _write_deletions(
         self, revision: int, first: int, key_names: Sequence[bytes], keys: Sequence[bytes]

@@ -4,7 +4,8 @@ Rules
 1. A range is half open; ``Interval`` has etcd's three conventions behind it (no end: one key; ``00``: no bound).
 2. Pairs come in the order of keys. Where nothing else is asked for they pass through in the bytes in which they are
    stored; a filter or another order collects them first.
-3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5).
+3. ``count`` is the number of keys in the range, ``more`` says that the limit left something out (etcd 3.5). A limit
+   with something to sort by, and no order, takes one pair more than it admits, in the order of keys, and sorts those.
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
    key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
 5. Pairs that are only counted are not looked at (``counting``).
@@ -99,11 +100,13 @@ class RangeRead:
         self._exhausted = False
         self._passes_through = is_in_order(request) or request.count_only
         self._sends_max = sys.maxsize
-        """After so many pairs the others are only counted."""
+        """After so many pairs, sent or collected, the others are only counted."""
         if request.count_only:
             self._sends_max = 0
         elif self._passes_through and request.limit > 0:
             self._sends_max = request.limit
+        elif request.sort_order == RangeRequest.NONE and request.limit > 0 and not _filters(request):
+            self._sends_max = request.limit + 1
         self._sort_key = _SORT_KEYS[request.sort_target]
         self._collected = Runs[bytes](descending=request.sort_order == RangeRequest.DESCEND)
         self._found = 0

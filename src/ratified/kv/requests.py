@@ -12,7 +12,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from ratified.kv.errors import EtcdError
-from ratified.kv.intervals import Interval, IntervalMap
+from ratified.kv.intervals import Interval, IntervalMap, interval
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,
@@ -21,6 +21,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     RangeRequest,
     RequestOp,
     TxnRequest,
+    WatchCreateRequest,
 )
 
 TXN_OPS_MAX = 128
@@ -66,6 +67,11 @@ def check_put(request: PutRequest) -> None:
 def check_delete_range(request: DeleteRangeRequest) -> None:
     """Refuse an empty key."""
     _check_key(request.key)
+
+
+def watches_nothing(request: WatchCreateRequest) -> bool:
+    """Whether its range is empty."""
+    return interval(request.key or b"\x00", request.range_end).empty
 
 
 def check_lease_grant(request: LeaseGrantRequest) -> None:

@@ -66,7 +66,7 @@ class TxnRead:
                 break
         ranges = [operation.request_range for operation in (request.success if succeeded else request.failure)]
         for wanted in ranges:
-            if wanted.revision > 0:
+            if wanted.revision:
                 mvcc.check_revision(wanted.revision, newest)
         out = [OK, header(newest)]
         if succeeded:

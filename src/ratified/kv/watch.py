@@ -16,7 +16,8 @@ Rules
    Of a pending tombstone nobody is told. Who may be concerned goes back to catching up, and waits at its revision until
    all its events are in the table.
 5. A request for progress waits while a watcher of its stream has something to send, and costs nothing meanwhile.
-6. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again.
+6. A watcher whose next revision is compacted before it was sent is cancelled and told where it can begin again; as in
+   etcd that is all it is told, no revision and no reason.
 7. Whoever watches must be permitted to read the keys, at the beginning and whenever something is to be sent.
 """
 
@@ -45,6 +46,8 @@ CREATED = b"\x18\x01"
 CANCELED = b"\x20\x01"
 FRAGMENT = b"\x38\x01"
 """With this field a response begins of which further fragments follow; all others begin with their header."""
+COMPACTED = header(0)
+"""With a header without a revision the response begins by which a compaction ends a watch, and no other."""
 NO_WATCH_ID = b"\x10" + varint(-1)
 
 
@@ -242,23 +245,23 @@ class Watcher(Continuation):
         self._sub = 0
         """Where to read on in ``_next``."""
         self._begun_at = present = hub.mvcc.revision
-        self._refusal = self._why_refused(request.start_revision)
-        self._next = request.start_revision or present + 1
+        self._refusal = self._why_refused()
+        # As in etcd -1 is no revision that was compacted while nothing was, and is taken for 0 then.
+        is_from_now = request.start_revision in (0, hub.mvcc.compact_revision) and request.start_revision <= 0
+        self._next = present + 1 if is_from_now else request.start_revision
         self._synced = self._refusal is None and self._next > present
         if self._synced:
             hub.join(self)
         elif self._refusal is None:
             hub.follow(self)
 
-    def _why_refused(self, start_revision: int) -> str | None:
+    def _why_refused(self) -> str | None:
         auth = self._hub.auth
         try:
             auth.check_reads(auth.admit(self._who), self.wanted)
         except EtcdError as error:
             return error.text
-        if start_revision < 0:
-            return errors.COMPACTED.text
-        return errors.EMPTY_WATCHER_RANGE_TEXT if self.wanted.empty else None
+        return None
 
     @property
     @override
@@ -311,17 +314,17 @@ class Watcher(Continuation):
         if self._created and self._permitted_at != self._hub.auth.revision:
             self._permitted_at = self._hub.auth.revision
             if not self._hub.auth.still_reads(self._who, self.wanted):
-                return self._end(CANCELED, errors.PERMISSION_DENIED.text)
+                return self._end(CANCELED + _reason(errors.PERMISSION_DENIED.text))
         if not self._created:
             self._created = True
             self._quiet_since = now
             if self._refusal is not None:
-                return self._end(CREATED + CANCELED, self._refusal)
+                return self._end(CREATED + CANCELED + _reason(self._refusal))
             # Not the present revision: what has been applied since the watch was opened is still to be sent.
             chunks.append(OK + header(self._begun_at) + CREATED)
         elif not self._synced and self._next < self._hub.mvcc.compact_revision:
-            compacted = b"\x28" + varint(self._hub.mvcc.compact_revision)
-            return self._end(CANCELED + compacted, errors.COMPACTED.text)
+            compacted = CANCELED + b"\x28" + varint(self._hub.mvcc.compact_revision)
+            return self._end(compacted, begins=COMPACTED)
         elif not self._synced:
             chunks += self._catch_up(rows_max, bytes_max)
         elif self._waiting:
@@ -339,8 +342,8 @@ class Watcher(Continuation):
         self._waiting = self._unsent = None
         self._hub.forget(self)
 
-    def _end(self, fields: bytes, reason: str) -> Slice:
-        chunk = OK + header(self._hub.mvcc.revision) + fields + field(b"\x32", reason.encode())
+    def _end(self, fields: bytes, begins: bytes | None = None) -> Slice:
+        chunk = OK + (begins or header(self._hub.mvcc.revision)) + fields
         self.cancel()
         return Slice([chunk], True)
 
@@ -457,6 +460,10 @@ class _Unsent:
         else:
             self.whole = self.partial
         self.partial = []
+
+
+def _reason(text: str) -> bytes:
+    return field(b"\x32", text.encode())
 
 
 def _packed(fields: Sequence[bytes], bytes_max: int) -> Sequence[Sequence[bytes]]:

@@ -63,10 +63,10 @@ def at_once(steps: Steps[Answer]) -> Answer:
 
 
 def check_put(mvcc: Mvcc, leases: Leases, request: PutRequest) -> None:
-    """Raise etcd's error where the put is impossible."""
+    """Raise etcd's error where a put by itself is impossible."""
+    leases.check(request.lease)
     if _keeps(request) and mvcc.get(request.key) is None:
         raise EtcdError(*errors.KEY_NOT_FOUND)
-    leases.check(request.lease)
 
 
 def _keeps(request: PutRequest) -> bool:
@@ -215,10 +215,11 @@ def _check(mvcc: Mvcc, leases: Leases, branches: Branches, cost: Cost) -> Steps[
             request = operation.request_delete_range
             deleted.add(interval(request.key, request.range_end), None)
         elif kind == "request_put":
-            if _keeps(operation.request_put) and deleted.holding(operation.request_put.key):
-                raise EtcdError(*errors.KEY_NOT_FOUND)
-            check_put(mvcc, leases, operation.request_put)
-            yield cost.keep(operation.request_put)
+            wanted = operation.request_put
+            if _keeps(wanted) and (deleted.holding(wanted.key) or mvcc.get(wanted.key) is None):
+                raise EtcdError(*errors.KEY_NOT_FOUND)  # before a lease that is not there, other than a put by itself
+            leases.check(wanted.lease)
+            yield cost.keep(wanted)
         yield LOOK
     for kind, operation in operations:
         if kind == "request_range" and operation.request_range.revision:
