@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ratified.api.signed_tokens import JwtOptions
 from ratified.runtime import LeaseKind
 from ratified.server.config_file import read_file
 from ratified.server.discovery import Discovery
@@ -101,6 +102,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     quiescence: bool
     client_tls: TlsOptions | None
     peer_tls: TlsOptions | None
+    certificates_name_users: bool
+    """A client without a token is the user whom its certificate names."""
+    auth_token: JwtOptions | None
+    """None: tokens are random."""
+    auth_token_ttl_s: int
+    bcrypt_cost: int
     max_request_bytes: int
     max_txn_ops: int
     max_concurrent_streams: int
@@ -180,6 +187,10 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         quiescence=value["quiescence"],
         client_tls=_tls(found, (), _CLIENT_TLS),
         peer_tls=_tls(found, [*advertised, *(url for urls in cluster.values() for url in urls)], _PEER_TLS),
+        certificates_name_users=value["client-cert-auth"],
+        auth_token=value["auth-token"],
+        auth_token_ttl_s=value["auth-token-ttl"],
+        bcrypt_cost=value["bcrypt-cost"],
         max_request_bytes=value["max-request-bytes"],
         max_txn_ops=value["max-txn-ops"],
         max_concurrent_streams=value["max-concurrent-streams"],

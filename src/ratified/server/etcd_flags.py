@@ -208,12 +208,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         accepted=_NO,
     ),
     *_refused(
-        "this version has no users: restrict who may connect by --client-cert-auth",
-        "auth-token",
-        accepted=("", "simple"),
-    ),
-    *_without_effect("this version has no users", "auth-token-ttl", "bcrypt-cost"),
-    *_refused(
         "this version does not compare the members' states: leave it out",
         "compact-hash-check-time",
         "corrupt-check-time",

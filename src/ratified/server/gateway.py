@@ -24,7 +24,7 @@ TEXT_MAX = 1_000
 NO_ROOM = "etcdserver: too many requests"
 """Where what all clients have sent fills its room: the text of calls by gRPC."""
 _METADATA_PREFIX = b"grpc-metadata-"
-_METADATA = (b"authorization",)
+_METADATA = (b"authorization", b"traceparent", b"tracestate")
 _STATUS = {
     0: HTTPStatus.OK,
     1: HTTPStatus.REQUEST_TIMEOUT,

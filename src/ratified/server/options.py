@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 from ratified.consensus.engines import DEFAULT_ENGINE, ENGINES
 from ratified.runtime import LeaseKind
+from ratified.server.auth_token import SIMPLE, auth_token
 from ratified.server.cipher_suites import TLS_VERSIONS, cipher_suites
 from ratified.server.logs import FORMATS
 from ratified.server.readers import (
+    bcrypt_cost,
     boolean,
     count,
     domain,
@@ -302,6 +304,22 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             "Origins whose pages may read answers: https://dashboard.example,... or *. [default: none]",
         ),
         Option("self-signed-cert-validity", "1", years, "Years for which a certificate that a member makes is valid."),
+    ),
+    "Auth": (
+        Option(
+            "auth-token",
+            SIMPLE,
+            auth_token,
+            "How clients show who they are once they have said their password: simple, by what members remember; or "
+            "jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=5m. The same on all members.",
+        ),
+        Option("auth-token-ttl", "300", positive, "Seconds after which a simple token ends that is not used."),
+        Option(
+            "bcrypt-cost",
+            "10",
+            bcrypt_cost,
+            "How long it takes to try a password, from 4 to 31; one more doubles it.",
+        ),
     ),
     "Profiling": (
         Option(

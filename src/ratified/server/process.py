@@ -22,11 +22,13 @@ import msgspec
 from ratified.api.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
+from ratified.api.signed_tokens import JwtTokens
 from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
 from ratified.kv.check import KV_CHECKS
 from ratified.kv.commands import OVERHEAD_BYTES_MAX, lease_ttl_min_s
 from ratified.kv.errors import EtcdError
+from ratified.kv.limits import KvLimits
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig, HostFailed, LogLimits, NodeLimits, StartRefused, TlsFiles
 from ratified.runtime.directory import make_private
@@ -108,7 +110,7 @@ async def _serve(config: ServerConfig) -> None:
     gc.freeze()
     try:
         await _serve_on(host, config, certificates, stop)
-    except (ListenError, TooFewDescriptors) as error:
+    except (ListenError, TooFewDescriptors, BadKey) as error:
         raise ServeFailed(str(error)) from error
     except HostFailed as error:
         raise ServeFailed(f"the server had to stop: {error}") from error
@@ -172,7 +174,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 node_limits=_node_limits(config),
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),
-            lambda group, space: KvStore(space),
+            lambda group, space: KvStore(space, KvLimits(token_ttl_us=config.auth_token_ttl_s * 1_000_000)),
             KV_CHECKS,
         )
     except (StartRefused, CertificatesError) as error:
@@ -240,6 +242,9 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         txn_ops_max=config.max_txn_ops,
         quota_bytes=config.quota_backend_bytes,
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
+        certificates_name_users=config.certificates_name_users,
+        bcrypt_cost=config.bcrypt_cost,
+        signed_tokens=None if config.auth_token is None else JwtTokens(config.auth_token),
     )
     options = ListenerOptions(
         streams_max=config.max_concurrent_streams,

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from ratified.api.passwords import COST_MAX, COST_MIN
+
 CERTIFICATE_YEARS_MAX = 100
 _YES = ("true", "True", "TRUE", "t", "T", "1")
 _NO = ("false", "False", "FALSE", "f", "F", "0")
@@ -58,6 +60,13 @@ def positive(given: str) -> int:
     return number
 
 
+def bcrypt_cost(given: str) -> int:
+    cost = count(given)
+    if not COST_MIN <= cost <= COST_MAX:
+        raise ValueError(f"it must be from {COST_MIN} to {COST_MAX}")
+    return cost
+
+
 def years(given: str) -> int:
     number = positive(given)
     if number > CERTIFICATE_YEARS_MAX:
@@ -93,6 +102,8 @@ def log_outputs(given: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys("stderr" if part == "default" else part for part in map(str.strip, given.split(","))))
     if "" in names:
         raise ValueError(f"{given!r} has an output without a name")
+    if "systemd/journal" in names:
+        raise ValueError("systemd/journal is not written to directly: say stderr, which systemd keeps in its journal")
     return names
 
 

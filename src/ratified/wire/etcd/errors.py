@@ -123,6 +123,10 @@ TOO_MANY_ROLES = Error(RESOURCE_EXHAUSTED, "etcdserver: there are 10000 roles, a
 TOO_MANY_PERMISSIONS = Error(
     RESOURCE_EXHAUSTED, "etcdserver: the role has 1000 permissions, and no more are taken; use another role beside it"
 )
+GIVES_NO_TOKENS = Error(
+    FAILED_PRECONDITION,
+    "etcdserver: this member reads tokens and gives none out; ask one whose --auth-token has priv-key",
+)
 TOO_MANY_PASSWORDS = Error(
     RESOURCE_EXHAUSTED, "etcdserver: too many passwords are being looked at on this member; try again"
 )
