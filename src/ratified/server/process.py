@@ -22,7 +22,7 @@ import msgspec
 from ratified.api.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
-from ratified.api.signed_tokens import JwtTokens
+from ratified.api.signed_tokens import BadKey, JwtTokens
 from ratified.consensus.engines import ENGINES
 from ratified.kv import queries
 from ratified.kv.check import KV_CHECKS
