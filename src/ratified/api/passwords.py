@@ -19,8 +19,6 @@ PASSWORDS_WAITING_MAX = 100
 PASSWORD_BYTES_MAX = 72
 """Of which bcrypt makes a hash."""
 COST_DEFAULT = 10
-COST_MIN = 4
-COST_MAX = 31
 
 
 class Passwords:

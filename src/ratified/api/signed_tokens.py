@@ -7,29 +7,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import jwt
 
+from ratified.api.jwt_options import JwtOptions
 from ratified.api.sessions import SignedTokens
 from ratified.kv.errors import EtcdError
 from ratified.kv.identity import Identity
 from ratified.wire.etcd import errors
-
-METHODS = (
-    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
-    *("HS256", "HS384", "HS512", "EdDSA"),
-)
-
-
-class JwtOptions(NamedTuple):
-    """How tokens are signed; the files are PEM, or the secret itself with HS256 and its like."""
-
-    method: str
-    public_key: Path | None
-    private_key: Path | None
-    """None: this member gives no tokens out."""
-    ttl_s: float
 
 
 class BadKey(Exception):
@@ -82,7 +67,7 @@ def _public_of(options: JwtOptions, private: bytes, public: bytes | None) -> byt
             public = _derived(private)
         token = jwt.encode({}, private, options.method)
         jwt.decode(token, public or b"", [options.method])
-    except (jwt.PyJWTError, ValueError, TypeError) as error:
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:  # the last where a public key is to sign
         raise BadKey(
             f"--auth-token: {options.private_key} and {options.public_key or 'itself'} are no keys for "
             f"{options.method} that belong together: {error}"

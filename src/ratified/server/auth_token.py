@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ratified.api.signed_tokens import METHODS, JwtOptions
+from ratified.api.jwt_options import METHODS, JwtOptions
 from ratified.server.readers import time_s
 
 TTL_S_DEFAULT = 300.0

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ratified.api.signed_tokens import JwtOptions
+from ratified.api.jwt_options import JwtOptions
 from ratified.runtime import LeaseKind
 from ratified.server.config_file import read_file
 from ratified.server.discovery import Discovery

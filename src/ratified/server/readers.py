@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ratified.api.passwords import COST_MAX, COST_MIN
-
+BCRYPT_COST_MIN = 4
+BCRYPT_COST_MAX = 31
 CERTIFICATE_YEARS_MAX = 100
 _YES = ("true", "True", "TRUE", "t", "T", "1")
 _NO = ("false", "False", "FALSE", "f", "F", "0")
@@ -62,8 +62,8 @@ def positive(given: str) -> int:
 
 def bcrypt_cost(given: str) -> int:
     cost = count(given)
-    if not COST_MIN <= cost <= COST_MAX:
-        raise ValueError(f"it must be from {COST_MIN} to {COST_MAX}")
+    if not BCRYPT_COST_MIN <= cost <= BCRYPT_COST_MAX:
+        raise ValueError(f"it must be from {BCRYPT_COST_MIN} to {BCRYPT_COST_MAX}")
     return cost
 
 

@@ -110,7 +110,7 @@ TOO_MANY_SNAPSHOTS = Error(
     "etcdserver: too many snapshots are being read from this member; take one of another member, or later",
 )
 AUTH_NOT_KNOWN = Error(
-    UNAVAILABLE,
+    FAILED_PRECONDITION,
     "etcdserver: users and roles cannot be changed until this member has met every other one, and all run a version "
     "that knows them; start those that are down, and upgrade those of an earlier version",
 )

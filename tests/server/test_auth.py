@@ -1,0 +1,213 @@
+"""Users at real processes: tokens that all members know, tokens that say whose they are, and certificates."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from ratified.api.jwt_options import JwtOptions
+from ratified.api.signed_tokens import BadKey, JwtTokens
+from ratified.client import CallRefused, Client
+from ratified.kv.errors import EtcdError
+from ratified.kv.identity import Identity
+from ratified.server.auth_token import auth_token
+from ratified.testing.processes import LocalCluster
+from ratified.wire.etcd import errors
+from tests.client.test_auth import guard
+from tests.server.test_tls import HOST, Server, write_pki
+
+KEY = "YS8x"
+"""``a/1`` in base64."""
+
+
+@contextmanager
+def guarded(directory: Path, nodes: int, *arguments: str) -> Iterator[LocalCluster]:
+    with LocalCluster(directory, nodes, arguments=arguments) as cluster:
+        guard(cluster.nodes[0].endpoint)
+        yield cluster
+
+
+def post(endpoint: str, path: str, body: dict[str, str], token: str = "") -> tuple[int, dict[str, str]]:
+    headers = {"Authorization": token} if token else {}
+    asked = urllib.request.Request(f"http://{endpoint}/v3/{path}", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return int(answer.status), json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def token_of(endpoint: str) -> str:
+    return post(endpoint, "auth/authenticate", {"name": "alice", "password": "wonder"})[1]["token"]
+
+
+def test_a_token_of_one_member_is_known_to_all_until_they_start_again(tmp_path: Path) -> None:
+    with guarded(tmp_path, 3) as cluster:
+        first, second, third = cluster.nodes
+        token = token_of(first.endpoint)
+        for node in cluster.nodes:
+            assert post(node.endpoint, "kv/range", {"key": KEY}, token)[0] == 200
+            assert post(node.endpoint, "kv/range", {"key": "eg=="}, token)[0] == 403
+            assert post(node.endpoint, "kv/range", {"key": KEY})[0] == 400
+        third.kill()
+        third.start()
+        third.wait_ready()
+        assert post(third.endpoint, "kv/range", {"key": KEY}, token) == (
+            401,
+            {"error": errors.INVALID_AUTH_TOKEN.text, "message": errors.INVALID_AUTH_TOKEN.text, "code": 16},
+        )
+        assert post(second.endpoint, "kv/range", {"key": KEY}, token)[0] == 200
+        with Client([third.endpoint], user="alice", password="wonder") as client:
+            client.put("a/1", "again")
+
+
+def test_a_call_goes_on_where_users_are_changed_beside_it(tmp_path: Path) -> None:
+    """What this member remembers of a token is old then: it asks again, and the client sees no error."""
+    with guarded(tmp_path, 1) as cluster:
+        endpoint = cluster.nodes[0].endpoint
+        token = token_of(endpoint)
+        with Client([endpoint], user="root", password="secret") as root:
+            for number in range(5):
+                assert post(endpoint, "kv/put", {"key": KEY}, token)[0] == 200
+                root.auth.add_role(f"more{number}")
+            root.auth.change_password("alice", "other")
+        assert post(endpoint, "kv/put", {"key": KEY}, token)[0] == 401
+
+
+PEM = serialization.Encoding.PEM
+
+
+def write_keys(directory: Path, private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
+    secret = private.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    public = private.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (directory / "private.pem").write_bytes(secret)
+    (directory / "public.pem").write_bytes(public)
+    return directory / "private.pem", directory / "public.pem"
+
+
+def test_a_token_that_says_whose_it_is_needs_no_memory(tmp_path: Path) -> None:
+    private, public = write_keys(tmp_path, ec.generate_private_key(ec.SECP256R1()))
+    option = f"--auth-token=jwt,sign-method=ES256,priv-key={private},pub-key={public},ttl=1h"
+    with guarded(tmp_path / "cluster", 1, option) as cluster:
+        (node,) = cluster.nodes
+        token = token_of(node.endpoint)
+        node.kill()
+        node.start()
+        node.wait_ready()
+        assert post(node.endpoint, "kv/put", {"key": KEY}, token)[0] == 200
+        assert post(node.endpoint, "kv/put", {"key": "eg=="}, token)[0] == 403
+        assert post(node.endpoint, "kv/put", {"key": KEY}, token[:-4] + "AAAA")[0] == 401
+
+
+def test_a_signed_token_is_held_against_its_key_its_method_and_its_time(tmp_path: Path) -> None:
+    private, public = write_keys(tmp_path, rsa.generate_private_key(65537, 2048))
+    signing = JwtTokens(JwtOptions("RS256", public, private, 100))
+    reading = JwtTokens(JwtOptions("RS256", public, None, 100))
+    token = signing.sign("alice", 7)
+    assert reading.read(token) == signing.read(token) == Identity("alice", 7)
+    assert JwtTokens(JwtOptions("RS256", None, private, 100)).read(token) == Identity("alice", 7)
+    with pytest.raises(EtcdError, match="gives none out"):
+        reading.sign("alice", 7)
+    late = JwtTokens(JwtOptions("RS256", public, private, -100)).sign("alice", 7)
+    secret = tmp_path / "secret"
+    secret.write_bytes(public.read_bytes()[:40])
+    forged = JwtTokens(JwtOptions("HS256", None, secret, 100)).sign("root", 7)
+    for wrong in (late, forged, "", "a.b.c", signing.sign("", 7), signing.sign("alice", -1)):
+        with pytest.raises(EtcdError, match="invalid auth token"):
+            reading.read(wrong)
+
+
+def test_keys_that_do_not_belong_together_are_said_to_be_wrong(tmp_path: Path) -> None:
+    private, _ = write_keys(tmp_path, rsa.generate_private_key(65537, 2048))
+    (tmp_path / "other").mkdir()
+    _, other = write_keys(tmp_path / "other", rsa.generate_private_key(65537, 2048))
+    for options in (
+        JwtOptions("RS256", other, private, 1),
+        JwtOptions("ES256", None, private, 1),
+        JwtOptions("RS256", None, tmp_path / "nothing", 1),
+        JwtOptions("RS256", private, other, 1),
+    ):
+        with pytest.raises(BadKey, match="--auth-token: "):
+            JwtTokens(options)
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ("simple,ttl=1s", "must be simple"),
+        ("", "must be simple"),
+        ("jwt", "sign-method is ''"),
+        ("jwt,sign-method=none,priv-key=x", "sign-method is 'none'"),
+        ("jwt,sign-method=RS256", "priv-key=FILE is missing"),
+        ("jwt,sign-method=HS256,pub-key=x", "priv-key=FILE is missing"),
+        ("jwt,sign-method=RS256,priv-key=x,ttl=0", "ttl must be more than 0"),
+        ("jwt,sign-method=RS256,priv-key=x,ttl=soon", "no time"),
+        ("jwt,sign-method=RS256,priv-key=x,priv-key=y", "each once"),
+        ("jwt,sign-method=RS256,color=red", "must be one of"),
+    ],
+)
+def test_what_is_wrong_with_the_option_is_said(given: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        auth_token(given)
+
+
+def etcdctl(server: Server, *arguments: str, certified: Sequence[str] = ()) -> tuple[int, str]:
+    done = server.etcdctl(*certified, *arguments)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_certificate_names_its_user(tmp_path: Path) -> None:
+    pki = tmp_path / "pki"
+    write_pki(pki)
+    server = Server(
+        tmp_path,
+        f"--cert-file={pki / 'server.crt'}",
+        f"--key-file={pki / 'server.key'}",
+        f"--trusted-ca-file={pki / 'ca.crt'}",
+        "--client-cert-auth",
+    )
+    endpoint = f"https://{HOST}:{server.port}"
+    files = [("cacert", "ca.crt"), ("cert", "client.crt"), ("key", "client.key")]
+    certified = [f"--{option}={pki / file}" for option, file in files]
+    server.node.start()
+    try:
+        server.node.wait_ready()
+        for arguments in (
+            ("user", "add", "root:secret"),
+            ("user", "grant-role", "root", "root"),
+            ("user", "add", "client", "--no-password"),
+            ("role", "add", "a"),
+            ("role", "grant-permission", "a", "readwrite", "a/", "--prefix=true"),
+            ("user", "grant-role", "client", "a"),
+            ("auth", "enable"),
+        ):
+            code, said = etcdctl(server, *arguments, certified=certified)
+            assert code == 0, (endpoint, arguments, said)
+        assert etcdctl(server, "put", "a/1", "v", certified=certified) == (0, "OK\n")
+        assert errors.PERMISSION_DENIED.text in etcdctl(server, "put", "z", "v", certified=certified)[1]
+        assert etcdctl(server, "--user=root:secret", "put", "z", "v", certified=certified) == (0, "OK\n")
+        assert errors.AUTH_FAILED.text in etcdctl(server, "--user=client:guess", "get", "a/1", certified=certified)[1]
+    finally:
+        server.node.terminate()
+        server.node.wait_stopped()
+
+
+def test_users_wait_for_members_of_earlier_versions(tmp_path: Path) -> None:
+    """A member that has not met all others does not know whether they know users."""
+    with LocalCluster(tmp_path, 3) as cluster:
+        cluster.nodes[2].kill()
+        cluster.nodes[0].kill()
+        cluster.nodes[0].start()
+        cluster.nodes[0].wait_ready()
+        with Client([cluster.nodes[0].endpoint]) as client:
+            with pytest.raises(CallRefused, match="until this member has met every other one"):
+                client.auth.add_user("root", "secret")
+            client.put("other", "things go on")
