@@ -9,6 +9,7 @@ from ratified.wire.etcd import errors
 from tests.wire.test_etcd_errors import OURS, rows
 
 NOT_IN_ETCD_3_4 = {
+    errors.PERMISSION_NOT_GIVEN.text,
     errors.INVALID_SORT_OPTION.text,
     errors.NOT_DECODABLE.text,
     errors.DOWNGRADE_TARGET_MALFORMED.text,
