@@ -8,23 +8,16 @@ from ratified.api.methods import METHODS, MethodKind
 from ratified.wire.etcd import election_pb2, lock_pb2, rpc_pb2
 from ratified.wire.report import REPORT_METHOD
 
-NOT_YET = {
-    "Maintenance/Defragment",
-    "Maintenance/Hash",
-    "Maintenance/Downgrade",
-}
-
 
 def services() -> list[ServiceDescriptor]:
     files = (rpc_pb2, lock_pb2, election_pb2)
     return [service for file in files for service in file.DESCRIPTOR.services_by_name.values()]
 
 
-def test_every_method_of_etcds_services_is_served_or_known_to_be_missing() -> None:
+def test_every_method_of_etcds_services_is_served() -> None:
     etcds = {f"{service.name}/{method.name}" for service in services() for method in service.methods}
     served = {path.partition(".")[2] for path in METHODS if path != REPORT_METHOD}
-    assert served | NOT_YET == etcds
-    assert not served & NOT_YET
+    assert served == etcds
 
 
 def test_requests_and_kinds_are_etcds() -> None:

@@ -348,6 +348,9 @@ def test_only_who_is_known_learns_of_leases_members_and_alarms(
         ("KV/Txn", txn(op_put(b"a9", lease=8))),
         ("Lease/LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=8, keys=True)),
         ("Maintenance/HashKV", rpc.HashKVRequest(revision=1)),
+        ("Maintenance/Hash", rpc.HashRequest()),
+        ("Maintenance/Defragment", rpc.DefragmentRequest()),
+        ("Maintenance/Downgrade", rpc.DowngradeRequest(version="3.4.0")),
         ("Maintenance/MoveLeader", rpc.MoveLeaderRequest(targetID=1)),
     ],
 )

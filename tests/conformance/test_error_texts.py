@@ -8,7 +8,14 @@ from pathlib import Path
 from ratified.wire.etcd import errors
 from tests.wire.test_etcd_errors import OURS, rows
 
-NOT_IN_ETCD_3_4 = {errors.INVALID_SORT_OPTION.text, errors.NOT_DECODABLE.text}
+NOT_IN_ETCD_3_4 = {
+    errors.PERMISSION_NOT_GIVEN.text,
+    errors.INVALID_SORT_OPTION.text,
+    errors.NOT_DECODABLE.text,
+    errors.DOWNGRADE_TARGET_MALFORMED.text,
+    errors.DOWNGRADE_TARGET_INVALID.text,
+    errors.NO_DOWNGRADE.text,
+}
 
 
 def test_etcdctl_holds_every_text_of_the_table() -> None:

@@ -156,6 +156,11 @@ def test_an_unknown_variable_is_a_warning_that_names_what_was_meant() -> None:
         ({"grpc_keepalive_interval": "soon"}, "'soon' is no time such as 500ms, 10s or 1h30m"),
         ({"grpc_keepalive_interval": "500ms"}, "flag --grpc-keepalive-interval: it must be at least 1s, or 0"),
         ({"grpc_keepalive_timeout": "1ns"}, "flag --grpc-keepalive-timeout: it must be at least 1s, or 0"),
+        (
+            {"watch_progress_notify_interval": "50ms"},
+            "flag --watch-progress-notify-interval: it must be at least 100ms",
+        ),
+        ({"watch_progress_notify_interval": "0"}, "flag --watch-progress-notify-interval: it must be at least 100ms"),
         ({"cipher_suites": "TLS_RSA_WITH_RC4_128_SHA"}, "'TLS_RSA_WITH_RC4_128_SHA' is no cipher suite that is served"),
         ({"tls_min_version": "TLS1.1"}, "'TLS1.1' is not one of: TLS1.2, TLS1.3"),
         ({"tls_min_version": "TLS1.3", "tls_max_version": "TLS1.2"}, "must not be older than tls-min-version"),
@@ -325,6 +330,12 @@ def test_suites_are_named_as_to_etcd() -> None:
     tls = loaded(listen_client_urls="https://h:1", auto_tls="true", cipher_suites=names).client_tls
     assert tls is not None
     assert tls.cipher_suites == ("ECDHE-RSA-AES128-GCM-SHA256", "AES256-SHA")
+
+
+def test_progress_is_told_by_either_name_of_the_interval() -> None:
+    assert loaded().watch_progress_s == 600
+    assert loaded(watch_progress_notify_interval="500ms").watch_progress_s == 0.5
+    assert load({"experimental-watch-progress-notify-interval": "1m"}, {}, None).watch_progress_s == 60
 
 
 def test_a_keepalive_without_a_timeout_is_none() -> None:

@@ -51,7 +51,7 @@ def get(target: str, *headers: str, method: str = "GET") -> bytes:
     [
         ("/health", 200, b'{"health":"true","reason":""}'),
         ("/health?serializable=true", 200, b'{"health":"true","reason":""}'),
-        ("/version", 200, b'{"etcdserver":"3.5.0","etcdcluster":"3.5.0"}'),
+        ("/version", 200, b'{"etcdserver":"3.5.8","etcdcluster":"3.5.8"}'),
         ("/readyz", 200, b"ok\n"),
         ("/livez", 200, b"ok\n"),
         ("/", 404, b"404 page not found\n"),

@@ -1,9 +1,11 @@
-"""Maintenance: Status, Alarm, MoveLeader, HashKV; and our own ``ratified.v1.Node/Report`` for people.
+"""Maintenance: all but Snapshot; and our own ``ratified.v1.Node/Report`` for people.
 
 Snapshot has a module of its own.
 """
 
 from __future__ import annotations
+
+import re
 
 import msgspec
 
@@ -16,15 +18,24 @@ from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
     AlarmRequest,
     AlarmResponse,
+    DefragmentRequest,
+    DowngradeRequest,
     HashKVRequest,
+    HashKVResponse,
+    HashRequest,
+    HashResponse,
     MoveLeaderRequest,
     StatusRequest,
     StatusResponse,
 )
 from ratified.wire.report import NodeReport
 
-ETCD_VERSION = "3.5.0"
-"""The version of etcd whose API this is: what clients that look for one want to see."""
+ETCD_VERSION = "3.5.8"
+"""The version of etcd whose API this is. kube-apiserver decides by it whether a progress notification can be relied on:
+in etcd since 3.5.8."""
+
+_VERSION = re.compile(r"\d+\.\d+(\.\d+.*)?")
+"""A target of a downgrade, as etcd wants it written."""
 
 
 async def status(access: Access, request: StatusRequest, data: bytes) -> bytes:
@@ -38,6 +49,7 @@ async def status(access: Access, request: StatusRequest, data: bytes) -> bytes:
         raftIndex=engine.commit,
         raftTerm=host.raft_term(),
         raftAppliedIndex=engine.applied,
+        isLearner=any(member.is_learner for member in host.members() if member.id == host.member),
     )
     if leader is None:
         answer.errors.append(errors.NO_LEADER.text)
@@ -45,12 +57,29 @@ async def status(access: Access, request: StatusRequest, data: bytes) -> bytes:
 
 
 async def alarm(access: Access, request: AlarmRequest, data: bytes) -> bytes:
-    """No alarms are kept in this version: there is none to list, and none to raise or clear."""
+    """No alarms are kept in this version: there is none to list or to clear, and none can be raised."""
     await access.check_asks()
-    if request.action != AlarmRequest.GET:
+    if request.action not in (AlarmRequest.GET, AlarmRequest.DEACTIVATE) and request.alarm:
         raise EtcdError(*errors.ALARMS_NOT_KEPT)
-    status = StatusResponse.FromString(await access.query(queries.status(), linearizable=False))
-    return AlarmResponse(header=status.header).SerializeToString()
+    answer = await access.query(queries.status(), linearizable=False)
+    return AlarmResponse(header=StatusResponse.FromString(answer).header).SerializeToString()
+
+
+async def defragment(access: Access, request: DefragmentRequest, data: bytes) -> bytes:
+    """Nothing is to be done: LMDB uses the pages again that rows have left, and compacted rows go by themselves."""
+    await access.check_manages()
+    return access.service.header()
+
+
+async def downgrade(access: Access, request: DowngradeRequest, data: bytes) -> bytes:
+    """There is no version to which members could be downgraded by this, and so no downgrade that could be cancelled."""
+    await access.check_manages()
+    if request.action == DowngradeRequest.CANCEL:
+        raise EtcdError(*errors.NO_DOWNGRADE)
+    if request.action not in DowngradeRequest.DowngradeAction.values():
+        raise EtcdError(*errors.UNKNOWN_METHOD)
+    well_formed = _VERSION.fullmatch(request.version) is not None
+    raise EtcdError(*(errors.DOWNGRADE_TARGET_INVALID if well_formed else errors.DOWNGRADE_TARGET_MALFORMED))
 
 
 async def move_leader(access: Access, request: MoveLeaderRequest, data: bytes) -> bytes:
@@ -69,6 +98,13 @@ async def move_leader(access: Access, request: MoveLeaderRequest, data: bytes) -
 def hash_kv(request: HashKVRequest, data: bytes) -> Submission:
     """A hash of this member's state, to be compared with another member's at the same revision."""
     return Submission(Work.READ_LOCAL, queries.hash_kv(data))
+
+
+async def hash_(access: Access, request: HashRequest, data: bytes) -> bytes:
+    """As ``hash_kv`` at this member's newest revision."""
+    query = queries.hash_kv(HashKVRequest().SerializeToString())
+    answer = HashKVResponse.FromString(await access.query(query, linearizable=False))
+    return HashResponse(header=answer.header, hash=answer.hash).SerializeToString()
 
 
 async def report(access: Access, data: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The table of methods: all that a transport needs to know.
 
-A method that is not here is UNIMPLEMENTED: Defragment, Hash, Downgrade.
+A method that is not here is UNIMPLEMENTED, such as ``KV/RangeStream`` of etcd 3.7, whose clients know what to do then.
 """
 
 from __future__ import annotations
@@ -129,6 +129,9 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Cluster/MemberUpdate": _write(rpc_pb2.MemberUpdateRequest, cluster.member_update),
     "/etcdserverpb.Maintenance/Status": _read(rpc_pb2.StatusRequest, maintenance.status),
     "/etcdserverpb.Maintenance/Alarm": _read(rpc_pb2.AlarmRequest, maintenance.alarm),
+    "/etcdserverpb.Maintenance/Defragment": _read(rpc_pb2.DefragmentRequest, maintenance.defragment),
+    "/etcdserverpb.Maintenance/Downgrade": _read(rpc_pb2.DowngradeRequest, maintenance.downgrade),
+    "/etcdserverpb.Maintenance/Hash": _read(rpc_pb2.HashRequest, maintenance.hash_),
     "/etcdserverpb.Maintenance/MoveLeader": _read(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
     "/etcdserverpb.Maintenance/HashKV": _query(rpc_pb2.HashKVRequest, maintenance.hash_kv),
     "/etcdserverpb.Maintenance/Snapshot": _stream(rpc_pb2.SnapshotRequest, snapshot.snapshot),

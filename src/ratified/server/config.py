@@ -33,6 +33,7 @@ TXN_OPS_MAX = 10_000
 """Comparisons and operations on whatever branch have this limit in all."""
 HISTORY_S_MIN = 1
 KEEPALIVE_S_MIN = 1
+WATCH_PROGRESS_S_MIN = 0.1
 
 
 class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +113,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_txn_ops: int
     max_concurrent_streams: int
     keepalive_interval_s: float
+    watch_progress_s: float
     """How long a connection is silent before the client is asked; 0: it is not asked."""
     keepalive_timeout_s: float
     reuse_port: bool
@@ -143,6 +145,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
     _check_lease(found)
     _check_sizes(found)
     _check_keepalive(found)
+    _check_watch_progress(found)
     _check_tls_versions(found)
     kept_s, kept_revisions = _history(found)
     name = value["name"]
@@ -194,6 +197,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         max_request_bytes=value["max-request-bytes"],
         max_txn_ops=value["max-txn-ops"],
         max_concurrent_streams=value["max-concurrent-streams"],
+        watch_progress_s=value["watch-progress-notify-interval"],
         keepalive_interval_s=value["grpc-keepalive-interval"] if value["grpc-keepalive-timeout"] else 0.0,
         keepalive_timeout_s=value["grpc-keepalive-timeout"],
         reuse_port=value["socket-reuse-port"],
@@ -413,6 +417,12 @@ def _check_keepalive(found: dict[str, Found]) -> None:
     for name in ("grpc-keepalive-interval", "grpc-keepalive-timeout"):
         if 0 < found[name].value < KEEPALIVE_S_MIN:
             raise ConfigError(f"{_place(found, name)}: it must be at least {KEEPALIVE_S_MIN}s, or 0")
+
+
+def _check_watch_progress(found: dict[str, Found]) -> None:
+    name = "watch-progress-notify-interval"
+    if found[name].value < WATCH_PROGRESS_S_MIN:
+        raise ConfigError(f"{_place(found, name)}: it must be at least {WATCH_PROGRESS_S_MIN * 1000:.0f}ms")
 
 
 def _check_tls_versions(found: dict[str, Found]) -> None:

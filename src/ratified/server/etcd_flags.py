@@ -221,12 +221,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         "experimental-initial-corrupt-check",
         accepted=_NO,
     ),
-    *_refused(
-        "watches are told of progress when a client asks: leave it out",
-        "experimental-watch-progress-notify-interval",
-        "watch-progress-notify-interval",
-        accepted=("", "10m"),
-    ),
     *_without_effect(
         "the line of a call that --warning-unary-request-duration calls slow says how long applying took",
         "experimental-warning-apply-duration",

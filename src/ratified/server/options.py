@@ -149,6 +149,14 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             "How long it then has for an answer before its connection is closed. 0: it is not asked.",
         ),
         Option(
+            "watch-progress-notify-interval",
+            "10m",
+            time_s,
+            "How often watches that want to be told how far they have come are told, while nothing else is. At least"
+            " 100ms.",
+            ("experimental-watch-progress-notify-interval",),
+        ),
+        Option(
             "socket-reuse-port",
             "false",
             boolean,

@@ -149,6 +149,9 @@ async def _start_host(config: ServerConfig) -> Host:
     except DiscoveryFailed as error:
         raise ServeFailed(str(error)) from error
     _check_cluster_state(config, members)
+    kv_limits = KvLimits(
+        watch_progress_us=int(config.watch_progress_s * 1_000_000), token_ttl_us=config.auth_token_ttl_s * 1_000_000
+    )
     try:
         return await Host.start(
             HostConfig(
@@ -174,7 +177,7 @@ async def _start_host(config: ServerConfig) -> Host:
                 node_limits=_node_limits(config),
                 log_limits=LogLimits(segment_bytes=_segment_bytes(config.checkpoint_log_bytes)),
             ),
-            lambda group, space: KvStore(space, KvLimits(token_ttl_us=config.auth_token_ttl_s * 1_000_000)),
+            lambda group, space: KvStore(space, kv_limits),
             KV_CHECKS,
         )
     except (StartRefused, CertificatesError) as error:

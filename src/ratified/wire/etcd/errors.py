@@ -87,6 +87,11 @@ INVALID_AUTH_TOKEN = Error(UNAUTHENTICATED, "etcdserver: invalid auth token")
 INVALID_AUTH_MGMT = Error(INVALID_ARGUMENT, "etcdserver: invalid auth management")
 AUTH_OLD_REVISION = Error(INVALID_ARGUMENT, "etcdserver: revision of auth store is old")
 
+DOWNGRADE_TARGET_MALFORMED = Error(INVALID_ARGUMENT, "etcdserver: wrong downgrade target version format")
+DOWNGRADE_TARGET_INVALID = Error(INVALID_ARGUMENT, "etcdserver: invalid downgrade target version")
+NO_DOWNGRADE = Error(FAILED_PRECONDITION, "etcdserver: no inflight downgrade job")
+UNKNOWN_METHOD = Error(UNKNOWN, "etcdserver: unknown method")
+
 NOT_DECODABLE = Error(INTERNAL, "grpc: error unmarshalling request")
 """What etcd's gRPC library says of bytes that are no request."""
 
