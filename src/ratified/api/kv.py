@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ratified.api.submission import Submission
 from ratified.kv import commands, queries, requests
+from ratified.kv.plain import plain_get, plain_put
 from ratified.runtime import Work
 from ratified.wire.etcd.rpc_pb2 import CompactionRequest, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 
@@ -16,6 +17,21 @@ def range_(request: RangeRequest, data: bytes) -> Submission:
     """Linearizable, or with ``serializable`` from this member's own state."""
     requests.check_range(request)
     return Submission(Work.READ_LOCAL if request.serializable else Work.READ, queries.range_(data))
+
+
+def range_undecoded(data: bytes) -> Submission | None:
+    """As ``range_``, for most gets of one key; None: it is another request, or a wrong one."""
+    key = plain_get(data)
+    if key is None:
+        return None
+    is_serializable = len(data) > len(key) + 2
+    return Submission(Work.READ_LOCAL if is_serializable else Work.READ, queries.range_(data))
+
+
+def put_undecoded(data: bytes) -> Submission | None:
+    """As ``put``, for most puts; None: it is another one, or a wrong one."""
+    command = commands.put(data)
+    return None if plain_put(command) is None else Submission(Work.PROPOSE, command, grows=True)
 
 
 def put(request: PutRequest, data: bytes) -> Submission:

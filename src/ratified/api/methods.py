@@ -45,25 +45,32 @@ class Method(NamedTuple):
 
 Submitting = Callable[[M, bytes], Submission]
 """It gets a request decoded, and in the bytes in which it came: those go into a command or a query."""
+Undecoded = Callable[[bytes], Submission | None]
+"""It knows requests by their bytes; None: this one has to be decoded."""
 Handler = Callable[[Access, M, bytes], Awaitable[bytes]]
 Streaming = Callable[[Access, BidiStream], Awaitable[None]]
 
 
-def _query(request: type[M], handler: Submitting[M]) -> Method:
+def _is_decoded(data: bytes) -> Submission | None:
+    """Of most methods every request is."""
+    return None
+
+
+def _query(request: type[M], handler: Submitting[M], undecoded: Undecoded = _is_decoded) -> Method:
     """A method that never writes."""
 
     def serve(service: Service, data: bytes) -> Submission:
-        return handler(decode(request, data), data)
+        return undecoded(data) or handler(decode(request, data), data)
 
     return Method(request, MethodKind.SUBMISSION, serve)
 
 
-def _command(request: type[M], handler: Submitting[M]) -> Method:
+def _command(request: type[M], handler: Submitting[M], undecoded: Undecoded = _is_decoded) -> Method:
     """A method whose requests may enter the log: etcd limits their size."""
 
     def serve(service: Service, data: bytes) -> Submission:
         service.check_size(data)
-        return handler(decode(request, data), data)
+        return undecoded(data) or handler(decode(request, data), data)
 
     return Method(request, MethodKind.SUBMISSION, serve)
 
@@ -111,8 +118,8 @@ STREAM_TYPES = _types()
 """Of methods with more than one answer, by path: how the metrics of gRPC call them."""
 
 METHODS: dict[str, Method] = {
-    "/etcdserverpb.KV/Range": _query(rpc_pb2.RangeRequest, kv.range_),
-    "/etcdserverpb.KV/Put": _command(rpc_pb2.PutRequest, kv.put),
+    "/etcdserverpb.KV/Range": _query(rpc_pb2.RangeRequest, kv.range_, kv.range_undecoded),
+    "/etcdserverpb.KV/Put": _command(rpc_pb2.PutRequest, kv.put, kv.put_undecoded),
     "/etcdserverpb.KV/DeleteRange": _command(rpc_pb2.DeleteRangeRequest, kv.delete_range),
     "/etcdserverpb.KV/Txn": Method(rpc_pb2.TxnRequest, MethodKind.SUBMISSION, _txn),
     "/etcdserverpb.KV/Compact": _command(rpc_pb2.CompactionRequest, kv.compact),

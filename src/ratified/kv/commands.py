@@ -61,6 +61,7 @@ TOKEN = Struct(">Q32s")
 """The auth revision at which the password was looked at, and a token's SHA-256; a user's name follows."""
 
 _PREFIX = {kind: bytes([kind]) + NOBODY for kind in CommandKind}
+_PUT = _PREFIX[CommandKind.PUT]
 
 
 def split(command: bytes) -> tuple[int, Identity | None, bytes]:
@@ -76,7 +77,7 @@ def asked_by(who: Identity, command: bytes) -> bytes:
 
 
 def put(request: bytes) -> bytes:
-    return _PREFIX[CommandKind.PUT] + request
+    return _PUT + request
 
 
 def delete_range(request: bytes) -> bytes:

@@ -44,13 +44,13 @@ def field(tag: bytes, content: bytes) -> bytes:
 
 def header(revision: int) -> bytes:
     """Field 1 of every response: a header with this revision."""
-    return field(b"\x0a", b"\x18" + varint(revision))
+    said = varint(revision)
+    return b"\x0a" + _SMALL[len(said) + 1] + b"\x18" + said
 
 
 def header_only(revision: int) -> bytes:
     """A response of which nothing but the header is set: PutResponse, CompactionResponse, LeaseRevokeResponse."""
-    said = varint(revision)
-    return b"\x00\x0a" + _SMALL[len(said) + 1] + b"\x18" + said
+    return OK + header(revision)
 
 
 def failure(error: EtcdError) -> bytes:

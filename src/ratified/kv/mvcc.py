@@ -35,7 +35,7 @@ from ratified.kv.encoding import field, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT, newest_at, past
 from ratified.kv.order_upkeep import OrderUpkeep
-from ratified.kv.plain_puts import PlainPut
+from ratified.kv.plain import PlainPut
 from ratified.kv.tables import ATTACHED, LIVE, META, lease_bounds, lease_prefix
 from ratified.kv.tombstones import KEY, KEY_END, PutSince, Rows, Tombstone, VisibleRows
 from ratified.storage.space import Space, View

@@ -69,6 +69,7 @@ class AskKind(IntEnum):
 
 
 STREAM = Struct(">Q")
+_RANGE = bytes([QueryKind.RANGE])
 
 
 def split(request: bytes) -> tuple[int, Identity | None, bytes]:
@@ -106,7 +107,7 @@ _COUNTS = Struct(">5q")
 
 
 def range_(request: bytes) -> bytes:
-    return bytes([QueryKind.RANGE]) + request
+    return _RANGE + request
 
 
 def txn(request: bytes) -> bytes:

@@ -67,12 +67,12 @@ def is_in_order(request: RangeRequest) -> bool:
     )
 
 
-def is_plain_get(request: RangeRequest) -> bool:
+def is_of_newest(request: RangeRequest) -> bool:
     """Whether it asks for one key's newest pair and nothing else (for one key neither limit nor order matter)."""
     return not (request.range_end or request.revision or request.keys_only or request.count_only or _filters(request))
 
 
-def plain_get(rows: VisibleRows, key: bytes, newest: int) -> bytes:
+def newest_of(rows: VisibleRows, key: bytes, newest: int) -> bytes:
     """The RangeResponse of one key's newest pair, the commonest read of all."""
     pair = rows.get(LIVE, names.name(key))
     if pair is not None and rows.tombstones and rows.covered_by(pair):

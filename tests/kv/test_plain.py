@@ -1,4 +1,4 @@
-"""Plain puts that are applied together come to what each applied by the general way comes to, byte for byte."""
+"""Plain requests come to what the general way comes to, byte for byte: puts together, and gets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ratified.kv import commands, queries, store
 from ratified.kv.encoding import varint
 from ratified.kv.mvcc import plain_pair
-from ratified.kv.plain_puts import plain_put
+from ratified.kv.plain import plain_get, plain_put
 from ratified.kv.store import KvStore
 from ratified.kv.tables import TABLES
 from ratified.machine import Command
@@ -21,6 +21,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     DeleteRangeRequest,
     LeaseGrantRequest,
     PutRequest,
+    RangeRequest,
     RequestOp,
     TxnRequest,
     WatchCreateRequest,
@@ -87,6 +88,48 @@ def test_pairs_are_the_bytes_that_protobuf_writes() -> None:
         create, mod, version = (random.getrandbits(random.randint(1, 62)) + 1 for _ in range(3))
         pair = KeyValue(key=key, create_revision=create, mod_revision=mod, version=version, value=value)
         assert plain_pair(key, create, mod, version, varint(len(value)) + value) == pair.SerializeToString()
+
+
+@pytest.mark.parametrize("key", [b"k", b"\x00", b"k" * 127, b"\x38\x01"])
+def test_a_get_of_one_key_is_plain(key: bytes) -> None:
+    assert plain_get(RangeRequest(key=key).SerializeToString()) == key
+    assert plain_get(RangeRequest(key=key, serializable=True).SerializeToString()) == key
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"",
+        b"\x0a\x01",
+        b"\x0a\x00",
+        b"\x0a\x00\x38\x01",
+        b"\x0a\x02k",
+        b"\x0a\x81\x00k",
+        b"\x0a\x01k\x38",
+        b"\x0a\x01k\x38\x00",
+        b"\x12\x01k",
+        RangeRequest(key=b"k" * 128).SerializeToString(),
+        RangeRequest(key=b"k", range_end=b"l").SerializeToString(),
+        RangeRequest(key=b"k", revision=1).SerializeToString(),
+        RangeRequest(key=b"k", keys_only=True).SerializeToString(),
+        RangeRequest(key=b"k", count_only=True).SerializeToString(),
+        RangeRequest(key=b"k", limit=1, serializable=True).SerializeToString(),
+        RangeRequest(key=b"k", min_mod_revision=1).SerializeToString(),
+    ],
+)
+def test_what_asks_for_more_is_no_plain_get(request_: bytes) -> None:
+    assert plain_get(request_) is None
+
+
+def test_a_plain_get_is_answered_as_by_the_general_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0))
+    with environment.transaction():
+        one.apply([Command(1, put_of(key=b"k", value=b"v" * 300)), Command(2, put_of(key=b"e", lease=0))], 2, (1, 0))
+    asked = [queries.range_(RangeRequest(key=key).SerializeToString()) for key in (b"k", b"e", b"absent")]
+    plain = [one.read(0, each) for each in asked]
+    monkeypatch.setattr(store, "plain_get", lambda request: None)
+    assert [one.read(0, each) for each in asked] == plain
 
 
 def mixed_commands(random: Random) -> list[bytes]:
