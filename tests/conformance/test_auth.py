@@ -275,6 +275,10 @@ CALLS: list[tuple[str, Message]] = [
         "KV/Txn",
         txn(compare=rpc.Compare(key=b"a", range_end=b"b", target=rpc.Compare.VERSION, result=EXISTS)),
     ),
+    (
+        "KV/Txn",
+        txn(op_put(b"a1"), compare=rpc.Compare(key=b"a", range_end=b"q", target=rpc.Compare.VERSION, result=EXISTS)),
+    ),
     ("Lease/LeaseRevoke", rpc.LeaseRevokeRequest(ID=8)),
     ("Auth/UserGet", rpc.AuthUserGetRequest(name="reader")),
     ("Auth/UserGet", rpc.AuthUserGetRequest(name="root")),
