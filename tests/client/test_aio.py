@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -243,14 +244,23 @@ def test_to_close_a_client_ends_its_watches_and_its_calls_and_cancels_nobody(clu
         await watch.begin()
         await client.put(key, "v")
 
+        arrived = asyncio.Event()
+
         async def consume() -> list[bytes]:
-            return [event.pair.value async for event in watch]
+            values = []
+            async for event in watch:
+                values.append(event.pair.value)
+                arrived.set()
+            return values
 
         consuming = asyncio.create_task(consume())
-        held = asyncio.create_task(client.barrier(key).wait())
-        with cluster.nodes[0].paused():
+        await arrived.wait()
+        with ExitStack() as paused:
+            for node in cluster.nodes:
+                paused.enter_context(node.paused())
+            held = asyncio.create_task(client.barrier(key).wait())
             calling = asyncio.create_task(client.get(key))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0)  # both have begun
             await client.close()
         assert await consuming == [b"v"]
         for task in (held, calling):
