@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
@@ -9,15 +10,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ratified.api.jwt_options import JwtOptions
+from ratified.api.passwords import PASSWORD_BYTES_MAX, Passwords
+from ratified.api.sessions import Credentials, Sessions
 from ratified.api.signed_tokens import BadKey, JwtTokens
 from ratified.client import CallRefused, Client
 from ratified.kv.errors import EtcdError
-from ratified.kv.identity import Identity
+from ratified.kv.identity import NAME_BYTES_MAX, Identity
+from ratified.kv.tokens import Holder
 from ratified.server.auth_token import auth_token
 from ratified.testing.processes import LocalCluster
 from ratified.wire.etcd import errors
@@ -137,6 +142,36 @@ def test_keys_that_do_not_belong_together_are_said_to_be_wrong(tmp_path: Path) -
     ):
         with pytest.raises(BadKey, match="--auth-token: "):
             JwtTokens(options)
+
+
+class Told:
+    """A store that says the same of every token."""
+
+    async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+        return msgspec.msgpack.encode(Holder(True, "", 7))
+
+
+def test_a_name_that_is_too_long_for_a_user_is_nobodys() -> None:
+    longest = "n" * NAME_BYTES_MAX
+    sessions = Sessions(Told())
+    assert asyncio.run(sessions.identify(Credentials("", longest), 0.0)) == Identity(longest, 7)
+    with pytest.raises(EtcdError, match="permission denied"):
+        asyncio.run(sessions.identify(Credentials("", longest + "n"), 0.0))
+
+
+def test_passwords_are_held_against_their_hashes_as_a_whole() -> None:
+    async def check() -> None:
+        passwords = Passwords(cost=4)
+        longest = "p" * PASSWORD_BYTES_MAX
+        for password in ("", "secret", "a\0b", longest):
+            hashed = await passwords.hashed(password)
+            assert await passwords.matches(password, hashed)
+            assert not await passwords.matches(password + "!", hashed)
+            assert not await passwords.matches(password, b"")
+        with pytest.raises(EtcdError, match="more than 72 bytes"):
+            await passwords.hashed(longest + "p")
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,10 @@ class Passwords:
         return await self._beside(lambda: bcrypt.hashpw(data, bcrypt.gensalt(self._cost, b"2a")))
 
     async def matches(self, password: str, hashed: bytes) -> bool:
-        """``hashed`` empty: False, and no sooner than otherwise."""
-        data = password.encode()[:PASSWORD_BYTES_MAX]
-        return await self._beside(lambda: self._compare(data, hashed))
+        """``hashed`` empty: False, and no sooner than otherwise. Nor is a password longer than any that has a hash."""
+        data = password.encode()
+        kept = hashed if len(data) <= PASSWORD_BYTES_MAX else b""
+        return await self._beside(lambda: self._compare(data[:PASSWORD_BYTES_MAX], kept))
 
     def _compare(self, password: bytes, hashed: bytes) -> bool:
         if not hashed:

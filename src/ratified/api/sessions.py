@@ -19,7 +19,7 @@ import msgspec
 
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
-from ratified.kv.identity import Identity
+from ratified.kv.identity import NAME_BYTES_MAX, Identity
 from ratified.kv.tokens import Holder
 from ratified.wire.etcd import errors
 
@@ -75,6 +75,8 @@ class Sessions:
     async def identify(self, credentials: Credentials, now_s: float, *, anew: bool = False) -> Identity | None:
         """Who it is; None: users do not count. ``anew``: what this member knows may be old. Raises etcd's error."""
         who = await self._find_out(credentials, anew)
+        if who is not None and len(who.user.encode()) > NAME_BYTES_MAX:
+            raise EtcdError(*errors.PERMISSION_DENIED)  # there is no such user
         self._sessions.pop(credentials, None)
         if len(self._sessions) >= SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
