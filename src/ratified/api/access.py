@@ -35,9 +35,10 @@ class Access:
         """Raise where users count and this is none."""
         await self.query(queries.may_ask(), linearizable=linearizable)
 
-    async def check_manages(self) -> None:
-        """Raise where users count and this one has not the role root."""
-        await self.query(queries.may_manage())
+    async def check_manages(self, *, linearizable: bool = True) -> None:
+        """Raise where users count and this one has not the role root. What concerns this member alone asks it alone:
+        it is done without a majority too."""
+        await self.query(queries.may_manage(), linearizable=linearizable)
 
     def begin_stream(self, request: bytes, on_reply: Callable[[Reply], None]) -> int:
         """As ``Service.begin_stream``, after ``renew``."""
