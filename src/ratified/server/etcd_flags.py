@@ -100,9 +100,6 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
     *_without_effect("--log-format says what lines look like, whatever the library is called", "logger"),
     *_without_effect("it concerns --enable-log-rotation, which is refused", "log-rotation-config-json"),
     *_without_effect(
-        "all lines are logged, up to 100 of one text a second, and the rest is counted", "disable-log-sampling"
-    ),
-    *_without_effect(
         "a member never watches for a downgrade", "downgrade-check-time", "experimental-downgrade-check-time"
     ),
     *_without_effect(
@@ -124,6 +121,11 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         "vv",
     ),
     # -- refused
+    *_refused(
+        "of one text 100 lines a second are logged, so that no log can fill a disk: leave it out",
+        "disable-log-sampling",
+        accepted=_NO,
+    ),
     *_refused("the log is kept in --data-dir: give a --data-dir on the disk that is meant", "wal-dir"),
     *_refused(
         "there is no discovery service here: name the members in --initial-cluster, or by --discovery-srv",
