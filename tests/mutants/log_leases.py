@@ -164,7 +164,7 @@ def _mutant(
 
 
 MUTANTS: list[Mutant | EngineMutant] = [
-    _node_mutant("raft", serves_what_it_does_not_have_of_limbo, 240),
+    _node_mutant("raft", serves_what_it_does_not_have_of_limbo, 94),
     _mutant("raft", commits_as_soon_as_it_is_elected, 1),
     _mutant("raft", counts_from_when_the_log_began, 1),
     _mutant("raft", a_restart_counts_nothing_anew, 71),

@@ -45,8 +45,8 @@ def _mutant(name: str, breaks: Any, engine: str, caught_by: int) -> Mutant:
 
 MUTANTS = [
     *[
-        _mutant("a leader that rests never wakes", a_leader_never_wakes, engine, 1)
-        for engine in ("raft", "paxos", "zab")
+        _mutant("a leader that rests never wakes", a_leader_never_wakes, engine, seed)
+        for engine, seed in (("raft", 1), ("paxos", 3), ("zab", 1))
     ],
     *[
         _mutant("a member rests on without its leader", a_member_rests_on_without_its_leader, engine, 4)

@@ -21,7 +21,7 @@ def grants_probes_while_a_leader_is_heard() -> AbstractContextManager[Any]:
 
 
 MUTANTS = [
-    Mutant("pulls nothing", pulls_nothing, "partial-topologies", "session", 26, duration_us=4_000_000),
+    Mutant("pulls nothing", pulls_nothing, "partial-topologies", "session", 69, duration_us=4_000_000),
     Mutant(
         "grants probes while a leader is heard",
         grants_probes_while_a_leader_is_heard,
