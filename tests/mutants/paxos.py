@@ -338,7 +338,14 @@ MUTANTS: list[Mutant | EngineMutant] = [
     _mutant("derives the fence from its log", fence_derived_from_the_log, "everything", "session", 54),
     _mutant("teaches as it delivers", taught_as_delivered, "everything", "session", 1),
     _mutant("trusts Decided for an older value", decided_trusted_for_an_older_value, "everything", "session", 19),
-    # promises_counted_whose_chosen_values_are_unknown: no seed below 200 shows it any more; to be searched for further.
+    _mutant(
+        "counts promises that close what it does not know",
+        promises_counted_whose_chosen_values_are_unknown,
+        "leader-failures",
+        "session",
+        84,
+        rests=False,
+    ),
     _mutant(
         "counts its own accept before it is durable", own_accept_counted_before_durable, "everything", "session", 1
     ),

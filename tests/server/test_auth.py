@@ -159,6 +159,13 @@ def test_a_name_that_is_too_long_for_a_user_is_nobodys() -> None:
         asyncio.run(sessions.identify(Credentials("", longest + "n"), 0.0))
 
 
+@pytest.mark.parametrize("token", ["", "nobodys"])
+def test_a_token_of_nobodys_is_no_user(token: str) -> None:
+    """An empty one neither: it must not come to a user without a name, which a member itself is."""
+    with pytest.raises(EtcdError, match="invalid auth token"):
+        asyncio.run(Sessions(Told()).identify(Credentials(token, ""), 0.0))
+
+
 def test_passwords_are_held_against_their_hashes_as_a_whole() -> None:
     async def check() -> None:
         passwords = Passwords(cost=4)

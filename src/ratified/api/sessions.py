@@ -31,7 +31,7 @@ RENEWS = (errors.AUTH_OLD_REVISION.text, errors.USER_EMPTY.text)
 
 
 class Credentials(NamedTuple):
-    """What a client shows of itself; not both are empty."""
+    """What a client shows of itself: a token, which may be empty, or where there is none a certificate's name."""
 
     token: str
     common_name: str
@@ -85,12 +85,13 @@ class Sessions:
 
     async def _find_out(self, credentials: Credentials, anew: bool) -> Identity | None:
         asked = token_hash(credentials.token)
+        is_certified = bool(credentials.common_name)
         holder = await self._holder(asked, linearizable=anew)
-        if not holder.user and credentials.token and self.signed is None and not anew:
+        if not holder.user and not is_certified and self.signed is None and not anew:
             holder = await self._holder(asked, linearizable=True)
         if not holder.enabled:
             return None
-        if not credentials.token:
+        if is_certified:
             return Identity(credentials.common_name, holder.revision)
         if self.signed is not None:
             return self.signed.read(credentials.token)
