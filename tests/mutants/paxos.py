@@ -343,7 +343,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
         promises_counted_whose_chosen_values_are_unknown,
         "leader-failures",
         "session",
-        84,
+        1400,
         rests=False,
     ),
     _mutant(

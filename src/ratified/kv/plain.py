@@ -21,7 +21,8 @@ _PUT = int(CommandKind.PUT)
 _KEY_FIELD, _VALUE_FIELD = 0x0A, 0x12
 _KEY_AT = 4
 """Behind the kind, the empty header, the field's number and the key's length."""
-_SERIALIZABLE = b"\x38\x01"
+_OF_OWN_STATE = b"\x38\x01"
+"""The field by which a get asks this member's own state."""
 _MORE = 0x80
 """In a byte of a length: there is another one."""
 _TWO_BYTES = 0x4000
@@ -52,6 +53,6 @@ def plain_get(request: bytes) -> bytes | None:
         return None
     length = request[1]
     left = len(request) - length - 2
-    if not 0 < length < _MORE or (left and not (left == 2 and request.endswith(_SERIALIZABLE))):
+    if not 0 < length < _MORE or (left and not (left == 2 and request.endswith(_OF_OWN_STATE))):
         return None
     return request[2 : 2 + length]
