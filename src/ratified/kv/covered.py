@@ -75,10 +75,6 @@ class Walk:
                 looks_max, bytes_max = self._look(rows, found, looks_max, bytes_max)
         return found
 
-    def has_passed(self, key: bytes) -> bool:
-        """Whether a key with a whole name, put from now on, is not found any more."""
-        return _row(self._tombstone, names.name(key)) < self._next
-
     def whole(self, rows: VisibleRows) -> Iterator[Covered]:
         """All that is covered; the rows must stay the same meanwhile."""
         while not self.finished:

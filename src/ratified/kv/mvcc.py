@@ -432,16 +432,16 @@ class Mvcc:
         )
 
     def _is_awaited(self, lease: int, key: bytes) -> bool:
-        """Whether a tombstone has still to find this key among those of the lease."""
+        """Whether a tombstone has still to find this key among those of the lease: it was one of them then. What has
+        become one since is no tombstone's, and whether a walk still comes by is left open: it collects groups."""
         return any(
-            tombstone.lease == lease and names.escaped(key) > tombstone.after and not self._has_passed(tombstone, key)
+            tombstone.lease == lease and names.escaped(key) > tombstone.after and self._was_attached(tombstone, key)
             for tombstone in self.tombstones
         )
 
-    def _has_passed(self, tombstone: Tombstone, key: bytes) -> bool:
-        """Whether the walk is behind the key already, although ``after`` is not: it collects a group of long keys."""
-        walk = self._walk if tombstone == self.tombstones[0] else None
-        return walk is not None and names.has_whole_name(key) and walk.has_passed(key)
+    def _was_attached(self, tombstone: Tombstone, key: bytes) -> bool:
+        pair = newest_at(self.visible, names.name(key), tombstone.revision - 1)
+        return pair is not None and tombstone.covers(KeyValue.FromString(pair))
 
     def write_tombstone(self, rows_max: int, bytes_max: int) -> bool:
         """Write the rows of some deletions of the oldest tombstone; whether it is done with."""
