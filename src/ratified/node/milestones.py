@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from ratified.consensus.contract import Entry, Record
 
-GRAIN_US = 2_000
+GRAIN_US = 500
 STEPS_MAX = 4_096
-"""Of each stage; beyond it the oldest is forgotten. With ``GRAIN_US`` these are at least eight seconds."""
+"""Of each stage; beyond it the oldest is forgotten. With ``GRAIN_US`` these are at least two seconds."""
 
 
 class Stage(StrEnum):
