@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from random import Random
 
 import pytest
 
 from ratified.kv import commands, queries, store
-from ratified.kv.encoding import varint
+from ratified.kv.commands import AuthKind
+from ratified.kv.encoding import OK, failure, header_only, varint
+from ratified.kv.errors import EtcdError
+from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import plain_pair
-from ratified.kv.plain import plain_get, plain_put
+from ratified.kv.plain import plain_get, plain_put, split_answers
+from ratified.kv.snapshot import APPLIED
 from ratified.kv.store import KvStore
-from ratified.kv.tables import TABLES
-from ratified.machine import Command
+from ratified.kv.tables import META, TABLES
+from ratified.machine import ApplyFailed, Command
 from ratified.storage.memory import MemoryEnvironment
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import (
+    AuthRoleAddRequest,
+    AuthUserAddRequest,
+    AuthUserGrantRoleRequest,
     CompactionRequest,
     DeleteRangeRequest,
     LeaseGrantRequest,
@@ -25,6 +34,7 @@ from ratified.wire.etcd.rpc_pb2 import (
     RequestOp,
     TxnRequest,
     WatchCreateRequest,
+    WatchResponse,
 )
 from tests.kv.driver import PLENTY
 
@@ -132,6 +142,11 @@ def test_a_plain_get_is_answered_as_by_the_general_way(monkeypatch: pytest.Monke
     assert [one.read(0, each) for each in asked] == plain
 
 
+def made_last(made: Sequence[bytes]) -> bytes:
+    """The last plain put of these, or another one."""
+    return next((each for each in reversed(made) if plain_put(each) is not None), put_of(key=b"f", value=b"f"))
+
+
 def mixed_commands(random: Random) -> list[bytes]:
     """Mostly plain puts, of few keys, among all else that changes keys."""
     made = [commands.lease_grant(LeaseGrantRequest(ID=LEASE, TTL=60), 0, 1)]
@@ -139,8 +154,10 @@ def mixed_commands(random: Random) -> list[bytes]:
         key = random.choice((b"a", b"b\x00", b"b\x00\xff", b"c" * 120, b"d")) + bytes([random.randrange(3)])
         value = random.randbytes(random.choice((1, 100, 200)))
         draw = random.random()
-        if draw < 0.8:
+        if draw < 0.7:
             made.append(put_of(key=key, value=value))
+        elif draw < 0.8:
+            made.append(commands.puts([put_of(key=key, value=value), put_of(key=b"b", value=b"w"), made_last(made)]))
         elif draw < 0.85:
             made.append(put_of(key=key, value=value, lease=LEASE))
         elif draw < 0.88:
@@ -191,7 +208,7 @@ def test_they_come_to_what_each_alone_comes_to(seed: int, monkeypatch: pytest.Mo
         batches.append(left[:size])
         del left[:size]
     together = applied(batches)
-    monkeypatch.setattr(store, "plain_put", lambda command: None)
+    monkeypatch.setattr(store, "plain_puts", lambda command: None)
     assert applied(batches) == together
 
 
@@ -203,3 +220,105 @@ def test_what_no_replica_applies_any_more_is_not_remembered() -> None:
     with environment.transaction():
         one.apply([Command(1, command), Command(2, command)], 2, (1, 0))
     assert not one._plain_puts
+
+
+PUTS = [put_of(key=key, value=bytes(size)) for key in (b"a", b"b\x00", b"a", b"k" * 127) for size in (1, 127, 128, 300)]
+
+
+def rows_of(environment: MemoryEnvironment) -> dict[str, list[tuple[bytes, bytes]]]:
+    """All but where the log was applied up to."""
+    space = environment.space(0)
+    rows = {table: list(space.scan(table, b"", None)) for table in TABLES}
+    rows[META] = [(key, value) for key, value in rows[META] if key != APPLIED]
+    return rows
+
+
+def test_puts_in_one_command_come_to_what_they_come_to_each_as_its_own() -> None:
+    made = []
+    for given in (PUTS, [commands.puts(PUTS)]):
+        environment = MemoryEnvironment()
+        one = KvStore(environment.space(0))
+        with environment.transaction():
+            results = one.apply([Command(at, each) for at, each in enumerate(given, 1)], len(given), (1, 0))
+        made.append((results[0], one.revision, one.digest(), one.size_bytes, rows_of(environment)))
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+def test_puts_over_what_a_long_delete_covers_and_a_watcher_of_both(in_pieces: bool) -> None:
+    """A delete in pieces leaves a tombstone, over which puts are no longer plain; watchers see each revision once."""
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0))
+    delete = commands.delete_range(DeleteRangeRequest(key=b"a", range_end=b"z").SerializeToString())
+    with environment.transaction():
+        one.apply([Command(1, commands.puts(PUTS))], 1, (1, 0))
+    watch = one.read(0, queries.watch(1, WatchCreateRequest(key=b"\0", range_end=b"\0").SerializeToString()))
+    assert not isinstance(watch, bytes)
+    watch.advance(0, PLENTY, PLENTY)
+    with environment.transaction():
+        deque(one.apply_in_pieces(Command(2, delete), (1, 0), 1), maxlen=0)
+    assert one.pending_tombstones
+    before = one.revision
+    again = commands.puts(PUTS)
+    with environment.transaction():
+        if in_pieces:
+            deque(one.apply_in_pieces(Command(3, again), (1, 0), 1), maxlen=0)
+        else:
+            assert one.apply([Command(3, again)], 3, (1, 0)) == [header_only(before + 1)]
+    while one.untidy:
+        with environment.transaction():
+            one.tidy()
+    sent: list[tuple[int, bytes]] = []
+    while one.woken(0):
+        for chunk in watch.advance(0, PLENTY, PLENTY).chunks:
+            sent += [(each.kv.mod_revision, each.kv.key) for each in WatchResponse.FromString(chunk[1:]).events]
+    puts = [plain_put(each) for each in PUTS]
+    assert sent[-len(PUTS) :] == [(before + 1 + at, put[0]) for at, put in enumerate(puts) if put is not None]
+    assert one.revision == before + len(PUTS)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5, 40])
+def test_what_are_not_plain_puts_are_no_command(cut: int) -> None:
+    """As with any command that cannot be read, the group stops on every member: no API proposes one."""
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0))
+    broken = commands.puts(PUTS)[:-cut]
+    assert one.cost(broken, PLENTY) > 0
+    with environment.transaction(), pytest.raises(ApplyFailed):
+        one.apply([Command(1, broken)], 1, (1, 0))
+
+
+def test_gets_in_one_query_are_answered_as_each_alone_as_far_as_there_is_room() -> None:
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0), KvLimits(range_bytes_at_once=700))
+    with environment.transaction():
+        one.apply([Command(1, commands.puts(PUTS))], 1, (1, 0))
+    asked = [
+        queries.range_(RangeRequest(key=key, serializable=is_local).SerializeToString())
+        for key in (b"a", b"k" * 127, b"absent", b"8\x01")
+        for is_local in (False, True)
+    ]
+    alone = [one.read(0, each) for each in asked]
+    for count in range(1, len(asked) + 1):
+        answer = one.read(0, queries.gets(asked[:count]))
+        assert isinstance(answer, bytes)
+        assert [OK + each for each in split_answers(answer)] == alone[: min(count, 3)]
+
+
+def test_nobody_puts_and_gets_together_where_users_count() -> None:
+    environment = MemoryEnvironment()
+    one = KvStore(environment.space(0))
+    root = AuthUserAddRequest(name="root", hashedPassword="eHg=").SerializeToString()
+    made = [
+        commands.auth(AuthKind.ROLE_ADD, AuthRoleAddRequest(name="root").SerializeToString()),
+        commands.auth(AuthKind.USER_ADD, root),
+        commands.auth(AuthKind.USER_GRANT_ROLE, AuthUserGrantRoleRequest(user="root", role="root").SerializeToString()),
+        commands.auth(AuthKind.ENABLE, b""),
+        commands.puts(PUTS),
+    ]
+    with environment.transaction():
+        *_, result = one.apply([Command(at, each) for at, each in enumerate(made, 1)], len(made), (1, 0))
+    nobody = failure(EtcdError(*errors.USER_EMPTY))
+    assert result == nobody
+    assert one.read(0, queries.gets([queries.range_(RangeRequest(key=b"a").SerializeToString())])) == nobody
+    assert one.revision == 1

@@ -20,6 +20,7 @@ from tests.mutants import (
     store,
     streams,
     tables,
+    together,
     topologies,
     turns,
     versions,
@@ -51,4 +52,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *leases.MUTANTS,
     *log_leases.MUTANTS,
     *rest.MUTANTS,
+    *together.MUTANTS,
 ]

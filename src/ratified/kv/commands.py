@@ -6,6 +6,7 @@ They were decoded and checked there (``requests``); they are decoded again where
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from struct import Struct
 
@@ -34,6 +35,8 @@ class CommandKind(IntEnum):
     """A change of users, roles, or whether they count: an ``AuthKind``, and the bytes of its request."""
     AUTHENTICATE = 10
     """Somebody has said a user's password (``tokens``)."""
+    PUTS = 11
+    """Plain puts, nobody's, each of which makes a revision (``plain``)."""
 
 
 class AuthKind(IntEnum):
@@ -62,6 +65,7 @@ TOKEN = Struct(">Q32s")
 
 _PREFIX = {kind: bytes([kind]) + NOBODY for kind in CommandKind}
 _PUT = _PREFIX[CommandKind.PUT]
+_HEAD_BYTES = len(_PUT)
 
 
 def split(command: bytes) -> tuple[int, Identity | None, bytes]:
@@ -78,6 +82,11 @@ def asked_by(who: Identity, command: bytes) -> bytes:
 
 def put(request: bytes) -> bytes:
     return _PUT + request
+
+
+def puts(commands: Iterable[bytes]) -> bytes:
+    """From plain puts; the answer is that of the first, and each further one made the next revision."""
+    return _PREFIX[CommandKind.PUTS] + b"".join([command[_HEAD_BYTES:] for command in commands])
 
 
 def delete_range(request: bytes) -> bytes:

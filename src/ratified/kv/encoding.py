@@ -14,6 +14,8 @@ from ratified.kv.errors import EtcdError
 
 OK = b"\x00"
 FAILED = b"\x01"
+_REVISION_AT = 4
+"""In a ``header_only``, behind ``OK``, the header's field number and length, and the revision's."""
 
 
 def varint(number: int) -> bytes:
@@ -51,6 +53,15 @@ def header(revision: int) -> bytes:
 def header_only(revision: int) -> bytes:
     """A response of which nothing but the header is set: PutResponse, CompactionResponse, LeaseRevokeResponse."""
     return OK + header(revision)
+
+
+def revision_of(answer: bytes) -> int:
+    """That in a ``header_only``; raises the ``EtcdError`` that is there instead."""
+    _check(answer)
+    revision = 0
+    for place, byte in enumerate(answer[_REVISION_AT:]):
+        revision |= (byte & 0x7F) << 7 * place
+    return revision
 
 
 def failure(error: EtcdError) -> bytes:

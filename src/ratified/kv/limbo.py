@@ -17,6 +17,7 @@ from ratified.kv import commands as encoded
 from ratified.kv import queries
 from ratified.kv.commands import CommandKind
 from ratified.kv.intervals import Interval, interval, merged
+from ratified.kv.plain import plain_gets, plain_puts
 from ratified.kv.queries import QueryKind
 from ratified.machine import Touches
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
@@ -52,6 +53,8 @@ def _written(command: bytes) -> Iterator[Interval]:
         kind, _, body = encoded.split(command)
         if kind == CommandKind.PUT:
             yield interval(PutRequest.FromString(body).key, b"")
+        elif kind == CommandKind.PUTS:
+            yield from (interval(key, b"") for key, _ in plain_puts(command) or ())
         elif kind == CommandKind.DELETE_RANGE:
             request = DeleteRangeRequest.FromString(body)
             yield interval(request.key, request.range_end)
@@ -82,6 +85,8 @@ def _asked(request: bytes) -> Iterator[Interval]:
         asked = RangeRequest.FromString(body)
         if asked.revision <= 0:
             yield interval(asked.key, asked.range_end)
+    elif kind == QueryKind.GETS:
+        yield from (interval(key, b"") for key in plain_gets(body))
     elif kind == QueryKind.TXN:
         yield from _asked_by_txn(TxnRequest.FromString(body))
 

@@ -21,7 +21,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from struct import Struct
 from typing import NamedTuple
@@ -221,7 +221,7 @@ class Mvcc:
         self._record(name, key, pair, before)
         return before
 
-    def put_each(self, puts: Sequence[PlainPut]) -> None:
+    def put_each(self, puts: Iterable[PlainPut]) -> None:
         """Commands of one ``put`` each, without a lease; each ends, and makes a revision. No tombstone is pending."""
         assert not self.tombstones, "who puts over a tombstone looks at it"
         assert not self._sub, "no command is under way"
@@ -498,6 +498,12 @@ class Mvcc:
     def forget_pieces(self) -> None:
         """The command that was begun has done nothing, and is applied later."""
         self._sums_before = None
+
+    def next_revision(self) -> None:
+        """What the command does from here on is of a further revision; it has made one."""
+        assert self._sub, "there is no revision without a change"
+        self.revision += 1
+        self._sub = 0
 
     def end_command(self) -> Sequence[Change]:
         """The command is done: its changes become a revision."""

@@ -7,6 +7,7 @@ asks: ``ASKED_BY`` and an ``identity``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
@@ -57,6 +58,8 @@ class QueryKind(IntEnum):
     """The SHA-256 of a token -> ``tokens.Holder``; empty: nobody's."""
     COUNTS = 18
     """``Counts``, of this replica."""
+    GETS = 19
+    """Plain gets -> the RangeResponses of the first of them, at least one (``plain``)."""
 
 
 class AskKind(IntEnum):
@@ -108,6 +111,11 @@ _COUNTS = Struct(">5q")
 
 def range_(request: bytes) -> bytes:
     return _RANGE + request
+
+
+def gets(plain: Iterable[bytes]) -> bytes:
+    """From plain gets, as ``range_`` gave them."""
+    return bytes([QueryKind.GETS]) + b"".join([query[1:] for query in plain])
 
 
 def txn(request: bytes) -> bytes:

@@ -74,10 +74,15 @@ def is_of_newest(request: RangeRequest) -> bool:
 
 def newest_of(rows: VisibleRows, key: bytes, newest: int) -> bytes:
     """The RangeResponse of one key's newest pair, the commonest read of all."""
+    return header(newest) + newest_pair(rows, key)
+
+
+def newest_pair(rows: VisibleRows, key: bytes) -> bytes:
+    """The same without its header."""
     pair = rows.get(LIVE, names.name(key))
-    if pair is not None and rows.tombstones and rows.covered_by(pair):
-        pair = None
-    return header(newest) if pair is None else header(newest) + field(b"\x12", pair) + b"\x20\x01"
+    if pair is None or (rows.tombstones and rows.covered_by(pair)):
+        return b""
+    return field(b"\x12", pair) + b"\x20\x01"
 
 
 class RangeRead:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -35,9 +36,9 @@ from ratified.kv.leases import Leases, SlicedLeases
 from ratified.kv.lessor import SECOND, Lessor
 from ratified.kv.limits import KvLimits
 from ratified.kv.mvcc import Mvcc
-from ratified.kv.plain import PlainPut, plain_get, plain_put
+from ratified.kv.plain import PlainPut, bare, join_answers, plain_get, plain_gets, plain_puts, puts_in
 from ratified.kv.queries import STREAM, AskKind, Counts, QueryKind
-from ratified.kv.ranges import RangeRead, SlicedRange, is_of_newest, newest_of
+from ratified.kv.ranges import RangeRead, SlicedRange, is_of_newest, newest_of, newest_pair
 from ratified.kv.snapshot import APPLIED, POSITION, KvStateLoader, read_applied
 from ratified.kv.tables import META, TABLES
 from ratified.kv.tokens import Holder, Password, Tokens
@@ -104,6 +105,7 @@ class KvStore(Store):
         self._lessor = Lessor(self._leases, self._limits.expiries_at_once)
         self._handlers: dict[int, Callable[[bytes], bytes]] = {
             CommandKind.PUT: self._put,
+            CommandKind.PUTS: self._put_several,
             CommandKind.COMPACT: self._compact,
             CommandKind.LEAD: self._lead,
             CommandKind.LEASE_GRANT: self._lease_grant,
@@ -123,7 +125,7 @@ class KvStore(Store):
         self._rows_left = 0
         self._decoded: dict[bytes, Message] = {}
         """Requests that ``cost`` has decoded and that are not applied yet, by their bytes."""
-        self._plain_puts: dict[bytes, PlainPut] = {}
+        self._plain_puts: dict[bytes, list[PlainPut]] = {}
         """The same, by the bytes of the command."""
 
     # -- what a replica calls -------------------------------------------------------------------------------------
@@ -174,16 +176,16 @@ class KvStore(Store):
     @override
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[bytes]:
         results: list[bytes] = []
-        puts: list[PlainPut] = []
+        puts: list[list[PlainPut]] = []
         index = self._applied
         for command in commands:
-            put = self._plain_put(command.data)
-            if put is None:
+            plain = self._plain(command)
+            if plain is None:
                 results += self._apply_puts(puts, index)
                 puts.clear()
                 results.append(self._apply(command))
             else:
-                puts.append(put)
+                puts.append(plain)
             index = command.index
         results += self._apply_puts(puts, index)
         self._tidy()
@@ -193,11 +195,11 @@ class KvStore(Store):
 
     @override
     def cost(self, command: bytes, most: int) -> int:
-        put = plain_put(command)
-        if put is not None:
-            self._plain_puts[command] = put
-            return min(PUT, most)
         try:
+            puts = plain_puts(command)
+            if puts is not None:
+                self._plain_puts[command] = puts
+                return min(PUT * len(puts), most)
             kind, who, body = commands.split(command)
             looks = self._guard.looks(kind, who, body, most) if self._auth.enabled else 0
             if kind == CommandKind.PUT:
@@ -367,18 +369,25 @@ class KvStore(Store):
 
     # -- commands -------------------------------------------------------------------------------------------------
 
-    def _plain_put(self, command: bytes) -> PlainPut | None:
+    def _plain(self, command: Command) -> list[PlainPut] | None:
         """What is put, if it can be applied with others."""
-        put = self._plain_puts.pop(command, None) or plain_put(command)
-        return None if self._mvcc.tombstones or self._auth.enabled else put
-
-    def _apply_puts(self, puts: Sequence[PlainPut], index: int) -> Sequence[bytes]:
-        """Apply them, each a command, the last of which has this index."""
-        if not puts:
-            return ()
-        first = self._mvcc.revision + 1
         try:
-            self._mvcc.put_each(puts)
+            puts = self._plain_puts.pop(command.data, None) or plain_puts(command.data)
+        except ValueError as error:
+            raise ApplyFailed(command.index, error) from error
+        return None if self._mvcc.tombstones or self._auth.enabled else puts
+
+    def _apply_puts(self, commands: Sequence[Sequence[PlainPut]], index: int) -> Sequence[bytes]:
+        """Apply commands of plain puts, the last of which has this index."""
+        if not commands:
+            return ()
+        revision = self._mvcc.revision + 1
+        results: list[bytes] = []
+        for puts in commands:
+            results.append(header_only(revision))
+            revision += len(puts)
+        try:
+            self._mvcc.put_each(chain.from_iterable(commands))
         except ROTTEN:
             raise  # the file is every group's
         except Exception as error:
@@ -386,7 +395,7 @@ class KvStore(Store):
         changes = self._mvcc.end_command()
         if changes:
             self._hub.publish(changes)
-        return [header_only(revision) for revision in range(first, first + len(puts))]
+        return results
 
     def _apply(self, command: Command) -> bytes:
         self._index = command.index
@@ -452,6 +461,17 @@ class KvStore(Store):
         request = self._decode(rpc_pb2.PutRequest, body)
         check_put(self._mvcc, self._leases, request)
         return OK + put(self._mvcc, request)
+
+    def _put_several(self, body: bytes) -> bytes:
+        """Plain puts where they cannot be applied with others."""
+        answer = header_only(self._mvcc.revision + 1)
+        if self._mvcc.in_pieces:
+            self._hub.catch_up_all()  # who watches reads on from here, and not from the last of these revisions
+        for number, (key, value) in enumerate(puts_in(body)):
+            if number:
+                self._mvcc.next_revision()
+            self._mvcc.put(key, bare(value), 0)
+        return answer
 
     def _delete_range(self, body: bytes) -> Steps[bytes]:
         request = self._decode(rpc_pb2.DeleteRangeRequest, body)
@@ -532,6 +552,8 @@ class KvStore(Store):
         if self._auth.enabled and kind != QueryKind.WATCH:  # a watch says itself what is wrong
             self._guard.check_query(kind, who, body)
         match kind:
+            case QueryKind.GETS:
+                return join_answers(self._gets(body))
             case QueryKind.RANGE:
                 return self._range(rpc_pb2.RangeRequest.FromString(body))
             case QueryKind.TXN:
@@ -556,6 +578,17 @@ class KvStore(Store):
             case QueryKind.TOKEN:
                 return self._token(now, body)
         return self._read_auth(kind, body)
+
+    def _gets(self, body: bytes) -> Iterator[bytes]:
+        """As many as are answered at once."""
+        room = self._limits.range_bytes_at_once
+        rows, before = self._mvcc.visible, header(self._mvcc.revision)
+        for key in plain_gets(body):
+            answer = before + newest_pair(rows, key)
+            yield answer
+            room -= len(answer)
+            if room <= 0:
+                return
 
     def _read_auth(self, kind: int, body: bytes) -> bytes:
         auth, revision = self._auth, self._mvcc.revision

@@ -91,7 +91,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
         never=CARRIERS if large_values else frozenset(),
     )
     # A user's state is restored in one turn, however long that is; who joins gets all of it.
-    kv_alone = large_requests or (members_change and slow_machines)
+    together = arguments.scenario == "together"
+    kv_alone = large_requests or together or (members_change and slow_machines)
     state_machine = pick(22, 0, 0, 0, 1) == 1 and not kv_alone
     log_leases = arguments.scenario == "log-leases"
     leases = log_leases or arguments.scenario == "leases"
@@ -156,6 +157,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             large_requests=pick(41, 1, 2) if large_requests else 0,
             large_values=large_values,
             headers_lag=log_leases,
+            together=pick(60, 1, 3) if together else 0,
             member_operators=1 if members_change else 0,
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),

@@ -48,7 +48,12 @@ _ROWS = (
         "members are added, promoted and removed, some are away; links are cut, processes and machines die",
     ),
     ("large-requests", 1, "clients ask for much work with few bytes, of slow machines too; processes are killed"),
-    ("everything", 2, "all of this but leases, transfers, strangers, replaced directories, members, large requests"),
+    ("together", 1, "many puts are one command, many gets one query; processes and machines die, links are cut"),
+    (
+        "everything",
+        2,
+        "all of this but leases, transfers, strangers, replaced directories, members, large requests, puts together",
+    ),
 )
 SCENARIOS: dict[str, Scenario] = {
     name: Scenario(

@@ -142,7 +142,7 @@ HANGING_DISK = Fault(
 )
 FAILING_COPY = Fault(
     name="failing-copy",
-    scenarios={"checkpoints": 4, "absences": 15, "everything": 25},
+    scenarios={"checkpoints": 4, "absences": 15, "together": 20, "everything": 25},
     begin=again_and_again(_fail_copy),
     heal=_mend_copies,
     counters=("checkpoints failed",),

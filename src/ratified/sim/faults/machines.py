@@ -28,7 +28,7 @@ MACHINE_LOSS = Fault(
 )
 POWER_CUT = Fault(
     name="power-cut",
-    scenarios={"machine-losses": 25, "checkpoints": 40, "everything": 60},
+    scenarios={"machine-losses": 25, "checkpoints": 40, "together": 30, "everything": 60},
     begin=again_and_again(_lose_all),
     heal=Injector.revive,
     counters=("power cuts",),

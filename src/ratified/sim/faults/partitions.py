@@ -42,7 +42,15 @@ def both_ways(side: list[int], rest: list[int]) -> Links:
 
 PARTITION = Fault(
     name="partition",
-    scenarios={"partitions": 6, "leases": 10, "log-leases": 10, "members": 12, "quiet": 10, "everything": 10},
+    scenarios={
+        "partitions": 6,
+        "leases": 10,
+        "log-leases": 10,
+        "members": 12,
+        "quiet": 10,
+        "together": 10,
+        "everything": 10,
+    },
     begin=again_and_again(_partition),
     heal=Injector.mend_all,
     heals=Heals.LINKS,

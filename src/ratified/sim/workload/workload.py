@@ -20,6 +20,7 @@ from ratified.sim.workload.quota_writer import QuotaWriter
 from ratified.sim.workload.range_reader import RangeReader
 from ratified.sim.workload.registers import RegisterClients
 from ratified.sim.workload.requester import NUMBER_SHIFT, Requester
+from ratified.sim.workload.together import Together
 from ratified.sim.workload.watcher import Watcher
 
 NUMBER_FIRST = 2_000
@@ -72,6 +73,9 @@ class Workload:
             LargeRequests(next(numbers), first, cluster, answers[first], large=options.large_values)
             for _ in range(options.large_requests)
         ]
+        together = [
+            Together(next(numbers), group, cluster, answers[group]) for group in groups for _ in range(options.together)
+        ]
         operators = [MemberOperator(next(numbers), cluster) for _ in range(options.member_operators)]
         clients = (
             *watchers,
@@ -80,6 +84,7 @@ class Workload:
             *batch_writers,
             *quota_writers,
             *large_requests,
+            *together,
             *operators,
         )
         self._clients = {client.requester.number: client for client in clients}
