@@ -24,6 +24,7 @@ class AskedHost:
     """Keeps what was asked, and answers nothing by itself."""
 
     cluster = member = 1
+    open_requests = 1000, 0
 
     def __init__(self) -> None:
         self.asked: list[tuple[Work, int, Pending]] = []

@@ -37,10 +37,10 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def restart(node: LocalNode, source: Path | None) -> None:
-    """Stop this member in order, and start it with these sources; None: with the present ones."""
+    """Stop this member in order, and start it with these sources; None: with the present ones, and with a way back."""
     node.terminate()
     node.wait_stopped()
-    node.environment = {} if source is None else {"PYTHONPATH": str(source)}
+    node.environment = {"RATIFIED_PUTS_TOGETHER": "false"} if source is None else {"PYTHONPATH": str(source)}
     node.start()
     node.wait_ready()
 

@@ -25,13 +25,13 @@ def range_undecoded(data: bytes) -> Submission | None:
     if key is None:
         return None
     is_serializable = len(data) > len(key) + 2
-    return Submission(Work.READ_LOCAL if is_serializable else Work.READ, queries.range_(data))
+    return Submission(Work.READ_LOCAL if is_serializable else Work.READ, queries.range_(data), is_plain=True)
 
 
 def put_undecoded(data: bytes) -> Submission | None:
     """As ``put``, for most puts; None: it is another one, or a wrong one."""
     command = commands.put(data)
-    return None if plain_put(command) is None else Submission(Work.PROPOSE, command, grows=True)
+    return None if plain_put(command) is None else Submission(Work.PROPOSE, command, grows=True, is_plain=True)
 
 
 def put(request: PutRequest, data: bytes) -> Submission:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
+from ratified.api.batches import Batches
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.api.metrics import Metrics
@@ -52,6 +53,7 @@ class Service:
         snapshot_patience_s: float = SNAPSHOT_PATIENCE_S,
         certificates_name_users: bool = False,
         bcrypt_cost: int = COST_DEFAULT,
+        puts_together: bool = True,
         signed_tokens: SignedTokens | None = None,
     ) -> None:
         self.host = host
@@ -77,6 +79,7 @@ class Service:
         """Of the store, as it was told last; until it is, too much."""
         self._size_until = -1.0
         self._is_measuring = False
+        self._batches = Batches(host, self, puts_together=puts_together)
         self._to_measure: dict[Pending, None] = {}
         """What waits for the store's size, which is not known, or was too large, in order."""
         self._later: dict[asyncio.Task[object], None] = {}
@@ -103,6 +106,11 @@ class Service:
             self._measure()
         return pending
 
+    @property
+    def is_crowded(self) -> bool:
+        """Is nearly all asked for that may be asked for at a time? (``Host.is_crowded``)"""
+        return self.host.is_crowded or self._batches.is_crowded
+
     def cancel(self, pending: Pending) -> None:
         """Nobody waits for it any more; it may happen all the same."""
         if pending.submission.work is Work.PROPOSE:
@@ -111,9 +119,13 @@ class Service:
             self.host.cancel(pending.token)
         else:
             self._to_measure.pop(pending, None)
+            pending.give_up()
 
     def _begin(self, pending: Pending) -> None:
         submission = pending.submission
+        if submission.is_plain:
+            self._batches.add(pending)
+            return
         timeout_us = max(int((pending.until_s - self._clock()) * 1e6), 0)
         pending.token = self.host.submit(submission.work, 0, submission.data, timeout_us, pending)
 

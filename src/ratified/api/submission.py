@@ -18,6 +18,7 @@ from ratified.runtime import Outcome, Reply, Work
 # A member of an enum costs more each time, on CPython 3.11, than what is done with it here.
 _CHUNK = Outcome.CHUNK
 _DONE = Outcome.DONE
+_PROPOSE = Work.PROPOSE
 
 
 class Submission(NamedTuple):
@@ -29,15 +30,17 @@ class Submission(NamedTuple):
     """It may make the store grow, so it is held against the quota."""
     answers_much: bool = False
     """A write, whose answer may have pairs in it."""
+    is_plain: bool = False
+    """Others like it may be asked for together with it (``batches``)."""
 
     def asked_by(self, who: Identity) -> Submission:
-        ask = commands.asked_by if self.work is Work.PROPOSE else queries.asked_by
-        return self._replace(data=ask(who, self.data))
+        ask = commands.asked_by if self.work is _PROPOSE else queries.asked_by
+        return self._replace(data=ask(who, self.data), is_plain=False)
 
     @property
     def reads(self) -> bool:
         """It writes nothing, so it may be begun again."""
-        return self.work is not Work.PROPOSE
+        return self.work is not _PROPOSE
 
 
 class Caller(Protocol):
@@ -71,13 +74,21 @@ class Pending:
 
     def __init__(self, headers: HeaderWriter, submission: Submission, until_s: float, caller: Caller) -> None:
         self._headers = headers
-        self._caller = caller
+        self._caller: Caller | None = caller
         self._chunks: list[bytes] | None = None
         self.submission = submission
         self.until_s = until_s
         """When its client waits no longer, by the loop's clock."""
         self.token: int | None = None
-        """None: it has not begun."""
+        """Of a request to the host of its own; None: it has not begun, or is one of a batch."""
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more, and the host cannot be told."""
+        self._caller = None
+
+    @property
+    def is_given_up(self) -> bool:
+        return self._caller is None
 
     def __call__(self, reply: Reply) -> None:
         outcome = reply.outcome
@@ -88,9 +99,9 @@ class Pending:
         elif outcome is _DONE:
             self._answer(reply.data)
         else:
-            if self.submission.work is Work.PROPOSE:
+            if self.submission.work is _PROPOSE:
                 self._headers.proposal_failed()
-            self._caller.failed(self._why(reply))
+            self.fail(self._why(reply))
 
     def _why(self, reply: Reply) -> EtcdError:
         if reply.outcome is Outcome.REFUSED:
@@ -106,13 +117,17 @@ class Pending:
                 first, *others = *self._chunks, last
                 parts: list[bytes | memoryview] = [response_view(first), *others, self._headers.header()]
         except EtcdError as error:
-            self._caller.failed(error)
+            self.fail(error)
             return
         if self._chunks is None:
-            self._caller.answered(message)
-        else:
+            self.answered(message)
+        elif self._caller is not None:
             self._caller.answered_in_parts(parts)
 
+    def answered(self, message: bytes) -> None:
+        if self._caller is not None:
+            self._caller.answered(message)
+
     def fail(self, error: EtcdError) -> None:
-        """It cannot begin."""
-        self._caller.failed(error)
+        if self._caller is not None:
+            self._caller.failed(error)

@@ -23,7 +23,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
 from time import perf_counter
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 import msgspec
 from typing_extensions import override
@@ -133,6 +133,14 @@ class Tracing(Protocol):
 
     def tally(self, tally: Tally, path: bytes, headers: Sequence[Header]) -> Tally:
         """Who is to be told how this call ends, which begins now."""
+
+
+class _Asked(NamedTuple):
+    """What the headers of a call say."""
+
+    served: Served
+    wants_leader: bool
+    credentials: Credentials | None
 
 
 class ListenError(Exception):
@@ -271,7 +279,7 @@ class ClientListener:
 
     @property
     def is_crowded(self) -> bool:
-        return self.service.host.is_crowded
+        return self.service.is_crowded
 
     def may_read(self, connection: ClientConnection) -> bool:
         """May it read what has come on it, at once?"""
@@ -402,6 +410,8 @@ class ClientConnection(asyncio.Protocol):
         self._has_spoken = False
         self._is_asked = False
         self._asks_too_much = False
+        self._is_crowded = False
+        """Was the host, when the piece was begun that is being read?"""
         self.answers = listener.answers
         self.share = Share(self._heard_at)
         self._by_certificate: Credentials | None = None
@@ -497,6 +507,7 @@ class ClientConnection(asyncio.Protocol):
             if at and perf_counter() - began > RECEIVE_S:
                 self._unread = data[at:]
                 break
+            self._is_crowded = self.listener.is_crowded
             protocol.receive(data[at : at + PIECE_BYTES])
         self.flush()
 
@@ -661,17 +672,20 @@ class ClientConnection(asyncio.Protocol):
         return self._served(call, metadata)
 
     def _served(self, call: Call | JsonCall, metadata: Sequence[Header]) -> Sink | None:
-        served = self.listener.methods.get(call.head.path)
-        if served is None:
-            call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
-            return None
+        asked: _Asked | None = call.head.owned
+        if asked is None:
+            found = self.listener.methods.get(call.head.path)
+            if found is None:
+                call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
+                return None
+            asked = call.head.owned = _Asked(found, _WANTS_LEADER in metadata, self._credentials(metadata))
+        served, wants_leader, credentials = asked
         served.started += 1
         call.tally, call.began_at = served, self.loop.time()
         if self.listener.tracing is not None:
             call.tally = self.listener.tracing.tally(served, call.head.path, metadata)
         method = served.method
-        wants_leader = _WANTS_LEADER in metadata
-        if self.listener.is_crowded and not self.is_light:
+        if self._is_crowded and not self.is_light:
             self._asks_too_much = True
             self.listener.passed["open_requests"] += 1
             call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
@@ -681,8 +695,8 @@ class ClientConnection(asyncio.Protocol):
                 self.listener.passed["streaming_calls"] += 1
                 call.end(Code.RESOURCE_EXHAUSTED, TOO_MANY_REQUESTS)
                 return None
-            return Streaming(self, call, method, wants_leader, self._credentials(metadata))
-        return Unary(self, call, method, wants_leader, self._credentials(metadata))
+            return Streaming(self, call, method, wants_leader, credentials)
+        return Unary(self, call, method, wants_leader, credentials)
 
     def _credentials(self, metadata: Sequence[Header]) -> Credentials | None:
         """What the client shows of itself; None: nothing."""

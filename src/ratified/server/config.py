@@ -101,6 +101,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     clock_drift_percent: int
     priority: int
     quiescence: bool
+    puts_together: bool
     client_tls: TlsOptions | None
     peer_tls: TlsOptions | None
     certificates_name_users: bool
@@ -188,6 +189,7 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         clock_drift_percent=value["clock-drift"],
         priority=value["priority"],
         quiescence=value["quiescence"],
+        puts_together=value["puts-together"],
         client_tls=_tls(found, (), _CLIENT_TLS),
         peer_tls=_tls(found, [*advertised, *(url for urls in cluster.values() for url in urls)], _PEER_TLS),
         certificates_name_users=value["client-cert-auth"],

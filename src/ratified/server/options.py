@@ -132,6 +132,12 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             boolean,
             "Where nothing happens, members send each other no heartbeats and keep no time until something does.",
         ),
+        Option(
+            "puts-together",
+            "true",
+            boolean,
+            "Have puts that come together be one entry of the log. false: an earlier version can go on from it.",
+        ),
         Option("quota-backend-bytes", "0", count, "Refuse writes when the store is larger, in bytes. 0: 2 GiB."),
         Option("max-request-bytes", "1572864", positive, "Largest client request, in bytes."),
         Option("max-txn-ops", "128", positive, "Most comparisons, or operations on one branch, of a transaction."),

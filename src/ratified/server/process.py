@@ -247,6 +247,7 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         lease_ttl_min_s=lease_ttl_min_s(config.election_timeout_ms * 1000),
         certificates_name_users=config.certificates_name_users,
         bcrypt_cost=config.bcrypt_cost,
+        puts_together=config.puts_together,
         signed_tokens=None if config.auth_token is None else JwtTokens(config.auth_token),
     )
     options = ListenerOptions(

@@ -14,11 +14,11 @@ import msgspec
 from ratified.consensus.contract import U64, Era, Kind, Limbo
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 """What this program speaks at most, in the handshake; frames have a version of their own. 2: ranges of forwarded
 proposals, ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the
 node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``, ``Keep``; 7: commands of the store
-about users and alarms, and commands that name their user."""
+about users, and commands that name their user; 8: puts together."""
 PROTOCOL_VERSION_MIN = 4
 """What it speaks at least: members of that version and of this one make one cluster."""
 SNAPSHOTS_SINCE = 5
@@ -26,7 +26,9 @@ SNAPSHOTS_SINCE = 5
 TABLES_SINCE = 6
 """The version that knows ``OwnTable``, and what a cluster table can say of other groups."""
 AUTH_SINCE = 7
-"""The version whose stores know commands about users and alarms, and commands that name their user."""
+"""The version whose stores know commands about users, and commands that name their user."""
+PUTS_SINCE = 8
+"""The version whose stores know commands of many puts."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""
