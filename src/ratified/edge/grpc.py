@@ -18,7 +18,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -53,14 +53,16 @@ class Code(IntEnum):
     INTERNAL = 13
 
 
-class CallHead(msgspec.Struct, frozen=True):
-    """What a client says of a call before its messages."""
+class CallHead(msgspec.Struct):
+    """What a client says of a call before its messages; calls of one connection that say the same share it."""
 
     path: bytes
     timeout_us: int | None
     """None: it waits for as long as it takes."""
     encoding: bytes
     """Of messages that are compressed; b"": there are none."""
+    owned: Any = None
+    """That of whoever serves calls."""
 
 
 class Sink(Protocol):
