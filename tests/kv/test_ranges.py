@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ratified.kv import queries
+from ratified.kv import names, queries
 from ratified.kv.limits import KvLimits
 from ratified.kv.ranges import RangeRead
+from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
+from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -120,6 +122,57 @@ def test_a_slice_is_bounded_in_bytes() -> None:
     sizes = [len(answer.advance(0, 100, 2000).chunks[0]) for _ in range(3)]
     assert all(size < 4000 for size in sizes)
     answer.cancel()
+
+
+LONG = [b"m" * 600 + b"%03d" % number for number in (3, 1, 2)]
+MIXED = [
+    b"k",
+    b"k\x00",
+    b"k\x00\xff",
+    b"k\x01",
+    b"l",
+    *(b"l%02d" % number for number in range(70)),
+    *LONG,
+    b"n",
+    b"o\x00",
+]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 5, 74, 76, 78, 79, 200])
+@pytest.mark.parametrize(
+    ("first", "end"), [(b"\x00", b"\x00"), (b"k\x00", b"o"), (b"l05", b"m" * 600 + b"002"), (b"n", b"m")]
+)
+def test_pairs_taken_many_at_a_time_are_those_that_a_walk_finds(first: bytes, end: bytes, limit: int) -> None:
+    """However small the slices: long keys, NULs, and large values between small ones included."""
+    driver = Driver()
+    for number, key in enumerate(MIXED):
+        driver.put(key, bytes(3000 if number % 11 == 7 else number))
+    request = RangeRequest(key=first, range_end=end, limit=limit)
+    rows = VisibleRows(driver.space)
+    held = sorted(key for key in MIXED if first <= key and (end == b"\x00" or key < end))
+    for rows_max, bytes_max in ((1, 1 << 20), (3, 1 << 20), (7, 100), (1000, 1), (1000, 5000), (1000, 1 << 20)):
+        read = RangeRead(rows, request, driver.store.revision)
+        parts = []
+        while not read.finished:
+            looked = read.looked
+            parts.append(read.advance(rows_max, bytes_max))
+            assert read.looked - looked <= rows_max + (66 if limit else 0), "names are counted many at a time"
+            assert len(parts[-1]) <= bytes_max + 3100
+        answer = RangeResponse.FromString(b"".join(parts))
+        assert [pair.key for pair in answer.kvs] == held[: limit or None]
+        assert all(pair == KeyValue.FromString(rows.get(LIVE, names.name(pair.key)) or b"") for pair in answer.kvs)
+        assert (answer.count, answer.more) == (len(held), 0 < limit < len(held))
+
+
+def test_what_was_read_behind_a_large_pair_is_read_again_at_the_end_too() -> None:
+    driver = Driver()
+    for number, key in enumerate(b"abcdef"):
+        driver.put(bytes([key]), bytes(5000 if number == 4 else 1))
+    read = RangeRead(VisibleRows(driver.space), RangeRequest(key=b"a", range_end=b"z"), driver.store.revision)
+    first = read.advance(100, 2000)
+    assert not read.finished
+    assert [pair.key for pair in RangeResponse.FromString(first).kvs] == [b"a", b"b", b"c", b"d", b"e"]
+    assert [pair.key for pair in RangeResponse.FromString(read.advance(100, 2000)).kvs] == [b"f"]
 
 
 def test_one_key_is_read_in_one_piece_however_large() -> None:

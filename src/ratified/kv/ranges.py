@@ -9,6 +9,8 @@ Rules
 4. Each row that is looked at counts into a slice, whether it is a pair of the range or not. Of a long history of one
    key only ``history.CHANGES_WALKED_MAX`` changes are walked; then its newest one is sought.
 5. Pairs that are only counted are not looked at (``counting``).
+6. Newest pairs that pass through are taken from the rows many at a time, while no tombstone is pending, up to the first
+   long key; from there on they are walked to.
 """
 
 from __future__ import annotations
@@ -27,12 +29,14 @@ from ratified.kv.runs import Runs
 from ratified.kv.shared_counts import SharedCounts
 from ratified.kv.tables import LIVE
 from ratified.kv.tombstones import VisibleRows
-from ratified.kv.walks import COVERED, Looks, at_revision, live_at, present
+from ratified.kv.walks import COVERED, Looks, at_revision, live, live_at, names_of_keys, present
 from ratified.machine import Continuation, Slice
 from ratified.storage.space import View
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import RangeRequest
 
+_TAKEN_AT_ONCE = 64
+"""Pairs; the rows that follow may be much larger than those before."""
 _SORT_KEYS: dict[int, Callable[[KeyValue], int | bytes]] = {
     RangeRequest.KEY: lambda pair: pair.key,
     RangeRequest.VERSION: lambda pair: pair.version,
@@ -129,6 +133,12 @@ class RangeRead:
         """What is only counted, from where that began."""
         self._last: bytes | None = None
         """The last key that was read, behind which the counting goes on."""
+        self._stretch: tuple[bytes, bytes | None] | None = None
+        """The names, from the first to before the last, that are still to be taken many at a time; None: none are."""
+        takes_many = self._passes_through and self._sends_max and not (self._is_of_older or request.keys_only)
+        if takes_many and request.range_end and not rows.tombstones:
+            wanted = interval(request.key, request.range_end)
+            self._stretch = None if wanted.empty else names_of_keys(wanted)
 
     def advance(self, rows_max: int, bytes_max: int) -> bytes:
         """The next piece of the response, from about that much of the rows."""
@@ -146,9 +156,18 @@ class RangeRead:
     def _read(self, rows_max: int, bytes_max: int) -> list[bytes]:
         """Read on; what passes through is sent as it is met."""
         out: list[bytes] = []
-        if self._count >= self._sends_max or self._counted is not None:
+        if self._count < self._sends_max and self._counted is None:
+            looked = self.looked
+            if self._stretch is not None:
+                self._take_many(*self._stretch, rows_max, bytes_max, out)
+            else:
+                self._walk(rows_max, bytes_max, out)
+            rows_max -= self.looked - looked
+        if self._count >= self._sends_max and rows_max > 0 and not self._exhausted:
             self._count_on(rows_max)
-            return out
+        return out
+
+    def _walk(self, rows_max: int, bytes_max: int, out: list[bytes]) -> None:
         for look in self._looks:
             rows_max -= 1
             self.looked += 1
@@ -158,9 +177,43 @@ class RangeRead:
                 bytes_max -= len(pair)
                 self._take(pair, out)
             if rows_max <= 0 or bytes_max <= 0 or self._count >= self._sends_max:
-                return out
+                return
         self._exhausted = True
-        return out
+
+    def _take_many(self, first: bytes, last: bytes | None, rows_max: int, bytes_max: int, out: list[bytes]) -> None:
+        """How many at a time follows from the largest so far: what is read beyond the bytes is read again."""
+        many = 1
+        while rows_max > 0 and bytes_max > 0 and self._count < self._sends_max:
+            most = min(many, rows_max, self._sends_max - self._count)
+            found, pairs = self._rows.columns(LIVE, first, last, most)
+            if found and max(map(len, found)) > names.NAME_BYTES_MAX:
+                self._walk_on()
+                return
+            taken = 0
+            while taken < len(pairs) and bytes_max > 0:
+                pair = pairs[taken]
+                out += (b"\x12" + varint(len(pair)), pair)
+                bytes_max -= len(pair)
+                taken += 1
+            if taken:
+                first = found[taken - 1] + b"\x00"
+                self._last = names.key_of(found[taken - 1])
+            self._count += taken
+            self.looked += taken
+            rows_max -= taken
+            if len(found) < most and taken == len(found):
+                self._exhausted = True
+                return
+            largest = max(map(len, pairs), default=1)
+            many = max(min(2 * many, bytes_max // largest, _TAKEN_AT_ONCE), 1)
+        self._stretch = first, last
+
+    def _walk_on(self) -> None:
+        """From behind what was taken."""
+        self._stretch = None
+        if self._last is not None:
+            end = interval(self._request.key, self._request.range_end).end
+            self._looks = live(self._rows, Interval(self._last + b"\x00", end))
 
     def _count_on(self, rows_max: int) -> None:
         """Only count what is left."""
