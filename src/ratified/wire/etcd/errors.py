@@ -92,6 +92,9 @@ DOWNGRADE_TARGET_INVALID = Error(INVALID_ARGUMENT, "etcdserver: invalid downgrad
 NO_DOWNGRADE = Error(FAILED_PRECONDITION, "etcdserver: no inflight downgrade job")
 UNKNOWN_METHOD = Error(UNKNOWN, "etcdserver: unknown method")
 
+UNKNOWN_SERVICE = Error(NOT_FOUND, "unknown service")
+"""What etcd's gRPC library says to who asks for the health of a service that it does not know."""
+
 NOT_DECODABLE = Error(INTERNAL, "grpc: error unmarshalling request")
 """What etcd's gRPC library says of bytes that are no request."""
 
