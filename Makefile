@@ -59,9 +59,9 @@ $(VENV)/dev: pyproject.toml
 	@touch $(VENV)/run $@
 
 # The tests run clients that others have made: Debian's packages etcd-client, curl, nghttp2-client, nodejs, chromium;
-# Prometheus scrapes, and strace makes a disk slow.
-CLIENTS := etcdctl curl h2load node chromium promtool strace
-PACKAGES := etcd-client curl nghttp2-client nodejs chromium prometheus strace
+# Prometheus scrapes, Patroni keeps PostgreSQL servers, and strace makes a disk slow.
+CLIENTS := etcdctl curl h2load node chromium promtool pg_ctlcluster strace
+PACKAGES := etcd-client curl nghttp2-client nodejs chromium prometheus postgresql strace
 .PHONY: clients
 clients:
 	@missing=; for each in $(CLIENTS); do command -v $$each >/dev/null || missing=yes; done; \
