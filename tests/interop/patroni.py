@@ -61,8 +61,8 @@ def wait_for(what: str, find: Callable[[], T | None]) -> T:
 
 
 class Machine:
-    """One PostgreSQL under Patroni, with process ids of its own: ``kill`` ends them all at once, as a crash does, and so
-    does the end of the test. The user ``postgres`` may read every directory there: the tests' may be in root's home."""
+    """One PostgreSQL under Patroni, with process ids of its own: ``kill`` ends them all at once, as a crash does, and
+    so does the end of the test. The user ``postgres`` may read every directory there: Python may be in root's home."""
 
     def __init__(self, directory: Path, name: str, etcd: dict[str, Any]) -> None:
         self.name = name
@@ -120,9 +120,9 @@ class Machine:
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows; [] of what gives none. Raises ``psycopg.OperationalError`` while it does not serve."""
-        login = {"host": "127.0.0.1", "port": self.port, "user": USER, "dbname": "postgres", "connect_timeout": 5}
-        with psycopg.connect(**login, autocommit=True) as connection:
-            cursor = connection.execute(query, values)  # type: ignore[call-overload]  # it wants a literal
+        login = f"host=127.0.0.1 port={self.port} user={USER} dbname=postgres connect_timeout=5"
+        with psycopg.connect(login, autocommit=True) as connection:
+            cursor = connection.execute(query.encode(), values)
             return [] if cursor.description is None else cursor.fetchall()
 
     def _configured(self, etcd: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +131,7 @@ class Machine:
         return {
             "scope": SCOPE,
             "name": self.name,
-            "restapi": {key: f"127.0.0.1:{self._rest_port}" for key in ("listen", "connect_address")},
+            "restapi": dict.fromkeys(("listen", "connect_address"), f"127.0.0.1:{self._rest_port}"),
             "etcd3": etcd,
             "bootstrap": {
                 "dcs": {"ttl": TTL_S, "loop_wait": 1, "retry_timeout": 5, "postgresql": {"use_pg_rewind": True}},
