@@ -47,12 +47,12 @@ def programs() -> Path:
 
 
 def wait_for(what: str, find: Callable[[], T | None]) -> T:
-    """Ask until there is something; a refused connection is nothing."""
+    """Ask until there is something; a refused connection is nothing, nor is a table that has not come yet."""
     until = time.monotonic() + WAIT_S
     while True:
         try:
             found = find()
-        except psycopg.OperationalError:
+        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
             found = None
         if found is not None:
             return found
@@ -108,7 +108,7 @@ class Machine:
 
     def ctl(self, *arguments: str) -> str:
         """What ``patronictl`` says; it must succeed."""
-        command = [Path(sys.executable).with_name("patronictl"), "-c", self._config, *arguments]
+        command = [str(Path(sys.executable).with_name("patronictl")), "-c", str(self._config), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
         assert done.returncode == 0, f"patronictl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
