@@ -21,6 +21,18 @@ UNAVAILABLE = 14
 UNAUTHENTICATED = 16
 
 
+_NAMES = {
+    INVALID_ARGUMENT: "InvalidArgument",
+    PERMISSION_REFUSED: "PermissionDenied",
+    UNAUTHENTICATED: "Unauthenticated",
+}
+
+
+def as_reason(code: int, text: str) -> str:
+    """The ``cancel_reason`` of a watch that its user may not have: etcd gives it in the words of its gRPC library."""
+    return f"rpc error: code = {_NAMES[code]} desc = {text}"
+
+
 class Error(NamedTuple):
     """gRPC's number of a status code, and etcd's text."""
 
