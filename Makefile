@@ -35,7 +35,8 @@ soak: $(VENV)/dev clients ## Real processes, twenty leader kills, again and agai
 	$(BIN)/python -m pytest tests/faults --count-kills 100
 	$(BIN)/python -m pytest tests/client/test_copying.py --copied-keys 100000
 
-fuzz: $(VENV)/dev ## Fuzz the clients' edge, half an hour each part (long; Linux)
+fuzz: $(VENV)/dev ## Fuzz every method by its schema, and the clients' edge, half an hour each part (long; Linux)
+	$(BIN)/python -m tests.server.schema_fuzz
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	@for part in frames calls headers http1; do echo "== $$part"; \
 		$(BIN)/python -m tests.edge.fuzz $$part -max_total_time=1800 -max_len=4096 -timeout=5 || exit 1; done
