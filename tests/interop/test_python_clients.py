@@ -1,4 +1,5 @@
-"""PyPI's aetcd and etcd3gw hear from a fresh node what they hear from a fresh etcd."""
+"""PyPI's clients hear from a fresh node what they hear from a fresh etcd: aetcd and etcd3gw, etcd-client-py, which is
+Rust's etcd-client, and OpenStack's tooz."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import aetcd
+import etcd_client
 import pytest
 from etcd3gw.client import Etcd3Client
 from etcd3gw.exceptions import Etcd3Exception
+from tooz import coordination
 
 from ratified.client import Client
 from tests.conformance.reference import etcd_35
@@ -184,3 +187,70 @@ def test_etcd3gw_hears_the_same(endpoints: tuple[str, str]) -> None:
     ours, etcds = (hear_by_etcd3gw(endpoint) for endpoint in endpoints)
     assert ours == etcds
     assert len(ours) > 20
+
+
+async def hear_by_rusts(endpoint: str) -> list[object]:
+    told: list[object] = []
+    async with etcd_client.Client([f"http://{endpoint}"]).connect() as client:
+        for name in (b"r/a", b"r/b", b"s"):
+            await client.put(name, name * 2)
+        told.append([bytes(await client.get(b"r/a")), await client.get(b"nothing")])
+        told.append([[bytes(part) for part in each] for each in await client.get_prefix(b"r/")])
+        told.append([bytes(each) for each in await client.keys_prefix(b"r/")])
+        told.append(await client.lease_grant(60))
+        equal = etcd_client.CompareOp.EQUAL
+        for wanted in (b"ss", b"other"):
+            compared = etcd_client.Txn().when([etcd_client.Compare.value(b"s", equal, wanted)])
+            done = await client.txn(compared.and_then([etcd_client.TxnOp.put(b"s", b"1"), etcd_client.TxnOp.get(b"s")]))
+            told.append(done.succeeded())
+        await client.lock(b"mutex")
+        (held,) = await client.keys_prefix(b"mutex/")
+        await client.unlock(bytes(held))
+        told.append(await client.keys_prefix(b"mutex/"))
+        ready = etcd_client.CondVar()
+        events = client.watch_prefix(b"w/", ready_event=ready)
+        first = asyncio.ensure_future(anext(aiter(events)))
+        await ready.wait()
+        await client.put(b"w/1", b"v")
+        event = await asyncio.wait_for(first, TIMEOUT_S)
+        told.append((bytes(event.key), bytes(event.value), str(event.event)))
+        await client.delete_prefix(b"r/")
+        told.append(await client.get_prefix(b"r/"))
+        for refused in (client.put(b"", b"x"), client.lease_revoke(5)):
+            try:
+                await refused
+            except etcd_client.GRPCStatusError as error:
+                told.append(str(error))
+    return told
+
+
+def test_rusts_etcd_client_hears_the_same(endpoints: tuple[str, str]) -> None:
+    ours, etcds = (asyncio.run(hear_by_rusts(endpoint)) for endpoint in endpoints)
+    assert ours == etcds
+    assert len(ours) > 10
+
+
+def hear_by_tooz(endpoint: str) -> list[object]:
+    told: list[object] = []
+    members = [coordination.get_coordinator(f"etcd3+http://{endpoint}", name) for name in (b"one", b"two")]
+    for member in members:
+        member.start(start_heart=True)
+    one, two = members
+    one.create_group(b"group").get()
+    for member in members:
+        member.join_group(b"group", capabilities={"speaks": "etcd"}).get()
+    told.append(sorted(one.get_members(b"group").get()))
+    told.append(one.get_member_capabilities(b"group", b"two").get())
+    with one.get_lock(b"lock"):
+        told.append(two.get_lock(b"lock").acquire(blocking=False))
+    told.append(two.get_lock(b"lock").acquire(blocking=False))
+    two.leave_group(b"group").get()
+    told.append([sorted(one.get_members(b"group").get()), one.get_groups().get()])
+    for member in members:
+        member.stop()
+    return told
+
+
+def test_tooz_hears_the_same(endpoints: tuple[str, str]) -> None:
+    ours, etcds = (hear_by_tooz(endpoint) for endpoint in endpoints)
+    assert ours == etcds
