@@ -35,7 +35,8 @@ soak: $(VENV)/dev clients ## Real processes, twenty leader kills, again and agai
 	$(BIN)/python -m pytest tests/faults --count-kills 100
 	$(BIN)/python -m pytest tests/client/test_copying.py --copied-keys 100000
 
-fuzz: $(VENV)/dev ## Fuzz the clients' edge, half an hour each part (long; Linux)
+fuzz: $(VENV)/dev ## Fuzz every method by its schema, and the clients' edge, half an hour each part (long; Linux)
+	$(BIN)/python -m tests.server.schema_fuzz
 	$(BIN)/python -m pip install --quiet --editable '.[fuzz]'
 	@for part in frames calls headers http1; do echo "== $$part"; \
 		$(BIN)/python -m tests.edge.fuzz $$part -max_total_time=1800 -max_len=4096 -timeout=5 || exit 1; done
@@ -59,9 +60,9 @@ $(VENV)/dev: pyproject.toml
 	@touch $(VENV)/run $@
 
 # The tests run clients that others have made: Debian's packages etcd-client, curl, nghttp2-client, nodejs, chromium;
-# Prometheus scrapes, and strace makes a disk slow.
-CLIENTS := etcdctl curl h2load node chromium promtool strace
-PACKAGES := etcd-client curl nghttp2-client nodejs chromium prometheus strace
+# Prometheus scrapes, Patroni keeps PostgreSQL servers, and strace makes a disk slow.
+CLIENTS := etcdctl curl h2load node chromium promtool pg_ctlcluster strace
+PACKAGES := etcd-client curl nghttp2-client nodejs chromium prometheus postgresql strace
 .PHONY: clients
 clients:
 	@missing=; for each in $(CLIENTS); do command -v $$each >/dev/null || missing=yes; done; \

@@ -20,9 +20,9 @@ START_S = 20
 
 
 @contextmanager
-def etcd_35(data_dir: Path, *options: str) -> Iterator[str]:
-    """One member of 3.5; gives its endpoint."""
-    with _serving(ETCD_35, data_dir, *options) as endpoint:
+def etcd_35(data_dir: Path, *options: str, also: str | None = None) -> Iterator[str]:
+    """One member of 3.5; gives its endpoint. ``also``: one more URL at which it listens to clients."""
+    with _serving(ETCD_35, data_dir, *options, also=also) as endpoint:
         yield endpoint
 
 
@@ -34,11 +34,11 @@ def etcd_34(data_dir: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _serving(program: Path, data_dir: Path, *options: str) -> Iterator[str]:
+def _serving(program: Path, data_dir: Path, *options: str, also: str | None = None) -> Iterator[str]:
     client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     arguments = [
         f"--data-dir={data_dir}",
-        f"--listen-client-urls={client}",
+        f"--listen-client-urls={client if also is None else f'{client},{also}'}",
         f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",

@@ -533,7 +533,7 @@ def test_what_is_no_call_of_ours_is_answered_as_http_and_grpc_answer_it(server: 
     came = stranger.until(lambda each: each.kind == HEADERS)
     assert (b":status", b"404") in Decoder(4096).decode(came.payload).fields
     stranger.send(call(3, "/etcdserverpb.KV/Nothing", b""))
-    assert stranger.status(3) == ("12", "Method not found!")
+    assert stranger.status(3) == ("12", "unknown method Nothing for service etcdserverpb.KV")
     stranger.send(opened(5, PUT), body(5, message(put_small) * 2))
     assert stranger.status(5)[0] == "13"
     stranger.send(opened(7, PUT), frame(DATA, END_STREAM, 7, b""))

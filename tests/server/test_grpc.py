@@ -63,8 +63,8 @@ def test_a_call_may_say_that_it_wants_a_leader(channel: grpc.Channel, metadata: 
 @pytest.mark.parametrize(
     ("path", "request_bytes", "code", "text"),
     [
-        ("/etcdserverpb.KV/RangeStream", b"", grpc.StatusCode.UNIMPLEMENTED, "Method not found!"),
-        ("/etcdserverpb.Maintenance/Nothing", b"", grpc.StatusCode.UNIMPLEMENTED, "Method not found!"),
+        ("/etcdserverpb.KV/RangeStream", b"", grpc.StatusCode.UNIMPLEMENTED, "unknown method RangeStream"),
+        ("/etcdserverpb.Maintenance/Nothing", b"", grpc.StatusCode.UNIMPLEMENTED, "for service etcdserverpb.Maint"),
         (PUT, b"", grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: key is not provided"),
         (PUT, b"\xff\xff", grpc.StatusCode.INTERNAL, "grpc: error unmarshalling request"),
         (PUT, bytes(1600 * 1024), grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: request is too large"),

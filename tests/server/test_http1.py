@@ -59,7 +59,7 @@ def get(target: str, *headers: str, method: str = "GET") -> bytes:
 )
 def test_pages_are_there_by_http_1(node: LocalNode, target: str, status: int, body: bytes) -> None:
     head, _, found = said(node, get(target)).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 %d" % status)
+    assert head.split(b"\r\n")[0] == b"HTTP/1.1 %d %b" % (status, {200: b"OK", 404: b"Not Found"}[status])
     assert found == body
 
 

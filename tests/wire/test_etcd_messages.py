@@ -14,7 +14,7 @@ from ratified.wire.etcd import kv_pb2, rpc_pb2
 
 SOURCE = Path(ratified.__file__).parent.parent
 PACKAGE = SOURCE / "ratified/wire/etcd"
-SOURCES = ("auth", "kv", "rpc", "lock", "election")
+SOURCES = ("auth", "kv", "rpc", "lock", "election", "health")
 GENERATED = ("descriptors.binpb", *(f"{name}_pb2.pyi" for name in SOURCES))
 
 

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from ratified.api import auth, cluster, election, kv, lease, lock, maintenance, snapshot, watch
+from ratified.api import auth, cluster, election, health, kv, lease, lock, maintenance, snapshot, watch
 from ratified.api.access import Access
 from ratified.api.service import Service
 from ratified.api.stream import BidiStream
 from ratified.api.submission import Submission
 from ratified.kv.commands import AuthKind
 from ratified.kv.requests import decode
-from ratified.wire.etcd import election_pb2, lock_pb2, rpc_pb2
+from ratified.wire.etcd import election_pb2, health_pb2, lock_pb2, rpc_pb2
 from ratified.wire.report import REPORT_METHOD
 
 M = TypeVar("M", bound=Message)
@@ -41,6 +41,8 @@ class Method(NamedTuple):
     request: type[Message] | None
     kind: MethodKind
     handler: Callable[[Any, Any], Any]
+    is_for_anybody: bool = False
+    """Nobody is asked who it is, so a token that is no good does not matter."""
 
 
 Submitting = Callable[[M, bytes], Submission]
@@ -103,8 +105,12 @@ def _stream(request: type[Message], handler: Streaming) -> Method:
     return Method(request, MethodKind.STREAM, handler)
 
 
+def _for_anybody(method: Method) -> Method:
+    return method._replace(is_for_anybody=True)
+
+
 def _types() -> dict[str, str]:
-    files = (rpc_pb2, lock_pb2, election_pb2)
+    files = (rpc_pb2, lock_pb2, election_pb2, health_pb2)
     return {
         f"/{service.full_name}/{method.name}": "bidi_stream" if method.client_streaming else "server_stream"
         for file in files
@@ -145,7 +151,7 @@ METHODS: dict[str, Method] = {
     "/etcdserverpb.Auth/AuthEnable": _write(rpc_pb2.AuthEnableRequest, auth.changes(AuthKind.ENABLE)),
     "/etcdserverpb.Auth/AuthDisable": _write(rpc_pb2.AuthDisableRequest, auth.changes(AuthKind.DISABLE)),
     "/etcdserverpb.Auth/AuthStatus": _query(rpc_pb2.AuthStatusRequest, auth.status),
-    "/etcdserverpb.Auth/Authenticate": _write(rpc_pb2.AuthenticateRequest, auth.authenticate),
+    "/etcdserverpb.Auth/Authenticate": _for_anybody(_write(rpc_pb2.AuthenticateRequest, auth.authenticate)),
     "/etcdserverpb.Auth/UserAdd": _write(rpc_pb2.AuthUserAddRequest, auth.user_add),
     "/etcdserverpb.Auth/UserGet": _query(rpc_pb2.AuthUserGetRequest, auth.user_get),
     "/etcdserverpb.Auth/UserList": _query(rpc_pb2.AuthUserListRequest, auth.user_list),
@@ -174,5 +180,7 @@ METHODS: dict[str, Method] = {
     "/v3electionpb.Election/Leader": _read(election_pb2.LeaderRequest, election.leader),
     "/v3electionpb.Election/Observe": _stream(election_pb2.LeaderRequest, election.observe),
     "/v3electionpb.Election/Resign": _write(election_pb2.ResignRequest, election.resign),
+    "/grpc.health.v1.Health/Check": _for_anybody(_read(health_pb2.HealthCheckRequest, health.check)),
+    "/grpc.health.v1.Health/Watch": _for_anybody(_stream(health_pb2.HealthCheckRequest, health.watch)),
     REPORT_METHOD: Method(None, MethodKind.UNARY, maintenance.report),
 }

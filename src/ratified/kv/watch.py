@@ -260,7 +260,7 @@ class Watcher(Continuation):
         try:
             auth.check_reads(auth.admit(self._who), self.wanted)
         except EtcdError as error:
-            return error.text
+            return errors.as_reason(error.code, error.text)
         return None
 
     @property

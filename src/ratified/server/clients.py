@@ -97,7 +97,8 @@ _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 BROKEN_CONNECTION = "a client's connection ended by a defect"
 TOO_MANY_REQUESTS = refusal(Reason.OVERLOADED).text
 _TOO_MANY_PAGES = encode((b":status", b"429"))
-_METHOD_UNKNOWN = "Method not found!"
+_QUOTED_MAX = 100
+"""Characters of a client's that are said back to it."""
 
 
 def _keep_alive(connected: socket.socket) -> None:
@@ -667,7 +668,7 @@ class ClientConnection(asyncio.Protocol):
 
     def on_call(self, call: Call, metadata: Sequence[Header]) -> Sink | None:
         if not self._web.takes_calls:
-            call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
+            call.end(Code.UNIMPLEMENTED, self._unknown(call.head.path))
             return None
         return self._served(call, metadata)
 
@@ -676,9 +677,10 @@ class ClientConnection(asyncio.Protocol):
         if asked is None:
             found = self.listener.methods.get(call.head.path)
             if found is None:
-                call.end(Code.UNIMPLEMENTED, _METHOD_UNKNOWN)
+                call.end(Code.UNIMPLEMENTED, self._unknown(call.head.path))
                 return None
-            asked = call.head.owned = _Asked(found, _WANTS_LEADER in metadata, self._credentials(metadata))
+            credentials = None if found.method.is_for_anybody else self._credentials(metadata)
+            asked = call.head.owned = _Asked(found, _WANTS_LEADER in metadata, credentials)
         served, wants_leader, credentials = asked
         served.started += 1
         call.tally, call.began_at = served, self.loop.time()
@@ -697,6 +699,16 @@ class ClientConnection(asyncio.Protocol):
                 return None
             return Streaming(self, call, method, wants_leader, credentials)
         return Unary(self, call, method, wants_leader, credentials)
+
+    def _unknown(self, path: bytes) -> str:
+        """What etcd's gRPC library says of a method that there is not."""
+        service, slash, method = path.removeprefix(b"/").rpartition(b"/")
+        service_said, method_said = (part.decode("ascii", "replace")[:_QUOTED_MAX] for part in (service, method))
+        if not slash:
+            return f'malformed method name: "/{method_said}"'
+        if any(known.startswith(b"/%b/" % service) for known in self.listener.methods):
+            return f"unknown method {method_said} for service {service_said}"
+        return f"unknown service {service_said}"
 
     def _credentials(self, metadata: Sequence[Header]) -> Credentials | None:
         """What the client shows of itself; None: nothing."""

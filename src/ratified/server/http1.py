@@ -263,7 +263,7 @@ class Http1:
         if closes:
             headers.append((b"connection", b"close"))
         try:
-            out = self._parser.send(h11.Response(status_code=int(answer.status), headers=headers)) or b""
+            out = self._parser.send(_response(answer.status, headers)) or b""
             if method != "HEAD":
                 out += self._parser.send(h11.Data(data=answer.body)) or b""
             out += self._parser.send(h11.EndOfMessage()) or b""
@@ -319,7 +319,7 @@ class Http1:
         headers.append((b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length))
         if self._draining:
             headers.append((b"connection", b"close"))
-        self._write(self._parser.send(h11.Response(status_code=int(status), headers=headers)))
+        self._write(self._parser.send(_response(status, headers)))
 
     def write(self, data: bytes) -> None:
         self._write(self._parser.send(h11.Data(data=data)))
@@ -328,3 +328,8 @@ class Http1:
         self._write(self._parser.send(h11.EndOfMessage()))
         # Not at once: it may have been answered while it was being read.
         asyncio.get_running_loop().call_soon(self._go_on)
+
+
+def _response(status: HTTPStatus, headers: list[Header]) -> h11.Response:
+    """With the reason: some clients show it, and nothing else of a failure."""
+    return h11.Response(status_code=int(status), reason=status.phrase.encode(), headers=headers)

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. The four ``.proto`` are the source. ``descriptors.binpb`` (a ``FileDescriptorSet``) and the ``.pyi``
+1. The ``.proto`` are the source. ``descriptors.binpb`` (a ``FileDescriptorSet``) and the ``.pyi``
    stubs are generated from them and committed, so that nobody needs protoc to install or run.
 2. The messages live in a descriptor pool of their own (``pool.POOL``). protobuf's default pool has one entry for each
    full name in a process, and ``etcdserverpb.RangeRequest`` is one that any etcd client brings too.
@@ -11,7 +11,7 @@ Rules:
 
        python -m grpc_tools.protoc -I src \\
            --descriptor_set_out=src/ratified/wire/etcd/descriptors.binpb --mypy_out=quiet:src \\
-           src/ratified/wire/etcd/{kv,rpc,lock,election}.proto
+           src/ratified/wire/etcd/{auth,kv,rpc,lock,election,health}.proto
 
    A test holds the committed files equal to what protoc makes of the ``.proto`` text.
 

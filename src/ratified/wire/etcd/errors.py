@@ -21,6 +21,18 @@ UNAVAILABLE = 14
 UNAUTHENTICATED = 16
 
 
+_NAMES = {
+    INVALID_ARGUMENT: "InvalidArgument",
+    PERMISSION_REFUSED: "PermissionDenied",
+    UNAUTHENTICATED: "Unauthenticated",
+}
+
+
+def as_reason(code: int, text: str) -> str:
+    """The ``cancel_reason`` of a watch that its user may not have: etcd gives it in the words of its gRPC library."""
+    return f"rpc error: code = {_NAMES[code]} desc = {text}"
+
+
 class Error(NamedTuple):
     """gRPC's number of a status code, and etcd's text."""
 
@@ -91,6 +103,9 @@ DOWNGRADE_TARGET_MALFORMED = Error(INVALID_ARGUMENT, "etcdserver: wrong downgrad
 DOWNGRADE_TARGET_INVALID = Error(INVALID_ARGUMENT, "etcdserver: invalid downgrade target version")
 NO_DOWNGRADE = Error(FAILED_PRECONDITION, "etcdserver: no inflight downgrade job")
 UNKNOWN_METHOD = Error(UNKNOWN, "etcdserver: unknown method")
+
+UNKNOWN_SERVICE = Error(NOT_FOUND, "unknown service")
+"""What etcd's gRPC library says to who asks for the health of a service that it does not know."""
 
 NOT_DECODABLE = Error(INTERNAL, "grpc: error unmarshalling request")
 """What etcd's gRPC library says of bytes that are no request."""
