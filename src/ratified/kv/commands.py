@@ -37,6 +37,8 @@ class CommandKind(IntEnum):
     """Somebody has said a user's password (``tokens``)."""
     PUTS = 11
     """Plain puts, nobody's, each of which makes a revision (``plain``)."""
+    ALARM = 12
+    """An AlarmRequest that raises an alarm, or takes one back."""
 
 
 class AuthKind(IntEnum):
@@ -114,6 +116,10 @@ def lease_revoke(request: bytes) -> bytes:
 
 def auth(kind: AuthKind, request: bytes) -> bytes:
     return _PREFIX[CommandKind.AUTH] + bytes([kind]) + request
+
+
+def alarm(request: bytes) -> bytes:
+    return _PREFIX[CommandKind.ALARM] + request
 
 
 def authenticate(user: str, token_hash: bytes, revision: int) -> bytes:

@@ -38,7 +38,14 @@ _OPEN = (
     QueryKind.TOKEN,
 )
 """What anybody may ask; ``COUNTS`` and the last two are asked by members only."""
-_MANAGING = (QueryKind.MAY_MANAGE, QueryKind.HASH_KV, QueryKind.STATE, QueryKind.USER_LIST, QueryKind.ROLE_LIST)
+_MANAGING = (
+    QueryKind.MAY_MANAGE,
+    QueryKind.HASH_KV,
+    QueryKind.STATE,
+    QueryKind.TIDIED,
+    QueryKind.USER_LIST,
+    QueryKind.ROLE_LIST,
+)
 
 
 class Guard:
