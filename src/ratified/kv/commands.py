@@ -39,6 +39,10 @@ class CommandKind(IntEnum):
     """Plain puts, nobody's, each of which makes a revision (``plain``)."""
     ALARM = 12
     """An AlarmRequest that raises an alarm, or takes one back."""
+    CHECK = 13
+    """All members are to say what they hold (``checks``)."""
+    CHECKED = 14
+    """What a member holds: a ``checks.Report``."""
 
 
 class AuthKind(IntEnum):
@@ -120,6 +124,14 @@ def auth(kind: AuthKind, request: bytes) -> bytes:
 
 def alarm(request: bytes) -> bytes:
     return _PREFIX[CommandKind.ALARM] + request
+
+
+def check() -> bytes:
+    return _PREFIX[CommandKind.CHECK]
+
+
+def checked(report: bytes) -> bytes:
+    return _PREFIX[CommandKind.CHECKED] + report
 
 
 def authenticate(user: str, token_hash: bytes, revision: int) -> bytes:

@@ -64,6 +64,10 @@ class QueryKind(IntEnum):
     """AlarmRequest -> AlarmResponse with those of its kind."""
     TIDIED = 21
     """Nothing -> a header, once this replica has removed what was deleted and compacted until then."""
+    HASH_ROWS = 21
+    """A revision (u64) -> HashKVResponse, of the rows as they are read."""
+    CHECKS = 22
+    """Nothing -> lists of ``checks.Check``, whenever they change, until it is cancelled."""
 
 
 class AskKind(IntEnum):
@@ -76,6 +80,7 @@ class AskKind(IntEnum):
 
 
 STREAM = Struct(">Q")
+REVISION = Struct(">Q")
 _RANGE = bytes([QueryKind.RANGE])
 
 
@@ -156,6 +161,14 @@ def counts() -> bytes:
 
 def alarms(request: bytes) -> bytes:
     return bytes([QueryKind.ALARMS]) + request
+
+
+def hash_rows(revision: int) -> bytes:
+    return bytes([QueryKind.HASH_ROWS]) + REVISION.pack(revision)
+
+
+def checks() -> bytes:
+    return bytes([QueryKind.CHECKS])
 
 
 def tidied() -> bytes:

@@ -27,12 +27,13 @@ from ratified.kv.alarms import text as alarm_text
 from ratified.kv.auth import Auth
 from ratified.kv.backup import ALL_KEYS, OpenStates, SlicedState
 from ratified.kv.burials import bury_lease, bury_range
+from ratified.kv.checks import Check, Checks, Report
 from ratified.kv.commands import AuthKind, CommandKind
 from ratified.kv.cost import DELETED, PUT, count_up_to, estimate, work_of_put
 from ratified.kv.encoding import OK, failure, field, header, header_only, varint
 from ratified.kv.errors import EtcdError
 from ratified.kv.guard import Guard
-from ratified.kv.hashes import SlicedHash
+from ratified.kv.hashes import SlicedHash, read_from_rows, recorded
 from ratified.kv.identity import Identity
 from ratified.kv.leases import Leases, SlicedLeases
 from ratified.kv.lessor import SECOND, Lessor
@@ -103,6 +104,7 @@ class KvStore(Store):
         self._leases = Leases(space)
         self._auth = Auth(space)
         self._alarms = Alarms(space)
+        self._checks = Checks()
         self._guard = Guard(self._auth, self._mvcc)
         self._tokens = Tokens(self._limits.token_ttl_us)
         self._hub = WatchHub(self._mvcc, self._limits, self._auth)
@@ -116,6 +118,8 @@ class KvStore(Store):
             CommandKind.AUTH: self._change_auth,
             CommandKind.AUTHENTICATE: self._authenticate,
             CommandKind.ALARM: self._alarm,
+            CommandKind.CHECK: self._check,
+            CommandKind.CHECKED: self._checked,
         }
         self._stepwise: dict[int, Callable[[bytes], Steps[bytes]]] = {
             CommandKind.DELETE_RANGE: self._delete_range,
@@ -290,7 +294,8 @@ class KvStore(Store):
     @override
     def woken(self, now: int) -> Sequence[Continuation]:
         self._tokens.note_time(now)
-        return self._hub.woken(now)
+        woken = self._hub.woken(now)
+        return [*woken, *self._checks.take_woken()] if self._checks.woken else woken
 
     @override
     def digest(self) -> bytes:
@@ -325,6 +330,7 @@ class KvStore(Store):
         self._auth.replace_by(loader.auth)
         self._alarms.replace_by(loader.alarms)
         self._tokens.clear()
+        self._checks.clear()
         self._lessor.on_replaced()
         self._applied, self._applied_era = loader.index, loader.era
         self._hub.on_tombstone_done()
@@ -565,6 +571,15 @@ class KvStore(Store):
         answer = self._alarms.change(rpc_pb2.AlarmRequest.FromString(body), self._mvcc.sums)
         return header_only(self._mvcc.revision) + answer.SerializeToString()
 
+    def _check(self, _: bytes) -> bytes:
+        """The answer is the index."""
+        self._checks.begin(Check(self._index, self._mvcc.revision, self._mvcc.digest(), {}))
+        return OK + self._index.to_bytes(8)
+
+    def _checked(self, body: bytes) -> bytes:
+        self._checks.note(msgspec.msgpack.decode(body, type=Report))
+        return header_only(self._mvcc.revision)
+
     def _expiry(self, era: Era, lease: int) -> bytes:
         row = self._leases.get(lease)
         assert row is not None, "the lessor forgets a lease where it ends"
@@ -601,6 +616,12 @@ class KvStore(Store):
             case QueryKind.ALARMS:
                 found = self._alarms.of_kind(rpc_pb2.AlarmRequest.FromString(body).alarm)
                 return header_only(self._mvcc.revision) + rpc_pb2.AlarmResponse(alarms=found).SerializeToString()
+            case QueryKind.HASH_ROWS:
+                revision = queries.REVISION.unpack(body)[0]
+                self._mvcc.check_revision(revision, self._mvcc.revision)
+                return SlicedHash(self._mvcc, revision, read_from_rows)
+            case QueryKind.CHECKS:
+                return self._checks.feed()
             case QueryKind.TIDIED:
                 return Tidied(self._mvcc)
             case QueryKind.TOKEN:
@@ -708,7 +729,7 @@ class KvStore(Store):
         newest = self._mvcc.revision
         if revision > 0:
             self._mvcc.check_revision(revision, newest)
-        return SlicedHash(self._mvcc, revision if revision > 0 else newest)
+        return SlicedHash(self._mvcc, revision if revision > 0 else newest, recorded)
 
     # -- what only the leader answers -----------------------------------------------------------------------------
 
