@@ -92,6 +92,16 @@ def test_a_plain_put_behind_an_alarm_in_one_turn_is_refused() -> None:
     assert driver.store.revision == 2
 
 
+def test_puts_that_are_one_command_are_refused_as_one() -> None:
+    driver = full()
+    put = commands.put(PUT.SerializeToString())
+    revision = driver.store.revision
+    assert driver.apply([commands.puts([put, put])]) == [failure(EtcdError(*errors.NO_SPACE))]
+    raised(driver, 2, CORRUPT)
+    assert driver.apply([commands.puts([put, put])]) == [failure(EtcdError(*errors.CORRUPT))]
+    assert driver.store.revision == revision
+
+
 def test_a_long_transaction_is_refused_too() -> None:
     driver = full()
     answer = driver.apply_in_pieces(commands.txn(rpc_pb2.TxnRequest(success=[GROWS]).SerializeToString()), 1)

@@ -64,9 +64,9 @@ class QueryKind(IntEnum):
     """AlarmRequest -> AlarmResponse with those of its kind."""
     TIDIED = 21
     """Nothing -> a header, once this replica has removed what was deleted and compacted until then."""
-    HASH_ROWS = 21
+    HASH_ROWS = 22
     """A revision (u64) -> HashKVResponse, of the rows as they are read."""
-    CHECKS = 22
+    CHECKS = 23
     """Nothing -> lists of ``checks.Check``, whenever they change, until it is cancelled."""
 
 
