@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 
 from ratified.api.methods import METHODS, MethodKind
-from ratified.api.service import Service
+from ratified.api.service import SIZE_AGE_S_MAX, Service
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
 from ratified.kv.store import KvStore
@@ -192,14 +193,49 @@ def test_an_id_that_the_client_chose_twice_exists(with_api: WithApi) -> None:
     with_api(act)
 
 
-def test_no_alarm_is_raised_and_none_can_be_changed(with_api: WithApi) -> None:
+ALARM = "/etcdserverpb.Maintenance/Alarm"
+
+
+async def alarms(api: Api, **asked: Any) -> list[tuple[int, int]]:
+    """Members and kinds."""
+    answer = await api.call(ALARM, rpc_pb2.AlarmRequest(**asked).SerializeToString())
+    return [(each.memberID, each.alarm) for each in rpc_pb2.AlarmResponse.FromString(answer).alarms]
+
+
+def test_a_full_member_raises_an_alarm_once_and_it_stands_until_it_is_taken_back(with_api: WithApi) -> None:
     async def act(api: Api) -> None:
-        path = "/etcdserverpb.Maintenance/Alarm"
-        answer = rpc_pb2.AlarmResponse.FromString(await api.call(path, rpc_pb2.AlarmRequest().SerializeToString()))
-        assert list(answer.alarms) == []
-        raise_one = rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.ACTIVATE, alarm=rpc_pb2.NOSPACE)
-        with pytest.raises(EtcdError, match="cannot be changed"):
-            await api.call(path, raise_one.SerializeToString())
+        own = (api.service.host.member, rpc_pb2.NOSPACE)
+        assert await alarms(api) == []
+        api.service.quota_bytes = 0
+        async with asyncio.timeout(10):
+            with pytest.raises(EtcdError, match="etcdserver: mvcc: database space exceeded"):
+                await put_until_refused(api)
+            while await alarms(api) != [own]:
+                await asyncio.sleep(0)
+        last = api.service.host.status().node.groups[0].engine.last
+        for _ in range(3):
+            await asyncio.sleep(SIZE_AGE_S_MAX)
+            with pytest.raises(EtcdError, match="etcdserver: mvcc: database space exceeded"):
+                await put(api, b"k", b"v")
+        assert api.service.host.status().node.groups[0].engine.last == last, "nothing more was proposed"
+        api.service.quota_bytes = 1 << 30
+        with pytest.raises(EtcdError, match="etcdserver: mvcc: database space exceeded"):
+            await put(api, b"k", b"v")
+        assert await alarms(api, action=rpc_pb2.AlarmRequest.DEACTIVATE, memberID=own[0], alarm=own[1]) == [own]
+        await put(api, b"k", b"v")
+
+    with_api(act)
+
+
+def test_an_alarm_is_raised_by_who_asks_and_none_that_is_unknown(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        for wrong in ({"action": 7}, {"alarm": 7}, {"action": rpc_pb2.AlarmRequest.ACTIVATE, "alarm": 3}):
+            with pytest.raises(EtcdError) as caught:
+                await alarms(api, **wrong)
+            assert (caught.value.code, caught.value.text) == errors.UNKNOWN_ALARM
+        assert await alarms(api, action=rpc_pb2.AlarmRequest.ACTIVATE, memberID=5) == []
+        assert await alarms(api, action=rpc_pb2.AlarmRequest.ACTIVATE, memberID=5, alarm=rpc_pb2.CORRUPT) == [(5, 2)]
+        assert await alarms(api) == [(5, 2)]
 
     with_api(act)
 

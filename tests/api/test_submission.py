@@ -17,6 +17,7 @@ from ratified.wire.etcd import errors, rpc_pb2
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
 QUOTA_BYTES = 1000
+NO_SPACE_OF_1 = "memberID:1 alarm:NOSPACE "
 PUT = Submission(Work.PROPOSE, b"a put", grows=True)
 
 
@@ -25,6 +26,7 @@ class AskedHost:
 
     cluster = member = 1
     open_requests = 1000, 0
+    all_know_alarms = False
 
     def __init__(self) -> None:
         self.asked: list[tuple[Work, int, Pending]] = []
@@ -46,6 +48,9 @@ class AskedHost:
 
     def raft_term(self) -> int:
         return 1
+
+    def all_speak(self, version: int) -> bool:
+        return self.all_know_alarms
 
 
 class Told(Caller):
@@ -86,8 +91,8 @@ class World:
     def answer(self, number: int, reply: Reply) -> None:
         self.host.asked[number][2](reply)
 
-    def size(self, number: int, size_bytes: int) -> None:
-        status = rpc_pb2.StatusResponse(dbSize=size_bytes).SerializeToString()
+    def size(self, number: int, size_bytes: int, *errors: str) -> None:
+        status = rpc_pb2.StatusResponse(dbSize=size_bytes, errors=errors).SerializeToString()
         self.answer(number, Reply(number, Outcome.DONE, OK + status))
 
 
@@ -140,6 +145,28 @@ def test_where_the_store_is_too_large_nothing_begins_that_makes_it_grow(world: W
     assert told.what == [errors.NO_SPACE.text] * 3
     world.service.submit(Submission(Work.PROPOSE, b"a delete"), None, told)
     assert world.host.works == [Work.READ_LOCAL, Work.PROPOSE]
+
+
+def test_a_full_member_raises_its_alarm_once(world: World) -> None:
+    world.host.all_know_alarms = True
+    told = Told()
+    world.service.submit(PUT, None, told)
+    world.size(0, QUOTA_BYTES + 1)
+    assert world.host.works == [Work.READ_LOCAL, Work.PROPOSE], "the alarm"
+    for number in (2, 3):
+        world.clock.now_s += SIZE_AGE_S_MAX
+        world.service.submit(PUT, None, told)
+        world.size(number, QUOTA_BYTES + 1)
+    assert world.host.works[2:] == [Work.READ_LOCAL] * 2, "it is under way"
+    world.answer(1, Reply(1, Outcome.UNKNOWN, b""))
+    for number, errors_ in ((4, ["memberID:2 alarm:NOSPACE ", "memberID:1 alarm:CORRUPT "]), (6, [NO_SPACE_OF_1])):
+        world.clock.now_s += SIZE_AGE_S_MAX
+        world.service.submit(PUT, None, told)
+        world.size(number, QUOTA_BYTES + 1, *errors_)
+        if number == 4:
+            world.answer(5, Reply(5, Outcome.DONE, OK))
+    assert world.host.works[4:] == [Work.READ_LOCAL, Work.PROPOSE, Work.READ_LOCAL], "again, and then it stands"
+    assert told.what == [errors.NO_SPACE.text] * 5
 
 
 def test_where_the_size_cannot_be_known_nothing_begins_either(world: World) -> None:

@@ -23,6 +23,7 @@ def page(name: str, at_s: float, **values: float) -> str:
         "ratified_group_voters__0": 3.0,
     }
     known = {"voters": "group", "clock": "clock", "stopped": "group", "commit": "group", "applied": "group"}
+    known["alarm"] = f'of="{name}1",alarm'
     lines = [f'ratified_member_info{{name="{name}",member="{name}1",cluster="c",engine="raft"}} 1']
     lines += [f'etcd_network_active_peers{{Local="x",Remote="{other}1"}} 1' for other in "abc"]
     for key, value in {**labels, **values}.items():
@@ -64,6 +65,8 @@ def test_nothing_is_wrong_with_members_that_are_well() -> None:
         ("client-limit", {"ratified_client_limit_passed_total__connections": 1}),
         ("clock", {"ratified_clock_seconds__boottime": BEGAN_S + 1.2 * WINDOW_S}),
         ("lagging", {"ratified_group_applied_index__0": 100}),
+        ("no-space", {"ratified_alarm__NOSPACE": 1}),
+        ("corrupt", {"ratified_alarm__CORRUPT": 1}),
     ],
 )
 def test_what_one_page_says(kind: str, last: dict[str, float]) -> None:

@@ -1,6 +1,7 @@
 """All mutants, of every engine."""
 
 from tests.mutants import (
+    alarms,
     checkpoints,
     elections,
     following,
@@ -53,4 +54,5 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *log_leases.MUTANTS,
     *rest.MUTANTS,
     *together.MUTANTS,
+    *alarms.MUTANTS,
 ]

@@ -19,6 +19,7 @@ ETCDS = {
     "COMPACTED": ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted"),
     "FUTURE_REVISION": ("OUT_OF_RANGE", "etcdserver: mvcc: required revision is a future revision"),
     "NO_SPACE": ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded"),
+    "CORRUPT": ("DATA_LOSS", "etcdserver: corrupt cluster"),
     "LEASE_NOT_FOUND": ("NOT_FOUND", "etcdserver: requested lease not found"),
     "LEASE_EXISTS": ("FAILED_PRECONDITION", "etcdserver: lease already exists"),
     "LEASE_TTL_TOO_LARGE": ("OUT_OF_RANGE", "etcdserver: too large lease TTL"),
@@ -59,6 +60,7 @@ ETCDS = {
     "ROOT_ROLE_NOT_EXIST": ("FAILED_PRECONDITION", "etcdserver: root user does not have root role"),
     "USER_EXISTS": ("FAILED_PRECONDITION", "etcdserver: user name already exists"),
     "USER_EMPTY": ("INVALID_ARGUMENT", "etcdserver: user name is empty"),
+    "UNKNOWN_SERVICE": ("NOT_FOUND", "unknown service"),
     "USER_NOT_FOUND": ("FAILED_PRECONDITION", "etcdserver: user name not found"),
     "ROLE_EXISTS": ("FAILED_PRECONDITION", "etcdserver: role name already exists"),
     "ROLE_NOT_FOUND": ("FAILED_PRECONDITION", "etcdserver: role name not found"),
@@ -74,7 +76,7 @@ ETCDS = {
     "AUTH_OLD_REVISION": ("INVALID_ARGUMENT", "etcdserver: revision of auth store is old"),
 }
 OURS = {
-    "ALARMS_NOT_KEPT",
+    "ALARMS_NOT_KNOWN",
     "AUTH_NOT_KNOWN",
     "GIVES_NO_TOKENS",
     "NAME_TOO_LONG",
@@ -82,11 +84,13 @@ OURS = {
     "SNAPSHOT_TOO_SLOW",
     "SNAPSHOT_UNREAD",
     "STORE_FAILED",
+    "TOO_MANY_ALARMS",
     "TOO_MANY_PASSWORDS",
     "TOO_MANY_PERMISSIONS",
     "TOO_MANY_ROLES",
     "TOO_MANY_SNAPSHOTS",
     "TOO_MANY_USERS",
+    "UNKNOWN_ALARM",
 }
 """What etcd does not refuse."""
 

@@ -23,9 +23,11 @@ class Access:
         """As ``Service.propose``."""
         return await self._renewed(lambda who: self.service.propose(_command(who, command)))
 
-    async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+    async def query(self, request: bytes, *, linearizable: bool = True, timeout_s: float | None = None) -> bytes:
         """As ``Service.query``."""
-        return await self._renewed(lambda who: self.service.query(_query(who, request), linearizable=linearizable))
+        return await self._renewed(
+            lambda who: self.service.query(_query(who, request), linearizable=linearizable, timeout_s=timeout_s)
+        )
 
     async def ask(self, request: bytes) -> bytes:
         """As ``Service.ask``."""

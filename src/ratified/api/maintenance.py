@@ -11,7 +11,7 @@ import msgspec
 
 from ratified.api.access import Access
 from ratified.api.submission import Submission
-from ratified.kv import queries
+from ratified.kv import commands, queries, requests
 from ratified.kv.errors import EtcdError
 from ratified.runtime import Work
 from ratified.wire.etcd import errors
@@ -28,11 +28,15 @@ from ratified.wire.etcd.rpc_pb2 import (
     StatusRequest,
     StatusResponse,
 )
+from ratified.wire.peer import ALARMS_SINCE
 from ratified.wire.report import NodeReport
 
 ETCD_VERSION = "3.5.8"
 """The version of etcd whose API this is. kube-apiserver decides by it whether a progress notification can be relied on:
 in etcd since 3.5.8."""
+
+REMOVAL_S_MAX = 300.0
+"""How long removing rows may take before whoever waits for it is answered that it takes too long."""
 
 _VERSION = re.compile(r"\d+\.\d+(\.\d+.*)?")
 """A target of a downgrade, as etcd wants it written."""
@@ -53,21 +57,33 @@ async def status(access: Access, request: StatusRequest, data: bytes) -> bytes:
     )
     if leader is None:
         answer.errors.append(errors.NO_LEADER.text)
-    return await access.query(queries.status(), linearizable=False) + answer.SerializeToString()
+    return answer.SerializeToString() + await access.query(queries.status(), linearizable=False)
 
 
 async def alarm(access: Access, request: AlarmRequest, data: bytes) -> bytes:
-    """No alarms are kept in this version: there is none to list or to clear, and none can be raised."""
-    await access.check_asks()
-    if request.action not in (AlarmRequest.GET, AlarmRequest.DEACTIVATE) and request.alarm:
-        raise EtcdError(*errors.ALARMS_NOT_KEPT)
-    answer = await access.query(queries.status(), linearizable=False)
-    return AlarmResponse(header=StatusResponse.FromString(answer).header).SerializeToString()
+    """List alarms, raise one of any member, or take one back.
+
+    Members of an earlier version stop at such a change: none is proposed before all members are known to know it, or
+    while an alarm stands, for then they do.
+    """
+    requests.check_alarm(request)
+    if request.action == AlarmRequest.GET:
+        return await access.query(queries.alarms(data))
+    await access.check_manages()
+    standing = AlarmResponse.FromString(await access.query(queries.alarms(b"")))
+    is_known = access.service.host.all_speak(ALARMS_SINCE) or standing.alarms
+    if request.alarm and is_known:
+        answer = await access.propose(commands.alarm(data))
+        access.service.forget_size()  # whoever takes an alarm back has made room
+        return answer
+    if request.alarm and request.action == AlarmRequest.ACTIVATE:
+        raise EtcdError(*errors.ALARMS_NOT_KNOWN)
+    return AlarmResponse(header=standing.header).SerializeToString()
 
 
 async def defragment(access: Access, request: DefragmentRequest, data: bytes) -> bytes:
-    """Nothing is to be done: LMDB uses the pages again that rows have left, and compacted rows go by themselves."""
-    await access.check_manages(linearizable=False)
+    """Wait until the rows are gone of what was deleted and compacted: LMDB uses the pages again that they have left."""
+    await access.query(queries.tidied(), linearizable=False, timeout_s=REMOVAL_S_MAX)
     return access.service.header()
 
 

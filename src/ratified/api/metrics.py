@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
@@ -19,6 +19,7 @@ from ratified.api.peer_metrics import peer_metrics
 from ratified.kv import queries
 from ratified.kv.encoding import response
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import SERVER
 from ratified.runtime import Durations, OutcomeUnknown, RequestRefused
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.loop import TURN_CLASSES_MS
@@ -56,6 +57,7 @@ class Metrics:
             collector(registry=self._registry)
         self._store = rpc_pb2.StatusResponse()
         self._counts: queries.Counts | None = None
+        self._alarms: Sequence[rpc_pb2.AlarmMember] = ()
         self._making: asyncio.Task[bytes] | None = None
         self.add(self)
 
@@ -81,9 +83,12 @@ class Metrics:
         try:
             answer = await self._service.query(queries.status(), linearizable=False)
             counts = await self._service.host.query(queries.counts(), linearizable=False)
+            asked = queries.asked_by(SERVER, queries.alarms(b""))
+            alarms = await self._service.query(asked, linearizable=False)
         except (EtcdError, RequestRefused, OutcomeUnknown):
-            self._store, self._counts = rpc_pb2.StatusResponse(), None
+            self._store, self._counts, self._alarms = rpc_pb2.StatusResponse(), None, ()
         else:
+            self._alarms = rpc_pb2.AlarmResponse.FromString(alarms).alarms
             self._store = rpc_pb2.StatusResponse.FromString(answer)
             self._counts = queries.Counts.decode(response(counts))
 
@@ -147,6 +152,8 @@ class Metrics:
         yield gauge("etcd_debugging_mvcc_slow_watcher_total", slow, counts.slow_watchers)
         yield gauge("etcd_debugging_mvcc_watch_stream_total", "Streams with watches.", counts.watch_streams)
         yield gauge("ratified_leases", "Leases.", counts.leases)
+        alarms = [([f"{each.memberID:x}", rpc_pb2.AlarmType.Name(each.alarm)], 1) for each in self._alarms]
+        yield gauges("ratified_alarm", "1 for each alarm that stands, by whose it is.", ["of", "alarm"], alarms)
 
 
 class _Asked:

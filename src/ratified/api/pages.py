@@ -1,13 +1,15 @@
 """What is asked for by HTTP and is no call: health and version, in etcd's words.
 
 ``/health`` answers 200 where this member could serve a linearizable read just now, with ``?serializable=true`` where it
-serves at all; else 503 with a reason. ``/livez`` and ``/readyz`` ask the same of the process and of the cluster, and
-answer in words. ``/version`` says which version of etcd's API this is, ``/metrics`` what Prometheus scrapes.
+serves at all, and no alarm stands but those that ``?exclude=NOSPACE`` names; else 503 with a reason. ``/livez`` and
+``/readyz`` ask the same of the process and of the cluster, and answer in words; of the alarms ``/readyz`` asks for
+CORRUPT alone, with ``?exclude=data_corruption`` for none. ``/version`` says which version of etcd's API this is,
+``/metrics`` what Prometheus scrapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -19,6 +21,8 @@ from ratified.api.maintenance import ETCD_VERSION
 from ratified.api.service import Service
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import SERVER
+from ratified.wire.etcd.rpc_pb2 import CORRUPT, AlarmMember, AlarmResponse, AlarmType
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
@@ -52,7 +56,10 @@ async def page(service: Service, method: str, target: str) -> Page:
 
 
 async def _health(service: Service, query: Query) -> Page:
-    reason = await _unhealthy(service, serializable=query.get("serializable") == ["true"])
+    excluded = query.get("exclude", [])
+    kinds = [AlarmType.Name(each.alarm) for each in await _alarms(service)]
+    found = next((f"ALARM {kind}" for kind in kinds if kind not in excluded), "")
+    reason = found or await _unhealthy(service, serializable=query.get("serializable") == ["true"])
     status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
     return Page(status, _JSON, msgspec.json.encode({"health": "false" if reason else "true", "reason": reason}))
 
@@ -62,6 +69,9 @@ async def _livez(service: Service, query: Query) -> Page:
 
 
 async def _readyz(service: Service, query: Query) -> Page:
+    asks_for_alarms = "data_corruption" not in query.get("exclude", [])
+    if asks_for_alarms and any(each.alarm == CORRUPT for each in await _alarms(service)):
+        return _checked("alarm activated: CORRUPT")
     return _checked(await _unhealthy(service, serializable=False))
 
 
@@ -88,6 +98,15 @@ async def _unhealthy(service: Service, *, serializable: bool) -> str:
     except EtcdError as error:
         return f"QGET ERROR:{error.text}"
     return ""
+
+
+async def _alarms(service: Service) -> Sequence[AlarmMember]:
+    """Those that stand in this member's store; none where it does not answer, for which there is another reason."""
+    asked = queries.asked_by(SERVER, queries.alarms(b""))
+    try:
+        return AlarmResponse.FromString(await service.query(asked, linearizable=False)).alarms
+    except EtcdError:
+        return ()
 
 
 _PAGES: Mapping[str, Callable[[Service, Query], Awaitable[Page]]] = {

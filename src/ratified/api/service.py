@@ -15,10 +15,11 @@ from ratified.api.batches import Batches
 from ratified.api.errors import refusal, refused, stopped, unknown
 from ratified.api.leader import LeaderWatch
 from ratified.api.metrics import Metrics
+from ratified.api.own_alarms import OwnAlarms
 from ratified.api.passwords import COST_DEFAULT, Passwords
 from ratified.api.sessions import Credentials, Session, Sessions, SignedTokens
 from ratified.api.submission import Caller, Pending, Submission
-from ratified.kv import queries
+from ratified.kv import alarms, queries
 from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
 from ratified.kv.identity import Identity
@@ -72,6 +73,7 @@ class Service:
         """A client that shows no token is the user whom its certificate names."""
         self.passwords = Passwords(bcrypt_cost)
         self.sessions = Sessions(self, signed_tokens)
+        self.own_alarms = OwnAlarms(host, self)
         self.snapshots = 0
         """How many snapshots are being read by clients."""
         self._clock = asyncio.get_running_loop().time
@@ -178,14 +180,15 @@ class Service:
     def proposal_failed(self) -> None:
         self.failed_proposals += 1
 
-    async def query(self, request: bytes, *, linearizable: bool = True) -> bytes:
-        """Read; the answer, with its header."""
-        return await self.own_query(request, linearizable=linearizable) + self.header()
+    async def query(self, request: bytes, *, linearizable: bool = True, timeout_s: float | None = None) -> bytes:
+        """Read; the answer, with its header. ``timeout_s``: None: as long as a request lasts."""
+        return await self.own_query(request, linearizable=linearizable, timeout_s=timeout_s) + self.header()
 
-    async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+    async def own_query(self, request: bytes, *, linearizable: bool = True, timeout_s: float | None = None) -> bytes:
         """Read; the answer as the store gives it."""
+        lasts_s = self.timeout_s if timeout_s is None else timeout_s
         try:
-            parts = await self.host.query_parts(request, timeout_s=self.timeout_s, linearizable=linearizable)
+            parts = await self.host.query_parts(request, timeout_s=lasts_s, linearizable=linearizable)
         except RequestRefused as error:
             raise refused(error) from error
         except OutcomeUnknown as error:
@@ -251,9 +254,18 @@ class Service:
         if self._size_bytes > self.quota_bytes:
             raise EtcdError(*errors.NO_SPACE)
 
+    def forget_size(self) -> None:
+        """Ask for the store's size before the next request is held against it."""
+        self._size_until = -1.0
+
     def _note_size(self, status: bytes) -> None:
-        self._size_bytes = rpc_pb2.StatusResponse.FromString(status).dbSize
+        told = rpc_pb2.StatusResponse.FromString(status)
+        self._size_bytes = told.dbSize
         self._size_until = self._clock() + SIZE_AGE_S_MAX
+        if self._size_bytes > self.quota_bytes:
+            own = rpc_pb2.AlarmMember(memberID=self.host.member, alarm=rpc_pb2.NOSPACE)
+            if alarms.text(own) not in told.errors:
+                self.own_alarms.begin(rpc_pb2.NOSPACE)
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""

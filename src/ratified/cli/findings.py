@@ -185,6 +185,28 @@ def quota(cluster: ClusterView) -> Iterator[Finding]:
             )
 
 
+def alarms(cluster: ClusterView) -> Iterator[Finding]:
+    names = {member.info["member"]: member.name for member in cluster.own}
+    for labels, _ in cluster.own[0].last.rows("ratified_alarm") if cluster.own else ():
+        name = names.get(labels["of"], f"member {labels['of']}")
+        if labels["alarm"] == "CORRUPT":
+            yield _error(
+                "corrupt",
+                [name],
+                f"The data of {name} differs from that of the others, and keys and leases are changed no more.",
+                "Stop it, remove it from the cluster and add it anew with an empty data directory; then `ratified alarm"
+                " disarm`.",
+            )
+        else:
+            yield _error(
+                "no-space",
+                [name],
+                f"The store of {name} was larger than its quota, and nothing that makes stores grow is taken any more.",
+                "Delete keys, compact and defrag, or raise --quota-backend-bytes on all members; then `ratified alarm"
+                " disarm`.",
+            )
+
+
 def slow_disk(cluster: ClusterView) -> Iterator[Finding]:
     name = "etcd_disk_wal_fsync_duration_seconds"
     for member in cluster.own:
@@ -329,6 +351,7 @@ RULES: Sequence[Callable[[ClusterView], Iterator[Finding]]] = (
     certificates,
     full_disk,
     quota,
+    alarms,
     slow_disk,
     clocks,
     lagging,

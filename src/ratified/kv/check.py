@@ -18,7 +18,7 @@ import google_crc32c
 import msgspec
 from google.protobuf.message import DecodeError
 
-from ratified.kv import auth, leases, names, order
+from ratified.kv import alarms, auth, leases, names, order
 from ratified.kv.digest import MODULUS_MASK, Sums, row_hash
 from ratified.kv.history import DELETE, EVENTS, HISTORY, PAIR_AT, PUT
 from ratified.kv.mvcc import FIRST_REVISION, STATE, Removal, event_hash
@@ -78,7 +78,7 @@ def whole(rows: StoredRows) -> None:
         size_bytes += _whole_history(rows, events) + _whole_live(rows, events)
         _whole_order(rows, events)
         _whole_attached(rows, events, recorded)
-        _whole_leases_and_users(rows, recorded.sums)
+        _whole_leases_users_and_alarms(rows, recorded.sums)
         if size_bytes != recorded.size_bytes:
             raise StoreUnsound(f"its rows have {size_bytes} bytes, and {recorded.size_bytes} are recorded")
 
@@ -246,16 +246,17 @@ def _whole_attached(rows: StoredRows, events: _Events, recorded: _Recorded) -> N
         raise StoreUnsound("keys of its leases are missing")
 
 
-def _whole_leases_and_users(rows: StoredRows, recorded: Sums) -> None:
+def _whole_leases_users_and_alarms(rows: StoredRows, recorded: Sums) -> None:
     found = 0
     for key, value in rows.scan(leases.TABLE, b""):
         found += row_hash(key + value)
-    for key, value in rows.scan(META, auth.KEY):
-        if key >= auth.KEY_END:
-            break
-        found += row_hash(key + value)
+    for first, end in ((alarms.KEY, alarms.KEY_END), (auth.KEY, auth.KEY_END)):
+        for key, value in rows.scan(META, first):
+            if key >= end:
+                break
+            found += row_hash(key + value)
     if found & MODULUS_MASK != recorded.rows:
-        raise StoreUnsound("its leases, users and roles do not have the digest that is recorded")
+        raise StoreUnsound("its leases, users, roles and alarms do not have the digest that is recorded")
 
 
 def _checksum(key: bytes, value: bytes) -> int:

@@ -37,6 +37,12 @@ class CommandKind(IntEnum):
     """Somebody has said a user's password (``tokens``)."""
     PUTS = 11
     """Plain puts, nobody's, each of which makes a revision (``plain``)."""
+    ALARM = 12
+    """An AlarmRequest that raises an alarm, or takes one back."""
+    CHECK = 13
+    """All members are to say what they hold (``checks``)."""
+    CHECKED = 14
+    """What a member holds: a ``checks.Report``."""
 
 
 class AuthKind(IntEnum):
@@ -114,6 +120,18 @@ def lease_revoke(request: bytes) -> bytes:
 
 def auth(kind: AuthKind, request: bytes) -> bytes:
     return _PREFIX[CommandKind.AUTH] + bytes([kind]) + request
+
+
+def alarm(request: bytes) -> bytes:
+    return _PREFIX[CommandKind.ALARM] + request
+
+
+def check() -> bytes:
+    return _PREFIX[CommandKind.CHECK]
+
+
+def checked(report: bytes) -> bytes:
+    return _PREFIX[CommandKind.CHECKED] + report
 
 
 def authenticate(user: str, token_hash: bytes, revision: int) -> bytes:

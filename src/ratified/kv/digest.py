@@ -5,7 +5,7 @@ All sums are modulo 2^128.
 - ``order`` is a polynomial over the hashes of what commands did, in their order: of each put its event, of each delete
   its range and how many keys it found, of the end of each lease the lease. A delete counts alike however many keys it
   found and however many of their rows have been written, so that its digest is known before they are.
-- ``rows``: the sum of the hashes of the rows of leases, and of users and roles.
+- ``rows``: the sum of the hashes of the rows of leases, and of users, roles and alarms.
 
 The digest is over these, the revision, the compact revision and the era. Compaction is in it as a number.
 

@@ -27,7 +27,13 @@ from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.auth_pb2 import User
 
 _ALL_KEYS = Interval(b"", None)
-_OWN = (CommandKind.LEAD, CommandKind.LEASE_EXPIRE, CommandKind.AUTHENTICATE)
+_OWN = (
+    CommandKind.LEAD,
+    CommandKind.LEASE_EXPIRE,
+    CommandKind.AUTHENTICATE,
+    CommandKind.CHECK,
+    CommandKind.CHECKED,
+)
 """What members propose themselves."""
 _OPEN = (
     QueryKind.STATUS,
@@ -36,9 +42,18 @@ _OPEN = (
     QueryKind.PROGRESS,
     QueryKind.PASSWORD,
     QueryKind.TOKEN,
+    QueryKind.HASH_ROWS,
+    QueryKind.CHECKS,
 )
-"""What anybody may ask; ``COUNTS`` and the last two are asked by members only."""
-_MANAGING = (QueryKind.MAY_MANAGE, QueryKind.HASH_KV, QueryKind.STATE, QueryKind.USER_LIST, QueryKind.ROLE_LIST)
+"""What anybody may ask; ``COUNTS`` and the last four are asked by members only."""
+_MANAGING = (
+    QueryKind.MAY_MANAGE,
+    QueryKind.HASH_KV,
+    QueryKind.STATE,
+    QueryKind.TIDIED,
+    QueryKind.USER_LIST,
+    QueryKind.ROLE_LIST,
+)
 
 
 class Guard:

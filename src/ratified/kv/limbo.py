@@ -23,7 +23,14 @@ from ratified.machine import Touches
 from ratified.wire.etcd.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
 _EVERYTHING = Interval(b"", None)
-_CHANGE_NO_KEY = (CommandKind.LEASE_GRANT, CommandKind.LEAD, CommandKind.AUTHENTICATE)
+_CHANGE_NO_KEY = (
+    CommandKind.LEASE_GRANT,
+    CommandKind.LEAD,
+    CommandKind.AUTHENTICATE,
+    CommandKind.ALARM,
+    CommandKind.CHECK,
+    CommandKind.CHECKED,
+)
 
 
 def touched_by(commands: Sequence[bytes]) -> Touches:

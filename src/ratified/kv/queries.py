@@ -35,7 +35,7 @@ class QueryKind(IntEnum):
     HASH_KV = 6
     """HashKVRequest -> HashKVResponse."""
     STATUS = 7
-    """StatusRequest -> StatusResponse with sizes only."""
+    """StatusRequest -> StatusResponse with sizes, and alarms among the errors."""
     STATE = 8
     """The whole state, in the chunks of ``backup``."""
     USER_GET = 9
@@ -60,6 +60,14 @@ class QueryKind(IntEnum):
     """``Counts``, of this replica."""
     GETS = 19
     """Plain gets -> the RangeResponses of the first of them, at least one (``plain``)."""
+    ALARMS = 20
+    """AlarmRequest -> AlarmResponse with those of its kind."""
+    TIDIED = 21
+    """Nothing -> a header, once this replica has removed what was deleted and compacted until then."""
+    HASH_ROWS = 22
+    """A revision (u64) -> HashKVResponse, of the rows as they are read."""
+    CHECKS = 23
+    """Nothing -> lists of ``checks.Check``, whenever they change, until it is cancelled."""
 
 
 class AskKind(IntEnum):
@@ -72,6 +80,7 @@ class AskKind(IntEnum):
 
 
 STREAM = Struct(">Q")
+REVISION = Struct(">Q")
 _RANGE = bytes([QueryKind.RANGE])
 
 
@@ -142,12 +151,28 @@ def hash_kv(request: bytes) -> bytes:
 
 
 def status() -> bytes:
-    """The revision (in the header) and the sizes."""
+    """The revision (in the header), the sizes and the alarms."""
     return bytes([QueryKind.STATUS])
 
 
 def counts() -> bytes:
     return bytes([QueryKind.COUNTS])
+
+
+def alarms(request: bytes) -> bytes:
+    return bytes([QueryKind.ALARMS]) + request
+
+
+def hash_rows(revision: int) -> bytes:
+    return bytes([QueryKind.HASH_ROWS]) + REVISION.pack(revision)
+
+
+def checks() -> bytes:
+    return bytes([QueryKind.CHECKS])
+
+
+def tidied() -> bytes:
+    return bytes([QueryKind.TIDIED])
 
 
 def state() -> bytes:

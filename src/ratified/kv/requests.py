@@ -15,6 +15,8 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.intervals import Interval, IntervalMap, interval
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.rpc_pb2 import (
+    AlarmRequest,
+    AlarmType,
     DeleteRangeRequest,
     LeaseGrantRequest,
     PutRequest,
@@ -101,6 +103,12 @@ def is_serializable(request: TxnRequest) -> bool:
     return all(
         operation.request_range.serializable for branch in (request.success, request.failure) for operation in branch
     )
+
+
+def check_alarm(request: AlarmRequest) -> None:
+    """Of one that is to be raised or taken back, or of those that are to be listed."""
+    if request.action not in AlarmRequest.AlarmAction.values() or request.alarm not in AlarmType.values():
+        raise EtcdError(*errors.UNKNOWN_ALARM)
 
 
 def has_put(request: TxnRequest) -> bool:

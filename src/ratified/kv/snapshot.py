@@ -1,9 +1,8 @@
 """The logical state as a stream of records (``state_stream``), whatever store holds it and whatever it has removed.
 
 Rules
-1. Behind the head comes the state (revision, compact revision, era, sums), then the leases, then what there is of users
-   and roles, then the retained events in order. What is live, the history and the keys of the leases follow from the
-   events.
+1. Behind the head comes the state (revision, compact revision, era, sums), then the leases, users, roles and alarms,
+   then the retained events in order. What is live, the history and the keys of the leases follow from the events.
 2. It is read from one view, in which a row may be looked at that a compaction has dropped, and rows of a tombstone may
    not be there yet: what is read is as if all removal and writing were done.
 3. The end is the digest, and the sum of the hashes of the events. That sum follows from the one that the store has
@@ -20,7 +19,8 @@ from itertools import repeat
 from google.protobuf.message import DecodeError
 from typing_extensions import override
 
-from ratified.kv import auth, leases, names
+from ratified.kv import alarms, auth, leases, names
+from ratified.kv.alarms import Alarms
 from ratified.kv.auth import Auth
 from ratified.kv.covered import Walk
 from ratified.kv.digest import MODULUS_MASK, row_hash
@@ -50,8 +50,9 @@ POSITION = struct.Struct(">QQQ")
 _STATE = b"s"
 _LEASE = b"l"
 _AUTH = b"u"
+_ALARM = b"a"
 _EVENT = b"e"
-_KINDS = (b"", _STATE, _LEASE, _AUTH, _EVENT)
+_KINDS = (b"", _STATE, _LEASE, _AUTH, _ALARM, _EVENT)
 """In their order; before them comes nothing."""
 _LEASE_BYTES = 8
 _POSITION_BYTES = 12
@@ -82,6 +83,8 @@ def _records(view: View) -> Generator[bytes, None, bytes]:
         yield record(_LEASE, key + row)
     for key, row in view.scan(META, auth.KEY, auth.KEY_END):
         yield record(_AUTH, bytes([len(key)]) + key + row)
+    for key, row in view.scan(META, alarms.KEY, alarms.KEY_END):
+        yield record(_ALARM, bytes([len(key)]) + key + row)
     held = yield from _events(view, compact_revision_of(state))
     return _compared(state, held)
 
@@ -148,6 +151,7 @@ class KvStateLoader(StateLoader):
         self.era = era
         self.leases = Leases(space)
         self.auth = Auth(space)
+        self.alarms = Alarms(space)
         self._space = space
         self._mvcc = Mvcc(space)
         self._parser = RecordParser()
@@ -155,7 +159,7 @@ class KvStateLoader(StateLoader):
         self._on_abandon = on_abandon
         self._state: bytes | None = None
         self._rows = 0
-        """The sum of the hashes of the rows of leases, users and roles."""
+        """The sum of the hashes of the rows of leases, users, roles and alarms."""
         self._last = (b"", b"")
         """The kind of the last record, and what it sorts by among those of its kind."""
         self._whole = False
@@ -197,6 +201,11 @@ class KvStateLoader(StateLoader):
             key, row = body[1 : 1 + body[0]], body[1 + body[0] :]
             self._expect_order(kind, key)
             self.auth.load(key, row)
+            self._rows += row_hash(key + row)
+        elif kind == _ALARM:
+            key, row = body[1 : 1 + body[0]], body[1 + body[0] :]
+            self._expect_order(kind, key)
+            self.alarms.load(key, row)
             self._rows += row_hash(key + row)
         elif kind == _STATE:
             self._expect_order(kind, b"\x00")

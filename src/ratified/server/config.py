@@ -119,6 +119,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_timeout_s: float
     reuse_port: bool
     quota_backend_bytes: int
+    checks_at_start: bool
+    """Is this member's data compared with the others' before it serves?"""
+    check_every_s: float
+    """How often all members' data is compared while this one leads; 0: never."""
     history_kept_s: float | None
     """How long history is kept; None: by revisions, or for ever."""
     history_kept_revisions: int | None
@@ -204,6 +208,8 @@ def _check(found: dict[str, Found], warnings: tuple[str, ...]) -> ServerConfig:
         keepalive_timeout_s=value["grpc-keepalive-timeout"],
         reuse_port=value["socket-reuse-port"],
         quota_backend_bytes=value["quota-backend-bytes"] or QUOTA_BYTES_DEFAULT,
+        checks_at_start=value["experimental-initial-corrupt-check"],
+        check_every_s=value["corrupt-check-time"],
         history_kept_s=kept_s,
         history_kept_revisions=kept_revisions,
         log_level=value["log-level"],

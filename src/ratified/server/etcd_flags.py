@@ -210,17 +210,14 @@ ETCD_FLAGS: tuple[EtcdFlag, ...] = (
         accepted=_NO,
     ),
     *_refused(
-        "this version does not compare the members' states: leave it out",
+        "what is compacted is not compared by itself: compare everything, by --corrupt-check-time",
         "compact-hash-check-time",
-        "corrupt-check-time",
         "experimental-compact-hash-check-time",
-        "experimental-corrupt-check-time",
         accepted=("", "0", "0s"),
     ),
     *_refused(
-        "this version does not compare the members' states: leave it out",
+        "what is compacted is not compared by itself: compare everything, by --corrupt-check-time",
         "experimental-compact-hash-check-enabled",
-        "experimental-initial-corrupt-check",
         accepted=_NO,
     ),
     *_without_effect(

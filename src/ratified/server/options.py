@@ -163,6 +163,19 @@ PANELS: Mapping[str, tuple[Option, ...]] = {
             ("experimental-watch-progress-notify-interval",),
         ),
         Option(
+            "experimental-initial-corrupt-check",
+            "false",
+            boolean,
+            "At the start compare this member's data with the others', and do not serve where it differs.",
+        ),
+        Option(
+            "corrupt-check-time",
+            "0s",
+            time_s,
+            "How often the member that leads compares all members' data, reading all of it. 0: never.",
+            ("experimental-corrupt-check-time",),
+        ),
+        Option(
             "socket-reuse-port",
             "false",
             boolean,

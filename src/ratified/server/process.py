@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ratified.api.auto_compaction import ByRevisions, ByTime, Policy, compact_for_ever
+from ratified.api.corruption import CorruptionChecks, DataDiffers
 from ratified.api.methods import METHODS
 from ratified.api.service import Service
 from ratified.api.signed_tokens import BadKey, JwtTokens
@@ -110,7 +111,7 @@ async def _serve(config: ServerConfig) -> None:
     gc.freeze()
     try:
         await _serve_on(host, config, certificates, stop)
-    except (ListenError, TooFewDescriptors, BadKey) as error:
+    except (ListenError, TooFewDescriptors, BadKey, DataDiffers) as error:
         raise ServeFailed(str(error)) from error
     except HostFailed as error:
         raise ServeFailed(f"the server had to stop: {error}") from error
@@ -250,6 +251,39 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         puts_together=config.puts_together,
         signed_tokens=None if config.auth_token is None else JwtTokens(config.auth_token),
     )
+    checks = CorruptionChecks(service)
+    answering = asyncio.ensure_future(checks.answer_for_ever())
+    try:
+        if not config.checks_at_start or await _is_as_others(host, checks, stop):
+            await _listen_on(service, config, certificates, stop, checks)
+    finally:
+        answering.cancel()
+
+
+async def _is_as_others(host: Host, checks: CorruptionChecks, stop: asyncio.Event) -> bool:
+    """Compare this member's data before it serves; False: it is to stop. Raises ``DataDiffers``."""
+    stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(host.ended())
+    checking = asyncio.ensure_future(checks.check_at_start())
+    try:
+        await asyncio.wait((stopped, ended, checking), return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            ended.result()
+        if checking.done():
+            checking.result()
+        return checking.done()
+    finally:
+        for each in (stopped, ended, checking):
+            each.cancel()
+
+
+async def _listen_on(
+    service: Service,
+    config: ServerConfig,
+    certificates: Certificates | None,
+    stop: asyncio.Event,
+    checks: CorruptionChecks,
+) -> None:
+    host = service.host
     options = ListenerOptions(
         streams_max=config.max_concurrent_streams,
         asks_after_s=config.keepalive_interval_s,
@@ -275,7 +309,9 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
     await listener.start()
     announcing = asyncio.ensure_future(_announce(service, config))
     policy = _compaction(config)
-    compacting = [] if policy is None else [asyncio.ensure_future(compact_for_ever(service, policy))]
+    regular = [] if policy is None else [asyncio.ensure_future(compact_for_ever(service, policy))]
+    if config.check_every_s:
+        regular.append(asyncio.ensure_future(checks.check_for_ever(config.check_every_s)))
     stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(host.ended())
     try:
         await asyncio.wait((stopped, ended), return_when=asyncio.FIRST_COMPLETED)
@@ -284,7 +320,7 @@ async def _serve_on(host: Host, config: ServerConfig, certificates: Certificates
         log.info("stopping")
         await host.hand_over(timeout_s=config.election_timeout_ms / 1000)
     finally:
-        for task in (announcing, stopped, ended, *compacting):
+        for task in (announcing, stopped, ended, *regular):
             task.cancel()
         await listener.stop(STOP_GRACE_S)
         if tracing is not None:

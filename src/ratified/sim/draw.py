@@ -31,7 +31,7 @@ from ratified.sim.world import Concern, Draws
 QUOTA_SCENARIOS = ("disks", "everything")
 QUIET_TIMEOUTS = 8
 """For how long a client may ask nothing, in a world where groups rest."""
-SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOTS}
+SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOTS, "alarms": SNAPSHOTS}
 """The limits that are what a scenario is about."""
 NO_LIMIT = 0
 FAST_LINK = 8 << 20
@@ -92,13 +92,14 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     )
     # A user's state is restored in one turn, however long that is; who joins gets all of it.
     together = arguments.scenario == "together"
-    kv_alone = large_requests or together or (members_change and slow_machines)
+    alarms = arguments.scenario == "alarms"
+    kv_alone = large_requests or together or alarms or (members_change and slow_machines)
     state_machine = pick(22, 0, 0, 0, 1) == 1 and not kv_alone
     log_leases = arguments.scenario == "log-leases"
     leases = log_leases or arguments.scenario == "leases"
     quiet = arguments.scenario == "quiet"
     clients_of_kv = 0 if state_machine else 1
-    steady_clients = 0 if quiet else clients_of_kv
+    steady_clients = 0 if quiet or alarms else clients_of_kv  # whom an alarm would refuse
     batch_writers = 1 if large_requests else steady_clients * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
     keys = pick(17, 1, 2, 5)
@@ -158,6 +159,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             large_values=large_values,
             headers_lag=log_leases,
             together=pick(60, 1, 3) if together else 0,
+            alarm_operators=1 if alarms else 0,
             member_operators=1 if members_change else 0,
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),

@@ -129,6 +129,8 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A read may be answered a lower revision than one that was answered before (log leases); it never shows less."""
     together: int = 0
     """Per group. Whose puts go together, and whose gets do."""
+    alarm_operators: int = 0
+    """On the first group; at most one."""
     member_operators: int = 0
     """Who add, promote and remove members."""
 

@@ -49,10 +49,12 @@ _ROWS = (
     ),
     ("large-requests", 1, "clients ask for much work with few bytes, of slow machines too; processes are killed"),
     ("together", 1, "many puts are one command, many gets one query; processes and machines die, links are cut"),
+    ("alarms", 1, "an alarm stands now and then; processes are killed, members are away until they need a snapshot"),
     (
         "everything",
         2,
-        "all of this but leases, transfers, strangers, replaced directories, members, large requests, puts together",
+        "all of this but leases, transfers, strangers, replaced directories, members, large requests, puts together,"
+        " alarms",
     ),
 )
 SCENARIOS: dict[str, Scenario] = {

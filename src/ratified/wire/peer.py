@@ -14,11 +14,11 @@ import msgspec
 from ratified.consensus.contract import U64, Era, Kind, Limbo
 
 REPLICA_TAG_FIRST = 64
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 """What this program speaks at most, in the handshake; frames have a version of their own. 2: ranges of forwarded
 proposals, ``Standing``, ``Acknowledged``; 3: the births of entries; 4: the kinds of forwarded proposals, entries of the
 node, ``Checkpointed``; 5: snapshots; 6: ``OwnTable``, ``Keep``; 7: commands of the store
-about users, and commands that name their user; 8: puts together."""
+about users, and commands that name their user; 8: puts together; 9: commands of the store about alarms and checks."""
 PROTOCOL_VERSION_MIN = 4
 """What it speaks at least: members of that version and of this one make one cluster."""
 SNAPSHOTS_SINCE = 5
@@ -29,6 +29,8 @@ AUTH_SINCE = 7
 """The version whose stores know commands about users, and commands that name their user."""
 PUTS_SINCE = 8
 """The version whose stores know commands of many puts."""
+ALARMS_SINCE = 9
+"""The version whose stores know commands about alarms and checks."""
 DIRECTORY_BYTES = 16
 STARTS_BEFORE_MAX = 64
 """Earlier starts that a Hello names. Who has met none of so many takes the later incarnation's word."""

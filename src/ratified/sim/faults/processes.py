@@ -46,6 +46,7 @@ KILL = Fault(
         "strangers": 8,
         "large-requests": 12,
         "together": 6,
+        "alarms": 8,
         "members": 10,
         "quiet": 10,
         "everything": 8,

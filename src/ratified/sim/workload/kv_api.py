@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from ratified.check.register import Call, Delete, Get, Held, Put, Result, Swap
 from ratified.check.violation import Violation
 from ratified.kv import commands, queries
+from ratified.kv.encoding import failure
+from ratified.kv.errors import EtcdError
+from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import (
     Compare,
@@ -25,6 +28,8 @@ from ratified.wire.etcd.rpc_pb2 import (
 )
 
 OK = 0
+NO_SPACE = failure(EtcdError(*errors.NO_SPACE))
+"""The answer to what an alarm refuses: it was applied, and has changed nothing."""
 
 
 def body_of(reply: bytes) -> bytes:

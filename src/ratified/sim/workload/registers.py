@@ -13,6 +13,7 @@ from ratified.sim.options import WorkloadOptions
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.api import RegisterApi
 from ratified.sim.workload.history import Ended, History
+from ratified.sim.workload.kv_api import NO_SPACE
 from ratified.sim.world import Concern, Draws
 
 CLIENT_FIRST = 1_000
@@ -154,9 +155,15 @@ class RegisterClients:
         del self.open[reply.token]
         assert call.member == member, "a reply comes from the node that was asked"
         self._world.trace(member, "reply", token=reply.token, outcome=reply.outcome.value)
+        is_done = False
         match reply.outcome:
             case Outcome.DONE:
-                self._done(call, b"".join(call.chunks) + reply.data)
+                answer = b"".join(call.chunks) + reply.data
+                is_done = answer != NO_SPACE
+                if is_done:
+                    self._done(call, answer)
+                else:
+                    self._refused_by_alarm(call)
             case Outcome.REFUSED:
                 self._counters[f"refused: {reply.reason}"] += 1
                 if call.command is None:
@@ -165,7 +172,7 @@ class RegisterClients:
                     self._requests[call.group].refused(call.command)
             case Outcome.UNKNOWN:
                 self._unknown(call)
-        self._ended(call, reply.outcome is Outcome.DONE)
+        self._ended(call, is_done)
 
     def _done(self, call: OpenCall, data: bytes) -> None:
         result, revision, changed = self._api.answer(call.call, data)
@@ -181,6 +188,12 @@ class RegisterClients:
         returned = self._world.executed
         ended = Ended(call.client, call.call, call.command, call.invoked, returned, result, revision)
         self.histories[call.group].ended(call.key, ended, changed=changed)
+
+    def _refused_by_alarm(self, call: OpenCall) -> None:
+        """It is in the log, and in no history: who reads what it would have written has read what nobody wrote."""
+        assert call.command is not None, "reads are answered whatever alarm stands"
+        self._requests[call.group].done(call.command)
+        self._counters["requests refused by alarms"] += 1
 
     def _unknown(self, call: OpenCall) -> None:
         if call.command is not None:

@@ -10,6 +10,7 @@ from ratified.check.register import Call, Result
 from ratified.node.ports import Reply
 from ratified.sim.cluster import Cluster
 from ratified.sim.options import WorkloadOptions
+from ratified.sim.workload.alarm_operator import AlarmOperator
 from ratified.sim.workload.answers import Answers
 from ratified.sim.workload.api import RegisterApi
 from ratified.sim.workload.batch_writer import BatchWriter
@@ -77,6 +78,7 @@ class Workload:
             Together(next(numbers), group, cluster, answers[group]) for group in groups for _ in range(options.together)
         ]
         operators = [MemberOperator(next(numbers), cluster) for _ in range(options.member_operators)]
+        alarm_operators = [AlarmOperator(next(numbers), first, cluster) for _ in range(options.alarm_operators)]
         clients = (
             *watchers,
             *lease_holders,
@@ -86,6 +88,7 @@ class Workload:
             *large_requests,
             *together,
             *operators,
+            *alarm_operators,
         )
         self._clients = {client.requester.number: client for client in clients}
 

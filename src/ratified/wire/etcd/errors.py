@@ -18,6 +18,7 @@ OUT_OF_RANGE = 11
 UNIMPLEMENTED = 12
 INTERNAL = 13
 UNAVAILABLE = 14
+DATA_LOSS = 15
 UNAUTHENTICATED = 16
 
 
@@ -50,6 +51,7 @@ INVALID_SORT_OPTION = Error(INVALID_ARGUMENT, "etcdserver: invalid sort option")
 COMPACTED = Error(OUT_OF_RANGE, "etcdserver: mvcc: required revision has been compacted")
 FUTURE_REVISION = Error(OUT_OF_RANGE, "etcdserver: mvcc: required revision is a future revision")
 NO_SPACE = Error(RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+CORRUPT = Error(DATA_LOSS, "etcdserver: corrupt cluster")
 
 LEASE_NOT_FOUND = Error(NOT_FOUND, "etcdserver: requested lease not found")
 LEASE_EXISTS = Error(FAILED_PRECONDITION, "etcdserver: lease already exists")
@@ -115,7 +117,13 @@ EMPTY_WATCHER_RANGE_TEXT = "mvcc: watcher range is empty"
 DUPLICATE_WATCH_ID_TEXT = "mvcc: duplicate watch ID provided on the WatchStream"
 """As the ``cancel_reason`` of a watch."""
 
-ALARMS_NOT_KEPT = Error(UNIMPLEMENTED, "etcdserver: alarms cannot be changed in this version")
+ALARMS_NOT_KNOWN = Error(
+    FAILED_PRECONDITION,
+    "etcdserver: no alarm can be raised until this member has met every other one, and all run a version that knows "
+    "alarms; start those that are down, and upgrade those of an earlier version",
+)
+UNKNOWN_ALARM = Error(INVALID_ARGUMENT, "etcdserver: there is no such alarm, or nothing such that is done with one")
+TOO_MANY_ALARMS = Error(RESOURCE_EXHAUSTED, "etcdserver: there are 1000 alarms, and no more are raised; disarm some")
 SNAPSHOT_UNREAD = Error(
     RESOURCE_EXHAUSTED,
     "etcdserver: the snapshot was not read on for too long; take another one, and read it as it comes",
