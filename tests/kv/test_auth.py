@@ -20,7 +20,7 @@ from ratified.kv.permissions import Permissions
 from ratified.kv.tokens import TOKENS_MAX, Holder, Password, Tokens
 from ratified.wire.etcd import errors
 from ratified.wire.etcd import rpc_pb2 as rpc
-from ratified.wire.etcd.auth_pb2 import Permission
+from ratified.wire.etcd.auth_pb2 import Permission, UserAddOptions
 from tests.kv.driver import PLENTY, Driver, Watch
 
 TTL_US = 1000
@@ -178,10 +178,23 @@ def test_a_watch_of_nobodys_ends_when_users_begin_to_count() -> None:
     watch = driver.watches_as(None, b"a", b"b")
     driver.turn()
     driver.enable()
-    driver.permit(Permission.READ, b"q")
     driver.asks(driver.now("alice"), put(b"a1"))
     driver.turn()
     assert (watch.events, watch.finished) == ([], True)
+
+
+def test_a_watch_ends_with_its_user_whoever_is_called_so_later() -> None:
+    driver = Managed()
+    driver.enable()
+    watch, roots = driver.watches_as(driver.now("alice"), b"a", b"b"), driver.watches_as(driver.now("root"), b"a1")
+    driver.turn()
+    driver.changes(AuthKind.USER_DELETE, rpc.AuthUserDeleteRequest(name="alice"))
+    driver.changes(AuthKind.USER_ADD, rpc.AuthUserAddRequest(name="alice", hashedPassword=HASHED))
+    driver.changes(AuthKind.USER_GRANT_ROLE, rpc.AuthUserGrantRoleRequest(user="alice", role="a"))
+    driver.asks(driver.now("alice"), put(b"a1"))
+    driver.turn()
+    assert (watch.events, watch.finished) == ([], True)
+    assert [key for _, key, _ in roots.events] == [b"a1"]
 
 
 def test_a_watch_that_is_not_permitted_never_begins() -> None:
@@ -221,6 +234,16 @@ def test_a_password_is_looked_at_with_the_revision_of_its_user() -> None:
     answer = msgspec.msgpack.decode(response(driver.answer(queries.password("alice"))), type=Password)
     assert answer == Password(False, driver.revision, b"a hash")
     assert not msgspec.msgpack.decode(response(driver.answer(queries.password("nobody"))), type=Password).hashed
+
+
+def test_who_is_to_have_no_password_is_nobody_by_the_one_that_is_given_later() -> None:
+    """As in etcd, which keeps none of it: such a user is known by a certificate alone."""
+    driver = Managed()
+    options = UserAddOptions(no_password=True)
+    driver.changes(AuthKind.USER_ADD, rpc.AuthUserAddRequest(name="certified", options=options))
+    changed = rpc.AuthUserChangePasswordRequest(name="certified", hashedPassword=HASHED)
+    driver.changes(AuthKind.USER_CHANGE_PASSWORD, changed)
+    assert not msgspec.msgpack.decode(response(driver.answer(queries.password("certified"))), type=Password).hashed
 
 
 def token_of(user: str, token: bytes, revision: int) -> bytes:
