@@ -99,9 +99,13 @@ def test_nobody_puts_in_the_batch_in_which_users_begin_to_count() -> None:
     """Plain puts are applied together, and are read by hand: one behind the change must not slip through."""
     driver = Managed()
     enable = commands.asked_by(SERVER, commands.auth(AuthKind.ENABLE, b""))
-    answers = driver.apply([put(b"a1"), put(b"z1"), enable, put(b"a2"), put(b"z2")])
-    assert [answer[0] for answer in answers] == [0, 0, 0, 1, 1]
-    assert driver.reads(driver.now("root"), b"\0", b"\0") == [b"a1", b"z1"]
+    together = [commands.puts([put(key), put(key + b"0")]) for key in (b"a5", b"a6")]
+    answers = driver.apply([put(b"a1"), together[0], put(b"z1"), enable, put(b"a2"), together[1], put(b"z2")])
+    assert [answer[0] for answer in answers] == [0, 0, 0, 0, 1, 1, 1]
+    assert driver.reads(driver.now("root"), b"\0", b"\0") == [b"a1", b"a5", b"a50", b"z1"]
+    gets = queries.gets([queries.range_(rpc.RangeRequest(key=key).SerializeToString()) for key in (b"a1", b"z1")])
+    with refused(errors.USER_EMPTY):
+        response(driver.answer(gets))
 
 
 def test_whoever_was_found_out_before_a_change_is_found_out_again() -> None:
@@ -205,6 +209,41 @@ def test_a_watch_that_is_not_permitted_never_begins() -> None:
         watch = driver.watches_as(driver.now("alice"), key, range_end)
         driver.turn()
         assert [(each.created, each.canceled) for each in watch.responses] == [(True, True)]
+
+
+def test_nested_puts_are_held_against_their_leases_too() -> None:
+    driver = Managed()
+    driver.grant(7, 100)
+    driver.asks(None, put(b"z", lease=7))
+    driver.enable()
+    attaching = rpc.RequestOp(request_put=rpc.PutRequest(key=b"a1", lease=7))
+    nested = rpc.RequestOp(request_txn=rpc.TxnRequest(failure=[attaching]))
+    with refused(errors.PERMISSION_DENIED):
+        driver.asks(driver.now("alice"), commands.txn(rpc.TxnRequest(success=[nested]).SerializeToString()))
+
+
+def test_who_may_read_all_may_neither_compact_nor_take_the_state() -> None:
+    driver = Managed()
+    driver.permit(Permission.READ, b"\0", b"\0")
+    driver.enable()
+    alice = driver.now("alice")
+    assert driver.reads(alice, b"\0", b"\0") == []
+    driver.asks(alice, put(b"a1"))
+    with refused(errors.PERMISSION_DENIED):
+        driver.asks(alice, commands.compact(rpc.CompactionRequest(revision=2).SerializeToString()))
+    with refused(errors.PERMISSION_DENIED):
+        response(driver.answer(queries.asked_by(alice, queries.state())))
+
+
+@pytest.mark.parametrize("branch", ["success", "failure"])
+def test_a_transaction_that_only_reads_is_held_against_both_branches(branch: str) -> None:
+    driver = Managed()
+    driver.enable()
+    reading = rpc.TxnRequest()
+    getattr(reading, branch).append(rpc.RequestOp(request_range=rpc.RangeRequest(key=b"z")))
+    query = queries.asked_by(driver.now("alice"), queries.txn(reading.SerializeToString()))
+    with refused(errors.PERMISSION_DENIED):
+        response(driver.answer(query))
 
 
 def test_a_long_lease_is_looked_at_in_pieces() -> None:
