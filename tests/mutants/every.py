@@ -23,6 +23,7 @@ from tests.mutants import (
     together,
     topologies,
     turns,
+    users,
     versions,
     zab,
 )
@@ -52,5 +53,6 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *leases.MUTANTS,
     *log_leases.MUTANTS,
     *rest.MUTANTS,
+    *users.MUTANTS,
     *together.MUTANTS,
 ]
