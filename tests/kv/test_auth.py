@@ -20,7 +20,7 @@ from ratified.kv.permissions import Permissions
 from ratified.kv.tokens import TOKENS_MAX, Holder, Password, Tokens
 from ratified.wire.etcd import errors
 from ratified.wire.etcd import rpc_pb2 as rpc
-from ratified.wire.etcd.auth_pb2 import Permission
+from ratified.wire.etcd.auth_pb2 import Permission, UserAddOptions
 from tests.kv.driver import PLENTY, Driver, Watch
 
 TTL_US = 1000
@@ -99,9 +99,13 @@ def test_nobody_puts_in_the_batch_in_which_users_begin_to_count() -> None:
     """Plain puts are applied together, and are read by hand: one behind the change must not slip through."""
     driver = Managed()
     enable = commands.asked_by(SERVER, commands.auth(AuthKind.ENABLE, b""))
-    answers = driver.apply([put(b"a1"), put(b"z1"), enable, put(b"a2"), put(b"z2")])
-    assert [answer[0] for answer in answers] == [0, 0, 0, 1, 1]
-    assert driver.reads(driver.now("root"), b"\0", b"\0") == [b"a1", b"z1"]
+    together = [commands.puts([put(key), put(key + b"0")]) for key in (b"a5", b"a6")]
+    answers = driver.apply([put(b"a1"), together[0], put(b"z1"), enable, put(b"a2"), together[1], put(b"z2")])
+    assert [answer[0] for answer in answers] == [0, 0, 0, 0, 1, 1, 1]
+    assert driver.reads(driver.now("root"), b"\0", b"\0") == [b"a1", b"a5", b"a50", b"z1"]
+    gets = queries.gets([queries.range_(rpc.RangeRequest(key=key).SerializeToString()) for key in (b"a1", b"z1")])
+    with refused(errors.USER_EMPTY):
+        response(driver.answer(gets))
 
 
 def test_whoever_was_found_out_before_a_change_is_found_out_again() -> None:
@@ -178,10 +182,23 @@ def test_a_watch_of_nobodys_ends_when_users_begin_to_count() -> None:
     watch = driver.watches_as(None, b"a", b"b")
     driver.turn()
     driver.enable()
-    driver.permit(Permission.READ, b"q")
     driver.asks(driver.now("alice"), put(b"a1"))
     driver.turn()
     assert (watch.events, watch.finished) == ([], True)
+
+
+def test_a_watch_ends_with_its_user_whoever_is_called_so_later() -> None:
+    driver = Managed()
+    driver.enable()
+    watch, roots = driver.watches_as(driver.now("alice"), b"a", b"b"), driver.watches_as(driver.now("root"), b"a1")
+    driver.turn()
+    driver.changes(AuthKind.USER_DELETE, rpc.AuthUserDeleteRequest(name="alice"))
+    driver.changes(AuthKind.USER_ADD, rpc.AuthUserAddRequest(name="alice", hashedPassword=HASHED))
+    driver.changes(AuthKind.USER_GRANT_ROLE, rpc.AuthUserGrantRoleRequest(user="alice", role="a"))
+    driver.asks(driver.now("alice"), put(b"a1"))
+    driver.turn()
+    assert (watch.events, watch.finished) == ([], True)
+    assert [key for _, key, _ in roots.events] == [b"a1"]
 
 
 def test_a_watch_that_is_not_permitted_never_begins() -> None:
@@ -192,6 +209,41 @@ def test_a_watch_that_is_not_permitted_never_begins() -> None:
         watch = driver.watches_as(driver.now("alice"), key, range_end)
         driver.turn()
         assert [(each.created, each.canceled) for each in watch.responses] == [(True, True)]
+
+
+def test_nested_puts_are_held_against_their_leases_too() -> None:
+    driver = Managed()
+    driver.grant(7, 100)
+    driver.asks(None, put(b"z", lease=7))
+    driver.enable()
+    attaching = rpc.RequestOp(request_put=rpc.PutRequest(key=b"a1", lease=7))
+    nested = rpc.RequestOp(request_txn=rpc.TxnRequest(failure=[attaching]))
+    with refused(errors.PERMISSION_DENIED):
+        driver.asks(driver.now("alice"), commands.txn(rpc.TxnRequest(success=[nested]).SerializeToString()))
+
+
+def test_who_may_read_all_may_neither_compact_nor_take_the_state() -> None:
+    driver = Managed()
+    driver.permit(Permission.READ, b"\0", b"\0")
+    driver.enable()
+    alice = driver.now("alice")
+    assert driver.reads(alice, b"\0", b"\0") == []
+    driver.asks(alice, put(b"a1"))
+    with refused(errors.PERMISSION_DENIED):
+        driver.asks(alice, commands.compact(rpc.CompactionRequest(revision=2).SerializeToString()))
+    with refused(errors.PERMISSION_DENIED):
+        response(driver.answer(queries.asked_by(alice, queries.state())))
+
+
+@pytest.mark.parametrize("branch", ["success", "failure"])
+def test_a_transaction_that_only_reads_is_held_against_both_branches(branch: str) -> None:
+    driver = Managed()
+    driver.enable()
+    reading = rpc.TxnRequest()
+    getattr(reading, branch).append(rpc.RequestOp(request_range=rpc.RangeRequest(key=b"z")))
+    query = queries.asked_by(driver.now("alice"), queries.txn(reading.SerializeToString()))
+    with refused(errors.PERMISSION_DENIED):
+        response(driver.answer(query))
 
 
 def test_a_long_lease_is_looked_at_in_pieces() -> None:
@@ -221,6 +273,16 @@ def test_a_password_is_looked_at_with_the_revision_of_its_user() -> None:
     answer = msgspec.msgpack.decode(response(driver.answer(queries.password("alice"))), type=Password)
     assert answer == Password(False, driver.revision, b"a hash")
     assert not msgspec.msgpack.decode(response(driver.answer(queries.password("nobody"))), type=Password).hashed
+
+
+def test_who_is_to_have_no_password_is_nobody_by_the_one_that_is_given_later() -> None:
+    """As in etcd, which keeps none of it: such a user is known by a certificate alone."""
+    driver = Managed()
+    options = UserAddOptions(no_password=True)
+    driver.changes(AuthKind.USER_ADD, rpc.AuthUserAddRequest(name="certified", options=options))
+    changed = rpc.AuthUserChangePasswordRequest(name="certified", hashedPassword=HASHED)
+    driver.changes(AuthKind.USER_CHANGE_PASSWORD, changed)
+    assert not msgspec.msgpack.decode(response(driver.answer(queries.password("certified"))), type=Password).hashed
 
 
 def token_of(user: str, token: bytes, revision: int) -> bytes:

@@ -24,6 +24,7 @@ from tests.mutants import (
     together,
     topologies,
     turns,
+    users,
     versions,
     zab,
 )
@@ -53,6 +54,7 @@ MUTANTS: list[Mutant | EngineMutant] = [
     *leases.MUTANTS,
     *log_leases.MUTANTS,
     *rest.MUTANTS,
+    *users.MUTANTS,
     *together.MUTANTS,
     *alarms.MUTANTS,
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ratified.api.jwt_options import JwtOptions
 from ratified.api.passwords import PASSWORD_BYTES_MAX, Passwords
-from ratified.api.sessions import Credentials, Sessions
+from ratified.api.sessions import REMEMBERED_S, Credentials, Session, Sessions
 from ratified.api.signed_tokens import BadKey, JwtTokens
 from ratified.client import CallRefused, Client
 from ratified.kv.errors import EtcdError
@@ -40,8 +41,12 @@ def guarded(directory: Path, nodes: int, *arguments: str) -> Iterator[LocalClust
         yield cluster
 
 
-def post(endpoint: str, path: str, body: dict[str, str], token: str = "") -> tuple[int, dict[str, str]]:
+def post(
+    endpoint: str, path: str, body: dict[str, str], token: str = "", *, grpc_token: str = ""
+) -> tuple[int, dict[str, str]]:
     headers = {"Authorization": token} if token else {}
+    if grpc_token:
+        headers["Grpc-Metadata-Token"] = grpc_token
     asked = urllib.request.Request(f"http://{endpoint}/v3/{path}", json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(asked, timeout=20) as answer:
@@ -87,6 +92,15 @@ def test_a_call_goes_on_where_users_are_changed_beside_it(tmp_path: Path) -> Non
         assert post(endpoint, "kv/put", {"key": KEY}, token)[0] == 401
 
 
+def test_of_two_tokens_that_by_grpc_counts(tmp_path: Path) -> None:
+    """As in etcd, whatever stands first: a proxy may add the one of HTTP."""
+    with guarded(tmp_path, 1) as cluster:
+        endpoint = cluster.nodes[0].endpoint
+        token = token_of(endpoint)
+        assert post(endpoint, "kv/put", {"key": KEY}, "nobodys", grpc_token=token)[0] == 200
+        assert post(endpoint, "kv/put", {"key": KEY}, token, grpc_token="nobodys")[0] == 401
+
+
 PEM = serialization.Encoding.PEM
 
 
@@ -125,7 +139,8 @@ def test_a_signed_token_is_held_against_its_key_its_method_and_its_time(tmp_path
     secret = tmp_path / "secret"
     secret.write_bytes(public.read_bytes()[:40])
     forged = JwtTokens(JwtOptions("HS256", None, secret, 100)).sign("root", 7)
-    for wrong in (late, forged, "", "a.b.c", signing.sign("", 7), signing.sign("alice", -1)):
+    half = signing.sign("\ud800", 7)
+    for wrong in (late, forged, "", "a.b.c", signing.sign("", 7), half, signing.sign("alice", -1)):
         with pytest.raises(EtcdError, match="invalid auth token"):
             reading.read(wrong)
 
@@ -147,8 +162,11 @@ def test_keys_that_do_not_belong_together_are_said_to_be_wrong(tmp_path: Path) -
 class Told:
     """A store that says the same of every token."""
 
+    def __init__(self, enabled: bool = True, user: str = "") -> None:
+        self.holder = Holder(enabled, user, 7)
+
     async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
-        return msgspec.msgpack.encode(Holder(True, "", 7))
+        return msgspec.msgpack.encode(self.holder)
 
 
 def test_a_name_that_is_too_long_for_a_user_is_nobodys() -> None:
@@ -157,6 +175,28 @@ def test_a_name_that_is_too_long_for_a_user_is_nobodys() -> None:
     assert asyncio.run(sessions.identify(Credentials("", longest), 0.0)) == Identity(longest, 7)
     with pytest.raises(EtcdError, match="permission denied"):
         asyncio.run(sessions.identify(Credentials("", longest + "n"), 0.0))
+
+
+def test_of_tokens_that_nobody_looks_at_nothing_is_kept() -> None:
+    """They may be as long as a header: 10,000 of them would be 150 MiB."""
+
+    async def check() -> None:
+        store = Told(enabled=False)
+        sessions = Sessions(store)
+        tracemalloc.start()
+        try:
+            for number in range(100):
+                assert await sessions.identify(Credentials(f"{number:010000}", ""), 0.0) is None
+            assert tracemalloc.get_traced_memory()[0] < 500_000
+        finally:
+            tracemalloc.stop()
+        assert sessions.known(Credentials("any", ""), REMEMBERED_S - 1) == Session(None, REMEMBERED_S)
+        assert sessions.known(Credentials("any", ""), REMEMBERED_S) is None
+        store.holder = Holder(True, "alice", 7)
+        assert await sessions.identify(Credentials("hers", ""), 1.0) == Identity("alice", 7)
+        assert sessions.known(Credentials("any", ""), 1.0) is None
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("token", ["", "nobodys"])

@@ -5,7 +5,8 @@ Rules
    remembered for a little while: as long as nothing about users changes an identity stays good, and when something does
    the store refuses it as old. It is then found out anew, once, and the request, of which nothing was done, asked
    again.
-2. A token counts before a certificate. While users do not count (``auth.enabled``) nobody is asked who it is.
+2. A token counts before a certificate. While users do not count (``auth.enabled``) nobody is asked who it is, and of
+   what clients show nothing is remembered: it may be anything.
 3. This member's own state is asked first, and where that knows no such token, the latest one: it may have been given
    out by another member just now.
 """
@@ -13,6 +14,7 @@ Rules
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -67,10 +69,12 @@ class Sessions:
         self.signed = signed
         self._store = store
         self._sessions: dict[Credentials, Session] = {}
+        self._nobodys = Session(None, -math.inf)
+        """That of everybody else: users did not count when it was last asked."""
 
     def known(self, credentials: Credentials, now_s: float) -> Session | None:
-        session = self._sessions.get(credentials)
-        return session if session is not None and now_s < session.until_s else None
+        session = self._sessions.get(credentials, self._nobodys)
+        return session if now_s < session.until_s else None
 
     async def identify(self, credentials: Credentials, now_s: float, *, anew: bool = False) -> Identity | None:
         """Who it is; None: users do not count. ``anew``: what this member knows may be old. Raises etcd's error."""
@@ -78,6 +82,10 @@ class Sessions:
         if who is not None and len(who.user.encode()) > NAME_BYTES_MAX:
             raise EtcdError(*errors.PERMISSION_DENIED)  # there is no such user
         self._sessions.pop(credentials, None)
+        if who is None:
+            self._nobodys = Session(None, now_s + REMEMBERED_S)
+            return None
+        self._nobodys = Session(None, -math.inf)
         if len(self._sessions) >= SESSIONS_MAX:
             del self._sessions[next(iter(self._sessions))]
         self._sessions[credentials] = Session(who, now_s + REMEMBERED_S)

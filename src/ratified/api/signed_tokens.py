@@ -47,9 +47,14 @@ class JwtTokens(SignedTokens):
             user, revision = claims["username"], claims["revision"]
         except jwt.PyJWTError as error:
             raise EtcdError(*errors.INVALID_AUTH_TOKEN) from error
-        if not isinstance(user, str) or not user or not isinstance(revision, int) or not 0 <= revision < 2**63:
+        if not _is_name(user) or not isinstance(revision, int) or not 0 <= revision < 2**63:
             raise EtcdError(*errors.INVALID_AUTH_TOKEN)
         return Identity(user, revision)
+
+
+def _is_name(user: object) -> bool:
+    """Could a user be called so? In JSON half of a character may stand alone."""
+    return isinstance(user, str) and bool(user) and not any("\ud800" <= letter <= "\udfff" for letter in user)
 
 
 def _read(path: Path) -> bytes:

@@ -124,6 +124,11 @@ class Auth:
     def _write_state(self, sums: Sums) -> None:
         self._write(KEY, _STATE.pack(self.enabled, self.revision), sums)
 
+    @property
+    def stage(self) -> tuple[bool, int]:
+        """Something else after each change that may matter to anybody: the revision alone says not that users count."""
+        return self.enabled, self.revision
+
     # -- who may do what ------------------------------------------------------------------------------------------
 
     def admit(self, who: Identity | None) -> User | None:
@@ -177,8 +182,10 @@ class Auth:
             raise EtcdError(*errors.USER_NOT_FOUND)
         return user
 
-    def knows_user(self, name: str) -> bool:
-        return name in self._users
+    def password(self, name: str) -> bytes:
+        """Its hash; empty: there is no such user, or nobody is this one by a password, whichever it was given since."""
+        user = self._users.get(name)
+        return b"" if user is None or user.options.no_password else user.password
 
     def role(self, name: str) -> Role:
         role = self._roles.get(name)

@@ -551,7 +551,9 @@ class KvStore(Store):
             case AuthKind.DISABLE:
                 self._tokens.clear()
             case AuthKind.USER_DELETE:
-                self._tokens.end_of(rpc_pb2.AuthUserDeleteRequest.FromString(body[1:]).name)
+                user = rpc_pb2.AuthUserDeleteRequest.FromString(body[1:]).name
+                self._tokens.end_of(user)
+                self._hub.disown(user)
             case AuthKind.USER_CHANGE_PASSWORD:
                 self._tokens.end_of(rpc_pb2.AuthUserChangePasswordRequest.FromString(body[1:]).name)
         return header_only(self._mvcc.revision)
@@ -669,8 +671,7 @@ class KvStore(Store):
         return OK + header(revision) + answer.SerializeToString()
 
     def _password(self, user: str) -> Password:
-        hashed = self._auth.user(user).password if self._auth.knows_user(user) else b""
-        return Password(self._auth.enabled, self._auth.revision, hashed)
+        return Password(self._auth.enabled, self._auth.revision, self._auth.password(user))
 
     def _token(self, now: int, token_hash: bytes) -> bytes:
         return OK + msgspec.msgpack.encode(

@@ -96,6 +96,12 @@ class WatchHub:
         state.watchers[watcher] = state.behind[watcher] = None
         return watcher
 
+    def disown(self, user: str) -> None:
+        """There is no such user any more, and who is called so later is somebody else."""
+        for stream in self._streams.values():
+            for watcher in stream.watchers:
+                watcher.disown(user)
+
     def forget(self, watcher: Watcher) -> None:
         self.leave(watcher)
         self._catching_up.pop(watcher, None)
@@ -225,7 +231,7 @@ class Watcher(Continuation):
     def __init__(self, hub: WatchHub, stream: int, request: WatchCreateRequest, who: Identity | None) -> None:
         self.stream = stream
         self._who = who
-        self._permitted_at = hub.auth.revision
+        self._permitted_at = hub.auth.stage
         self.wanted: Interval = interval(request.key or b"\x00", request.range_end)
         self.single = not request.range_end
         self._hub = hub
@@ -262,6 +268,11 @@ class Watcher(Continuation):
         except EtcdError as error:
             return errors.as_reason(error.code, error.text)
         return None
+
+    def disown(self, user: str) -> None:
+        """Be nobody's from now on, if it is this user's."""
+        if self._who is not None and self._who.user == user:
+            self._who = None
 
     @property
     @override
@@ -311,8 +322,8 @@ class Watcher(Continuation):
         if self._over:
             return Slice((), True)
         chunks: list[bytes] = []
-        if self._created and self._permitted_at != self._hub.auth.revision:
-            self._permitted_at = self._hub.auth.revision
+        if self._created and self._permitted_at != self._hub.auth.stage:
+            self._permitted_at = self._hub.auth.stage
             if not self._hub.auth.still_reads(self._who, self.wanted):
                 return self._end(CANCELED + _reason(errors.PERMISSION_DENIED.text))
         if not self._created:

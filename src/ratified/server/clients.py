@@ -92,7 +92,7 @@ KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """By the options' names, in seconds and times: a machine that is gone is found out after a minute."""
 BACKLOG = 1024
 _TOKENS = (b"token", b"authorization")
-"""Metadata with a token, as etcd's clients name it, and those of its gateway."""
+"""Metadata with a token, as etcd's clients name it, and those of its gateway; where both are there the first counts."""
 _WANTS_LEADER = tuple(each.encode() for each in METADATA)
 BROKEN_CONNECTION = "a client's connection ended by a defect"
 TOO_MANY_REQUESTS = refusal(Reason.OVERLOADED).text
@@ -712,9 +712,10 @@ class ClientConnection(asyncio.Protocol):
 
     def _credentials(self, metadata: Sequence[Header]) -> Credentials | None:
         """What the client shows of itself; None: nothing."""
-        for name, value in metadata:
-            if name in _TOKENS:
-                return Credentials(value.decode("latin-1"), "")
+        for wanted in _TOKENS:
+            for name, value in metadata:
+                if name == wanted:
+                    return Credentials(value.decode("latin-1"), "")
         return self._by_certificate
 
     def on_json_call(self, call: JsonCall, metadata: Sequence[Header]) -> Sink | None:

@@ -31,7 +31,13 @@ from ratified.sim.world import Concern, Draws
 QUOTA_SCENARIOS = ("disks", "everything")
 QUIET_TIMEOUTS = 8
 """For how long a client may ask nothing, in a world where groups rest."""
-SMALL = {"checkpoints": CHECKPOINTS, "absences": SNAPSHOTS, "upgrades": SNAPSHOTS, "alarms": SNAPSHOTS}
+SMALL = {
+    "checkpoints": CHECKPOINTS,
+    "absences": SNAPSHOTS,
+    "upgrades": SNAPSHOTS,
+    "alarms": SNAPSHOTS,
+    "users": SNAPSHOTS,
+}
 """The limits that are what a scenario is about."""
 NO_LIMIT = 0
 FAST_LINK = 8 << 20
@@ -93,13 +99,15 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
     # A user's state is restored in one turn, however long that is; who joins gets all of it.
     together = arguments.scenario == "together"
     alarms = arguments.scenario == "alarms"
-    kv_alone = large_requests or together or alarms or (members_change and slow_machines)
+    users = arguments.scenario == "users"
+    kv_alone = large_requests or together or alarms or users or (members_change and slow_machines)
     state_machine = pick(22, 0, 0, 0, 1) == 1 and not kv_alone
     log_leases = arguments.scenario == "log-leases"
     leases = log_leases or arguments.scenario == "leases"
     quiet = arguments.scenario == "quiet"
     clients_of_kv = 0 if state_machine else 1
-    steady_clients = 0 if quiet or alarms else clients_of_kv  # whom an alarm would refuse
+    clients_without_user = 0 if users else clients_of_kv
+    steady_clients = 0 if quiet or alarms else clients_without_user  # whom an alarm would refuse
     batch_writers = 1 if large_requests else steady_clients * pick(31, 0, 0, 1)
     nodes = arguments.nodes if arguments.nodes is not None else pick(13, 3, 3, 3, 4, 5, 5, 7)
     keys = pick(17, 1, 2, 5)
@@ -151,7 +159,7 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             probe_timeout_us=20 * timeout,
             value_bytes=value_bytes,
             abandon_most_us=timeout,
-            watchers=clients_of_kv * pick(23, 0, 1, 3),
+            watchers=clients_without_user * pick(23, 0, 1, 3),
             range_readers=max(batch_writers, steady_clients * pick(26, 0, 0, 1, 2)),
             batch_writers=batch_writers,
             lease_holders=0 if leases else steady_clients * pick(24, 0, 0, 1, 2),
@@ -160,6 +168,8 @@ def draw_options(arguments: Arguments) -> SimulationOptions:
             headers_lag=log_leases,
             together=pick(60, 1, 3) if together else 0,
             alarm_operators=1 if alarms else 0,
+            users=pick(61, 2, 4, 6) if users else 0,
+            user_operators=pick(62, 1, 1, 2) if users else 0,
             member_operators=1 if members_change else 0,
             quota=_quota((keys + nodes) * value_bytes, batch_writers) if has_quota else None,
         ),

@@ -131,6 +131,11 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Per group. Whose puts go together, and whose gets do."""
     alarm_operators: int = 0
     """On the first group; at most one."""
+    users: int = 0
+    """On the first group, beside as many operators as ``user_operators`` and clients of registers: nobody else may ask
+    for anything there."""
+    user_operators: int = 0
+    """Who change what users may do."""
     member_operators: int = 0
     """Who add, promote and remove members."""
 

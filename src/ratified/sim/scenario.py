@@ -48,13 +48,18 @@ _ROWS = (
         "members are added, promoted and removed, some are away; links are cut, processes and machines die",
     ),
     ("large-requests", 1, "clients ask for much work with few bytes, of slow machines too; processes are killed"),
+    (
+        "users",
+        1,
+        "operators change who may do what, users ask; processes and machines die, links are cut, some are away",
+    ),
     ("together", 1, "many puts are one command, many gets one query; processes and machines die, links are cut"),
     ("alarms", 1, "an alarm stands now and then; processes are killed, members are away until they need a snapshot"),
     (
         "everything",
         2,
-        "all of this but leases, transfers, strangers, replaced directories, members, large requests, puts together,"
-        " alarms",
+        "all of this but leases, transfers, strangers, replaced directories, members, large requests, users, "
+        "puts together, alarms",
     ),
 )
 SCENARIOS: dict[str, Scenario] = {

@@ -14,6 +14,7 @@ from typing import IO
 
 from ratified.check.tables import Tables
 from ratified.check.violation import Violation
+from ratified.kv.identity import SERVER
 from ratified.sim.arguments import Arguments
 from ratified.sim.cluster import Cluster
 from ratified.sim.draw import REGISTER_CHUNK_BYTES, draw_options
@@ -55,7 +56,9 @@ class Simulation:
         self.options = draw_options(arguments)
         self.world = World(arguments.seed, trace=trace)
         self.cluster = Cluster(self.options.cluster, self.world)
-        api = RegistersApi() if self.options.state_machine else KvApi()
+        # Whether users count or not, the registers' clients may do everything.
+        who = SERVER if self.options.workload.users else None
+        api = RegistersApi() if self.options.state_machine else KvApi(who)
         self.workload = Workload(self.cluster, api, self.options.workload)
         self._arguments = arguments
         self._injector = Injector(self.cluster, self.options.unreliable_network, self.options.slow_disk)

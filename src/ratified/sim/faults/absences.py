@@ -50,7 +50,7 @@ def _begin(injector: Injector, draws: Draws, rate: int) -> None:
 
 ABSENCE = Fault(
     name="absence",
-    scenarios={"absences": 5, "upgrades": 4, "members": 8, "together": 12, "alarms": 6},
+    scenarios={"absences": 5, "upgrades": 4, "members": 8, "users": 10, "together": 12, "alarms": 6},
     begin=_begin,
     heal=Injector.revive,
     counters=("absences",),

@@ -21,14 +21,14 @@ def _lose_all(injector: Injector, draws: Draws) -> None:
 
 MACHINE_LOSS = Fault(
     name="machine-loss",
-    scenarios={"machine-losses": 5, "checkpoints": 6, "absences": 12, "members": 15, "everything": 12},
+    scenarios={"machine-losses": 5, "checkpoints": 6, "absences": 12, "members": 15, "users": 12, "everything": 12},
     begin=again_and_again(_lose),
     heal=Injector.revive,
     counters=("machine losses",),
 )
 POWER_CUT = Fault(
     name="power-cut",
-    scenarios={"machine-losses": 25, "checkpoints": 40, "together": 30, "everything": 60},
+    scenarios={"machine-losses": 25, "checkpoints": 40, "users": 40, "together": 30, "everything": 60},
     begin=again_and_again(_lose_all),
     heal=Injector.revive,
     counters=("power cuts",),

@@ -48,6 +48,7 @@ PARTITION = Fault(
         "log-leases": 10,
         "members": 12,
         "quiet": 10,
+        "users": 8,
         "together": 10,
         "everything": 10,
     },

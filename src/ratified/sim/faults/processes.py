@@ -45,6 +45,7 @@ KILL = Fault(
         "replaced-directories": 4,
         "strangers": 8,
         "large-requests": 12,
+        "users": 8,
         "together": 6,
         "alarms": 8,
         "members": 10,

@@ -13,6 +13,7 @@ from ratified.check.violation import Violation
 from ratified.kv import commands, queries
 from ratified.kv.encoding import failure
 from ratified.kv.errors import EtcdError
+from ratified.kv.identity import Identity
 from ratified.wire.etcd import errors
 from ratified.wire.etcd.kv_pb2 import KeyValue
 from ratified.wire.etcd.rpc_pb2 import (
@@ -42,19 +43,17 @@ def body_of(reply: bytes) -> bytes:
 class KvApi:
     """Registers, as keys of the store."""
 
+    def __init__(self, who: Identity | None = None) -> None:
+        """``who``: as whom everything is asked."""
+        self._who = who
+
     def command(self, key: bytes, call: Call, tag: bytes) -> bytes:
-        match call:
-            case Put(value):
-                return commands.put(PutRequest(key=key, value=value, prev_kv=True).SerializeToString())
-            case Swap(version, value):
-                return commands.txn(_swap(key, version, value).SerializeToString())
-            case Delete():
-                return commands.txn(_delete(key, tag).SerializeToString())
-            case Get():
-                raise AssertionError("a read is no command")
+        command = _command(key, call, tag)
+        return command if self._who is None else commands.asked_by(self._who, command)
 
     def query(self, key: bytes) -> bytes:
-        return queries.range_(RangeRequest(key=key).SerializeToString())
+        query = queries.range_(RangeRequest(key=key).SerializeToString())
+        return query if self._who is None else queries.asked_by(self._who, query)
 
     def answer(self, call: Call, reply: bytes) -> tuple[Result, int, bool]:
         body = body_of(reply)
@@ -75,6 +74,18 @@ class KvApi:
                 deleted = TxnResponse.FromString(body)
                 found = deleted.responses[0].response_delete_range
                 return _first(found.prev_kvs), deleted.header.revision, found.deleted > 0
+
+
+def _command(key: bytes, call: Call, tag: bytes) -> bytes:
+    match call:
+        case Put(value):
+            return commands.put(PutRequest(key=key, value=value, prev_kv=True).SerializeToString())
+        case Swap(version, value):
+            return commands.txn(_swap(key, version, value).SerializeToString())
+        case Delete():
+            return commands.txn(_delete(key, tag).SerializeToString())
+        case Get():
+            raise AssertionError("a read is no command")
 
 
 def _held(pair: KeyValue) -> Held:

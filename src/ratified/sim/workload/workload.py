@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ratified.check.linearizability import Operation
 from ratified.check.register import Call, Result
+from ratified.check.users import Users
 from ratified.node.ports import Reply
 from ratified.sim.cluster import Cluster
 from ratified.sim.options import WorkloadOptions
@@ -22,6 +23,7 @@ from ratified.sim.workload.range_reader import RangeReader
 from ratified.sim.workload.registers import RegisterClients
 from ratified.sim.workload.requester import NUMBER_SHIFT, Requester
 from ratified.sim.workload.together import Together
+from ratified.sim.workload.users import UserClient, UserOperator
 from ratified.sim.workload.watcher import Watcher
 
 NUMBER_FIRST = 2_000
@@ -77,6 +79,11 @@ class Workload:
         together = [
             Together(next(numbers), group, cluster, answers[group]) for group in groups for _ in range(options.together)
         ]
+        users: list[Client] = []
+        if options.users:
+            judge = Users(cluster.checkers.groups[first])
+            users += [UserOperator(next(numbers), first, cluster, judge) for _ in range(options.user_operators)]
+            users += [UserClient(next(numbers), first, cluster, judge) for _ in range(options.users)]
         operators = [MemberOperator(next(numbers), cluster) for _ in range(options.member_operators)]
         alarm_operators = [AlarmOperator(next(numbers), first, cluster) for _ in range(options.alarm_operators)]
         clients = (
@@ -87,6 +94,7 @@ class Workload:
             *quota_writers,
             *large_requests,
             *together,
+            *users,
             *operators,
             *alarm_operators,
         )
