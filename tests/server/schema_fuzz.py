@@ -299,7 +299,7 @@ def fuzz(node: LocalNode, seed: int, count: int) -> Report:
         report.failures.append("the node has ended")
     if grown_mib > MEMORY_GROWTH_MIB_MAX:
         report.failures.append(f"the node has grown by {grown_mib:.0f} MiB")
-    defect = DEFECT.partition("%")[0]
+    defect = DEFECT.rpartition("%s")[2]
     report.failures += [line for line in node.log_file.read_text().splitlines() if defect in line]
     with Client([node.endpoint], timeout_s=ANSWER_S) as client:
         client.put("after", "all")
