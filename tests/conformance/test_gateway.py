@@ -42,9 +42,10 @@ def b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def post(url: str, path: str, body: str | dict[str, Any], method: str = "POST") -> tuple[int, str]:
-    data = body if isinstance(body, str) else json.dumps(body)
-    asked = urllib.request.Request(f"{url}{path}", data.encode() if method == "POST" else None, method=method)
+def post(url: str, path: str, body: str | bytes | dict[str, Any], method: str = "POST") -> tuple[int, str]:
+    text = json.dumps(body) if isinstance(body, dict) else body
+    data = text.encode() if isinstance(text, str) else text
+    asked = urllib.request.Request(f"{url}{path}", data if method == "POST" else None, method=method)
     try:
         with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:
             return int(answer.status), answer.read().decode()
@@ -67,6 +68,7 @@ COMPARED: list[tuple[str, str | dict[str, Any]]] = [
     ("/v3/kv/put", {"key": KEY, "value": VALUE, "lease": "7"}),
     ("/v3/kv/put", {"key": KEY, "lease": 7}),
     ("/v3/kv/put", {"key": b64("null"), "value": None}),
+    ("/v3/kv/put", {"key": KEY, "value": "YmFy\r\nYmFy\n"}),
     ("/v3/kv/put", ""),
     ("/v3/kv/put", "null"),
     ("/v3/kv/range", {"key": KEY}),
@@ -145,6 +147,9 @@ BAD: list[tuple[str, str]] = [
     ("/v3/kv/range", '{"key":"Zm9v","sort_order":"UP"}'),
     ("/v3/kv/txn", '{"success":[{"request_put":{"key":"@"}}]}'),
     ("/v3/kv/range", "[" * 10_000),
+    ("/v3/kv/range", "\v\v"),
+    ("/v3/auth/role/grant", '{"perm":"text"}'),
+    ("/v3/kv/txn", '{"success":[7]}'),
     ("/v3/kv/put", '{"key":"\\ud800"}'),
     ("/v3/kv/range", '{"sort_order":"\\ud800"}'),
 ]
@@ -155,6 +160,14 @@ def test_a_bad_body_is_refused_as_etcd_refuses_it_and_says_why(etcd: str, ours: 
     (status, theirs), (our_status, found) = post(etcd, path, body), post(ours, path, body)
     assert (our_status, json.loads(found)["code"]) == (status, json.loads(theirs)["code"]) == (400, 3)
     assert len(json.loads(found)["message"]) > 10
+
+
+def test_bytes_that_are_no_text_stand_as_etcd_has_them(etcd: str, ours: str) -> None:
+    body = b'{"name":"a\xffb"}'
+    for path in ("auth/role/add", "auth/role/list", "auth/role/delete"):
+        sent = body.replace(b"name", b"role") if path.endswith("delete") else body
+        (status, theirs), (our_status, found) = post(etcd, f"/v3/{path}", sent), post(ours, f"/v3/{path}", sent)
+        assert (our_status, without_own(json.loads(found))) == (status, without_own(json.loads(theirs))), path
 
 
 @pytest.mark.parametrize(("path", "method"), [("/v3/kv/put", "GET"), ("/v3/kv/put", "PUT"), ("/v3/kv/no", "POST")])
@@ -250,8 +263,17 @@ def test_who_waits_has_its_turn_and_who_waits_no_longer_leaves_nothing(ours: str
         post(ours, "/v3/lease/revoke", {"ID": lease})
 
 
-def test_to_unlock_nothing_is_refused(etcd: str, ours: str) -> None:
-    (status, theirs), (our_status, found) = post(etcd, "/v3/lock/unlock", {}), post(ours, "/v3/lock/unlock", {})
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("lock/unlock", {}),
+        ("election/proclaim", {"leader": {"name": KEY}}),
+        ("election/proclaim", {"leader": {"rev": 1}, "value": VALUE}),
+        ("election/resign", {"leader": {}}),
+    ],
+)
+def test_to_unlock_or_to_lead_nothing_is_refused(etcd: str, ours: str, path: str, body: dict[str, Any]) -> None:
+    (status, theirs), (our_status, found) = post(etcd, f"/v3/{path}", body), post(ours, f"/v3/{path}", body)
     assert (status, our_status) == (500, 400)
     assert json.loads(found)["message"] == json.loads(theirs)["message"] == "etcdserver: key is not provided"
 

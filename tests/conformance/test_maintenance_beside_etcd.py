@@ -22,6 +22,8 @@ from ratified.wire.etcd.rpc_pb2 import (
     HashKVResponse,
     HashRequest,
     HashResponse,
+    MemberUpdateRequest,
+    MemberUpdateResponse,
     PutRequest,
     PutResponse,
     RangeRequest,
@@ -48,6 +50,8 @@ CALLS: list[tuple[str, Message, type[Message]]] = [
     ("Maintenance/Alarm", AlarmRequest(action=AlarmRequest.DEACTIVATE, alarm=NOSPACE), AlarmResponse),
     ("Maintenance/Alarm", AlarmRequest(action=AlarmRequest.DEACTIVATE, memberID=5, alarm=CORRUPT), AlarmResponse),
     ("Maintenance/Defragment", DefragmentRequest(), DefragmentResponse),
+    ("Cluster/MemberUpdate", MemberUpdateRequest(ID=5), MemberUpdateResponse),
+    ("Cluster/MemberUpdate", MemberUpdateRequest(ID=5, peerURLs=["http://[::1"]), MemberUpdateResponse),
 ]
 
 

@@ -260,7 +260,9 @@ class Asker:
             self._http.close()
             return grpc.StatusCode.UNAVAILABLE.value[0], repr(error)
         finally:
-            self._http.timeout = ANSWER_S
+            if asked.method in WAITING:  # the time-out is the connection's
+                self._http.close()
+                self._http.timeout = ANSWER_S
         if answer.status == 200:
             return 0, ""
         said = json.loads(body)
@@ -297,7 +299,7 @@ def fuzz(node: LocalNode, seed: int, count: int) -> Report:
         report.failures.append("the node has ended")
     if grown_mib > MEMORY_GROWTH_MIB_MAX:
         report.failures.append(f"the node has grown by {grown_mib:.0f} MiB")
-    defect = DEFECT.partition("%")[0]
+    defect = DEFECT.rpartition("%s")[2]
     report.failures += [line for line in node.log_file.read_text().splitlines() if defect in line]
     with Client([node.endpoint], timeout_s=ANSWER_S) as client:
         client.put("after", "all")
@@ -312,7 +314,7 @@ def main() -> None:
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as directory, Place(Path(directory)).serving("--bcrypt-cost=4") as node:
         report = fuzz(node, given.seed, given.inputs)
-    print(f"{time.monotonic() - began_s:.0f} s, {len(report.failures)} failures", *report.failures[:20], sep="\n")
+    print(f"{time.monotonic() - began_s:.0f} s, {len(report.failures)} failures", *report.failures[:100], sep="\n")
     sys.exit(bool(report.failures))
 
 

@@ -76,6 +76,8 @@ async def member_update(access: Access, request: MemberUpdateRequest, data: byte
     """Other peer URLs for a member; it must then listen there."""
     service = access.service
     await access.check_manages()
+    if request.ID not in (member.id for member in service.host.members()):
+        raise EtcdError(*errors.MEMBER_NOT_FOUND)  # it is said before the URLs are looked at
     with _bad_urls():
         refusal = await service.change_members(
             service.host.update_member(request.ID, request.peerURLs, timeout_s=service.timeout_s)

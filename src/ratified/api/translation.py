@@ -21,6 +21,8 @@ PREFIXES = ("/v3", "/v3beta")
 """The second is what etcd 3.4 still answers to."""
 PARTS_MAX = 20_000
 """Objects, lists and their members in one body: what is made of them is made at once, while all others wait."""
+_SPACE = " \t\r\n"
+"""What may stand between the values of JSON."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 
 
@@ -134,10 +136,7 @@ def answer_of(route: Route, message: bytes) -> bytes:
 
 def _values(body: bytes, is_stream: bool) -> Iterator[object]:
     """Of JSON, one behind another; only the first where the method takes one. Raises ``BadRequest``."""
-    try:
-        text = body.decode().strip()
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is no UTF-8: {error}") from error
+    text = body.decode("utf-8", "replace").strip(_SPACE)
     if not text:
         yield {}
         return
@@ -150,7 +149,7 @@ def _values(body: bytes, is_stream: bool) -> Iterator[object]:
         yield value
         if not is_stream:
             return
-        while at < len(text) and text[at].isspace():
+        while at < len(text) and text[at] in _SPACE:
             at += 1
 
 
@@ -175,6 +174,8 @@ def _check(kind: Descriptor, values: Mapping[str, object]) -> None:
         for each in value if isinstance(value, list) else [value]:
             if field.message_type is not None and isinstance(each, dict):
                 _check(field.message_type, each)
+            elif field.message_type is not None and each is not None:
+                raise BadRequest(f"{name}: no object of JSON, but a {type(each).__name__}")
             elif field.type == field.TYPE_BYTES and isinstance(each, str) and not _is_base64(each):
                 raise BadRequest(f"{name}: illegal base64 data: {each:.40}")
             elif (enum := field.enum_type) is not None and isinstance(each, str) and each not in enum.values_by_name:
@@ -182,6 +183,8 @@ def _check(kind: Descriptor, values: Mapping[str, object]) -> None:
 
 
 def _is_base64(text: str) -> bool:
+    """It may be in lines."""
+    text = text.replace("\r", "").replace("\n", "")
     return len(text.rstrip("=")) % 4 != 1 and _BASE64.fullmatch(text) is not None
 
 

@@ -77,6 +77,7 @@ async def _renew(access: Access, lease: int) -> None:
 
 
 async def txn(access: Access, request: rpc_pb2.TxnRequest) -> rpc_pb2.TxnResponse:
+    requests.check_txn(request)
     data = request.SerializeToString()
     access.service.check_size(data)
     await access.service.check_quota()
