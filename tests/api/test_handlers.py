@@ -14,6 +14,7 @@ from ratified.api.methods import METHODS, MethodKind
 from ratified.api.service import SIZE_AGE_S_MAX, Service
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
+from ratified.kv.leases import LEASE_BYTES
 from ratified.kv.store import KvStore
 from ratified.runtime import Host, HostConfig
 from ratified.testing.processes import free_ports
@@ -140,6 +141,11 @@ async def send(api: Api, path: str, *requests: bytes) -> tuple[asyncio.Queue[byt
     return stream.answers, task
 
 
+async def grant_until_refused(api: Api) -> None:
+    while True:
+        await api.call(GRANT, rpc_pb2.LeaseGrantRequest(TTL=60).SerializeToString())
+
+
 async def put_until_refused(api: Api) -> None:
     """The size that the quota looks at is a moment old, so a few more may get through."""
     while True:
@@ -223,6 +229,18 @@ def test_a_full_member_raises_an_alarm_once_and_it_stands_until_it_is_taken_back
             await put(api, b"k", b"v")
         assert await alarms(api, action=rpc_pb2.AlarmRequest.DEACTIVATE, memberID=own[0], alarm=own[1]) == [own]
         await put(api, b"k", b"v")
+
+    with_api(act)
+
+
+def test_a_storm_of_grants_uses_up_the_quota(with_api: WithApi) -> None:
+    async def act(api: Api) -> None:
+        api.service.quota_bytes = 20 * LEASE_BYTES
+        async with asyncio.timeout(20):
+            with pytest.raises(EtcdError, match="etcdserver: mvcc: database space exceeded"):
+                await grant_until_refused(api)
+        while await alarms(api) != [(api.service.host.member, rpc_pb2.NOSPACE)]:
+            await asyncio.sleep(0)
 
     with_api(act)
 

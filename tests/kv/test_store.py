@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ratified.kv import commands, queries
+from ratified.kv.leases import LEASE_BYTES
 from ratified.kv.store import KvStore
 from ratified.machine import Command, Store
 from ratified.storage.lmdb import LmdbEnvironment
@@ -101,3 +102,8 @@ def test_status_tells_revision_and_size() -> None:
     status = decode(StatusResponse, driver.answer(queries.status()))
     assert status.header.revision == 2
     assert status.dbSize == status.dbSizeInUse == driver.store.size_bytes > 200
+    for lease in range(1, 5):
+        driver.grant(lease, 60)
+    driver.revoke(3)
+    driver.reopen()
+    assert driver.store.size_bytes == status.dbSize + 3 * LEASE_BYTES

@@ -49,6 +49,8 @@ OF_ETCD = (
     "process_max_fds",
     "process_open_fds",
     "process_resident_memory_bytes",
+    "ratified_store_file_bytes",
+    "ratified_store_used_bytes",
 )
 PUT: Labels = (("grpc_method", "Put"), ("grpc_service", "etcdserverpb.KV"), ("grpc_type", "unary"))
 

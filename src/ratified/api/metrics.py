@@ -145,6 +145,10 @@ class Metrics:
         yield gauge("etcd_mvcc_db_total_size_in_bytes", "What the store holds on disk, in bytes.", store.dbSize)
         in_use = store.dbSizeInUse
         yield gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "What of that is in use, in bytes.", in_use)
+        if (store_bytes := self._service.host.store_bytes()) is not None:
+            file_bytes, used_bytes = store_bytes
+            yield gauge("ratified_store_file_bytes", "What the store's file takes.", file_bytes)
+            yield gauge("ratified_store_used_bytes", "What of the store's file holds rows.", used_bytes)
         yield gauge("etcd_debugging_mvcc_current_revision", "The store's revision.", store.header.revision)
         yield gauge("etcd_debugging_mvcc_compact_revision", "Compacted up to this revision.", counts.compacted)
         yield gauge("etcd_debugging_mvcc_watcher_total", "Watches through this member.", counts.watchers)

@@ -21,6 +21,8 @@ from ratified.storage.space import Space
 from ratified.wire.etcd import errors
 
 TABLE = "leases"
+LEASE_BYTES = 512
+"""What a lease counts in the store's size: most of it is memory of the member that leads (``docs/decisions/kv.md``)."""
 _ID = Struct(">Q")
 _ROW = Struct(">qQ")
 
@@ -54,6 +56,11 @@ class Leases:
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    @property
+    def size_bytes(self) -> int:
+        """What they count in the store's size."""
+        return LEASE_BYTES * len(self._by_id)
 
     def get(self, lease: int) -> Lease | None:
         return self._by_id.get(lease)

@@ -366,6 +366,13 @@ class Host:
             open_requests=len(self._callbacks),
         )
 
+    def store_bytes(self) -> tuple[int, int] | None:
+        """What the store's file takes, and what of it holds rows; None: there is no file."""
+        environment = self._environment
+        if not isinstance(environment, LmdbEnvironment):
+            return None
+        return environment.size_bytes, environment.used_bytes
+
     def last_applied_ago_s(self, group: int = 0) -> dict[Stage, float]:
         """How long ago what was applied last was proposed here, durable here, committed and applied, as far as that is
         known."""

@@ -183,6 +183,16 @@ class LmdbEnvironment:
     def size_bytes(self) -> int:
         return (self._environment.info()["last_pgno"] + 1) * self._page_bytes
 
+    @property
+    def used_bytes(self) -> int:
+        """What the pages of all tables take; the other pages of the file are free, and written to again."""
+        snapshot = self.committed()
+        pages = 0
+        for table in snapshot.tables.values():
+            stat = snapshot.transaction.stat(table)
+            pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return pages * self._page_bytes
+
     def copy(self) -> LmdbCopy:
         """The last commit, as a file that LMDB opens; needs that no transaction is open, or it is set aside."""
         if self._levels:
