@@ -85,8 +85,9 @@ def check_lease_grant(request: LeaseGrantRequest) -> None:
 def check_txn(request: TxnRequest, ops_max: int = TXN_OPS_MAX) -> None:
     """Refuse what etcd refuses: more than ``ops_max`` operations, empty keys, a key that is changed twice."""
     _check_operations(request, ops_max, TXN_DEPTH_MAX, TXN_OPS_IN_ALL_MAX)
-    _Changed.by(request.success)
-    _Changed.by(request.failure)
+    for branch in (request.success, request.failure):
+        if len(branch) > 1 or (branch and branch[0].HasField("request_txn")):  # one alone changes nothing twice
+            _Changed.by(branch)
 
 
 def is_read_only(request: TxnRequest) -> bool:
