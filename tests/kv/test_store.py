@@ -106,4 +106,5 @@ def test_status_tells_revision_and_size() -> None:
         driver.grant(lease, 60)
     driver.revoke(3)
     driver.reopen()
-    assert driver.store.size_bytes == status.dbSize + 3 * LEASE_BYTES
+    with_leases = decode(StatusResponse, driver.answer(queries.status()))
+    assert with_leases.dbSize == with_leases.dbSizeInUse == status.dbSize + 3 * LEASE_BYTES

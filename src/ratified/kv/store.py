@@ -179,9 +179,8 @@ class KvStore(Store):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of keys and values in the rows of keys, compacted ones that are not yet removed included, and what
-        leases count."""
-        return self._mvcc.size_bytes + self._leases.size_bytes
+        """Bytes of keys and values in the rows of keys, compacted ones that are not yet removed included."""
+        return self._mvcc.size_bytes
 
     @override
     def apply(self, commands: Sequence[Command], last_index: int, era: Era) -> Sequence[bytes]:
@@ -641,7 +640,7 @@ class KvStore(Store):
                 return
 
     def _status(self) -> bytes:
-        size = varint(self.size_bytes)
+        size = varint(self._mvcc.size_bytes + self._leases.size_bytes)
         standing = map(alarm_text, self._alarms.of_kind(rpc_pb2.NONE))
         alarms = b"".join(field(b"\x42", each.encode()) for each in standing)
         return header_only(self._mvcc.revision) + b"\x18" + size + alarms + b"\x48" + size
