@@ -255,6 +255,8 @@ def test_who_may_read_all_may_neither_compact_nor_take_the_state() -> None:
         driver.asks(alice, commands.compact(rpc.CompactionRequest(revision=2).SerializeToString()))
     with refused(errors.PERMISSION_DENIED):
         response(driver.answer(queries.asked_by(alice, queries.state())))
+    driver.permit(Permission.READWRITE, b"\0", b"\0")
+    driver.asks(driver.now("alice"), commands.compact(rpc.CompactionRequest(revision=2).SerializeToString()))
 
 
 @pytest.mark.parametrize("branch", ["success", "failure"])
