@@ -124,17 +124,17 @@ def test_users_cannot_count_before_somebody_manages() -> None:
 
 def test_a_put_behind_a_revoke_must_not_succeed() -> None:
     told = Told()
-    told.does(Put(told.now("alice"), b"a1"))
+    told.does(Put(told.now("alice"), b"a1", b"v"))
     told.does(RevokeRole("alice", "a"))
-    told.does(Put(told.now("alice"), b"a1"), Verdict.DENIED)
+    told.does(Put(told.now("alice"), b"a1", b"v"), Verdict.DENIED)
     with pytest.raises(Violation, match="answered as done, and is permission denied"):
-        told.does(Put(told.now("alice"), b"a1"))
+        told.does(Put(told.now("alice"), b"a1", b"v"))
 
 
 def test_a_put_behind_a_grant_must_not_be_denied() -> None:
     told = Told()
     with pytest.raises(Violation, match="answered as permission denied, and is done"):
-        told.does(Put(told.now("alice"), b"a1"), Verdict.DENIED)
+        told.does(Put(told.now("alice"), b"a1", b"v"), Verdict.DENIED)
 
 
 def test_what_is_answered_stands_behind_what_was_answered_before() -> None:
@@ -142,7 +142,7 @@ def test_what_is_answered_stands_behind_what_was_answered_before() -> None:
     floor = told.users.highest
     told.does(Disable(), floor=floor)
     with pytest.raises(Violation, match="had been answered"):
-        told.does(Put(None, b"a1"), floor=floor + 2)
+        told.does(Put(None, b"a1", b"v"), floor=floor + 2)
 
 
 def test_nothing_is_answered_before_it_is_delivered() -> None:
@@ -182,3 +182,17 @@ def test_a_token_ends(change: Change) -> None:
     ):
         with pytest.raises(Violation, match="token"):
             told.users.held(token, user, revision)
+
+
+@pytest.mark.parametrize("user", ["alice", None])
+def test_a_watch_is_sent_nothing_that_was_put_since_it_may_not_read(user: str | None) -> None:
+    told = Told()
+    told.does(Disable())
+    told.does(Put(None, b"a1", b"before"))
+    told.does(Enable())
+    told.does(RevokeRole("alice", "a"))
+    told.does(Put(told.now(ROOT), b"a1", b"since"))
+    told.users.sent(user, b"a1", b"before")
+    told.users.sent(ROOT, b"a1", b"since")
+    with pytest.raises(Violation, match="a watch of"):
+        told.users.sent(user, b"a1", b"since")

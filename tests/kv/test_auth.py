@@ -154,6 +154,28 @@ def test_a_restart_and_another_replica_have_the_same_users() -> None:
     assert driver.state == other.state
 
 
+def test_a_snapshot_brings_other_permissions() -> None:
+    """What a user was permitted is remembered until something changes, and here everything does."""
+    behind, driver = Managed(), Managed()
+    for each in (behind, driver):
+        each.enable()
+    behind.asks(behind.now("alice"), put(b"a1"))
+    driver.changes(AuthKind.USER_REVOKE_ROLE, rpc.AuthUserRevokeRoleRequest(name="alice", role="a"))
+    behind.load_state(driver.read_state(), driver.index)
+    with refused(errors.PERMISSION_DENIED):
+        behind.asks(behind.now("alice"), put(b"a1"))
+
+
+def test_whoever_was_found_out_before_users_counted_no_more_is_found_out_again() -> None:
+    driver = Managed()
+    driver.enable()
+    alice = driver.now("alice")
+    driver.changes(AuthKind.DISABLE, rpc.AuthDisableRequest())
+    driver.enable()
+    with refused(errors.AUTH_OLD_REVISION):
+        driver.asks(alice, put(b"a1"))
+
+
 def test_the_digest_says_which_users_there_are() -> None:
     one, other = Managed(), Managed()
     assert one.store.digest() == other.store.digest()
@@ -233,6 +255,8 @@ def test_who_may_read_all_may_neither_compact_nor_take_the_state() -> None:
         driver.asks(alice, commands.compact(rpc.CompactionRequest(revision=2).SerializeToString()))
     with refused(errors.PERMISSION_DENIED):
         response(driver.answer(queries.asked_by(alice, queries.state())))
+    driver.permit(Permission.READWRITE, b"\0", b"\0")
+    driver.asks(driver.now("alice"), commands.compact(rpc.CompactionRequest(revision=2).SerializeToString()))
 
 
 @pytest.mark.parametrize("branch", ["success", "failure"])

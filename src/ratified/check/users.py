@@ -9,6 +9,7 @@ Rules
 3. A token says one user's name, from when it was made until its user's password is changed, its user is deleted or
    users do not count any more; and whoever is told so is told an auth revision at which it was so.
 4. A linearizable read is decided by a state between those at which it was asked for and answered.
+5. Whoever watches is sent a put only where it may read its key in the state that the put has made, or a later one.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Who(msgspec.Struct, frozen=True):
 class Put(msgspec.Struct, frozen=True):
     who: Who | None
     key: bytes
+    value: bytes
+    """No other put has it."""
 
 
 class LetIn(msgspec.Struct, frozen=True):
@@ -213,6 +216,8 @@ class Users:
         self._stages: list[tuple[int, Stage]] = [(0, Stage())]
         """Each with the index of the command that made it."""
         self._tokens: dict[bytes, Token] = {}
+        self._put_at: dict[bytes, int] = {}
+        """By value, the index of its put."""
         group.listeners.ready.append(self.ready)
 
     @property
@@ -235,7 +240,8 @@ class Users:
     def _delivered(self, index: int, meaning: Meaning) -> Verdict:
         stage = self.stage
         match meaning:
-            case Put(who, key):
+            case Put(who, key, value):
+                self._put_at[value] = index
                 return stage.judge(who, key, writes=True)
             case LetIn(user, revision, token):
                 if not stage.enabled:
@@ -292,6 +298,14 @@ class Users:
             raise self._broken(f"a token that was made as {known} is {user!r}'s at auth revision {revision}")
         if known.ended_at is not None and revision >= known.ended_at:
             raise self._broken(f"a token of {user!r} that ended at {known.ended_at} is known at {revision}")
+
+    def sent(self, user: str | None, key: bytes, value: bytes) -> None:
+        """A watch of this user's, or nobody's, was sent a put of this value."""
+        who = None if user is None else Who(user, self.stage.revision)
+        stages = self._since(self._put_at[value])
+        if all(stage.judge(who, key, writes=False) is not Verdict.DONE for stage in stages):
+            raise self._broken(f"a watch of {user} was sent the put of {key!r} at {self._put_at[value]}")
+        self._group.counters["users: events"] += 1
 
     def _since(self, floor: int) -> list[Stage]:
         """All from the one that was there at this index."""

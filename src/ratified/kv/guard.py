@@ -26,7 +26,8 @@ from ratified.kv.writes import Steps
 from ratified.wire.etcd import rpc_pb2
 from ratified.wire.etcd.auth_pb2 import User
 
-_ALL_KEYS = Interval(b"", None)
+_ALL_KEYS = interval(b"\x00", b"\x00")
+"""As a permission for all keys says it; none is empty."""
 _OWN = (
     CommandKind.LEAD,
     CommandKind.LEASE_EXPIRE,

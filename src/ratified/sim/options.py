@@ -132,8 +132,8 @@ class WorkloadOptions(msgspec.Struct, frozen=True, kw_only=True):
     alarm_operators: int = 0
     """On the first group; at most one."""
     users: int = 0
-    """On the first group, beside as many operators as ``user_operators`` and clients of registers: nobody else may ask
-    for anything there."""
+    """On the first group, who put and read, and as many who watch; beside operators and the clients of registers nobody
+    else may ask for anything there."""
     user_operators: int = 0
     """Who change what users may do."""
     member_operators: int = 0

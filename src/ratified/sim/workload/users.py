@@ -44,10 +44,13 @@ from ratified.wire.etcd.rpc_pb2 import (
 )
 
 USERS = ("alice", "bob")
+"""Beside root, who may do everything."""
 ROLES = ("reader", "writer")
 KEYS = tuple(b"u%d" % number for number in range(4))
 _RANGES = (KEYS[0], KEYS[2]), (KEYS[1], KEYS[3]), (KEYS[0], b"v"), (KEYS[2], KEYS[2] + b"\x00"), (KEYS[3], KEYS[0])
 """Some overlap, one is a key's, and in the last there is none."""
+REST_TIMEOUTS = 6
+"""Election timeouts that an operator may leave everything as it is."""
 _HASHED = "aGFzaA=="
 _TAG = b"\x7a"
 """Begins a field that no request has: it tells requests apart that mean the same."""
@@ -74,6 +77,7 @@ class UserOperator:
         self._requests = cluster.checkers.requests[group]
         self._timeout_us = cluster.options.election_timeout_us
         self._users = users
+        self._change: Change = meant.Enable()
         self._command = b""
         self._floor = 0
 
@@ -82,10 +86,10 @@ class UserOperator:
         if not requester.find_process():
             self._later()
             return
-        change = _drawn(requester.draws, self._users.stage)
-        self._command = commands.asked_by(SERVER, _command(change, requester.token + 1))
+        self._change = _drawn(requester.draws, self._users.stage)
+        self._command = commands.asked_by(SERVER, _command(self._change, requester.token + 1))
         self._requests.requested(self._command)
-        self._floor = self._users.asked(self._command, change)
+        self._floor = self._users.asked(self._command, self._change)
         requester.ask(Work.PROPOSE, self._command, self._timeout_us)
         requester.give_up_after(2 * self._timeout_us)
 
@@ -103,7 +107,9 @@ class UserOperator:
         self._later()
 
     def _later(self) -> None:
-        self.requester.later(self._timeout_us // 2, self.act)
+        """Often it leaves everything as it is for a while when users begin to count."""
+        rests = isinstance(self._change, meant.Enable) and self.requester.draws.chance(500_000)
+        self.requester.later(self._timeout_us * REST_TIMEOUTS if rests else self._timeout_us // 2, self.act)
 
 
 class _Step(Enum):
@@ -122,7 +128,8 @@ class UserClient:
         self._requests = cluster.checkers.requests[group]
         self._timeout_us = cluster.options.election_timeout_us
         self._users = users
-        self._user = USERS[number % len(USERS)]
+        names = (*USERS, *USERS, meant.ROOT)
+        self._user = names[number % len(names)]
         self._step = _Step.SAY_PASSWORD
         self._who: Identity | None = None
         self._token = b""
@@ -176,7 +183,7 @@ class UserClient:
     def _meaning(self) -> meant.Meaning:
         if self._step is _Step.GET_TOKEN:
             return meant.LetIn(self._user, self._revision, self._token)
-        return meant.Put(self._meant_who(), self._key)
+        return meant.Put(self._meant_who(), self._key, b"%d" % (self.requester.token + 1))
 
     def _meant_who(self) -> Who | None:
         return None if self._who is None else Who(*self._who)
@@ -231,7 +238,7 @@ class UserClient:
             self._step = _Step.READ if self.requester.draws.chance(300_000) else _Step.PUT
 
     def _later(self) -> None:
-        self.requester.later(self._timeout_us // 4, self.act)
+        self.requester.later(self._timeout_us // 8, self.act)
 
 
 def _plain_put(key: bytes, value: bytes) -> bytes:
@@ -293,7 +300,7 @@ def _other_way(stage: Stage) -> Change:
 
 def _drawn(draws: Draws, stage: Stage) -> Change:
     """Users count most of the time, and most changes are of what they may do."""
-    if draws.chance(30_000 if stage.enabled else 300_000):
+    if draws.chance(60_000 if stage.enabled else 250_000):
         return _other_way(stage)
     user, role = USERS[draws.below(len(USERS))], ROLES[draws.below(len(ROLES))]
     keys, writes = _RANGES[draws.below(len(_RANGES))], draws.chance(700_000)

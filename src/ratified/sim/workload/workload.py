@@ -23,6 +23,7 @@ from ratified.sim.workload.range_reader import RangeReader
 from ratified.sim.workload.registers import RegisterClients
 from ratified.sim.workload.requester import NUMBER_SHIFT, Requester
 from ratified.sim.workload.together import Together
+from ratified.sim.workload.user_watcher import UserWatcher
 from ratified.sim.workload.users import UserClient, UserOperator
 from ratified.sim.workload.watcher import Watcher
 
@@ -84,6 +85,7 @@ class Workload:
             judge = Users(cluster.checkers.groups[first])
             users += [UserOperator(next(numbers), first, cluster, judge) for _ in range(options.user_operators)]
             users += [UserClient(next(numbers), first, cluster, judge) for _ in range(options.users)]
+            users += [UserWatcher(next(numbers), first, cluster, judge) for _ in range(options.users)]
         operators = [MemberOperator(next(numbers), cluster) for _ in range(options.member_operators)]
         alarm_operators = [AlarmOperator(next(numbers), first, cluster) for _ in range(options.alarm_operators)]
         clients = (
