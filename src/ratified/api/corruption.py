@@ -62,11 +62,13 @@ class CorruptionChecks:
             try:
                 async with aclosing(self._service.host.stream(queries.checks(), linearizable=False)) as told:
                     async for chunk in told:
+                        self._service.own_streams = 1
                         self._checks = {check.index: check for check in checks.decode(response(chunk))}
                         self._changed.set()
                         await self._answer()
             except (RequestRefused, OutcomeUnknown, EtcdError) as error:
                 log.warning("a check of this member's data was not answered: %s", error)
+            self._service.own_streams = 0
             await asyncio.sleep(PAUSE_S)
 
     async def check_for_ever(self, period_s: float) -> None:

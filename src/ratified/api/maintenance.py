@@ -145,7 +145,7 @@ async def report(access: Access, data: bytes) -> bytes:
             checkpoint_us=status.node.checkpoint_us,
             checkpoint_age_us=status.checkpoint_age_us,
             operations=status.requests.done,
-            open_requests=status.node.open_requests,
+            open_requests=status.node.open_requests - access.service.own_streams,
             overflows=status.node.overflows + status.peers.overflows,
             turns=status.turns.turns,
             turns_us=status.turns.busy_us,

@@ -74,6 +74,8 @@ class Service:
         self.passwords = Passwords(bcrypt_cost)
         self.sessions = Sessions(self, signed_tokens)
         self.own_alarms = OwnAlarms(host, self)
+        self.own_streams = 0
+        """Requests of this member itself that stay open (``corruption``): no client waits for them."""
         self.snapshots = 0
         """How many snapshots are being read by clients."""
         self._clock = asyncio.get_running_loop().time
