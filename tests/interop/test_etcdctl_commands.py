@@ -238,7 +238,8 @@ USERS = [
     ),
     Step("get a"),
 ]
-STEPS = [*KV, *LEASES, *COORDINATION, *CLUSTER, *USERS]
+STEPS = [*KV, *LEASES, *CLUSTER, *USERS, *COORDINATION]
+"""Last, what leaves leases behind that end by themselves."""
 
 DRAWN = (
     (r'"(cluster_id|member_id|raft_term|raftTerm|raftIndex|raftAppliedIndex|leader|ID|id)":\d+', r'"\1":#'),
@@ -247,7 +248,7 @@ DRAWN = (
     (r"\d+(\.\d+)?(µs|ms|s)\b", "<time>"),
     (r"\b3\.5\.\d+\b", "3.5.x"),
     (r"\b[0-9a-f]{11,16}\b", "<id>"),
-    (r"\b\d+(\.\d+)? [kM]B\b", "<size>"),
+    (r"\b\d+(\.\d+)? [kM]?B\b", "<size>"),
     (r"\b(true|false)(?:[,| ]+\d+){3}", r"\1 <term and indexes>"),
     (r"(?m)^<(plain|secure)>, \d+$", r"<\1>, <hash>"),
     (r' \{"level".*', ""),
