@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import threading
 import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,6 +102,28 @@ def test_of_two_tokens_that_by_grpc_counts(tmp_path: Path) -> None:
         token = token_of(endpoint)
         assert post(endpoint, "kv/put", {"key": KEY}, "nobodys", grpc_token=token)[0] == 200
         assert post(endpoint, "kv/put", {"key": KEY}, token, grpc_token="nobodys")[0] == 401
+
+
+def test_a_password_is_looked_at_once_while_others_are_changed(tmp_path: Path) -> None:
+    """That takes longer than changes are apart: whoever began anew with each would never be let in."""
+    with guarded(tmp_path, 1, "--bcrypt-cost=12") as cluster:
+        endpoint = cluster.nodes[0].endpoint
+        is_over = threading.Event()
+        with Client([endpoint], user="root", password="secret") as root, ThreadPoolExecutor(1) as workers:
+            root.auth.add_role("first")  # from here on its password has been said
+
+            def change() -> None:
+                for number in itertools.count():
+                    if is_over.wait(0.05):
+                        return
+                    root.auth.add_role(f"more{number}")
+
+            changing = workers.submit(change)
+            try:
+                assert token_of(endpoint)
+            finally:
+                is_over.set()
+            changing.result()
 
 
 PEM = serialization.Encoding.PEM
