@@ -370,6 +370,18 @@ def test_tokens_are_bounded() -> None:
         tokens.add(b"%d" % number, "alice")
     assert len(tokens) == TOKENS_MAX
     assert (tokens.user(0, b"0"), tokens.user(0, b"1")) == ("", "alice")
+    tokens.add(b"more", "alice")
+    assert (tokens.user(0, b"1"), tokens.user(0, b"2")) == ("alice", "")
+
+
+def test_a_token_that_is_used_keeps_no_other_alive() -> None:
+    tokens = Tokens(TTL_US)
+    for token in (b"used", b"not used"):
+        tokens.add(token, "alice")
+    tokens.note_time(0)
+    assert tokens.user(TTL_US, b"used") == "alice"
+    tokens.note_time(TTL_US + 1)
+    assert len(tokens) == 1
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ratified.api.jwt_options import JwtOptions
 from ratified.api.passwords import PASSWORD_BYTES_MAX, Passwords
-from ratified.api.sessions import REMEMBERED_S, Credentials, Session, Sessions
+from ratified.api.sessions import REMEMBERED_S, SESSIONS_MAX, Credentials, Session, Sessions
 from ratified.api.signed_tokens import BadKey, JwtTokens
 from ratified.client import CallRefused, Client
 from ratified.kv.errors import EtcdError
@@ -192,6 +192,35 @@ class Told:
 
     async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
         return msgspec.msgpack.encode(self.holder)
+
+
+class Behind(Told):
+    """Such a store of a member that has not heard of the token yet, where the others have."""
+
+    async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+        return msgspec.msgpack.encode(self.holder if linearizable else Holder(True, "", 6))
+
+
+def test_a_token_that_another_member_gave_out_just_now_is_known() -> None:
+    found = asyncio.run(Sessions(Behind(user="alice")).identify(Credentials("hers", ""), 0.0))
+    assert found == Identity("alice", 7)
+
+
+def test_who_is_found_out_anew_is_asked_of_the_latest_state() -> None:
+    found = asyncio.run(Sessions(Behind(user="")).identify(Credentials("", "certified"), 0.0, anew=True))
+    assert found == Identity("certified", 7)
+
+
+def test_sessions_are_bounded() -> None:
+    async def check() -> None:
+        sessions = Sessions(Told(user="alice"))
+        for number in range(SESSIONS_MAX + 1):
+            await sessions.identify(Credentials(f"{number}", ""), 0.0)
+        known = [sessions.known(Credentials(f"{number}", ""), 0.0) for number in (0, 1, SESSIONS_MAX)]
+        assert [each is not None for each in known] == [False, True, True]
+        assert sessions.known(Credentials("1", ""), REMEMBERED_S) is None
+
+    asyncio.run(check())
 
 
 def test_a_name_that_is_too_long_for_a_user_is_nobodys() -> None:
