@@ -103,6 +103,8 @@ def test_nobody_puts_in_the_batch_in_which_users_begin_to_count() -> None:
     answers = driver.apply([put(b"a1"), together[0], put(b"z1"), enable, put(b"a2"), together[1], put(b"z2")])
     assert [answer[0] for answer in answers] == [0, 0, 0, 0, 1, 1, 1]
     assert driver.reads(driver.now("root"), b"\0", b"\0") == [b"a1", b"a5", b"a50", b"z1"]
+    with refused(errors.USER_EMPTY):
+        driver.reads(None, b"a1")
     gets = queries.gets([queries.range_(rpc.RangeRequest(key=key).SerializeToString()) for key in (b"a1", b"z1")])
     with refused(errors.USER_EMPTY):
         response(driver.answer(gets))
@@ -328,6 +330,21 @@ def test_a_token_ends_with_its_users_password_and_with_its_user() -> None:
         assert driver.holder(b"r").user == "root"
 
 
+def test_all_tokens_end_where_users_count_no_more_and_where_a_snapshot_comes() -> None:
+    """A snapshot says nothing of passwords that were changed meanwhile."""
+    driver = Managed()
+    driver.enable()
+    response(driver.apply([token_of("alice", b"t", driver.revision)])[0])
+    state = Managed()
+    state.enable()
+    driver.load_state(state.read_state(), driver.index + 1)
+    assert driver.holder(b"t").user == ""
+    response(driver.apply([token_of("alice", b"t", driver.revision)])[0])
+    driver.changes(AuthKind.DISABLE, rpc.AuthDisableRequest())
+    driver.enable()
+    assert driver.holder(b"t").user == ""
+
+
 def test_a_password_that_was_looked_at_before_a_change_gives_no_token() -> None:
     driver = Managed()
     with refused(errors.AUTH_NOT_ENABLED):
@@ -353,6 +370,18 @@ def test_tokens_are_bounded() -> None:
         tokens.add(b"%d" % number, "alice")
     assert len(tokens) == TOKENS_MAX
     assert (tokens.user(0, b"0"), tokens.user(0, b"1")) == ("", "alice")
+    tokens.add(b"more", "alice")
+    assert (tokens.user(0, b"1"), tokens.user(0, b"2")) == ("alice", "")
+
+
+def test_a_token_that_is_used_keeps_no_other_alive() -> None:
+    tokens = Tokens(TTL_US)
+    for token in (b"used", b"not used"):
+        tokens.add(token, "alice")
+    tokens.note_time(0)
+    assert tokens.user(TTL_US, b"used") == "alice"
+    tokens.note_time(TTL_US + 1)
+    assert len(tokens) == 1
 
 
 @pytest.mark.parametrize(

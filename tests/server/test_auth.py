@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import threading
 import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ratified.api.jwt_options import JwtOptions
 from ratified.api.passwords import PASSWORD_BYTES_MAX, Passwords
-from ratified.api.sessions import REMEMBERED_S, Credentials, Session, Sessions
+from ratified.api.sessions import REMEMBERED_S, SESSIONS_MAX, Credentials, Session, Sessions
 from ratified.api.signed_tokens import BadKey, JwtTokens
 from ratified.client import CallRefused, Client
 from ratified.kv.errors import EtcdError
@@ -101,6 +104,28 @@ def test_of_two_tokens_that_by_grpc_counts(tmp_path: Path) -> None:
         assert post(endpoint, "kv/put", {"key": KEY}, token, grpc_token="nobodys")[0] == 401
 
 
+def test_a_password_is_looked_at_once_while_others_are_changed(tmp_path: Path) -> None:
+    """That takes longer than changes are apart: whoever began anew with each would never be let in."""
+    with guarded(tmp_path, 1, "--bcrypt-cost=12") as cluster:
+        endpoint = cluster.nodes[0].endpoint
+        is_over = threading.Event()
+        with Client([endpoint], user="root", password="secret") as root, ThreadPoolExecutor(1) as workers:
+            root.auth.add_role("first")  # from here on its password has been said
+
+            def change() -> None:
+                for number in itertools.count():
+                    if is_over.wait(0.05):
+                        return
+                    root.auth.add_role(f"more{number}")
+
+            changing = workers.submit(change)
+            try:
+                assert token_of(endpoint)
+            finally:
+                is_over.set()
+            changing.result()
+
+
 PEM = serialization.Encoding.PEM
 
 
@@ -167,6 +192,35 @@ class Told:
 
     async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
         return msgspec.msgpack.encode(self.holder)
+
+
+class Behind(Told):
+    """Such a store of a member that has not heard of the token yet, where the others have."""
+
+    async def own_query(self, request: bytes, *, linearizable: bool = True) -> bytes:
+        return msgspec.msgpack.encode(self.holder if linearizable else Holder(True, "", 6))
+
+
+def test_a_token_that_another_member_gave_out_just_now_is_known() -> None:
+    found = asyncio.run(Sessions(Behind(user="alice")).identify(Credentials("hers", ""), 0.0))
+    assert found == Identity("alice", 7)
+
+
+def test_who_is_found_out_anew_is_asked_of_the_latest_state() -> None:
+    found = asyncio.run(Sessions(Behind(user="")).identify(Credentials("", "certified"), 0.0, anew=True))
+    assert found == Identity("certified", 7)
+
+
+def test_sessions_are_bounded() -> None:
+    async def check() -> None:
+        sessions = Sessions(Told(user="alice"))
+        for number in range(SESSIONS_MAX + 1):
+            await sessions.identify(Credentials(f"{number}", ""), 0.0)
+        known = [sessions.known(Credentials(f"{number}", ""), 0.0) for number in (0, 1, SESSIONS_MAX)]
+        assert [each is not None for each in known] == [False, True, True]
+        assert sessions.known(Credentials("1", ""), REMEMBERED_S) is None
+
+    asyncio.run(check())
 
 
 def test_a_name_that_is_too_long_for_a_user_is_nobodys() -> None:
