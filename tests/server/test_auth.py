@@ -95,6 +95,19 @@ def test_a_call_goes_on_where_users_are_changed_beside_it(tmp_path: Path) -> Non
         assert post(endpoint, "kv/put", {"key": KEY}, token)[0] == 401
 
 
+def test_who_may_not_change_users_makes_no_work_for_bcrypt(tmp_path: Path) -> None:
+    """It would take days here."""
+    with guarded(tmp_path, 1, "--bcrypt-cost=4") as cluster:
+        (node,) = cluster.nodes
+        node.kill()
+        node.arguments = (*(each for each in node.arguments if each != "--bcrypt-cost=4"), "--bcrypt-cost=31")
+        node.start()
+        node.wait_ready()
+        token = token_of(node.endpoint)
+        for path, name in (("auth/user/add", "eve"), ("auth/user/changepw", "alice")):
+            assert post(node.endpoint, path, {"name": name, "password": "any"}, token)[0] == 403
+
+
 def test_of_two_tokens_that_by_grpc_counts(tmp_path: Path) -> None:
     """As in etcd, whatever stands first: a proxy may add the one of HTTP."""
     with guarded(tmp_path, 1) as cluster:
