@@ -7,8 +7,13 @@ import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
+
+import pytest
 
 from ratified.client import Client
+from ratified.runtime import Host
+from ratified.server.slow_calls import LINES_A_SECOND_MAX, SlowCalls
 from ratified.testing.processes import LocalCluster
 from ratified.testing.slow_disk import may_be_slow, slow_disk
 from tests.faults.test_slow_links import leader_of
@@ -50,6 +55,17 @@ def test_a_slow_write_says_how_far_it_had_come_when(tmp_path: Path) -> None:
     assert 1000 * SYNC_S <= committed <= applied <= took + 5
     assert durable + 5 >= 1000 * SYNC_S
     assert "secret" not in leader.log_file.read_text()
+
+
+def test_of_very_many_slow_calls_some_are_said_and_how_many_more_there_were(caplog: pytest.LogCaptureFixture) -> None:
+    slow_calls = SlowCalls(cast(Host, None), 0.3)
+    for number in range(1000):
+        slow_calls.ended(b"/etcdserverpb.KV/Range", "OK", 0.5, number / 500)
+    slow_calls.ended(b"/etcdserverpb.KV/Range", "OK", 0.5, 2.0)
+    said = [record.getMessage() for record in caplog.records]
+    alone = "a call of /etcdserverpb.KV/Range took 500 ms, and ended as OK"
+    further = f"{500 - LINES_A_SECOND_MAX} further calls took longer than 300 ms"
+    assert said == [*[alone] * LINES_A_SECOND_MAX, further, *[alone] * LINES_A_SECOND_MAX, further, alone]
 
 
 def test_it_is_an_object_of_json_too_and_goes_to_a_file(tmp_path: Path) -> None:

@@ -58,10 +58,11 @@ class Served:
 
     def ended(self, code: int, began_at: float) -> None:
         self.codes[code] += 1
-        took_s = self._clock() - began_at
+        now_s = self._clock()
+        took_s = now_s - began_at
         self.durations.add(took_s)
         if took_s > self._slow_calls.slow_s and self._is_unary:
-            self._slow_calls.log(self._path, _CODES[code], took_s)
+            self._slow_calls.ended(self._path, _CODES[code], took_s, now_s)
 
 
 class Counted(Protocol):
