@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ratified.api.jwt_options import JwtOptions
-from ratified.api.passwords import PASSWORD_BYTES_MAX, Passwords
+from ratified.api.passwords import PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX, Passwords
 from ratified.api.sessions import REMEMBERED_S, SESSIONS_MAX, Credentials, Session, Sessions
 from ratified.api.signed_tokens import BadKey, JwtTokens
 from ratified.client import CallRefused, Client
@@ -271,6 +271,19 @@ def test_a_token_of_nobodys_is_no_user(token: str) -> None:
     """An empty one neither: it must not come to a user without a name, which a member itself is."""
     with pytest.raises(EtcdError, match="invalid auth token"):
         asyncio.run(Sessions(Told()).identify(Credentials(token, ""), 0.0))
+
+
+def test_passwords_that_wait_are_bounded() -> None:
+    async def check() -> None:
+        passwords = Passwords(4)
+        hashed = await passwords.hashed("right")
+        for _ in range(2):  # who has waited makes room for others
+            asked = [passwords.matches("right", hashed) for _ in range(PASSWORDS_WAITING_MAX + 2)]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert answers[:PASSWORDS_WAITING_MAX] == [True] * PASSWORDS_WAITING_MAX
+            assert [str(each) for each in answers[PASSWORDS_WAITING_MAX:]] == [errors.TOO_MANY_PASSWORDS.text] * 2
+
+    asyncio.run(check())
 
 
 def test_passwords_are_held_against_their_hashes_as_a_whole() -> None:
