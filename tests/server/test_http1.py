@@ -54,6 +54,16 @@ def get(target: str, *headers: str, method: str = "GET") -> bytes:
         ("/version", 200, b'{"etcdserver":"3.5.8","etcdcluster":"3.5.8"}'),
         ("/readyz", 200, b"ok\n"),
         ("/livez", 200, b"ok\n"),
+        ("/livez?verbose", 200, b"[+]serializable_read ok\nok\n"),
+        ("/readyz?verbose=1", 200, b"[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n"),
+        (
+            "/readyz?verbose&exclude=linearizable_read&exclude=another",
+            200,
+            b"[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read excluded: ok\nok\n",
+        ),
+        ("/readyz/linearizable_read?verbose&exclude=linearizable_read", 200, b"[+]linearizable_read ok\nok\n"),
+        ("/livez/linearizable_read", 404, b"404 page not found\n"),
+        ("/readyz/", 404, b"404 page not found\n"),
         ("/", 404, b"404 page not found\n"),
     ],
 )

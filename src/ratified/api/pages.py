@@ -1,10 +1,10 @@
 """What is asked for by HTTP and is no call: health and version, in etcd's words.
 
 ``/health`` answers 200 where this member could serve a linearizable read just now, with ``?serializable=true`` where it
-serves at all, and no alarm stands but those that ``?exclude=NOSPACE`` names; else 503 with a reason. ``/livez`` and
-``/readyz`` ask the same of the process and of the cluster, and answer in words; of the alarms ``/readyz`` asks for
-CORRUPT alone, with ``?exclude=data_corruption`` for none. ``/version`` says which version of etcd's API this is,
-``/metrics`` what Prometheus scrapes.
+serves at all, and no alarm stands but those that ``?exclude=NOSPACE`` names; else 503 with a reason. ``/livez`` asks
+whether the process should run on, ``/readyz`` whether clients should be sent to it, each by some checks: they are said
+with ``?verbose``, and where one has failed; ``?exclude=`` leaves one out, and ``/readyz/data_corruption`` is one alone.
+``/version`` says which version of etcd's API this is, ``/metrics`` what Prometheus scrapes.
 """
 
 from __future__ import annotations
@@ -47,12 +47,15 @@ Query = Mapping[str, list[str]]
 async def page(service: Service, method: str, target: str) -> Page:
     """What is at this target: a path, and a query behind ``?``."""
     path, _, query = target.partition("?")
-    handler = _PAGES.get(path)
+    page_of, _, check = path.rpartition("/")
+    is_one_check = check in _CHECKED_BY.get(page_of, ())
+    handler = _PAGES.get(page_of if is_one_check else path)
     if handler is None:
         return NOT_FOUND
     if method not in ("GET", "HEAD"):
         return NOT_ALLOWED
-    return await handler(service, parse_qs(query))
+    asked = parse_qs(query, keep_blank_values=True)
+    return await (_checked(service, (check,), asked | {"exclude": []}) if is_one_check else handler(service, asked))
 
 
 async def _health(service: Service, query: Query) -> Page:
@@ -65,14 +68,11 @@ async def _health(service: Service, query: Query) -> Page:
 
 
 async def _livez(service: Service, query: Query) -> Page:
-    return _checked(await _unhealthy(service, serializable=True))
+    return await _checked(service, _CHECKED_BY["/livez"], query)
 
 
 async def _readyz(service: Service, query: Query) -> Page:
-    asks_for_alarms = "data_corruption" not in query.get("exclude", [])
-    if asks_for_alarms and any(each.alarm == CORRUPT for each in await _alarms(service)):
-        return _checked("alarm activated: CORRUPT")
-    return _checked(await _unhealthy(service, serializable=False))
+    return await _checked(service, _CHECKED_BY["/readyz"], query)
 
 
 async def _version(service: Service, query: Query) -> Page:
@@ -83,10 +83,33 @@ async def _metrics(service: Service, query: Query) -> Page:
     return Page(HTTPStatus.OK, CONTENT_TYPE_LATEST, await service.metrics.text())
 
 
-def _checked(reason: str) -> Page:
-    if reason:
-        return Page(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, f"{reason}\n".encode())
-    return Page(HTTPStatus.OK, _TEXT, b"ok\n")
+async def _checked(service: Service, checks: Sequence[str], query: Query) -> Page:
+    lines: list[str] = []
+    has_failed = False
+    for check in checks:
+        if check in query.get("exclude", ()):
+            lines.append(f"[+]{check} excluded: ok\n")
+        elif reason := await _CHECKS[check](service):
+            has_failed = True
+            lines.append(f"[-]{check} failed: {reason}\n")
+        else:
+            lines.append(f"[+]{check} ok\n")
+    if has_failed:
+        return Page(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, "".join([*lines, "\n"]).encode())
+    return Page(HTTPStatus.OK, _TEXT, "".join([*(lines if "verbose" in query else ()), "ok\n"]).encode())
+
+
+async def _data_corruption(service: Service) -> str:
+    is_corrupt = any(each.alarm == CORRUPT for each in await _alarms(service))
+    return "alarm activated: CORRUPT" if is_corrupt else ""
+
+
+async def _serializable_read(service: Service) -> str:
+    return await _unhealthy(service, serializable=True)
+
+
+async def _linearizable_read(service: Service) -> str:
+    return await _unhealthy(service, serializable=False)
 
 
 async def _unhealthy(service: Service, *, serializable: bool) -> str:
@@ -109,6 +132,16 @@ async def _alarms(service: Service) -> Sequence[AlarmMember]:
         return ()
 
 
+_CHECKS: Mapping[str, Callable[[Service], Awaitable[str]]] = {
+    "data_corruption": _data_corruption,
+    "linearizable_read": _linearizable_read,
+    "serializable_read": _serializable_read,
+}
+"""Why one has failed; "": it has not."""
+_CHECKED_BY: Mapping[str, Sequence[str]] = {
+    "/livez": ("serializable_read",),
+    "/readyz": ("data_corruption", "serializable_read", "linearizable_read"),
+}
 _PAGES: Mapping[str, Callable[[Service, Query], Awaitable[Page]]] = {
     "/health": _health,
     "/livez": _livez,
