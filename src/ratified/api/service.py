@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from ratified.api.batches import Batches
@@ -26,6 +27,7 @@ from ratified.kv.identity import Identity
 from ratified.kv.requests import TXN_OPS_MAX
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
+from ratified.wire.etcd.rpc_pb2 import NOSPACE
 
 T = TypeVar("T")
 
@@ -34,6 +36,9 @@ REQUEST_TIMEOUT_S = 5.0
 SNAPSHOT_PATIENCE_S = 60.0
 """A message of a snapshot has up to 256 KiB: on a link of 64 kbit/s it takes half of this."""
 
+LOOKS_FOR_ROOM_EVERY_S = 2.0
+ROOM_AGAIN = 0.9
+"""Of the quota: where less is used, a member that was full takes its alarm back."""
 SIZE_AGE_S_MAX = 0.25
 """How old the store's size may be before it is asked for anew: the quota may be overshot by what this, and the time
 until the answer, let in."""
@@ -256,6 +261,21 @@ class Service:
         if self._size_bytes > self.quota_bytes:
             raise EtcdError(*errors.NO_SPACE)
 
+    async def take_back_alarms_for_ever(self) -> None:
+        """See again and again whether there is room, while this member's alarm says that there is none: twice in a
+        row, so that whoever makes room has a moment to take it back as with etcd."""
+        had_room = False
+        while True:
+            await asyncio.sleep(LOOKS_FOR_ROOM_EVERY_S)
+            has_room = False
+            if self.own_alarms.has_raised(NOSPACE):
+                with suppress(EtcdError):  # there is none yet, or it is asked for again
+                    await self.check_quota()
+                has_room = self._size_bytes < self.quota_bytes * ROOM_AGAIN
+                if has_room and had_room:
+                    self.own_alarms.take_back(NOSPACE)
+            had_room = has_room
+
     def forget_size(self) -> None:
         """Ask for the store's size before the next request is held against it."""
         self._size_until = -1.0
@@ -265,9 +285,9 @@ class Service:
         self._size_bytes = told.dbSize
         self._size_until = self._clock() + SIZE_AGE_S_MAX
         if self._size_bytes > self.quota_bytes:
-            own = rpc_pb2.AlarmMember(memberID=self.host.member, alarm=rpc_pb2.NOSPACE)
+            own = rpc_pb2.AlarmMember(memberID=self.host.member, alarm=NOSPACE)
             if alarms.text(own) not in told.errors:
-                self.own_alarms.begin(rpc_pb2.NOSPACE)
+                self.own_alarms.begin(NOSPACE)
 
     def answer(self, answer: bytes) -> bytes:
         """The etcd response in a store's answer, with our header; raises the store's error."""

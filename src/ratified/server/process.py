@@ -309,7 +309,9 @@ async def _listen_on(
     await listener.start()
     announcing = asyncio.ensure_future(_announce(service, config))
     policy = _compaction(config)
-    regular = [] if policy is None else [asyncio.ensure_future(compact_for_ever(service, policy))]
+    regular = [asyncio.ensure_future(service.take_back_alarms_for_ever())]
+    if policy is not None:
+        regular.append(asyncio.ensure_future(compact_for_ever(service, policy)))
     if config.check_every_s:
         regular.append(asyncio.ensure_future(checks.check_for_ever(config.check_every_s)))
     stopped, ended = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(host.ended())
