@@ -124,6 +124,17 @@ def test_what_waits_for_the_stores_size_has_waited(world: World) -> None:
     assert world.host.works[4:] == [Work.PROPOSE, Work.READ_LOCAL, Work.PROPOSE], "it is asked for anew, beside them"
 
 
+def test_after_a_while_in_which_nobody_wrote_the_next_write_waits_for_the_size(world: World) -> None:
+    told = Told()
+    world.service.submit(PUT, None, told)
+    world.size(0, QUOTA_BYTES)
+    world.clock.now_s += 2 * SIZE_AGE_S_MAX
+    world.service.submit(PUT, None, told)
+    assert world.host.works[1:] == [Work.PROPOSE, Work.READ_LOCAL]
+    world.size(2, QUOTA_BYTES + 1)
+    assert told.what == [errors.NO_SPACE.text]
+
+
 def test_a_store_that_was_too_large_is_looked_at_anew_before_a_write_is_refused(world: World) -> None:
     told = Told()
     world.service.submit(PUT, None, told)

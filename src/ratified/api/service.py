@@ -107,7 +107,8 @@ class Service:
         if not submission.grows:
             self._begin(pending)
             return pending
-        if now < self._size_until or self._size_bytes <= self.quota_bytes:
+        was_known_just_now = now < self._size_until + SIZE_AGE_S_MAX and self._size_bytes <= self.quota_bytes
+        if now < self._size_until or was_known_just_now:
             self._begin_within_quota(pending)
         else:
             self._to_measure[pending] = None
@@ -145,7 +146,8 @@ class Service:
             self._begin(pending)
 
     def _measure(self) -> None:
-        """Ask how large the store is. What comes meanwhile is held against what it was, if there was room then."""
+        """Ask how large the store is. What comes meanwhile is held against what it was just now, if there was room then;
+        after a while in which nobody wrote, it waits."""
         self._is_measuring = True
         self.submit(Submission(Work.READ_LOCAL, queries.status()), None, _Measuring(self))
 
