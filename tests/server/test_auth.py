@@ -163,6 +163,11 @@ def test_a_token_that_says_whose_it_is_needs_no_memory(tmp_path: Path) -> None:
         assert post(node.endpoint, "kv/put", {"key": KEY}, token)[0] == 200
         assert post(node.endpoint, "kv/put", {"key": "eg=="}, token)[0] == 403
         assert post(node.endpoint, "kv/put", {"key": KEY}, token[:-4] + "AAAA")[0] == 401
+        with Client([node.endpoint], user="root", password="secret") as root:
+            root.auth.add_role("more")
+        for path in ("kv/put", "lease/grant"):  # it stays as old as it is, whatever is found out anew
+            answer = post(node.endpoint, path, {"key": KEY, "TTL": "60"}, token)[1]
+            assert answer["message"] == errors.AUTH_OLD_REVISION.text
 
 
 def test_a_signed_token_is_held_against_its_key_its_method_and_its_time(tmp_path: Path) -> None:
