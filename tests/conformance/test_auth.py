@@ -356,6 +356,9 @@ def test_only_who_is_known_learns_of_leases_members_and_alarms(
         ("Maintenance/Defragment", rpc.DefragmentRequest()),
         ("Maintenance/Downgrade", rpc.DowngradeRequest(version="3.4.0")),
         ("Maintenance/MoveLeader", rpc.MoveLeaderRequest(targetID=1)),
+        ("Cluster/MemberAdd", rpc.MemberAddRequest(peerURLs=["no URL"])),
+        ("Cluster/MemberPromote", rpc.MemberPromoteRequest(ID=1)),
+        ("Cluster/MemberUpdate", rpc.MemberUpdateRequest(ID=1, peerURLs=["http://127.0.0.1:1"])),
     ],
 )
 def test_nested_reads_leases_and_history_are_guarded_too(

@@ -146,7 +146,7 @@ class Service:
             self._begin(pending)
 
     def _measure(self) -> None:
-        """Ask how large the store is. What comes meanwhile is held against what it was just now, if there was room then.
+        """Ask how large the store is. What comes meanwhile is held against what it was just now, if there was room.
 
         After a while in which nobody wrote, it waits.
         """
