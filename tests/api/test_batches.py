@@ -26,6 +26,7 @@ from tests.api.test_submission import Told
 
 PUT, RANGE = "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Range"
 CALLS_MAX = 600
+REQUEST_BYTES_MAX = 100_000
 
 
 def put(number: int, value_bytes: int = 1) -> Submission:
@@ -80,7 +81,12 @@ class World:
     def __init__(self, puts_together: bool = True) -> None:
         self.host = AskedHost()
         self.headers = Headers()
-        self.batches = Batches(cast(Host, self.host), self.headers, puts_together=puts_together)
+        self.batches = Batches(
+            cast(Host, self.host),
+            self.headers,
+            request_bytes_max=REQUEST_BYTES_MAX,
+            puts_together=puts_together,
+        )
         self.told: list[Told] = []
         self.loop = asyncio.get_running_loop()
 
@@ -150,7 +156,7 @@ def test_puts_go_alone_while_a_member_knows_no_command_of_many_or_the_operator_s
     ("submission", "count", "sizes"),
     [
         (get(1), batches.CALLS_MAX + 2, [batches.CALLS_MAX, 2]),
-        (put(1, 16_000), 40, [17, 17, 6]),
+        (put(1, 16_000), 14, [6, 6, 2]),
     ],
 )
 def test_a_batch_has_its_bounds(submission: Submission, count: int, sizes: list[int]) -> None:

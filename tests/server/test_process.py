@@ -20,7 +20,7 @@ import google_crc32c
 import pytest
 
 from ratified.api.service import Service
-from ratified.client import CallRefused, Client
+from ratified.client import AsyncClient, CallRefused, Client
 from ratified.consensus.engines import ENGINES
 from ratified.kv.errors import EtcdError
 from ratified.server import process
@@ -156,6 +156,18 @@ def test_a_request_over_the_limit_and_a_full_store_are_refused(place: Place) -> 
             assert time.monotonic() < until, "there is room again, and the alarm stands"
             time.sleep(0.1)
         client.put("again", b"x" * 100)
+
+
+def test_puts_of_a_moment_are_taken_where_single_requests_must_be_small(place: Place) -> None:
+    """They go into the log together, and together are much more than one may be."""
+
+    async def put_all(endpoint: str) -> list[int]:
+        async with AsyncClient([endpoint]) as client:
+            puts = [client.put(f"k{number}", bytes(3_000)) for number in range(64)]
+            return [done.revision for done in await asyncio.gather(*puts)]
+
+    with place.serving("--max-request-bytes=4096") as node:
+        assert len(set(asyncio.run(put_all(node.endpoint)))) == 64
 
 
 def test_a_raised_limit_on_requests_has_effect(place: Place) -> None:

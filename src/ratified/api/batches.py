@@ -27,7 +27,7 @@ from ratified.wire.peer import PUTS_SINCE
 CALLS_MAX = 128
 """In one batch: what they cost must end within a turn."""
 BYTES_MAX = 256 << 10
-"""Of the requests of one batch, or one more."""
+"""Of the requests of one batch; or what one request may have, where that is less."""
 
 # A member of an enum costs more each time, on CPython 3.11, than what is done with it here.
 _DONE = Outcome.DONE
@@ -35,10 +35,11 @@ _PROPOSE, _READ, _READ_LOCAL = Work.PROPOSE, Work.READ, Work.READ_LOCAL
 
 
 class Batches:
-    def __init__(self, host: Host, headers: HeaderWriter, *, puts_together: bool) -> None:
+    def __init__(self, host: Host, headers: HeaderWriter, *, request_bytes_max: int, puts_together: bool) -> None:
         """``puts_together``: False: puts go alone whatever members know."""
         self._host = host
         self._headers = headers
+        self._bytes_max = min(BYTES_MAX, request_bytes_max)
         self._puts_together = puts_together
         self._loop = asyncio.get_running_loop()
         self._calls_max, _ = host.open_requests
@@ -83,16 +84,16 @@ class Batches:
     def _send_all(self, work: Work, pending: Sequence[Pending]) -> None:
         """In as many batches as it takes."""
         batch: list[Pending] = []
-        room = BYTES_MAX
+        room = self._bytes_max
         for each in pending:
             if each.is_given_up:
                 self._calls -= 1
                 continue
-            batch.append(each)
             room -= len(each.submission.data)
-            if room <= 0 or len(batch) == CALLS_MAX:
+            if batch and (room < 0 or len(batch) == CALLS_MAX):
                 self._submit(work, batch)
-                batch, room = [], BYTES_MAX
+                batch, room = [], self._bytes_max - len(each.submission.data)
+            batch.append(each)
         if batch:
             self._submit(work, batch)
 

@@ -88,7 +88,7 @@ class Service:
         """Of the store, as it was told last; until it is, too much."""
         self._size_until = -1.0
         self._is_measuring = False
-        self._batches = Batches(host, self, puts_together=puts_together)
+        self._batches = Batches(host, self, request_bytes_max=request_bytes_max, puts_together=puts_together)
         self._to_measure: dict[Pending, None] = {}
         """What waits for the store's size, which is not known, or was too large, in order."""
         self._later: dict[asyncio.Task[object], None] = {}
