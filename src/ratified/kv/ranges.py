@@ -141,7 +141,7 @@ class RangeRead:
             self._stretch = None if wanted.empty else names_of_keys(wanted)
 
     def advance(self, rows_max: int, bytes_max: int) -> bytes:
-        """The next piece of the response, from about that much of the rows."""
+        """The next piece of the response, from about that much of the rows; each at least 1."""
         out = [] if self._begun else [header(self._newest)]
         self._begun = True
         if not self._exhausted:
@@ -163,7 +163,8 @@ class RangeRead:
             else:
                 self._walk(rows_max, bytes_max, out)
             rows_max -= self.looked - looked
-        if self._count >= self._sends_max and rows_max > 0 and not self._exhausted:
+        only_counts = self._count >= self._sends_max or self._counted is not None
+        if only_counts and rows_max > 0 and not self._exhausted:
             self._count_on(rows_max)
         return out
 
