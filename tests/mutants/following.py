@@ -70,6 +70,6 @@ def _mutant(name: str, breaks: Any, caught_by: int, engine: str = "raft") -> Mut
 
 MUTANTS = [
     _mutant("counts what is said of an earlier configuration", counts_what_is_said_of_an_earlier_configuration, 7),
-    _mutant("hears no more of group 0 once it is removed", hears_no_more_of_group_0_once_it_is_removed, 2),
-    _mutant("lets go while groups are behind", lets_go_while_groups_are_behind, 3),
+    _mutant("hears no more of group 0 once it is removed", hears_no_more_of_group_0_once_it_is_removed, 5),
+    _mutant("lets go while groups are behind", lets_go_while_groups_are_behind, 6),
 ]

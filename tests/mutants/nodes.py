@@ -43,7 +43,7 @@ def tells_nobody_of_its_table() -> AbstractContextManager[Any]:
 MUTANTS = [
     Mutant("cuts what a removed member lacks", cuts_what_a_removed_member_lacks, "members", "session", 6, seeds=500),
     Mutant("dials nobody who should dial", dials_nobody_who_should_dial, "members", "datagram", 7, seeds=500),
-    Mutant("tells nobody of its table", tells_nobody_of_its_table, "members", "session", 4, rests=False),
+    Mutant("tells nobody of its table", tells_nobody_of_its_table, "members", "session", 196, rests=False),
     Mutant(
         "keeps forwards of who has left",
         keeps_forwards_of_who_has_left,

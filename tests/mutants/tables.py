@@ -113,7 +113,7 @@ def keeps_all_slots_in_memory() -> AbstractContextManager[Any]:
 
 
 MUTANTS = [
-    Mutant("keeps forwards of an ended era", keeps_forwards_of_an_ended_era, "partitions", "session", 5),
+    Mutant("keeps forwards of an ended era", keeps_forwards_of_an_ended_era, "partitions", "session", 19),
     Mutant("keeps barriers that were answered", keeps_barriers_that_were_answered, "fault-free", "session", 1),
     Mutant("keeps questions that were answered", keeps_questions_that_were_answered, "fault-free", "session", 2),
     Mutant("keeps the askings of a read barrier", keeps_askings_of_a_read_barrier, "fault-free", "session", 1),

@@ -33,7 +33,7 @@ def _all(take: str) -> AbstractContextManager[Any]:
 
 MUTANTS = (
     Mutant(
-        "sends snapshots to earlier versions", sends_snapshots_to_earlier_versions, SCENARIO, "session", 4, rests=False
+        "sends snapshots to earlier versions", sends_snapshots_to_earlier_versions, SCENARIO, "session", 3, rests=False
     ),
     Mutant("tells tables to earlier versions", tells_tables_to_earlier_versions, SCENARIO, "session", 1),
 )
