@@ -231,17 +231,40 @@ def test_who_waits_no_longer_is_passed_over() -> None:
     in_world(act)
 
 
+@pytest.mark.parametrize("outcome", [Outcome.DONE, Outcome.UNKNOWN])
+def test_a_caller_that_fails_keeps_no_other_one_waiting(outcome: Outcome, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Told):
+        def answered(self, message: bytes) -> None:
+            raise ZeroDivisionError
+
+        def failed(self, error: EtcdError) -> None:
+            raise ZeroDivisionError
+
+    async def act(world: World) -> None:
+        world.add(put(1))
+        world.batches.add(Pending(world.headers, put(2), world.loop.time() + 5, Broken()))
+        world.add(put(3))
+        await asyncio.sleep(0)
+        world.reply(0, outcome, header_only(7))
+        assert [len(told.what) for told in world.told] == [1, 1]
+        assert "ZeroDivisionError" in caplog.text
+
+    in_world(act)
+
+
 def test_no_more_calls_wait_than_the_host_takes_requests_and_what_ends_makes_room() -> None:
     async def act(world: World) -> None:
         for _ in range(CALLS_MAX):
             world.add(get(1))
         before = world.batches.is_crowded
+        assert world.batches.calls_more == CALLS_MAX, "none of them has been sent"
         world.add(put(1))
         assert world.told[-1].what == [errors.TOO_MANY_REQUESTS.text]
         await asyncio.sleep(0)
         for number, (_, data, _) in enumerate(world.host.asked):
             world.reply(number, Outcome.DONE, join_answers([b"x"] * (len(data) // 4)))
         assert (before, world.batches.is_crowded) == (True, False)
+        assert world.batches.calls_more == 0
         world.add(put(1))
         assert world.told[-1].what == []
 

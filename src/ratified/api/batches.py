@@ -8,12 +8,15 @@ Rules
 3. Gets whose answers find no room beside others' are asked for again.
 4. A batch waits as long as the one of its calls that waits longest. Who waits no longer is passed over.
 5. Together no more calls wait than the host takes requests.
+6. An exception out of one caller is a defect of ours, is logged, and keeps no other caller of its batch waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ratified.api.errors import refusal
 from ratified.api.submission import HeaderWriter, Pending
@@ -23,6 +26,10 @@ from ratified.kv.errors import EtcdError
 from ratified.kv.plain import split_answers
 from ratified.runtime import Host, Outcome, Reason, Reply, Work
 from ratified.wire.peer import PUTS_SINCE
+
+T = TypeVar("T")
+
+log = logging.getLogger("ratified.server")
 
 CALLS_MAX = 128
 """In one batch: what they cost must end within a turn."""
@@ -45,6 +52,8 @@ class Batches:
         self._calls_max, _ = host.open_requests
         self._calls = 0
         """That wait in batches, those to be sent among them."""
+        self._requests = 0
+        """To the host, in which those of them wait that were sent."""
         self._puts: list[Pending] = []
         self._gets: list[Pending] = []
         self._local_gets: list[Pending] = []
@@ -54,6 +63,11 @@ class Batches:
     def is_crowded(self) -> bool:
         """Do nine tenths of the calls wait that may?"""
         return self._calls * 10 >= self._calls_max * 9
+
+    @property
+    def calls_more(self) -> int:
+        """How many more calls wait than requests of theirs."""
+        return self._calls - self._requests
 
     def add(self, pending: Pending) -> None:
         """Take part in the next batch; or be refused at once."""
@@ -98,6 +112,7 @@ class Batches:
             self._submit(work, batch)
 
     def _submit(self, work: Work, batch: Sequence[Pending]) -> None:
+        self._requests += 1
         data = [each.submission.data for each in batch]
         until_s = max([each.until_s for each in batch])
         timeout_us = max(int((until_s - self._loop.time()) * 1e6), 0)
@@ -109,9 +124,9 @@ class Batches:
 
     def ended(self, batch: Sequence[Pending], reply: Reply) -> None:
         self._calls -= len(batch)
+        self._requests -= 1
         if reply.outcome is not _DONE or len(batch) == 1:
-            for each in batch:
-                each(reply)
+            _tell_all(batch, reply)
             return
         try:
             if batch[0].submission.work is _PROPOSE:
@@ -119,21 +134,32 @@ class Batches:
             else:
                 self._answer_gets(batch, split_answers(reply.data))
         except EtcdError:
-            for each in batch:
-                each(reply)
+            _tell_all(batch, reply)
 
     def _answer_puts(self, batch: Sequence[Pending], revision: int) -> None:
         behind = self._headers.header()
         for number, each in enumerate(batch, revision):
-            each.answered(header(number) + behind)
+            _guarded(each.answered, header(number) + behind)
 
     def _answer_gets(self, batch: Sequence[Pending], answers: Sequence[bytes]) -> None:
         behind = self._headers.header()
         for each, answer in zip(batch, answers, strict=False):
-            each.answered(answer + behind)
+            _guarded(each.answered, answer + behind)
         for each in batch[len(answers) :]:
             if not each.is_given_up:
                 self.add(each)
+
+
+def _tell_all(batch: Sequence[Pending], reply: Reply) -> None:
+    for each in batch:
+        _guarded(each, reply)
+
+
+def _guarded(tell: Callable[[T], None], what: T) -> None:
+    try:
+        tell(what)
+    except Exception:
+        log.exception("an answer was not taken, by a defect")
 
 
 class _Batch:

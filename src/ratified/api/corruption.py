@@ -29,7 +29,7 @@ from ratified.kv.encoding import response
 from ratified.kv.errors import EtcdError
 from ratified.kv.identity import SERVER
 from ratified.runtime import OutcomeUnknown, RequestRefused
-from ratified.wire.etcd.rpc_pb2 import CORRUPT, AlarmRequest, AlarmResponse, HashKVResponse
+from ratified.wire.etcd.rpc_pb2 import CORRUPT, AlarmRequest, HashKVResponse
 from ratified.wire.peer import ALARMS_SINCE
 
 log = logging.getLogger("ratified.server")
@@ -149,8 +149,7 @@ class CorruptionChecks:
     async def _raise(self, members: Collection[int]) -> None:
         if not members:
             return
-        asked = queries.asked_by(SERVER, queries.alarms(AlarmRequest(alarm=CORRUPT).SerializeToString()))
-        standing = {each.memberID for each in AlarmResponse.FromString(await self._service.query(asked)).alarms}
+        standing = {each.memberID for each in await self._service.alarms(CORRUPT, linearizable=True)}
         for member in sorted(set(members) - standing):
             log.error("the data of member %x differs from that of the others: raising the alarm CORRUPT", member)
             alarm = AlarmRequest(action=AlarmRequest.ACTIVATE, memberID=member, alarm=CORRUPT)

@@ -19,7 +19,6 @@ from ratified.api.peer_metrics import peer_metrics
 from ratified.kv import queries
 from ratified.kv.encoding import response
 from ratified.kv.errors import EtcdError
-from ratified.kv.identity import SERVER
 from ratified.runtime import Durations, OutcomeUnknown, RequestRefused
 from ratified.runtime.clock import boottime_us
 from ratified.runtime.loop import TURN_CLASSES_MS
@@ -45,6 +44,8 @@ class Serving(Protocol):
     snapshots: int
 
     async def query(self, request: bytes, *, linearizable: bool) -> bytes: ...
+
+    async def alarms(self) -> Sequence[rpc_pb2.AlarmMember]: ...
 
 
 class Metrics:
@@ -83,12 +84,11 @@ class Metrics:
         try:
             answer = await self._service.query(queries.status(), linearizable=False)
             counts = await self._service.host.query(queries.counts(), linearizable=False)
-            asked = queries.asked_by(SERVER, queries.alarms(b""))
-            alarms = await self._service.query(asked, linearizable=False)
+            alarms = await self._service.alarms()
         except (EtcdError, RequestRefused, OutcomeUnknown):
             self._store, self._counts, self._alarms = rpc_pb2.StatusResponse(), None, ()
         else:
-            self._alarms = rpc_pb2.AlarmResponse.FromString(alarms).alarms
+            self._alarms = alarms
             self._store = rpc_pb2.StatusResponse.FromString(answer)
             self._counts = queries.Counts.decode(response(counts))
 

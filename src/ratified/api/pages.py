@@ -21,8 +21,7 @@ from ratified.api.maintenance import ETCD_VERSION
 from ratified.api.service import Service
 from ratified.kv import queries
 from ratified.kv.errors import EtcdError
-from ratified.kv.identity import SERVER
-from ratified.wire.etcd.rpc_pb2 import CORRUPT, AlarmMember, AlarmResponse, AlarmType
+from ratified.wire.etcd.rpc_pb2 import CORRUPT, AlarmMember, AlarmType
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
@@ -125,9 +124,8 @@ async def _unhealthy(service: Service, *, serializable: bool) -> str:
 
 async def _alarms(service: Service) -> Sequence[AlarmMember]:
     """Those that stand in this member's store; none where it does not answer, for which there is another reason."""
-    asked = queries.asked_by(SERVER, queries.alarms(b""))
     try:
-        return AlarmResponse.FromString(await service.query(asked, linearizable=False)).alarms
+        return await service.alarms()
     except EtcdError:
         return ()
 

@@ -23,11 +23,11 @@ from ratified.api.submission import Caller, Pending, Submission
 from ratified.kv import alarms, queries
 from ratified.kv.encoding import field, response, response_view
 from ratified.kv.errors import EtcdError
-from ratified.kv.identity import Identity
+from ratified.kv.identity import SERVER, Identity
 from ratified.kv.requests import TXN_OPS_MAX
 from ratified.runtime import Host, Outcome, OutcomeUnknown, Reply, RequestRefused, Work
 from ratified.wire.etcd import errors, rpc_pb2
-from ratified.wire.etcd.rpc_pb2 import NOSPACE
+from ratified.wire.etcd.rpc_pb2 import NONE, NOSPACE, AlarmMember, AlarmRequest, AlarmResponse
 
 T = TypeVar("T")
 
@@ -115,6 +115,12 @@ class Service:
         if now >= self._size_until and not self._is_measuring:
             self._measure()
         return pending
+
+    @property
+    def open_requests(self) -> tuple[int, int]:
+        """How many calls this member takes, and how many wait for their answer now."""
+        most, used = self.host.open_requests
+        return most, used - self.own_streams + self._batches.calls_more
 
     @property
     def is_crowded(self) -> bool:
@@ -279,6 +285,14 @@ class Service:
                 if has_room and had_room:
                     self.own_alarms.take_back(NOSPACE)
             had_room = has_room
+
+    async def alarms(
+        self, kind: rpc_pb2.AlarmType.ValueType = NONE, *, linearizable: bool = False
+    ) -> list[AlarmMember]:
+        """Those of this kind, or (NONE) all, that stand; whoever asks."""
+        asked = queries.alarms(AlarmRequest(alarm=kind).SerializeToString())
+        answer = await self.query(queries.asked_by(SERVER, asked), linearizable=linearizable)
+        return list(AlarmResponse.FromString(answer).alarms)
 
     def forget_size(self) -> None:
         """Ask for the store's size before the next request is held against it."""

@@ -200,7 +200,7 @@ class ClientListener:
         each = self.limits_of_each
         return {
             "connections": (self.connections_max, len(self.connections)),
-            "open_requests": self.service.host.open_requests,
+            "open_requests": self.service.open_requests,
             "streaming_calls": (STREAMING_CALLS_MAX, self.streaming_calls),
             "request_bytes": (REQUESTS_HELD_BYTES_MAX, self.room.held_bytes),
             "answer_bytes": (ANSWERS_HELD_BYTES_MAX, self.answers.held_bytes),
